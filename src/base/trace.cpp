@@ -1,0 +1,20 @@
+#include "base/trace.hpp"
+
+#include <algorithm>
+
+namespace cbit {
+
+NameId Tracer::intern(std::string_view name) {
+  if (const auto found = ids_.find(name); found != ids_.end()) return found->second;
+  const auto id = static_cast<NameId>(names_.size());
+  names_.emplace_back(name);
+  ids_.emplace(names_.back(), id);
+  return id;
+}
+
+void Tracer::deliver(const Event& event) {
+  for (EventSink* sink : sinks_) sink->on_event(event);
+  clock_.advance(std::max<std::uint64_t>(event.duration_ns, 1));
+}
+
+}  // namespace cbit

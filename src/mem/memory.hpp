@@ -1,0 +1,127 @@
+// DRAM behind its memory controller: the one place that knows keys, owners and ciphertext.
+//
+// A byte has a value only under a key:   plain = Dec(key, physical address, DRAM)
+//
+// A page is stored in the representation of its *owner*, the key that used it last, so an access by the owner
+// is a memcpy. Another key's access transforms the 16-byte blocks that it touches:
+//
+//   read   Dec(k, a, Enc(owner, a, stored))        write   stored = Dec(owner, a, Enc(k, a, data))
+//
+// A page that a foreign key covers whole, or has transformed a page's worth of blocks of, changes owner. None of
+// this can be observed: tests/property holds it to EagerMemory, which encrypts on every access.
+//
+// Memory also keeps what the explainer needs: who wrote a page last, under which key and from where, who made it
+// shared and when, and which cache lines are dirty under which key.
+//
+// Errors: FaultKind::no_memory outside RAM, rmp_violation and td_integrity where the platform protects memory.
+// A faulting access has no effect on the pages from the fault on.
+// Threading: accesses may run in parallel (a lock per page); create, configure and observe from one thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/addr.hpp"
+#include "base/bytes.hpp"
+#include "base/result.hpp"
+#include "base/trace.hpp"
+#include "mem/key_table.hpp"
+
+namespace cbit {
+
+// [first, first + bytes)
+struct PhysRange {
+  PhysAddr first;
+  std::uint64_t bytes = 0;
+
+  [[nodiscard]] constexpr PhysAddr end() const { return first + bytes; }
+  [[nodiscard]] constexpr bool contains(PhysAddr at, std::uint64_t length) const {
+    return at >= first && length <= bytes && at - first <= bytes - length;
+  }
+};
+
+enum class MemoryProtection : std::uint8_t {
+  none,  // SME, SEV, SEV-ES: confidentiality only
+  rmp,   // SEV-SNP: reverse map table, APM vol. 2, 15.36
+  td,    // TDX: TD owner bit per cache line
+};
+
+enum class CacheModel : std::uint8_t {
+  coherent,  // SME_COHERENT (CPUID 8000001F EAX[10]), or no caches: aliases agree
+  report,    // aliases agree, but each use of one while the other is dirty is reported
+  bite,      // aliases are cached apart: stale data is returned, as on the first EPYC
+};
+
+struct MemoryConfig {
+  std::vector<PhysRange> ram;  // page-aligned, ascending, disjoint; at most 1 TiB in all, below 2^52
+  MemoryProtection protection = MemoryProtection::none;
+  CacheModel cache = CacheModel::coherent;
+  KeyId initial_owner = no_key;  // key under which untouched memory reads as zeros; TDX and SNP accept pages so
+};
+
+// How an access reaches memory: under which key, by whom, from where.
+struct Access {
+  Agent agent;
+  KeyId key = no_key;
+  SiteId site = 0;
+};
+
+// What is known about one page. Times are virtual nanoseconds.
+struct PageHistory {
+  KeyId owner = no_key;       // representation it is stored in
+  KeyId writer_key = no_key;  // key of the last write
+  Agent writer;               // none: never written
+  SiteId writer_site = 0;
+  std::uint64_t written_ns = 0;
+  bool shared = false;  // the kernel's mapping is decrypted
+  SiteId conversion_site = 0;
+  std::uint64_t converted_ns = 0;
+  bool ever_converted = false;
+  bool assigned = false;  // RMP: belongs to the guest
+};
+
+struct MemoryStats {
+  std::uint64_t owner_changes = 0;
+  std::uint64_t blocks_transformed = 0;
+  std::uint64_t hazards = 0;
+};
+
+class Memory {
+ public:
+  // Fails when the host cannot reserve the address space. `tracer` and `keys` outlive the Memory.
+  static OrError<std::unique_ptr<Memory>> create(const MemoryConfig& config, KeyTable& keys, Tracer& tracer);
+  virtual ~Memory() = default;
+
+  [[nodiscard]] virtual const std::vector<PhysRange>& ram() const = 0;
+  [[nodiscard]] virtual bool contains(PhysAddr at, std::uint64_t bytes) const = 0;
+
+  virtual Result<void> read(PhysAddr from, ByteSpan to, const Access& access) = 0;
+  virtual Result<void> write(PhysAddr to, ConstByteSpan from, const Access& access) = 0;
+  // memcpy between two ranges that do not overlap; each side under its own key.
+  virtual Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
+                            std::uint64_t bytes) = 0;
+  virtual Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) = 0;
+
+  // Observation: what a reader with `key` would see, no_key being a probe on the DRAM bus. Checks no
+  // protection, changes nothing, leaves no trace.
+  virtual Result<void> peek(PhysAddr from, ByteSpan to, KeyId key) const = 0;
+  [[nodiscard]] virtual PageHistory history(PhysAddr page) const = 0;
+  // Calls back for each page that was ever written or converted, in ascending order.
+  virtual void for_each_touched(const std::function<void(PhysAddr, const PageHistory&)>& visit) const = 0;
+  [[nodiscard]] virtual MemoryStats stats() const = 0;
+
+  // The kernel changed the attribute of its mapping of these pages: history, and under RMP and TD the page's
+  // assignment (SNP: PSC and PVALIDATE; TDX: MapGPA).
+  virtual void convert(PhysAddr first, std::uint64_t pages, bool encrypted, SiteId site) = 0;
+
+  // CLFLUSH of a range / WBINVD. Returns the number of lines that were dirty.
+  virtual std::uint64_t flush(PhysAddr first, std::uint64_t bytes) = 0;
+  virtual std::uint64_t flush_all() = 0;
+
+  // Replaces a key; what was stored under the old one keeps its ciphertext and so becomes noise.
+  virtual void rekey(KeyId id, const Key128& key) = 0;
+};
+
+}  // namespace cbit
