@@ -11,12 +11,14 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
-#include <vector>
 
 #include "base/addr.hpp"
+#include "base/assert.hpp"
 #include "base/bytes.hpp"
 
 namespace cbit {
@@ -27,9 +29,14 @@ using Key128 = std::array<std::byte, 16>;
 
 enum class CipherMode : std::uint8_t { xex, xe };
 
-// The constants t_i of one machine, with T(a) of the 256 blocks of a page tabulated.
+// The tweaks of one machine: t_i is derive_key(seed, "tweak <i>"), i = 4..63.
+//
+// T is linear, so it is tabulated by slices of 8 address bits: T(a) is the XOR of one entry per slice, and
+// slice 0 (bits 11:4) holds what tells the blocks of a page apart.
 class TweakTable {
  public:
+  using Slice = std::array<Block, 256>;
+
   explicit TweakTable(std::uint64_t seed);
 
   // T(a) of the block at `address`; `address` is 16-byte aligned.
@@ -38,34 +45,39 @@ class TweakTable {
   // T(a) of the page that contains `address`, without bits 11:4, and of each block within a page: the tweak
   // of a block is the XOR of the two.
   [[nodiscard]] Block page_tweak(PhysAddr address) const;
-  [[nodiscard]] const std::array<Block, 256>& block_tweaks() const { return in_page_; }
+  [[nodiscard]] const Slice& block_tweaks() const { return slices_[0]; }
 
  private:
-  std::array<Block, 64> constants_{};
-  alignas(64) std::array<Block, 256> in_page_{};
+  alignas(cache_line_size) std::array<Slice, 8> slices_{};
 };
 
-// AES-128 round keys for both directions, in the layout that every implementation reads: 11 keys of
-// 16 bytes; `decrypt` is for the equivalent inverse cipher (FIPS-197 5.3.5).
+// AES-128 round keys for both directions, in order of use; encrypt[0] is the key itself. `decrypt` is for the
+// equivalent inverse cipher (FIPS-197 5.3.5).
 struct RoundKeys {
-  alignas(64) std::array<Block, 11> encrypt;
-  alignas(64) std::array<Block, 11> decrypt;
-  Key128 key;  // the portable implementation hands it to OpenSSL
+  alignas(cache_line_size) std::array<Block, 11> encrypt;
+  alignas(cache_line_size) std::array<Block, 11> decrypt;
 };
 
-// One way to run the cipher. The table of them is in xex.cpp; `available()` asks the CPU.
+// FIPS-197 5.2, and 5.3.5 for the inverse.
+[[nodiscard]] RoundKeys expand_key(const Key128& key);
+
+// Transforms the blocks that start at the address. The address is 16-byte aligned; `in` and `out` have equal
+// size, a multiple of 16, and are the same span or disjoint.
+using CipherFunction = void(const RoundKeys&, const TweakTable&, CipherMode, PhysAddr, ConstByteSpan in,
+                            ByteSpan out);
+
+// One way to run the cipher. All give equal bytes.
 struct CipherImplementation {
   std::string_view name;  // "portable", "aes-ni", "vaes-avx2", "vaes-avx512"
-  bool (*available)();
-  // `in` and `out` have equal size, a multiple of 16, and are the same span or disjoint.
-  void (*encrypt)(const RoundKeys&, const TweakTable&, CipherMode, PhysAddr, ConstByteSpan in, ByteSpan out);
-  void (*decrypt)(const RoundKeys&, const TweakTable&, CipherMode, PhysAddr, ConstByteSpan in, ByteSpan out);
+  bool (*available)();    // whether this CPU, and the system's XSAVE state, can run it
+  CipherFunction* encrypt;
+  CipherFunction* decrypt;
 };
 
 // All implementations of this build, slowest first. "portable" is always there and always available.
 [[nodiscard]] std::span<const CipherImplementation> cipher_implementations();
 
-// The fastest available one; CBIT_CIPHER=name in the environment overrides it where it is available.
+// The fastest available one; CBIT_CIPHER=name in the environment overrides it where `name` is available.
 [[nodiscard]] const CipherImplementation& best_cipher();
 
 // A key, ready to use at any address of one machine.
@@ -77,20 +89,28 @@ class Cipher {
   // Encrypts or decrypts the blocks that start at `address`. `address` is 16-byte aligned; `in` and `out`
   // have equal size, a multiple of 16, and are the same span or disjoint.
   void encrypt(PhysAddr address, ConstByteSpan in, ByteSpan out) const {
+    check(address, in, out);
     implementation_->encrypt(keys_, *tweaks_, mode_, address, in, out);
   }
   void decrypt(PhysAddr address, ConstByteSpan in, ByteSpan out) const {
+    check(address, in, out);
     implementation_->decrypt(keys_, *tweaks_, mode_, address, in, out);
   }
 
  private:
+  static void check(PhysAddr address, ConstByteSpan in, ByteSpan out) {
+    CBIT_ASSERT(address.is_aligned(cipher_block_size));
+    CBIT_ASSERT(in.size() == out.size() && in.size() % cipher_block_size == 0);
+  }
+
   RoundKeys keys_;
   std::shared_ptr<const TweakTable> tweaks_;
   CipherMode mode_;
   const CipherImplementation* implementation_;
 };
 
-// A key from a seed and a label ("sme", "asid 1"): the first 16 bytes of HMAC-SHA256(seed, label).
+// A key from a seed and a label ("sme", "asid 1"): the first 16 bytes of HMAC-SHA256(seed, label), the seed as
+// 8 little-endian bytes.
 [[nodiscard]] Key128 derive_key(std::uint64_t seed, std::string_view label);
 
 }  // namespace cbit

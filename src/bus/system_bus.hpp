@@ -1,0 +1,69 @@
+// What decodes an address: RAM through the memory controller, MMIO regions, and the IOMMU in front of devices.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/result.hpp"
+#include "base/trace.hpp"
+#include "iommu/iommu.hpp"
+#include "mem/memory.hpp"
+
+namespace cbit {
+
+// A range of MMIO. Offsets are relative to the region, widths 1, 2, 4 or 8 for registers; memory-like regions (a
+// BAR with device RAM) accept any length.
+class MmioRegion {
+ public:
+  virtual ~MmioRegion() = default;
+  virtual Result<void> read(std::uint64_t offset, ByteSpan to) = 0;
+  virtual Result<void> write(std::uint64_t offset, ConstByteSpan from) = 0;
+};
+
+// Device memory behind a BAR: plain bytes, no encryption, no effects.
+class RamBar final : public MmioRegion {
+ public:
+  explicit RamBar(std::uint64_t bytes) : data_(bytes) {}
+  Result<void> read(std::uint64_t offset, ByteSpan to) override;
+  Result<void> write(std::uint64_t offset, ConstByteSpan from) override;
+  [[nodiscard]] ByteSpan data() { return data_; }
+
+ private:
+  Bytes data_;
+};
+
+class SystemBus {
+ public:
+  // `device_view` says which key the bits of an untranslated device address select: the host's view with SME, no key
+  // bits at all for the devices of a guest.
+  SystemBus(Memory& memory, Tracer& tracer, const KeyView& device_view)
+      : memory_{&memory}, tracer_{&tracer}, device_view_{device_view} {}
+
+  [[nodiscard]] Memory& memory() const { return *memory_; }
+  [[nodiscard]] Tracer& tracer() const { return *tracer_; }
+  [[nodiscard]] const KeyView& device_view() const { return device_view_; }
+
+  // The IOMMU translates all devices from now on; nullptr removes it.
+  void set_iommu(Iommu* iommu) { iommu_ = iommu; }
+  [[nodiscard]] Iommu* iommu() const { return iommu_; }
+
+  // Regions do not overlap RAM or each other; the region outlives the bus.
+  void add_mmio(PhysRange range, MmioRegion& region);
+  struct Hit {
+    MmioRegion* region = nullptr;
+    std::uint64_t offset = 0;
+  };
+  // region == nullptr when no MMIO is there.
+  [[nodiscard]] Hit find_mmio(PhysAddr at, std::uint64_t bytes) const;
+
+ private:
+  Memory* memory_;
+  Tracer* tracer_;
+  KeyView device_view_;
+  Iommu* iommu_ = nullptr;
+  std::map<PhysAddr, std::pair<std::uint64_t, MmioRegion*>> mmio_;
+};
+
+}  // namespace cbit

@@ -1,0 +1,41 @@
+// What the kernel believes about its platform: cc_platform_has() and force_dma_unencrypted().
+// arch/x86/coco/core.c, arch/x86/mm/mem_encrypt.c.
+#pragma once
+
+#include <cstdint>
+
+#include "kernel/device.hpp"
+#include "machine/platform.hpp"
+
+namespace cbit {
+
+// include/linux/cc_platform.h, without the CC_ATTR_ prefix.
+enum class CcAttr : std::uint8_t {
+  mem_encrypt,
+  host_mem_encrypt,
+  guest_mem_encrypt,
+  guest_state_encrypt,
+  guest_unroll_string_io,
+  guest_sev_snp,
+};
+
+class CcPlatform {
+ public:
+  CcPlatform(Platform platform, KeyLayout layout) : platform_{platform}, layout_{layout} {}
+
+  [[nodiscard]] bool has(CcAttr attr) const;
+  [[nodiscard]] Platform platform() const { return platform_; }
+  [[nodiscard]] const KeyLayout& layout() const { return layout_; }
+
+  // sme_me_mask: the C-bit on SME and SEV, 0 elsewhere (TDX included).
+  [[nodiscard]] std::uint64_t me_mask() const;
+
+  // True when memory of coherent allocations for this device must be decrypted. Looks at the coherent mask only.
+  [[nodiscard]] bool force_dma_unencrypted(const Device& dev) const;
+
+ private:
+  Platform platform_;
+  KeyLayout layout_;
+};
+
+}  // namespace cbit

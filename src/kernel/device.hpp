@@ -1,0 +1,41 @@
+// struct device, as far as DMA is concerned.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/addr.hpp"
+#include "base/ids.hpp"
+#include "base/events.hpp"
+
+namespace cbit {
+
+class IommuDmaDomain;  // kernel/dma/iommu_dma.hpp
+class Swiotlb;         // kernel/dma/swiotlb.hpp
+
+struct Device {
+  std::string name;  // dev_name()
+  NameId name_id = 0;
+  RequesterId requester = 0;
+  bool is_pci = true;
+
+  std::optional<std::uint64_t> dma_mask = bit_mask(32);  // nullopt: a device that never set one
+  std::uint64_t coherent_dma_mask = bit_mask(32);
+  std::uint64_t bus_dma_limit = 0;  // 0: no limit
+
+  std::uint32_t min_align_mask = 0;               // dma_set_min_align_mask()
+  std::uint32_t max_segment_size = 64 * 1024;     // dma_get_max_seg_size(): 64 KiB unless set
+  std::uint64_t seg_boundary_mask = bit_mask(64); // dma_get_seg_boundary(): all ones unless set
+  bool untrusted = false;                         // pci_dev.untrusted: external-facing port
+
+  IommuDmaDomain* iommu = nullptr;      // set: dma_ops are iommu-dma; null: dma-direct
+  Swiotlb* restricted_pool = nullptr;   // dev->dma_io_tlb_mem of a restricted-dma-pool; null: the default pool
+
+  // min_not_zero(mask, bus_dma_limit)
+  [[nodiscard]] std::uint64_t limit(std::uint64_t mask) const {
+    return bus_dma_limit != 0 && bus_dma_limit < mask ? bus_dma_limit : mask;
+  }
+};
+
+}  // namespace cbit

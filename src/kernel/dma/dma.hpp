@@ -1,0 +1,142 @@
+// The DMA API of the model kernel: what a driver calls. Names, order and results are Linux's; every decision that
+// it takes is a StepTaken event with the kernel function that takes it, so an explanation is what really ran.
+//
+//   dma.hpp/.cpp      dispatch                    kernel/dma/mapping.c
+//   direct.*          dma-direct                  kernel/dma/direct.c, direct.h, include/linux/dma-direct.h
+//   iommu_dma.*       IOMMU-DMA                   drivers/iommu/dma-iommu.c
+//   pool.*            atomic pools                kernel/dma/pool.c
+//   swiotlb*.*        bounce buffers              kernel/dma/swiotlb.c
+//   debug.*           dma-debug                   kernel/dma/debug.c
+//
+// `cpu` is the CPU that executes the call: its number selects the SWIOTLB area, its TLB and accesses are used.
+// Threading: map, unmap and sync of different CPUs may run in parallel when no event sink is attached and dma-debug
+// is off; the rest is for one thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/dma_types.hpp"
+#include "base/result.hpp"
+#include "kernel/cc_platform.hpp"
+#include "kernel/device.hpp"
+#include "kernel/dma/swiotlb.hpp"
+#include "kernel/mm/mm.hpp"
+
+namespace cbit {
+
+// Values of -errno that the API returns.
+enum class Errno : int {
+  eperm = 1,
+  eio = 5,
+  enxio = 6,
+  enomem = 12,
+  eacces = 13,
+  efault = 14,
+  ebusy = 16,
+  enodev = 19,
+  einval = 22,
+  enosys = 38,
+  eremoteio = 121,
+  eopnotsupp = 95,
+};
+
+enum class IommuMode : std::uint8_t { none, passthrough, translated };
+
+struct DmaConfig {
+  KernelVersion version = KernelVersion::v6_1;
+  SwiotlbOptions swiotlb;
+  IommuMode iommu = IommuMode::none;
+  bool iommu_explicit = true;  // iommu= was on the command line; else encryption turns passthrough into translated
+  std::uint64_t coherent_pool_bytes = 0;  // coherent_pool=; 0: the default size
+  bool debug = true;                      // dma-debug
+};
+
+// One element of a scatterlist. After mapping, the first `nents` elements carry dma and dma_length.
+struct ScatterEntry {
+  PhysAddr phys;
+  std::uint64_t length = 0;
+  DmaAddr dma = dma_mapping_error;
+  std::uint64_t dma_length = 0;
+  bool p2pdma = false;
+};
+
+struct CoherentBuffer {
+  VirtAddr cpu;
+  DmaAddr dma;
+  std::uint64_t bytes = 0;
+};
+
+class Dma {
+ public:
+  static Result<std::unique_ptr<Dma>> create(Mm& mm, const CcPlatform& cc, const DmaConfig& config);
+  ~Dma();
+
+  // Gives the device its dma_ops: attaches it to the default IOMMU domain where there is one.
+  // Call before its first mapping.
+  Result<void> configure(Device& dev);
+  // Driver release: reports leaked mappings (dma-debug). Returns how many there were.
+  std::size_t release(Device& dev);
+
+  // dma_set_mask, dma_set_coherent_mask: -EIO when dma_supported() says no.
+  [[nodiscard]] Result<void, Errno> set_mask(Device& dev, std::uint64_t mask);
+  [[nodiscard]] Result<void, Errno> set_coherent_mask(Device& dev, std::uint64_t mask);
+  [[nodiscard]] std::uint64_t required_mask(const Device& dev) const;
+  [[nodiscard]] bool addressing_limited(const Device& dev) const;
+
+  // Streaming mappings; dma_mapping_error on failure. map_single takes a direct-map address.
+  [[nodiscard]] DmaAddr map_single(Mmu& cpu, Device& dev, VirtAddr at, std::uint64_t bytes, DmaDirection direction,
+                                   DmaAttrs attrs = {});
+  [[nodiscard]] DmaAddr map_page(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes, DmaDirection direction,
+                                 DmaAttrs attrs = {}, bool p2pdma = false);
+  void unmap_single(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+                    DmaAttrs attrs = {});
+  void unmap_page(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+                  DmaAttrs attrs = {});
+  // dma_mapping_error(): also tells dma-debug that the driver checked.
+  [[nodiscard]] bool mapping_error(Device& dev, DmaAddr dma);
+  void sync_single_for_cpu(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction);
+  void sync_single_for_device(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction);
+
+  // dma_map_sg: number of DMA segments, 0 on error. dma_map_sgtable: the errno.
+  [[nodiscard]] std::size_t map_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
+                                   DmaAttrs attrs = {});
+  [[nodiscard]] Result<std::size_t, Errno> map_sgtable(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+                                                       DmaDirection direction, DmaAttrs attrs = {});
+  void unmap_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction, DmaAttrs attrs = {});
+  void sync_sg_for_cpu(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction);
+  void sync_sg_for_device(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction);
+
+  // dma_map_resource: MMIO.
+  [[nodiscard]] DmaAddr map_resource(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes, DmaDirection direction,
+                                     DmaAttrs attrs = {});
+  void unmap_resource(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+                      DmaAttrs attrs = {});
+
+  // dma_alloc_attrs; `atomic` is a gfp without __GFP_DIRECT_RECLAIM. nullopt on failure.
+  [[nodiscard]] std::optional<CoherentBuffer> alloc(Mmu& cpu, Device& dev, std::uint64_t bytes, bool atomic = false,
+                                                    DmaAttrs attrs = {});
+  void free(Mmu& cpu, Device& dev, const CoherentBuffer& buffer, DmaAttrs attrs = {});
+  // dma_mmap_coherent: maps the buffer into a process with the attribute that the DMA layer chose.
+  [[nodiscard]] Result<VirtAddr, Errno> mmap(Device& dev, UserSpace& user, const CoherentBuffer& buffer,
+                                             DmaAttrs attrs = {});
+
+  [[nodiscard]] std::uint64_t max_mapping_size(const Device& dev) const;
+  [[nodiscard]] bool need_sync(Device& dev, DmaAddr dma) const;
+
+  [[nodiscard]] Swiotlb* swiotlb();  // nullptr: no pool
+  [[nodiscard]] Mm& mm();
+  [[nodiscard]] const CcPlatform& cc() const;
+  [[nodiscard]] const DmaConfig& config() const;
+  // The default domain's type after iommu_subsys_init had its say; none without IOMMU.
+  [[nodiscard]] IommuMode effective_iommu() const;
+
+ private:
+  Dma();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cbit

@@ -1,0 +1,116 @@
+// SWIOTLB: the pool of bounce buffers. kernel/dma/swiotlb.c of Linux 6.1, 6.6 and 6.10.
+//
+// 2 KiB slots in sets of 128 (no request leaves a set, hence the 256 KiB limit), divided into areas with a lock
+// each. A mapping copies the buffer into the pool for every direction; sync and unmap copy back. The copy goes
+// from the encrypted direct map to the decrypted pool: that is where data is encrypted and decrypted.
+//
+// Threading: map, unmap and sync may be called from different threads on different CPUs (Mmu).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/dma_types.hpp"
+#include "base/result.hpp"
+#include "kernel/device.hpp"
+#include "kernel/mm/mm.hpp"
+#include "kernel/version.hpp"
+
+namespace cbit {
+
+inline constexpr unsigned io_tlb_shift = 11;
+inline constexpr std::uint64_t io_tlb_size = 1u << io_tlb_shift;
+inline constexpr std::uint64_t io_tlb_segsize = 128;
+inline constexpr std::uint64_t io_tlb_default_size = 64ull << 20;
+inline constexpr std::uint64_t io_tlb_min_slabs = 512;
+
+// The `swiotlb=` parameter: [slots][,areas][,force|noforce], or just force / noforce. setup_io_tlb_npages().
+struct SwiotlbOptions {
+  std::uint64_t slots = 0;  // 0: not given
+  unsigned areas = 0;       // 0: not given
+  bool force = false;
+  bool no_force = false;    // never create a pool
+  bool dynamic = false;     // CONFIG_SWIOTLB_DYNAMIC (6.6 and later); not part of the parameter
+};
+// Errors (usage) name the part that is not understood. Slots and areas are rounded as the kernel does.
+[[nodiscard]] OrError<SwiotlbOptions> parse_swiotlb(std::string_view text);
+
+// Slots and areas of the default pool on this platform: pci_swiotlb_detect, sev_setup_arch and
+// swiotlb_adjust_nareas. nullopt: no pool is created.
+struct SwiotlbSizing {
+  std::uint64_t slots = 0;
+  unsigned areas = 1;
+  bool force_bounce = false;
+};
+[[nodiscard]] std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, KernelVersion version,
+                                                        std::uint64_t memory_bytes, bool ram_above_4g, unsigned cpus,
+                                                        const SwiotlbOptions& options);
+
+// Why a request got no slots.
+enum class SwiotlbRefusal : std::uint8_t { no_pool, full, beyond_mask };
+
+struct SwiotlbUsage {
+  std::uint64_t io_tlb_nslabs = 0;        // debugfs swiotlb/io_tlb_nslabs
+  std::uint64_t io_tlb_used = 0;          // debugfs swiotlb/io_tlb_used
+  std::uint64_t io_tlb_used_hiwater = 0;  // [6.6+]; kept on all versions
+  std::uint64_t io_tlb_transient_nslabs = 0;
+  unsigned areas = 0;
+  std::uint64_t bytes_bounced = 0;        // copied in either direction
+  std::uint64_t bounces = 0;              // mappings served
+};
+
+class Swiotlb {
+ public:
+  // The default pool: allocated below 4 GiB, halved on failure down to 512 slots, then decrypted where memory is
+  // encrypted (swiotlb_update_mem_attributes; 6.1 does not clear it again). nullptr in the result when
+  // not even 512 slots could be had.
+  static Result<std::unique_ptr<Swiotlb>> create_default(Mm& mm, const CcPlatform& cc, KernelVersion version,
+                                                         const SwiotlbSizing& sizing, bool dynamic);
+  // restricted-dma-pool: own memory, one area, always forced, also used by dma_direct_alloc.
+  static Result<std::unique_ptr<Swiotlb>> create_restricted(Mm& mm, const CcPlatform& cc, KernelVersion version,
+                                                            std::uint64_t bytes);
+  ~Swiotlb();
+
+  [[nodiscard]] bool force_bounce() const;
+  [[nodiscard]] bool for_alloc() const;  // a restricted pool that serves dma_alloc_coherent
+
+  // swiotlb_tbl_map_single: slots for `mapping_size` bytes from `orig`, aligned so that the bits of
+  // `alloc_align_mask` are 0 and those of the device's min_align_mask equal orig's; the original is copied in
+  // for every direction. `alloc_size` >= mapping_size is what is taken (6.1 passes both).
+  // Emits SwiotlbAllocated, SwiotlbCopied; SwiotlbFull with "swiotlb buffer is full" on refusal.
+  [[nodiscard]] Result<PhysAddr, SwiotlbRefusal> tbl_map_single(Mmu& cpu, Device& dev, PhysAddr orig,
+                                                                std::uint64_t mapping_size, std::uint64_t alloc_size,
+                                                                std::uint64_t alloc_align_mask,
+                                                                DmaDirection direction, DmaAttrs attrs);
+  // Copies back unless SKIP_CPU_SYNC or TO_DEVICE, then releases the whole allocation. True when it copied.
+  bool tbl_unmap_single(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t mapping_size, DmaDirection direction,
+                        DmaAttrs attrs);
+  // True when they copied.
+  bool sync_single_for_device(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes, DmaDirection direction);
+  bool sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes, DmaDirection direction);
+
+  // swiotlb_alloc / swiotlb_free of restricted pools, for coherent memory.
+  [[nodiscard]] std::optional<PhysAddr> alloc(Mmu& cpu, Device& dev, std::uint64_t bytes);
+  bool free(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes);
+
+  // is_swiotlb_buffer: in any pool, dynamic and transient ones included.
+  [[nodiscard]] bool contains(const Device& dev, PhysAddr at) const;
+  // swiotlb_max_mapping_size: 256 KiB less the device's min_align_mask rounded up to a slot.
+  [[nodiscard]] std::uint64_t max_mapping_size(const Device& dev) const;
+
+  // Runs what the kernel leaves to a worker: growing the pool [6.6+]. True when a pool was added.
+  bool run_worker(Mmu& cpu);
+
+  [[nodiscard]] SwiotlbUsage usage() const;
+  [[nodiscard]] PhysRange default_pool() const;
+
+ private:
+  Swiotlb();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cbit
