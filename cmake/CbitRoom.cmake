@@ -1,20 +1,43 @@
 # cbit_room(NAME [DEPENDS room...] [LIBRARIES target...])
 #
 # One static library per folder of src/. A room sees only the rooms it names and the ones below those;
-# tools/check-rooms holds the #include lines to the same order.
+# tools/check-rooms reads these lines and holds the #include lines to the same order.
 function(cbit_room name)
   cmake_parse_arguments(ROOM "" "" "DEPENDS;LIBRARIES" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.[ch]pp)
   add_library(cbit_${name} STATIC ${sources})
+  set_target_properties(cbit_${name} PROPERTIES LINKER_LANGUAGE CXX)
   list(TRANSFORM ROOM_DEPENDS PREPEND cbit_)
   target_link_libraries(cbit_${name} PUBLIC cbit_options ${ROOM_DEPENDS} ${ROOM_LIBRARIES})
   set_property(GLOBAL APPEND PROPERTY CBIT_ROOMS cbit_${name})
+  cbit_room_tests(${name} cbit_${name})
+endfunction()
 
-  file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${name}/*.cpp)
-  if(CBIT_TESTS AND tests)
-    add_executable(test_${name} ${tests})
-    target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
-    target_link_libraries(test_${name} PRIVATE cbit_${name} GTest::gtest_main GTest::gmock rapidcheck)
-    gtest_discover_tests(test_${name} TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST)
+# cbit_room_tests(NAME TARGET...): the program test_NAME from tests/unit/NAME and tests/property/NAME.
+#
+# Its tests carry the label "unit". A suite whose name ends in Threads carries "threads" instead, and runs
+# under ThreadSanitizer as well; the target thread_tests builds the programs that have such suites.
+function(cbit_room_tests name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS
+    ${CMAKE_SOURCE_DIR}/tests/unit/${name}/*.cpp ${CMAKE_SOURCE_DIR}/tests/property/${name}/*.cpp)
+  if(NOT CBIT_TESTS OR NOT sources)
+    return()
   endif()
+  add_executable(test_${name} ${sources})
+  target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main GTest::gmock rapidcheck)
+  add_dependencies(tests test_${name})
+
+  set(threads_filter "*Threads.*")
+  gtest_discover_tests(test_${name} TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST
+    TEST_FILTER "-${threads_filter}" TEST_LIST ${name}_unit_tests PROPERTIES LABELS unit)
+  foreach(source IN LISTS sources)
+    file(STRINGS ${source} suites REGEX "\\([A-Za-z0-9]*Threads,")
+    if(suites)
+      gtest_discover_tests(test_${name} TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST
+        TEST_FILTER "${threads_filter}" TEST_LIST ${name}_thread_tests PROPERTIES LABELS threads)
+      add_dependencies(thread_tests test_${name})
+      break()
+    endif()
+  endforeach()
 endfunction()

@@ -1,0 +1,39 @@
+# make help lists the targets. CMake does the work; these are the usual ways to call it.
+JOBS   ?= $(shell nproc)
+PREFIX ?= /usr/local
+release := build/release
+
+.DEFAULT_GOAL := build
+.PHONY: help bootstrap configure build run test bench install format clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+bootstrap: ## Install the Debian packages that building needs and that are missing
+	@tools/bootstrap
+
+configure: bootstrap
+	@cmake --preset release --log-level=WARNING > /dev/null
+
+build: configure ## Build the command, build/release/cbit, and the library
+	@cmake --build $(release) --parallel $(JOBS) --target product
+
+run: build ## Boot a machine: build/release/cbit run $(ARGS)
+	@$(release)/cbit run $(ARGS)
+
+test: ## Build everything and run all tests, also under sanitizers and fuzzers
+	@tools/bootstrap test
+	@tools/test --jobs $(JOBS)
+
+bench: configure ## Run the benchmarks; the report is Markdown on stdout
+	@cmake --build $(release) --parallel $(JOBS) --target benches >&2
+	@tools/bench-report $(release)/bench
+
+install: build ## Install below $(DESTDIR)$(PREFIX)
+	@cmake --install $(release) --prefix $(PREFIX)
+
+format: ## Format the C++ sources with clang-format 19
+	@tools/format
+
+clean: ## Remove the build folder
+	rm -rf build
