@@ -20,7 +20,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "base/addr.hpp"
@@ -58,7 +57,8 @@ struct MemoryConfig {
   std::vector<PhysRange> ram;  // page-aligned, ascending, disjoint; at most 1 TiB in all, below 2^52
   MemoryProtection protection = MemoryProtection::none;
   CacheModel cache = CacheModel::coherent;
-  KeyId initial_owner = no_key;  // key under which untouched memory reads as zeros; TDX and SNP accept pages so
+  KeyId protected_key = no_key;  // rmp, td: the guest's key, to whom all pages belong at first
+  KeyId initial_owner = no_key;  // key under which untouched memory reads as zeros (TDX: accepted pages)
 };
 
 // How an access reaches memory: under which key, by whom, from where.
@@ -104,16 +104,19 @@ class Memory {
                             std::uint64_t bytes) = 0;
   virtual Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) = 0;
 
-  // Observation: what a reader with `key` would see, no_key being a probe on the DRAM bus. Checks no
-  // protection, changes nothing, leaves no trace.
+  // Observation: what a reader with `key` would be given (no_key: the host's software). Changes nothing, leaves no
+  // trace, never faults inside RAM; TD-private lines read as zeros to foreign keys.
   virtual Result<void> peek(PhysAddr from, ByteSpan to, KeyId key) const = 0;
+  // What a probe on the DRAM chips sees: always the ciphertext.
+  virtual Result<void> probe(PhysAddr from, ByteSpan to) const = 0;
   [[nodiscard]] virtual PageHistory history(PhysAddr page) const = 0;
   // Calls back for each page that was ever written or converted, in ascending order.
   virtual void for_each_touched(const std::function<void(PhysAddr, const PageHistory&)>& visit) const = 0;
   [[nodiscard]] virtual MemoryStats stats() const = 0;
 
   // The kernel changed the attribute of its mapping of these pages: history, and under RMP and TD the page's
-  // assignment (SNP: PSC and PVALIDATE; TDX: MapGPA).
+  // assignment. SNP (PSC, PVALIDATE) keeps the contents. TDX does not: MapGPA to shared backs the address with other
+  // memory, TDG.MEM.PAGE.ACCEPT clears the page; both read as zeros afterwards.
   virtual void convert(PhysAddr first, std::uint64_t pages, bool encrypted, SiteId site) = 0;
 
   // CLFLUSH of a range / WBINVD. Returns the number of lines that were dirty.

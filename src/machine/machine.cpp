@@ -1,0 +1,109 @@
+#include "machine/machine.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/assert.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr unsigned guest_asid = 1;
+constexpr std::uint64_t memory_bytes_min = 16ull << 20;
+constexpr std::uint64_t memory_bytes_max = 1ull << 40;
+constexpr unsigned cpus_max = 256;
+
+KeyId platform_key(Platform platform) {
+  if (!is_encrypted(platform)) return no_key;
+  return is_guest(platform) ? guest_key(guest_asid) : host_key;
+}
+
+KeyView cpu_view(const MachineConfig& config) {
+  KeyView view;
+  if (config.platform == Platform::tdx)
+    view.layout = KeyLayout::tdx(config.c_bit);
+  else if (is_encrypted(config.platform))
+    view.layout = KeyLayout::amd(config.c_bit);
+  view.encrypted_key = platform_key(config.platform);
+  view.walks_private = is_guest(config.platform);
+  return view;
+}
+
+// A guest's devices are the host's: no bit of their addresses selects a key.
+KeyView device_view(const MachineConfig& config) {
+  return config.platform == Platform::sme ? cpu_view(config) : KeyView{};
+}
+
+std::vector<PhysRange> ram_map(std::uint64_t bytes) {
+  const std::uint64_t low = std::min(bytes, pci_hole.value());
+  std::vector<PhysRange> ram{{PhysAddr{0}, low}};
+  if (bytes > low) ram.push_back({high_ram, bytes - low});
+  return ram;
+}
+
+MemoryConfig memory_config(const MachineConfig& config) {
+  MemoryConfig memory{.ram = ram_map(config.memory_bytes), .cache = config.cache};
+  const KeyId key = platform_key(config.platform);
+  if (config.platform == Platform::sev_snp) memory.protection = MemoryProtection::rmp;
+  if (config.platform == Platform::tdx) memory.protection = MemoryProtection::td, memory.initial_owner = key;
+  if (memory.protection != MemoryProtection::none) memory.protected_key = key;
+  return memory;
+}
+
+OrError<void> check(const MachineConfig& config) {
+  if (config.memory_bytes < memory_bytes_min || config.memory_bytes > memory_bytes_max)
+    return usage_error(fmt::format("memory of {} bytes is out of range", config.memory_bytes),
+                       "use 16M to 1T");
+  if (config.memory_bytes % page_size != 0)
+    return usage_error("memory is not a multiple of 4 KiB", "use a size such as 512M or 8G");
+  if (config.cpus < 1 || config.cpus > cpus_max)
+    return usage_error(fmt::format("{} CPUs are out of range", config.cpus), "use 1 to 256");
+  if (config.paging_levels != 4 && config.paging_levels != 5)
+    return usage_error(fmt::format("{}-level paging does not exist", config.paging_levels), "use 4 or 5");
+  if (!is_encrypted(config.platform)) return {};
+  if (config.c_bit < 32 || config.c_bit > 51)
+    return usage_error(fmt::format("C-bit position {} is out of range", config.c_bit),
+                       "use 32 to 51; first-generation EPYC has 47, later ones 51");
+  const PhysAddr end = ram_map(config.memory_bytes).back().end();
+  if (end.value() - 1 > bit_mask(config.c_bit))
+    return usage_error(fmt::format("C-bit position {} lies inside RAM, which ends at {:#x}", config.c_bit, end.value()),
+                       "use a higher --cbit or less --memory");
+  return {};
+}
+
+}  // namespace
+
+Machine::Machine(const MachineConfig& config)
+    : config_{config},
+      keys_{config.seed, config.cipher},
+      paging_{.levels = config.paging_levels, .phys_bits = 52, .view = cpu_view(config)} {
+  if (const KeyId key = platform_key(config.platform); key != no_key)
+    keys_.set_derived(key, is_guest(config.platform) ? "asid 1" : "sme");
+}
+
+OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
+  CBIT_TRY(check(config));
+  std::unique_ptr<Machine> machine{new Machine{config}};
+  machine->memory_ = CBIT_TRY(Memory::create(memory_config(config), machine->keys_, machine->tracer_));
+  machine->bus_ = std::make_unique<SystemBus>(*machine->memory_, machine->tracer_, device_view(config));
+  if (config.iommu) {
+    machine->iommu_.emplace(device_view(config));
+    machine->bus_->set_iommu(&*machine->iommu_);
+  }
+  return machine;
+}
+
+PhysAddr Machine::end_of_ram() const { return memory_->ram().back().end(); }
+
+PhysRange Machine::add_bar(std::unique_ptr<MmioRegion> region, std::uint64_t bytes) {
+  CBIT_ASSERT(bytes >= page_size && (bytes & (bytes - 1)) == 0);
+  const PhysRange range{PhysAddr{align_up(next_bar_.value(), bytes)}, bytes};
+  CBIT_ASSERT(range.end() <= high_ram);
+  next_bar_ = range.end();
+  bus_->add_mmio(range, *region);
+  regions_.push_back(std::move(region));
+  return range;
+}
+
+}  // namespace cbit

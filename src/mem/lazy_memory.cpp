@@ -1,0 +1,446 @@
+#include "mem/lazy_memory.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/assert.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::uint64_t blocks_per_page = page_size / cipher_block_size;
+
+// Foreign transformations that a page endures before it changes owner: two pages' worth, so that one pass of a
+// foreign reader over a page costs no change, and a steady foreign user pays for at most three.
+constexpr std::uint64_t foreign_blocks_max = 2 * blocks_per_page;
+
+class PageLock {
+ public:
+  explicit PageLock(PageState& page) : page_{page} {
+    while (page_.locked.exchange(true, std::memory_order_acquire))
+      while (page_.locked.load(std::memory_order_relaxed)) {
+      }
+  }
+  ~PageLock() { page_.locked.store(false, std::memory_order_release); }
+  PageLock(const PageLock&) = delete;
+  PageLock& operator=(const PageLock&) = delete;
+
+ private:
+  PageState& page_;
+};
+
+std::size_t bytes_in_page(PhysAddr at, std::uint64_t bytes) {
+  return static_cast<std::size_t>(std::min(bytes, page_size - at.page_offset()));
+}
+
+// Bits of the 64-byte lines that [at, at + bytes) touches, and of those that it covers whole.
+std::uint64_t lines_touched(PhysAddr at, std::size_t bytes) {
+  const auto first = static_cast<unsigned>(at.page_offset() / cache_line_size);
+  const auto last = static_cast<unsigned>((at.page_offset() + bytes - 1) / cache_line_size);
+  return bit_mask(last + 1) & ~bit_mask(first);
+}
+std::uint64_t lines_covered(PhysAddr at, std::size_t bytes) {
+  const auto first = static_cast<unsigned>(align_up(at.page_offset(), cache_line_size) / cache_line_size);
+  const auto end = static_cast<unsigned>((at.page_offset() + bytes) / cache_line_size);
+  return end > first ? bit_mask(end) & ~bit_mask(first) : 0;
+}
+
+}  // namespace
+
+LazyMemory::LazyMemory(const MemoryConfig& config, PageStore store, KeyTable& keys, Tracer& tracer)
+    : config_{config}, store_{std::move(store)}, keys_{&keys}, tracer_{&tracer} {}
+
+bool LazyMemory::contains(PhysAddr at, std::uint64_t bytes) const {
+  return std::ranges::any_of(config_.ram, [&](const PhysRange& range) { return range.contains(at, bytes); });
+}
+
+// ---- accesses -------------------------------------------------------------------------------------------
+
+Result<void> LazyMemory::read(PhysAddr from, ByteSpan to, const Access& access) {
+  if (!contains(from, to.size())) return fault(FaultKind::no_memory, from.value());
+  std::array<std::byte, page_size> buffer;
+  while (!to.empty()) {
+    const std::size_t bytes = bytes_in_page(from, to.size());
+    PageState& page = store_.page(from);
+    const PageLock lock{page};
+    const ConstByteSpan data = CBIT_TRY(fetch({page, from, bytes}, buffer, access));
+    std::memcpy(to.data(), data.data(), bytes);
+    to = to.subspan(bytes), from += bytes;
+  }
+  return {};
+}
+
+Result<void> LazyMemory::write(PhysAddr to, ConstByteSpan from, const Access& access) {
+  if (!contains(to, from.size())) return fault(FaultKind::no_memory, to.value(), true);
+  while (!from.empty()) {
+    const std::size_t bytes = bytes_in_page(to, from.size());
+    PageState& page = store_.page(to);
+    const PageLock lock{page};
+    CBIT_TRY(write_piece({page, to, bytes}, from.first(bytes), access));
+    from = from.subspan(bytes), to += bytes;
+  }
+  return {};
+}
+
+Result<void> LazyMemory::copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
+                              std::uint64_t bytes) {
+  if (!contains(from, bytes)) return fault(FaultKind::no_memory, from.value());
+  if (!contains(to, bytes)) return fault(FaultKind::no_memory, to.value(), true);
+  while (bytes != 0) {
+    const std::size_t now = std::min(bytes_in_page(from, bytes), bytes_in_page(to, bytes));
+    PageState& source = store_.page(from);
+    PageState& target = store_.page(to);
+    std::array<std::byte, page_size> buffer;
+    if (&source == &target) {
+      CBIT_TRY(read(from, {buffer.data(), now}, from_access));
+      CBIT_TRY(write(to, {buffer.data(), now}, to_access));
+    } else {
+      const PageLock first{&source < &target ? source : target};  // lower address first: no deadlock
+      const PageLock second{&source < &target ? target : source};
+      const ConstByteSpan data = CBIT_TRY(fetch({source, from, now}, buffer, from_access));
+      CBIT_TRY(write_piece({target, to, now}, data, to_access));
+    }
+    from += now, to += now, bytes -= now;
+  }
+  return {};
+}
+
+Result<void> LazyMemory::fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) {
+  std::array<std::byte, page_size> block;
+  block.fill(value);
+  while (bytes != 0) {
+    const std::size_t now = bytes_in_page(to, bytes);
+    CBIT_TRY(write(to, {block.data(), now}, access));
+    to += now, bytes -= now;
+  }
+  return {};
+}
+
+Result<ConstByteSpan> LazyMemory::fetch(const Piece& piece, std::span<std::byte, page_size> buffer,
+                                        const Access& access) {
+  CBIT_TRY(before_read(piece, access));
+  const bool may_hide = config_.protection == MemoryProtection::td && access.key != config_.protected_key;
+  if (piece.page.owner == access.key && !may_hide) return ConstByteSpan{store_.data(piece.at), piece.bytes};
+  const ByteSpan seen = buffer.first(piece.bytes);
+  view(piece, access.key, seen);
+  hide_td_lines(piece, access.key, seen);
+  if (piece.page.owner != access.key) count_foreign(piece, access);
+  return ConstByteSpan{seen};
+}
+
+Result<void> LazyMemory::write_piece(const Piece& piece, ConstByteSpan from, const Access& access) {
+  CBIT_TRY(before_write(piece, access));
+  record_write(piece, access);
+  if (piece.page.owner != access.key && piece.bytes == page_size) {
+    piece.page.foreign_blocks = 0;
+    const KeyId previous = std::exchange(piece.page.owner, access.key);
+    owner_changes_.fetch_add(1, std::memory_order_relaxed);
+    tracer_->emit(access.agent, OwnerChanged{piece.at, previous, access.key, access.site});
+  }
+  if (piece.page.owner == access.key) {
+    std::memcpy(store_.data(piece.at), from.data(), piece.bytes);
+    return {};
+  }
+  store_under(piece, access.key, from);
+  count_foreign(piece, access);
+  return {};
+}
+
+// ---- what an access must pass, and what it leaves behind ------------------------------------------------
+
+void LazyMemory::touch(PageState& page, PhysAddr at) {
+  if (page.touched) [[likely]]
+    return;
+  page.touched = true;
+  page.owner = config_.initial_owner;
+  const std::lock_guard lock{touched_mutex_};
+  touched_.push_back(at.page());
+}
+
+Result<void> LazyMemory::before_read(const Piece& piece, const Access& access) {
+  touch(piece.page, piece.at);
+  if (config_.protection == MemoryProtection::rmp) CBIT_TRY(check_rmp(piece, access, false));
+  if (config_.protection == MemoryProtection::td) CBIT_TRY(check_td_read(piece, access));
+  if (config_.cache == CacheModel::report) check_cache_aliases(piece, access);
+  const PageState& page = piece.page;
+  if (tracer_->enabled() && page.writer_kind != AgentKind::none && !same_representation(page.writer_key, access.key))
+    tracer_->emit(access.agent, KeyMismatch{piece.at.page(), access.key, page.writer_key,
+                                            Agent{page.writer_kind, page.writer_index}, page.writer_site, access.site});
+  return {};
+}
+
+Result<void> LazyMemory::before_write(const Piece& piece, const Access& access) {
+  touch(piece.page, piece.at);
+  if (config_.protection == MemoryProtection::rmp) CBIT_TRY(check_rmp(piece, access, true));
+  if (config_.protection == MemoryProtection::td) CBIT_TRY(claim_td_lines(piece, access));
+  if (config_.cache == CacheModel::report) check_cache_aliases(piece, access);
+  return {};
+}
+
+// APM vol. 2, 15.36.10: an access with the guest's key needs a page assigned to the guest; a write without it
+// needs one that is not. Unencrypted reads are not checked.
+Result<void> LazyMemory::check_rmp(const Piece& piece, const Access& access, bool write) {
+  const bool assigned = !piece.page.released;
+  const bool guests_own = access.key == config_.protected_key;
+  if (guests_own ? assigned : !(write && assigned)) return {};
+  const Fault refused{FaultKind::rmp_violation, piece.at.value(), write};
+  tracer_->emit(access.agent, AccessFault{refused, access.site});
+  return tl::unexpected{refused};
+}
+
+// A TD's read of a line that lost its TD owner bit consumes poison. Foreign reads get zeros: hide_td_lines().
+Result<void> LazyMemory::check_td_read(const Piece& piece, const Access& access) {
+  if (access.key != config_.protected_key) return {};
+  if ((piece.page.td_foreign_lines & lines_touched(piece.at, piece.bytes)) == 0) return {};
+  const Fault refused{FaultKind::td_integrity, piece.at.value(), false};
+  tracer_->emit(access.agent, AccessFault{refused, access.site});
+  return tl::unexpected{refused};
+}
+
+// A write sets the TD owner bit of its lines according to its key. A partial line is filled first: the TD's fill of
+// a foreign line is poison, a foreign fill of a TD line is zeros.
+Result<void> LazyMemory::claim_td_lines(const Piece& piece, const Access& access) {
+  PageState& page = piece.page;
+  const std::uint64_t touched = lines_touched(piece.at, piece.bytes);
+  const std::uint64_t partial = touched & ~lines_covered(piece.at, piece.bytes);
+  if (access.key == config_.protected_key) {
+    if ((page.td_foreign_lines & partial) != 0) CBIT_TRY(check_td_read(piece, access));
+    page.td_foreign_lines &= ~touched;
+    return {};
+  }
+  const std::uint64_t taken = partial & ~page.td_foreign_lines;
+  static constexpr std::array<std::byte, cache_line_size> zeros{};
+  for (unsigned line = 0; line < page_size / cache_line_size; ++line)
+    if ((taken >> line & 1) != 0)
+      store_under({page, piece.at.page() + line * cache_line_size, cache_line_size}, access.key, zeros);
+  page.td_foreign_lines |= touched;
+  return {};
+}
+
+void LazyMemory::check_cache_aliases(const Piece& piece, const Access& access) {
+  PageState& page = piece.page;
+  const std::uint64_t dirty = page.dirty_lines & lines_touched(piece.at, piece.bytes);
+  if (dirty == 0 || same_representation(page.dirty_key, access.key)) return;
+  hazards_.fetch_add(1, std::memory_order_relaxed);
+  const auto first = static_cast<std::uint64_t>(__builtin_ctzll(dirty));
+  tracer_->emit(access.agent, CacheAliasHazard{piece.at.page() + first * cache_line_size, page.dirty_key,
+                                               access.key, false, access.site});
+  page.dirty_lines &= ~dirty;  // from here on as if flushed: one report per line
+}
+
+void LazyMemory::record_write(const Piece& piece, const Access& access) {
+  PageState& page = piece.page;
+  if (tracer_->enabled() && page.writer_kind != AgentKind::none && piece.bytes != page_size &&
+      !same_representation(page.writer_key, access.key))
+    tracer_->emit(access.agent, ForeignWrite{piece.at.page(), access.key, page.writer_key,
+                                             Agent{page.writer_kind, page.writer_index}, access.site, piece.bytes});
+  page.writer_kind = access.agent.kind;
+  page.writer_index = access.agent.index;
+  page.writer_key = access.key;
+  page.writer_site = access.site;
+  page.written_ns = tracer_->clock().now_ns();
+  if (config_.cache == CacheModel::report && access.agent.kind == AgentKind::cpu) {
+    if (page.dirty_key != access.key) page.dirty_lines = 0;
+    page.dirty_key = access.key;
+    page.dirty_lines |= lines_touched(piece.at, piece.bytes);
+  }
+}
+
+void LazyMemory::count_foreign(const Piece& piece, const Access& access) {
+  const std::uint64_t blocks = (piece.at.page_offset() % cipher_block_size + piece.bytes + cipher_block_size - 1) /
+                               cipher_block_size;
+  blocks_transformed_.fetch_add(blocks, std::memory_order_relaxed);
+  const std::uint64_t total = piece.page.foreign_blocks + blocks;
+  piece.page.foreign_blocks = static_cast<std::uint16_t>(total);
+  if (total >= foreign_blocks_max) change_owner(piece.page, piece.at.page(), access.key, access);
+}
+
+void LazyMemory::change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by) {
+  const Piece whole{page, at, page_size};
+  const ByteSpan stored{store_.data(at), page_size};
+  view(whole, to, stored);
+  const KeyId from = std::exchange(page.owner, to);
+  page.foreign_blocks = 0;
+  owner_changes_.fetch_add(1, std::memory_order_relaxed);
+  tracer_->emit(by.agent, OwnerChanged{at, from, to, by.site});
+}
+
+// ---- representations ------------------------------------------------------------------------------------
+
+void LazyMemory::view(const Piece& piece, KeyId key, ByteSpan to) const {
+  const PhysAddr first{align_down(piece.at.value(), cipher_block_size)};
+  const std::size_t skip = piece.at - first;
+  const std::size_t bytes = align_up(skip + piece.bytes, cipher_block_size);
+  const KeyId owner = piece.page.touched ? piece.page.owner : config_.initial_owner;
+  const Cipher* const encrypt = keys_->cipher(owner);
+  const Cipher* const decrypt = keys_->cipher(key);
+  const ConstByteSpan stored{store_.data(first), bytes};
+  if (encrypt == decrypt) {
+    std::memmove(to.data(), stored.data() + skip, piece.bytes);
+    return;
+  }
+  std::array<std::byte, page_size> buffer;
+  const ByteSpan blocks{buffer.data(), bytes};
+  if (encrypt != nullptr)
+    encrypt->encrypt(first, stored, blocks);
+  else
+    std::memcpy(blocks.data(), stored.data(), bytes);
+  if (decrypt != nullptr) decrypt->decrypt(first, blocks, blocks);
+  std::memcpy(to.data(), blocks.data() + skip, piece.bytes);
+}
+
+void LazyMemory::store_under(const Piece& piece, KeyId key, ConstByteSpan from) {
+  const PhysAddr first{align_down(piece.at.value(), cipher_block_size)};
+  const std::size_t skip = piece.at - first;
+  const std::size_t bytes = align_up(skip + piece.bytes, cipher_block_size);
+  std::array<std::byte, page_size> buffer;
+  const ByteSpan blocks{buffer.data(), bytes};
+  // Only the blocks at the ends keep bytes of their own, but a short access is nothing but ends.
+  view({piece.page, first, cipher_block_size}, key, blocks.first(cipher_block_size));
+  view({piece.page, first + (bytes - cipher_block_size), cipher_block_size}, key, blocks.last(cipher_block_size));
+  std::memcpy(blocks.data() + skip, from.data(), piece.bytes);
+
+  const Cipher* const encrypt = keys_->cipher(key);
+  const Cipher* const decrypt = keys_->cipher(piece.page.owner);
+  if (encrypt != decrypt && encrypt != nullptr) encrypt->encrypt(first, blocks, blocks);
+  if (encrypt != decrypt && decrypt != nullptr) decrypt->decrypt(first, blocks, blocks);
+  std::memcpy(store_.data(first), blocks.data(), bytes);
+}
+
+void LazyMemory::hide_td_lines(const Piece& piece, KeyId key, ByteSpan to) const {
+  if (config_.protection != MemoryProtection::td || key == config_.protected_key) return;
+  const std::uint64_t base = piece.at.page_offset();
+  for (std::size_t i = 0; i < piece.bytes; ++i)
+    if ((piece.page.td_foreign_lines >> ((base + i) / cache_line_size) & 1) == 0) to[i] = std::byte{0};
+}
+
+// ---- observation ----------------------------------------------------------------------------------------
+
+Result<void> LazyMemory::peek(PhysAddr from, ByteSpan to, KeyId key) const {
+  if (!contains(from, to.size())) return fault(FaultKind::no_memory, from.value());
+  while (!to.empty()) {
+    const std::size_t bytes = bytes_in_page(from, to.size());
+    PageState& page = store_.page(from);
+    const PageLock lock{page};
+    view({page, from, bytes}, key, to.first(bytes));
+    hide_td_lines({page, from, bytes}, key, to.first(bytes));
+    to = to.subspan(bytes), from += bytes;
+  }
+  return {};
+}
+
+Result<void> LazyMemory::probe(PhysAddr from, ByteSpan to) const {
+  if (!contains(from, to.size())) return fault(FaultKind::no_memory, from.value());
+  while (!to.empty()) {
+    const std::size_t bytes = bytes_in_page(from, to.size());
+    PageState& page = store_.page(from);
+    const PageLock lock{page};
+    view({page, from, bytes}, no_key, to.first(bytes));
+    to = to.subspan(bytes), from += bytes;
+  }
+  return {};
+}
+
+PageHistory LazyMemory::history(PhysAddr at) const {
+  if (!contains(at, 1)) return {};
+  PageState& page = store_.page(at);
+  const PageLock lock{page};
+  return describe(page);
+}
+
+PageHistory LazyMemory::describe(const PageState& page) const {
+  return {.owner = page.touched ? page.owner : config_.initial_owner,
+          .writer_key = page.writer_key,
+          .writer = Agent{page.writer_kind, page.writer_index},
+          .writer_site = page.writer_site,
+          .written_ns = page.written_ns,
+          .shared = page.shared,
+          .conversion_site = page.conversion_site,
+          .converted_ns = page.converted_ns,
+          .ever_converted = page.ever_converted,
+          .assigned = config_.protection == MemoryProtection::rmp && !page.released};
+}
+
+void LazyMemory::for_each_touched(const std::function<void(PhysAddr, const PageHistory&)>& visit) const {
+  std::vector<PhysAddr> pages;
+  {
+    const std::lock_guard lock{touched_mutex_};
+    pages = touched_;
+  }
+  std::ranges::sort(pages);
+  for (const PhysAddr at : pages) {
+    const PageHistory now = history(at);
+    if (now.writer.kind != AgentKind::none || now.ever_converted) visit(at, now);
+  }
+}
+
+MemoryStats LazyMemory::stats() const { return {owner_changes_, blocks_transformed_, hazards_}; }
+
+// ---- conversion, flushes, keys --------------------------------------------------------------------------
+
+void LazyMemory::convert(PhysAddr first, std::uint64_t pages, bool encrypted, SiteId site) {
+  CBIT_ASSERT(first.is_aligned(page_size) && contains(first, pages * page_size));
+  for (std::uint64_t i = 0; i < pages; ++i) {
+    const PhysAddr at = first + i * page_size;
+    PageState& page = store_.page(at);
+    const PageLock lock{page};
+    touch(page, at);
+    page.shared = !encrypted;
+    page.ever_converted = true;
+    page.conversion_site = site;
+    page.converted_ns = tracer_->clock().now_ns();
+    page.released = !encrypted;
+    if (config_.protection == MemoryProtection::td) {
+      std::memset(store_.data(at), 0, page_size);
+      page.owner = page.writer_key = encrypted ? config_.protected_key : no_key;
+      page.writer_kind = AgentKind::none;
+      page.foreign_blocks = 0;
+      page.td_foreign_lines = encrypted ? 0 : ~std::uint64_t{0};
+    }
+  }
+}
+
+std::uint64_t LazyMemory::flush(PhysAddr first, std::uint64_t bytes) {
+  if (config_.cache != CacheModel::report || !contains(first, bytes)) return 0;
+  std::uint64_t lines = 0;
+  while (bytes != 0) {
+    const std::size_t now = bytes_in_page(first, bytes);
+    PageState& page = store_.page(first);
+    const PageLock lock{page};
+    const std::uint64_t dirty = page.dirty_lines & lines_touched(first, now);
+    lines += static_cast<std::uint64_t>(__builtin_popcountll(dirty));
+    page.dirty_lines &= ~dirty;
+    first += now, bytes -= now;
+  }
+  return lines;
+}
+
+std::uint64_t LazyMemory::flush_all() {
+  std::uint64_t lines = 0;
+  std::vector<PhysAddr> pages;
+  {
+    const std::lock_guard lock{touched_mutex_};
+    pages = touched_;
+  }
+  for (const PhysAddr at : pages) lines += flush(at, page_size);
+  return lines;
+}
+
+void LazyMemory::rekey(KeyId id, const Key128& key) {
+  const Access controller{};
+  std::vector<PhysAddr> pages;
+  {
+    const std::lock_guard lock{touched_mutex_};
+    pages = touched_;
+  }
+  // What the old key protects keeps its ciphertext: store it as such.
+  for (const PhysAddr at : pages) {
+    PageState& page = store_.page(at);
+    const PageLock lock{page};
+    if (page.owner == id) change_owner(page, at, no_key, controller);
+  }
+  keys_->set(id, key);
+}
+
+}  // namespace cbit

@@ -1,0 +1,56 @@
+// Address space for a machine's RAM and what is known about each page, reserved as a whole and backed by the host
+// page by page as it is touched: an untouched page costs nothing.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <type_traits>
+
+#include "base/addr.hpp"
+#include "base/ids.hpp"
+#include "base/result.hpp"
+
+namespace cbit {
+
+// One page, all zero until first touched. A cache line, so that an access costs one miss beside the data's.
+struct alignas(64) PageState {
+  std::atomic<bool> locked;
+  bool touched;
+  bool shared;
+  bool ever_converted;
+  bool released;  // rmp: no longer assigned to the guest
+  AgentKind writer_kind;
+  std::uint16_t writer_index;
+  KeyId owner;
+  KeyId writer_key;
+  KeyId dirty_key;
+  std::uint16_t foreign_blocks;  // transformed for other keys since the page has its owner
+  SiteId writer_site;
+  SiteId conversion_site;
+  std::uint64_t written_ns;
+  std::uint64_t converted_ns;
+  std::uint64_t dirty_lines;      // bit n: line n is dirty in a CPU cache under dirty_key
+  std::uint64_t td_foreign_lines; // bit n: line n has lost its TD owner bit
+};
+static_assert(sizeof(PageState) == 64 && std::is_trivially_destructible_v<PageState>);
+
+class PageStore {
+ public:
+  // Covers [0, end). Fails when the host refuses the address space.
+  static OrError<PageStore> reserve(PhysAddr end);
+  PageStore(PageStore&& other) noexcept;
+  PageStore& operator=(PageStore&&) = delete;
+  ~PageStore();
+
+  [[nodiscard]] std::byte* data(PhysAddr at) const { return data_ + at.value(); }
+  [[nodiscard]] PageState& page(PhysAddr at) const { return pages_[at.page_number()]; }
+
+ private:
+  PageStore(std::byte* data, PageState* pages, std::uint64_t bytes) : data_{data}, pages_{pages}, bytes_{bytes} {}
+
+  std::byte* data_;
+  PageState* pages_;
+  std::uint64_t bytes_;
+};
+
+}  // namespace cbit
