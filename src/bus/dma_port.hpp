@@ -24,6 +24,7 @@ struct DmaPortConfig {
   std::string device;         // name in events
   RequesterId requester = 0;  // bus/device/function
   unsigned address_bits = 64; // address lines the device drives; higher bits of an address are lost
+  bool bypass_iommu = false;  // virtio without ACCESS_PLATFORM: the device addresses memory directly
 };
 
 class DmaPort {
