@@ -4,14 +4,22 @@
 // each. A mapping copies the buffer into the pool for every direction; sync and unmap copy back. The copy goes
 // from the encrypted direct map to the decrypted pool: that is where data is encrypted and decrypted.
 //
-// Threading: map, unmap and sync may be called from different threads on different CPUs (Mmu).
+//   swiotlb_options.cpp   the parameter and the size of the default pool
+//   swiotlb_pool.*        the slots of one pool: search, release
+//   swiotlb_grow.cpp      where pools come from: default, restricted, dynamic, transient
+//   swiotlb.cpp           mappings and their copies
+//
+// Threading: map, unmap and sync may run on different CPUs (Mmu) in parallel while no event sink is attached. Not so
+// with dynamic pools: to grow is to convert memory, which is for one thread (Mm).
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/dma_types.hpp"
 #include "base/result.hpp"
@@ -29,28 +37,32 @@ inline constexpr std::uint64_t io_tlb_min_slabs = 512;
 
 // The `swiotlb=` parameter: [slots][,areas][,force|noforce], or just force / noforce. setup_io_tlb_npages().
 struct SwiotlbOptions {
-  std::uint64_t slots = 0;  // 0: not given
-  unsigned areas = 0;       // 0: not given
+  std::optional<std::uint64_t> slots;
+  unsigned areas = 0;     // 0: not given
   bool force = false;
-  bool no_force = false;    // never create a pool
-  bool dynamic = false;     // CONFIG_SWIOTLB_DYNAMIC (6.6 and later); not part of the parameter
+  bool no_force = false;  // never create a pool
+  bool dynamic = false;   // CONFIG_SWIOTLB_DYNAMIC (6.6 and later); not part of the parameter
 };
-// Errors (usage) name the part that is not understood. Slots and areas are rounded as the kernel does.
+// Errors (usage) name the part that is not understood; Linux ignores it. Numbers are decimal, 0x or 0 (octal), and
+// rounded as the kernel does: slots up to 128, areas up to a power of two.
 [[nodiscard]] OrError<SwiotlbOptions> parse_swiotlb(std::string_view text);
 
 // Slots and areas of the default pool on this platform: pci_swiotlb_detect, sev_setup_arch and
-// swiotlb_adjust_nareas. nullopt: no pool is created.
+// swiotlb_adjust_nareas, alike in 6.1, 6.6 and 6.10. nullopt: no pool is created.
+// The 6 % rule asks for CC_ATTR_GUEST_MEM_ENCRYPT and so covers TDX guests too, in all three versions; its move from
+// sev_setup_arch to mem_encrypt_setup_arch (6.8) changed nothing but the name.
 struct SwiotlbSizing {
   std::uint64_t slots = 0;
   unsigned areas = 1;
   bool force_bounce = false;
+  std::vector<std::string> messages;  // what the kernel prints while it decides
 };
-[[nodiscard]] std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, KernelVersion version,
-                                                        std::uint64_t memory_bytes, bool ram_above_4g, unsigned cpus,
+[[nodiscard]] std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, std::uint64_t memory_bytes,
+                                                        bool ram_above_4g, unsigned cpus,
                                                         const SwiotlbOptions& options);
 
-// Why a request got no slots.
-enum class SwiotlbRefusal : std::uint8_t { no_pool, full, beyond_mask };
+// Why a request got no slots. `invalid`: the kernel refuses its sizes, or stops at a BUG_ON.
+enum class SwiotlbRefusal : std::uint8_t { no_pool, full, beyond_mask, invalid };
 
 struct SwiotlbUsage {
   std::uint64_t io_tlb_nslabs = 0;        // debugfs swiotlb/io_tlb_nslabs
@@ -69,18 +81,29 @@ class Swiotlb {
   // not even 512 slots could be had.
   static Result<std::unique_ptr<Swiotlb>> create_default(Mm& mm, const CcPlatform& cc, KernelVersion version,
                                                          const SwiotlbSizing& sizing, bool dynamic);
-  // restricted-dma-pool: own memory, one area, always forced, also used by dma_direct_alloc.
+  // restricted-dma-pool: own memory, one area, always forced, also used by dma_direct_alloc. Faults (no_memory) when
+  // there is no such run of pages below 4 GiB, or `bytes` is less than a slot.
   static Result<std::unique_ptr<Swiotlb>> create_restricted(Mm& mm, const CcPlatform& cc, KernelVersion version,
                                                             std::uint64_t bytes);
   ~Swiotlb();
+  Swiotlb(const Swiotlb&) = delete;
+  Swiotlb& operator=(const Swiotlb&) = delete;
+
+  // dma_alloc_from_pool and dma_free_from_pool (kernel/dma/pool.c): the memory of transient pools for devices whose
+  // DMA memory must be decrypted, since a mapping cannot wait for a conversion. Without it those pools are not made.
+  struct AtomicMemory {
+    std::function<std::optional<PhysAddr>(Mmu& cpu, Device& dev, std::uint64_t bytes)> alloc;
+    std::function<void(PhysAddr first, std::uint64_t bytes)> free;
+  };
+  void use_atomic_memory(AtomicMemory memory);
 
   [[nodiscard]] bool force_bounce() const;
   [[nodiscard]] bool for_alloc() const;  // a restricted pool that serves dma_alloc_coherent
 
   // swiotlb_tbl_map_single: slots for `mapping_size` bytes from `orig`, aligned so that the bits of
   // `alloc_align_mask` are 0 and those of the device's min_align_mask equal orig's; the original is copied in
-  // for every direction. `alloc_size` >= mapping_size is what is taken (6.1 passes both).
-  // Emits SwiotlbAllocated, SwiotlbCopied; SwiotlbFull with "swiotlb buffer is full" on refusal.
+  // for every direction. `alloc_size` >= mapping_size is what is taken; 6.10 ignores it and rounds mapping_size up to
+  // alloc_align_mask + 1. Emits SwiotlbAllocated, SwiotlbCopied; SwiotlbFull with "swiotlb buffer is full" on refusal.
   [[nodiscard]] Result<PhysAddr, SwiotlbRefusal> tbl_map_single(Mmu& cpu, Device& dev, PhysAddr orig,
                                                                 std::uint64_t mapping_size, std::uint64_t alloc_size,
                                                                 std::uint64_t alloc_align_mask,
