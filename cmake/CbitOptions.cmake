@@ -4,7 +4,7 @@ target_compile_features(cbit_options INTERFACE cxx_std_20)
 target_include_directories(cbit_options INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
 target_compile_options(cbit_options INTERFACE
   -Wall -Wextra -Wconversion -Wshadow -Wold-style-cast -Wnon-virtual-dtor -Woverloaded-virtual
-  -Wimplicit-fallthrough -Wno-missing-field-initializers)
+  -Wno-sign-conversion -Wimplicit-fallthrough -Wno-missing-field-initializers)
 if(CBIT_WERROR)
   target_compile_options(cbit_options INTERFACE -Werror)
 endif()

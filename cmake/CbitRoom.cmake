@@ -15,8 +15,8 @@ endfunction()
 
 # cbit_room_tests(NAME TARGET...): the program test_NAME from tests/unit/NAME and tests/property/NAME.
 #
-# Its tests carry the label "unit". A suite whose name ends in Threads carries "threads" instead, and runs
-# under ThreadSanitizer as well; the target thread_tests builds the programs that have such suites.
+# Its tests carry the label "unit". A test with Threads in its name carries "threads" instead, and runs under
+# ThreadSanitizer as well; the target thread_tests builds the programs that have such tests.
 function(cbit_room_tests name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS
     ${CMAKE_SOURCE_DIR}/tests/unit/${name}/*.cpp ${CMAKE_SOURCE_DIR}/tests/property/${name}/*.cpp)
@@ -28,14 +28,14 @@ function(cbit_room_tests name)
   target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main GTest::gmock rapidcheck)
   add_dependencies(tests test_${name})
 
-  set(threads_filter "*Threads.*")
-  gtest_discover_tests(test_${name} TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST
-    TEST_FILTER "-${threads_filter}" TEST_LIST ${name}_unit_tests PROPERTIES LABELS unit)
+  set(how TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES)
+  gtest_discover_tests(test_${name} ${how} TEST_FILTER "-*Threads*" TEST_LIST ${name}_unit_tests
+    PROPERTIES LABELS unit)
   foreach(source IN LISTS sources)
-    file(STRINGS ${source} suites REGEX "\\([A-Za-z0-9]*Threads,")
-    if(suites)
-      gtest_discover_tests(test_${name} TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST
-        TEST_FILTER "${threads_filter}" TEST_LIST ${name}_thread_tests PROPERTIES LABELS threads)
+    file(STRINGS ${source} tests_of_threads REGEX "^(TEST|RC_GTEST).*Threads")
+    if(tests_of_threads)
+      gtest_discover_tests(test_${name} ${how} TEST_FILTER "*Threads*" TEST_LIST ${name}_thread_tests
+        PROPERTIES LABELS threads)
       add_dependencies(thread_tests test_${name})
       break()
     endif()
