@@ -1,8 +1,9 @@
 // The AES-128 key schedule. Section numbers are those of FIPS-197.
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
-#include "crypt/implementations.hpp"
+#include "crypt/xex.hpp"
 
 namespace cbit {
 
@@ -27,8 +28,8 @@ constexpr std::uint8_t multiply(unsigned a, unsigned b) {
   return static_cast<std::uint8_t>(product);
 }
 
-// 5.1.1: the inverse in GF(2^8), with 0 for 0, then the affine transformation. The powers of 3 are all elements
-// but 0, and 0xf6 is the inverse of 3.
+// 5.1.1: the inverse in GF(2^8), with 0 for 0, then the affine transformation. The powers of 3 are all
+// elements but 0, and 0xf6 is the inverse of 3.
 constexpr std::array<std::uint8_t, 256> make_sbox() {
   std::array<std::uint8_t, 256> sbox{0x63};
   std::uint8_t x = 1;
@@ -68,7 +69,8 @@ Words expand(const Key128& key) {
   for (std::size_t i = key_words; i < w.size(); ++i) {
     Word previous = w[i - 1];
     if (i % key_words == 0) {
-      previous = sub_word(rot_word(previous)) ^ Word{rcon};
+      const Word round_constant{rcon};
+      previous = sub_word(rot_word(previous)) ^ round_constant;
       rcon = multiply(rcon, 2);
     }
     w[i] = w[i - key_words] ^ previous;

@@ -5,15 +5,13 @@
 
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 #include "crypt/implementations.hpp"
 
 namespace cbit {
 
 namespace {
-
-constexpr unsigned lowest_tweak_bit = 4;
-constexpr unsigned slice_bits = 8;
 
 constexpr CipherImplementation implementations[] = {
     {"portable", portable::available, portable::encrypt, portable::decrypt},
@@ -27,25 +25,12 @@ constexpr CipherImplementation implementations[] = {
 }  // namespace
 
 TweakTable::TweakTable(std::uint64_t seed) {
-  for (unsigned bit = lowest_tweak_bit; bit < 64; ++bit) {
-    Slice& slice = slices_[(bit - lowest_tweak_bit) / slice_bits];
-    const std::size_t weight = std::size_t{1} << (bit - lowest_tweak_bit) % slice_bits;
+  for (unsigned bit = 4; bit < 64; ++bit) {
+    Slice& slice = slices_[(bit - 4) / 8];
+    const std::size_t weight = std::size_t{1} << (bit - 4) % 8;
     const Block constant = derive_key(seed, "tweak " + std::to_string(bit));
     for (std::size_t i = 0; i < weight; ++i) slice[weight + i] = slice[i] ^ constant;
   }
-}
-
-Block TweakTable::tweak(PhysAddr address) const {
-  return page_tweak(address) ^ block_tweaks()[address.page_offset() / cipher_block_size];
-}
-
-Block TweakTable::page_tweak(PhysAddr address) const {
-  Block sum{};
-  std::size_t slice = 1;
-  for (std::uint64_t bits = address.page_number(); bits != 0; bits >>= slice_bits) {
-    sum = sum ^ slices_[slice++][bits & bit_mask(slice_bits)];
-  }
-  return sum;
 }
 
 std::span<const CipherImplementation> cipher_implementations() { return implementations; }
@@ -63,14 +48,15 @@ const CipherImplementation& best_cipher() {
 
 Cipher::Cipher(const Key128& key, std::shared_ptr<const TweakTable> tweaks, CipherMode mode,
                const CipherImplementation& implementation)
-    : keys_{expand_key(key)}, tweaks_{std::move(tweaks)}, mode_{mode}, implementation_{&implementation} {
-  CBIT_ASSERT(implementation.available());
+    : key_{expand_key(key), std::move(tweaks), mode}, implementation_{&implementation} {
+  CBIT_ASSERT(key_.tweaks != nullptr && implementation.available());
 }
 
 Key128 derive_key(std::uint64_t seed, std::string_view label) {
   std::array<unsigned char, 32> digest;
   const auto* const text = reinterpret_cast<const unsigned char*>(label.data());
-  CBIT_ASSERT(HMAC(EVP_sha256(), &seed, sizeof seed, text, label.size(), digest.data(), nullptr) != nullptr);
+  const auto* const made = HMAC(EVP_sha256(), &seed, sizeof seed, text, label.size(), digest.data(), nullptr);
+  CBIT_ASSERT(made != nullptr);
   Key128 key;
   std::memcpy(key.data(), digest.data(), key.size());
   return key;

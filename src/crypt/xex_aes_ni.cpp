@@ -34,14 +34,12 @@ struct Lanes {
 
 bool available() { return __builtin_cpu_supports("aes") && __builtin_cpu_supports("sse4.1"); }
 
-void encrypt(const RoundKeys& keys, const TweakTable& tweaks, CipherMode mode, PhysAddr address, ConstByteSpan in,
-             ByteSpan out) {
-  transform<Lanes, false>(keys.encrypt, tweaks, mode, address, in, out);
+void encrypt(const CipherKey& key, PhysAddr address, ConstByteSpan in, ByteSpan out) {
+  transform<Lanes, false>(key, address, in, out);
 }
 
-void decrypt(const RoundKeys& keys, const TweakTable& tweaks, CipherMode mode, PhysAddr address, ConstByteSpan in,
-             ByteSpan out) {
-  transform<Lanes, true>(keys.decrypt, tweaks, mode, address, in, out);
+void decrypt(const CipherKey& key, PhysAddr address, ConstByteSpan in, ByteSpan out) {
+  transform<Lanes, true>(key, address, in, out);
 }
 
 }  // namespace cbit::aes_ni

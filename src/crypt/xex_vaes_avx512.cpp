@@ -13,7 +13,7 @@ struct Lanes {
   static constexpr std::size_t blocks = 4;
 
   // A block is two 64-bit elements of the mask.
-  CBIT_TARGET static __mmask8 mask(First part) { return static_cast<__mmask8>(bit_mask(2 * unsigned(part.blocks))); }
+  CBIT_TARGET static __mmask8 mask(First part) { return static_cast<__mmask8>((1u << 2 * part.blocks) - 1); }
 
   CBIT_TARGET static Vector load(const std::byte* from, All) { return _mm512_loadu_si512(from); }
   CBIT_TARGET static Vector load(const std::byte* from, First part) {
@@ -43,14 +43,12 @@ struct Lanes {
 
 bool available() { return __builtin_cpu_supports("vaes") && __builtin_cpu_supports("avx512f"); }
 
-void encrypt(const RoundKeys& keys, const TweakTable& tweaks, CipherMode mode, PhysAddr address, ConstByteSpan in,
-             ByteSpan out) {
-  transform<Lanes, false>(keys.encrypt, tweaks, mode, address, in, out);
+void encrypt(const CipherKey& key, PhysAddr address, ConstByteSpan in, ByteSpan out) {
+  transform<Lanes, false>(key, address, in, out);
 }
 
-void decrypt(const RoundKeys& keys, const TweakTable& tweaks, CipherMode mode, PhysAddr address, ConstByteSpan in,
-             ByteSpan out) {
-  transform<Lanes, true>(keys.decrypt, tweaks, mode, address, in, out);
+void decrypt(const CipherKey& key, PhysAddr address, ConstByteSpan in, ByteSpan out) {
+  transform<Lanes, true>(key, address, in, out);
 }
 
 }  // namespace cbit::vaes_avx512

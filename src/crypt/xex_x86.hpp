@@ -30,8 +30,8 @@ struct First {
   std::size_t blocks;
 };
 
-// The rounds that need no tweak are 1..9. T(a) joins the keys of the first and the last AddRoundKey, which are
-// XORs: XEX then costs two XORs per register more than AES alone.
+// The rounds that need no tweak are 1..9. T(a) joins the keys of the first and the last AddRoundKey, which
+// are XORs: XEX then costs two XORs per register more than AES alone.
 template <class Lanes>
 struct PageKeys {
   typename Lanes::Vector first;
@@ -39,15 +39,15 @@ struct PageKeys {
   const std::array<Block, 11>& rounds;
 };
 
-// AES has a latency of several cycles and each round waits for the one before: `n` registers in flight hide it.
+// A round waits several cycles for the one before: `n` registers in flight hide that.
 template <class Lanes, bool inverse, std::size_t n, class Part>
-CBIT_TARGET inline void transform_registers(const PageKeys<Lanes>& keys, const PageRun& run, std::size_t block,
-                                            Part part) {
+CBIT_TARGET inline void transform_registers(const PageKeys<Lanes>& keys, const PageRun& run,
+                                            std::size_t block, Part part) {
   constexpr std::size_t step = Lanes::blocks * cipher_block_size;
   const std::byte* const in = run.in.data() + block * cipher_block_size;
   std::byte* const out = run.out.data() + block * cipher_block_size;
-  const auto* const before = reinterpret_cast<const std::byte*>(run.before.blocks.data() + block);
-  const auto* const after = reinterpret_cast<const std::byte*>(run.after.blocks.data() + block);
+  const auto* const before = reinterpret_cast<const std::byte*>(run.before.blocks + block);
+  const auto* const after = reinterpret_cast<const std::byte*>(run.after.blocks + block);
 
   typename Lanes::Vector state[n];
 #pragma GCC unroll 8
@@ -84,17 +84,17 @@ CBIT_TARGET inline void transform_from(const PageKeys<Lanes>& keys, const PageRu
 }
 
 template <class Lanes, bool inverse>
-CBIT_TARGET void transform_page(const std::array<Block, 11>& rounds, const PageRun& run) {
+CBIT_TARGET void transform_page(const RoundKeys& round_keys, const PageRun& run) {
+  const std::array<Block, 11>& rounds = inverse ? round_keys.decrypt : round_keys.encrypt;
   const PageKeys<Lanes> keys{Lanes::repeat(rounds[0] ^ run.before.page),
                              Lanes::repeat(rounds[10] ^ run.after.page), rounds};
   transform_from<Lanes, inverse, 8>(keys, run, 0);
 }
 
 template <class Lanes, bool inverse>
-void transform(const std::array<Block, 11>& rounds, const TweakTable& tweaks, CipherMode mode, PhysAddr address,
-               ConstByteSpan in, ByteSpan out) {
-  for_each_page_run<inverse>(tweaks, mode, address, in, out,
-                             [&](const PageRun& run) { transform_page<Lanes, inverse>(rounds, run); });
+void transform(const CipherKey& key, PhysAddr address, ConstByteSpan in, ByteSpan out) {
+  for_each_page_run<inverse>(key, address, in, out,
+                             [&](const PageRun& run) { transform_page<Lanes, inverse>(key.rounds, run); });
 }
 
 }  // namespace
