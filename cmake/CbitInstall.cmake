@@ -23,6 +23,7 @@ install(FILES ${CMAKE_BINARY_DIR}/cbit-config.cmake ${CMAKE_BINARY_DIR}/cbit-con
 
 # pcfiledir keeps the file true wherever the tree is unpacked.
 file(RELATIVE_PATH pc_to_prefix /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+string(REGEX REPLACE "/$" "" pc_to_prefix ${pc_to_prefix})
 configure_file(${CMAKE_SOURCE_DIR}/cmake/cbit.pc.in cbit.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/cbit.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
