@@ -24,7 +24,7 @@ inline constexpr PhysAddr high_ram{0x1'0000'0000};
 struct MachineConfig {
   Platform platform = Platform::plain;
   unsigned c_bit = 47;                        // CPUID 8000001F EBX[5:0]; TDX: the shared bit
-  std::uint64_t memory_bytes = 8ull << 30;    // 16 MiB .. 1 TiB, multiple of 4 KiB
+  std::uint64_t memory_bytes = 4ull << 30;    // 16 MiB .. 1 TiB, multiple of 4 KiB
   unsigned cpus = 1;                          // 1 .. 256
   bool iommu = false;                         // an AMD-Vi IOMMU is present
   CacheModel cache = CacheModel::coherent;

@@ -1,0 +1,54 @@
+// The command line as data. One table (commands.cpp) feeds the parser, --help, the man page and the shell
+// completions, so none of them can say something else than the others.
+#pragma once
+
+#include <iosfwd>
+#include <span>
+#include <string_view>
+
+#include "base/result.hpp"
+
+namespace cbit {
+
+class Arguments;
+
+struct OptionSpec {
+  std::string_view name;     // "--memory"
+  std::string_view metavar;  // "SIZE"; empty: a flag
+  std::string_view help;     // one sentence, no full stop
+  std::string_view fallback; // default as the user would write it; empty: none
+  std::span<const std::string_view> choices = {};  // the only values, where there are few
+};
+
+// Arguments without a name; metavar empty: there are none.
+struct PositionalSpec {
+  std::string_view metavar;
+  std::string_view help;
+  bool required = false;
+  bool repeated = false;
+  bool files = false;  // completed as file names
+};
+
+struct Streams {
+  std::ostream& out;  // data
+  std::ostream& err;  // talk
+  bool out_is_terminal = false;
+};
+
+struct CommandSpec {
+  std::string_view name;  // one word, or two as in "lab run"
+  std::string_view summary;
+  std::string_view description;
+  std::span<const OptionSpec> options;
+  PositionalSpec positional;
+  std::span<const std::string_view> examples;
+  // The exit code, or an Error that is printed once.
+  OrError<ExitCode> (*run)(const Arguments&, Streams&);
+};
+
+[[nodiscard]] std::span<const CommandSpec> commands();
+
+// Parses and runs one command line (without the program's name) and prints errors; never throws.
+[[nodiscard]] ExitCode run_command_line(std::span<const std::string_view> words, Streams& streams);
+
+}  // namespace cbit

@@ -1,0 +1,132 @@
+#include <fmt/format.h>
+
+#include <ostream>
+#include <set>
+#include <string>
+
+#include "cli/pages.hpp"
+
+namespace cbit {
+namespace {
+
+std::string_view first_word(std::string_view name) { return name.substr(0, name.find(' ')); }
+std::string_view second_word(std::string_view name) {
+  const auto blank = name.find(' ');
+  return blank == std::string_view::npos ? std::string_view{} : name.substr(blank + 1);
+}
+
+std::set<std::string_view> first_words() {
+  std::set<std::string_view> words;
+  for (const CommandSpec& command : commands()) words.insert(first_word(command.name));
+  return words;
+}
+std::set<std::string_view> second_words(std::string_view group) {
+  std::set<std::string_view> words;
+  for (const CommandSpec& command : commands())
+    if (first_word(command.name) == group && !second_word(command.name).empty()) words.insert(second_word(command.name));
+  return words;
+}
+
+std::string option_names(const CommandSpec& command) {
+  std::string names = "--help";
+  for (const OptionSpec& option : command.options) names += fmt::format(" {}", option.name);
+  return names;
+}
+
+void print_bash(std::ostream& out) {
+  out << "# bash completion for cbit\n_cbit() {\n"
+         "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}\n"
+         "  COMPREPLY=()\n";
+  out << fmt::format("  if [[ $COMP_CWORD -eq 1 ]]; then COMPREPLY=($(compgen -W '{} --help --version' -- \"$cur\")); return; fi\n",
+                     fmt::join(first_words(), " "));
+  for (const std::string_view word : first_words())
+    if (const auto seconds = second_words(word); !seconds.empty())
+      out << fmt::format("  if [[ $command == {0} ]]; then\n"
+                         "    if [[ $COMP_CWORD -eq 2 ]]; then COMPREPLY=($(compgen -W '{1}' -- \"$cur\")); return; fi\n"
+                         "    command=\"{0} ${{COMP_WORDS[2]}}\"\n  fi\n",
+                         word, fmt::join(seconds, " "));
+  out << "  case \"$command $prev\" in\n";
+  for (const CommandSpec& command : commands())
+    for (const OptionSpec& option : command.options)
+      if (!option.choices.empty())
+        out << fmt::format("    '{} {}') COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return ;;\n", command.name,
+                           option.name, fmt::join(option.choices, " "));
+  out << "  esac\n  case $command in\n";
+  for (const CommandSpec& command : commands())
+    out << fmt::format("    '{}') COMPREPLY=($(compgen -W '{}'{} -- \"$cur\")) ;;\n", command.name,
+                       option_names(command), command.positional.files ? " -f" : "");
+  out << "  esac\n}\ncomplete -o filenames -F _cbit cbit\n";
+}
+
+std::string single_quoted(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += c == '\'' ? std::string{"'\\''"} : std::string{c};
+  return out;
+}
+
+// The specs of _arguments: brackets and colons are its syntax.
+std::string zsh_text(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '[' || c == ']' || c == ':') out += '\\';
+    out += c;
+  }
+  return single_quoted(out);
+}
+
+void print_zsh(std::ostream& out) {
+  out << "#compdef cbit\n_cbit() {\n  local command=$words[2] skip=1\n";
+  out << fmt::format("  if (( CURRENT == 2 )); then compadd -- {} --help --version; return; fi\n",
+                     fmt::join(first_words(), " "));
+  for (const std::string_view word : first_words())
+    if (const auto seconds = second_words(word); !seconds.empty())
+      out << fmt::format("  if [[ $command == {0} ]]; then\n"
+                         "    if (( CURRENT == 3 )); then compadd -- {1}; return; fi\n"
+                         "    command=\"{0} $words[3]\"; skip=2\n  fi\n",
+                         word, fmt::join(seconds, " "));
+  out << "  shift $skip words; (( CURRENT -= skip ))\n  case $command in\n";
+  for (const CommandSpec& command : commands()) {
+    out << fmt::format("    '{}')\n      _arguments '--help[this text]'", command.name);
+    for (const OptionSpec& option : command.options) {
+      out << fmt::format(" \\\n        '{}[{}]", option.name, zsh_text(option.help));
+      if (!option.metavar.empty()) out << fmt::format(":{}:({})", zsh_text(option.metavar), fmt::join(option.choices, " "));
+      out << '\'';
+    }
+    if (command.positional.files) out << " \\\n        '*:file:_files'";
+    out << " ;;\n";
+  }
+  out << "  esac\n}\n_cbit \"$@\"\n";
+}
+
+void print_fish(std::ostream& out) {
+  out << "# fish completion for cbit\ncomplete -c cbit -f\n";
+  for (const std::string_view word : first_words())
+    out << fmt::format("complete -c cbit -n __fish_use_subcommand -a {}\n", word);
+  for (const CommandSpec& command : commands()) {
+    std::string condition = fmt::format("__fish_seen_subcommand_from {}", first_word(command.name));
+    if (const auto second = second_word(command.name); !second.empty()) {
+      out << fmt::format("complete -c cbit -n '{}' -a {} -d '{}'\n", condition, second, single_quoted(command.summary));
+      condition += fmt::format("; and __fish_seen_subcommand_from {}", second);
+    }
+    for (const OptionSpec& option : command.options) {
+      out << fmt::format("complete -c cbit -n '{}' -l {} -d '{}'", condition, option.name.substr(2),
+                         single_quoted(option.help));
+      if (!option.metavar.empty()) out << " -x";
+      if (!option.choices.empty()) out << fmt::format(" -a '{}'", fmt::join(option.choices, " "));
+      out << '\n';
+    }
+    if (command.positional.files) out << fmt::format("complete -c cbit -n '{}' -F\n", condition);
+  }
+}
+
+}  // namespace
+
+void print_completion(std::ostream& out, Shell shell) {
+  switch (shell) {
+    case Shell::bash: return print_bash(out);
+    case Shell::zsh: return print_zsh(out);
+    case Shell::fish: return print_fish(out);
+  }
+}
+
+}  // namespace cbit

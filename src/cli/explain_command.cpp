@@ -1,0 +1,149 @@
+#include "cli/explain_command.hpp"
+
+#include <fmt/format.h>
+
+#include <ostream>
+
+#include "cli/platform_options.hpp"
+#include "cli/terminal.hpp"
+#include "cli/trace_file.hpp"
+#include "lab/explain.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::string_view map_choices[] = {"streaming", "coherent", "coherent-atomic", "raw-phys", "resource"};
+constexpr std::string_view direction_choices[] = {"to-device", "from-device", "bidirectional"};
+
+constexpr OptionSpec options[] = {
+    platform_option,
+    cbit_option,
+    memory_option,
+    cpus_option,
+    kernel_option,
+    iommu_option,
+    {"--iommu-default", "", "The IOMMU mode is the kernel's default, not given by iommu= on its command line", ""},
+    {"--untrusted", "", "The device sits behind an external-facing port", ""},
+    swiotlb_option,
+    swiotlb_dynamic_option,
+    {"--mask", "BITS", "The device's streaming DMA mask, 1 to 64", "64"},
+    {"--coherent-mask", "BITS", "Its coherent mask", "that of --mask"},
+    {"--bus-limit", "BITS", "Width of the bus in front of the device (bus_dma_limit)", ""},
+    {"--min-align-mask", "N", "dma_set_min_align_mask(), such as 4095 for NVMe", "0"},
+    {"--map", "KIND", "How the driver makes the buffer reachable", "streaming", map_choices},
+    {"--direction", "D", "Direction of the transfer", "from-device for coherent, else to-device", direction_choices},
+    {"--size", "N", "Bytes to transfer, up to 4M", "4096"},
+    {"--offset", "N", "Offset of the buffer within its first page", "0"},
+    {"--device-writes", "N", "The device writes only the first N bytes", "all"},
+    {"--attrs", "A,...", "DMA attributes: skip-cpu-sync, no-warn, weak-ordering, write-combine, force-contiguous, "
+                         "no-kernel-mapping, privileged", ""},
+    {"--sync", "OFFSET+LENGTH", "dma_sync_single_for_cpu() of that part before the unmap", ""},
+    {"--no-unmap", "", "Look while the buffer is still mapped", ""},
+    cache_option,
+    cipher_option,
+    levels_option,
+    seed_option,
+    {"--json", "", "Print the object of schema/explain.schema.json", ""},
+    trace_option,
+    trace_format_option,
+    color_option,
+};
+
+constexpr std::string_view examples[] = {
+    "cbit explain --platform sev --direction from-device --size 512 --device-writes 100",
+    "cbit explain --platform sme --mask 47 --map coherent",
+    "cbit explain --platform sev --map raw-phys",
+    "cbit explain --platform sev --size 2M",
+};
+
+OrError<DmaAttrs> parse_attrs(std::string_view text) {
+  static constexpr std::pair<std::string_view, DmaAttrs> names[] = {
+      {"weak-ordering", dma_attr::weak_ordering},         {"write-combine", dma_attr::write_combine},
+      {"no-kernel-mapping", dma_attr::no_kernel_mapping}, {"skip-cpu-sync", dma_attr::skip_cpu_sync},
+      {"force-contiguous", dma_attr::force_contiguous},   {"no-warn", dma_attr::no_warn},
+      {"privileged", dma_attr::privileged},
+  };
+  DmaAttrs attrs;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    const auto found = std::ranges::find(names, word, [](const auto& entry) { return entry.first; });
+    if (found == std::end(names))
+      return usage_error(fmt::format("--attrs does not know \"{}\"", word), "see cbit explain --help for the names");
+    attrs = attrs | found->second;
+  }
+  return attrs;
+}
+
+OrError<SyncRange> parse_sync(std::string_view text) {
+  const auto plus = text.find('+');
+  const auto offset = parse_size(text.substr(0, plus));
+  const auto length = plus == std::string_view::npos ? std::nullopt : parse_size(text.substr(plus + 1));
+  if (!offset || !length)
+    return usage_error(fmt::format("--sync {} is not OFFSET+LENGTH", text), "for example --sync 64+64");
+  return SyncRange{*offset, *length};
+}
+
+std::optional<DmaDirection> direction_from(std::string_view name) {
+  for (const auto d : {DmaDirection::to_device, DmaDirection::from_device, DmaDirection::bidirectional})
+    if (name == to_string(d)) return d;
+  return std::nullopt;
+}
+
+OrError<TestDeviceConfig> device_config(const Arguments& arguments) {
+  TestDeviceConfig device;
+  device.mask_bits = static_cast<unsigned>(CBIT_TRY(arguments.number("--mask", 1, 64)).value_or(64));
+  device.coherent_mask_bits =
+      static_cast<unsigned>(CBIT_TRY(arguments.number("--coherent-mask", 1, 64)).value_or(device.mask_bits));
+  if (const auto bits = CBIT_TRY(arguments.number("--bus-limit", 1, 64)))
+    device.bus_limit = bit_mask(static_cast<unsigned>(*bits));
+  device.min_align_mask =
+      static_cast<std::uint32_t>(CBIT_TRY(arguments.number("--min-align-mask", 0, 65535)).value_or(0));
+  if ((device.min_align_mask & (device.min_align_mask + 1)) != 0)
+    return usage_error(fmt::format("--min-align-mask {:#x} is not a power of two less one", device.min_align_mask),
+                       "use 511, 2047, 4095, ...");
+  device.untrusted = arguments.has("--untrusted");
+  return device;
+}
+
+OrError<ExplainOptions> explain_options(const Arguments& arguments) {
+  ExplainOptions options;
+  options.bed = CBIT_TRY(testbed_config(arguments));
+  options.bed.dma.iommu_explicit = !arguments.has("--iommu-default");
+  options.device = CBIT_TRY(device_config(arguments));
+  options.map = CBIT_TRY(arguments.choice<MapKind>("--map", map_kind_from)).value_or(MapKind::streaming);
+  options.direction = CBIT_TRY(arguments.choice<DmaDirection>("--direction", direction_from));
+  options.size = CBIT_TRY(arguments.size("--size", explain_size_max)).value_or(options.size);
+  options.offset = CBIT_TRY(arguments.size("--offset", page_size - 1)).value_or(0);
+  options.device_writes = CBIT_TRY(arguments.size("--device-writes", explain_size_max));
+  if (const auto attrs = arguments.text("--attrs")) options.attrs = CBIT_TRY(parse_attrs(*attrs));
+  if (const auto sync = arguments.text("--sync")) options.sync = CBIT_TRY(parse_sync(*sync));
+  options.unmap = !arguments.has("--no-unmap");
+  return options;
+}
+
+OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+  const ExplainOptions options = CBIT_TRY(explain_options(arguments));
+  auto trace = CBIT_TRY(TraceFile::open(arguments));
+  const Explanation explanation = CBIT_TRY(explain(options, trace ? &trace->sink() : nullptr));
+  if (trace) CBIT_TRY(trace->commit());
+  streams.out << (arguments.has("--json") ? to_json(explanation)
+                                          : to_text(explanation, {.colour = use_colour(arguments, streams)}));
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+const CommandSpec explain_command{
+    "explain",
+    "Perform one DMA on one platform, show what CPU, device and host see, and why",
+    "Sets up a machine, boots the model kernel, lets a driver and a test device perform one DMA, and reports the path "
+    "that it took with the kernel function behind each step, the bytes as the CPU, the device and the host see them, "
+    "the verdict, and the causes of what went wrong with their remedies.",
+    options,
+    {},
+    examples,
+    run,
+};
+
+}  // namespace cbit

@@ -1,0 +1,10 @@
+// `cbit explain`: from words to ExplainOptions, from an Explanation to text or JSON.
+#pragma once
+
+#include "cli/command.hpp"
+
+namespace cbit {
+
+extern const CommandSpec explain_command;
+
+}  // namespace cbit

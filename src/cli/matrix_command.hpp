@@ -1,0 +1,10 @@
+// `cbit matrix`: every combination, run.
+#pragma once
+
+#include "cli/command.hpp"
+
+namespace cbit {
+
+extern const CommandSpec matrix_command;
+
+}  // namespace cbit

@@ -1,0 +1,21 @@
+// What the command prints about itself, all from the command table.
+#pragma once
+
+#include <iosfwd>
+#include <string_view>
+
+#include "cli/command.hpp"
+
+namespace cbit {
+
+// Examples come first: they are what people look for.
+void print_help(std::ostream& out);
+void print_help(std::ostream& out, const CommandSpec& command);
+
+// roff, man(7), section 1.
+void print_man_page(std::ostream& out);
+
+enum class Shell : std::uint8_t { bash, zsh, fish };
+void print_completion(std::ostream& out, Shell shell);
+
+}  // namespace cbit

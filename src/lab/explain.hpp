@@ -1,0 +1,97 @@
+// `cbit explain`: one DMA on one platform, performed, looked at from three sides, and judged.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lab/testbed.hpp"
+#include "lab/views.hpp"
+
+namespace cbit {
+
+enum class MapKind : std::uint8_t {
+  streaming,        // dma_map_single
+  coherent,         // dma_alloc_coherent(GFP_KERNEL)
+  coherent_atomic,  // dma_alloc_coherent(GFP_ATOMIC)
+  raw_phys,         // no DMA API: the driver hands out the buffer's physical address
+  resource,         // dma_map_resource of another device's BAR
+};
+
+[[nodiscard]] std::string_view to_string(MapKind kind);
+[[nodiscard]] std::optional<MapKind> map_kind_from(std::string_view name);
+
+// Bytes [offset, offset + length) of the mapping.
+struct SyncRange {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+};
+
+// The largest buffer: what the page allocator hands out in one piece (MAX_ORDER of Linux 6.1).
+inline constexpr std::uint64_t explain_size_max = page_size << max_order_6_1;
+
+struct ExplainOptions {
+  TestbedConfig bed;
+  TestDeviceConfig device;
+  MapKind map = MapKind::streaming;
+  std::optional<DmaDirection> direction;      // default: from-device for coherent, to-device otherwise
+  std::uint64_t size = 4096;                  // 1 .. explain_size_max
+  std::uint64_t offset = 0;                   // of the buffer within its first page, 0 .. 4095
+  std::optional<std::uint64_t> device_writes; // the device writes only the first n bytes
+  DmaAttrs attrs;
+  std::optional<SyncRange> sync;  // dma_sync_single_for_cpu before the unmap
+  bool unmap = true;
+
+  [[nodiscard]] DmaDirection effective_direction() const;
+};
+
+// Errors (usage) name the contradiction and the option to drop.
+[[nodiscard]] OrError<void> check(const ExplainOptions& options);
+
+enum class Verdict : std::uint8_t {
+  works,   // the data arrived where it should
+  broken,  // nobody was told, but somebody has the wrong bytes
+  fails,   // the mapping or the transfer was refused
+};
+
+[[nodiscard]] std::string_view to_string(Verdict verdict);
+
+// What one side saw in the end. `bytes` is empty and `sees` none when there was nothing to see.
+struct Sight {
+  Sees sees = Sees::none;
+  Bytes bytes;
+};
+
+struct Explanation {
+  ExplainOptions options;
+  PhysAddr buffer;
+  std::optional<DmaAddr> dma_address;  // nullopt: the mapping failed
+  bool encryption_bit = false;         // the device's accesses carry it, in the address or in the IOMMU entry
+  bool bounced = false;
+  DmaPath path = DmaPath::error;
+  Sight cpu;     // the driver's buffer through the kernel's mapping
+  Sight device;  // what the device read, or its bytes at the bus address after it wrote
+  Sight host;    // the driver's buffer as the host's software reads it
+  Sight pool;    // the bounce slots as the host reads them, while mapped; none when not bounced
+  Verdict verdict = Verdict::fails;
+  std::optional<Fault> device_fault;
+  std::vector<Cause> causes;
+  std::vector<StepTaken> steps;
+  std::vector<std::string> kernel_log;
+  SwiotlbUsage swiotlb;  // while mapped; bytes_bounced over the whole run
+  ConversionCost conversions;
+  Counters counters;
+};
+
+// `sink`, where given, gets all events of the run, boot included.
+[[nodiscard]] OrError<Explanation> explain(const ExplainOptions& options, EventSink* sink = nullptr);
+
+// The object of schema/explain.schema.json, pretty-printed with a final newline.
+[[nodiscard]] std::string to_json(const Explanation& explanation);
+
+struct TextStyle {
+  bool colour = false;
+};
+[[nodiscard]] std::string to_text(const Explanation& explanation, TextStyle style);
+
+}  // namespace cbit

@@ -1,0 +1,73 @@
+// A machine with a booted model kernel, everything that watches it, and test devices to plug in: what `explain`, the
+// experiments, the matrix and the library's users run on.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.hpp"
+#include "dev/test_dma.hpp"
+#include "kernel/kernel.hpp"
+#include "machine/machine.hpp"
+#include "watch/counters.hpp"
+#include "watch/explainer.hpp"
+
+namespace cbit {
+
+struct TestbedConfig {
+  MachineConfig machine;  // `iommu` follows from dma.iommu
+  DmaConfig dma;
+};
+
+// What a driver and the bus know about one test device.
+struct TestDeviceConfig {
+  std::string name = "0000:00:03.0";
+  unsigned mask_bits = 64;           // dma_set_mask(DMA_BIT_MASK(n)); 1..64
+  unsigned coherent_mask_bits = 64;  // dma_set_coherent_mask
+  std::uint64_t bus_limit = 0;
+  std::uint32_t min_align_mask = 0;
+  std::uint32_t max_segment_size = 64 * 1024;
+  bool untrusted = false;
+  unsigned address_bits = 64;  // address lines of the device itself
+};
+
+// The driver's struct device and the hardware behind it.
+struct TestDevice {
+  Device& driver;
+  TestDma& hardware;
+};
+
+class Testbed {
+ public:
+  // Errors (usage) come from the machine or the kernel and name the option to change.
+  // `sink`, where given, gets all events from the boot on.
+  static OrError<std::unique_ptr<Testbed>> create(const TestbedConfig& config, EventSink* sink = nullptr);
+
+  // dma_set_mask() and dma_set_coherent_mask() are called as a driver's probe does; their refusal is an Error.
+  OrError<TestDevice> add_device(const TestDeviceConfig& config);
+
+  [[nodiscard]] const TestbedConfig& config() const { return config_; }
+  [[nodiscard]] Machine& machine() { return *machine_; }
+  [[nodiscard]] Kernel& kernel() { return *kernel_; }
+  [[nodiscard]] Memory& memory() { return machine_->memory(); }
+  [[nodiscard]] Tracer& tracer() { return machine_->tracer(); }
+  [[nodiscard]] Explainer& explainer() { return *explainer_; }
+  [[nodiscard]] const Counters& counters() const { return counters_; }
+
+  // The key that the platform's CPU uses for its own, encrypted memory; no_key on a plain machine.
+  [[nodiscard]] KeyId cpu_key() const;
+
+ private:
+  explicit Testbed(const TestbedConfig& config) : config_{config} {}
+
+  TestbedConfig config_;
+  std::unique_ptr<Machine> machine_;
+  std::optional<Explainer> explainer_;
+  Counters counters_;
+  std::unique_ptr<Kernel> kernel_;
+  std::deque<TestDma> hardware_;
+};
+
+}  // namespace cbit

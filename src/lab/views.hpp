@@ -1,0 +1,46 @@
+// What somebody sees of a buffer, and what that is: decided by comparing bytes, never by asking who they are.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/bytes.hpp"
+#include "crypt/xex.hpp"
+#include "mem/memory.hpp"
+
+namespace cbit {
+
+enum class Sees : std::uint8_t {
+  plaintext,   // the data that was to be transferred
+  ciphertext,  // what memory holds where its owner sees the data or the old contents
+  noise,       // anything else: decrypted with the wrong key, moved, or corrupted
+  zeros,
+  old,    // what the buffer held before the transfer
+  mixed,  // several of these
+  none,   // there was nothing to see: no mapping, or the access was refused
+};
+
+[[nodiscard]] std::string_view to_string(Sees sees);
+
+// Contents that can be told apart byte by byte: the CPU's are lower-case letters, the device's upper-case letters, old
+// ones digits. No two 16-byte blocks are equal. The position is part of the text, so a hex dump shows what moved.
+enum class Author : std::uint8_t { cpu, device, before };
+[[nodiscard]] Bytes authored_bytes(Author author, std::size_t size);
+
+// One look at `seen.size()` bytes at a physical place.
+struct View {
+  Bytes seen;      // what the observer got; empty: nothing
+  Bytes dram;      // what memory held there at that moment
+  Bytes owners;    // the same under the platform's key
+  PhysAddr at;     // for the block boundaries
+
+  // `seen` as an observer with `key` gets it now.
+  static View of_memory(const Memory& memory, PhysAddr at, std::size_t size, KeyId key, KeyId platform_key);
+  // Bytes that an observer got by other means from the buffer at `at`.
+  static View of_bytes(const Memory& memory, PhysAddr at, Bytes seen, KeyId platform_key);
+};
+
+// Judges block by block. `data` is what was to be transferred and `old` what was there before; both as long as the view.
+[[nodiscard]] Sees classify(const View& view, ConstByteSpan data, ConstByteSpan old);
+
+}  // namespace cbit
