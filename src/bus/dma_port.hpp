@@ -2,14 +2,17 @@
 //
 //   bus address ── address lines ── IOMMU (if there is one) ── key bits ── MMIO or memory
 //
-// It decides under which key the access is made: the IOMMU entry's C-bit, or else the key bits of the bus address as
-// the machine decodes them. On an SME host an address without the bit is an unencrypted access. A guest's device
-// is a part of the host: for it the guest's key bits are just address bits that decode to nothing.
+// It decides under which key the access is made: the IOMMU entry's C-bit, or else the key bits of the bus
+// address as the machine decodes them. On an SME host an address without the bit is an unencrypted access. A
+// guest's device is a part of the host: for it the guest's key bits are just address bits that decode to
+// nothing.
 //
-// Every access is one DeviceAccess event per contiguous piece, every refusal a DeviceFault event.
-// Threading: one thread per port; ports may run in parallel.
+// Every access is one DeviceAccess event per contiguous piece (more where the pages of a piece were written
+// under different keys), every refusal a DeviceFault event. Threading: one thread per port; ports may run in
+// parallel.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -21,18 +24,20 @@
 namespace cbit {
 
 struct DmaPortConfig {
-  std::string device;         // name in events
-  RequesterId requester = 0;  // bus/device/function
-  unsigned address_bits = 64; // address lines the device drives; higher bits of an address are lost
-  bool bypass_iommu = false;  // virtio without ACCESS_PLATFORM: the device addresses memory directly
+  std::string device;          // name in events
+  RequesterId requester = 0;   // bus/device/function
+  unsigned address_bits = 64;  // address lines the device drives, 1 to 64
+  bool bypass_iommu =
+      false;  // a virtio device without VIRTIO_F_ACCESS_PLATFORM: QEMU goes to memory directly
 };
 
 class DmaPort {
  public:
   DmaPort(SystemBus& bus, DmaPortConfig config);
 
-  // Faults: address_width when the address does not fit the device's address lines, the IOMMU's faults,
-  // no_memory, rmp_violation, private_mmio. The part before the fault has been transferred.
+  // Faults: address_width when the address does not fit the device's address lines (or wraps around), the
+  // IOMMU's faults, no_memory, rmp_violation, td_integrity, private_mmio, what an MMIO region says. The part
+  // before the fault has been transferred.
   Result<void> read(DmaAddr from, ByteSpan to);
   Result<void> write(DmaAddr to, ConstByteSpan from);
 
@@ -55,6 +60,32 @@ class DmaPort {
   [[nodiscard]] SystemBus& bus() { return *bus_; }
 
  private:
+  // Consecutive bytes of one transfer that go to one place under one key.
+  struct Piece {
+    DmaAddr bus;
+    PhysAddr phys;
+    std::uint64_t bytes = 0;
+    KeyId key = no_key;
+    bool translated = false;
+    SystemBus::Hit mmio;  // region == nullptr: RAM
+  };
+  enum class Look : std::uint8_t { access, peek };
+
+  // The first piece of [at, at + bytes), bytes > 0.
+  [[nodiscard]] Result<Piece> resolve(DmaAddr at, std::uint64_t bytes, bool write, Look look) const;
+  [[nodiscard]] Result<IommuTranslation> translate(DmaAddr at, bool write, Look look) const;
+  // Calls `move(piece, bytes before it)` for each piece in order, until one faults.
+  template <class Move>
+  Result<void> transfer(DmaAddr at, std::uint64_t bytes, bool write, Look look, Move&& move) const;
+  // Moves one piece with its events.
+  template <class Move>
+  Result<void> move_traced(Piece piece, std::uint64_t before, bool write, Move&& move) const;
+  // The piece's first bytes, as far as their pages were last written under one key, which is `page_key`.
+  [[nodiscard]] std::uint64_t run_of_one_writer_key(const Piece& piece, KeyId& page_key) const;
+  [[nodiscard]] tl::unexpected<Fault> refuse(DmaAddr at, const Fault& why, Look look) const;
+  [[nodiscard]] Agent agent() const { return {AgentKind::device, config_.requester}; }
+  [[nodiscard]] Access access(const Piece& piece) const { return {agent(), piece.key, name_}; }
+
   SystemBus* bus_;
   DmaPortConfig config_;
   NameId name_;

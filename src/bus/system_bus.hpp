@@ -1,11 +1,12 @@
-// What decodes an address: RAM through the memory controller, MMIO regions, and the IOMMU in front of devices.
+// What decodes an address: RAM through the memory controller, MMIO regions, and the IOMMU in front of
+// devices. Threading: accesses may run in parallel as far as the regions allow it; configure while nothing
+// runs.
 #pragma once
 
 #include <cstdint>
 #include <map>
-#include <memory>
-#include <string>
 
+#include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "base/trace.hpp"
 #include "iommu/iommu.hpp"
@@ -13,21 +14,25 @@
 
 namespace cbit {
 
-// A range of MMIO. Offsets are relative to the region, widths 1, 2, 4 or 8 for registers; memory-like regions (a
-// BAR with device RAM) accept any length.
+// A range of MMIO. Offsets are relative to the region, widths 1, 2, 4 or 8 for registers; memory-like regions
+// (a BAR with device RAM) accept any length. The bus has checked that the access lies inside the region's
+// range.
 class MmioRegion {
  public:
   virtual ~MmioRegion() = default;
   virtual Result<void> read(std::uint64_t offset, ByteSpan to) = 0;
   virtual Result<void> write(std::uint64_t offset, ConstByteSpan from) = 0;
+  // What a read would return, without its effects. device_protocol where that cannot be told: registers.
+  virtual Result<void> peek(std::uint64_t offset, ByteSpan to) const;
 };
 
-// Device memory behind a BAR: plain bytes, no encryption, no effects.
+// Device memory behind a BAR: plain bytes, no encryption, no effects. no_memory outside of it.
 class RamBar final : public MmioRegion {
  public:
   explicit RamBar(std::uint64_t bytes) : data_(bytes) {}
-  Result<void> read(std::uint64_t offset, ByteSpan to) override;
+  Result<void> read(std::uint64_t offset, ByteSpan to) override { return peek(offset, to); }
   Result<void> write(std::uint64_t offset, ConstByteSpan from) override;
+  Result<void> peek(std::uint64_t offset, ByteSpan to) const override;
   [[nodiscard]] ByteSpan data() { return data_; }
 
  private:
@@ -36,8 +41,8 @@ class RamBar final : public MmioRegion {
 
 class SystemBus {
  public:
-  // `device_view` says which key the bits of an untranslated device address select: the host's view with SME, no key
-  // bits at all for the devices of a guest.
+  // `device_view` says which key the bits of an untranslated device address select: the host's view with SME,
+  // no key bits at all for the devices of a guest.
   SystemBus(Memory& memory, Tracer& tracer, const KeyView& device_view)
       : memory_{&memory}, tracer_{&tracer}, device_view_{device_view} {}
 
@@ -49,14 +54,15 @@ class SystemBus {
   void set_iommu(Iommu* iommu) { iommu_ = iommu; }
   [[nodiscard]] Iommu* iommu() const { return iommu_; }
 
-  // Regions do not overlap RAM or each other; the region outlives the bus.
+  // The range is not empty and overlaps neither RAM nor another region; the region outlives the bus.
   void add_mmio(PhysRange range, MmioRegion& region);
   struct Hit {
     MmioRegion* region = nullptr;
     std::uint64_t offset = 0;
+    std::uint64_t bytes = 0;  // from the offset to the region's end
   };
-  // region == nullptr when no MMIO is there.
-  [[nodiscard]] Hit find_mmio(PhysAddr at, std::uint64_t bytes) const;
+  // region == nullptr when [at, at + bytes) does not lie in one region.
+  [[nodiscard]] Hit find_mmio(PhysAddr at, std::uint64_t bytes = 1) const;
 
  private:
   Memory* memory_;

@@ -1,20 +1,22 @@
-// An AMD-Vi style IOMMU: a device table that gives each requester a domain, and per domain a page table in the
-// machine's memory whose entries carry the C-bit, so that a device whose address is an IOVA reads encrypted
-// memory as plain. AMD I/O Virtualization Technology specification, 2.2.
+// An AMD-Vi style IOMMU: a device table that gives each requester a domain, and per domain a page table in
+// the machine's memory whose entries carry the C-bit, so that a device whose address is an IOVA reads
+// encrypted memory as plain. AMD I/O Virtualization Technology specification, 2.2.
 //
 // Translation reads real entries from memory; a fault is a value (IO_PAGE_FAULT) and an event of DmaPort.
-// Threading: map, unmap and attach from one thread; translate in parallel with itself.
+// There is no IOTLB: an entry counts from the moment it is in memory, as with iommu.strict=1. Threading: map,
+// unmap and set_encrypted of a domain from one thread at a time, translate and peek from any; attach and
+// detach while no device runs.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 
 #include "base/addr.hpp"
 #include "base/result.hpp"
 #include "base/trace.hpp"
+#include "iommu/io_pte.hpp"
 #include "mem/key_layout.hpp"
 #include "mem/memory.hpp"
 
@@ -28,8 +30,13 @@ struct IommuAccess {
 struct IommuTranslation {
   PhysAddr phys;
   KeyId key = no_key;
-  bool encrypted = false;  // the leaf entry's C-bit
+  bool encrypted = false;   // the leaf entry's C-bit; the bus address's where there is no translation
+  std::uint64_t bytes = 0;  // from `phys` to the end of the leaf: as far as this translation goes
+  bool translated = false;  // by a page table
 };
+
+// A bus address without translation: its key bits select the key.
+[[nodiscard]] IommuTranslation untranslated(const KeyView& view, DmaAddr at);
 
 // Where table pages come from, as in PageTable::Source.
 struct IommuPageSource {
@@ -37,9 +44,12 @@ struct IommuPageSource {
   std::function<void(PhysAddr)> release;
 };
 
-// A v1 page table (modes 1-6, 9 bits per level). Levels are added as IOVAs need them.
+// A v1 page table: modes 1-6, 9 bits per level. Levels are added as IOVAs need them. Leaves have the natural
+// sizes 4 KiB, 2 MiB, 1 GiB, ... (Next Level 0) and the powers of two between them (Next Level 7, the entry
+// repeated).
 class IommuDomain {
  public:
+  // identity: Linux's passthrough, mode 0 with IR and IW. blocked: mode 0 without.
   enum class Type : std::uint8_t { identity, translated, blocked };
 
   struct Config {
@@ -48,10 +58,11 @@ class IommuDomain {
     // What a leaf's key bits select for a device: the host's view on SME; in a guest the same layout with no
     // keys, since the guest's devices have none.
     KeyView view;
-    // Key of the table pages: with sme_me_mask set Linux makes them encrypted (iommu_virt_to_phys) and the entries
-    // that point to them carry the C-bit. A guest's virtual IOMMU is told of its mappings by the guest, so its
-    // tables are readable to it whatever the guest's key.
+    // Key of the table pages: with sme_me_mask set Linux makes them encrypted (iommu_virt_to_phys) and the
+    // entries that point to them carry the C-bit. A guest's virtual IOMMU is told of its mappings by the
+    // guest, so its tables are readable to it whatever the guest's key.
     KeyId table_key = no_key;
+    unsigned mode = 3;  // levels to begin with, 1 to 6: DEFAULT_PGTABLE_LEVEL
   };
   static Result<std::unique_ptr<IommuDomain>> create(const Config& config, Memory& memory, Tracer& tracer,
                                                      IommuPageSource source);
@@ -59,16 +70,28 @@ class IommuDomain {
 
   [[nodiscard]] std::uint16_t id() const;
   [[nodiscard]] Type type() const;
+  // What set_dte_entry() writes for this domain: root pointer with key bits, mode, IR and IW.
+  [[nodiscard]] IoDte device_table_entry() const;
 
-  // Page-aligned. Larger leaf sizes (2M, 1G, and the in-between ones with next level 7) are used where address
-  // and size allow. Faults: iommu_protection when part of the range is mapped already.
+  // All or nothing. The largest leaves that address and size allow are used, as iommu_pgsize() chooses them.
+  // Faults: iommu_protection when part of the range is mapped already; device_protocol where iommu_map() says
+  // -EINVAL (not page-aligned, no rights, not a translated domain) and for addresses that do not exist;
+  // iommu_reserved_bit when the table in memory is not what was written there; what the page source says.
   Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IommuAccess rights, bool encrypted);
-  // Returns the bytes that were unmapped, as iommu_unmap() does.
+  // Returns the bytes that were unmapped, as iommu_unmap() does, and like it
+  //  - takes a large leaf away whole, also when only part of it was asked for, and counts all of it;
+  //  - counts a page without mapping as unmapped where a level 1 table covers it, and stops where none does.
   std::uint64_t unmap(DmaAddr iova, std::uint64_t bytes);
-  // Sets leaf C-bits of a mapped range without remapping: for experiments on IOPTE-without-C-bit.
+  // Sets the C-bit of every leaf that the range touches, without remapping: for experiments on leaves that
+  // lack it. iommu_not_present where nothing is mapped; earlier leaves stay changed.
   Result<void> set_encrypted(DmaAddr iova, std::uint64_t bytes, bool encrypted);
 
+  // What the hardware does with a device's access. Not for identity domains: those Iommu passes on.
+  // Faults: iommu_not_present, iommu_protection (also: blocked), iommu_reserved_bit for a malformed entry
+  // (reserved bits, impossible level or size), and what the table read itself met.
   [[nodiscard]] Result<IommuTranslation> translate(DmaAddr at, bool write) const;
+  // The same without a trace.
+  [[nodiscard]] Result<IommuTranslation> peek(DmaAddr at, bool write) const;
 
  private:
   IommuDomain();
@@ -79,16 +102,25 @@ class IommuDomain {
 // The device table. A requester without entry is blocked once the IOMMU is enabled.
 class Iommu {
  public:
+  // `view` is that of bus addresses in identity domains: SystemBus::device_view().
   explicit Iommu(const KeyView& view) : view_{view} {}
 
+  // The domain outlives its entry.
   void attach(RequesterId requester, IommuDomain& domain);
   void detach(RequesterId requester);
   [[nodiscard]] IommuDomain* domain_of(RequesterId requester) const;
 
-  // Identity domains pass the address on with its key bits, as without IOMMU.
+  // Identity domains pass the address on with its key bits, as without IOMMU. Faults: iommu_no_domain, or the
+  // domain's.
   [[nodiscard]] Result<IommuTranslation> translate(RequesterId requester, DmaAddr at, bool write) const;
+  // The same without a trace.
+  [[nodiscard]] Result<IommuTranslation> peek(RequesterId requester, DmaAddr at, bool write) const;
 
  private:
+  using Lookup = Result<IommuTranslation> (IommuDomain::*)(DmaAddr, bool) const;
+  [[nodiscard]] Result<IommuTranslation> look_up(RequesterId requester, DmaAddr at, bool write,
+                                                 Lookup lookup) const;
+
   KeyView view_;
   std::map<RequesterId, IommuDomain*> device_table_;
 };

@@ -13,10 +13,11 @@ namespace cbit {
 class IovaAllocator {
  public:
   // Page 0 is never given: a DMA address of zero means failure in iommu-dma.
-  IovaAllocator() = default;
+  IovaAllocator();
 
   // `pages` contiguous pages whose last byte is at or below `limit`, aligned to `pages` rounded up to a power
-  // of two (alloc_iova with size_aligned). nullopt when there is none.
+  // of two (size_aligned). Fewer than 32 pages take up that power of two (alloc_iova_fast). nullopt when
+  // there is none.
   [[nodiscard]] std::optional<DmaAddr> allocate(std::uint64_t pages, std::uint64_t limit);
   // PCI devices: below 4 GiB first, then up to the limit (iommu_dma_alloc_iova).
   [[nodiscard]] std::optional<DmaAddr> allocate_pci(std::uint64_t pages, std::uint64_t limit);
@@ -26,6 +27,10 @@ class IovaAllocator {
   bool release(DmaAddr first, std::uint64_t pages);
 
  private:
+  using Gaps = std::map<std::uint64_t, std::uint64_t>;  // first page number -> page number after the last
+  void take(Gaps::iterator gap, std::uint64_t first, std::uint64_t pages);
+
+  Gaps gaps_;
   std::map<std::uint64_t, std::uint64_t> taken_;  // first page number -> pages
 };
 

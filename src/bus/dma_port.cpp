@@ -1,0 +1,139 @@
+#include "bus/dma_port.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/assert.hpp"
+#include "base/cost.hpp"
+
+namespace cbit {
+namespace {
+
+// A region knows only its offset; above it, addresses are physical.
+Result<void> at_address(PhysAddr phys, Result<void> result) {
+  if (!result) result.error().address = phys.value();
+  return result;
+}
+
+}  // namespace
+
+DmaPort::DmaPort(SystemBus& bus, DmaPortConfig config)
+    : bus_{&bus}, config_{std::move(config)}, name_{bus.tracer().intern(config_.device)} {
+  CBIT_ASSERT(config_.address_bits >= 1 && config_.address_bits <= 64);
+}
+
+Result<void> DmaPort::read(DmaAddr from, ByteSpan to) {
+  return transfer(from, to.size(), false, Look::access, [&](const Piece& piece, std::uint64_t before) {
+    const ByteSpan part = to.subspan(before, piece.bytes);
+    if (piece.mmio.region == nullptr) return bus_->memory().read(piece.phys, part, access(piece));
+    return at_address(piece.phys, piece.mmio.region->read(piece.mmio.offset, part));
+  });
+}
+
+Result<void> DmaPort::write(DmaAddr to, ConstByteSpan from) {
+  return transfer(to, from.size(), true, Look::access, [&](const Piece& piece, std::uint64_t before) {
+    const ConstByteSpan part = from.subspan(before, piece.bytes);
+    if (piece.mmio.region == nullptr) return bus_->memory().write(piece.phys, part, access(piece));
+    return at_address(piece.phys, piece.mmio.region->write(piece.mmio.offset, part));
+  });
+}
+
+Result<void> DmaPort::peek(DmaAddr from, ByteSpan to) const {
+  return transfer(from, to.size(), false, Look::peek, [&](const Piece& piece, std::uint64_t before) {
+    const ByteSpan part = to.subspan(before, piece.bytes);
+    if (piece.mmio.region == nullptr) return bus_->memory().peek(piece.phys, part, piece.key);
+    return at_address(piece.phys, std::as_const(*piece.mmio.region).peek(piece.mmio.offset, part));
+  });
+}
+
+template <class Move>
+Result<void> DmaPort::transfer(DmaAddr at, std::uint64_t bytes, bool write, Look look, Move&& move) const {
+  if (bytes == 0) return {};
+  const std::uint64_t last = bit_mask(config_.address_bits);
+  const std::uint64_t reachable = at.value() <= last ? std::min(bytes - 1, last - at.value()) + 1 : 0;
+  const bool traced = look == Look::access && bus_->tracer().enabled();
+  for (std::uint64_t done = 0; done < reachable;) {
+    const auto piece = resolve(at + done, reachable - done, write, look);
+    if (!piece) return refuse(at + done, piece.error(), look);
+    CBIT_TRY(traced ? move_traced(*piece, done, write, move) : move(*piece, done));
+    done += piece->bytes;
+  }
+  const DmaAddr beyond = at + reachable;
+  if (reachable < bytes) return refuse(beyond, {FaultKind::address_width, beyond.value(), write}, look);
+  return {};
+}
+
+template <class Move>
+Result<void> DmaPort::move_traced(Piece piece, std::uint64_t before, bool write, Move&& move) const {
+  for (std::uint64_t left = piece.bytes; left != 0;) {
+    piece.bytes = left;
+    KeyId page_key = no_key;
+    if (piece.mmio.region == nullptr) piece.bytes = run_of_one_writer_key(piece, page_key);
+    const Result<void> result = move(std::as_const(piece), before);
+
+    std::uint64_t moved = piece.bytes;
+    if (!result) {
+      const PhysAddr stopped{result.error().address};
+      moved = stopped >= piece.phys && stopped - piece.phys < piece.bytes ? stopped - piece.phys : 0;
+    }
+    if (moved != 0) {
+      bus_->tracer().emit(agent(),
+                          DeviceAccess{name_, config_.requester, piece.bus, piece.phys, moved, write,
+                                       piece.translated, piece.key, page_key},
+                          cost::device_transfer_ns(moved));
+    }
+    if (!result) return refuse(piece.bus + moved, result.error(), Look::access);
+    piece.bus += moved;
+    piece.phys += moved;
+    before += moved;
+    left -= moved;
+  }
+  return {};
+}
+
+std::uint64_t DmaPort::run_of_one_writer_key(const Piece& piece, KeyId& page_key) const {
+  page_key = bus_->memory().history(piece.phys).writer_key;
+  std::uint64_t run = page_size - piece.phys.page_offset();
+  while (run < piece.bytes && bus_->memory().history(piece.phys + run).writer_key == page_key)
+    run += page_size;
+  return std::min(run, piece.bytes);
+}
+
+Result<DmaPort::Piece> DmaPort::resolve(DmaAddr at, std::uint64_t bytes, bool write, Look look) const {
+  const IommuTranslation first = CBIT_TRY(translate(at, write, look));
+  Piece piece{at, first.phys, std::min(first.bytes, bytes), first.key, first.translated, {}};
+  while (piece.bytes < bytes) {
+    const auto next = translate(at + piece.bytes, write, look);
+    if (!next || next->phys != piece.phys + piece.bytes || next->key != first.key ||
+        next->encrypted != first.encrypted)
+      break;
+    piece.bytes += std::min(next->bytes, bytes - piece.bytes);
+  }
+
+  piece.mmio = bus_->find_mmio(piece.phys);
+  if (piece.mmio.region != nullptr) {
+    if (first.encrypted) return fault(FaultKind::private_mmio, piece.phys.value(), write);
+    piece.bytes = std::min(piece.bytes, piece.mmio.bytes);
+    return piece;
+  }
+  for (const PhysRange& ram : bus_->memory().ram()) {
+    if (!ram.contains(piece.phys, 1)) continue;
+    piece.bytes = std::min(piece.bytes, ram.end() - piece.phys);
+    return piece;
+  }
+  return fault(FaultKind::no_memory, piece.phys.value(), write);
+}
+
+Result<IommuTranslation> DmaPort::translate(DmaAddr at, bool write, Look look) const {
+  const Iommu* const iommu = bus_->iommu();
+  if (iommu == nullptr || config_.bypass_iommu) return untranslated(bus_->device_view(), at);
+  return look == Look::peek ? iommu->peek(config_.requester, at, write)
+                            : iommu->translate(config_.requester, at, write);
+}
+
+tl::unexpected<Fault> DmaPort::refuse(DmaAddr at, const Fault& why, Look look) const {
+  if (look == Look::access) bus_->tracer().emit(agent(), DeviceFault{name_, config_.requester, at, why});
+  return tl::unexpected{why};
+}
+
+}  // namespace cbit

@@ -1,0 +1,53 @@
+#include "bus/system_bus.hpp"
+
+#include <algorithm>
+
+#include "base/assert.hpp"
+
+namespace cbit {
+namespace {
+
+bool overlap(const PhysRange& a, const PhysRange& b) {
+  return a.first <= b.first ? b.first - a.first < a.bytes : a.first - b.first < b.bytes;
+}
+
+bool inside(std::uint64_t offset, std::uint64_t bytes, std::uint64_t size) {
+  return bytes <= size && offset <= size - bytes;
+}
+
+}  // namespace
+
+Result<void> MmioRegion::peek(std::uint64_t offset, ByteSpan) const {
+  return fault(FaultKind::device_protocol, offset);
+}
+
+Result<void> RamBar::peek(std::uint64_t offset, ByteSpan to) const {
+  if (!inside(offset, to.size(), data_.size())) return fault(FaultKind::no_memory, offset);
+  std::ranges::copy(ConstByteSpan{data_}.subspan(offset, to.size()), to.begin());
+  return {};
+}
+
+Result<void> RamBar::write(std::uint64_t offset, ConstByteSpan from) {
+  if (!inside(offset, from.size(), data_.size())) return fault(FaultKind::no_memory, offset, true);
+  std::ranges::copy(from, data_.begin() + static_cast<std::ptrdiff_t>(offset));
+  return {};
+}
+
+void SystemBus::add_mmio(PhysRange range, MmioRegion& region) {
+  CBIT_ASSERT(range.bytes != 0 && range.bytes - 1 <= ~range.first.value());
+  for (const PhysRange& ram : memory_->ram()) CBIT_ASSERT(!overlap(ram, range));
+  for (const auto& [first, other] : mmio_) CBIT_ASSERT(!overlap({first, other.first}, range));
+  mmio_[range.first] = {range.bytes, &region};
+}
+
+SystemBus::Hit SystemBus::find_mmio(PhysAddr at, std::uint64_t bytes) const {
+  const auto above = mmio_.upper_bound(at);
+  if (above == mmio_.begin()) return {};
+  const auto& [first, entry] = *std::prev(above);
+  const auto& [size, region] = entry;
+  const std::uint64_t offset = at - first;
+  if (offset >= size || bytes > size - offset) return {};
+  return {region, offset, size - offset};
+}
+
+}  // namespace cbit
