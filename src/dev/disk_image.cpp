@@ -1,0 +1,180 @@
+#include "dev/disk_image.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+#include "base/format.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::uint64_t io_bytes_max = 1u << 30;  // below the limit of one pread or pwrite
+constexpr unsigned temporary_names = 100;
+
+tl::unexpected<Error> io_error(const std::string& path, ExitCode code, std::string hint = {}) {
+  return tl::unexpected{
+      Error{fmt::format("{}: {}", path, std::generic_category().message(errno)), std::move(hint), code}};
+}
+
+// Repeats a system call that a signal interrupted.
+template <class Call>
+auto retry(Call call) {
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
+}
+
+std::string folder_of(const std::string& path) {
+  const auto slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+}
+
+std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+OrError<std::uint64_t> image_size(const std::string& path, int fd) {
+  struct stat info{};
+  if (::fstat(fd, &info) != 0) return io_error(path, ExitCode::bad_input);
+  if (S_ISDIR(info.st_mode)) return bad_input(path + ": is a directory", "name the image file itself");
+  if (!S_ISREG(info.st_mode)) return bad_input(path + ": is not a regular file", "name a raw disk image");
+  if (info.st_size == 0)
+    return bad_input(path + ": is empty", fmt::format("give it a size, e.g. truncate -s 64M {}", path));
+  const auto bytes = static_cast<std::uint64_t>(info.st_size);
+  if (bytes % sector_size != 0)
+    return bad_input(
+        fmt::format("{}: {} bytes are not a whole number of {}-byte sectors", path, bytes, sector_size),
+        fmt::format("if it is not cut short, pad it: truncate -s %{} {}", sector_size, path));
+  return bytes;
+}
+
+// The folder's entry for a renamed file is durable only after this.
+OrError<void> sync_folder(const std::string& path) {
+  const std::string folder = folder_of(path);
+  const int fd = retry([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  if (fd == -1) return io_error(folder, ExitCode::output_failed);
+  const int synced = retry([&] { return ::fsync(fd); });
+  const int reason = errno;
+  ::close(fd);
+  errno = reason;
+  // Some file systems cannot sync a folder, and say so.
+  if (synced == -1 && errno != EINVAL) return io_error(folder, ExitCode::output_failed);
+  return {};
+}
+
+}  // namespace
+
+OrError<std::unique_ptr<DiskImage>> DiskImage::open(const std::string& path, Mode mode) {
+  const int access = mode == Mode::read_only ? O_RDONLY : O_RDWR;
+  // O_NONBLOCK: a FIFO must not make us wait; it means nothing for a file.
+  const int fd = retry([&] { return ::open(path.c_str(), access | O_CLOEXEC | O_NONBLOCK); });
+  if (fd == -1) {
+    const bool denied = mode == Mode::read_write && (errno == EACCES || errno == EROFS || errno == EPERM);
+    return io_error(path, ExitCode::bad_input, denied ? "open it read-only, or make it writable" : "");
+  }
+  std::unique_ptr<DiskImage> image{new DiskImage{path, fd, mode}};
+  image->bytes_ = CBIT_TRY(image_size(path, fd));
+  return image;
+}
+
+OrError<std::unique_ptr<DiskImage>> DiskImage::create(const std::string& path, std::uint64_t bytes) {
+  if (bytes == 0 || bytes % sector_size != 0 || bytes > bit_mask(63))
+    return usage_error(
+        fmt::format("{}: {} bytes are not a whole number of {}-byte sectors", path, bytes, sector_size));
+  struct stat info{};
+  if (name_of(path).empty() || (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)))
+    return tl::unexpected{
+        Error{path + ": is a directory", "name the image file itself", ExitCode::output_failed}};
+
+  int fd = -1;
+  std::string temporary;
+  for (unsigned n = 0; n < temporary_names; ++n) {
+    temporary =
+        fmt::format("{}.{}.{}-{}.part", path.substr(0, path.rfind('/') + 1), name_of(path), ::getpid(), n);
+    fd = retry([&] { return ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
+    if (fd != -1 || errno != EEXIST) break;
+  }
+  if (fd == -1) return io_error(path, ExitCode::output_failed, "the folder must exist and be writable");
+  std::unique_ptr<DiskImage> image{new DiskImage{path, fd, Mode::read_write}};
+  image->temporary_ = std::move(temporary);
+  image->bytes_ = bytes;
+  if (retry([&] { return ::ftruncate(fd, static_cast<off_t>(bytes)); }) != 0)
+    return io_error(path, ExitCode::output_failed);
+  return image;
+}
+
+DiskImage::~DiskImage() {
+  ::close(fd_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+OrError<void> DiskImage::commit() {
+  if (temporary_.empty()) return usage_error(path_ + ": is not a new image");
+  if (retry([&] { return ::fsync(fd_); }) != 0) return io_error(path_, ExitCode::output_failed);
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) return io_error(path_, ExitCode::output_failed);
+  temporary_.clear();
+  return sync_folder(path_);
+}
+
+OrError<void> DiskImage::read(std::uint64_t offset, ByteSpan to) {
+  CBIT_TRY(check_range(*this, offset, to.size()));
+  while (!to.empty()) {
+    const auto wanted = std::min<std::uint64_t>(to.size(), io_bytes_max);
+    const auto got = retry([&] { return ::pread(fd_, to.data(), wanted, static_cast<off_t>(offset)); });
+    if (got == -1) return io_error(path_, ExitCode::bad_input);
+    if (got == 0)
+      return bad_input(fmt::format("{}: ends at {} of {} bytes", path_, offset, bytes_),
+                       "the image was cut short while it was in use");
+    to = to.subspan(static_cast<std::size_t>(got));
+    offset += static_cast<std::uint64_t>(got);
+  }
+  return {};
+}
+
+OrError<void> DiskImage::write(std::uint64_t offset, ConstByteSpan from) {
+  CBIT_TRY(check_writable(*this, offset, from.size()));
+  while (!from.empty()) {
+    const auto wanted = std::min<std::uint64_t>(from.size(), io_bytes_max);
+    const auto put = retry([&] { return ::pwrite(fd_, from.data(), wanted, static_cast<off_t>(offset)); });
+    if (put == -1) return io_error(path_, ExitCode::output_failed);
+    from = from.subspan(static_cast<std::size_t>(put));
+    offset += static_cast<std::uint64_t>(put);
+  }
+  return {};
+}
+
+// False where the file system has no holes.
+OrError<bool> DiskImage::punch(std::uint64_t offset, std::uint64_t bytes) {
+  const int done = retry([&] {
+    return ::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                       static_cast<off_t>(bytes));
+  });
+  if (done == 0) return true;
+  if (errno == EOPNOTSUPP || errno == ENOSYS) return false;
+  return io_error(path_, ExitCode::output_failed);
+}
+
+OrError<void> DiskImage::zero(std::uint64_t offset, std::uint64_t bytes, bool may_unmap) {
+  CBIT_TRY(check_writable(*this, offset, bytes));
+  if (bytes == 0 || (may_unmap && CBIT_TRY(punch(offset, bytes)))) return {};
+  static constexpr std::array<std::byte, 64 * 1024> zeros{};
+  while (bytes != 0) {
+    const auto piece = std::min<std::uint64_t>(bytes, zeros.size());
+    CBIT_TRY(write(offset, ConstByteSpan{zeros}.first(piece)));
+    offset += piece;
+    bytes -= piece;
+  }
+  return {};
+}
+
+OrError<void> DiskImage::flush() {
+  if (read_only()) return {};
+  if (retry([&] { return ::fdatasync(fd_); }) != 0) return io_error(path_, ExitCode::output_failed);
+  return {};
+}
+
+}  // namespace cbit
