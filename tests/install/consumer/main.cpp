@@ -1,0 +1,19 @@
+// A driver's receive path on an SEV guest, by the installed library alone: the device's bytes arrive.
+#include <cbit/sandbox.hpp>
+#include <cstdio>
+#include <vector>
+
+int main() {
+  cbit::Sandbox box{{.platform = cbit::Platform::sev}};
+  const auto nic = box.add_device({.name = "nic"});
+  const std::vector<std::byte> packet(1500, std::byte{0x5a});
+  const auto buffer = box.kmalloc(packet.size());
+  const auto dma = box.dma_map_single(nic, buffer, packet.size(), cbit::DmaDirection::from_device);
+  const bool arrived = box.device_write(nic, dma, packet);
+  box.dma_unmap_single(nic, dma, packet.size(), cbit::DmaDirection::from_device);
+
+  const bool same = box.read(buffer, packet.size()) == packet;
+  const bool hidden = box.host_view(buffer, packet.size()) != packet;
+  std::printf("arrived %d, same %d, hidden %d, problems %zu\n", arrived, same, hidden, box.problems().size());
+  return arrived && same && hidden && box.problems().empty() ? 0 : 1;
+}
