@@ -1,0 +1,66 @@
+#include <fmt/format.h>
+
+#include <exception>
+#include <ostream>
+
+#include "cli/causes_command.hpp"
+#include "cli/command.hpp"
+#include "cli/explain_command.hpp"
+#include "cli/lab_command.hpp"
+#include "cli/matrix_command.hpp"
+#include "cli/pages.hpp"
+#include "cli/pages_command.hpp"
+#include "cli/parse.hpp"
+#include "cli/run_command.hpp"
+
+namespace cbit {
+namespace {
+
+ExitCode report(const Error& error, Streams& streams) {
+  streams.err << "cbit: " << error.message << '\n';
+  if (!error.hint.empty()) streams.err << "      " << error.hint << '\n';
+  return error.code;
+}
+
+OrError<ExitCode> dispatch(std::span<const std::string_view> words, Streams& streams) {
+  const ParsedCommand parsed = CBIT_TRY(parse_command_line(words));
+  if (parsed.version) {
+    streams.out << "cbit " CBIT_VERSION "\n";
+    return ExitCode::ok;
+  }
+  if (parsed.command == nullptr) {
+    print_help(streams.out);
+    return ExitCode::ok;
+  }
+  if (parsed.help) {
+    print_help(streams.out, *parsed.command);
+    return ExitCode::ok;
+  }
+  return parsed.command->run(parsed.arguments, streams);
+}
+
+}  // namespace
+
+std::span<const CommandSpec> commands() {
+  static const CommandSpec table[] = {
+      run_command,      explain_command, matrix_command, lab_run_command,   lab_list_command,
+      lab_show_command, causes_command,  man_command,    completion_command,
+  };
+  return table;
+}
+
+ExitCode run_command_line(std::span<const std::string_view> words, Streams& streams) {
+  try {
+    const OrError<ExitCode> done = dispatch(words, streams);
+    if (!done) return report(done.error(), streams);
+    if (!streams.out.flush())
+      return report({"cannot write to standard output", "check the pipe or the disk it goes to",
+                     ExitCode::output_failed}, streams);
+    return *done;
+  } catch (const std::exception& error) {
+    return report({fmt::format("internal error: {}", error.what()), "please report this with the command line",
+                   ExitCode::internal}, streams);
+  }
+}
+
+}  // namespace cbit

@@ -1,0 +1,11 @@
+// `cbit man` and `cbit completion`: what packages install.
+#pragma once
+
+#include "cli/command.hpp"
+
+namespace cbit {
+
+extern const CommandSpec man_command;
+extern const CommandSpec completion_command;
+
+}  // namespace cbit

@@ -1,0 +1,106 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lab/explain.hpp"
+#include "lab/matrix.hpp"
+
+namespace cbit {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json hex(std::uint64_t value) { return fmt::format("{:#x}", value); }
+
+Json request_of(const ExplainOptions& options) {
+  const MachineConfig& machine = options.bed.machine;
+  return {{"platform", to_string(machine.platform)},
+          {"cbit", machine.c_bit},
+          {"memory", machine.memory_bytes},
+          {"cpus", machine.cpus},
+          {"kernel_version", to_string(options.bed.dma.version)},
+          {"iommu", to_string(options.bed.dma.iommu)},
+          {"mask", options.device.mask_bits},
+          {"coherent_mask", options.device.coherent_mask_bits},
+          {"map", to_string(options.map)},
+          {"direction", to_string(options.effective_direction())},
+          {"size", options.size},
+          {"offset", options.offset}};
+}
+
+Json causes_of(const Explanation& explanation) {
+  Json list = Json::array();
+  for (const Cause& cause : explanation.causes) {
+    Json evidence = Json::array();
+    for (const Evidence& one : cause.evidence) evidence.push_back({{"label", one.label}, {"text", one.text}});
+    list.push_back({{"name", cause.info->name},
+                    {"title", cause.info->title},
+                    {"device", cause.device},
+                    {"kernel_message", cause.kernel_message},
+                    {"evidence", std::move(evidence)},
+                    {"remedy", cause.remedy},
+                    {"source", cause.info->source},
+                    {"count", cause.count}});
+  }
+  return list;
+}
+
+Json steps_of(const Explanation& explanation) {
+  Json list = Json::array();
+  for (const StepTaken& step : explanation.steps) list.push_back({{"rule", step.rule}, {"source", step.source}});
+  return list;
+}
+
+Json swiotlb_of(const Explanation& explanation) {
+  const SwiotlbUsage& usage = explanation.swiotlb;
+  return {{"slots_used", usage.io_tlb_used},
+          {"slots_total", usage.io_tlb_nslabs},
+          {"areas", usage.areas},
+          {"bytes", usage.bytes_bounced}};
+}
+
+Json cost_of(const Explanation& explanation) {
+  const ConversionCost& cost = explanation.conversions;
+  return {{"pages_converted", cost.pages},
+          {"large_pages_split", cost.large_pages_split},
+          {"tlb_flushes", cost.tlb_flushes},
+          {"cache_lines_flushed", cost.cache_lines_flushed},
+          {"hypercalls", cost.hypercalls}};
+}
+
+Json fault_of(const Explanation& explanation) {
+  if (!explanation.device_fault) return nullptr;
+  const Fault& fault = *explanation.device_fault;
+  return {{"what", to_string(fault.kind)}, {"address", hex(fault.address)}, {"write", fault.write}};
+}
+
+}  // namespace
+
+std::string to_json(const Explanation& explanation) {
+  Json json;
+  json["schema"] = "cbit-explain-1";
+  json["request"] = request_of(explanation.options);
+  json["verdict"] = to_string(explanation.verdict);
+  json["path"] = to_string(explanation.path);
+  json["dma_address"] = explanation.dma_address ? hex(explanation.dma_address->value()) : Json{nullptr};
+  json["buffer"] = hex(explanation.buffer.value());
+  json["encryption_bit"] = explanation.encryption_bit;
+  json["bounced"] = explanation.bounced;
+  json["cpu_sees"] = to_string(explanation.cpu.sees);
+  json["device_sees"] = to_string(explanation.device.sees);
+  json["host_sees"] = to_string(explanation.host.sees);
+  json["pool_sees"] = to_string(explanation.pool.sees);
+  json["device_fault"] = fault_of(explanation);
+  json["causes"] = causes_of(explanation);
+  json["steps"] = steps_of(explanation);
+  json["kernel_log"] = explanation.kernel_log;
+  json["swiotlb"] = swiotlb_of(explanation);
+  json["conversions"] = cost_of(explanation);
+  json["bytes"] = {{"cpu", to_hex(explanation.cpu.bytes)},
+                   {"device", to_hex(explanation.device.bytes)},
+                   {"host", to_hex(explanation.host.bytes)},
+                   {"pool", to_hex(explanation.pool.bytes)}};
+  return json.dump(2) + '\n';
+}
+
+}  // namespace cbit
