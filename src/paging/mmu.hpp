@@ -1,5 +1,11 @@
 // One CPU's way to memory: TLB, walker, and byte access by virtual address.
 //
+// What the TLB holds is used until it is flushed, as on hardware: an edit of the tables shows only
+// afterwards. An entry that forbids an access is walked again before the access faults, so adding rights
+// needs no flush.
+//
+// Every page fault and every access to a physical address without memory is an AccessFault event; what Memory
+// refuses (RMP, TD integrity) it reports itself.
 // Threading: one thread per Mmu. Different Mmus may run in parallel on one Memory.
 #pragma once
 
@@ -7,6 +13,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
+#include "base/trace.hpp"
 #include "mem/memory.hpp"
 #include "paging/tlb.hpp"
 #include "paging/walker.hpp"
@@ -15,7 +22,8 @@ namespace cbit {
 
 class Mmu {
  public:
-  Mmu(Memory& memory, const PagingConfig& config, std::uint16_t cpu);
+  // Starts without tables: load_cr3() comes first. `memory` and `tracer` outlive the Mmu.
+  Mmu(Memory& memory, Tracer& tracer, const PagingConfig& config, std::uint16_t cpu);
 
   // MOV CR3: drops all non-global entries.
   void load_cr3(PtePhys cr3);
@@ -27,6 +35,7 @@ class Mmu {
   // Accesses may cross pages. A fault in a later page leaves the earlier ones accessed.
   Result<void> read(VirtAddr from, ByteSpan to);
   Result<void> write(VirtAddr to, ConstByteSpan from);
+  // memcpy: the ranges do not overlap. They may be views of the same physical bytes.
   Result<void> copy(VirtAddr to, VirtAddr from, std::uint64_t bytes);
   Result<void> fill(VirtAddr to, std::uint64_t bytes, std::byte value);
 
@@ -42,8 +51,8 @@ class Mmu {
   }
 
   // INVLPG of each page of the range / a full flush including global entries.
-  void flush_range(VirtAddr at, std::uint64_t bytes);
-  void flush_all();
+  void flush_range(VirtAddr at, std::uint64_t bytes) { tlb_.flush_range(at, bytes); }
+  void flush_all() { tlb_.flush_all(); }
 
   // The code that runs now, for page history and events.
   void set_site(SiteId site) { access_.site = site; }
@@ -52,7 +61,37 @@ class Mmu {
   [[nodiscard]] Memory& memory() { return *memory_; }
 
  private:
+  // What a virtual address reaches without leaving its page.
+  struct Reach {
+    PhysAddr phys;
+    KeyId key = no_key;
+    std::uint64_t bytes = 0;
+  };
+
+  // Through the TLB.
+  Result<Reach> reach(VirtAddr at, Intent intent) {
+    const Translation* page = tlb_.find(at);
+    if (page == nullptr || !usable(*page, intent)) [[unlikely]]
+      page = CBIT_TRY(refill(at, intent));
+    const std::uint64_t size = bytes_of(page->level);
+    const std::uint64_t offset = at.value() & (size - 1);
+    return Reach{page->phys + offset, page->key, size - offset};
+  }
+  // A first write to a page walks again, to set Dirty.
+  [[nodiscard]] bool usable(const Translation& page, Intent intent) const {
+    return permits(page.flags, intent, privilege_) &&
+           (intent != Intent::write || page.entry.get<Pte::Dirty>());
+  }
+  Result<const Translation*> refill(VirtAddr at, Intent intent);
+  Result<void> copy_aliased(const Reach& target, const Reach& source, std::uint64_t bytes);
+
+  [[nodiscard]] Access access_with(KeyId key) const { return {access_.agent, key, access_.site}; }
+  // Emits what Memory or the walker refused, and hands it on.
+  Result<void> checked(Result<void> result);
+  void report(const Fault& fault);
+
   Memory* memory_;
+  Tracer* tracer_;
   PagingConfig config_;
   PtePhys cr3_;
   Privilege privilege_;
@@ -63,7 +102,7 @@ class Mmu {
 // Names the code that runs until the end of the scope.
 class SiteScope {
  public:
-  SiteScope(Mmu& mmu, SiteId site) : mmu_{&mmu}, previous_{mmu.site()} { mmu.set_site(site); }
+  SiteScope(Mmu& mmu, SiteId site) : mmu_{&mmu}, previous_{mmu.site()} { mmu_->set_site(site); }
   ~SiteScope() { mmu_->set_site(previous_); }
   SiteScope(const SiteScope&) = delete;
   SiteScope& operator=(const SiteScope&) = delete;

@@ -1,17 +1,49 @@
-// x86-64 page-table entries. APM vol. 2, 5.3-5.4; SDM vol. 3, 4.5.
+// x86-64 page-table entries and the shape of the tables. APM vol. 2, 5.3-5.4; SDM vol. 3, 4.5.
+//
+// A table's level is the number of levels below it: 0 for a page table (PT), 1 PD, 2 PDPT, 3 PML4, 4 PML5. A
+// leaf at level n maps a page of PageLevel n.
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "base/reg.hpp"
 #include "mem/key_layout.hpp"
 
 namespace cbit {
 
+enum class PageLevel : std::uint8_t { size_4k, size_2m, size_1g };
+
+inline constexpr std::uint64_t entries_per_table = 512;
+inline constexpr unsigned highest_leaf_level = 2;
+
+// What one entry of a table at `level` covers, and how many such spans lie below an address.
+[[nodiscard]] constexpr std::uint64_t span_of_level(unsigned level) { return page_size << (9 * level); }
+[[nodiscard]] constexpr std::uint64_t span_number(VirtAddr at, unsigned level) {
+  return at.value() >> (12 + 9 * level);
+}
+[[nodiscard]] constexpr std::uint64_t bytes_of(PageLevel level) {
+  return span_of_level(static_cast<unsigned>(level));
+}
+[[nodiscard]] constexpr std::uint64_t table_index(VirtAddr at, unsigned level) {
+  return span_number(at, level) % entries_per_table;
+}
+
+// Bits 63:47 (63:56 with five levels) are equal.
+[[nodiscard]] constexpr bool is_canonical(VirtAddr at, unsigned levels) {
+  const unsigned unused = 64 - (12 + 9 * levels);
+  const auto extended = static_cast<std::int64_t>(at.value() << unused) >> unused;
+  return static_cast<std::uint64_t>(extended) == at.value();
+}
+static_assert(is_canonical(VirtAddr{0xffff'8000'0000'0000}, 4) && !is_canonical(VirtAddr{1ull << 47}, 4));
+static_assert(is_canonical(VirtAddr{1ull << 47}, 5) && !is_canonical(VirtAddr{1ull << 56}, 5));
+
 struct Pte : Register<Pte, std::uint64_t> {
   using NoExecute = Field<63, 63, bool>;
+  using LargePat = Field<12, 12, bool>;  // leaf PDPTE and PDE: the page's PAT bit
   using Global = Field<8, 8, bool>;
   using PageSize = Field<7, 7, bool>;  // PDPTE and PDE: this is a leaf
+  using SmallPat = Field<7, 7, bool>;  // PTE: the page's PAT bit
   using Dirty = Field<6, 6, bool>;
   using Accessed = Field<5, 5, bool>;
   using CacheDisable = Field<4, 4, bool>;
@@ -21,22 +53,28 @@ struct Pte : Register<Pte, std::uint64_t> {
   using Present = Field<0, 0, bool>;
 
   static constexpr std::uint64_t address_mask = bit_mask(52) & ~bit_mask(12);
-  // Bits 51:12, key bits included. In a large leaf bits below the page's size are PAT and reserved.
+
+  [[nodiscard]] constexpr bool present() const { return get<Present>(); }
+  [[nodiscard]] constexpr bool is_leaf(unsigned level) const { return level == 0 || get<PageSize>(); }
+
+  // Bits 51:12, key bits included: the table that the entry points to, or its 4 KiB page.
   [[nodiscard]] constexpr PtePhys target() const { return PtePhys{raw & address_mask}; }
+  // The page of a leaf, key bits included. Below the page's size lie the PAT bit and reserved bits.
+  [[nodiscard]] constexpr PtePhys page(PageLevel level) const {
+    return PtePhys{raw & address_mask & ~(bytes_of(level) - 1)};
+  }
 };
 
 static_assert(Pte{{0x83}}.get<Pte::PageSize>() && Pte{{0x83}}.get<Pte::Writable>());
-
-enum class PageLevel : std::uint8_t { size_4k, size_2m, size_1g };
-
-[[nodiscard]] constexpr std::uint64_t bytes_of(PageLevel level) {
-  return page_size << (9 * static_cast<unsigned>(level));
-}
+static_assert(Pte{{0x4000'1083}}.page(PageLevel::size_1g) == PtePhys{0x4000'0000});
 
 struct PageFlags {
   bool writable = true;
   bool user = false;
   bool executable = false;
+  bool global = false;  // survives MOV CR3
+
+  friend constexpr bool operator==(const PageFlags&, const PageFlags&) = default;
 };
 
 // How one context translates: number of levels, key bits, width of physical addresses.
@@ -45,5 +83,13 @@ struct PagingConfig {
   unsigned phys_bits = 52;  // address bits at or above this, other than key bits, are reserved
   KeyView view;
 };
+
+// The table that CR3 or an entry points to, and the key that the walker reads it with: an SME host follows
+// the pointer's C-bit, a SEV or TDX guest's walks are private whatever it says. APM vol. 2, 7.10.3
+// and 15.34.5.
+[[nodiscard]] constexpr std::pair<PhysAddr, KeyId> locate_table(const KeyView& view, PtePhys pointer) {
+  const auto [phys, selector] = view.layout.split(pointer);
+  return {phys, view.key(view.walks_private ? KeySelector{1} : selector)};
+}
 
 }  // namespace cbit

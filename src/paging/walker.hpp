@@ -1,9 +1,12 @@
 // Translates virtual addresses by reading the page tables in memory, as the hardware walker does.
 //
-// Key of each table read: an SME host follows the C-bit of the entry that points to the table (CR3's for the
-// top); a SEV or TDX guest's walks are private whatever the bit says. So a table that was written under another
-// key than the walker's reads as noise, and the walk faults or goes astray as on hardware.
-// APM vol. 2, 7.10.3 and 15.34.5.
+// Each table is read under the key that locate_table() gives (paging/pte.hpp). A table that was written under
+// another key reads as noise, and the walk faults or goes astray as on hardware.
+//
+// EFER.NXE is 1; SMEP, SMAP and protection keys are off.
+// Threading: Accessed and Dirty are set by a read and a write, not by a locked operation as on hardware. CPUs
+// that walk the same tables at the same time use entries that have both set already, as Linux's kernel
+// mappings do.
 #pragma once
 
 #include "base/result.hpp"
@@ -15,23 +18,34 @@ namespace cbit {
 enum class Intent : std::uint8_t { read, write, execute };
 
 struct Privilege {
-  bool user = false;           // CPL 3
-  bool write_protect = true;   // CR0.WP
+  bool user = false;          // CPL 3
+  bool write_protect = true;  // CR0.WP
 };
+
+// Whether the rights of a page allow an access. APM vol. 2, 5.6.
+[[nodiscard]] constexpr bool permits(const PageFlags& flags, Intent intent, Privilege privilege) {
+  if (privilege.user && !flags.user) return false;
+  switch (intent) {
+    case Intent::read: return true;
+    case Intent::write: return flags.writable || (!privilege.user && !privilege.write_protect);
+    case Intent::execute: return flags.executable;
+  }
+  return false;
+}
 
 struct Translation {
   PhysAddr phys;  // of the byte asked for
   KeyId key = no_key;
   KeySelector selector = 0;
   PageLevel level{};
-  PageFlags flags;      // effective over all levels
-  PhysAddr entry_at;    // where the leaf entry lives
-  Pte entry;
+  PageFlags flags;    // effective over all levels; `global` is the leaf's
+  PhysAddr entry_at;  // where the leaf entry lives
+  Pte entry;          // the leaf entry, Accessed and Dirty as they are now
 };
 
-// Checks rights for `intent`, sets Accessed on the way and Dirty on a write.
-// Faults: non_canonical, not_present, protection, reserved_bit (address = the virtual address), or what
-// the table read itself met.
+// Checks rights for `intent`, then sets Accessed in every entry of the way and Dirty in the leaf on a write;
+// a refused access leaves all entries as they were. Faults: non_canonical, not_present, protection,
+// reserved_bit (address = the virtual address), or what the table read itself met (address = physical).
 Result<Translation> walk(Memory& memory, const PagingConfig& config, PtePhys cr3, VirtAddr at, Intent intent,
                          Privilege privilege, const Access& who);
 

@@ -1,0 +1,79 @@
+// A small machine to walk in: 16 MiB of RAM, installed keys, and a source of table pages.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/trace.hpp"
+#include "mem/memory.hpp"
+#include "paging/page_table.hpp"
+#include "paging/walker.hpp"
+
+namespace cbit {
+
+// Hands out pages and knows which are out; fails when `left` reaches 0.
+class FramePool {
+ public:
+  [[nodiscard]] PageTable::Source source() {
+    return {.allocate = [this] { return allocate(); },
+            .release = [this](PhysAddr page) { std::erase(out, page); }};
+  }
+  Result<PhysAddr> allocate() {
+    if (left == 0) return fault(FaultKind::no_memory, 0);
+    --left;
+    next += page_size;
+    out.push_back(next);
+    return next;
+  }
+
+  PhysAddr next{0x10'0000};
+  std::uint64_t left = ~std::uint64_t{0};
+  std::vector<PhysAddr> out;
+};
+
+struct PagingBox {
+  explicit PagingBox(const PagingConfig& paging) : config{paging} {
+    for (KeyId id = 1; id < 8; ++id) keys.set_derived(id, "key " + std::to_string(id));
+    memory = Memory::create({.ram = {{PhysAddr{0}, 16ull << 20}}}, keys, tracer).value();
+  }
+
+  Result<Translation> walk(PtePhys cr3, VirtAddr at, Intent intent = Intent::read, Privilege privilege = {}) {
+    return cbit::walk(*memory, config, cr3, at, intent, privilege, who);
+  }
+  PageTable table(KeySelector selector) {
+    return PageTable::create(*memory, config, selector, frames.source(), who).value();
+  }
+
+  // Raw entries, for what PageTable would never write.
+  Pte entry(PhysAddr at, KeyId key = no_key) {
+    std::array<std::byte, sizeof(Pte)> raw;
+    EXPECT_TRUE(memory->read(at, raw, {who.agent, key, 0}));
+    return load<Pte>(raw);
+  }
+  void set_entry(PhysAddr at, std::uint64_t raw, KeyId key = no_key) {
+    EXPECT_TRUE(memory->write(at, bytes_of(raw), {who.agent, key, 0}));
+  }
+
+  KeyTable keys{1, CipherMode::xex};
+  Tracer tracer;
+  PagingConfig config;
+  std::unique_ptr<Memory> memory;
+  FramePool frames;
+  Access who{{AgentKind::cpu, 0}};
+};
+
+inline PagingConfig plain_paging(unsigned levels = 4) { return {.levels = levels}; }
+inline PagingConfig sme_paging(unsigned c_bit = 47) {
+  return {.view = {.layout = KeyLayout::amd(c_bit), .encrypted_key = 1}};
+}
+inline PagingConfig sev_paging(unsigned c_bit = 51) {
+  return {.view = {.layout = KeyLayout::amd(c_bit), .encrypted_key = 2, .walks_private = true}};
+}
+inline PagingConfig tdx_paging() {
+  return {.view = {.layout = KeyLayout::tdx(47), .encrypted_key = 2, .walks_private = true}};
+}
+inline PagingConfig mktme_paging() {
+  return {.view = {.layout = KeyLayout::mktme(46, 6), .selector_is_key = true}};
+}
+
+}  // namespace cbit
