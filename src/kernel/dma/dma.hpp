@@ -30,6 +30,7 @@ namespace cbit {
 // Values of -errno that the API returns.
 enum class Errno : int {
   eperm = 1,
+  enoent = 2,
   eio = 5,
   enxio = 6,
   enomem = 12,
@@ -38,9 +39,11 @@ enum class Errno : int {
   ebusy = 16,
   enodev = 19,
   einval = 22,
+  enospc = 28,
   enosys = 38,
-  eremoteio = 121,
   eopnotsupp = 95,
+  etimedout = 110,
+  eremoteio = 121,
 };
 
 enum class IommuMode : std::uint8_t { none, passthrough, translated };
