@@ -2,9 +2,8 @@
 //
 //   open()    an existing image, whole sectors long
 //   create()  a new one, written under a temporary name beside the final one. commit() makes it durable and
-//   gives
-//             it its name in one step; an image that is not committed is removed, so no partial file ever
-//             bears it.
+//             gives it its name in one step; an image that is not committed is removed, so no partial file
+//             ever bears it.
 //
 // Errors name the file and the reason of the system (no space, no permission, cut short while in use).
 // Threading: one thread.
@@ -23,8 +22,7 @@ class DiskImage final : public BlockBackend {
 
   // Errors: cannot be opened, not a regular file, empty, not a multiple of sector_size.
   static OrError<std::unique_ptr<DiskImage>> open(const std::string& path, Mode mode);
-  // Zeros, sparse. Errors: the folder cannot be written to, `path` is a directory, `bytes` is not whole
-  // sectors.
+  // Zeros, sparse. Errors: the folder cannot be written to, `path` is a directory, `bytes` is not whole sectors.
   static OrError<std::unique_ptr<DiskImage>> create(const std::string& path, std::uint64_t bytes);
   ~DiskImage() override;
   DiskImage(const DiskImage&) = delete;
