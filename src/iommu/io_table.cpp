@@ -57,21 +57,22 @@ Result<PhysAddr> IoTable::new_table() {
 }
 
 // increase_address_space()
-Result<void> IoTable::grow(DmaAddr last) {
-  for (IoDte now = dte(); last.value() > io_last_address(now.get<IoDte::Mode>()); now = dte()) {
+Result<void> IoTable::grow(DmaAddr last, unsigned level) {
+  for (;;) {
+    const IoDte now = dte();
     const unsigned mode = now.get<IoDte::Mode>();
+    if (mode >= level && last.value() <= io_last_address(mode)) return {};
     const PhysAddr root = CBIT_TRY(new_table());
     tables_[{mode + 1, DmaAddr{0}}] = root;
     CBIT_TRY(write({root, mode + 1, {}}, io_span(mode + 1), directory_entry(now.root(), mode)));
     const IoDte next = IoDte{{now.raw & ~IoPte::address_mask}}.with<IoDte::Mode>(mode + 1);
     dte_.store(next.raw | format_.point_to(root).value(), std::memory_order_release);
   }
-  return {};
 }
 
 Result<void> IoTable::map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags,
                           KeySelector selector) {
-  CBIT_TRY(grow(iova + (bytes - 1)));
+  CBIT_TRY(check_unmapped(iova, bytes));
   for (std::uint64_t done = 0; done < bytes;) {
     const std::uint64_t leaf = first_leaf(iova + done, phys + done, bytes - done);
     if (const auto placed = place(iova + done, phys + done, leaf, flags, selector); !placed) {
@@ -84,6 +85,9 @@ Result<void> IoTable::map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPt
 }
 
 Result<void> IoTable::check_unmapped(DmaAddr iova, std::uint64_t bytes) const {
+  const std::uint64_t last = io_last_address(dte().get<IoDte::Mode>());
+  if (iova.value() > last) return {};
+  bytes = std::min(bytes - 1, last - iova.value()) + 1;
   for (std::uint64_t done = 0; done < bytes;) {
     const DmaAddr at = iova + done;
     const Slot slot = CBIT_TRY(find(at));
@@ -95,12 +99,14 @@ Result<void> IoTable::check_unmapped(DmaAddr iova, std::uint64_t bytes) const {
 
 Result<void> IoTable::place(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags,
                             KeySelector selector) {
-  CBIT_TRY(check_unmapped(iova, bytes));
   const unsigned level = io_leaf_level(bytes);
+  CBIT_TRY(grow(iova + (bytes - 1), level));
   Slot slot = CBIT_TRY(find(iova, level));
   while (slot.level > level) {
     const Place below{slot.level - 1, align_down(iova, io_span(slot.level))};
     const PhysAddr table = CBIT_TRY(new_table());
+    release_below(slot.level, below.second,
+                  io_span(slot.level));  // left over where somebody cleared the entry
     tables_[below] = table;
     CBIT_TRY(write(slot, io_span(slot.level), directory_entry(format_.point_to(table), below.first)));
     slot = CBIT_TRY(find(iova, level));
@@ -179,9 +185,9 @@ std::uint64_t IoTable::leaf_bytes(const Slot& slot) const {
 }
 
 Result<void> IoTable::write(const Slot& slot, std::uint64_t bytes, IoPte entry) {
-  std::array<IoPte, io_entries_per_table> entries;
+  std::array<std::uint64_t, io_entries_per_table> entries;
   const std::span used = std::span{entries}.first(bytes / io_span(slot.level));
-  std::ranges::fill(used, entry);
+  std::ranges::fill(used, entry.raw);
   const PhysAddr first{cbit::align_down(slot.at.value(), used.size_bytes())};
   return memory_->write(first, std::as_bytes(used), access());
 }

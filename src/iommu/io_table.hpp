@@ -43,7 +43,8 @@ class IoTable {
   using Place = std::pair<unsigned, DmaAddr>;  // a table's level and the first address that it translates
 
   Result<PhysAddr> new_table();
-  Result<void> grow(DmaAddr last);
+  // Adds levels on top until the table translates `last` and has entries of this level.
+  Result<void> grow(DmaAddr last, unsigned level);
   Result<void> check_unmapped(DmaAddr iova, std::uint64_t bytes) const;
   Result<void> place(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags, KeySelector selector);
   void release_below(unsigned level, DmaAddr iova, std::uint64_t bytes);
