@@ -1,0 +1,64 @@
+#include "watch/causes.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "watch/cause_table.hpp"
+
+namespace cbit {
+namespace {
+
+// Markdown takes these for markup.
+std::string escaped(std::string_view text) {
+  std::string result;
+  for (const char c : text) {
+    if (c == '*' || c == '<') result += '\\';
+    result += c;
+  }
+  return result;
+}
+
+// "a" or "b"
+std::string quoted(std::string_view alternatives) {
+  std::string text{'"'};
+  for (const char c : alternatives) c == '|' ? text += "\" or \"" : text += c;
+  return text += '"';
+}
+
+}  // namespace
+
+std::span<const CauseInfo> cause_catalogue() { return cause_table; }
+
+const CauseInfo* find_cause(std::string_view name) {
+  const auto found = std::ranges::find(cause_table, name, &CauseInfo::name);
+  return found == std::ranges::end(cause_table) ? nullptr : found;
+}
+
+bool is_about(const CauseInfo& info, std::string_view message) {
+  for (std::string_view rest = info.linux_says; !rest.empty();) {
+    const std::string_view words = rest.substr(0, rest.find('|'));
+    if (message.find(words) != std::string_view::npos) return true;
+    rest.remove_prefix(std::min(words.size() + 1, rest.size()));
+  }
+  return false;
+}
+
+std::string catalogue_markdown() {
+  std::string text =
+      "# Causes\n\n"
+      "Every cause that cbit can find, by its stable name. `cbit causes` prints this page.\n";
+  auto out = std::back_inserter(text);
+  std::string_view topic;
+  for (const CauseInfo& info : cause_table) {
+    if (info.topic != topic) fmt::format_to(out, "\n## {}\n", topic = info.topic);
+    fmt::format_to(out, "\n### {}\n\n{}\n\n{}\n\n", info.name, escaped(info.title), escaped(info.meaning));
+    fmt::format_to(out, "- Remedy: {}\n", escaped(info.remedy));
+    if (!info.linux_says.empty()) fmt::format_to(out, "- Linux says: {}\n", quoted(info.linux_says));
+    fmt::format_to(out, "- Source: {}\n", info.source);
+  }
+  return text;
+}
+
+}  // namespace cbit

@@ -1,0 +1,66 @@
+#include "watch/mapping_table.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace cbit {
+
+const Mapping* MappingTable::Ranges::find(DmaAddr at) const {
+  for (auto it = by_start.upper_bound(at); it != by_start.begin();) {
+    --it;
+    if (at - it->first >= longest) return nullptr;
+    if (it->second.covers(at)) return &it->second;
+  }
+  return nullptr;
+}
+
+void MappingTable::Ranges::add(const Mapping& mapping) {
+  by_start.emplace(mapping.call.dma, mapping);
+  longest = std::max(longest, mapping.call.bytes);
+}
+
+const Mapping& MappingTable::add(const DmaMapped& call, bool bounced, std::uint64_t time_ns) {
+  Ranges& ranges = active_[call.device];
+  ranges.longest = std::max(ranges.longest, call.bytes);
+  const Mapping mapping{.id = ++last_id_, .mapped_ns = time_ns, .call = call, .bounced = bounced};
+  return ranges.by_start.emplace(call.dma, mapping)->second;
+}
+
+std::optional<Mapping> MappingTable::release(NameId device, DmaAddr dma, std::uint64_t time_ns) {
+  const auto ranges = active_.find(device);
+  if (ranges == active_.end()) return std::nullopt;
+  const auto [first, end] = ranges->second.by_start.equal_range(dma);
+  if (first == end) return std::nullopt;
+  Mapping mapping = std::prev(end)->second;
+  ranges->second.by_start.erase(std::prev(end));
+  mapping.released_ns = time_ns;
+  Ranges& released = released_[device];
+  released.by_start.erase(dma);
+  released.add(mapping);
+  return mapping;
+}
+
+const Mapping* MappingTable::find(NameId device, DmaAddr at) const {
+  const auto ranges = active_.find(device);
+  return ranges == active_.end() ? nullptr : ranges->second.find(at);
+}
+
+const Mapping* MappingTable::find_released(NameId device, DmaAddr at) const {
+  const auto ranges = released_.find(device);
+  return ranges == released_.end() ? nullptr : ranges->second.find(at);
+}
+
+const Mapping* MappingTable::find_untranslated(DmaAddr at) const {
+  for (const auto& [device, ranges] : active_) {
+    const Mapping* const mapping = ranges.find(at);
+    if (mapping != nullptr && mapping->call.path != DmaPath::iommu) return mapping;
+  }
+  return nullptr;
+}
+
+void MappingTable::for_each_active(const std::function<void(const Mapping&)>& visit) const {
+  for (const auto& [device, ranges] : active_)
+    for (const auto& [dma, mapping] : ranges.by_start) visit(mapping);
+}
+
+}  // namespace cbit

@@ -1,0 +1,61 @@
+// The DMA addresses that the DMA API has given out, by device: active mappings, and those that were released.
+// Threading: one thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+
+#include "base/events.hpp"
+
+namespace cbit {
+
+struct Mapping {
+  std::uint64_t id = 0;  // 1, 2, 3, … in order of dma_map
+  std::uint64_t mapped_ns = 0;
+  std::uint64_t released_ns = 0;
+  DmaMapped call;
+  bool bounced = false;  // path swiotlb, or an untrusted device's bounce behind its IOMMU
+  // Hull of the bytes that the device wrote since the last copy back, as offsets; empty when first == end.
+  std::uint64_t written_first = 0;
+  std::uint64_t written_end = 0;
+
+  [[nodiscard]] bool covers(DmaAddr at) const { return at >= call.dma && at - call.dma < call.bytes; }
+  [[nodiscard]] DmaAddr end() const { return call.dma + call.bytes; }
+  [[nodiscard]] bool written() const { return written_first != written_end; }
+};
+
+class MappingTable {
+ public:
+  const Mapping& add(const DmaMapped& call, bool bounced, std::uint64_t time_ns);
+  // The newest active mapping of the device that starts at `dma`; nullopt when there is none.
+  std::optional<Mapping> release(NameId device, DmaAddr dma, std::uint64_t time_ns);
+
+  // The newest active mapping of the device that covers the address.
+  [[nodiscard]] const Mapping* find(NameId device, DmaAddr at) const;
+  [[nodiscard]] Mapping* find(NameId device, DmaAddr at) {
+    return const_cast<Mapping*>(std::as_const(*this).find(device, at));
+  }
+  // The last released mapping of the device that covered it.
+  [[nodiscard]] const Mapping* find_released(NameId device, DmaAddr at) const;
+  // An active mapping of any device, of those that have a physical address for a DMA address.
+  [[nodiscard]] const Mapping* find_untranslated(DmaAddr at) const;
+  // In order of device and address.
+  void for_each_active(const std::function<void(const Mapping&)>& visit) const;
+
+ private:
+  // By first address. Mappings may overlap, so a search goes back by the longest of them.
+  struct Ranges {
+    std::multimap<DmaAddr, Mapping> by_start;
+    std::uint64_t longest = 0;
+
+    [[nodiscard]] const Mapping* find(DmaAddr at) const;
+    void add(const Mapping& mapping);
+  };
+  std::map<NameId, Ranges> active_;
+  std::map<NameId, Ranges> released_;
+  std::uint64_t last_id_ = 0;
+};
+
+}  // namespace cbit
