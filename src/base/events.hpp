@@ -211,6 +211,9 @@ enum class DmaFailure : std::uint8_t {
   atomic_pool_empty,  // atomic coherent allocation, pool exhausted
   conversion_failed,  // set_memory_decrypted failed
   attribute,          // an attribute forbids what the platform needs
+  invalid_direction,  // not a direction: BUG_ON(!valid_dma_direction(dir))
+  invalid_size,       // 0 or beyond the address space, where Linux runs into a BUG or an overflow
+  invalid_memory,     // not RAM of the direct map (vmalloc, user or MMIO address)
 };
 
 struct DmaMapFailed {
@@ -275,6 +278,8 @@ enum class DmaDebugKind : std::uint8_t {
   segment_boundary,
   use_after_unmap,
   missing_sync,
+  invalid_free,       // unmaps DMA_MAPPING_ERROR
+  invalid_direction,  // a BUG in Linux
 };
 
 struct DmaDebugReport {
@@ -357,10 +362,12 @@ struct SwiotlbFull {
   std::uint64_t align_mask = 0;      // alignment that was asked for
   bool growth_possible = false;      // dynamic pools are on and allowed to grow
   bool growth_failed = false;        // growth was tried for this request
+  bool endless_search = false;       // 6.1 does not even fail: its search steps over its end and spins
   void visit(auto&& v) const {
     v("device", device), v("bytes", bytes), v("slots_wanted", slots_wanted), v("segment_slots", segment_slots);
     v("slots_total", slots_total), v("slots_used", slots_used), v("longest_run", longest_run);
     v("align_mask", align_mask), v("growth_possible", growth_possible), v("growth_failed", growth_failed);
+    v("endless_search", endless_search);
   }
 };
 

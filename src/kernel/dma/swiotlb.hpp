@@ -1,16 +1,17 @@
 // SWIOTLB: the pool of bounce buffers. kernel/dma/swiotlb.c of Linux 6.1, 6.6 and 6.10.
 //
-// 2 KiB slots in sets of 128 (no request leaves a set, hence the 256 KiB limit), divided into areas with a lock
-// each. A mapping copies the buffer into the pool for every direction; sync and unmap copy back. The copy goes
-// from the encrypted direct map to the decrypted pool: that is where data is encrypted and decrypted.
+// 2 KiB slots in sets of 128 (no request leaves a set, hence the 256 KiB limit), divided into areas with a
+// lock each. A mapping copies the buffer into the pool for every direction; sync and unmap copy back. The
+// copy goes from the encrypted direct map to the decrypted pool: that is where data is encrypted and
+// decrypted.
 //
 //   swiotlb_options.cpp   the parameter and the size of the default pool
 //   swiotlb_pool.*        the slots of one pool: search, release
 //   swiotlb_grow.cpp      where pools come from: default, restricted, dynamic, transient
 //   swiotlb.cpp           mappings and their copies
 //
-// Threading: map, unmap and sync may run on different CPUs (Mmu) in parallel while no event sink is attached. Not so
-// with dynamic pools: to grow is to convert memory, which is for one thread (Mm).
+// Threading: map, unmap and sync may run on different CPUs (Mmu) in parallel while no event sink is attached.
+// Not so with dynamic pools: to grow is to convert memory, which is for one thread (Mm).
 #pragma once
 
 #include <cstdint>
@@ -38,23 +39,24 @@ inline constexpr std::uint64_t io_tlb_min_slabs = 512;
 // The `swiotlb=` parameter: [slots][,areas][,force|noforce], or just force / noforce. setup_io_tlb_npages().
 struct SwiotlbOptions {
   std::optional<std::uint64_t> slots;
-  unsigned areas = 0;     // 0: not given
+  unsigned areas = 0;  // 0: not given
   bool force = false;
   bool no_force = false;  // never create a pool
   bool dynamic = false;   // CONFIG_SWIOTLB_DYNAMIC (6.6 and later); not part of the parameter
 };
-// Errors (usage) name the part that is not understood; Linux ignores it. Numbers are decimal, 0x or 0 (octal), and
-// rounded as the kernel does: slots up to 128, areas up to a power of two.
+// Errors (usage) name the part that is not understood; Linux ignores it. Numbers are decimal, 0x or 0
+// (octal), and rounded as the kernel does: slots up to 128, areas up to a power of two.
 [[nodiscard]] OrError<SwiotlbOptions> parse_swiotlb(std::string_view text);
 
 // Slots and areas of the default pool on this platform: pci_swiotlb_detect, sev_setup_arch and
 // swiotlb_adjust_nareas, alike in 6.1, 6.6 and 6.10. nullopt: no pool is created.
-// The 6 % rule asks for CC_ATTR_GUEST_MEM_ENCRYPT and so covers TDX guests too, in all three versions; its move from
-// sev_setup_arch to mem_encrypt_setup_arch (6.8) changed nothing but the name.
+// The 6 % rule asks for CC_ATTR_GUEST_MEM_ENCRYPT and so covers TDX guests too, in all three versions; its
+// move from sev_setup_arch to mem_encrypt_setup_arch (6.8) changed nothing but the name.
 struct SwiotlbSizing {
   std::uint64_t slots = 0;
   unsigned areas = 1;
   bool force_bounce = false;
+  bool enabled = true;                // x86_swiotlb_enable; else nothing but swiotlb=force keeps the pool
   std::vector<std::string> messages;  // what the kernel prints while it decides
 };
 [[nodiscard]] std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, std::uint64_t memory_bytes,
@@ -70,27 +72,28 @@ struct SwiotlbUsage {
   std::uint64_t io_tlb_used_hiwater = 0;  // [6.6+]; kept on all versions
   std::uint64_t io_tlb_transient_nslabs = 0;
   unsigned areas = 0;
-  std::uint64_t bytes_bounced = 0;        // copied in either direction
-  std::uint64_t bounces = 0;              // mappings served
+  std::uint64_t bytes_bounced = 0;  // copied in either direction
+  std::uint64_t bounces = 0;        // mappings served
 };
 
 class Swiotlb {
  public:
-  // The default pool: allocated below 4 GiB, halved on failure down to 512 slots, then decrypted where memory is
-  // encrypted (swiotlb_update_mem_attributes; 6.1 does not clear it again). nullptr in the result when
-  // not even 512 slots could be had.
+  // The default pool: allocated below 4 GiB, halved on failure down to 512 slots, then decrypted where memory
+  // is encrypted (swiotlb_update_mem_attributes; 6.1 does not clear it again). nullptr in the result when not
+  // even 512 slots could be had.
   static Result<std::unique_ptr<Swiotlb>> create_default(Mm& mm, const CcPlatform& cc, KernelVersion version,
                                                          const SwiotlbSizing& sizing, bool dynamic);
-  // restricted-dma-pool: own memory, one area, always forced, also used by dma_direct_alloc. Faults (no_memory) when
-  // there is no such run of pages below 4 GiB, or `bytes` is less than a slot.
-  static Result<std::unique_ptr<Swiotlb>> create_restricted(Mm& mm, const CcPlatform& cc, KernelVersion version,
-                                                            std::uint64_t bytes);
+  // restricted-dma-pool: own memory, one area, always forced, also used by dma_direct_alloc. Faults
+  // (no_memory) when there is no such run of pages below 4 GiB, or `bytes` is less than a slot.
+  static Result<std::unique_ptr<Swiotlb>> create_restricted(Mm& mm, const CcPlatform& cc,
+                                                            KernelVersion version, std::uint64_t bytes);
   ~Swiotlb();
   Swiotlb(const Swiotlb&) = delete;
   Swiotlb& operator=(const Swiotlb&) = delete;
 
-  // dma_alloc_from_pool and dma_free_from_pool (kernel/dma/pool.c): the memory of transient pools for devices whose
-  // DMA memory must be decrypted, since a mapping cannot wait for a conversion. Without it those pools are not made.
+  // dma_alloc_from_pool and dma_free_from_pool (kernel/dma/pool.c): the memory of transient pools for devices
+  // whose DMA memory must be decrypted, since a mapping cannot wait for a conversion. Without it those pools
+  // are not made.
   struct AtomicMemory {
     std::function<std::optional<PhysAddr>(Mmu& cpu, Device& dev, std::uint64_t bytes)> alloc;
     std::function<void(PhysAddr first, std::uint64_t bytes)> free;
@@ -102,18 +105,22 @@ class Swiotlb {
 
   // swiotlb_tbl_map_single: slots for `mapping_size` bytes from `orig`, aligned so that the bits of
   // `alloc_align_mask` are 0 and those of the device's min_align_mask equal orig's; the original is copied in
-  // for every direction. `alloc_size` >= mapping_size is what is taken; 6.10 ignores it and rounds mapping_size up to
-  // alloc_align_mask + 1. Emits SwiotlbAllocated, SwiotlbCopied; SwiotlbFull with "swiotlb buffer is full" on refusal.
+  // for every direction. `alloc_size` >= mapping_size is what is taken; 6.10 ignores it and rounds
+  // mapping_size up to alloc_align_mask + 1. Emits SwiotlbAllocated, SwiotlbCopied; SwiotlbFull with "swiotlb
+  // buffer is full" on refusal.
   [[nodiscard]] Result<PhysAddr, SwiotlbRefusal> tbl_map_single(Mmu& cpu, Device& dev, PhysAddr orig,
-                                                                std::uint64_t mapping_size, std::uint64_t alloc_size,
+                                                                std::uint64_t mapping_size,
+                                                                std::uint64_t alloc_size,
                                                                 std::uint64_t alloc_align_mask,
                                                                 DmaDirection direction, DmaAttrs attrs);
   // Copies back unless SKIP_CPU_SYNC or TO_DEVICE, then releases the whole allocation. True when it copied.
-  bool tbl_unmap_single(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t mapping_size, DmaDirection direction,
-                        DmaAttrs attrs);
+  bool tbl_unmap_single(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t mapping_size,
+                        DmaDirection direction, DmaAttrs attrs);
   // True when they copied.
-  bool sync_single_for_device(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes, DmaDirection direction);
-  bool sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes, DmaDirection direction);
+  bool sync_single_for_device(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
+                              DmaDirection direction);
+  bool sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
+                           DmaDirection direction);
 
   // swiotlb_alloc / swiotlb_free of restricted pools, for coherent memory.
   [[nodiscard]] std::optional<PhysAddr> alloc(Mmu& cpu, Device& dev, std::uint64_t bytes);
@@ -122,7 +129,7 @@ class Swiotlb {
   // is_swiotlb_buffer: in any pool, dynamic and transient ones included.
   [[nodiscard]] bool contains(const Device& dev, PhysAddr at) const;
   // swiotlb_max_mapping_size: 256 KiB less the device's min_align_mask rounded up to a slot.
-  [[nodiscard]] std::uint64_t max_mapping_size(const Device& dev) const;
+  [[nodiscard]] static std::uint64_t max_mapping_size(const Device& dev);
 
   // Runs what the kernel leaves to a worker: growing the pool [6.6+]. True when a pool was added.
   bool run_worker(Mmu& cpu);
@@ -131,8 +138,9 @@ class Swiotlb {
   [[nodiscard]] PhysRange default_pool() const;
 
  private:
-  Swiotlb();
   struct Impl;
+  explicit Swiotlb(std::unique_ptr<Impl> impl);
+
   std::unique_ptr<Impl> impl_;
 };
 
