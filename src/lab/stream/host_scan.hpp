@@ -1,0 +1,33 @@
+// What the host finds when it searches a guest's memory for the contents of a disk: sector by sector, by comparing bytes.
+#pragma once
+
+#include <cstdint>
+#include <unordered_set>
+
+#include "base/bytes.hpp"
+#include "mem/memory.hpp"
+
+namespace cbit {
+
+struct HostScan {
+  std::uint64_t private_pages = 0;             // that were ever written
+  std::uint64_t shared_pages = 0;
+  std::uint64_t sectors_in_private_pages = 0;  // of the disk, readable to the host
+  std::uint64_t sectors_in_shared_pages = 0;
+};
+
+// The 512-byte sectors of a disk that can be recognised: those with at least 16 different byte values.
+class SectorIndex {
+ public:
+  void add(ConstByteSpan contents);
+  [[nodiscard]] std::uint64_t size() const { return digests_.size(); }
+  [[nodiscard]] bool contains(ConstByteSpan sector) const;
+
+ private:
+  std::unordered_set<std::uint64_t> digests_;
+};
+
+// Reads every page that was ever written as the host's software does.
+[[nodiscard]] HostScan scan_as_host(const Memory& memory, const SectorIndex& index);
+
+}  // namespace cbit
