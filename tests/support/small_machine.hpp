@@ -90,8 +90,8 @@ struct SmallMachine {
   std::unique_ptr<Memory> memory;
 };
 
-// A source of table pages that remembers what it gave and took back. Pages come from `first` upwards and are used
-// once; the `fail_at`-th allocation, counted from 0, fails.
+// A source of table pages that remembers what it gave and took back. Pages come from `first` upwards and are
+// used once; the `fail_at`-th allocation, counted from 0, fails.
 class PagePool {
  public:
   explicit PagePool(PhysAddr first) : next_{first} {}

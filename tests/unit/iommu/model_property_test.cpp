@@ -1,5 +1,5 @@
-// Any sequence of map and unmap leaves the tables with the translations, and gives the answers, of a model that
-// knows leaves and tables but no bits. CBIT_PROPERTY_STEPS sets the number of steps.
+// Any sequence of map and unmap leaves the tables with the translations, and gives the answers, of a model
+// that knows leaves and tables but no bits. CBIT_PROPERTY_STEPS sets the number of steps.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
