@@ -5,7 +5,7 @@
 
 #include "virtio_board.hpp"
 
-namespace cbit {
+namespace cbit::test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -33,7 +33,7 @@ class VirtQueueTest : public ::testing::Test {
   }
 
   VirtioBoard board;
-  DmaPort port{*board.bus, {.device = "disk", .requester = 8}};
+  DmaPort port{board.bus, {.device = "disk", .requester = 8}};
   RawRing ring{board, size};
   VirtQueue queue{port, size};
 };
@@ -302,4 +302,4 @@ TEST(VirtSegments, AreCutAtAnyByte) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::test

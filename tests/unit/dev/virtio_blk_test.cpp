@@ -5,7 +5,7 @@
 
 #include "virtio_board.hpp"
 
-namespace cbit {
+namespace cbit::test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -55,7 +55,7 @@ struct Answer {
 class VirtioBlkTest : public ::testing::Test {
  protected:
   void start(BlockBackend& backend, const VirtioBlkOptions& options = {}, std::uint64_t refuse = 0) {
-    auto created = VirtioBlk::create(*board.bus, {.device = "vda", .requester = 8}, backend, options);
+    auto created = VirtioBlk::create(board.bus, {.device = "vda", .requester = 8}, backend, options);
     ASSERT_TRUE(created) << created.error().message;
     device = std::move(*created);
     ring.emplace(board, options.queue_size);
@@ -328,7 +328,7 @@ TEST_F(VirtioBlkTest, ConfigurationSpaceFollowsTheSpecification) {
 
 TEST_F(VirtioBlkTest, RefusesOptionsThatNoDeviceHas) {
   const auto refused = [&](const VirtioBlkOptions& options) {
-    return !VirtioBlk::create(*board.bus, {.device = "vda"}, disk, options);
+    return !VirtioBlk::create(board.bus, {.device = "vda"}, disk, options);
   };
   EXPECT_TRUE(refused({.virtio = {.iommu_platform = true, .legacy = true}}));
   EXPECT_TRUE(refused({.queue_size = 100, .seg_max = 0}));
@@ -337,8 +337,8 @@ TEST_F(VirtioBlkTest, RefusesOptionsThatNoDeviceHas) {
   EXPECT_TRUE(refused({.blk_size = 8192}));
   EXPECT_TRUE(refused({.serial = "longer than twenty bytes"}));
   MemoryDisk odd{Bytes(512 * 3)};
-  EXPECT_FALSE(VirtioBlk::create(*board.bus, {.device = "vda"}, odd, {.blk_size = 1024}));
+  EXPECT_FALSE(VirtioBlk::create(board.bus, {.device = "vda"}, odd, {.blk_size = 1024}));
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::test

@@ -4,48 +4,18 @@
 
 #include <gtest/gtest.h>
 
-#include <memory>
-#include <string>
-#include <variant>
-#include <vector>
+#include <array>
 
-#include "base/trace.hpp"
 #include "bus/system_bus.hpp"
-#include "dev/block_backend.hpp"
-#include "dev/virtio_blk.hpp"
-#include "mem/memory.hpp"
+#include "dev/virt_queue.hpp"
+#include "support/small_machine.hpp"
 
-namespace cbit {
+namespace cbit::test {
 
-class EventLog final : public EventSink {
- public:
-  void on_event(const Event& event) override { events_.push_back(event); }
-
-  template <class Payload>
-  [[nodiscard]] std::vector<Payload> all() const {
-    std::vector<Payload> found;
-    for (const Event& event : events_)
-      if (const auto* payload = std::get_if<Payload>(&event.payload)) found.push_back(*payload);
-    return found;
-  }
-  void clear() { events_.clear(); }
-
- private:
-  std::vector<Event> events_;
-};
-
-struct VirtioBoard {
+struct VirtioBoard : SmallMachine {
   static constexpr std::uint64_t ram_bytes = 16ull << 20;
 
-  VirtioBoard() {
-    MemoryConfig config;
-    config.ram = {{PhysAddr{0}, ram_bytes}};
-    auto created = Memory::create(config, keys, tracer);
-    EXPECT_TRUE(created) << created.error().message;
-    memory = std::move(*created);
-    bus = std::make_unique<SystemBus>(*memory, tracer, KeyView{});
-    tracer.attach(log);
-  }
+  VirtioBoard() : SmallMachine{Encryption::none, {.ram = {{PhysAddr{0}, ram_bytes}}}} {}
 
   template <class T>
   void put(std::uint64_t at, const T& value) {
@@ -66,11 +36,7 @@ struct VirtioBoard {
     return bytes;
   }
 
-  Tracer tracer;
-  KeyTable keys{1, CipherMode::xex};
-  std::unique_ptr<Memory> memory;
-  std::unique_ptr<SystemBus> bus;
-  EventLog log;
+  SystemBus bus{*memory, tracer, device_view};
 };
 
 // Descriptors and rings at fixed places. Nothing is checked: a test may write what it likes.
@@ -111,4 +77,4 @@ class RawRing {
   std::uint16_t next_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::test

@@ -5,7 +5,7 @@
 
 #include "virtio_board.hpp"
 
-namespace cbit {
+namespace cbit::test {
 namespace {
 
 using namespace virtio_status;
@@ -36,7 +36,7 @@ class EchoDevice final : public VirtioDevice {
 class VirtioDeviceTest : public ::testing::Test {
  protected:
   std::unique_ptr<EchoDevice> make(const VirtioOptions& options = {}) {
-    auto device = std::make_unique<EchoDevice>(*board.bus, options);
+    auto device = std::make_unique<EchoDevice>(board.bus, options);
     device->on_interrupt([this](const VirtioInterrupt& i) { interrupts.push_back(i); });
     return device;
   }
@@ -253,7 +253,7 @@ TEST_F(VirtioDeviceTest, ServesAtMostAQueueFullPerNotification) {
 // A requester without a domain is blocked by the IOMMU, if its accesses come past it.
 TEST_F(VirtioDeviceTest, GoesThroughTheIommuIfAndOnlyIfItOffersAccessPlatform) {
   Iommu iommu{KeyView{}};
-  board.bus->set_iommu(&iommu);
+  board.bus.set_iommu(&iommu);
   const auto behind = make({.iommu_platform = true});
   run(*behind);
   offer();
@@ -282,4 +282,4 @@ TEST_F(VirtioDeviceTest, ConfigurationSpaceReadsAsZerosBeyondItsEnd) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::test
