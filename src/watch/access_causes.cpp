@@ -40,7 +40,8 @@ struct AccessCauses {
     }
     const Mapping* const mapping = facts.mapping_of(access);
     const bool meets_ciphertext = access.key == no_key && access.page_key != no_key;
-    const bool garbles_shared = access.key != no_key && access.key != access.page_key && is_plain(access.phys);
+    const bool garbles_shared =
+        access.key != no_key && access.key != access.page_key && is_plain(access.phys);
     if (meets_ciphertext || garbles_shared)
       explain_wrong_key(scene, access, mapping);
     else if (mapping == nullptr && facts.in_bounce_pool(access.phys))
@@ -72,7 +73,8 @@ struct AccessCauses {
     if (!access.write || mapping.call.direction != DmaDirection::to_device) return;
     if (Cause* const found =
             scene.book.open(cause("wrong-direction"), access.device, range_of(mapping), scene.event.time_ns))
-      found->evidence = {{"access", describe(scene.facts, access)}, {"mapping", describe(scene.facts, mapping)}};
+      found->evidence = {{"access", describe(scene.facts, access)},
+                         {"mapping", describe(scene.facts, mapping)}};
   }
 
   void outside(const DeviceAccess& access, const Mapping* near) const {
@@ -98,8 +100,9 @@ const CauseInfo& wrong_key_of_raw(const Facts& facts, const DeviceAccess& access
 }
 
 const CauseInfo& encrypted_access_to_plain(const Facts& facts, const DeviceAccess& access) {
-  return access.through_iommu && facts.in_bounce_pool(access.phys) ? cause("untrusted-bounce-encrypted-iopte")
-                                                                   : cause("encrypted-address-for-shared-page");
+  return access.through_iommu && facts.in_bounce_pool(access.phys)
+             ? cause("untrusted-bounce-encrypted-iopte")
+             : cause("encrypted-address-for-shared-page");
 }
 
 }  // namespace
@@ -118,7 +121,7 @@ void explain_wrong_key(const Scene& scene, const DeviceAccess& access, const Map
       is_streaming(*mapping))
     return explain_missing_pool(scene, access.device, where, what);
 
-  const CauseInfo& reason = !keyless           ? encrypted_access_to_plain(facts, access)
+  const CauseInfo& reason = !keyless             ? encrypted_access_to_plain(facts, access)
                             : mapping != nullptr ? wrong_key_of_mapping(facts, *mapping)
                                                  : wrong_key_of_raw(facts, access);
   Cause* const found = scene.book.open(reason, access.device, where, scene.event.time_ns);
@@ -134,7 +137,8 @@ void explain_wrong_key(const Scene& scene, const DeviceAccess& access, const Map
 }
 
 void add_once(Cause& cause, Evidence evidence) {
-  const bool there = std::ranges::any_of(cause.evidence, [&](const Evidence& e) { return e.label == evidence.label; });
+  const bool there =
+      std::ranges::any_of(cause.evidence, [&](const Evidence& e) { return e.label == evidence.label; });
   if (!there) cause.evidence.push_back(std::move(evidence));
 }
 

@@ -74,7 +74,9 @@ CauseRange where_of(const DmaDebugReport& report, const Mapping* mapping) {
 
 // dma_map_single() is dma_map_page() with another spelling; dma-debug keeps them as one type too.
 bool is_same_function(DmaMappingKind a, DmaMappingKind b) {
-  const auto normal = [](DmaMappingKind kind) { return kind == DmaMappingKind::page ? DmaMappingKind::single : kind; };
+  const auto normal = [](DmaMappingKind kind) {
+    return kind == DmaMappingKind::page ? DmaMappingKind::single : kind;
+  };
   return normal(a) == normal(b);
 }
 
@@ -85,8 +87,8 @@ struct ApiCauses {
     const bool streaming = mapped.kind != DmaMappingKind::coherent && mapped.kind != DmaMappingKind::resource;
     if (!scene.facts.context().is_guest || !streaming || mapped.path != DmaPath::direct) return;
     explain_missing_pool(scene, mapped.device, bus_range(mapped.dma, mapped.bytes),
-                         {"mapping", fmt::format("{} bytes of {} mapped directly at {}", mapped.bytes, mapped.phys,
-                                                 mapped.dma)});
+                         {"mapping", fmt::format("{} bytes of {} mapped directly at {}", mapped.bytes,
+                                                 mapped.phys, mapped.dma)});
   }
 
   void operator()(const DmaMapFailed& failed) const {
@@ -103,7 +105,8 @@ struct ApiCauses {
   void operator()(const DmaUnmapped& unmapped) const {
     const Mapping* const mapping = scene.facts.mappings().find(unmapped.device, unmapped.dma);
     if (mapping == nullptr || mapping->call.dma != unmapped.dma) {
-      misuse(cause("double-unmap"), unmapped.device, bus_range(unmapped.dma, unmapped.bytes), describe(unmapped));
+      misuse(cause("double-unmap"), unmapped.device, bus_range(unmapped.dma, unmapped.bytes),
+             describe(unmapped));
       return;
     }
     compare(unmapped, *mapping);
@@ -129,8 +132,8 @@ struct ApiCauses {
     const MappingTable& mappings = scene.facts.mappings();
     const Mapping* mapping = mappings.find(report.device, report.dma);
     if (mapping == nullptr) mapping = mappings.find_released(report.device, report.dma);
-    Cause* const found = scene.book.open_misuse(reason_of(report, mapping), report.device, where_of(report, mapping),
-                                                scene.event.time_ns, report.text);
+    Cause* const found = scene.book.open_misuse(reason_of(report, mapping), report.device,
+                                                where_of(report, mapping), scene.event.time_ns, report.text);
     if (found != nullptr && mapping != nullptr)
       found->evidence = {{"mapping", describe(scene.facts, *mapping)}};
   }
@@ -203,9 +206,11 @@ void find_leftovers(const Facts& facts, CaseBook& book, std::uint64_t time_ns) {
     if (!mapping.bounced) return;
     const Evidence what{"mapping", describe(facts, mapping)};
     if (mapping.written() && mapping.call.direction != DmaDirection::to_device)
-      if (Cause* const found = book.open_misuse(cause("missing-sync"), mapping.call.device, range_of(mapping), time_ns))
+      if (Cause* const found =
+              book.open_misuse(cause("missing-sync"), mapping.call.device, range_of(mapping), time_ns))
         found->evidence = {what};
-    if (Cause* const found = book.open_misuse(cause("slot-leak"), mapping.call.device, range_of(mapping), time_ns))
+    if (Cause* const found =
+            book.open_misuse(cause("slot-leak"), mapping.call.device, range_of(mapping), time_ns))
       found->evidence = {what};
   });
 }

@@ -48,8 +48,8 @@ Cause* CaseBook::open(const CauseInfo& info, NameId device, const CauseRange& wh
   return &causes_.back();
 }
 
-Cause* CaseBook::open_misuse(const CauseInfo& info, NameId device, const CauseRange& where, std::uint64_t time_ns,
-                             const std::string& message) {
+Cause* CaseBook::open_misuse(const CauseInfo& info, NameId device, const CauseRange& where,
+                             std::uint64_t time_ns, const std::string& message) {
   const bool by_kernel = !message.empty();
   const std::pair misuse{Subject{info.name, device}, where.first};
   const auto reported = reported_.find(misuse);

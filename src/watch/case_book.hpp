@@ -23,7 +23,9 @@ class CaseBook {
   // A new entry for the detector to fill in, or nullptr when this is one more occurrence of a known one. Runs of
   // physical addresses that touch are one. Valid until the next call.
   Cause* open(const CauseInfo& info, NameId device, const CauseRange& where, std::uint64_t time_ns);
-  Cause* open(const CauseInfo& info, NameId device, std::uint64_t time_ns) { return open(info, device, {}, time_ns); }
+  Cause* open(const CauseInfo& info, NameId device, std::uint64_t time_ns) {
+    return open(info, device, {}, time_ns);
+  }
 
   // The same for a misuse of the DMA API, which the explainer sees itself and the kernel's dma-debug may report as
   // well, before or after: two witnesses of one call count once. `message` is dma-debug's; empty for the explainer.

@@ -12,43 +12,52 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "raw-physical-address",
      .topic = "Keys",
      .title = "The driver gave the device an address that did not come from the DMA API.",
-     .meaning = "In an encrypted guest every page is private until somebody shares it. An address that bypasses "
-                "dma_map_* and dma_alloc_coherent leads the device to a private page: it reads ciphertext, and each "
-                "16-byte block that it writes becomes noise for the guest.",
-     .remedy = "Give the device the dma_addr_t that dma_map_single(), dma_map_sg() or dma_alloc_coherent() returns; "
+     .meaning =
+         "In an encrypted guest every page is private until somebody shares it. An address that bypasses "
+         "dma_map_* and dma_alloc_coherent leads the device to a private page: it reads ciphertext, and each "
+         "16-byte block that it writes becomes noise for the guest.",
+     .remedy = "Give the device the dma_addr_t that dma_map_single(), dma_map_sg() or dma_alloc_coherent() "
+               "returns; "
                "they bounce through, or allocate, shared memory.",
      .linux_says = "",
      .source = "Documentation/core-api/dma-api-howto.rst; kernel/dma/direct.h: dma_direct_map_page"},
     {.name = "page-still-private",
      .topic = "Keys",
      .title = "The DMA API gave the device a page that is encrypted with the guest's key.",
-     .meaning = "The page was neither bounced nor decrypted, or it was encrypted again while the device still used "
-                "it. Devices of a guest have no key: they read ciphertext and write noise.",
-     .remedy = "Keep the page decrypted for as long as the device uses it (dma_alloc_coherent() does so until "
-               "dma_free_coherent()), or map it for streaming so that SWIOTLB bounces it.",
+     .meaning =
+         "The page was neither bounced nor decrypted, or it was encrypted again while the device still used "
+         "it. Devices of a guest have no key: they read ciphertext and write noise.",
+     .remedy =
+         "Keep the page decrypted for as long as the device uses it (dma_alloc_coherent() does so until "
+         "dma_free_coherent()), or map it for streaming so that SWIOTLB bounces it.",
      .linux_says = "",
-     .source = "kernel/dma/direct.c: dma_direct_alloc; arch/x86/mm/pat/set_memory.c: __set_memory_enc_pgtable"},
+     .source =
+         "kernel/dma/direct.c: dma_direct_alloc; arch/x86/mm/pat/set_memory.c: __set_memory_enc_pgtable"},
     {.name = "missing-c-bit-in-dma-address",
      .topic = "Keys",
      .title = "The device used an address without the encryption bit for encrypted memory.",
-     .meaning = "With SME and no IOMMU the bus address selects the key. Without the C-bit the device moves raw DRAM "
-                "contents: it reads ciphertext, and what it writes the CPU later decrypts to noise.",
-     .remedy = "Use the address that the DMA API returns, unchanged: it carries the C-bit where the device can "
-               "drive it, and leads to unencrypted memory where it cannot.",
+     .meaning =
+         "With SME and no IOMMU the bus address selects the key. Without the C-bit the device moves raw DRAM "
+         "contents: it reads ciphertext, and what it writes the CPU later decrypts to noise.",
+     .remedy =
+         "Use the address that the DMA API returns, unchanged: it carries the C-bit where the device can "
+         "drive it, and leads to unencrypted memory where it cannot.",
      .linux_says = "",
      .source = "include/linux/dma-direct.h: phys_to_dma; APM vol. 2, 7.10"},
     {.name = "encrypted-address-for-shared-page",
      .topic = "Keys",
      .title = "The device used an address with the encryption bit for memory that is not encrypted.",
-     .meaning = "The page was decrypted for this device (its coherent mask does not reach the C-bit), but the "
-                "address says that it is encrypted, so the memory controller decrypts plain bytes.",
+     .meaning =
+         "The page was decrypted for this device (its coherent mask does not reach the C-bit), but the "
+         "address says that it is encrypted, so the memory controller decrypts plain bytes.",
      .remedy = "Do not add the C-bit to a DMA address: dma_alloc_coherent() returns it as the page needs it.",
      .linux_says = "",
      .source = "kernel/dma/direct.c: phys_to_dma_direct; arch/x86/mm/mem_encrypt.c: force_dma_unencrypted"},
     {.name = "c-bit-in-guest-dma-address",
      .topic = "Keys",
      .title = "The device of a guest was given an address with the encryption bit in it.",
-     .meaning = "Guest-physical addresses never carry the C-bit on the bus: it exists in the guest's own page tables "
+     .meaning = "Guest-physical addresses never carry the C-bit on the bus: it exists in the guest's own "
+                "page tables "
                 "only. For a device it is one more address bit, and no memory answers there.",
      .remedy = "Strip the bit, or better: let the DMA API make the address.",
      .linux_says = "",
@@ -56,8 +65,9 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "contents-not-converted",
      .topic = "Keys",
      .title = "The page changed between private and shared, but its bytes did not.",
-     .meaning = "set_memory_decrypted() and set_memory_encrypted() change the mapping, not the contents. What was "
-                "written before is now read through the other view: ciphertext, or decrypted plain text.",
+     .meaning =
+         "set_memory_decrypted() and set_memory_encrypted() change the mapping, not the contents. What was "
+         "written before is now read through the other view: ciphertext, or decrypted plain text.",
      .remedy = "Write the page again after the change (Linux clears it), or convert in place with "
                "early_set_memory_decrypted() during boot.",
      .linux_says = "",
@@ -65,9 +75,10 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "mapped-encrypted-but-shared",
      .topic = "Keys",
      .title = "The CPU reached a shared page through a mapping that has the encryption bit set.",
-     .meaning = "All mappings of a page must agree with what the DMA layer did to it. Through a mapping with the "
-                "default protection the CPU encrypts what the device expects plain, and decrypts what the device "
-                "wrote plain. On SEV-SNP the access is refused: #VC with exit code 0x404.",
+     .meaning =
+         "All mappings of a page must agree with what the DMA layer did to it. Through a mapping with the "
+         "default protection the CPU encrypts what the device expects plain, and decrypts what the device "
+         "wrote plain. On SEV-SNP the access is refused: #VC with exit code 0x404.",
      .remedy = "Map it with dma_mmap_coherent(), or apply pgprot_decrypted() to vm_page_prot before "
                "remap_pfn_range(), vmap() or a fault handler inserts the page.",
      .linux_says = "",
@@ -75,25 +86,30 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "mapped-shared-but-private",
      .topic = "Keys",
      .title = "The CPU reached a private page through a mapping without the encryption bit.",
-     .meaning = "ioremap(), or a mapping made with pgprot_decrypted() although the DMA layer left the page "
-                "encrypted: the CPU sees ciphertext there, and writes bytes that the other mappings decrypt to "
-                "noise. On SEV-SNP the write is refused.",
-     .remedy = "Use the protection that the DMA layer chose for the page; memremap(MEMREMAP_WB) instead of ioremap() "
+     .meaning =
+         "ioremap(), or a mapping made with pgprot_decrypted() although the DMA layer left the page "
+         "encrypted: the CPU sees ciphertext there, and writes bytes that the other mappings decrypt to "
+         "noise. On SEV-SNP the write is refused.",
+     .remedy = "Use the protection that the DMA layer chose for the page; memremap(MEMREMAP_WB) instead of "
+               "ioremap() "
                "for RAM.",
      .linux_says = "",
      .source = "arch/x86/mm/ioremap.c: __ioremap_caller; arch/x86/mm/pat/set_memory.c: set_memory_decrypted"},
     {.name = "page-moved-between-frames",
      .topic = "Keys",
      .title = "Ciphertext was copied to another physical page.",
-     .meaning = "The physical address is the tweak of the cipher, so ciphertext is worth something in its own frame "
-                "only. Swapping, migrating or merging a guest's page without its key destroys it.",
-     .remedy = "Pin the guest's memory, as KVM does; move pages only with the help of the firmware that holds the key.",
+     .meaning =
+         "The physical address is the tweak of the cipher, so ciphertext is worth something in its own frame "
+         "only. Swapping, migrating or merging a guest's page without its key destroys it.",
+     .remedy = "Pin the guest's memory, as KVM does; move pages only with the help of the firmware that "
+               "holds the key.",
      .linux_says = "",
      .source = "arch/x86/kvm/svm/sev.c: sev_pin_memory"},
     {.name = "private-page-overwritten",
      .topic = "Keys",
      .title = "The host wrote to a private page of the guest.",
-     .meaning = "SEV and SEV-ES keep secrets but not integrity: a write without the key is not refused, and the guest "
+     .meaning = "SEV and SEV-ES keep secrets but not integrity: a write without the key is not refused, and "
+                "the guest "
                 "decrypts it to noise, 16 bytes at a time.",
      .remedy = "Share what host and guest exchange. SEV-SNP and TDX detect or refuse such writes.",
      .linux_says = "",
@@ -101,25 +117,30 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "cache-alias-not-flushed",
      .topic = "Keys",
      .title = "A cache line was dirty under one key while memory was accessed under another.",
-     .meaning = "Without SME_COHERENT (CPUID 8000001F EAX[10]) the caches hold the C=0 and C=1 views of a line "
-                "side by side. The reader may get stale bytes, and the late write-back destroys newer ones.",
-     .remedy = "Flush (CLFLUSHOPT over the old mapping, or WBINVD) before the first use under the new key, as "
-               "set_memory_encrypted() and set_memory_decrypted() do.",
+     .meaning =
+         "Without SME_COHERENT (CPUID 8000001F EAX[10]) the caches hold the C=0 and C=1 views of a line "
+         "side by side. The reader may get stale bytes, and the late write-back destroys newer ones.",
+     .remedy =
+         "Flush (CLFLUSHOPT over the old mapping, or WBINVD) before the first use under the new key, as "
+         "set_memory_encrypted() and set_memory_decrypted() do.",
      .linux_says = "",
      .source = "arch/x86/mm/pat/set_memory.c; arch/x86/mm/mem_encrypt_amd.c: amd_enc_cache_flush_required"},
     {.name = "rmp-entry-owned",
      .topic = "Keys",
      .title = "A page that the RMP assigns to the guest was written from outside.",
-     .meaning = "Under SEV-SNP the reverse map table names the owner of each page. A write by the host or by a "
-                "device, also through the IOMMU, to a page that belongs to a guest is refused.",
-     .remedy = "Let the guest share the page first (set_memory_decrypted(), which asks for the page-state change), "
-               "or bounce through SWIOTLB.",
+     .meaning =
+         "Under SEV-SNP the reverse map table names the owner of each page. A write by the host or by a "
+         "device, also through the IOMMU, to a page that belongs to a guest is refused.",
+     .remedy =
+         "Let the guest share the page first (set_memory_decrypted(), which asks for the page-state change), "
+         "or bounce through SWIOTLB.",
      .linux_says = "RMP_PAGE_FAULT",
      .source = "APM vol. 2, 15.36.10; drivers/iommu/amd/iommu.c: amd_iommu_report_rmp_fault"},
     {.name = "td-private-access",
      .topic = "Keys",
      .title = "TD-private memory was written from outside the TD.",
-     .meaning = "A write without the TD's key clears the TD owner bit of the cache line. The TD's next read of it is "
+     .meaning = "A write without the TD's key clears the TD owner bit of the cache line. The TD's next read "
+                "of it is "
                 "poison and ends in a machine check.",
      .remedy = "Exchange data through shared memory only: bounce it, or convert the page with MapGPA "
                "(set_memory_decrypted()).",
@@ -128,10 +149,12 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "encrypted-mmio",
      .topic = "Keys",
      .title = "Device memory was reached with the encryption bit set.",
-     .meaning = "MMIO is not encrypted. A user mapping of a BAR that kept the default protection, or a peer-to-peer "
-                "address with the C-bit, addresses nothing that could answer.",
-     .remedy = "Map BARs with ioremap() or io_remap_pfn_range(), which clear the bit; use dma_map_resource() for "
-               "peers.",
+     .meaning =
+         "MMIO is not encrypted. A user mapping of a BAR that kept the default protection, or a peer-to-peer "
+         "address with the C-bit, addresses nothing that could answer.",
+     .remedy =
+         "Map BARs with ioremap() or io_remap_pfn_range(), which clear the bit; use dma_map_resource() for "
+         "peers.",
      .linux_says = "",
      .source = "arch/x86/mm/ioremap.c; kernel/dma/direct.c: dma_direct_map_resource"},
 
@@ -139,26 +162,31 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "use-after-unmap",
      .topic = "Use of the DMA API",
      .title = "The device used a DMA address after the driver had unmapped it.",
-     .meaning = "From dma_unmap_*() on the memory belongs to others: bounce slots are given to the next mapping, "
-                "IOVAs lead elsewhere, pages are reused.",
+     .meaning =
+         "From dma_unmap_*() on the memory belongs to others: bounce slots are given to the next mapping, "
+         "IOVAs lead elsewhere, pages are reused.",
      .remedy = "Stop the device, or take the buffer back from its queue, before unmapping.",
      .linux_says = "",
      .source = "Documentation/core-api/dma-api.rst"},
     {.name = "access-outside-mapping",
      .topic = "Use of the DMA API",
      .title = "The device went beyond what the driver mapped for it.",
-     .meaning = "The access starts in or next to a mapping, or in the bounce pool, but no mapping covers all of it. "
-                "A wrong length in a descriptor does that, and so does a hostile device.",
-     .remedy = "Compare the length in the descriptor with the mapped one; behind an IOMMU give each device its own "
-               "pages.",
+     .meaning =
+         "The access starts in or next to a mapping, or in the bounce pool, but no mapping covers all of it. "
+         "A wrong length in a descriptor does that, and so does a hostile device.",
+     .remedy =
+         "Compare the length in the descriptor with the mapped one; behind an IOMMU give each device its own "
+         "pages.",
      .linux_says = "",
      .source = "Documentation/core-api/dma-api.rst"},
     {.name = "wrong-direction",
      .topic = "Use of the DMA API",
      .title = "A mapping was used against its direction.",
-     .meaning = "The direction decides which way bytes are copied and what the IOMMU permits. What a device writes to "
+     .meaning = "The direction decides which way bytes are copied and what the IOMMU permits. What a device "
+                "writes to "
                 "a to-device mapping never reaches the driver's buffer.",
-     .remedy = "Map with the direction of the transfer as the device sees it, DMA_BIDIRECTIONAL for both, and unmap "
+     .remedy = "Map with the direction of the transfer as the device sees it, DMA_BIDIRECTIONAL for both, "
+               "and unmap "
                "and sync with the same one.",
      .linux_says = "DMA memory with different direction|device read-only DMA memory for cpu|"
                    "device write-only DMA memory to device",
@@ -167,15 +195,18 @@ inline constexpr CauseInfo cause_table[] = {
      .topic = "Use of the DMA API",
      .title = "The device wrote to a bounced mapping, and nobody copied the bytes back.",
      .meaning = "The device writes to a slot of the pool. Only dma_sync_*_for_cpu() or dma_unmap_*() without "
-                "DMA_ATTR_SKIP_CPU_SYNC bring the bytes to the driver's buffer. Without bouncing the same code works.",
-     .remedy = "Call dma_sync_single_for_cpu() before reading a live mapping; do not skip the sync of the unmap.",
+                "DMA_ATTR_SKIP_CPU_SYNC bring the bytes to the driver's buffer. Without bouncing the same "
+                "code works.",
+     .remedy =
+         "Call dma_sync_single_for_cpu() before reading a live mapping; do not skip the sync of the unmap.",
      .linux_says = "",
      .source = "kernel/dma/swiotlb.c: swiotlb_sync_single_for_cpu, swiotlb_tbl_unmap_single"},
     {.name = "mapping-leak",
      .topic = "Use of the DMA API",
      .title = "The driver let the device go with mappings still active.",
-     .meaning = "Each dma_map_*() needs its dma_unmap_*(). A leaked mapping keeps an IOVA, and lets the device "
-                "reach memory that is used for something else by now.",
+     .meaning =
+         "Each dma_map_*() needs its dma_unmap_*(). A leaked mapping keeps an IOVA, and lets the device "
+         "reach memory that is used for something else by now.",
      .remedy = "Unmap in the error and removal paths too; the evidence names the mapping.",
      .linux_says = "device driver has pending DMA allocations while released from device",
      .source = "kernel/dma/debug.c: dma_debug_device_change"},
@@ -196,7 +227,8 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "wrong-unmap-size",
      .topic = "Use of the DMA API",
      .title = "The driver unmapped with another size than it had mapped with.",
-     .meaning = "SWIOTLB copies back the size of the unmap but frees the whole allocation; the IOMMU leaves the rest "
+     .meaning = "SWIOTLB copies back the size of the unmap but frees the whole allocation; the IOMMU leaves "
+                "the rest "
                 "mapped.",
      .remedy = "Keep the size beside the DMA address; DEFINE_DMA_UNMAP_LEN() does so.",
      .linux_says = "device driver frees DMA memory with different size",
@@ -204,15 +236,17 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "wrong-unmap-function",
      .topic = "Use of the DMA API",
      .title = "The driver unmapped with the function of another kind of mapping.",
-     .meaning = "dma_map_single() pairs with dma_unmap_single(), dma_map_sg() with dma_unmap_sg(), and so on; "
-                "each pair keeps its own books.",
+     .meaning =
+         "dma_map_single() pairs with dma_unmap_single(), dma_map_sg() with dma_unmap_sg(), and so on; "
+         "each pair keeps its own books.",
      .remedy = "Use the function that belongs to the one that mapped.",
      .linux_says = "device driver frees DMA memory with wrong function",
      .source = "kernel/dma/debug.c: check_unmap"},
     {.name = "wrong-cpu-address",
      .topic = "Use of the DMA API",
      .title = "Coherent memory was freed with a CPU address that does not belong to its DMA address.",
-     .meaning = "The kernel encrypts and frees the pages behind the CPU address, which are not those that the device "
+     .meaning = "The kernel encrypts and frees the pages behind the CPU address, which are not those that "
+                "the device "
                 "was using.",
      .remedy = "Pass dma_free_coherent() both addresses as dma_alloc_coherent() gave them.",
      .linux_says = "device driver frees DMA memory with different CPU address",
@@ -220,22 +254,25 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "wrong-sg-count",
      .topic = "Use of the DMA API",
      .title = "A scatterlist was unmapped or synced with another number of entries than it was mapped with.",
-     .meaning = "dma_map_sg() may return fewer segments than it was given. Unmap and sync take the original count.",
+     .meaning =
+         "dma_map_sg() may return fewer segments than it was given. Unmap and sync take the original count.",
      .remedy = "Pass the nents that was passed to dma_map_sg(), not its result.",
      .linux_says = "DMA sg list with different entry count",
      .source = "kernel/dma/debug.c: check_unmap, check_sync"},
     {.name = "unchecked-mapping-error",
      .topic = "Use of the DMA API",
      .title = "The driver used a mapping without asking whether it had succeeded.",
-     .meaning = "A full bounce pool makes mappings fail that never failed without encryption. The driver then gives "
-                "the device the address ~0.",
+     .meaning =
+         "A full bounce pool makes mappings fail that never failed without encryption. The driver then gives "
+         "the device the address ~0.",
      .remedy = "Call dma_mapping_error() after each dma_map_single() and dma_map_page().",
      .linux_says = "device driver failed to check map error",
      .source = "kernel/dma/debug.c: check_unmap"},
     {.name = "unmappable-memory",
      .topic = "Use of the DMA API",
      .title = "The driver mapped memory that the DMA API cannot map.",
-     .meaning = "dma_map_single() takes addresses of the direct map. Stack, vmalloc, user and MMIO addresses have no "
+     .meaning = "dma_map_single() takes addresses of the direct map. Stack, vmalloc, user and MMIO addresses "
+                "have no "
                 "physical address that it could compute.",
      .remedy = "Use kmalloc() memory, dma_map_page() with the right page, or dma_map_resource() for MMIO.",
      .linux_says = "device driver maps memory from",
@@ -258,7 +295,8 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "sync-outside-mapping",
      .topic = "Use of the DMA API",
      .title = "The driver synced beyond the end of a mapping.",
-     .meaning = "SWIOTLB warns and copies no more than the allocation has; where the start lies outside, nothing.",
+     .meaning =
+         "SWIOTLB warns and copies no more than the allocation has; where the start lies outside, nothing.",
      .remedy = "Keep offset + size within the mapped size.",
      .linux_says = "DMA memory outside allocated range|Buffer overflow detected",
      .source = "kernel/dma/debug.c: check_sync; kernel/dma/swiotlb.c: swiotlb_bounce"},
@@ -309,25 +347,30 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "dma-mask-below-c-bit",
      .topic = "Masks",
      .title = "The device's mask does not reach the encryption bit, and there is no pool to bounce through.",
-     .meaning = "With SME a DMA address carries the C-bit. A device with a narrower mask can use no encrypted page "
-                "directly, wherever the page lies.",
-     .remedy = "Let the pool be created (drop swiotlb=noforce), use the IOMMU (its entries carry the bit), or switch "
+     .meaning =
+         "With SME a DMA address carries the C-bit. A device with a narrower mask can use no encrypted page "
+         "directly, wherever the page lies.",
+     .remedy = "Let the pool be created (drop swiotlb=noforce), use the IOMMU (its entries carry the bit), "
+               "or switch "
                "SME off with mem_encrypt=off.",
      .linux_says = "overflow (mask",
      .source = "include/linux/dma-direct.h: phys_to_dma, dma_capable"},
     {.name = "buffer-beyond-mask",
      .topic = "Masks",
      .title = "The buffer lies above what the device can address, and there is no pool to bounce through.",
-     .meaning = "The mask or the bus limit is below the buffer's address. Usually SWIOTLB hides this; here it does "
-                "not exist.",
-     .remedy = "Allocate with GFP_DMA32, raise the mask if the device can do more, or let the pool be created.",
+     .meaning =
+         "The mask or the bus limit is below the buffer's address. Usually SWIOTLB hides this; here it does "
+         "not exist.",
+     .remedy =
+         "Allocate with GFP_DMA32, raise the mask if the device can do more, or let the pool be created.",
      .linux_says = "overflow (mask",
      .source = "kernel/dma/direct.h: dma_direct_map_page"},
     {.name = "coherent-mask-too-small",
      .topic = "Masks",
      .title = "There is no free memory below the device's coherent mask.",
-     .meaning = "Coherent memory is never bounced: the pages themselves must lie within the mask. The C-bit counts "
-                "only where the memory stays encrypted.",
+     .meaning =
+         "Coherent memory is never bounced: the pages themselves must lie within the mask. The C-bit counts "
+         "only where the memory stays encrypted.",
      .remedy = "Raise dma_set_coherent_mask(), or reserve low memory.",
      .linux_says = "",
      .source = "kernel/dma/direct.c: dma_coherent_ok, __dma_direct_alloc_pages"},
@@ -341,7 +384,8 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "p2pdma-needs-bounce",
      .topic = "Masks",
      .title = "Peer-to-peer memory would have to be bounced, which cannot be.",
-     .meaning = "Where every mapping is bounced (encrypted guests, swiotlb=force) or the address does not fit the mask, "
+     .meaning = "Where every mapping is bounced (encrypted guests, swiotlb=force) or the address does not "
+                "fit the mask, "
                 "a page of another device's BAR cannot be mapped.",
      .remedy = "Transfer through system memory.",
      .linux_says = "",
@@ -349,7 +393,8 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "dma-address-beyond-device",
      .topic = "Masks",
      .title = "The DMA address has more bits than the device has address lines.",
-     .meaning = "The driver declared a wider mask than the hardware has. The C-bit is the first to be lost, since it "
+     .meaning = "The driver declared a wider mask than the hardware has. The C-bit is the first to be lost, "
+                "since it "
                 "is the highest bit of all.",
      .remedy = "Set the mask that the hardware has; the DMA API then bounces or maps lower.",
      .linux_says = "",
@@ -379,8 +424,9 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "conversion-failed-page-leaked",
      .topic = "Masks",
      .title = "The hypervisor refused to change a page's state, and the kernel leaked the page on purpose.",
-     .meaning = "A page of unknown state must not return to the allocator: it might be used for secrets while it is "
-                "shared.",
+     .meaning =
+         "A page of unknown state must not return to the allocator: it might be used for secrets while it is "
+         "shared.",
      .remedy = "Look for the hypervisor's reason; the guest's memory shrinks with each occurrence.",
      .linux_says = "leaking DMA memory that can't be re-encrypted",
      .source = "kernel/dma/direct.c: dma_set_decrypted, dma_set_encrypted"},
@@ -389,28 +435,33 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "iopte-without-c-bit",
      .topic = "IOMMU",
      .title = "The IOMMU's page-table entry lacks the encryption bit.",
-     .meaning = "Behind a translating IOMMU the leaf entry selects the key. Without the C-bit the device reads the "
-                "ciphertext of encrypted memory, whatever its address.",
-     .remedy = "Map through the DMA API: amd_iommu sets the bit in every leaf. Code that fills IOMMU tables itself "
-               "must add sme_me_mask.",
+     .meaning =
+         "Behind a translating IOMMU the leaf entry selects the key. Without the C-bit the device reads the "
+         "ciphertext of encrypted memory, whatever its address.",
+     .remedy =
+         "Map through the DMA API: amd_iommu sets the bit in every leaf. Code that fills IOMMU tables itself "
+         "must add sme_me_mask.",
      .linux_says = "",
      .source = "drivers/iommu/amd/io_pgtable.c: iommu_v1_map_pages"},
     {.name = "untrusted-bounce-encrypted-iopte",
      .topic = "IOMMU",
      .title = "An untrusted device's bounce buffer is plain for the CPU and encrypted for the device.",
-     .meaning = "On an SME host iommu-dma bounces unaligned buffers of untrusted devices through the pool, which is "
-                "decrypted, but the IOMMU entry that leads there carries the C-bit: the two see different bytes. An "
-                "erratum of the kernel.",
+     .meaning =
+         "On an SME host iommu-dma bounces unaligned buffers of untrusted devices through the pool, which is "
+         "decrypted, but the IOMMU entry that leads there carries the C-bit: the two see different bytes. An "
+         "erratum of the kernel.",
      .remedy = "Map page-aligned buffers of whole pages for untrusted devices.",
      .linux_says = "",
      .source = "drivers/iommu/dma-iommu.c: iommu_dma_map_page"},
     {.name = "guest-iommu-skips-bounce",
      .topic = "IOMMU",
      .title = "An encrypted guest has an IOMMU, and so its private pages were mapped instead of bounced.",
-     .meaning = "With an IOMMU the device's dma_ops are iommu-dma's, which do not ask whether bouncing is forced. The "
+     .meaning = "With an IOMMU the device's dma_ops are iommu-dma's, which do not ask whether bouncing is "
+                "forced. The "
                 "device is led to private pages, for which it has no key.",
-     .remedy = "Give an encrypted guest no virtual IOMMU, or run its devices with iommu=pt, so that dma-direct "
-               "bounces.",
+     .remedy =
+         "Give an encrypted guest no virtual IOMMU, or run its devices with iommu=pt, so that dma-direct "
+         "bounces.",
      .linux_says = "",
      .source = "drivers/iommu/dma-iommu.c: iommu_dma_map_page; kernel/dma/mapping.c: dma_map_direct"},
     {.name = "raw-gpa-behind-iommu",
@@ -418,8 +469,9 @@ inline constexpr CauseInfo cause_table[] = {
      .title = "The device used a physical address where the IOMMU expects one of its own.",
      .meaning = "The driver does not use the DMA API for this device (a virtio driver without "
                 "VIRTIO_F_ACCESS_PLATFORM never does), but the device's accesses are translated.",
-     .remedy = "Offer VIRTIO_F_ACCESS_PLATFORM (QEMU: iommu_platform=on, disable-legacy=on); elsewhere use the DMA "
-               "API.",
+     .remedy =
+         "Offer VIRTIO_F_ACCESS_PLATFORM (QEMU: iommu_platform=on, disable-legacy=on); elsewhere use the DMA "
+         "API.",
      .linux_says = "IO_PAGE_FAULT",
      .source = "drivers/virtio/virtio_ring.c: vring_use_dma_api; virtio 1.2, 6.1"},
     {.name = "no-translation",
@@ -432,8 +484,9 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "malformed-iopte",
      .topic = "IOMMU",
      .title = "The IOMMU found an entry that makes no sense.",
-     .meaning = "Its tables are encrypted but read without the key, or the other way round: the entries are noise. "
-                "Or something overwrote them.",
+     .meaning =
+         "Its tables are encrypted but read without the key, or the other way round: the entries are noise. "
+         "Or something overwrote them.",
      .remedy = "Device table base and directory entries must carry the C-bit when the tables are encrypted "
                "(iommu_virt_to_phys).",
      .linux_says = "IO_PAGE_FAULT",
@@ -441,8 +494,9 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "dma-before-viommu-ready",
      .topic = "IOMMU",
      .title = "The device performed DMA before the IOMMU had a domain for it.",
-     .meaning = "An enabled IOMMU blocks requesters that are attached to nothing. Firmware that leaves a device "
-                "running, or a driver that starts it before its IOMMU driver, meets that.",
+     .meaning =
+         "An enabled IOMMU blocks requesters that are attached to nothing. Firmware that leaves a device "
+         "running, or a driver that starts it before its IOMMU driver, meets that.",
      .remedy = "Attach the device first; for the time before, offer a bypass (virtio-iommu: config.bypass).",
      .linux_says = "IO_PAGE_FAULT",
      .source = "AMD I/O Virtualization Technology specification, 2.2.2; virtio 1.2, 5.13"},
@@ -465,34 +519,40 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "request-over-segment-limit",
      .topic = "SWIOTLB",
      .title = "One request is longer than the longest run of slots that the pool can ever give.",
-     .meaning = "No allocation leaves a set of 128 slots of 2 KiB: 256 KiB, less what alignment costs. The kernel "
-                "says that the pool is full even when it is empty, and a larger pool changes nothing.",
+     .meaning =
+         "No allocation leaves a set of 128 slots of 2 KiB: 256 KiB, less what alignment costs. The kernel "
+         "says that the pool is full even when it is empty, and a larger pool changes nothing.",
      .remedy = "Limit segments to dma_max_mapping_size(), as virtio-blk and NVMe do.",
      .linux_says = "swiotlb buffer is full",
      .source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots; include/linux/swiotlb.h: IO_TLB_SEGSIZE"},
     {.name = "pool-exhausted",
      .topic = "SWIOTLB",
      .title = "The bounce pool has fewer free slots than the request needs.",
-     .meaning = "An encrypted guest gets 6 % of its memory, at least 64 MiB and at most 1 GiB, for all devices "
-                "together.",
-     .remedy = "Boot with a larger pool (swiotlb=<slots>), let it grow (CONFIG_SWIOTLB_DYNAMIC, Linux 6.6), limit "
-               "queue depths, or find who holds the slots.",
+     .meaning =
+         "An encrypted guest gets 6 % of its memory, at least 64 MiB and at most 1 GiB, for all devices "
+         "together.",
+     .remedy =
+         "Boot with a larger pool (swiotlb=<slots>), let it grow (CONFIG_SWIOTLB_DYNAMIC, Linux 6.6), limit "
+         "queue depths, or find who holds the slots.",
      .linux_says = "swiotlb buffer is full",
      .source = "kernel/dma/swiotlb.c: swiotlb_tbl_map_single; arch/x86/mm/mem_encrypt_amd.c: sev_setup_arch"},
     {.name = "no-aligned-run",
      .topic = "SWIOTLB",
      .title = "Enough slots are free, but no run of them is long enough where the alignment allows one.",
-     .meaning = "The pool is fragmented: free slots are spread over the sets of 128 and over the areas of the CPUs, "
-                "and min_align_mask, the allocation's alignment and the segment boundary rule out more.",
-     .remedy = "Use smaller requests, fewer areas (swiotlb=<slots>,<areas>) or a larger pool; do not ask for more "
-               "alignment than the device needs.",
+     .meaning =
+         "The pool is fragmented: free slots are spread over the sets of 128 and over the areas of the CPUs, "
+         "and min_align_mask, the allocation's alignment and the segment boundary rule out more.",
+     .remedy =
+         "Use smaller requests, fewer areas (swiotlb=<slots>,<areas>) or a larger pool; do not ask for more "
+         "alignment than the device needs.",
      .linux_says = "swiotlb buffer is full",
      .source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots"},
     {.name = "slot-search-never-ends",
      .topic = "SWIOTLB",
      .title = "Linux 6.1 searches for slots for ever.",
-     .meaning = "With this alignment the search's stride steps over the position at which it would stop, so the CPU "
-                "spins with the area's lock held. Linux 6.6 counts the slots that it has looked at.",
+     .meaning =
+         "With this alignment the search's stride steps over the position at which it would stop, so the CPU "
+         "spins with the area's lock held. Linux 6.6 counts the slots that it has looked at.",
      .remedy = "Use a newer kernel, or a weaker alignment (min_align_mask).",
      .linux_says = "",
      .source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots"},
@@ -507,31 +567,36 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "pool-not-allocated-low-memory",
      .topic = "SWIOTLB",
      .title = "There is no bounce pool: not even its smallest size could be had below 4 GiB.",
-     .meaning = "The pool is one contiguous piece of low memory. When that fails its size is halved, down to 512 "
-                "slots, and then the guest runs on without a pool.",
+     .meaning =
+         "The pool is one contiguous piece of low memory. When that fails its size is halved, down to 512 "
+         "slots, and then the guest runs on without a pool.",
      .remedy = "Ask for a smaller pool (swiotlb=), or give the guest more memory below 4 GiB.",
      .linux_says = "Can not allocate SWIOTLB buffer earlier|bytes tlb structure",
      .source = "kernel/dma/swiotlb.c: swiotlb_init_remap, swiotlb_memblock_alloc"},
     {.name = "noforce-in-guest",
      .topic = "SWIOTLB",
      .title = "An encrypted guest runs without its bounce pool (swiotlb=noforce).",
-     .meaning = "Nothing forces mappings to bounce, so dma-direct hands out the address of the private page itself, "
-                "with the C-bit that means nothing to a guest's device; a device with a narrow mask gets an error.",
+     .meaning =
+         "Nothing forces mappings to bounce, so dma-direct hands out the address of the private page itself, "
+         "with the C-bit that means nothing to a guest's device; a device with a narrow mask gets an error.",
      .remedy = "Remove swiotlb=noforce from the kernel's command line.",
      .linux_says = "overflow (mask",
      .source = "kernel/dma/swiotlb.c: setup_io_tlb_npages; kernel/dma/direct.h: dma_direct_map_page"},
     {.name = "pool-out-of-mask",
      .topic = "SWIOTLB",
      .title = "The bounce buffer itself lies above what the device can address.",
-     .meaning = "The pool is below 4 GiB at best; a device with a mask of fewer than 32 bits may not reach it.",
-     .remedy = "Give the device a restricted-dma-pool that it can reach, or let the pool grow (transient pools "
-               "respect the mask).",
+     .meaning =
+         "The pool is below 4 GiB at best; a device with a mask of fewer than 32 bits may not reach it.",
+     .remedy =
+         "Give the device a restricted-dma-pool that it can reach, or let the pool grow (transient pools "
+         "respect the mask).",
      .linux_says = "swiotlb addr",
      .source = "kernel/dma/swiotlb.c: swiotlb_map"},
     {.name = "slot-leak",
      .topic = "SWIOTLB",
      .title = "A bounced mapping was never unmapped, and keeps its slots.",
-     .meaning = "Slots come back with dma_unmap_*() only. A driver that forgets it on one path fills the pool for all "
+     .meaning = "Slots come back with dma_unmap_*() only. A driver that forgets it on one path fills the "
+                "pool for all "
                 "devices over hours or days.",
      .remedy = "Unmap on that path; io_tlb_used in debugfs shows the loss.",
      .linux_says = "",
@@ -546,7 +611,8 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "sync-dropped-negative-offset",
      .topic = "SWIOTLB",
      .title = "Linux 6.1 dropped a partial sync without copying.",
-     .meaning = "With min_align_mask set, a sync that starts in the first bytes of a later slot looks as if it began "
+     .meaning = "With min_align_mask set, a sync that starts in the first bytes of a later slot looks as if "
+                "it began "
                 "before the mapping: the kernel warns once and copies nothing, then and every time.",
      .remedy = "Sync from the start of the mapping, or use Linux 6.10, which allows the offset.",
      .linux_says = "Access before mapping start detected",
@@ -556,7 +622,8 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "flag-not-offered",
      .topic = "virtio",
      .title = "The device does not offer VIRTIO_F_ACCESS_PLATFORM.",
-     .meaning = "Without the flag a virtio driver bypasses the DMA API and gives the device guest-physical addresses "
+     .meaning = "Without the flag a virtio driver bypasses the DMA API and gives the device guest-physical "
+                "addresses "
                 "of private pages. Linux refuses such a device in a SEV guest, and its probe fails.",
      .remedy = "QEMU: iommu_platform=on,disable-legacy=on for each virtio device, or "
                "-machine confidential-guest-support=, which makes both the default.",
@@ -565,16 +632,19 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "flag-not-acked",
      .topic = "virtio",
      .title = "The device offers VIRTIO_F_ACCESS_PLATFORM, but the driver does not accept it.",
-     .meaning = "A device that offers the flag may refuse a driver without it (FEATURES_OK does not stay set), and an "
-                "encrypted guest needs it. virtio-balloon clears it on purpose; old and legacy drivers do not know "
-                "it.",
+     .meaning =
+         "A device that offers the flag may refuse a driver without it (FEATURES_OK does not stay set), and "
+         "an "
+         "encrypted guest needs it. virtio-balloon clears it on purpose; old and legacy drivers do not know "
+         "it.",
      .remedy = "Use a driver that accepts the flag; do not offer it to guests that cannot.",
      .linux_says = "virtio: device refuses features|device must provide VIRTIO_F_ACCESS_PLATFORM",
      .source = "drivers/virtio/virtio_balloon.c: virtballoon_validate; virtio 1.2, 6.2"},
     {.name = "legacy-virtio",
      .topic = "virtio",
      .title = "The device is a legacy one: it does not offer VIRTIO_F_VERSION_1.",
-     .meaning = "Legacy virtio knows no ACCESS_PLATFORM and places its rings by page number, so it cannot use shared "
+     .meaning = "Legacy virtio knows no ACCESS_PLATFORM and places its rings by page number, so it cannot "
+                "use shared "
                 "memory. Linux refuses it in a SEV guest.",
      .remedy = "QEMU: disable-legacy=on, and a machine with PCI Express (q35).",
      .linux_says = "device must provide VIRTIO_F_VERSION_1",
@@ -582,24 +652,27 @@ inline constexpr CauseInfo cause_table[] = {
     {.name = "device-refuses-features",
      .topic = "virtio",
      .title = "The device does not accept the driver's choice of features.",
-     .meaning = "FEATURES_OK does not stay set: the driver accepted a feature that was not offered, or left out one "
-                "that the device requires.",
+     .meaning =
+         "FEATURES_OK does not stay set: the driver accepted a feature that was not offered, or left out one "
+         "that the device requires.",
      .remedy = "Compare the accepted features with the offered ones.",
      .linux_says = "virtio: device refuses features",
      .source = "drivers/virtio/virtio.c: virtio_features_ok; virtio 1.2, 3.1.1"},
     {.name = "malformed-descriptor",
      .topic = "virtio",
      .title = "The device found something in a ring that virtio forbids, and stopped.",
-     .meaning = "The driver wrote a bad ring, or the device does not see what the driver wrote: a ring in private "
-                "memory looks random to it.",
+     .meaning =
+         "The driver wrote a bad ring, or the device does not see what the driver wrote: a ring in private "
+         "memory looks random to it.",
      .remedy = "Allocate rings with dma_alloc_coherent() and negotiate VIRTIO_F_ACCESS_PLATFORM.",
      .linux_says = "",
      .source = "virtio 1.2, 2.7 and 2.1.2"},
     {.name = "forged-descriptor",
      .topic = "virtio",
      .title = "The device returned a descriptor that the driver had not given it.",
-     .meaning = "The used ring is memory that the host can write. An identifier taken from it without a check would "
-                "free or reuse a buffer of the attacker's choice; Linux checks, and stops using the queue.",
+     .meaning =
+         "The used ring is memory that the host can write. An identifier taken from it without a check would "
+         "free or reuse a buffer of the attacker's choice; Linux checks, and stops using the queue.",
      .remedy = "Treat the device as hostile or broken; keep the driver's own copy of descriptors.",
      .linux_says = "is not a head!|out of range",
      .source = "drivers/virtio/virtio_ring.c: virtqueue_get_buf_ctx_split; virtio 1.2, 2.7.8"},

@@ -14,13 +14,14 @@
 namespace cbit {
 
 struct CauseInfo {
-  std::string_view name;        // kebab-case
-  std::string_view topic;       // heading in the documentation
-  std::string_view title;       // one sentence: what is wrong
-  std::string_view meaning;     // why it happens, and what it does to the data
+  std::string_view name;     // kebab-case
+  std::string_view topic;    // heading in the documentation
+  std::string_view title;    // one sentence: what is wrong
+  std::string_view meaning;  // why it happens, and what it does to the data
   std::string_view remedy;
-  std::string_view linux_says;  // words of Linux's message about it, alternatives separated by '|'; may be empty
-  std::string_view source;      // kernel function, specification section
+  std::string_view
+      linux_says;           // words of Linux's message about it, alternatives separated by '|'; may be empty
+  std::string_view source;  // kernel function, specification section
 };
 
 // Grouped by topic.
@@ -52,13 +53,13 @@ struct CauseRange {
 // A cause that was found in a run: one per cause, device and mapping or run of pages.
 struct Cause {
   const CauseInfo* info = nullptr;
-  std::string device;          // empty: no device is involved
+  std::string device;  // empty: no device is involved
   CauseRange where;
-  std::string kernel_message;  // Linux's words in this run; empty when it said nothing
+  std::string kernel_message;      // Linux's words in this run; empty when it said nothing
   std::vector<Evidence> evidence;  // of the first occurrence
-  std::string remedy;          // info->remedy, or the same with this run's values
-  std::uint64_t time_ns = 0;   // first occurrence
-  std::uint64_t count = 1;     // occurrences
+  std::string remedy;              // info->remedy, or the same with this run's values
+  std::uint64_t time_ns = 0;       // first occurrence
+  std::uint64_t count = 1;         // occurrences
 };
 
 }  // namespace cbit

@@ -13,8 +13,9 @@ struct CpuCauses {
   // A reader whose key agrees with the page's attribute is the victim; otherwise it is the culprit.
   void operator()(const KeyMismatch& read) const {
     if (scene.event.agent.kind != AgentKind::cpu) return;
-    const Evidence seen{"read", fmt::format("{} under {} in {}", agent_name(scene.event.agent),
-                                            describe_key(scene.facts, read.key), scene.facts.name(read.site))};
+    const Evidence seen{"read",
+                        fmt::format("{} under {} in {}", agent_name(scene.event.agent),
+                                    describe_key(scene.facts, read.key), scene.facts.name(read.site))};
     const Evidence writer{"last written by", describe_writer(scene.facts, read)};
     const bool shared = scene.facts.is_shared(read.page);
     if (shared == (read.key != no_key)) return wrong_mapping(read.page, shared, {seen, writer});
@@ -35,7 +36,9 @@ struct CpuCauses {
 
   // A page that is written whole has no other bytes to disagree with: only its owner tells.
   void operator()(const OwnerChanged& change) const {
-    if (scene.event.agent.kind != AgentKind::cpu || change.to == no_key || !scene.facts.is_shared(change.page)) return;
+    if (scene.event.agent.kind != AgentKind::cpu || change.to == no_key ||
+        !scene.facts.is_shared(change.page))
+      return;
     wrong_mapping(change.page, true, {access("access", change.to, change.site)});
   }
 
@@ -43,11 +46,11 @@ struct CpuCauses {
     Cause* const found = scene.book.open(cause("cache-alias-not-flushed"), 0,
                                          pages_of(hazard.line, cache_line_size), scene.event.time_ns);
     if (found == nullptr) return;
-    found->evidence = {{"line", fmt::format("{} dirty under {}", hazard.line,
-                                            describe_key(scene.facts, hazard.dirty_key))},
-                       access("access", hazard.key, hazard.site),
-                       {"result", hazard.stale ? "the reader got stale bytes" : "as if flushed; hardware may differ"},
-                       {"page", describe_attribute(scene.facts, hazard.line)}};
+    found->evidence = {
+        {"line", fmt::format("{} dirty under {}", hazard.line, describe_key(scene.facts, hazard.dirty_key))},
+        access("access", hazard.key, hazard.site),
+        {"result", hazard.stale ? "the reader got stale bytes" : "as if flushed; hardware may differ"},
+        {"page", describe_attribute(scene.facts, hazard.line)}};
   }
 
   void operator()(const auto&) const {}
@@ -58,7 +61,8 @@ struct CpuCauses {
   }
 
   void wrong_mapping(PhysAddr page, bool shared, std::vector<Evidence> evidence) const {
-    const CauseInfo& reason = shared ? cause("mapped-encrypted-but-shared") : cause("mapped-shared-but-private");
+    const CauseInfo& reason =
+        shared ? cause("mapped-encrypted-but-shared") : cause("mapped-shared-but-private");
     Cause* const found = scene.book.open(reason, 0, pages_of(page, 1), scene.event.time_ns);
     if (found == nullptr) return;
     found->evidence = std::move(evidence);
@@ -80,8 +84,8 @@ struct CpuCauses {
     if (found == nullptr) return;
     found->evidence = {seen, {"last written by", describe_writer(scene.facts, read)}};
     if (moved)
-      found->evidence.push_back({"ciphertext taken from", fmt::format("{} by the host at {} ns", source->read.page,
-                                                                      source->time_ns)});
+      found->evidence.push_back({"ciphertext taken from",
+                                 fmt::format("{} by the host at {} ns", source->read.page, source->time_ns)});
   }
 };
 
@@ -91,12 +95,14 @@ void find_cpu_causes(const Scene& scene) { std::visit(CpuCauses{scene}, scene.ev
 
 void explain_stale_contents(const Scene& scene, NameId device, PhysAddr page, const Evidence& evidence) {
   const bool shared = scene.facts.is_shared(page);
-  const CauseInfo& mapping = shared ? cause("mapped-encrypted-but-shared") : cause("mapped-shared-but-private");
+  const CauseInfo& mapping =
+      shared ? cause("mapped-encrypted-but-shared") : cause("mapped-shared-but-private");
   // Somebody was caught writing through the wrong mapping, or must have done so if the page never changed.
   const bool wrong_writer = scene.book.find(mapping, CauseRange::Space::physical, page.value()) != nullptr ||
                             scene.facts.attribute(page) == nullptr;
   const CauseInfo& reason = wrong_writer ? mapping : cause("contents-not-converted");
-  Cause* const found = scene.book.open(reason, wrong_writer ? 0 : device, pages_of(page, 1), scene.event.time_ns);
+  Cause* const found =
+      scene.book.open(reason, wrong_writer ? 0 : device, pages_of(page, 1), scene.event.time_ns);
   if (found != nullptr) found->evidence = {evidence, {"page", describe_attribute(scene.facts, page)}};
 }
 

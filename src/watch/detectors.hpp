@@ -13,10 +13,10 @@ struct Scene {
   CaseBook& book;
 };
 
-void find_access_causes(const Scene& scene);      // a device reached memory, under some key
-void find_cpu_causes(const Scene& scene);         // a CPU or the host did
-void find_fault_causes(const Scene& scene);       // somebody was refused
-void find_api_causes(const Scene& scene);         // a driver called the DMA API
+void find_access_causes(const Scene& scene);  // a device reached memory, under some key
+void find_cpu_causes(const Scene& scene);     // a CPU or the host did
+void find_fault_causes(const Scene& scene);   // somebody was refused
+void find_api_causes(const Scene& scene);     // a driver called the DMA API
 void find_swiotlb_causes(const Scene& scene);
 void find_virtio_causes(const Scene& scene);
 // Causes that show at the end: what is still mapped.
@@ -31,7 +31,8 @@ void explain_wrong_key(const Scene& scene, const DeviceAccess& access, const Map
 // A page's bytes are of the view that the page no longer has.
 void explain_stale_contents(const Scene& scene, NameId device, PhysAddr page, const Evidence& evidence);
 // A streaming mapping of an encrypted guest was not bounced: there is no pool.
-void explain_missing_pool(const Scene& scene, NameId device, const CauseRange& where, const Evidence& evidence);
+void explain_missing_pool(const Scene& scene, NameId device, const CauseRange& where,
+                          const Evidence& evidence);
 
 // Adds evidence unless some with that label is there.
 void add_once(Cause& cause, Evidence evidence);

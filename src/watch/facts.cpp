@@ -8,8 +8,8 @@ namespace {
 
 // Gives [first, end) the value; what was there before is cut or replaced.
 template <class Value>
-void assign(std::map<std::uint64_t, std::pair<std::uint64_t, Value>>& runs, std::uint64_t first, std::uint64_t end,
-            const Value& value) {
+void assign(std::map<std::uint64_t, std::pair<std::uint64_t, Value>>& runs, std::uint64_t first,
+            std::uint64_t end, const Value& value) {
   const auto split = [&](std::uint64_t at) {
     const auto behind = runs.upper_bound(at);
     if (behind == runs.begin()) return;
@@ -35,7 +35,8 @@ void Facts::on(const DeviceAccess& access, const Event& event) {
   if (const Mapping* const allowed = mapping_of(access)) last_access_->mapping = *allowed;
   if (!access.write || access.bytes == 0) return;
   const std::uint64_t last = (access.phys + (access.bytes - 1)).page_number();
-  for (std::uint64_t page = access.phys.page_number(); page <= last; ++page) device_writes_[page] = *last_access_;
+  for (std::uint64_t page = access.phys.page_number(); page <= last; ++page)
+    device_writes_[page] = *last_access_;
   Mapping* const mapping = mappings_.find(access.device, access.bus_address);
   if (mapping == nullptr) return;
   const std::uint64_t first = access.bus_address - mapping->call.dma;
@@ -91,7 +92,9 @@ void Facts::on(const SwiotlbAllocated& allocated, const Event&) {
   new_bounces_[allocated.device].insert(allocated.orig);
 }
 
-void Facts::on(const VirtioNegotiated& negotiated, const Event&) { negotiations_[negotiated.device] = negotiated; }
+void Facts::on(const VirtioNegotiated& negotiated, const Event&) {
+  negotiations_[negotiated.device] = negotiated;
+}
 
 void Facts::on(const KernelMessage& message, const Event&) { kernel_log_.push_back(message.text); }
 

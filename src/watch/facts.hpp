@@ -20,12 +20,12 @@ namespace cbit {
 
 // What events do not tell about the platform.
 struct ExplainerContext {
-  std::string platform;                    // "sev-snp"; for texts
-  KeyLayout layout = KeyLayout::none();    // where the encryption bit sits in an address
-  bool is_guest = false;                   // devices have no key
-  bool is_sme = false;                     // a bare-metal AMD host: the bus address selects the key
-  bool swiotlb_can_grow = false;           // the kernel knows dynamic pools (Linux 6.6 and later), on or off
-  std::vector<PhysRange> ram;              // empty: not known
+  std::string platform;                  // "sev-snp"; for texts
+  KeyLayout layout = KeyLayout::none();  // where the encryption bit sits in an address
+  bool is_guest = false;                 // devices have no key
+  bool is_sme = false;                   // a bare-metal AMD host: the bus address selects the key
+  bool swiotlb_can_grow = false;         // the kernel knows dynamic pools (Linux 6.6 and later), on or off
+  std::vector<PhysRange> ram;            // empty: not known
 };
 
 // The last change of a page between private and shared. Pages start private on platforms that encrypt.

@@ -51,7 +51,8 @@ struct FaultCauses {
 
   [[nodiscard]] const CauseInfo& rmp_reason(PhysAddr at) const {
     if (scene.event.agent.kind == AgentKind::host) return cause("rmp-entry-owned");
-    return scene.facts.is_shared(at) ? cause("mapped-encrypted-but-shared") : cause("mapped-shared-but-private");
+    return scene.facts.is_shared(at) ? cause("mapped-encrypted-but-shared")
+                                     : cause("mapped-shared-but-private");
   }
 
   // The TD read a line that was written without its key: by a device that bypassed the DMA API, or by the host.
@@ -60,7 +61,8 @@ struct FaultCauses {
     const DeviceWrite* const write = scene.facts.last_device_write(at);
     if (write == nullptr) return open_page(cause("td-private-access"), 0, at, who);
     explain_wrong_key(scene, write->access, write->mapping ? &*write->mapping : nullptr);
-    if (Cause* const fresh = scene.book.opened_at(scene.event.time_ns)) add_once(*fresh, {"consequence", who.text});
+    if (Cause* const fresh = scene.book.opened_at(scene.event.time_ns))
+      add_once(*fresh, {"consequence", who.text});
   }
 
   void nothing_there(const DeviceFault& refused) const {
@@ -85,7 +87,8 @@ struct FaultCauses {
     if (page.value() != 0 && mappings.find(refused.device, page - 1) != nullptr)
       return open_bus(cause("access-outside-mapping"), refused,
                       {"mapping", describe(scene.facts, *mappings.find(refused.device, page - 1))});
-    const bool is_gpa = scene.facts.in_ram(refused.bus_address.value()) && !scene.facts.was_iova(refused.bus_address);
+    const bool is_gpa =
+        scene.facts.in_ram(refused.bus_address.value()) && !scene.facts.was_iova(refused.bus_address);
     if (bypasses_dma_api(refused.device) || is_gpa)
       return open_bus(cause("raw-gpa-behind-iommu"), refused,
                       {"address", is_gpa ? "the address of memory; no IOMMU domain ever translated it"

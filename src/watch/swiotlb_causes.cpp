@@ -61,7 +61,8 @@ struct SwiotlbCauses {
     if (found == nullptr) return;
     found->evidence = {{"buffer", fmt::format("{} lies in the bounce pool", allocated.orig)},
                        {"bounced to", fmt::format("{}, {} slots", allocated.bounce, allocated.slots)}};
-    if (const Mapping* const first = scene.facts.mappings().find_untranslated(DmaAddr{allocated.orig.value()}))
+    if (const Mapping* const first =
+            scene.facts.mappings().find_untranslated(DmaAddr{allocated.orig.value()}))
       found->evidence.push_back({"first mapping", describe(scene.facts, *first)});
   }
 
@@ -69,10 +70,11 @@ struct SwiotlbCauses {
   void operator()(const SwiotlbDropped& dropped) const {
     if (!dropped.negative_offset) return;
     const Mapping* const mapping = scene.facts.mappings().find_untranslated(DmaAddr{dropped.bounce.value()});
-    const CauseRange where = mapping != nullptr ? range_of(*mapping) : pages_of(dropped.bounce, dropped.bytes);
-    Cause* const found = scene.book.open(cause("sync-dropped-negative-offset"),
-                                         mapping != nullptr ? mapping->call.device : NameId{0}, where,
-                                         scene.event.time_ns);
+    const CauseRange where =
+        mapping != nullptr ? range_of(*mapping) : pages_of(dropped.bounce, dropped.bytes);
+    Cause* const found =
+        scene.book.open(cause("sync-dropped-negative-offset"),
+                        mapping != nullptr ? mapping->call.device : NameId{0}, where, scene.event.time_ns);
     if (found == nullptr) return;
     found->evidence = {{"sync", fmt::format("{} bytes at {}", dropped.bytes, dropped.bounce)}};
     if (mapping != nullptr) found->evidence.push_back({"mapping", describe(scene.facts, *mapping)});
@@ -85,12 +87,14 @@ struct SwiotlbCauses {
     if (found == nullptr) return;
     if (!remedy.empty()) found->remedy = std::move(remedy);
     found->evidence = {
-        {"request", fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)", full.bytes,
-                                full.slots_wanted, full.segment_slots, full.segment_slots * slot_bytes)},
+        {"request",
+         fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)", full.bytes,
+                     full.slots_wanted, full.segment_slots, full.segment_slots * slot_bytes)},
         {"pool", fmt::format("{} slots, {} used, longest free run {}", full.slots_total, full.slots_used,
                              full.longest_run)},
         {"held by", holders(scene.facts)}};
-    if (full.align_mask != 0) found->evidence.push_back({"alignment", fmt::format("mask {:#x}", full.align_mask)});
+    if (full.align_mask != 0)
+      found->evidence.push_back({"alignment", fmt::format("mask {:#x}", full.align_mask)});
     if (full.growth_failed) found->evidence.push_back({"growth", "tried for this request, and failed"});
     if (const SwiotlbBounced* const bounced = scene.facts.last_bounce(full.device))
       found->evidence.push_back({"why it bounces", why_bounced(*bounced)});
@@ -98,7 +102,8 @@ struct SwiotlbCauses {
 
   [[nodiscard]] std::string why_bounced(const SwiotlbBounced& bounced) const {
     const ExplainerContext& context = scene.facts.context();
-    if (bounced.force) return "every mapping is bounced (encrypted guest, swiotlb=force or a restricted pool)";
+    if (bounced.force)
+      return "every mapping is bounced (encrypted guest, swiotlb=force or a restricted pool)";
     const bool lacks_bit = context.is_sme && (bounced.dma_mask & context.layout.mask()) == 0;
     return fmt::format("the device's mask {:#x} {}", bounced.dma_mask,
                        lacks_bit ? "does not reach the encryption bit" : "does not reach the buffer");
@@ -109,10 +114,12 @@ struct SwiotlbCauses {
 
 void find_swiotlb_causes(const Scene& scene) { std::visit(SwiotlbCauses{scene}, scene.event.payload); }
 
-void explain_missing_pool(const Scene& scene, NameId device, const CauseRange& where, const Evidence& evidence) {
+void explain_missing_pool(const Scene& scene, NameId device, const CauseRange& where,
+                          const Evidence& evidence) {
   const auto& log = scene.facts.kernel_log();
   const CauseInfo& low_memory = cause("pool-not-allocated-low-memory");
-  const auto said = std::ranges::find_if(log, [&](const std::string& text) { return is_about(low_memory, text); });
+  const auto said =
+      std::ranges::find_if(log, [&](const std::string& text) { return is_about(low_memory, text); });
   const CauseInfo& reason = said != log.end() ? low_memory : cause("noforce-in-guest");
   Cause* const found = scene.book.open(reason, device, where, scene.event.time_ns);
   if (found == nullptr) return;

@@ -47,8 +47,9 @@ struct VirtioCauses {
   void operator()(const VirtioBroken& broken) const {
     const Evidence what{"device stopped", fmt::format("queue {}: {}", broken.queue, broken.reason)};
     for (const CauseInfo* const reason :
-         {&cause("flag-not-offered"), &cause("flag-not-acked"), &cause("legacy-virtio"), &cause("page-still-private"),
-          &cause("raw-physical-address"), &cause("missing-c-bit-in-dma-address"), &cause("guest-iommu-skips-bounce"),
+         {&cause("flag-not-offered"), &cause("flag-not-acked"), &cause("legacy-virtio"),
+          &cause("page-still-private"), &cause("raw-physical-address"),
+          &cause("missing-c-bit-in-dma-address"), &cause("guest-iommu-skips-bounce"),
           &cause("iopte-without-c-bit")})
       if (Cause* const known = scene.book.known(*reason, broken.device)) return add_once(*known, what);
     Cause* const found = scene.book.open(cause("malformed-descriptor"), broken.device, scene.event.time_ns);

@@ -1,5 +1,3 @@
-#include "watch/causes.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,6 +8,7 @@
 #include <set>
 
 #include "stage.hpp"
+#include "watch/causes.hpp"
 
 namespace cbit {
 namespace {
@@ -48,7 +47,8 @@ constexpr std::uint64_t access_platform = 1ull << 33;
 constexpr Agent cpu0{AgentKind::cpu, 0};
 
 const Scenario key_scenarios[] = {
-    {"raw-physical-address", Stage::guest, [](Stage& s) { s.device_reads(raw_dma, buffer_page, memory_key); }},
+    {"raw-physical-address", Stage::guest,
+     [](Stage& s) { s.device_reads(raw_dma, buffer_page, memory_key); }},
     {"page-still-private", Stage::guest,
      [](Stage& s) {
        s.share(buffer_page);
@@ -56,7 +56,8 @@ const Scenario key_scenarios[] = {
        s.make_private(buffer_page);
        s.device_reads(raw_dma, buffer_page, memory_key);
      }},
-    {"missing-c-bit-in-dma-address", Stage::sme, [](Stage& s) { s.device_reads(raw_dma, buffer_page, memory_key); }},
+    {"missing-c-bit-in-dma-address", Stage::sme,
+     [](Stage& s) { s.device_reads(raw_dma, buffer_page, memory_key); }},
     {"encrypted-address-for-shared-page", Stage::sme,
      [](Stage& s) {
        s.share(buffer_page);
@@ -117,7 +118,8 @@ const Scenario api_scenarios[] = {
        s.device_writes(bounce_dma, bounce_phys, no_key);
        s.unmap(bounce_dma, 512, DmaDirection::from_device, false);
      }},
-    {"mapping-leak", Stage::plain, [](Stage& s) { debug_report(s, DmaDebugKind::leak, "pending DMA allocations"); }},
+    {"mapping-leak", Stage::plain,
+     [](Stage& s) { debug_report(s, DmaDebugKind::leak, "pending DMA allocations"); }},
     {"double-unmap", Stage::guest,
      [](Stage& s) {
        s.map(DmaPath::swiotlb, bounce_dma);
@@ -126,7 +128,8 @@ const Scenario api_scenarios[] = {
      }},
     {"unmap-of-mapping-error", Stage::plain,
      [](Stage& s) {
-       s.cpu(DmaDebugReport{s.device, DmaDebugKind::invalid_free, dma_mapping_error, 512, "invalid DMA memory address"});
+       s.cpu(DmaDebugReport{s.device, DmaDebugKind::invalid_free, dma_mapping_error, 512,
+                            "invalid DMA memory address"});
      }},
     {"wrong-unmap-size", Stage::guest,
      [](Stage& s) {
@@ -145,7 +148,8 @@ const Scenario api_scenarios[] = {
     {"unchecked-mapping-error", Stage::plain,
      [](Stage& s) { s.device_fault(FaultKind::no_memory, dma_mapping_error, dma_mapping_error.value()); }},
     {"unmappable-memory", Stage::plain, [](Stage& s) { failed(s, DmaFailure::invalid_memory); }},
-    {"overlapping-mappings", Stage::plain, [](Stage& s) { debug_report(s, DmaDebugKind::overlap, "EEXIST"); }},
+    {"overlapping-mappings", Stage::plain,
+     [](Stage& s) { debug_report(s, DmaDebugKind::overlap, "EEXIST"); }},
     {"sync-of-unmapped", Stage::plain,
      [](Stage& s) { s.cpu(DmaSynced{s.device, raw_dma, 64, DmaDirection::to_device, false, false}); }},
     {"sync-outside-mapping", Stage::plain,
@@ -153,7 +157,8 @@ const Scenario api_scenarios[] = {
        s.map(DmaPath::direct, raw_dma, 512);
        s.cpu(DmaSynced{s.device, raw_dma + 500, 64, DmaDirection::to_device, false, false});
      }},
-    {"sg-segment-too-long", Stage::plain, [](Stage& s) { debug_report(s, DmaDebugKind::segment_size, "longer"); }},
+    {"sg-segment-too-long", Stage::plain,
+     [](Stage& s) { debug_report(s, DmaDebugKind::segment_size, "longer"); }},
     {"sg-segment-crosses-boundary", Stage::plain,
      [](Stage& s) { debug_report(s, DmaDebugKind::segment_boundary, "across boundary"); }},
     {"invalid-direction", Stage::plain, [](Stage& s) { failed(s, DmaFailure::invalid_direction); }},
@@ -165,8 +170,10 @@ const Scenario mask_scenarios[] = {
     {"mask-unset", Stage::plain, [](Stage& s) { failed(s, DmaFailure::mask_unset, 0); }},
     {"dma-mask-below-c-bit", Stage::sme,
      [](Stage& s) { failed(s, DmaFailure::mask_overflow, bit_mask(40), encrypted_dma); }},
-    {"buffer-beyond-mask", Stage::plain, [](Stage& s) { failed(s, DmaFailure::mask_overflow, bit_mask(24), raw_dma); }},
-    {"coherent-mask-too-small", Stage::plain, [](Stage& s) { failed(s, DmaFailure::coherent_mask, bit_mask(24)); }},
+    {"buffer-beyond-mask", Stage::plain,
+     [](Stage& s) { failed(s, DmaFailure::mask_overflow, bit_mask(24), raw_dma); }},
+    {"coherent-mask-too-small", Stage::plain,
+     [](Stage& s) { failed(s, DmaFailure::coherent_mask, bit_mask(24)); }},
     {"resource-beyond-mask", Stage::plain, [](Stage& s) { failed(s, DmaFailure::resource_mask); }},
     {"p2pdma-needs-bounce", Stage::guest, [](Stage& s) { failed(s, DmaFailure::p2pdma_bounce); }},
     {"dma-address-beyond-device", Stage::sme,
@@ -175,7 +182,8 @@ const Scenario mask_scenarios[] = {
      [](Stage& s) { s.device_fault(FaultKind::no_memory, DmaAddr{0xdead'0000'0000}, 0xdead'0000'0000); }},
     {"allocation-failed", Stage::plain, [](Stage& s) { failed(s, DmaFailure::no_memory); }},
     {"atomic-pool-empty", Stage::guest, [](Stage& s) { failed(s, DmaFailure::atomic_pool_empty); }},
-    {"conversion-failed-page-leaked", Stage::guest, [](Stage& s) { failed(s, DmaFailure::conversion_failed); }},
+    {"conversion-failed-page-leaked", Stage::guest,
+     [](Stage& s) { failed(s, DmaFailure::conversion_failed); }},
 };
 
 const Scenario iommu_scenarios[] = {
@@ -252,7 +260,8 @@ const Scenario virtio_scenarios[] = {
      [](Stage& s) { negotiate(s, version_1 | access_platform, version_1, 0x03); }},
     {"legacy-virtio", Stage::guest, [](Stage& s) { negotiate(s, 0, 0, 0x83); }},
     {"device-refuses-features", Stage::plain, [](Stage& s) { negotiate(s, version_1, version_1 | 1, 0x03); }},
-    {"malformed-descriptor", Stage::plain, [](Stage& s) { s.dev(VirtioBroken{s.device, 0, "a loop of descriptors"}); }},
+    {"malformed-descriptor", Stage::plain,
+     [](Stage& s) { s.dev(VirtioBroken{s.device, 0, "a loop of descriptors"}); }},
     {"forged-descriptor", Stage::plain, [](Stage& s) { s.printk("req.0:id 77 is not a head!"); }},
 };
 
@@ -264,9 +273,12 @@ ExplainerContext guest_of_6_6() {
 
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
-  for (const std::span<const Scenario> topic :
-       {std::span<const Scenario>{key_scenarios}, {api_scenarios}, {mask_scenarios}, {iommu_scenarios},
-        {swiotlb_scenarios}, {virtio_scenarios}})
+  for (const std::span<const Scenario> topic : {std::span<const Scenario>{key_scenarios},
+                                                {api_scenarios},
+                                                {mask_scenarios},
+                                                {iommu_scenarios},
+                                                {swiotlb_scenarios},
+                                                {virtio_scenarios}})
     all.insert(all.end(), topic.begin(), topic.end());
   return all;
 }

@@ -24,10 +24,14 @@ class Stage {
   }
 
   static ExplainerContext guest() {
-    return {.platform = "sev", .layout = KeyLayout::amd(47), .is_guest = true, .ram = {{PhysAddr{0}, 3ull << 30}}};
+    return {.platform = "sev",
+            .layout = KeyLayout::amd(47),
+            .is_guest = true,
+            .ram = {{PhysAddr{0}, 3ull << 30}}};
   }
   static ExplainerContext sme() {
-    return {.platform = "sme", .layout = KeyLayout::amd(47), .is_sme = true, .ram = {{PhysAddr{0}, 3ull << 30}}};
+    return {
+        .platform = "sme", .layout = KeyLayout::amd(47), .is_sme = true, .ram = {{PhysAddr{0}, 3ull << 30}}};
   }
   static ExplainerContext plain() { return {.platform = "plain", .ram = {{PhysAddr{0}, 3ull << 30}}}; }
 
@@ -47,8 +51,9 @@ class Stage {
 
   // ---- what a driver does -----------------------------------------------------------------------------
 
-  void map(DmaPath path, DmaAddr dma, std::uint64_t bytes = 512, DmaDirection direction = DmaDirection::to_device,
-           DmaMappingKind kind = DmaMappingKind::single, bool encrypted = false) {
+  void map(DmaPath path, DmaAddr dma, std::uint64_t bytes = 512,
+           DmaDirection direction = DmaDirection::to_device, DmaMappingKind kind = DmaMappingKind::single,
+           bool encrypted = false) {
     cpu(DmaMapped{device, kind, dma, buffer_page, bytes, direction, path, encrypted});
   }
   void unmap(DmaAddr dma, std::uint64_t bytes = 512, DmaDirection direction = DmaDirection::to_device,
@@ -64,10 +69,12 @@ class Stage {
 
   // ---- what a device does -----------------------------------------------------------------------------
 
-  void device_reads(DmaAddr at, PhysAddr phys, KeyId page_key, KeyId key = no_key, bool through_iommu = false) {
+  void device_reads(DmaAddr at, PhysAddr phys, KeyId page_key, KeyId key = no_key,
+                    bool through_iommu = false) {
     access(at, phys, page_key, key, through_iommu, false);
   }
-  void device_writes(DmaAddr at, PhysAddr phys, KeyId page_key, KeyId key = no_key, bool through_iommu = false) {
+  void device_writes(DmaAddr at, PhysAddr phys, KeyId page_key, KeyId key = no_key,
+                     bool through_iommu = false) {
     access(at, phys, page_key, key, through_iommu, true);
   }
   void device_fault(FaultKind kind, DmaAddr at, std::uint64_t fault_address, bool write = false) {
