@@ -30,7 +30,8 @@ class CcPlatform {
   // sme_me_mask: the C-bit on SME and SEV, 0 elsewhere (TDX included).
   [[nodiscard]] std::uint64_t me_mask() const;
 
-  // True when memory of coherent allocations for this device must be decrypted. Looks at the coherent mask only.
+  // True when memory of coherent allocations for this device must be decrypted. Looks at the coherent mask
+  // only.
   [[nodiscard]] bool force_dma_unencrypted(const Device& dev) const;
 
  private:

@@ -14,7 +14,8 @@ namespace cbit {
 
 class Kernel {
  public:
-  // Errors: a configuration that the machine contradicts (an IOMMU mode without an IOMMU).
+  // `machine` outlives the kernel. Errors (usage): a configuration that the machine or the version
+  // contradicts (an IOMMU mode without an IOMMU); bad_input when memory is too small.
   static OrError<std::unique_ptr<Kernel>> boot(Machine& machine, const DmaConfig& config);
 
   [[nodiscard]] Machine& machine() { return *machine_; }
@@ -23,7 +24,8 @@ class Kernel {
   [[nodiscard]] Dma& dma() { return *dma_; }
   [[nodiscard]] Mmu& cpu(unsigned n) { return mm_->cpu(n); }
 
-  // Registers a device with the next free requester id; the reference stays valid.
+  // Registers a device and gives it its dma_ops; the reference stays valid. A requester id of 0 stands for
+  // the next free slot of bus 0 from 00:01.0 on, an empty name for the PCI address.
   Device& add_device(Device device);
 
  private:
@@ -34,6 +36,7 @@ class Kernel {
   std::unique_ptr<Mm> mm_;
   std::unique_ptr<Dma> dma_;
   std::deque<Device> devices_;
+  RequesterId next_requester_ = 1 << 3;
 };
 
 }  // namespace cbit

@@ -1,7 +1,10 @@
-// The DMA API of the model kernel: what a driver calls. Names, order and results are Linux's; every decision that
-// it takes is a StepTaken event with the kernel function that takes it, so an explanation is what really ran.
+// The DMA API of the model kernel: what a driver calls. Names, order and results are Linux's; every decision
+// that it takes is a StepTaken event with the kernel function that takes it, so an explanation is what really
+// ran. What the kernel prints is a KernelMessage, what stops a mapping a DmaMapFailed, a driver's mistake a
+// DmaDebugReport.
 //
 //   dma.hpp/.cpp      dispatch                    kernel/dma/mapping.c
+//   context.*         what the parts below share, and its boot
 //   direct.*          dma-direct                  kernel/dma/direct.c, direct.h, include/linux/dma-direct.h
 //   iommu_dma.*       IOMMU-DMA                   drivers/iommu/dma-iommu.c
 //   pool.*            atomic pools                kernel/dma/pool.c
@@ -9,8 +12,9 @@
 //   debug.*           dma-debug                   kernel/dma/debug.c
 //
 // `cpu` is the CPU that executes the call: its number selects the SWIOTLB area, its TLB and accesses are used.
-// Threading: map, unmap and sync of different CPUs may run in parallel when no event sink is attached and dma-debug
-// is off; the rest is for one thread.
+// A driver's mistakes do no harm to the model: what Linux stops at with a BUG, or goes astray on, is refused.
+// Threading: map, unmap and sync of different CPUs may run in parallel when no event sink is attached and
+// dma-debug is off; the rest is for one thread.
 #pragma once
 
 #include <memory>
@@ -52,12 +56,21 @@ struct DmaConfig {
   KernelVersion version = KernelVersion::v6_1;
   SwiotlbOptions swiotlb;
   IommuMode iommu = IommuMode::none;
-  bool iommu_explicit = true;  // iommu= was on the command line; else encryption turns passthrough into translated
+  bool iommu_explicit =
+      true;  // iommu= was on the command line; else encryption turns passthrough into translated
   std::uint64_t coherent_pool_bytes = 0;  // coherent_pool=; 0: the default size
   bool debug = true;                      // dma-debug
 };
 
+// debugfs dma_pools/pool_size_*: bytes of the atomic pools.
+struct AtomicPoolSizes {
+  std::uint64_t dma = 0;
+  std::uint64_t dma32 = 0;
+  std::uint64_t kernel = 0;
+};
+
 // One element of a scatterlist. After mapping, the first `nents` elements carry dma and dma_length.
+// `p2pdma`: memory of another device, reached through the host bridge (PCI_P2PDMA_MAP_THRU_HOST_BRIDGE).
 struct ScatterEntry {
   PhysAddr phys;
   std::uint64_t length = 0;
@@ -74,11 +87,13 @@ struct CoherentBuffer {
 
 class Dma {
  public:
+  // Boots the DMA layer: SWIOTLB, atomic pools, default IOMMU domains. `mm` and `cc` outlive it, and it
+  // outlives its devices' mappings. Faults (no_memory) when there is no memory for that.
   static Result<std::unique_ptr<Dma>> create(Mm& mm, const CcPlatform& cc, const DmaConfig& config);
   ~Dma();
 
-  // Gives the device its dma_ops: attaches it to the default IOMMU domain where there is one.
-  // Call before its first mapping.
+  // Gives the device its name in events and its dma_ops: attaches it to a default IOMMU domain where there is
+  // an IOMMU. Call before its first mapping. The device stays where it is until it is released.
   Result<void> configure(Device& dev);
   // Driver release: reports leaked mappings (dma-debug). Returns how many there were.
   std::size_t release(Device& dev);
@@ -90,10 +105,10 @@ class Dma {
   [[nodiscard]] bool addressing_limited(const Device& dev) const;
 
   // Streaming mappings; dma_mapping_error on failure. map_single takes a direct-map address.
-  [[nodiscard]] DmaAddr map_single(Mmu& cpu, Device& dev, VirtAddr at, std::uint64_t bytes, DmaDirection direction,
-                                   DmaAttrs attrs = {});
-  [[nodiscard]] DmaAddr map_page(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes, DmaDirection direction,
-                                 DmaAttrs attrs = {}, bool p2pdma = false);
+  [[nodiscard]] DmaAddr map_single(Mmu& cpu, Device& dev, VirtAddr at, std::uint64_t bytes,
+                                   DmaDirection direction, DmaAttrs attrs = {});
+  [[nodiscard]] DmaAddr map_page(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes,
+                                 DmaDirection direction, DmaAttrs attrs = {}, bool p2pdma = false);
   void unmap_single(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                     DmaAttrs attrs = {});
   void unmap_page(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
@@ -101,33 +116,45 @@ class Dma {
   // dma_mapping_error(): also tells dma-debug that the driver checked.
   [[nodiscard]] bool mapping_error(Device& dev, DmaAddr dma);
   void sync_single_for_cpu(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction);
-  void sync_single_for_device(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction);
+  void sync_single_for_device(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+                              DmaDirection direction);
 
-  // dma_map_sg: number of DMA segments, 0 on error. dma_map_sgtable: the errno.
+  // dma_map_sg: number of DMA segments, 0 on error. dma_map_sgtable: the errno. An entry's length is an
+  // unsigned int.
   [[nodiscard]] std::size_t map_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
                                    DmaAttrs attrs = {});
   [[nodiscard]] Result<std::size_t, Errno> map_sgtable(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                                                        DmaDirection direction, DmaAttrs attrs = {});
-  void unmap_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction, DmaAttrs attrs = {});
+  void unmap_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
+                DmaAttrs attrs = {});
   void sync_sg_for_cpu(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction);
   void sync_sg_for_device(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction);
 
   // dma_map_resource: MMIO.
-  [[nodiscard]] DmaAddr map_resource(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes, DmaDirection direction,
-                                     DmaAttrs attrs = {});
+  [[nodiscard]] DmaAddr map_resource(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes,
+                                     DmaDirection direction, DmaAttrs attrs = {});
   void unmap_resource(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                       DmaAttrs attrs = {});
 
-  // dma_alloc_attrs; `atomic` is a gfp without __GFP_DIRECT_RECLAIM. nullopt on failure.
-  [[nodiscard]] std::optional<CoherentBuffer> alloc(Mmu& cpu, Device& dev, std::uint64_t bytes, bool atomic = false,
-                                                    DmaAttrs attrs = {});
+  // dma_alloc_attrs: zeroed pages, at most 4 MiB of them where they have to be contiguous. `atomic` is a gfp
+  // without __GFP_DIRECT_RECLAIM. nullopt on failure.
+  [[nodiscard]] std::optional<CoherentBuffer> alloc(Mmu& cpu, Device& dev, std::uint64_t bytes,
+                                                    bool atomic = false, DmaAttrs attrs = {});
   void free(Mmu& cpu, Device& dev, const CoherentBuffer& buffer, DmaAttrs attrs = {});
-  // dma_mmap_coherent: maps the buffer into a process with the attribute that the DMA layer chose.
+  // dma_mmap_coherent: maps the buffer, or its first `bytes`, into a process with the attribute that the DMA
+  // layer chose. -ENXIO for what is not a coherent buffer or exceeds it.
   [[nodiscard]] Result<VirtAddr, Errno> mmap(Device& dev, UserSpace& user, const CoherentBuffer& buffer,
                                              DmaAttrs attrs = {});
 
+  // SIZE_MAX as 2^64 - 1. Trap: a device whose mask reaches all of RAM but not the C-bit bounces and is not
+  // limited.
   [[nodiscard]] std::uint64_t max_mapping_size(const Device& dev) const;
   [[nodiscard]] bool need_sync(Device& dev, DmaAddr dma) const;
+
+  // Runs what the kernel leaves to workers: growing atomic pools, and the SWIOTLB [6.6]. True when something
+  // grew.
+  bool run_workers(Mmu& cpu);
+  [[nodiscard]] AtomicPoolSizes atomic_pools() const;
 
   [[nodiscard]] Swiotlb* swiotlb();  // nullptr: no pool
   [[nodiscard]] Mm& mm();

@@ -1,0 +1,41 @@
+#include "kernel/cc_platform.hpp"
+
+namespace cbit {
+namespace {
+
+bool intel_cc_platform_has(CcAttr attr) {
+  return attr == CcAttr::guest_unroll_string_io || attr == CcAttr::guest_mem_encrypt ||
+         attr == CcAttr::mem_encrypt;
+}
+
+bool amd_cc_platform_has(Platform platform, CcAttr attr) {
+  const bool sev_es = platform == Platform::sev_es || platform == Platform::sev_snp;
+  switch (attr) {
+    case CcAttr::mem_encrypt: return is_encrypted(platform);
+    case CcAttr::host_mem_encrypt: return platform == Platform::sme;
+    case CcAttr::guest_mem_encrypt: return is_guest(platform);
+    case CcAttr::guest_state_encrypt: return sev_es;
+    case CcAttr::guest_unroll_string_io: return is_guest(platform) && !sev_es;
+    case CcAttr::guest_sev_snp: return platform == Platform::sev_snp;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool CcPlatform::has(CcAttr attr) const {
+  return platform_ == Platform::tdx ? intel_cc_platform_has(attr) : amd_cc_platform_has(platform_, attr);
+}
+
+std::uint64_t CcPlatform::me_mask() const {
+  return is_encrypted(platform_) && platform_ != Platform::tdx ? layout_.mask() : 0;
+}
+
+bool CcPlatform::force_dma_unencrypted(const Device& dev) const {
+  if (has(CcAttr::guest_mem_encrypt)) return true;
+  if (!has(CcAttr::host_mem_encrypt)) return false;
+  const std::uint64_t dma_enc_mask = bit_mask(layout_.lowest_bit());
+  return dev.limit(dev.coherent_dma_mask) <= dma_enc_mask;
+}
+
+}  // namespace cbit

@@ -1,0 +1,112 @@
+#include "kernel/dma/context.hpp"
+
+#include <fmt/format.h>
+
+#include "kernel/dma/direct.hpp"
+
+namespace cbit {
+namespace {
+
+// print_mem_encrypt_feature_info()
+std::string memory_encryption_text(const CcPlatform& cc) {
+  std::string text = "Memory Encryption Features active:";
+  if (cc.platform() == Platform::tdx) return text + " Intel TDX";
+  text += " AMD";
+  if (cc.has(CcAttr::host_mem_encrypt)) return text + " SME";
+  if (cc.has(CcAttr::guest_mem_encrypt)) text += " SEV";
+  if (cc.has(CcAttr::guest_state_encrypt)) text += " SEV-ES";
+  if (cc.has(CcAttr::guest_sev_snp)) text += " SEV-SNP";
+  return text;
+}
+
+// pci_swiotlb_detect, mem_init and mem_encrypt_init
+Result<void> swiotlb_init(DmaContext& ctx, Mmu& cpu) {
+  const MachineConfig& machine = ctx.mm.machine().config();
+  const bool ram_above_4g = ctx.mm.machine().end_of_ram() > high_ram;
+  const auto sizing =
+      size_swiotlb(ctx.cc, machine.memory_bytes, ram_above_4g, machine.cpus, ctx.config.swiotlb);
+  if (sizing)
+    ctx.swiotlb = CBIT_TRY(
+        Swiotlb::create_default(ctx.mm, ctx.cc, ctx.config.version, *sizing, ctx.config.swiotlb.dynamic));
+  if (ctx.cc.has(CcAttr::mem_encrypt)) ctx.message(cpu, [&] { return memory_encryption_text(ctx.cc); });
+  return {};
+}
+
+// The memory of transient pools [6.6]: swiotlb_alloc_tlb() in atomic context.
+void lend_atomic_pools(DmaContext& ctx) {
+  if (ctx.swiotlb == nullptr) return;
+  ctx.swiotlb->use_atomic_memory(
+      {.alloc =
+           [&ctx](Mmu& cpu, Device& dev, std::uint64_t bytes) {
+             const DmaRequest request{cpu,
+                                      dev,
+                                      PhysAddr{},
+                                      bytes,
+                                      DmaDirection::bidirectional,
+                                      dma_attr::no_warn,
+                                      DmaMappingKind::single};
+             return ctx.atomic_pools.allocate(ctx, request, bytes, GfpZone::normal);
+           },
+       .free = [&ctx](PhysAddr first, std::uint64_t bytes) { ctx.atomic_pools.free(first, bytes); }});
+}
+
+void iommu_subsys_init(DmaContext& ctx, const Mmu& cpu) {
+  ctx.iommu = IommuDma::default_domain_type(ctx.cc, ctx.config);
+  Machine& machine = ctx.mm.machine();
+  machine.bus().set_iommu(ctx.iommu == IommuMode::none ? nullptr : machine.iommu());
+  if (ctx.iommu == IommuMode::none) return;
+  if (ctx.iommu != ctx.config.iommu)
+    ctx.message(cpu, [] {
+      return std::string{"iommu: Memory encryption detected - Disabling default IOMMU Passthrough"};
+    });
+  ctx.message(cpu, [&] {
+    return fmt::format("iommu: Default domain type: {} {}",
+                       ctx.iommu == IommuMode::passthrough ? "Passthrough" : "Translated",
+                       ctx.config.iommu_explicit ? "(set via kernel command line)" : "");
+  });
+}
+
+}  // namespace
+
+DmaContext::DmaContext(Mm& kernel_mm, const CcPlatform& platform, const DmaConfig& dma_config)
+    : mm{kernel_mm},
+      cc{platform},
+      config{dma_config},
+      tracer{kernel_mm.machine().tracer()},
+      me_mask{platform.me_mask()},
+      last_page{(kernel_mm.machine().end_of_ram() - page_size).page()},
+      sites{.alloc = tracer.intern("dma_direct_alloc"),
+            .pool = tracer.intern("dma_alloc_from_pool"),
+            .padding = tracer.intern("iommu_dma_map_page")} {}
+
+Result<void> DmaContext::boot() {
+  Mmu& cpu = mm.cpu(0);
+  CBIT_TRY(swiotlb_init(*this, cpu));
+  atomic_pools.init(*this, cpu);
+  lend_atomic_pools(*this);
+  iommu_subsys_init(*this, cpu);
+  return {};
+}
+
+void DmaContext::warning(const Mmu& cpu, std::string_view file, std::string_view function) {
+  message(cpu,
+          [&] { return fmt::format("WARNING: CPU: {} PID: 1 at {} {}", cpu.agent().index, file, function); });
+}
+
+void DmaContext::warning_once(Once which, const Mmu& cpu, std::string_view file, std::string_view function) {
+  if (first_time(which)) warning(cpu, file, function);
+}
+
+DmaAddr DmaContext::fail(const DmaRequest& request, DmaFailure reason, std::uint64_t mask, DmaAddr address) {
+  if (tracer.enabled()) [[unlikely]]
+    tracer.emit(request.cpu.agent(), DmaMapFailed{.device = request.dev.name_id,
+                                                  .kind = request.kind,
+                                                  .phys = request.phys,
+                                                  .bytes = request.bytes,
+                                                  .reason = reason,
+                                                  .mask = mask,
+                                                  .address = address});
+  return dma_mapping_error;
+}
+
+}  // namespace cbit

@@ -1,0 +1,125 @@
+// What the parts of the DMA layer share: the kernel underneath, its pools, and the way they report what they
+// decide.
+//
+// Reports cost one branch while nobody listens; their text is built by the callback and only then.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/trace.hpp"
+#include "kernel/dma/dma.hpp"
+#include "kernel/dma/iommu_dma.hpp"
+#include "kernel/dma/pool.hpp"
+
+namespace cbit {
+
+// One physical range that a driver wants to map.
+struct DmaRequest {
+  Mmu& cpu;
+  Device& dev;
+  PhysAddr phys;
+  std::uint64_t bytes = 0;
+  DmaDirection direction{};
+  DmaAttrs attrs;
+  DmaMappingKind kind{};
+  bool p2pdma = false;
+};
+
+// A live dma_alloc_coherent() allocation. Linux finds its pages from the addresses that the driver passes to
+// free; the model looks here, so that a wrong address frees nothing instead of somebody else's memory.
+struct CoherentAllocation {
+  enum class Source : std::uint8_t {
+    pages,
+    no_mapping,
+    atomic_pool,
+    restricted_pool,
+    iommu_pages,
+    iommu_remap
+  };
+  Source source{};
+  Device* dev = nullptr;
+  DmaAddr dma;
+  std::uint64_t bytes = 0;      // page-aligned
+  std::vector<PhysAddr> pages;  // iommu_remap: each page; else the first
+};
+
+// Messages that the kernel prints once per boot (WARN_ONCE, dev_warn_once).
+enum class Once : std::uint8_t {
+  dma_overflow,
+  swiotlb_overflow,
+  resource_overflow,
+  vmalloc_map,
+  no_dma_mask,
+  no_coherent_mask,
+  bounce_inactive,
+  sg_errno,
+  cacheline_overlaps,
+  count
+};
+
+struct DmaContext {
+  DmaContext(Mm& kernel_mm, const CcPlatform& platform, const DmaConfig& dma_config);
+  // SWIOTLB, atomic pools and default IOMMU domains, in the order of the kernel's initcalls.
+  Result<void> boot();
+
+  Mm& mm;
+  const CcPlatform& cc;
+  const DmaConfig config;
+  Tracer& tracer;
+  const std::uint64_t me_mask;  // sme_me_mask
+  const PhysAddr last_page;     // (max_pfn - 1) << PAGE_SHIFT
+  IommuMode iommu = IommuMode::none;
+
+  std::unique_ptr<Swiotlb> swiotlb;
+  AtomicPools atomic_pools;
+  IommuDma iommu_dma;
+  std::map<VirtAddr, CoherentAllocation> coherent;
+
+  struct Sites {
+    SiteId alloc;    // dma_direct_alloc's memset
+    SiteId pool;     // dma_alloc_from_pool's memset
+    SiteId padding;  // iommu_dma_map_page's cleanup of bounce padding
+  } sites;
+
+  // dev->dma_io_tlb_mem; nullptr: none.
+  [[nodiscard]] Swiotlb* pool(const Device& dev) const {
+    return dev.restricted_pool != nullptr ? dev.restricted_pool : swiotlb.get();
+  }
+
+  // One decision: `text()` gives the rule in words, `source` the function that decides.
+  template <class Text>
+  void step(const Mmu& cpu, std::string_view source, Text&& text) {
+    if (tracer.enabled()) [[unlikely]]
+      tracer.emit(cpu.agent(), StepTaken{text(), source});
+  }
+  template <class Text>
+  void message(const Mmu& cpu, Text&& text) {
+    if (tracer.enabled()) [[unlikely]]
+      tracer.emit(cpu.agent(), KernelMessage{text()});
+  }
+  template <class Text>
+  void message_once(Once which, const Mmu& cpu, Text&& text) {
+    if (first_time(which)) message(cpu, text);
+  }
+  // A WARN_ON, which prints where it stands.
+  void warning(const Mmu& cpu, std::string_view file, std::string_view function);
+  void warning_once(Once which, const Mmu& cpu, std::string_view file, std::string_view function);
+
+  // Reports why the request failed; returns dma_mapping_error. `address` is the one that did not fit.
+  DmaAddr fail(const DmaRequest& request, DmaFailure reason, std::uint64_t mask = 0,
+               DmaAddr address = dma_mapping_error);
+
+ private:
+  [[nodiscard]] bool first_time(Once which) { return !said_[static_cast<std::size_t>(which)].exchange(true); }
+
+  std::array<std::atomic<bool>, static_cast<std::size_t>(Once::count)> said_{};
+};
+
+}  // namespace cbit

@@ -1,0 +1,102 @@
+// dma-debug: what kernel/dma/debug.c says about a driver's use of the DMA API, in its words. It watches and
+// reports, nothing depends on it. All errors are reported, as with dma-api/all_errors set.
+//
+// Entries are kept in the kernel's hash order: its best-fit search and what it finds for addresses that are
+// mapped twice depend on it.
+// Threading: one thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernel/dma/context.hpp"
+
+namespace cbit {
+
+class DmaDebug {
+ public:
+  explicit DmaDebug(DmaContext& ctx) : ctx_{&ctx} {}
+
+  // debug_dma_map_single: an address that is no direct-map address. `map_page` follows where it is one.
+  void map_single_invalid(const Mmu& cpu, const Device& dev, VirtAddr at, std::uint64_t bytes);
+  // A direction that Linux stops at with BUG_ON(!valid_dma_direction(dir)).
+  void invalid_direction(const Mmu& cpu, const Device& dev, DmaDirection direction,
+                         std::string_view function);
+
+  void map_page(const DmaRequest& request, DmaAddr dma);
+  void mapping_error(const Device& dev, DmaAddr dma);
+  void unmap_page(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+                  DmaDirection direction);
+
+  void map_sg(const Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg, std::size_t mapped,
+              DmaDirection direction, DmaAttrs attrs);
+  void unmap_sg(const Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg, DmaDirection direction);
+
+  // `phys` is where the kernel's mapping of the buffer leads.
+  void alloc_coherent(const Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes, DmaAddr dma,
+                      DmaAttrs attrs);
+  void free_coherent(const Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes, DmaAddr dma);
+
+  void map_resource(const DmaRequest& request, DmaAddr dma);
+  void unmap_resource(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+                      DmaDirection direction);
+
+  void sync_single(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+                   DmaDirection direction, bool for_cpu);
+  void sync_sg(const Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg, DmaDirection direction,
+               bool for_cpu);
+
+  // The driver lets go of the device: reports what is still mapped, and returns how much.
+  std::size_t driver_unbound(const Mmu& cpu, const Device& dev);
+
+ private:
+  enum class Type : std::uint8_t { single, sg, coherent, resource };
+  enum class MapError : std::uint8_t { not_applicable, not_checked, checked };
+
+  // struct dma_debug_entry, also as the reference that a search compares with.
+  struct Entry {
+    const Device* dev = nullptr;
+    DmaAddr dma;
+    std::uint64_t bytes = 0;
+    Type type{};
+    DmaDirection direction{};
+    std::size_t sg_call_ents = 0;
+    std::size_t sg_mapped_ents = 0;
+    PhysAddr phys{};
+    MapError map_error = MapError::not_applicable;
+  };
+  using Bucket = std::vector<Entry>;
+
+  [[nodiscard]] std::string_view name_of(Type type) const;
+  [[nodiscard]] static Entry sg_reference(const Device& dev, const ScatterEntry& entry,
+                                          DmaDirection direction, std::size_t entries);
+
+  template <class Match>
+  static Entry* bucket_find(Bucket& bucket, const Entry& ref, Match match);
+  [[nodiscard]] Entry* find_exact(const Entry& ref);
+  [[nodiscard]] Entry* find_contain(const Entry& ref);
+  [[nodiscard]] std::size_t mapped_entries(const Entry& ref);
+
+  void add(const Mmu& cpu, const Entry& entry, DmaAttrs attrs);
+  void remove(Entry& entry);
+  [[nodiscard]] bool insert_cacheline(const Mmu& cpu, const Entry& entry);
+  void remove_cacheline(const Entry& entry);
+
+  void check_unmap(const Mmu& cpu, const Entry& ref);
+  void check_unmap_entry(const Mmu& cpu, const Entry& ref, const Entry& entry);
+  void check_sync(const Mmu& cpu, const Entry& ref, bool for_cpu);
+  void check_sg_segment(const Mmu& cpu, const Device& dev, const ScatterEntry& segment);
+
+  template <class Text>
+  void report(const Mmu& cpu, const Device& dev, DmaDebugKind kind, DmaAddr dma, std::uint64_t bytes,
+              Text&& text);
+
+  DmaContext* ctx_;
+  std::map<std::uint64_t, Bucket> buckets_;       // hash index -> entries in order of mapping
+  std::map<std::uint64_t, unsigned> cachelines_;  // number of the first cache line -> further mappings of it
+};
+
+}  // namespace cbit

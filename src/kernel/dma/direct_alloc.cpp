@@ -1,0 +1,226 @@
+// Coherent memory of dma-direct: kernel/dma/direct.c from dma_direct_optimal_gfp_mask to dma_direct_mmap.
+#include <fmt/format.h>
+
+#include <bit>
+
+#include "kernel/dma/direct.hpp"
+
+namespace cbit {
+namespace {
+
+using Source = CoherentAllocation::Source;
+
+constexpr std::string_view source_alloc = "kernel/dma/direct.c: dma_direct_alloc";
+constexpr VirtAddr vmemmap_base{0xffff'ea00'0000'0000};
+constexpr VirtAddr vmemmap_base_l5{0xffd4'0000'0000'0000};
+constexpr std::uint64_t struct_page_bytes = 64;
+
+// phys_to_page(): the cookie of memory without kernel mapping. The model maps nothing there.
+VirtAddr struct_page(Mm& mm, PhysAddr phys) {
+  const bool five_levels = mm.machine().config().paging_levels == 5;
+  return (five_levels ? vmemmap_base_l5 : vmemmap_base) + phys.page_number() * struct_page_bytes;
+}
+
+std::string_view zone_name(GfpZone zone) {
+  switch (zone) {
+    case GfpZone::normal: return "any zone";
+    case GfpZone::dma32: return "ZONE_DMA32";
+    case GfpZone::dma: return "ZONE_DMA";
+  }
+  return "?";
+}
+
+GfpZone dma_direct_optimal_gfp_mask(DmaContext& ctx, const DmaRequest& request, std::uint64_t& phys_limit) {
+  phys_limit = dma_to_phys(ctx, DmaAddr{request.dev.limit(request.dev.coherent_dma_mask)}).value();
+  GfpZone zone = GfpZone::normal;
+  if (phys_limit <= bit_mask(zone_dma_bits))
+    zone = GfpZone::dma;
+  else if (phys_limit <= bit_mask(32))
+    zone = GfpZone::dma32;
+  ctx.step(request.cpu, "kernel/dma/direct.c: dma_direct_optimal_gfp_mask", [&] {
+    return fmt::format("the coherent mask reaches physical {:#x}: pages from {}", phys_limit,
+                       zone_name(zone));
+  });
+  return zone;
+}
+
+bool dma_coherent_ok_step(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes) {
+  const bool ok = dma_coherent_ok(ctx, request.dev, phys, bytes);
+  ctx.step(request.cpu, "kernel/dma/direct.c: dma_coherent_ok", [&] {
+    return fmt::format("{:#x} + {} - 1 within the coherent mask {:#x}: {}",
+                       phys_to_dma_direct(ctx, request.dev, phys).value(), bytes,
+                       request.dev.limit(request.dev.coherent_dma_mask), ok);
+  });
+  return ok;
+}
+
+int dma_set_decrypted(DmaContext& ctx, const DmaRequest& request, VirtAddr at, std::uint64_t bytes) {
+  if (!ctx.cc.force_dma_unencrypted(request.dev)) return 0;
+  return ctx.mm.set_memory_decrypted(request.cpu, at, bytes / page_size) ? 0 : -1;
+}
+
+int dma_set_encrypted(DmaContext& ctx, Mmu& cpu, const Device& dev, VirtAddr at, std::uint64_t bytes) {
+  if (!ctx.cc.force_dma_unencrypted(dev)) return 0;
+  if (ctx.mm.set_memory_encrypted(cpu, at, bytes / page_size)) return 0;
+  ctx.message(cpu, [] { return std::string{"leaking DMA memory that can't be re-encrypted"}; });
+  return -1;
+}
+
+std::optional<PhysAddr> dma_direct_alloc_swiotlb(DmaContext& ctx, const DmaRequest& request,
+                                                 std::uint64_t bytes) {
+  Swiotlb& pool = *request.dev.restricted_pool;
+  const auto page = pool.alloc(request.cpu, request.dev, bytes);
+  if (!page) return ctx.fail(request, DmaFailure::pool_full), std::nullopt;
+  if (dma_coherent_ok_step(ctx, request, *page, bytes)) return page;
+  pool.free(request.cpu, request.dev, *page, bytes);
+  ctx.fail(request, DmaFailure::coherent_mask, request.dev.limit(request.dev.coherent_dma_mask));
+  return std::nullopt;
+}
+
+// __dma_direct_alloc_pages
+std::optional<PhysAddr> dma_direct_get_pages(DmaContext& ctx, const DmaRequest& request,
+                                             std::uint64_t bytes) {
+  if (is_swiotlb_for_alloc(request.dev)) return dma_direct_alloc_swiotlb(ctx, request, bytes);
+
+  std::uint64_t phys_limit = 0;
+  GfpZone zone = dma_direct_optimal_gfp_mask(ctx, request, phys_limit);
+  const unsigned order = get_order(bytes);
+  for (;;) {
+    const auto page = alloc_pages_order(ctx.mm, order, zone);
+    if (!page) return ctx.fail(request, DmaFailure::no_memory), std::nullopt;
+    if (dma_coherent_ok_step(ctx, request, *page, bytes)) return page;
+    free_pages_order(ctx.mm, *page, order);
+
+    if (zone == GfpZone::normal && phys_limit < bit_mask(64))
+      zone = GfpZone::dma32;
+    else if (zone != GfpZone::dma)
+      zone = GfpZone::dma;
+    else
+      break;
+  }
+  ctx.fail(request, DmaFailure::coherent_mask, request.dev.limit(request.dev.coherent_dma_mask));
+  return std::nullopt;
+}
+
+bool dma_direct_use_pool(const Device& dev, bool atomic) { return atomic && !is_swiotlb_for_alloc(dev); }
+
+CoherentBuffer allocated(DmaContext& ctx, const DmaRequest& request, Source source, VirtAddr at,
+                         PhysAddr phys, std::uint64_t bytes) {
+  const DmaAddr dma = phys_to_dma_direct(ctx, request.dev, phys);
+  ctx.step(request.cpu, source_alloc, [&] {
+    return fmt::format("the DMA address is {:#x}, {}", dma.value(),
+                       (dma.value() & ctx.me_mask) != 0 ? "with the C-bit" : "without C-bit");
+  });
+  ctx.coherent.insert_or_assign(at, CoherentAllocation{source, &request.dev, dma, bytes, {phys}});
+  return {at, dma, request.bytes};
+}
+
+std::optional<CoherentBuffer> dma_direct_alloc_from_pool(DmaContext& ctx, const DmaRequest& request,
+                                                         std::uint64_t bytes) {
+  ctx.step(request.cpu, source_alloc, [] {
+    return std::string{"decrypting may sleep and the caller may not: memory from an atomic pool"};
+  });
+  std::uint64_t phys_limit = 0;
+  const GfpZone zone = dma_direct_optimal_gfp_mask(ctx, request, phys_limit);
+  const auto page = ctx.atomic_pools.allocate(ctx, request, bytes, zone);
+  if (!page) return ctx.fail(request, DmaFailure::atomic_pool_empty), std::nullopt;
+  return allocated(ctx, request, Source::atomic_pool, ctx.mm.phys_to_virt(*page), *page, bytes);
+}
+
+std::optional<CoherentBuffer> dma_direct_alloc_no_mapping(DmaContext& ctx, const DmaRequest& request,
+                                                          std::uint64_t bytes) {
+  const auto page = dma_direct_get_pages(ctx, request, bytes);
+  if (!page) return std::nullopt;
+  return allocated(ctx, request, Source::no_mapping, struct_page(ctx.mm, *page), *page, bytes);
+}
+
+void step_decrypted(DmaContext& ctx, const DmaRequest& request, bool unencrypted) {
+  ctx.step(request.cpu, "arch/x86/mm/mem_encrypt.c: force_dma_unencrypted", [&] {
+    const std::uint64_t limit = request.dev.limit(request.dev.coherent_dma_mask);
+    if (ctx.cc.has(CcAttr::guest_mem_encrypt))
+      return std::string{"encrypted guest: memory for coherent DMA is made shared"};
+    if (ctx.me_mask == 0) return std::string{"memory is not encrypted: nothing to decrypt"};
+    return fmt::format("the coherent mask {:#x} {} the C-bit ({}): memory is {}", limit,
+                       unencrypted ? "does not reach" : "reaches", std::countr_zero(ctx.me_mask),
+                       unencrypted ? "decrypted" : "left encrypted");
+  });
+}
+
+}  // namespace
+
+unsigned get_order(std::uint64_t bytes) {
+  return static_cast<unsigned>(std::bit_width((bytes - 1) / page_size));
+}
+
+std::optional<PhysAddr> alloc_pages_order(Mm& mm, unsigned order, GfpZone zone) {
+  if (order > max_order_6_1) return std::nullopt;
+  const std::uint64_t pages = std::uint64_t{1} << order;
+  switch (zone) {
+    case GfpZone::normal: return mm.pages().allocate(pages, ~std::uint64_t{0}, pages);
+    case GfpZone::dma32: return mm.pages().allocate(pages, bit_mask(32), pages);
+    case GfpZone::dma: return mm.pages().allocate(pages, bit_mask(zone_dma_bits), pages);
+  }
+  return std::nullopt;
+}
+
+void free_pages_order(Mm& mm, PhysAddr first, unsigned order) {
+  mm.pages().free(first, std::uint64_t{1} << order);
+}
+
+std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, Mmu& cpu, Device& dev, std::uint64_t bytes,
+                                               bool atomic, DmaAttrs attrs) {
+  const DmaRequest request{
+      cpu, dev, PhysAddr{}, bytes, DmaDirection::bidirectional, attrs, DmaMappingKind::coherent};
+  const std::uint64_t size = align_up(bytes, page_size);
+  if (size == 0) return ctx.fail(request, DmaFailure::invalid_size), std::nullopt;
+
+  const bool unencrypted = ctx.cc.force_dma_unencrypted(dev);
+  step_decrypted(ctx, request, unencrypted);
+  if (attrs.has(dma_attr::no_kernel_mapping) && !unencrypted && !is_swiotlb_for_alloc(dev))
+    return dma_direct_alloc_no_mapping(ctx, request, size);
+  if (unencrypted && dma_direct_use_pool(dev, atomic)) return dma_direct_alloc_from_pool(ctx, request, size);
+
+  const auto page = dma_direct_get_pages(ctx, request, size);
+  if (!page) return std::nullopt;
+  const VirtAddr at = ctx.mm.phys_to_virt(*page);
+  // A failed conversion leaks the pages on purpose: nobody knows any more who can read them.
+  if (dma_set_decrypted(ctx, request, at, size) != 0)
+    return ctx.fail(request, DmaFailure::conversion_failed), std::nullopt;
+  // After the attribute change, so that the shared view reads zeros.
+  const SiteScope site{cpu, ctx.sites.alloc};
+  if (!cpu.fill(at, size, std::byte{0})) return ctx.fail(request, DmaFailure::no_memory), std::nullopt;
+  return allocated(ctx, request, is_swiotlb_for_alloc(dev) ? Source::restricted_pool : Source::pages, at,
+                   *page, size);
+}
+
+void dma_direct_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation) {
+  Device& dev = *allocation.dev;
+  const PhysAddr page = allocation.pages.front();
+  switch (allocation.source) {
+    case Source::no_mapping: return free_pages_order(ctx.mm, page, get_order(allocation.bytes));
+    case Source::atomic_pool: return ctx.atomic_pools.free(page, allocation.bytes);
+    default: break;
+  }
+  // Linux does so for restricted pools as well, whose slots are then encrypted while the pool still uses
+  // them.
+  if (dma_set_encrypted(ctx, cpu, dev, at, allocation.bytes) != 0) return;
+  if (allocation.source == Source::restricted_pool)
+    dev.restricted_pool->free(cpu, dev, page, allocation.bytes);
+  else
+    free_pages_order(ctx.mm, page, get_order(allocation.bytes));
+}
+
+Result<VirtAddr, Errno> dma_direct_mmap(DmaContext& ctx, UserSpace& user,
+                                        const CoherentAllocation& allocation, std::uint64_t pages) {
+  const bool decrypted = ctx.cc.force_dma_unencrypted(*allocation.dev);
+  const bool encrypted = ctx.cc.has(CcAttr::mem_encrypt) && !decrypted;
+  ctx.step(user.mmu(), "kernel/dma/direct.c: dma_direct_mmap", [&] {
+    return std::string{decrypted ? "forced unencrypted: pgprot_decrypted, as in the kernel's own mapping"
+                                 : "the default user protection, as in the kernel's own mapping"};
+  });
+  const auto at = user.remap_pfn_range(dma_to_phys(ctx, allocation.dma), pages, encrypted ? 1 : 0);
+  if (!at) return tl::unexpected{Errno::enomem};
+  return *at;
+}
+
+}  // namespace cbit

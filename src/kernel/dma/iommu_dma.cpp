@@ -1,0 +1,275 @@
+#include "kernel/dma/iommu_dma.hpp"
+
+#include <fmt/format.h>
+
+#include <bit>
+
+#include "kernel/dma/direct.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::string_view source_map_page = "drivers/iommu/dma-iommu.c: iommu_dma_map_page";
+constexpr std::uint64_t granule = page_size;
+constexpr std::uint64_t iova_mask = granule - 1;
+
+// What iova_reserve_iommu_regions() takes out: the host bridge's window, and from
+// amd_iommu_get_resv_regions() the MSI and HyperTransport ranges.
+struct ReservedRegion {
+  DmaAddr first;
+  std::uint64_t bytes;
+};
+constexpr ReservedRegion reserved_regions[] = {
+    {DmaAddr{pci_hole.value()}, 0xfec0'0000 - pci_hole.value()},
+    {DmaAddr{0xfee0'0000}, 0x10'0000},
+    {DmaAddr{0xfd'0000'0000}, 0x3'0000'0000},
+};
+
+bool dev_use_swiotlb(const Device& dev) { return dev.is_pci && dev.untrusted; }
+
+// 6.1 zeroes everything that the copy is not needed for, and so loses the copy for FROM_DEVICE.
+bool clear_padding_6_1(DmaContext& ctx, const DmaRequest& request, PhysAddr bounce) {
+  const bool keeps_data =
+      !request.attrs.has(dma_attr::skip_cpu_sync) && request.direction != DmaDirection::from_device;
+  const std::uint64_t keep = keeps_data ? request.bytes : 0;
+  ctx.step(request.cpu, source_map_page, [&] {
+    return keeps_data ? std::string{"the padding behind the data is zeroed"}
+                      : std::string{"the whole bounce buffer is zeroed, the copy of the original included"};
+  });
+  const VirtAddr at = ctx.mm.phys_to_virt(bounce);
+  return request.cpu.fill(at + keep, iommu_dma::align(request.bytes) - keep, std::byte{0}).has_value();
+}
+
+bool clear_padding_6_10(DmaContext& ctx, const DmaRequest& request, PhysAddr bounce) {
+  ctx.step(request.cpu, source_map_page,
+           [] { return std::string{"the padding before and behind the data is zeroed, the data stays"}; });
+  const VirtAddr at = ctx.mm.phys_to_virt(bounce);
+  const VirtAddr end = at + request.bytes;
+  return request.cpu.fill(at.page(), at.page_offset(), std::byte{0}) &&
+         request.cpu.fill(end, align_up(end.value(), granule) - end.value(), std::byte{0});
+}
+
+// The bounce of an untrusted device: its pages hold nothing else. nullopt: reported.
+std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& request) {
+  ctx.step(request.cpu, source_map_page, [&] {
+    return fmt::format("untrusted device, and {:#x} + {} shares its pages: it bounces", request.phys.value(),
+                       request.bytes);
+  });
+  if (!is_swiotlb_active(ctx, request.dev)) {
+    ctx.message_once(Once::bounce_inactive, request.cpu, [] {
+      return std::string{"DMA bounce buffers are inactive, unable to map unaligned transaction."};
+    });
+    return ctx.fail(request, DmaFailure::no_pool), std::nullopt;
+  }
+  const bool v6_10 = ctx.config.version == KernelVersion::v6_10;
+  const std::uint64_t alloc_size = iommu_dma::align(request.bytes);
+  const auto bounce = swiotlb_tbl_map_single(ctx, request, alloc_size, iova_mask);
+  if (!bounce) return std::nullopt;
+
+  const SiteScope site{request.cpu, ctx.sites.padding};
+  if (v6_10 ? clear_padding_6_10(ctx, request, *bounce) : clear_padding_6_1(ctx, request, *bounce))
+    return bounce;
+  ctx.pool(request.dev)
+      ->tbl_unmap_single(request.cpu, request.dev, *bounce, request.bytes, request.direction,
+                         request.attrs | dma_attr::skip_cpu_sync);
+  return ctx.fail(request, DmaFailure::invalid_memory), std::nullopt;
+}
+
+void step_iova(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, DmaAddr iova) {
+  ctx.step(request.cpu, "drivers/iommu/dma-iommu.c: __iommu_dma_map", [&] {
+    std::string_view bit = "without C-bit: memory is not encrypted";
+    if (iommu_dma::leaves_encrypted(ctx)) bit = "with the C-bit, which the IOVA never has";
+    return fmt::format("IOVA {:#x} for {:#x}; the IOMMU's entry is written {}", iova.value(), phys.value(),
+                       bit);
+  });
+}
+
+}  // namespace
+
+// ---- drivers/iommu/iommu.c -------------------------------------------------------------------------------
+
+IommuMode IommuDma::default_domain_type(const CcPlatform& cc, const DmaConfig& config) {
+  if (config.iommu == IommuMode::passthrough && !config.iommu_explicit && cc.has(CcAttr::mem_encrypt))
+    return IommuMode::translated;
+  return config.iommu;
+}
+
+Result<std::unique_ptr<IommuDomain>> IommuDma::create_domain(DmaContext& ctx, IommuDomain::Type type,
+                                                             std::uint16_t id) {
+  Machine& machine = ctx.mm.machine();
+  KeyView view = machine.bus().device_view();
+  if (ctx.me_mask != 0) view.layout = ctx.cc.layout();
+  PageAllocator& pages = ctx.mm.pages();
+  return IommuDomain::create(
+      {.id = id, .type = type, .view = view, .table_key = machine.paging().view.encrypted_key},
+      machine.memory(), ctx.tracer,
+      {.allocate = [&pages]() -> Result<PhysAddr> {
+         if (const auto page = pages.allocate(1)) return *page;
+         return fault(FaultKind::no_memory, 0);
+       },
+       .release = [&pages](PhysAddr page) { pages.free(page, 1); }});
+}
+
+IommuDma::~IommuDma() {
+  for (const RequesterId requester : attached_) iommu_->detach(requester);
+}
+
+Result<void> IommuDma::configure(DmaContext& ctx, Device& dev) {
+  iommu_ = ctx.mm.machine().iommu();
+  dev.iommu = nullptr;
+  if (ctx.iommu == IommuMode::none || iommu_ == nullptr) return {};
+  attached_.push_back(dev.requester);
+  // iommu_get_def_domain_type: an untrusted device is always translated.
+  if (ctx.iommu == IommuMode::passthrough && !dev_use_swiotlb(dev)) {
+    if (identity_ == nullptr) identity_ = CBIT_TRY(create_domain(ctx, IommuDomain::Type::identity, 1));
+    iommu_->attach(dev.requester, *identity_);
+    return {};
+  }
+  const auto id = static_cast<std::uint16_t>(2 + domains_.size());
+  auto domain =
+      std::make_unique<IommuDmaDomain>(CBIT_TRY(create_domain(ctx, IommuDomain::Type::translated, id)));
+  for (const auto& [first, bytes] : reserved_regions) domain->iova.reserve(first, bytes / granule);
+  dev.iommu = domains_.emplace_back(std::move(domain)).get();
+  iommu_->attach(dev.requester, *dev.iommu->domain);
+  return {};
+}
+
+// ---- drivers/iommu/dma-iommu.c ---------------------------------------------------------------------------
+
+namespace iommu_dma {
+
+IommuAccess rights_of(DmaDirection direction) {
+  return {.read = direction != DmaDirection::from_device, .write = direction != DmaDirection::to_device};
+}
+
+std::uint64_t align(std::uint64_t bytes) { return align_up(bytes, granule); }
+
+bool leaves_encrypted(const DmaContext& ctx) { return ctx.me_mask != 0; }
+
+std::optional<DmaAddr> alloc_iova(DmaContext& ctx, const DmaRequest& request, std::uint64_t bytes,
+                                  std::uint64_t mask) {
+  IommuDmaDomain& domain = *request.dev.iommu;
+  const std::uint64_t dma_limit = request.dev.limit(mask);
+  const std::uint64_t pages = bytes / granule;
+  if (dma_limit > bit_mask(32) && request.dev.is_pci && domain.pci_32bit_workaround) {
+    if (const auto iova = domain.iova.allocate(pages, bit_mask(32))) return iova;
+    if (ctx.config.version != KernelVersion::v6_1) {
+      domain.pci_32bit_workaround = false;
+      ctx.message(request.cpu,
+                  [&] { return fmt::format("Using {}-bit DMA addresses", std::bit_width(dma_limit)); });
+    }
+  }
+  return domain.iova.allocate(pages, dma_limit);
+}
+
+bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova, std::span<const PhysRange> pieces,
+                IommuAccess rights) {
+  IommuDomain& domain = *dev.iommu->domain;
+  std::uint64_t mapped = 0;
+  for (std::size_t i = 0; i < pieces.size();) {
+    PhysRange run = pieces[i];
+    for (++i; i < pieces.size() && pieces[i].first == run.end(); ++i) run.bytes += pieces[i].bytes;
+    if (run.bytes != 0 && !domain.map(iova + mapped, run.first, run.bytes, rights, leaves_encrypted(ctx))) {
+      domain.unmap(iova, mapped);
+      return false;
+    }
+    mapped += run.bytes;
+  }
+  return true;
+}
+
+DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes,
+            IommuAccess rights, std::uint64_t mask) {
+  const std::uint64_t offset = phys.page_offset();
+  const std::uint64_t size = bytes <= bytes + offset ? align(bytes + offset) : 0;
+  if (size == 0) return ctx.fail(request, DmaFailure::invalid_size);
+
+  const std::scoped_lock hold{ctx.iommu_dma.lock};
+  const auto iova = alloc_iova(ctx, request, size, mask);
+  if (!iova) return ctx.fail(request, DmaFailure::iova_exhausted, request.dev.limit(mask));
+  if (!request.dev.iommu->domain->map(*iova, phys - offset, size, rights, leaves_encrypted(ctx))) {
+    request.dev.iommu->iova.release(*iova, size / granule);
+    return ctx.fail(request, DmaFailure::iommu_map, request.dev.limit(mask), *iova);
+  }
+  step_iova(ctx, request, phys, *iova + offset);
+  return *iova + offset;
+}
+
+void unmap(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes) {
+  const std::uint64_t offset = dma.page_offset();
+  const std::uint64_t size = align(bytes + offset);
+  const std::scoped_lock hold{ctx.iommu_dma.lock};
+  if (dev.iommu->domain->unmap(dma - offset, size) != size)
+    ctx.warning(cpu, "drivers/iommu/dma-iommu.c", "__iommu_dma_unmap");
+  dev.iommu->iova.release(dma - offset, size / granule);
+}
+
+}  // namespace iommu_dma
+
+std::optional<PhysAddr> iommu_iova_to_phys(const Device& dev, DmaAddr dma) {
+  auto found = dev.iommu->domain->peek(dma, false);
+  if (!found) found = dev.iommu->domain->peek(dma, true);
+  if (!found) return std::nullopt;
+  return found->phys;
+}
+
+DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request) {
+  PhysAddr phys = request.phys;
+  if (dev_use_swiotlb(request.dev) && ((phys.value() | request.bytes) & iova_mask) != 0) {
+    const auto bounce = bounce_untrusted(ctx, request);
+    if (!bounce) return dma_mapping_error;
+    phys = *bounce;
+  } else {
+    ctx.step(request.cpu, source_map_page, [&] {
+      return std::string{
+          ctx.cc.has(CcAttr::guest_mem_encrypt)
+              ? "dma_ops are iommu-dma: SWIOTLB_FORCE is not consulted, private pages are mapped"
+              : "dma_ops are iommu-dma: nothing bounces, whatever the device's mask"};
+    });
+  }
+  const DmaAddr dma = iommu_dma::map(ctx, request, phys, request.bytes,
+                                     iommu_dma::rights_of(request.direction), request.dev.streaming_mask());
+  if (dma == dma_mapping_error && is_swiotlb_buffer(ctx, request.dev, phys))
+    ctx.pool(request.dev)
+        ->tbl_unmap_single(request.cpu, request.dev, phys, request.bytes, request.direction, request.attrs);
+  return dma;
+}
+
+bool iommu_dma_unmap_page(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+                          DmaDirection direction, DmaAttrs attrs) {
+  const auto phys = iommu_iova_to_phys(dev, dma);
+  if (!phys) {
+    ctx.warning(cpu, "drivers/iommu/dma-iommu.c", "iommu_dma_unmap_page");
+    return false;
+  }
+  iommu_dma::unmap(ctx, cpu, dev, dma, bytes);
+  return is_swiotlb_buffer(ctx, dev, *phys) &&
+         ctx.pool(dev)->tbl_unmap_single(cpu, dev, *phys, bytes, direction, attrs);
+}
+
+bool iommu_dma_sync_single_for_cpu(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+                                   DmaDirection direction) {
+  if (!dev_use_swiotlb(dev)) return false;
+  const auto phys = iommu_iova_to_phys(dev, dma);
+  return phys && is_swiotlb_buffer(ctx, dev, *phys) &&
+         ctx.pool(dev)->sync_single_for_cpu(cpu, dev, *phys, bytes, direction);
+}
+
+bool iommu_dma_sync_single_for_device(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma,
+                                      std::uint64_t bytes, DmaDirection direction) {
+  if (!dev_use_swiotlb(dev)) return false;
+  const auto phys = iommu_iova_to_phys(dev, dma);
+  return phys && is_swiotlb_buffer(ctx, dev, *phys) &&
+         ctx.pool(dev)->sync_single_for_device(cpu, dev, *phys, bytes, direction);
+}
+
+DmaAddr iommu_dma_map_resource(DmaContext& ctx, const DmaRequest& request) {
+  return iommu_dma::map(ctx, request, request.phys, request.bytes, iommu_dma::rights_of(request.direction),
+                        request.dev.streaming_mask());
+}
+
+void iommu_dma_unmap_resource(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes) {
+  iommu_dma::unmap(ctx, cpu, dev, dma, bytes);
+}
+
+}  // namespace cbit

@@ -1,0 +1,116 @@
+// IOMMU-DMA: the DMA API behind a translating IOMMU. drivers/iommu/dma-iommu.c, and iommu_subsys_init() of
+// drivers/iommu/iommu.c. One function per function of the kernel, under its name and in its order.
+//
+// The DMA address is an IOVA and never carries the C-bit; the IOMMU's entry does, whatever it maps and for
+// whom. Forced bouncing is not consulted: only untrusted devices bounce, and only where a mapping shares its
+// pages with others. An encrypted guest behind a virtual IOMMU therefore hands its private pages to the
+// device, which reads ciphertext.
+//
+// Modelled as one IOMMU group per device and with iommu.strict=1.
+// Threading: map and unmap from any thread, also for devices of different domains; the rest from one thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "iommu/iommu.hpp"
+#include "iommu/iova.hpp"
+#include "kernel/dma/dma.hpp"
+
+namespace cbit {
+
+struct CoherentAllocation;
+struct DmaContext;
+struct DmaRequest;
+
+// The default domain of one device, and its I/O virtual addresses.
+class IommuDmaDomain {
+ public:
+  explicit IommuDmaDomain(std::unique_ptr<IommuDomain> translation) : domain{std::move(translation)} {}
+
+  std::unique_ptr<IommuDomain> domain;
+  IovaAllocator iova;
+  bool pci_32bit_workaround = true;  // [6.6] given up for good when the space below 4 GiB is used up
+};
+
+class IommuDma {
+ public:
+  IommuDma() = default;
+  ~IommuDma();
+  IommuDma(const IommuDma&) = delete;
+  IommuDma& operator=(const IommuDma&) = delete;
+
+  // iommu_subsys_init: the type of default domains.
+  static IommuMode default_domain_type(const CcPlatform& cc, const DmaConfig& config);
+
+  // Gives the device a default domain and attaches it; translated ones become the device's dma_ops.
+  Result<void> configure(DmaContext& ctx, Device& dev);
+
+  // IOMMU page tables come from one allocator: map and unmap take turns.
+  std::mutex lock;
+
+ private:
+  [[nodiscard]] static Result<std::unique_ptr<IommuDomain>> create_domain(DmaContext& ctx,
+                                                                          IommuDomain::Type type,
+                                                                          std::uint16_t id);
+
+  Iommu* iommu_ = nullptr;
+  std::vector<RequesterId> attached_;
+  std::unique_ptr<IommuDomain> identity_;
+  std::vector<std::unique_ptr<IommuDmaDomain>> domains_;
+};
+
+// nullopt where Linux's 0 stands for "not mapped".
+[[nodiscard]] std::optional<PhysAddr> iommu_iova_to_phys(const Device& dev, DmaAddr dma);
+
+// The bool results tell whether bytes were copied.
+DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request);
+bool iommu_dma_unmap_page(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+                          DmaDirection direction, DmaAttrs attrs);
+bool iommu_dma_sync_single_for_cpu(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+                                   DmaDirection direction);
+bool iommu_dma_sync_single_for_device(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma,
+                                      std::uint64_t bytes, DmaDirection direction);
+[[nodiscard]] Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& dev,
+                                                          std::span<ScatterEntry> sg, DmaDirection direction,
+                                                          DmaAttrs attrs);
+void iommu_dma_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+                        DmaDirection direction, DmaAttrs attrs);
+DmaAddr iommu_dma_map_resource(DmaContext& ctx, const DmaRequest& request);
+void iommu_dma_unmap_resource(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes);
+
+[[nodiscard]] std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, Mmu& cpu, Device& dev,
+                                                            std::uint64_t bytes, bool atomic, DmaAttrs attrs);
+void iommu_dma_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation);
+[[nodiscard]] Result<VirtAddr, Errno> iommu_dma_mmap(DmaContext& ctx, UserSpace& user,
+                                                     const CoherentAllocation& allocation,
+                                                     std::uint64_t pages);
+
+// What map, map_sg and alloc share (iommu_dma.cpp). `alloc_iova` and `map_pieces` are called with the lock
+// held.
+namespace iommu_dma {
+
+// dma_info_to_prot
+[[nodiscard]] IommuAccess rights_of(DmaDirection direction);
+// iova_align: up to the granule; 0 when that leaves the address space.
+[[nodiscard]] std::uint64_t align(std::uint64_t bytes);
+// iommu_dma_alloc_iova
+[[nodiscard]] std::optional<DmaAddr> alloc_iova(DmaContext& ctx, const DmaRequest& request,
+                                                std::uint64_t bytes, std::uint64_t mask);
+// iommu_map_sg: pieces of whole pages one after the other, physically contiguous ones in one go. All or
+// nothing.
+[[nodiscard]] bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova, std::span<const PhysRange> pieces,
+                              IommuAccess rights);
+// __iommu_dma_map, __iommu_dma_unmap
+DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes,
+            IommuAccess rights, std::uint64_t mask);
+void unmap(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes);
+// What the leaves of `ctx`'s platform carry: the C-bit wherever sme_me_mask is set.
+[[nodiscard]] bool leaves_encrypted(const DmaContext& ctx);
+
+}  // namespace iommu_dma
+}  // namespace cbit

@@ -1,0 +1,193 @@
+#include "kernel/dma/pool.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "base/assert.hpp"
+#include "kernel/dma/direct.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::uint64_t pages_for(std::uint64_t bytes) { return align_up(bytes, page_size) / page_size; }
+
+constexpr std::uint64_t pool_bytes_min = 128ull << 10;
+constexpr std::uint64_t pool_bytes_per_gib = 128ull << 10;
+
+// %pGg of GFP_KERNEL with the zone's modifier.
+std::string_view gfp_name(GfpZone zone) {
+  switch (zone) {
+    case GfpZone::normal: return "GFP_KERNEL";
+    case GfpZone::dma32: return "GFP_KERNEL|GFP_DMA32";
+    case GfpZone::dma: return "GFP_KERNEL|GFP_DMA";
+  }
+  return "?";
+}
+
+// totalram_pages() are what memblock left over, hence the free pages of the young kernel.
+std::uint64_t default_pool_bytes(const PageAllocator& pages) {
+  const std::uint64_t wanted = pages.free_pages() / ((std::uint64_t{1} << 30) / pool_bytes_per_gib);
+  const std::uint64_t limit = std::uint64_t{1} << max_order_6_1;  // MAX_ORDER_NR_PAGES
+  return std::max(std::min(wanted, limit) * page_size, pool_bytes_min);
+}
+
+}  // namespace
+
+// ---- GenPool ---------------------------------------------------------------------------------------------
+
+void GenPool::add(PhysAddr first, std::uint64_t pages) {
+  chunks_.push_front({first, std::vector<bool>(pages), pages});
+}
+
+std::optional<PhysAddr> GenPool::allocate(std::uint64_t pages) {
+  const std::uint64_t step = std::bit_ceil(pages);
+  for (Chunk& chunk : chunks_) {
+    if (pages > chunk.available) continue;
+    for (std::uint64_t at = 0; at + pages <= chunk.used.size(); at += step) {
+      const auto first = chunk.used.begin() + static_cast<std::ptrdiff_t>(at);
+      const auto last = first + static_cast<std::ptrdiff_t>(pages);
+      if (std::find(first, last, true) != last) continue;
+      std::fill(first, last, true);
+      chunk.available -= pages;
+      return chunk.first + at * page_size;
+    }
+  }
+  return std::nullopt;
+}
+
+GenPool::Chunk* GenPool::find(PhysAddr first, std::uint64_t pages) {
+  for (Chunk& chunk : chunks_)
+    if (PhysRange{chunk.first, chunk.used.size() * page_size}.contains(first, pages * page_size))
+      return &chunk;
+  return nullptr;
+}
+
+bool GenPool::free(PhysAddr first, std::uint64_t pages) {
+  Chunk* const chunk = find(first, pages);
+  if (chunk == nullptr) return false;
+  const auto at = chunk->used.begin() + static_cast<std::ptrdiff_t>((first - chunk->first) / page_size);
+  const auto end = at + static_cast<std::ptrdiff_t>(pages);
+  CBIT_ASSERT(std::find(at, end, false) == end);
+  std::fill(at, end, false);
+  chunk->available += pages;
+  return true;
+}
+
+std::uint64_t GenPool::total_bytes() const {
+  std::uint64_t pages = 0;
+  for (const Chunk& chunk : chunks_) pages += chunk.used.size();
+  return pages * page_size;
+}
+
+std::uint64_t GenPool::available_bytes() const {
+  std::uint64_t pages = 0;
+  for (const Chunk& chunk : chunks_) pages += chunk.available;
+  return pages * page_size;
+}
+
+// ---- AtomicPools -----------------------------------------------------------------------------------------
+
+void AtomicPools::init(DmaContext& ctx, Mmu& cpu) {
+  initial_bytes_ = ctx.config.coherent_pool_bytes;
+  if (initial_bytes_ == 0) initial_bytes_ = default_pool_bytes(ctx.mm.pages());
+
+  for (const GfpZone zone : {GfpZone::normal, GfpZone::dma, GfpZone::dma32}) {
+    auto& pool = pools_[static_cast<std::size_t>(zone)].emplace();
+    if (expand(ctx, cpu, pool, zone, initial_bytes_)) {
+      ctx.message(cpu, [&] {
+        return fmt::format("DMA: preallocated {} KiB {} pool for atomic allocations",
+                           pool.total_bytes() >> 10, gfp_name(zone));
+      });
+      continue;
+    }
+    ctx.message(cpu, [&] {
+      return fmt::format("DMA: failed to allocate {} KiB {} pool for atomic allocation", initial_bytes_ >> 10,
+                         gfp_name(zone));
+    });
+    pools_[static_cast<std::size_t>(zone)].reset();
+  }
+}
+
+// atomic_pool_expand
+bool AtomicPools::expand(DmaContext& ctx, Mmu& cpu, GenPool& pool, GfpZone zone, std::uint64_t bytes) {
+  unsigned order = std::min(get_order(bytes), max_order_6_1);
+  auto page = alloc_pages_order(ctx.mm, order, zone);
+  while (!page && order > 0) page = alloc_pages_order(ctx.mm, --order, zone);
+  if (!page) return false;
+
+  const std::uint64_t pages = std::uint64_t{1} << order;
+  if (!ctx.mm.set_memory_decrypted(cpu, ctx.mm.phys_to_virt(*page), pages)) {
+    free_pages_order(ctx.mm, *page, order);
+    return false;
+  }
+  pool.add(*page, pages);
+  return true;
+}
+
+GenPool* AtomicPools::pool(GfpZone zone) {
+  auto& pool = pools_[static_cast<std::size_t>(zone)];
+  return pool ? &*pool : nullptr;
+}
+
+// dma_guess_pool: the next pool to try after `previous`, null for the first.
+GenPool* AtomicPools::guess(const GenPool* previous, GfpZone zone) {
+  if (previous == nullptr) {
+    if (zone == GfpZone::dma32) return pool(GfpZone::dma32);
+    if (zone == GfpZone::dma && pool(GfpZone::dma) != nullptr) return pool(GfpZone::dma);
+    return pool(GfpZone::normal);
+  }
+  if (previous == pool(GfpZone::normal))
+    return pool(GfpZone::dma32) != nullptr ? pool(GfpZone::dma32) : pool(GfpZone::dma);
+  return previous == pool(GfpZone::dma32) ? pool(GfpZone::dma) : nullptr;
+}
+
+std::optional<PhysAddr> AtomicPools::allocate(DmaContext& ctx, const DmaRequest& request, std::uint64_t bytes,
+                                              GfpZone zone) {
+  bool found = false;
+  for (GenPool* pool = guess(nullptr, zone); pool != nullptr; pool = guess(pool, zone)) {
+    found = true;
+    const auto page = pool->allocate(pages_for(bytes));
+    if (!page) continue;
+    if (!dma_coherent_ok(ctx, request.dev, *page, bytes)) {
+      pool->free(*page, pages_for(bytes));
+      continue;
+    }
+    if (pool->available_bytes() < initial_bytes_) work_scheduled_ = true;
+    const SiteScope site{request.cpu, ctx.sites.pool};
+    if (request.cpu.fill(ctx.mm.phys_to_virt(*page), bytes, std::byte{0})) return page;
+    pool->free(*page, pages_for(bytes));
+    return std::nullopt;
+  }
+  if (!found)
+    ctx.message(request.cpu,
+                [&] { return fmt::format("Failed to get suitable pool for {}", request.dev.name); });
+  else if (!request.attrs.has(dma_attr::no_warn))
+    ctx.message(request.cpu, [&] { return fmt::format("DMA pool exhausted for {}", request.dev.name); });
+  return std::nullopt;
+}
+
+void AtomicPools::free(PhysAddr first, std::uint64_t bytes) {
+  for (auto& pool : pools_)
+    if (pool && pool->free(first, pages_for(bytes))) return;
+}
+
+bool AtomicPools::run_worker(DmaContext& ctx, Mmu& cpu) {
+  if (!std::exchange(work_scheduled_, false)) return false;
+  bool grew = false;
+  for (const GfpZone zone : {GfpZone::dma, GfpZone::dma32, GfpZone::normal})
+    if (GenPool* const grown = pool(zone); grown != nullptr && grown->available_bytes() < initial_bytes_)
+      grew |= expand(ctx, cpu, *grown, zone, grown->total_bytes());
+  return grew;
+}
+
+AtomicPoolSizes AtomicPools::sizes() const {
+  const auto bytes = [&](GfpZone zone) {
+    const auto& pool = pools_[static_cast<std::size_t>(zone)];
+    return pool ? pool->total_bytes() : 0;
+  };
+  return {.dma = bytes(GfpZone::dma), .dma32 = bytes(GfpZone::dma32), .kernel = bytes(GfpZone::normal)};
+}
+
+}  // namespace cbit

@@ -1,0 +1,79 @@
+// Atomic pools: coherent memory for callers that may not sleep, decrypted in advance because changing a
+// page's attribute can sleep. kernel/dma/pool.c.
+//
+// Up to three pools (kernel, DMA, DMA32), each of 128 KiB per GiB of RAM at the start; a pool that fell below
+// that is grown by a worker and never shrinks. Decrypted wherever memory is encrypted, on SME hosts too.
+// Threading: one thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "base/addr.hpp"
+#include "kernel/dma/dma.hpp"
+
+namespace cbit {
+
+struct DmaContext;
+struct DmaRequest;
+
+inline constexpr unsigned zone_dma_bits = 24;
+
+// GFP zone modifiers.
+enum class GfpZone : std::uint8_t { normal, dma32, dma };
+
+// lib/genalloc.c with gen_pool_first_fit_order_align: first fit, aligned to the size rounded up to a power of
+// two.
+class GenPool {
+ public:
+  void add(PhysAddr first, std::uint64_t pages);
+  [[nodiscard]] std::optional<PhysAddr> allocate(std::uint64_t pages);
+  // False when the pages are not the pool's; those that are were allocated.
+  bool free(PhysAddr first, std::uint64_t pages);
+  [[nodiscard]] std::uint64_t total_bytes() const;
+  [[nodiscard]] std::uint64_t available_bytes() const;
+
+ private:
+  struct Chunk {
+    PhysAddr first;
+    std::vector<bool> used;  // per page
+    std::uint64_t available = 0;
+  };
+  [[nodiscard]] Chunk* find(PhysAddr first, std::uint64_t pages);
+
+  std::deque<Chunk> chunks_;  // newest first
+};
+
+class AtomicPools {
+ public:
+  // dma_atomic_pool_init. A pool that cannot be had is left out, with the kernel's message.
+  void init(DmaContext& ctx, Mmu& cpu);
+
+  // dma_alloc_from_pool: zeroed pages that dma_coherent_ok() accepts, from the pool of `zone` or one below.
+  // Reports "DMA pool exhausted" unless NO_WARN.
+  [[nodiscard]] std::optional<PhysAddr> allocate(DmaContext& ctx, const DmaRequest& request,
+                                                 std::uint64_t bytes, GfpZone zone);
+  // dma_free_from_pool: what allocate() gave.
+  void free(PhysAddr first, std::uint64_t bytes);
+
+  // atomic_pool_work_fn, if it was scheduled. True when a pool grew.
+  bool run_worker(DmaContext& ctx, Mmu& cpu);
+
+  [[nodiscard]] AtomicPoolSizes sizes() const;
+
+ private:
+  using Pools = std::array<std::optional<GenPool>, 3>;  // by GfpZone
+
+  static bool expand(DmaContext& ctx, Mmu& cpu, GenPool& pool, GfpZone zone, std::uint64_t bytes);
+  [[nodiscard]] GenPool* pool(GfpZone zone);
+  [[nodiscard]] GenPool* guess(const GenPool* previous, GfpZone zone);
+
+  Pools pools_;
+  std::uint64_t initial_bytes_ = 0;
+  bool work_scheduled_ = false;
+};
+
+}  // namespace cbit
