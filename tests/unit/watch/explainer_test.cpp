@@ -312,7 +312,8 @@ TEST(Explainer, CallsASyncBeyondTheEndSoThoughDmaDebugFindsNoEntryForIt) {
 TEST(Explainer, CallsALeakedBounceASlotLeakWhoeverReportsIt) {
   Stage s{Stage::guest()};
   s.map(DmaPath::swiotlb, bounce_dma);
-  s.cpu(DmaDebugReport{s.device, DmaDebugKind::leak, bounce_dma, 512, "device driver has pending DMA allocations"});
+  s.cpu(DmaDebugReport{s.device, DmaDebugKind::leak, bounce_dma, 512,
+                       "device driver has pending DMA allocations"});
   s.explainer.finish();
   ASSERT_THAT(s.names(), ElementsAre("slot-leak"));
   EXPECT_EQ(s.first().count, 1u);
@@ -322,9 +323,14 @@ TEST(Explainer, CallsALeakedBounceASlotLeakWhoeverReportsIt) {
 
 TEST(Explainer, GivesEachCauseTheMessageThatStandsNextToIt) {
   Stage s{Stage::guest()};
-  SwiotlbFull full{.device = s.device, .bytes = 2097152, .slots_wanted = 1024, .segment_slots = 128,
-                   .slots_total = 524288, .slots_used = 564};
-  const std::string words = "swiotlb buffer is full (sz: 2097152 bytes), total 524288 (slots), used 564 (slots)";
+  SwiotlbFull full{.device = s.device,
+                   .bytes = 2097152,
+                   .slots_wanted = 1024,
+                   .segment_slots = 128,
+                   .slots_total = 524288,
+                   .slots_used = 564};
+  const std::string words =
+      "swiotlb buffer is full (sz: 2097152 bytes), total 524288 (slots), used 564 (slots)";
   s.cpu(full);
   s.printk(words);
   full.slots_wanted = 2, full.slots_used = 524288;
@@ -345,8 +351,12 @@ TEST(Explainer, LeavesTheMessageEmptyWhenLinuxWasSilent) {
 
 TEST(Explainer, PutsTheActualValuesIntoTheRemedy) {
   Stage s{Stage::guest()};
-  s.cpu(SwiotlbFull{.device = s.device, .bytes = 2097152, .slots_wanted = 1024, .segment_slots = 128,
-                    .slots_total = 524288, .slots_used = 564});
+  s.cpu(SwiotlbFull{.device = s.device,
+                    .bytes = 2097152,
+                    .slots_wanted = 1024,
+                    .segment_slots = 128,
+                    .slots_total = 524288,
+                    .slots_used = 564});
   EXPECT_THAT(s.first().remedy, testing::AllOf(HasSubstr("2097152 bytes"), HasSubstr("262144 bytes")));
 }
 
@@ -357,9 +367,17 @@ TEST(Explainer, NamesTheHoldersOfAnExhaustedPool) {
   s.cpu(DmaMapped{greedy, DmaMappingKind::single, DmaAddr{0x4001'0000}, buffer_page, 65536,
                   DmaDirection::to_device, DmaPath::swiotlb, false});
   s.cpu(SwiotlbBounced{s.device, bit_mask(64), raw_dma, 4096, true});
-  s.cpu(SwiotlbFull{.device = s.device, .bytes = 4096, .slots_wanted = 2, .segment_slots = 128, .slots_total = 512,
-                    .slots_used = 511, .longest_run = 1, .growth_possible = true, .growth_failed = true});
-  EXPECT_EQ(s.evidence("held by"), "0000:00:04.0: 65536 bytes in 1 mappings; 0000:00:03.0: 4096 bytes in 1 mappings");
+  s.cpu(SwiotlbFull{.device = s.device,
+                    .bytes = 4096,
+                    .slots_wanted = 2,
+                    .segment_slots = 128,
+                    .slots_total = 512,
+                    .slots_used = 511,
+                    .longest_run = 1,
+                    .growth_possible = true,
+                    .growth_failed = true});
+  EXPECT_EQ(s.evidence("held by"),
+            "0000:00:04.0: 65536 bytes in 1 mappings; 0000:00:03.0: 4096 bytes in 1 mappings");
   EXPECT_THAT(s.evidence("growth"), HasSubstr("failed"));
   EXPECT_THAT(s.evidence("why it bounces"), HasSubstr("every mapping is bounced"));
 }
@@ -367,8 +385,13 @@ TEST(Explainer, NamesTheHoldersOfAnExhaustedPool) {
 TEST(Explainer, SaysThatASmeDeviceBouncesBecauseItsMaskLacksTheBit) {
   Stage s{Stage::sme()};
   s.cpu(SwiotlbBounced{s.device, bit_mask(40), encrypted_dma, 4096, false});
-  s.cpu(SwiotlbFull{.device = s.device, .bytes = 4096, .slots_wanted = 2, .segment_slots = 128, .slots_total = 512,
-                    .slots_used = 511, .longest_run = 1});
+  s.cpu(SwiotlbFull{.device = s.device,
+                    .bytes = 4096,
+                    .slots_wanted = 2,
+                    .segment_slots = 128,
+                    .slots_total = 512,
+                    .slots_used = 511,
+                    .longest_run = 1});
   EXPECT_THAT(s.evidence("why it bounces"), HasSubstr("does not reach the encryption bit"));
 }
 
@@ -408,8 +431,8 @@ TEST(Explainer, SurvivesAddressesAtTheEndOfTheSpace) {
   const DmaAddr last{~std::uint64_t{0} - 1};
   s.dev(DeviceAccess{s.device, 0x18, last, PhysAddr{last.value()}, 512, true, false, no_key, memory_key});
   s.dev(DeviceAccess{s.device, 0x18, last, PhysAddr{last.value()}, 512, true, false, no_key, memory_key});
-  s.cpu(DmaMapped{s.device, DmaMappingKind::single, last, buffer_page, ~std::uint64_t{0}, DmaDirection::to_device,
-                  DmaPath::swiotlb, false});
+  s.cpu(DmaMapped{s.device, DmaMappingKind::single, last, buffer_page, ~std::uint64_t{0},
+                  DmaDirection::to_device, DmaPath::swiotlb, false});
   s.cpu(DmaSynced{s.device, last, ~std::uint64_t{0}, DmaDirection::to_device, true, true});
   s.device_fault(FaultKind::iommu_not_present, last, last.value());
   s.explainer.finish();
