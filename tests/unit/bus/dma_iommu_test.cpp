@@ -188,6 +188,17 @@ TEST(DmaThroughIommu, BarMappedWithTheCBitIsRefusedAndWithoutItWorks) {
   EXPECT_EQ(load<unsigned>(bar.data()), 0x1234u);
 }
 
+TEST(DmaThroughIommu, PiecesWithAndWithoutTheBitAreKeptApartWhereBothMeanNoKey) {
+  Board b{Encryption::sev};
+  RamBar bar{2 * page_size};
+  b.bus.add_mmio({PhysAddr{0xc000'0000}, 2 * page_size}, bar);
+  b.map(iova, PhysAddr{0xc000'0000}, page_size, {true, true}, false);
+  b.map(iova + page_size, PhysAddr{0xc000'1000}, page_size, {true, true}, true);
+  const Bytes data = pattern_bytes(2 * page_size, 8);
+  EXPECT_EQ(b.port.write(iova, data).error(), (Fault{FaultKind::private_mmio, 0xc000'1000, true}));
+  EXPECT_TRUE(std::ranges::equal(bar.data().first(page_size), ConstByteSpan{data}.first(page_size)));
+}
+
 TEST(DmaThroughIommu, LeafThatPointsNowhereIsAMasterAbort) {
   Board b;
   b.map(iova, PhysAddr{1ull << 40}, page_size);
