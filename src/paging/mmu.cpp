@@ -12,40 +12,32 @@ void Mmu::load_cr3(PtePhys cr3) {
   tlb_.flush_non_global();
 }
 
-void Mmu::report(const Fault& fault) {
+tl::unexpected<Fault> Mmu::refuse(const Fault& fault) {
   // Memory reports these where it finds them.
-  if (fault.kind == FaultKind::rmp_violation || fault.kind == FaultKind::td_integrity) return;
-  tracer_->emit(access_.agent, AccessFault{fault, access_.site});
-}
-
-Result<void> Mmu::checked(Result<void> result) {
-  if (!result) [[unlikely]]
-    report(result.error());
-  return result;
+  if (fault.kind != FaultKind::rmp_violation && fault.kind != FaultKind::td_integrity)
+    tracer_->emit(access_.agent, AccessFault{fault, access_.site});
+  return tl::unexpected{fault};
 }
 
 Result<const Translation*> Mmu::refill(VirtAddr at, Intent intent) {
   const auto walked = walk(*memory_, config_, cr3_, at, intent, privilege_, access_);
-  if (!walked) {
-    report(walked.error());
-    return tl::unexpected{walked.error()};
-  }
+  if (!walked) return refuse(walked.error());
   return tlb_.insert(at, *walked);
 }
 
 Result<Translation> Mmu::translate(VirtAddr at, Intent intent) {
-  const Translation* page = tlb_.find(at);
-  if (page == nullptr || !usable(*page, intent)) page = CBIT_TRY(refill(at, intent));
+  const Translation* page = CBIT_TRY(page_of(at, intent));
   Translation translation = *page;
-  translation.phys += at.value() % bytes_of(page->level);
+  translation.phys = reach(page, at).phys;
   return translation;
 }
 
 Result<void> Mmu::read(VirtAddr from, ByteSpan to) {
   while (!to.empty()) {
-    const Reach source = CBIT_TRY(reach(from, Intent::read));
+    const Reach source = reach(CBIT_TRY(page_of(from, Intent::read)), from);
     const std::uint64_t part = std::min<std::uint64_t>(to.size(), source.bytes);
-    CBIT_TRY(checked(memory_->read(source.phys, to.first(part), access_with(source.key))));
+    if (const auto done = memory_->read(source.phys, to.first(part), access_with(source.key)); !done)
+      return refuse(done.error());
     to = to.subspan(part);
     from += part;
   }
@@ -54,9 +46,10 @@ Result<void> Mmu::read(VirtAddr from, ByteSpan to) {
 
 Result<void> Mmu::write(VirtAddr to, ConstByteSpan from) {
   while (!from.empty()) {
-    const Reach target = CBIT_TRY(reach(to, Intent::write));
+    const Reach target = reach(CBIT_TRY(page_of(to, Intent::write)), to);
     const std::uint64_t part = std::min<std::uint64_t>(from.size(), target.bytes);
-    CBIT_TRY(checked(memory_->write(target.phys, from.first(part), access_with(target.key))));
+    if (const auto done = memory_->write(target.phys, from.first(part), access_with(target.key)); !done)
+      return refuse(done.error());
     from = from.subspan(part);
     to += part;
   }
@@ -65,13 +58,14 @@ Result<void> Mmu::write(VirtAddr to, ConstByteSpan from) {
 
 Result<void> Mmu::copy(VirtAddr to, VirtAddr from, std::uint64_t bytes) {
   while (bytes > 0) {
-    const Reach source = CBIT_TRY(reach(from, Intent::read));
-    const Reach target = CBIT_TRY(reach(to, Intent::write));
+    const Reach source = reach(CBIT_TRY(page_of(from, Intent::read)), from);
+    const Reach target = reach(CBIT_TRY(page_of(to, Intent::write)), to);
     const std::uint64_t part = std::min({bytes, source.bytes, target.bytes});
     const bool aliased = source.phys < target.phys + part && target.phys < source.phys + part;
-    CBIT_TRY(checked(aliased ? copy_aliased(target, source, part)
-                             : memory_->copy(target.phys, access_with(target.key), source.phys,
-                                             access_with(source.key), part)));
+    const auto done = aliased ? copy_aliased(target, source, part)
+                              : memory_->copy(target.phys, access_with(target.key), source.phys,
+                                              access_with(source.key), part);
+    if (!done) return refuse(done.error());
     bytes -= part;
     from += part;
     to += part;
@@ -92,9 +86,10 @@ Result<void> Mmu::copy_aliased(const Reach& target, const Reach& source, std::ui
 
 Result<void> Mmu::fill(VirtAddr to, std::uint64_t bytes, std::byte value) {
   while (bytes > 0) {
-    const Reach target = CBIT_TRY(reach(to, Intent::write));
+    const Reach target = reach(CBIT_TRY(page_of(to, Intent::write)), to);
     const std::uint64_t part = std::min(bytes, target.bytes);
-    CBIT_TRY(checked(memory_->fill(target.phys, part, value, access_with(target.key))));
+    if (const auto done = memory_->fill(target.phys, part, value, access_with(target.key)); !done)
+      return refuse(done.error());
     bytes -= part;
     to += part;
   }

@@ -68,14 +68,17 @@ class Mmu {
     std::uint64_t bytes = 0;
   };
 
-  // Through the TLB.
-  Result<Reach> reach(VirtAddr at, Intent intent) {
+  // The page's entry, through the TLB; valid until the next call.
+  Result<const Translation*> page_of(VirtAddr at, Intent intent) {
     const Translation* page = tlb_.find(at);
     if (page == nullptr || !usable(*page, intent)) [[unlikely]]
-      page = CBIT_TRY(refill(at, intent));
+      return refill(at, intent);
+    return page;
+  }
+  [[nodiscard]] static Reach reach(const Translation* page, VirtAddr at) {
     const std::uint64_t size = bytes_of(page->level);
     const std::uint64_t offset = at.value() & (size - 1);
-    return Reach{page->phys + offset, page->key, size - offset};
+    return {page->phys + offset, page->key, size - offset};
   }
   // A first write to a page walks again, to set Dirty.
   [[nodiscard]] bool usable(const Translation& page, Intent intent) const {
@@ -86,9 +89,8 @@ class Mmu {
   Result<void> copy_aliased(const Reach& target, const Reach& source, std::uint64_t bytes);
 
   [[nodiscard]] Access access_with(KeyId key) const { return {access_.agent, key, access_.site}; }
-  // Emits what Memory or the walker refused, and hands it on.
-  Result<void> checked(Result<void> result);
-  void report(const Fault& fault);
+  // Reports what the walker or Memory refused, and hands it on.
+  tl::unexpected<Fault> refuse(const Fault& fault);
 
   Memory* memory_;
   Tracer* tracer_;
