@@ -1,12 +1,20 @@
 // The kernel's memory management: direct map, user address spaces, changing a page's encryption attribute.
 //
-// The direct map covers all of RAM at page_offset_base with the encryption attribute set on encrypting platforms
-// (arch/x86/mm/init_64.c; __sme_set in protection maps). Page tables live in the machine's memory.
-// Threading: one thread, except the accesses of different CPUs' Mmu.
+// The direct map covers all of RAM at page_offset_base with the encryption attribute set on encrypting
+// platforms (arch/x86/mm/init_64.c; __sme_set in protection maps). MMIO is not in it. Page tables live in the
+// machine's memory, encrypted as the kernel's other data.
+//
+//   mm.cpp             direct map, pages, vmap, ioremap, processes
+//   set_memory.cpp     set_memory_*          arch/x86/mm/pat/set_memory.c, arch/x86/coco/tdx/tdx.c
+//   early_memory.cpp   early_set_memory_*    arch/x86/mm/mem_encrypt_amd.c
+//   tlb_flush.cpp      flushes on all CPUs   arch/x86/mm/tlb.c
+//
+// Threading: one thread, except the accesses of different CPUs' Mmu while nothing here changes a mapping.
 #pragma once
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/result.hpp"
@@ -19,20 +27,25 @@
 
 namespace cbit {
 
+// arch/x86/include/asm/page_64_types.h, pgtable_64_types.h; KASLR is off.
 inline constexpr VirtAddr page_offset_base{0xffff'8880'0000'0000};     // 4-level
 inline constexpr VirtAddr page_offset_base_l5{0xff11'0000'0000'0000};  // 5-level
-inline constexpr VirtAddr vmalloc_base{0xffff'c900'0000'0000};
-inline constexpr VirtAddr vmalloc_base_l5{0xffa0'0000'0000'0000};
+inline constexpr VirtAddr vmalloc_base{0xffff'c900'0000'0000};         // 32 TiB
+inline constexpr VirtAddr vmalloc_base_l5{0xffa0'0000'0000'0000};      // 12800 TiB
+
+// A range of more pages is flushed as a whole. arch/x86/mm/tlb.c: tlb_single_page_flush_ceiling.
+inline constexpr std::uint64_t tlb_single_page_flush_ceiling = 33;
 
 // What attribute changes cost: the question that every conversion raises.
 struct ConversionCost {
   std::uint64_t calls = 0;
   std::uint64_t pages = 0;
   std::uint64_t large_pages_split = 0;
-  std::uint64_t tlb_flushes = 0;        // range or full, each on all CPUs
-  std::uint64_t tlb_full_flushes = 0;   // of those, the ones over tlb_single_page_flush_ceiling
+  std::uint64_t tlb_flushes = 0;  // range or full, each on all CPUs
+  std::uint64_t tlb_full_flushes =
+      0;  // of those, the full ones: over the ceiling, after a split, for an alias
   std::uint64_t cache_lines_flushed = 0;
-  std::uint64_t hypercalls = 0;         // KVM_HC_MAP_GPA_RANGE, page-state changes, MapGPA
+  std::uint64_t hypercalls = 0;  // KVM_HC_MAP_GPA_RANGE, page-state changes, MapGPA
 };
 
 // A process' page table: what mmap gave it.
@@ -40,6 +53,7 @@ class UserSpace;
 
 class Mm {
  public:
+  // Faults: no_memory when the machine is too small for its tables.
   static Result<std::unique_ptr<Mm>> create(Machine& machine, const CcPlatform& cc, KernelVersion version);
   ~Mm();
 
@@ -50,31 +64,38 @@ class Mm {
   [[nodiscard]] unsigned cpu_count() const;
   [[nodiscard]] PageTable& kernel_table();
 
-  // __va and __pa of the direct map; `at` of virt_to_phys lies in it.
+  // __va and __pa of the direct map: plain arithmetic, whether or not the address is in it.
   [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at) const;
   [[nodiscard]] PhysAddr virt_to_phys(VirtAddr at) const;
+  // Between the direct map's ends; the hole below 4 GiB is there too.
   [[nodiscard]] bool in_direct_map(VirtAddr at) const;
 
   // alloc_pages and free: direct-map address of contiguous pages, contents undefined.
-  [[nodiscard]] std::optional<VirtAddr> alloc_pages(std::uint64_t pages, std::uint64_t limit = ~std::uint64_t{0});
+  [[nodiscard]] std::optional<VirtAddr> alloc_pages(std::uint64_t pages,
+                                                    std::uint64_t limit = ~std::uint64_t{0});
   void free_pages(VirtAddr at, std::uint64_t pages);
 
-  // set_memory_encrypted / set_memory_decrypted in the order of __set_memory_enc_pgtable
-  // (arch/x86/mm/pat/set_memory.c). Contents are not converted. A no-op where memory is not encrypted.
-  // `cpu` performs it.
+  // set_memory_encrypted / set_memory_decrypted in the order of __set_memory_enc_pgtable. Contents are not
+  // converted. A no-op where memory is not encrypted. `cpu` performs it; its TLB and all others are flushed.
+  // Faults: not_present where part of the range is not mapped, no_memory when no page is left for a split,
+  // conversion_refused. A refusal may come after the mapping has changed, as in the kernel: such pages are
+  // nobody's to use or to free.
   Result<void> set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages);
   Result<void> set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages);
-  // early_set_memory_*: convert the contents in place through a 4 KiB buffer (__sme_early_enc_dec).
+  // early_set_memory_*: convert the contents in place through a 4 KiB buffer (__sme_early_enc_dec). They work
+  // on AMD's C-bit only: a no-op on TDX, as in the kernel.
   Result<void> early_set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t bytes);
   Result<void> early_set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t bytes);
   [[nodiscard]] const ConversionCost& conversion_cost() const;
-  // Makes the next n-th call of set_memory_* fail, as a hypervisor's refusal does: for tests of the leak paths.
+  // Makes the next n-th call of set_memory_* fail, as a hypervisor's refusal does: for tests of the leak
+  // paths. 1 is the next call, 0 none.
   void fail_conversion_after(std::uint64_t calls);
 
   // vmap: maps pages again at a fresh kernel address. `selector` is the mapping's own attribute.
   Result<VirtAddr> vmap(const std::vector<PhysAddr>& pages, KeySelector selector);
+  // `at` and `pages` as vmap() had them.
   void vunmap(VirtAddr at, std::uint64_t pages);
-  // ioremap: C=0, or TDX shared.
+  // ioremap: C=0, or TDX shared. Fault: protection for RAM, which Linux refuses with "ioremap on RAM at".
   Result<VirtAddr> ioremap(PhysAddr at, std::uint64_t bytes);
 
   // A new process, with an Mmu of its own at CPL 3.
@@ -93,10 +114,13 @@ class UserSpace {
   // mmap of given pages (remap_pfn_range); `selector` is vm_page_prot's encryption attribute: 1 by default,
   // 0 after pgprot_decrypted. Returns the user address.
   Result<VirtAddr> remap_pfn_range(PhysAddr first, std::uint64_t pages, KeySelector selector);
+  // vm_map_pages: the same for pages that are not contiguous.
+  Result<VirtAddr> map_pages(std::span<const PhysAddr> pages, KeySelector selector);
   [[nodiscard]] Mmu& mmu() { return mmu_; }
 
  private:
-  Mm* mm_;
+  Result<void> map_at(VirtAddr at, PhysAddr first, std::uint64_t pages, KeySelector selector);
+
   PageTable table_;
   Mmu mmu_;
   VirtAddr next_;

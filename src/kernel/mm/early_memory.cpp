@@ -1,0 +1,91 @@
+// early_set_memory_encrypted() and early_set_memory_decrypted(): the attribute and, in place, the contents.
+#include <fmt/format.h>
+
+#include <array>
+
+#include "base/cost.hpp"
+#include "kernel/mm/mm_impl.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::string_view source_early = "arch/x86/mm/mem_encrypt_amd.c: early_set_memory_enc_dec";
+constexpr std::string_view source_in_place = "arch/x86/mm/mem_encrypt_amd.c: __sme_early_enc_dec";
+
+}  // namespace
+
+Result<void> Mm::Impl::early_set_memory_enc_dec(Mmu& cpu, VirtAddr at, std::uint64_t bytes, bool encrypted) {
+  if (cc.me_mask() == 0) {
+    step(cpu, source_early, [] { return "sme_me_mask is 0: neither attribute nor contents change"; });
+    return {};
+  }
+  if (bytes == 0) return {};
+  if (bytes > ~at.value()) return fault(FaultKind::non_canonical, at.value());
+  const std::uint64_t count = (at + (bytes - 1)).page_number() - at.page_number() + 1;
+  const Conversion c = CBIT_TRY(conversion(cpu, at.page(), count, encrypted));
+  ++cost.calls;
+  cost.pages += count;
+
+  CBIT_TRY(split(c, c.at, count * page_size, false));
+  struct Leaf {
+    VirtAddr at;
+    PageLevel level;
+    Pte entry;
+  };
+  std::vector<Leaf> leaves;
+  CBIT_TRY(table->for_each_leaf(c.at, count * page_size, [&](VirtAddr leaf, PageLevel level, Pte entry) {
+    leaves.push_back({leaf, level, entry});
+  }));
+  for (const Leaf& leaf : leaves) CBIT_TRY(early_convert_leaf(c, leaf.at, leaf.level, leaf.entry));
+  if (!cc.has(CcAttr::host_mem_encrypt)) notify_page_enc_status(c);
+  flush_tlb_all(cpu);
+  return {};
+}
+
+// __set_clr_pte_enc
+Result<void> Mm::Impl::early_convert_leaf(const Conversion& c, VirtAddr at, PageLevel level, Pte entry) {
+  const auto [phys, selector] = machine.paging().view.layout.split(entry.page(level));
+  const KeySelector wanted = c.encrypted ? 1 : 0;
+  if (selector == wanted) return {};
+  const PhysRange range{phys, bytes_of(level)};
+  clflush(c.cpu, {range});
+  wbinvd(c.cpu);
+  step(c.cpu, source_in_place, [&] {
+    return fmt::format("{} {} bytes in place through a 4 KiB buffer", c.encrypted ? "encrypt" : "decrypt",
+                       range.bytes);
+  });
+  for (std::uint64_t offset = 0; offset < range.bytes; offset += page_size)
+    CBIT_TRY(early_enc_dec_page(c, phys + offset));
+
+  // Only the leaf's first page changes state, whatever its size, as in the kernel.
+  if (!c.encrypted) early_snp_set_page(c, phys, false);
+  CBIT_TRY(table->set_selector(at, range.bytes, wanted));
+  if (c.encrypted) early_snp_set_page(c, phys, true);
+  if (cc.platform() != Platform::sev_snp)
+    memory.convert(phys, range.bytes / page_size, c.encrypted, c.cpu.site());
+  tracer.emit(c.cpu.agent(), PageConversion{phys, range.bytes / page_size, c.encrypted, true, c.cpu.site()});
+  return {};
+}
+
+// snp_memcpy: a page is shared only while it is read or written decrypted.
+Result<void> Mm::Impl::early_enc_dec_page(const Conversion& c, PhysAddr page) {
+  const KeyView& view = machine.paging().view;
+  const Access encrypted{c.cpu.agent(), view.key(1), c.cpu.site()};
+  const Access decrypted{c.cpu.agent(), view.key(0), c.cpu.site()};
+  std::array<std::byte, page_size> buffer;
+  if (c.encrypted) early_snp_set_page(c, page, false);
+  CBIT_TRY(memory.read(page, buffer, c.encrypted ? decrypted : encrypted));
+  early_snp_set_page(c, page, c.encrypted);
+  CBIT_TRY(memory.write(page, buffer, c.encrypted ? encrypted : decrypted));
+  if (!c.encrypted) early_snp_set_page(c, page, true);
+  return {};
+}
+
+// early_snp_set_memory_private, early_snp_set_memory_shared: the GHCB MSR protocol, a request per page.
+void Mm::Impl::early_snp_set_page(const Conversion& c, PhysAddr page, bool encrypted) {
+  if (cc.platform() != Platform::sev_snp) return;
+  ++cost.hypercalls;
+  memory.convert(page, 1, encrypted, c.cpu.site());
+}
+
+}  // namespace cbit

@@ -1,0 +1,207 @@
+#include "kernel/mm/mm.hpp"
+
+#include <fmt/format.h>
+
+#include "base/assert.hpp"
+#include "kernel/mm/mm_impl.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::uint64_t tib = 1ull << 40;
+constexpr VirtAddr mmap_base{0x7f00'0000'0000}, mmap_end{0x7fff'ffff'f000};
+constexpr PageFlags page_kernel{.global = true};
+
+bool five_levels(const Machine& machine) { return machine.paging().levels == 5; }
+VirtAddr direct_map_of(const Machine& machine) {
+  return five_levels(machine) ? page_offset_base_l5 : page_offset_base;
+}
+
+}  // namespace
+
+Mm::Impl::Impl(Machine& board, const CcPlatform& platform, KernelVersion kernel_version)
+    : machine{board},
+      cc{platform},
+      version{kernel_version},
+      tracer{board.tracer()},
+      memory{board.memory()},
+      default_selector{static_cast<KeySelector>(cc.has(CcAttr::mem_encrypt) ? 1 : 0)},
+      direct_map{direct_map_of(board)},
+      direct_map_end{direct_map + board.end_of_ram().value()},
+      pages{board.memory().ram()} {
+  if (five_levels(board))
+    vmalloc.add(vmalloc_base_l5.page_number(), 12800 * tib / page_size);
+  else
+    vmalloc.add(vmalloc_base.page_number(), 32 * tib / page_size);
+}
+
+Result<PageTable> Mm::Impl::create_table() {
+  PageTable::Source source{.allocate = [this]() -> Result<PhysAddr> {
+                             if (const auto page = pages.allocate(1)) return *page;
+                             return fault(FaultKind::no_memory, 0);
+                           },
+                           .release = [this](PhysAddr page) { pages.free(page, 1); }};
+  return PageTable::create(memory, machine.paging(), default_selector, std::move(source),
+                           {.agent = {AgentKind::cpu, 0}, .site = tracer.intern("page_table")});
+}
+
+// init_mem_mapping().
+Result<void> Mm::Impl::create_kernel_table() {
+  table.emplace(CBIT_TRY(create_table()));
+  for (const PhysRange& range : memory.ram())
+    CBIT_TRY(table->map({.at = phys_to_virt(range.first),
+                         .phys = range.first,
+                         .bytes = range.bytes,
+                         .flags = page_kernel,
+                         .selector = default_selector}));
+  const unsigned count = machine.config().cpus;
+  cpus.reserve(count);
+  for (unsigned n = 0; n < count; ++n) {
+    cpus.emplace_back(memory, tracer, machine.paging(), static_cast<std::uint16_t>(n));
+    cpus.back().load_cr3(table->cr3());
+  }
+  return {};
+}
+
+Mm::Mm() = default;
+Mm::~Mm() = default;
+
+Result<std::unique_ptr<Mm>> Mm::create(Machine& machine, const CcPlatform& cc, KernelVersion version) {
+  std::unique_ptr<Mm> mm{new Mm};
+  mm->impl_ = std::make_unique<Impl>(machine, cc, version);
+  CBIT_TRY(mm->impl_->create_kernel_table());
+  return mm;
+}
+
+Machine& Mm::machine() { return impl_->machine; }
+PageAllocator& Mm::pages() { return impl_->pages; }
+Mmu& Mm::cpu(unsigned n) {
+  CBIT_ASSERT(n < impl_->cpus.size());
+  return impl_->cpus[n];
+}
+unsigned Mm::cpu_count() const { return static_cast<unsigned>(impl_->cpus.size()); }
+PageTable& Mm::kernel_table() { return *impl_->table; }
+VirtAddr Mm::phys_to_virt(PhysAddr at) const { return impl_->phys_to_virt(at); }
+PhysAddr Mm::virt_to_phys(VirtAddr at) const { return PhysAddr{at - impl_->direct_map}; }
+bool Mm::in_direct_map(VirtAddr at) const { return impl_->in_direct_map(at); }
+const ConversionCost& Mm::conversion_cost() const { return impl_->cost; }
+void Mm::fail_conversion_after(std::uint64_t calls) { impl_->fail_after = calls; }
+
+std::optional<VirtAddr> Mm::alloc_pages(std::uint64_t pages, std::uint64_t limit) {
+  const auto first = impl_->pages.allocate(pages, limit);
+  return first ? std::optional{phys_to_virt(*first)} : std::nullopt;
+}
+
+void Mm::free_pages(VirtAddr at, std::uint64_t pages) { impl_->pages.free(virt_to_phys(at), pages); }
+
+Result<void> Mm::set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages) {
+  return impl_->set_memory_enc_pgtable(cpu, at, pages, true);
+}
+Result<void> Mm::set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages) {
+  return impl_->set_memory_enc_pgtable(cpu, at, pages, false);
+}
+Result<void> Mm::early_set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t bytes) {
+  return impl_->early_set_memory_enc_dec(cpu, at, bytes, true);
+}
+Result<void> Mm::early_set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t bytes) {
+  return impl_->early_set_memory_enc_dec(cpu, at, bytes, false);
+}
+
+// ---- vmap and ioremap -----------------------------------------------------------------------------------
+
+Result<VirtAddr> Mm::Impl::reserve_vmalloc(std::uint64_t count) {
+  const auto first = vmalloc.take(count + 1, ~std::uint64_t{0});
+  if (!first) return fault(FaultKind::no_memory, 0);
+  return VirtAddr{*first * page_size};
+}
+
+void Mm::Impl::release_vmalloc(VirtAddr at, std::uint64_t count) { vmalloc.add(at.page_number(), count + 1); }
+
+Result<VirtAddr> Mm::vmap(const std::vector<PhysAddr>& pages, KeySelector selector) {
+  const VirtAddr at = CBIT_TRY(impl_->reserve_vmalloc(pages.size()));
+  for (std::size_t first = 0, end = 0; first < pages.size(); first = end) {
+    for (end = first + 1; end < pages.size() && pages[end] == pages[end - 1] + page_size;) ++end;
+    const auto mapped = impl_->table->map({.at = at + first * page_size,
+                                           .phys = pages[first],
+                                           .bytes = (end - first) * page_size,
+                                           .flags = page_kernel,
+                                           .selector = selector,
+                                           .largest = PageLevel::size_4k});
+    if (mapped) continue;
+    vunmap(at, pages.size());
+    return tl::unexpected{mapped.error()};
+  }
+  return at;
+}
+
+void Mm::vunmap(VirtAddr at, std::uint64_t pages) {
+  const auto unmapped = impl_->table->unmap(at, pages * page_size);
+  impl_->flush_tlb(cpu(0), at, pages);
+  // Of tables that somebody overwrote nobody can say what they still map.
+  if (unmapped) impl_->release_vmalloc(at, pages);
+}
+
+Result<VirtAddr> Mm::ioremap(PhysAddr at, std::uint64_t bytes) {
+  const PhysAddr last = at + (bytes - 1);
+  if (bytes == 0 || last < at) return fault(FaultKind::no_memory, at.value());
+  for (const PhysRange& ram : impl_->memory.ram()) {
+    if (last < ram.first || at >= ram.end()) continue;
+    impl_->message(cpu(0), [&] {
+      return fmt::format("ioremap on RAM at {:#018x} - {:#018x}", at.value(), last.value());
+    });
+    return fault(FaultKind::protection, at.value());
+  }
+  const std::uint64_t count = last.page_number() - at.page_number() + 1;
+  const VirtAddr to = CBIT_TRY(impl_->reserve_vmalloc(count));
+  const auto mapped = impl_->table->map({.at = to,
+                                         .phys = at.page(),
+                                         .bytes = count * page_size,
+                                         .flags = page_kernel,
+                                         .largest = PageLevel::size_4k});
+  if (mapped) return to + at.page_offset();
+  vunmap(to, count);
+  return tl::unexpected{mapped.error()};
+}
+
+// ---- processes ------------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<UserSpace>> Mm::create_user_space() {
+  return std::make_unique<UserSpace>(*this, CBIT_TRY(impl_->create_table()), std::uint16_t{0});
+}
+
+UserSpace::UserSpace(Mm& mm, PageTable table, std::uint16_t cpu)
+    : table_{std::move(table)},
+      mmu_{mm.machine().memory(), mm.machine().tracer(), table_.config(), cpu},
+      next_{mmap_base} {
+  mmu_.load_cr3(table_.cr3());
+  mmu_.set_privilege({.user = true});
+}
+
+Result<VirtAddr> UserSpace::remap_pfn_range(PhysAddr first, std::uint64_t pages, KeySelector selector) {
+  const VirtAddr at = next_;
+  if (pages > (mmap_end - at) / page_size) return fault(FaultKind::no_memory, first.value());
+  CBIT_TRY(map_at(at, first.page(), pages, selector));
+  next_ += (pages + 1) * page_size;
+  return at;
+}
+
+Result<VirtAddr> UserSpace::map_pages(std::span<const PhysAddr> pages, KeySelector selector) {
+  const VirtAddr at = next_;
+  if (pages.size() > (mmap_end - at) / page_size) return fault(FaultKind::no_memory, at.value());
+  for (std::size_t i = 0; i < pages.size(); ++i)
+    CBIT_TRY(map_at(at + i * page_size, pages[i].page(), 1, selector));
+  next_ += (pages.size() + 1) * page_size;
+  return at;
+}
+
+Result<void> UserSpace::map_at(VirtAddr at, PhysAddr first, std::uint64_t pages, KeySelector selector) {
+  CBIT_TRY(table_.map({.at = at,
+                       .phys = first,
+                       .bytes = pages * page_size,
+                       .flags = {.user = true},
+                       .selector = selector,
+                       .largest = PageLevel::size_4k}));
+  return {};
+}
+
+}  // namespace cbit

@@ -1,0 +1,86 @@
+// What the parts of Mm share. Private to kernel/mm.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "base/trace.hpp"
+#include "kernel/mm/mm.hpp"
+
+namespace cbit {
+
+struct Mm::Impl {
+  Impl(Machine& board, const CcPlatform& platform, KernelVersion kernel_version);
+
+  // ---- address space (mm.cpp) ----
+  Result<void> create_kernel_table();
+  Result<PageTable> create_table();
+  [[nodiscard]] bool in_direct_map(VirtAddr at) const { return at >= direct_map && at < direct_map_end; }
+  [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at) const { return direct_map + at.value(); }
+  // A fresh range of the vmalloc area, followed by a guard page.
+  Result<VirtAddr> reserve_vmalloc(std::uint64_t count);
+  void release_vmalloc(VirtAddr at, std::uint64_t count);
+
+  // ---- TLB and caches (tlb_flush.cpp) ----
+  // Range or full, by the ceiling; `force_full` for what no range names.
+  void flush_tlb(const Mmu& cpu, VirtAddr at, std::uint64_t count, bool force_full = false);
+  void flush_tlb_all(const Mmu& cpu);
+  void clflush(const Mmu& cpu, const std::vector<PhysRange>& ranges);
+  void wbinvd(const Mmu& cpu);
+
+  // ---- attribute changes (set_memory.cpp, early_memory.cpp) ----
+  struct Conversion {
+    Mmu& cpu;
+    VirtAddr at;
+    std::uint64_t pages = 0;
+    bool encrypted = false;
+    std::vector<PhysRange> ram;  // what the range maps, in its order; MMIO left out
+  };
+  // The range must be mapped throughout.
+  Result<Conversion> conversion(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
+  Result<void> set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
+  void flush_before(const Conversion& c);
+  Result<void> status_change_prepare(const Conversion& c);
+  Result<void> change_attribute(const Conversion& c);
+  Result<void> status_change_finish(const Conversion& c);
+  Result<void> snp_set_pages_state(const Conversion& c);
+  Result<void> tdx_enc_status_changed(const Conversion& c);
+  [[nodiscard]] std::uint64_t psc_requests(const Conversion& c) const;
+  void notify_page_enc_status(const Conversion& c);
+  Result<void> refuse_if_asked(const Conversion& c);
+  Result<void> split(const Conversion& c, VirtAddr at, std::uint64_t bytes, bool flush);
+
+  Result<void> early_set_memory_enc_dec(Mmu& cpu, VirtAddr at, std::uint64_t bytes, bool encrypted);
+  Result<void> early_convert_leaf(const Conversion& c, VirtAddr at, PageLevel level, Pte entry);
+  Result<void> early_enc_dec_page(const Conversion& c, PhysAddr page);
+  void early_snp_set_page(const Conversion& c, PhysAddr page, bool encrypted);
+
+  // ---- reports ----
+  // One decision: `text()` gives the rule in words, `source` the function that decides.
+  template <class Text>
+  void step(const Mmu& cpu, std::string_view source, Text&& text, std::uint64_t duration_ns = 1) {
+    if (tracer.enabled()) tracer.emit(cpu.agent(), StepTaken{text(), source}, duration_ns);
+  }
+  template <class Text>
+  void message(const Mmu& cpu, Text&& text) {
+    if (tracer.enabled()) tracer.emit(cpu.agent(), KernelMessage{text()});
+  }
+
+  Machine& machine;
+  const CcPlatform cc;
+  const KernelVersion version;
+  Tracer& tracer;
+  Memory& memory;
+  const KeySelector default_selector;  // 1 where memory is encrypted
+  const VirtAddr direct_map, direct_map_end;
+  PageAllocator pages;
+  PageRuns vmalloc;  // free page numbers
+  std::optional<PageTable> table;
+  std::vector<Mmu> cpus;
+  ConversionCost cost;
+  std::uint64_t fail_after = 0;
+  bool warned_misaligned = false;
+  bool warned_refusal = false;
+};
+
+}  // namespace cbit

@@ -1,0 +1,208 @@
+// set_memory_encrypted() and set_memory_decrypted().
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/cost.hpp"
+#include "kernel/mm/mm_impl.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::string_view source_set_memory = "arch/x86/mm/pat/set_memory.c: __set_memory_enc_pgtable";
+constexpr std::string_view source_cpa = "arch/x86/mm/pat/set_memory.c: __change_page_attr_set_clr";
+constexpr std::string_view source_snp = "arch/x86/kernel/sev.c: set_pages_state";
+constexpr std::string_view source_tdx = "arch/x86/coco/tdx/tdx.c: tdx_enc_status_changed";
+constexpr std::string_view source_hypercall = "arch/x86/mm/mem_encrypt_amd.c: enc_dec_hypercall";
+
+// [6.1] 253, what one GHCB holds; [6.5] 64, with the request on the stack, and 2 MiB entries where they fit.
+constexpr std::uint64_t psc_entries_6_1 = 253;
+constexpr std::uint64_t psc_entries = 64;
+constexpr std::uint64_t pages_2m = bytes_of(PageLevel::size_2m) / page_size;
+
+}  // namespace
+
+Result<Mm::Impl::Conversion> Mm::Impl::conversion(Mmu& cpu, VirtAddr at, std::uint64_t count,
+                                                  bool encrypted) {
+  Conversion c{.cpu = cpu, .at = at, .pages = count, .encrypted = encrypted};
+  if (count > ~std::uint64_t{0} / page_size) return fault(FaultKind::non_canonical, at.value());
+  const VirtAddr end = at + count * page_size;
+  VirtAddr reached = at;
+  CBIT_TRY(table->for_each_leaf(at, count * page_size, [&](VirtAddr leaf, PageLevel level, Pte entry) {
+    if (leaf > reached) return;
+    const PhysAddr page = machine.paging().view.layout.split(entry.page(level)).first;
+    const PhysRange part{page + (reached - leaf), std::min(leaf + bytes_of(level), end) - reached};
+    reached += part.bytes;
+    if (!memory.contains(part.first, part.bytes)) return;
+    if (!c.ram.empty() && c.ram.back().end() == part.first)
+      c.ram.back().bytes += part.bytes;
+    else
+      c.ram.push_back(part);
+  }));
+  if (reached != end) return fault(FaultKind::not_present, reached.value());
+  return c;
+}
+
+Result<void> Mm::Impl::set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted) {
+  if (!cc.has(CcAttr::mem_encrypt) || count == 0) return {};
+  if (!at.is_aligned(page_size)) {
+    if (!std::exchange(warned_misaligned, true))
+      message(cpu, [&] { return fmt::format("misaligned address: {:#x}", at.value()); });
+    at = at.page();
+  }
+  const Conversion c = CBIT_TRY(conversion(cpu, at, count, encrypted));
+  ++cost.calls;
+  cost.pages += count;
+
+  flush_before(c);
+  CBIT_TRY(status_change_prepare(c));
+  const auto changed = change_attribute(c);
+  step(cpu, source_set_memory, [] { return "flush the TLB again, not the caches"; });
+  flush_tlb(cpu, at, count, !in_direct_map(at));
+  CBIT_TRY(changed);
+  CBIT_TRY(status_change_finish(c));
+  for (const PhysRange& range : c.ram)
+    tracer.emit(cpu.agent(),
+                PageConversion{range.first, range.bytes / page_size, encrypted, false, cpu.site()});
+  return {};
+}
+
+// enc_tlb_flush_required and enc_cache_flush_required: AMD always flushes the TLB, and caches that are not
+// coherent; TDX only before decrypting, but then caches too.
+void Mm::Impl::flush_before(const Conversion& c) {
+  const bool tdx = cc.platform() == Platform::tdx;
+  if (tdx && c.encrypted) {
+    step(c.cpu, source_set_memory, [] { return "no flush: shared to private is the VMM's to flush"; });
+    return;
+  }
+  const bool caches = tdx || machine.config().cache != CacheModel::coherent;
+  step(c.cpu, source_set_memory, [&] {
+    return caches ? "flush TLB and caches of the old mapping"
+                  : "flush the TLB of the old mapping; caches are coherent";
+  });
+  flush_tlb(c.cpu, c.at, c.pages);
+  if (caches) clflush(c.cpu, c.ram);
+}
+
+// SNP rescinds pages before the mapping opens them; TDX accepts pages before the mapping becomes private.
+Result<void> Mm::Impl::status_change_prepare(const Conversion& c) {
+  if (cc.platform() == Platform::sev_snp && !c.encrypted) return snp_set_pages_state(c);
+  if (cc.platform() == Platform::tdx && c.encrypted) return tdx_enc_status_changed(c);
+  return {};
+}
+
+Result<void> Mm::Impl::split(const Conversion& c, VirtAddr at, std::uint64_t bytes, bool flush) {
+  const EditResult done = CBIT_TRY(table->split(at, bytes));
+  cost.large_pages_split += done.pages_split;
+  // __split_large_page: no CPU may keep the large translation beside the small ones.
+  if (flush)
+    for (std::uint64_t i = 0; i < done.pages_split; ++i) flush_tlb_all(c.cpu);
+  return {};
+}
+
+Result<void> Mm::Impl::change_attribute(const Conversion& c) {
+  step(c.cpu, source_cpa, [&] {
+    return fmt::format("{} in the page-table entries of {} pages; their contents stay as they are in DRAM",
+                       c.encrypted ? "set encrypted" : "set decrypted", c.pages);
+  });
+  const KeySelector selector = c.encrypted ? 1 : 0;
+  CBIT_TRY(split(c, c.at, c.pages * page_size, true));
+  CBIT_TRY(table->set_selector(c.at, c.pages * page_size, selector));
+  const bool alias = !in_direct_map(c.at);  // cpa_process_alias
+  for (const PhysRange& range : c.ram) {
+    if (!alias) break;
+    CBIT_TRY(split(c, phys_to_virt(range.first), range.bytes, true));
+    CBIT_TRY(table->set_selector(phys_to_virt(range.first), range.bytes, selector));
+  }
+  if (cc.platform() == Platform::sev_snp || cc.platform() == Platform::tdx) return {};
+  for (const PhysRange& range : c.ram)
+    memory.convert(range.first, range.bytes / page_size, c.encrypted, c.cpu.site());
+  return {};
+}
+
+Result<void> Mm::Impl::status_change_finish(const Conversion& c) {
+  if (cc.platform() == Platform::tdx) return c.encrypted ? Result<void>{} : tdx_enc_status_changed(c);
+  if (cc.platform() == Platform::sev_snp) {
+    if (c.encrypted) CBIT_TRY(snp_set_pages_state(c));
+  } else {
+    CBIT_TRY(refuse_if_asked(c));
+  }
+  if (!cc.has(CcAttr::host_mem_encrypt)) notify_page_enc_status(c);
+  return {};
+}
+
+// ---- what the hypervisor is asked -----------------------------------------------------------------------
+
+Result<void> Mm::Impl::refuse_if_asked(const Conversion& c) {
+  if (fail_after == 0 || --fail_after > 0) return {};
+  // x86/mm/cpa: Warn for set_memory_XXcrypted() VMM fails (6.9)
+  if (version == KernelVersion::v6_10 && !std::exchange(warned_refusal, true))
+    message(c.cpu, [&] {
+      return fmt::format("CPA VMM failure to convert memory (addr={:016x}, numpages={}) to {}.", c.at.value(),
+                         c.pages, c.encrypted ? "private" : "shared");
+    });
+  return fault(FaultKind::conversion_refused, c.at.value());
+}
+
+std::uint64_t Mm::Impl::psc_requests(const Conversion& c) const {
+  if (version == KernelVersion::v6_1) return (c.pages + psc_entries_6_1 - 1) / psc_entries_6_1;
+  std::uint64_t entries = 0;
+  for (std::uint64_t page = 0; page < c.pages; ++entries) {
+    const bool large = in_direct_map(c.at) &&
+                       (c.at + page * page_size).is_aligned(bytes_of(PageLevel::size_2m)) &&
+                       c.pages - page >= pages_2m;
+    page += large ? pages_2m : 1;
+  }
+  return (entries + psc_entries - 1) / psc_entries;
+}
+
+// snp_set_memory_shared, snp_set_memory_private
+Result<void> Mm::Impl::snp_set_pages_state(const Conversion& c) {
+  CBIT_TRY(refuse_if_asked(c));
+  const std::uint64_t requests = psc_requests(c);
+  cost.hypercalls += requests;
+  step(
+      c.cpu, source_snp,
+      [&] {
+        return c.encrypted
+                   ? fmt::format("page-state change to private in {} requests, then PVALIDATE each page",
+                                 requests)
+                   : fmt::format(
+                         "PVALIDATE (rescind) each page, then page-state change to shared in {} requests",
+                         requests);
+      },
+      requests * cost::hypercall_ns);
+  for (const PhysRange& range : c.ram)
+    memory.convert(range.first, range.bytes / page_size, c.encrypted, c.cpu.site());
+  return {};
+}
+
+Result<void> Mm::Impl::tdx_enc_status_changed(const Conversion& c) {
+  CBIT_TRY(refuse_if_asked(c));
+  cost.hypercalls += c.ram.size();
+  step(
+      c.cpu, source_tdx,
+      [&] {
+        return c.encrypted ? "MapGPA to private, then TDG.MEM.PAGE.ACCEPT, which clears the pages"
+                           : "MapGPA to shared: the VMM backs the address with other memory";
+      },
+      c.ram.size() * cost::hypercall_ns);
+  for (const PhysRange& range : c.ram)
+    memory.convert(range.first, range.bytes / page_size, c.encrypted, c.cpu.site());
+  return {};
+}
+
+// One KVM_HC_MAP_GPA_RANGE per leaf of the mapping as it is now.
+void Mm::Impl::notify_page_enc_status(const Conversion& c) {
+  std::uint64_t leaves = 0;
+  const auto count = [&](VirtAddr, PageLevel, Pte) { ++leaves; };
+  if (!table->for_each_leaf(c.at, c.pages * page_size, count)) return;
+  cost.hypercalls += leaves;
+  step(
+      c.cpu, source_hypercall,
+      [&] { return fmt::format("KVM_HC_MAP_GPA_RANGE for each of {} mappings", leaves); },
+      leaves * cost::hypercall_ns);
+}
+
+}  // namespace cbit
