@@ -4,6 +4,15 @@
 
 namespace cbit {
 
+void Tracer::attach(EventSink& sink) {
+  sinks_.push_back(&sink);
+  sink.on_attach(*this);
+}
+
+void Tracer::detach(EventSink& sink) {
+  if (std::erase(sinks_, &sink) != 0) sink.on_detach();
+}
+
 NameId Tracer::intern(std::string_view name) {
   if (const auto found = ids_.find(name); found != ids_.end()) return found->second;
   const auto id = static_cast<NameId>(names_.size());

@@ -16,9 +16,14 @@
 
 namespace cbit {
 
+class Tracer;
+
 class EventSink {
  public:
   virtual ~EventSink() = default;
+  // Around the events: `tracer` gives names to the ids in them until on_detach().
+  virtual void on_attach(const Tracer&) {}
+  virtual void on_detach() {}
   virtual void on_event(const Event& event) = 0;
 };
 
@@ -38,8 +43,8 @@ class Tracer {
   Tracer(const Tracer&) = delete;
   Tracer& operator=(const Tracer&) = delete;
 
-  void attach(EventSink& sink) { sinks_.push_back(&sink); }
-  void detach(EventSink& sink) { std::erase(sinks_, &sink); }
+  void attach(EventSink& sink);
+  void detach(EventSink& sink);
   [[nodiscard]] bool enabled() const { return !sinks_.empty(); }
 
   [[nodiscard]] const VirtualClock& clock() const { return clock_; }

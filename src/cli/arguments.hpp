@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "lab/words.hpp"
 
 namespace cbit {
 
@@ -28,23 +28,12 @@ class Arguments {
   // A number with an optional suffix K, M, G or T (powers of 1024).
   [[nodiscard]] OrError<std::optional<std::uint64_t>> size(std::string_view name, std::uint64_t max) const;
 
-  // Converts with `from`, which returns nullopt for a word that it does not know.
-  template <class T>
-  [[nodiscard]] OrError<std::optional<T>> choice(std::string_view name,
-                                                 std::optional<T> (*from)(std::string_view)) const {
+  // One of a table's words. The parser has checked it against the option's choices.
+  template <class T, std::size_t n>
+  [[nodiscard]] std::optional<T> choice(std::string_view name, const Word<T> (&words)[n]) const {
     const auto word = text(name);
-    if (!word) return std::optional<T>{};
-    const std::optional<T> value = from(*word);
-    if (!value) return unknown_choice(name, *word);
-    return std::optional<T>{*value};
+    return word ? find_word(words, *word) : std::nullopt;
   }
-
- private:
-  [[nodiscard]] static tl::unexpected<Error> unknown_choice(std::string_view name, std::string_view word);
 };
-
-// "4096", "0x1000", "4K", "8G".
-[[nodiscard]] std::optional<std::uint64_t> parse_number(std::string_view text);
-[[nodiscard]] std::optional<std::uint64_t> parse_size(std::string_view text);
 
 }  // namespace cbit

@@ -10,7 +10,7 @@
 namespace cbit {
 namespace {
 
-constexpr OptionSpec options[] = {{"--markdown", "", "The whole catalogue as a document (docs/causes.md)", ""}};
+constexpr OptionSpec option_table[] = {{"--markdown", "", "The whole catalogue as a document (docs/causes.md)", ""}};
 constexpr std::string_view examples[] = {"cbit causes", "cbit causes page-still-private"};
 
 void print_one(std::ostream& out, const CauseInfo& cause) {
@@ -41,7 +41,7 @@ const CommandSpec causes_command{
     "causes",
     "List the causes that cbit can name, or describe one",
     "Prints the catalogue of causes: the names are stable and are the ones in JSON output and experiments.",
-    options,
+    option_table,
     {.metavar = "NAME", .help = "The cause to describe"},
     examples,
     run,

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ostream>
 
 #include "cli/platform_options.hpp"
@@ -12,10 +13,10 @@
 namespace cbit {
 namespace {
 
-constexpr std::string_view map_choices[] = {"streaming", "coherent", "coherent-atomic", "raw-phys", "resource"};
-constexpr std::string_view direction_choices[] = {"to-device", "from-device", "bidirectional"};
+constexpr auto map_choices = choices_of(map_kind_words);
+constexpr auto direction_choices = choices_of(dma_direction_words);
 
-constexpr OptionSpec options[] = {
+constexpr OptionSpec option_table[] = {
     platform_option,
     cbit_option,
     memory_option,
@@ -57,20 +58,14 @@ constexpr std::string_view examples[] = {
 };
 
 OrError<DmaAttrs> parse_attrs(std::string_view text) {
-  static constexpr std::pair<std::string_view, DmaAttrs> names[] = {
-      {"weak-ordering", dma_attr::weak_ordering},         {"write-combine", dma_attr::write_combine},
-      {"no-kernel-mapping", dma_attr::no_kernel_mapping}, {"skip-cpu-sync", dma_attr::skip_cpu_sync},
-      {"force-contiguous", dma_attr::force_contiguous},   {"no-warn", dma_attr::no_warn},
-      {"privileged", dma_attr::privileged},
-  };
   DmaAttrs attrs;
   while (!text.empty()) {
     const std::string_view word = text.substr(0, text.find(','));
     text.remove_prefix(std::min(text.size(), word.size() + 1));
-    const auto found = std::ranges::find(names, word, [](const auto& entry) { return entry.first; });
-    if (found == std::end(names))
+    const auto attr = find_word(dma_attr_words, word);
+    if (!attr)
       return usage_error(fmt::format("--attrs does not know \"{}\"", word), "see cbit explain --help for the names");
-    attrs = attrs | found->second;
+    attrs = attrs | *attr;
   }
   return attrs;
 }
@@ -82,12 +77,6 @@ OrError<SyncRange> parse_sync(std::string_view text) {
   if (!offset || !length)
     return usage_error(fmt::format("--sync {} is not OFFSET+LENGTH", text), "for example --sync 64+64");
   return SyncRange{*offset, *length};
-}
-
-std::optional<DmaDirection> direction_from(std::string_view name) {
-  for (const auto d : {DmaDirection::to_device, DmaDirection::from_device, DmaDirection::bidirectional})
-    if (name == to_string(d)) return d;
-  return std::nullopt;
 }
 
 OrError<TestDeviceConfig> device_config(const Arguments& arguments) {
@@ -111,8 +100,8 @@ OrError<ExplainOptions> explain_options(const Arguments& arguments) {
   options.bed = CBIT_TRY(testbed_config(arguments));
   options.bed.dma.iommu_explicit = !arguments.has("--iommu-default");
   options.device = CBIT_TRY(device_config(arguments));
-  options.map = CBIT_TRY(arguments.choice<MapKind>("--map", map_kind_from)).value_or(MapKind::streaming);
-  options.direction = CBIT_TRY(arguments.choice<DmaDirection>("--direction", direction_from));
+  options.map = arguments.choice("--map", map_kind_words).value_or(MapKind::streaming);
+  options.direction = arguments.choice("--direction", dma_direction_words);
   options.size = CBIT_TRY(arguments.size("--size", explain_size_max)).value_or(options.size);
   options.offset = CBIT_TRY(arguments.size("--offset", page_size - 1)).value_or(0);
   options.device_writes = CBIT_TRY(arguments.size("--device-writes", explain_size_max));
@@ -140,7 +129,7 @@ const CommandSpec explain_command{
     "Sets up a machine, boots the model kernel, lets a driver and a test device perform one DMA, and reports the path "
     "that it took with the kernel function behind each step, the bytes as the CPU, the device and the host see them, "
     "the verdict, and the causes of what went wrong with their remedies.",
-    options,
+    option_table,
     {},
     examples,
     run,

@@ -12,7 +12,7 @@ constexpr std::string_view all_platforms[] = {"all", "plain", "sme", "sev", "sev
 constexpr std::string_view all_iommus[] = {"all", "none", "passthrough", "translated"};
 constexpr std::string_view format_choices[] = {"text", "markdown", "json"};
 
-constexpr OptionSpec options[] = {
+constexpr OptionSpec option_table[] = {
     {"--platform", "P", "Only this platform", "all", all_platforms},
     {"--iommu", "MODE", "Only this IOMMU mode", "all", all_iommus},
     cbit_option,
@@ -43,8 +43,8 @@ OrError<MatrixFormat> format_of(const Arguments& arguments) {
 OrError<ExitCode> run(const Arguments& given, Streams& streams) {
   Arguments arguments = given;
   MatrixOptions matrix;
-  if (const auto name = given.text("--platform"); name && *name != "all") matrix.platforms = {*platform_from(*name)};
-  if (const auto name = given.text("--iommu"); name && *name != "all") matrix.iommus = {*iommu_mode_from(*name)};
+  if (const auto name = given.text("--platform"); name && *name != "all") matrix.platforms = {*find_word(platform_words, *name)};
+  if (const auto name = given.text("--iommu"); name && *name != "all") matrix.iommus = {*find_word(iommu_mode_words, *name)};
   arguments.options.erase("--platform");  // the rest describes every machine
   arguments.options.erase("--iommu");
   matrix.bed = CBIT_TRY(testbed_config(arguments));
@@ -61,7 +61,7 @@ const CommandSpec matrix_command{
     "Run the same DMA on every platform, IOMMU mode, mask and mapping, and print the table",
     "Each cell is a machine of its own on which a driver maps a buffer, the device reads it and writes it, and the bytes "
     "are compared. The columns are the device's DMA masks; the last column names the causes of what does not work.",
-    options,
+    option_table,
     {},
     examples,
     run,

@@ -4,42 +4,22 @@
 
 namespace cbit {
 
-std::optional<IommuMode> iommu_mode_from(std::string_view name) {
-  if (name == "none") return IommuMode::none;
-  if (name == "passthrough") return IommuMode::passthrough;
-  if (name == "translated") return IommuMode::translated;
-  return std::nullopt;
-}
-
-std::optional<CacheModel> cache_model_from(std::string_view name) {
-  if (name == "coherent") return CacheModel::coherent;
-  if (name == "report") return CacheModel::report;
-  if (name == "bite") return CacheModel::bite;
-  return std::nullopt;
-}
-
-std::optional<CipherMode> cipher_mode_from(std::string_view name) {
-  if (name == "xex") return CipherMode::xex;
-  if (name == "xe") return CipherMode::xe;
-  return std::nullopt;
-}
-
 OrError<TestbedConfig> testbed_config(const Arguments& arguments) {
   constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
   TestbedConfig config;
   MachineConfig& machine = config.machine;
-  machine.platform = CBIT_TRY(arguments.choice<Platform>("--platform", platform_from)).value_or(Platform::plain);
+  machine.platform = arguments.choice("--platform", platform_words).value_or(Platform::plain);
   machine.c_bit = static_cast<unsigned>(CBIT_TRY(arguments.number("--cbit", 32, 51)).value_or(machine.c_bit));
   machine.memory_bytes = CBIT_TRY(arguments.size("--memory", 1ull << 40)).value_or(machine.memory_bytes);
   machine.cpus = static_cast<unsigned>(CBIT_TRY(arguments.number("--cpus", 1, 256)).value_or(1));
-  machine.cache = CBIT_TRY(arguments.choice<CacheModel>("--cache", cache_model_from)).value_or(machine.cache);
-  machine.cipher = CBIT_TRY(arguments.choice<CipherMode>("--cipher", cipher_mode_from)).value_or(machine.cipher);
+  machine.cache = arguments.choice("--cache", cache_model_words).value_or(machine.cache);
+  machine.cipher = arguments.choice("--cipher", cipher_mode_words).value_or(machine.cipher);
   machine.paging_levels = static_cast<unsigned>(CBIT_TRY(arguments.number("--paging-levels", 4, 5)).value_or(4));
   machine.seed = CBIT_TRY(arguments.number("--seed", 0, any)).value_or(machine.seed);
 
   DmaConfig& dma = config.dma;
-  dma.version = CBIT_TRY(arguments.choice<KernelVersion>("--kernel-version", kernel_version_from)).value_or(dma.version);
-  dma.iommu = CBIT_TRY(arguments.choice<IommuMode>("--iommu", iommu_mode_from)).value_or(dma.iommu);
+  dma.version = arguments.choice("--kernel-version", kernel_version_words).value_or(dma.version);
+  dma.iommu = arguments.choice("--iommu", iommu_mode_words).value_or(dma.iommu);
   if (const auto spec = arguments.text("--swiotlb")) dma.swiotlb = CBIT_TRY(parse_swiotlb(*spec));
   dma.swiotlb.dynamic = arguments.has("--swiotlb-dynamic");
   if (dma.swiotlb.dynamic && dma.version == KernelVersion::v6_1)

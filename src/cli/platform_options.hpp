@@ -1,6 +1,7 @@
 // The options that describe a machine and its kernel, shared by the commands that build one.
 #pragma once
 
+#include <array>
 #include <span>
 
 #include "cli/arguments.hpp"
@@ -11,16 +12,19 @@ namespace cbit {
 
 [[nodiscard]] OrError<TestbedConfig> testbed_config(const Arguments& arguments);
 
-// Conversions of words, for Arguments::choice.
-[[nodiscard]] std::optional<IommuMode> iommu_mode_from(std::string_view name);
-[[nodiscard]] std::optional<CacheModel> cache_model_from(std::string_view name);
-[[nodiscard]] std::optional<CipherMode> cipher_mode_from(std::string_view name);
+// The words of a table, for OptionSpec::choices.
+template <class T, std::size_t n>
+[[nodiscard]] constexpr std::array<std::string_view, n> choices_of(const Word<T> (&words)[n]) {
+  std::array<std::string_view, n> choices;
+  for (std::size_t i = 0; i < n; ++i) choices[i] = words[i].word;
+  return choices;
+}
 
-inline constexpr std::string_view platform_choices[] = {"plain", "sme", "sev", "sev-es", "sev-snp", "tdx"};
-inline constexpr std::string_view kernel_choices[] = {"6.1", "6.6", "6.10"};
-inline constexpr std::string_view iommu_choices[] = {"none", "passthrough", "translated"};
-inline constexpr std::string_view cache_choices[] = {"coherent", "report", "bite"};
-inline constexpr std::string_view cipher_choices[] = {"xex", "xe"};
+inline constexpr auto platform_choices = choices_of(platform_words);
+inline constexpr auto kernel_choices = choices_of(kernel_version_words);
+inline constexpr auto iommu_choices = choices_of(iommu_mode_words);
+inline constexpr auto cache_choices = choices_of(cache_model_words);
+inline constexpr auto cipher_choices = choices_of(cipher_mode_words);
 inline constexpr std::string_view level_choices[] = {"4", "5"};
 
 inline constexpr OptionSpec platform_option{"--platform", "P", "What encrypts memory", "plain", platform_choices};

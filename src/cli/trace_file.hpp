@@ -1,7 +1,6 @@
 // --trace FILE --trace-format F: the events of a run, written to a file that is complete or absent.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 
@@ -17,5 +16,22 @@ inline constexpr OptionSpec trace_option{"--trace", "FILE", "Write the events of
 inline constexpr OptionSpec trace_format_option{
     "--trace-format", "F", "Its format: Chrome trace JSON for Perfetto, one JSON object a line, or ftrace text", "chrome",
     trace_format_choices};
+
+class TraceFile {
+ public:
+  // nullopt: no trace was asked for.
+  static OrError<std::optional<TraceFile>> open(const Arguments& arguments);
+
+  // For one run: the trace ends when the sink is detached.
+  [[nodiscard]] EventSink& sink() { return *sink_; }
+  OrError<void> commit() { return file_->commit(); }
+
+ private:
+  TraceFile(std::unique_ptr<OutputFile> file, std::unique_ptr<EventSink> sink)
+      : file_{std::move(file)}, sink_{std::move(sink)} {}
+
+  std::unique_ptr<OutputFile> file_;
+  std::unique_ptr<EventSink> sink_;
+};
 
 }  // namespace cbit

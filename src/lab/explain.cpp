@@ -231,23 +231,7 @@ Sight Transfer::sight(View view) const {
 
 }  // namespace
 
-std::string_view to_string(MapKind kind) {
-  switch (kind) {
-    case MapKind::streaming: return "streaming";
-    case MapKind::coherent: return "coherent";
-    case MapKind::coherent_atomic: return "coherent-atomic";
-    case MapKind::raw_phys: return "raw-phys";
-    case MapKind::resource: return "resource";
-  }
-  return "?";
-}
-
-std::optional<MapKind> map_kind_from(std::string_view name) {
-  for (const auto kind : {MapKind::streaming, MapKind::coherent, MapKind::coherent_atomic, MapKind::raw_phys,
-                          MapKind::resource})
-    if (name == to_string(kind)) return kind;
-  return std::nullopt;
-}
+std::string_view to_string(MapKind kind) { return word_of(map_kind_words, kind); }
 
 std::string_view to_string(Verdict verdict) {
   switch (verdict) {

@@ -7,6 +7,7 @@
 
 #include "lab/testbed.hpp"
 #include "lab/views.hpp"
+#include "lab/words.hpp"
 
 namespace cbit {
 
@@ -18,8 +19,12 @@ enum class MapKind : std::uint8_t {
   resource,         // dma_map_resource of another device's BAR
 };
 
+inline constexpr Word<MapKind> map_kind_words[] = {{"streaming", MapKind::streaming},
+                                                   {"coherent", MapKind::coherent},
+                                                   {"coherent-atomic", MapKind::coherent_atomic},
+                                                   {"raw-phys", MapKind::raw_phys},
+                                                   {"resource", MapKind::resource}};
 [[nodiscard]] std::string_view to_string(MapKind kind);
-[[nodiscard]] std::optional<MapKind> map_kind_from(std::string_view name);
 
 // Bytes [offset, offset + length) of the mapping.
 struct SyncRange {

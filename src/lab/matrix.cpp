@@ -114,14 +114,7 @@ std::string render_json(const std::vector<MatrixCell>& cells) {
 
 }  // namespace
 
-std::string_view to_string(IommuMode mode) {
-  switch (mode) {
-    case IommuMode::none: return "none";
-    case IommuMode::passthrough: return "passthrough";
-    case IommuMode::translated: return "translated";
-  }
-  return "?";
-}
+std::string_view to_string(IommuMode mode) { return word_of(iommu_mode_words, mode); }
 
 OrError<std::vector<MatrixCell>> run_matrix(const MatrixOptions& options) {
   std::vector<MatrixCell> cells;

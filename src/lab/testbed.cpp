@@ -35,9 +35,14 @@ OrError<std::unique_ptr<Testbed>> Testbed::create(const TestbedConfig& config, E
   machine.tracer().attach(*bed->explainer_);
   machine.tracer().attach(bed->counters_);
   if (sink != nullptr) machine.tracer().attach(*sink);
+  bed->sink_ = sink;
   bed->kernel_ = CBIT_TRY(Kernel::boot(machine, config.dma));
   if (Swiotlb* const pool = bed->kernel_->dma().swiotlb()) bed->explainer_->set_bounce_pool(pool->default_pool());
   return bed;
+}
+
+Testbed::~Testbed() {
+  if (sink_ != nullptr) machine_->tracer().detach(*sink_);
 }
 
 OrError<TestDevice> Testbed::add_device(const TestDeviceConfig& config) {

@@ -42,8 +42,10 @@ struct TestDevice {
 class Testbed {
  public:
   // Errors (usage) come from the machine or the kernel and name the option to change.
-  // `sink`, where given, gets all events from the boot on.
+  // `sink`, where given, gets all events from the boot on, and is detached when the Testbed goes.
   static OrError<std::unique_ptr<Testbed>> create(const TestbedConfig& config, EventSink* sink = nullptr);
+
+  ~Testbed();
 
   // dma_set_mask() and dma_set_coherent_mask() are called as a driver's probe does; their refusal is an Error.
   OrError<TestDevice> add_device(const TestDeviceConfig& config);
@@ -68,6 +70,7 @@ class Testbed {
   Counters counters_;
   std::unique_ptr<Kernel> kernel_;
   std::deque<TestDma> hardware_;
+  EventSink* sink_ = nullptr;
 };
 
 }  // namespace cbit

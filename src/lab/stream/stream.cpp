@@ -6,7 +6,7 @@
 
 #include "dev/disk_image.hpp"
 #include "dev/virtio_blk.hpp"
-#include "kernel/virtio/virtio_blk.hpp"
+#include "kernel/virtio/virtio_blk_driver.hpp"
 #include "lab/stream/sample_image.hpp"
 
 namespace cbit {
@@ -91,6 +91,8 @@ class Guest {
     pass.intact = pass.in_guest == source;
     pass.scan = scan_as_host(bed_->memory(), index);
     pass.pages = page_map(bed_->memory());
+    pass.page_table = render_page_table(pass.pages, bed_->tracer());
+    pass.page_picture = render_page_picture(pass.pages);
     return pass;
   }
   void report_totals(StreamPass& pass) {

@@ -31,6 +31,8 @@ struct StreamPass {
   Counters counters;
   std::uint64_t virtual_ns = 0;
   std::vector<PageRun> pages;  // page-state map after reading
+  std::string page_table;      // the same as text
+  std::string page_picture;
   std::vector<Cause> causes;
   std::vector<std::string> kernel_log;
 };

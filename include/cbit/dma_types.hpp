@@ -1,0 +1,2 @@
+#pragma once
+#include "base/dma_types.hpp"

@@ -1,0 +1,186 @@
+#include "cli/lab_command.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <fstream>
+#include <ostream>
+
+#include "cli/trace_file.hpp"
+#include "lab/experiment.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr OptionSpec run_options[] = {
+    {"--json", "", "Print the object of schema/lab.schema.json", ""},
+    {"--verbose", "", "Print what each step did", ""},
+    trace_option,
+    trace_format_option,
+};
+
+constexpr std::string_view run_examples[] = {
+    "cbit lab run",
+    "cbit lab run outcome-18-sev-partial-device-write --verbose",
+    "cbit lab run my-driver.toml --trace my-driver.json",
+};
+constexpr std::string_view list_examples[] = {"cbit lab list"};
+constexpr std::string_view show_examples[] = {
+    "cbit lab show outcome-18-sev-partial-device-write > my-driver.toml"};
+
+constexpr std::size_t file_bytes_max = 4u << 20;
+
+const BuiltinExperiment* find_builtin(std::string_view name) {
+  const auto all = builtin_experiments();
+  const auto found = std::ranges::find(all, name, &BuiltinExperiment::name);
+  return found == all.end() ? nullptr : &*found;
+}
+
+OrError<std::string> read_file(const std::string& path) {
+  errno = 0;
+  std::ifstream file{path, std::ios::binary};
+  std::string text(file_bytes_max + 1, '\0');
+  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.is_open() || file.bad())
+    return bad_input(fmt::format("cannot read {}: {}", path, std::strerror(errno)),
+                     "give a file, or a name that cbit lab list prints");
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > file_bytes_max)
+    return bad_input(fmt::format("{} has more than {} bytes", path, file_bytes_max), "this is no lab file");
+  return text;
+}
+
+// One word of the command line, with what became of it.
+struct Job {
+  std::string name;
+  std::optional<Experiment> experiment;
+  std::optional<ExperimentResult> result;
+  std::optional<Error> error;
+};
+
+OrError<void> load_and_run(Job& job, EventSink* sink) {
+  const BuiltinExperiment* const builtin = find_builtin(job.name);
+  const std::string text = builtin != nullptr ? std::string{builtin->text} : CBIT_TRY(read_file(job.name));
+  job.experiment = CBIT_TRY(load_experiment(text, job.name));
+  job.result = CBIT_TRY(run_experiment(*job.experiment, sink));
+  return {};
+}
+
+void print(const Job& job, bool verbose, Streams& streams) {
+  if (job.error) {
+    streams.err << "cbit: " << job.error->message << '\n';
+    if (!job.error->hint.empty()) streams.err << "      " << job.error->hint << '\n';
+    return;
+  }
+  streams.out << fmt::format("{}  {}: {}\n", job.result->passed() ? "passed" : "FAILED", job.name,
+                             job.experiment->title);
+  if (verbose) streams.out << steps_text(*job.experiment, *job.result);
+  streams.out << failures_text(*job.experiment, *job.result);
+}
+
+void print_summary(const std::deque<Job>& jobs, Streams& streams) {
+  const auto passed = std::ranges::count_if(jobs, [](const Job& job) { return job.result && job.result->passed(); });
+  const auto not_run = std::ranges::count_if(jobs, [](const Job& job) { return job.error.has_value(); });
+  const auto failed = std::ssize(jobs) - passed - not_run;
+  streams.out << fmt::format("{} passed, {} failed", passed, failed);
+  if (not_run != 0) streams.out << fmt::format(", {} not run", not_run);
+  streams.out << '\n';
+}
+
+std::string json_of(const std::deque<Job>& jobs) {
+  std::vector<ExperimentReport> reports;
+  for (const Job& job : jobs)
+    reports.push_back({job.name, job.experiment ? &*job.experiment : nullptr, job.result ? &*job.result : nullptr,
+                       job.error});
+  return to_json(reports);
+}
+
+// A file that cannot be run is worse than one whose expectations do not come true.
+ExitCode exit_code_of(const std::deque<Job>& jobs) {
+  ExitCode code = ExitCode::ok;
+  for (const Job& job : jobs) {
+    if (job.error) return job.error->code;
+    if (!job.result->passed()) code = ExitCode::check_failed;
+  }
+  return code;
+}
+
+OrError<ExitCode> run_lab(const Arguments& arguments, Streams& streams) {
+  std::vector<std::string> names = arguments.positional;
+  if (names.empty())
+    for (const BuiltinExperiment& builtin : builtin_experiments()) names.emplace_back(builtin.name);
+  auto trace = CBIT_TRY(TraceFile::open(arguments));
+  if (trace && names.size() != 1)
+    return usage_error("--trace is for one experiment", "name one file, or run without --trace");
+  const bool json = arguments.has("--json");
+
+  std::deque<Job> jobs;
+  for (std::string& name : names) {
+    Job& job = jobs.emplace_back(Job{.name = std::move(name)});
+    if (const auto done = load_and_run(job, trace ? &trace->sink() : nullptr); !done) job.error = done.error();
+    if (!json) print(job, arguments.has("--verbose"), streams);
+  }
+  if (trace) CBIT_TRY(trace->commit());
+  if (json)
+    streams.out << json_of(jobs);
+  else
+    print_summary(jobs, streams);
+  return exit_code_of(jobs);
+}
+
+OrError<ExitCode> list_lab(const Arguments&, Streams& streams) {
+  for (const BuiltinExperiment& builtin : builtin_experiments()) {
+    const Experiment experiment = CBIT_TRY(load_experiment(builtin.text, std::string{builtin.name}));
+    streams.out << fmt::format("{:<44} {}\n", builtin.name, experiment.title);
+  }
+  return ExitCode::ok;
+}
+
+OrError<ExitCode> show_lab(const Arguments& arguments, Streams& streams) {
+  const BuiltinExperiment* const builtin = find_builtin(arguments.positional.front());
+  if (builtin == nullptr)
+    return usage_error(fmt::format("there is no experiment \"{}\"", arguments.positional.front()),
+                       "cbit lab list prints the names");
+  streams.out << builtin->text;
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+const CommandSpec lab_run_command{
+    "lab run",
+    "Run experiments from TOML files and compare what happens with what they expect",
+    "Each file describes a machine, devices and steps; expectations are steps (docs/lab-format.md). A failed one is "
+    "printed with its line, what was found instead, and the causes with their remedies. Ends with 0 when all passed, 1 "
+    "when an expectation failed, 65 when a file cannot be run.",
+    run_options,
+    {"FILE", "A lab file, or the name of an experiment that comes with cbit; all of those when nothing is given", false,
+     true, true},
+    run_examples,
+    run_lab,
+};
+
+const CommandSpec lab_list_command{
+    "lab list",
+    "List the experiments that come with cbit",
+    "Prints name and title of each.",
+    {},
+    {},
+    list_examples,
+    list_lab,
+};
+
+const CommandSpec lab_show_command{
+    "lab show",
+    "Print an experiment that comes with cbit",
+    "Prints the file, as a start for one's own.",
+    {},
+    {"NAME", "A name that cbit lab list prints", true, false, false},
+    show_examples,
+    show_lab,
+};
+
+}  // namespace cbit

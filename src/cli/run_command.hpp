@@ -1,0 +1,10 @@
+// `cbit run`: the streaming demonstration.
+#pragma once
+
+#include "cli/command.hpp"
+
+namespace cbit {
+
+extern const CommandSpec run_command;
+
+}  // namespace cbit
