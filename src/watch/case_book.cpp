@@ -8,7 +8,8 @@ namespace {
 // A message is printed next to what it is about; further back it belongs to something else.
 constexpr std::size_t unclaimed_max = 4;
 
-// The last address of a range, which is its first if it is empty. A forged address may lie at the end of the space.
+// The last address of a range, which is its first if it is empty. A forged address may lie at the end of
+// the space.
 std::uint64_t last(const CauseRange& range) {
   const std::uint64_t more = range.bytes == 0 ? 0 : range.bytes - 1;
   return range.first + std::min(more, ~range.first);

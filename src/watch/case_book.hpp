@@ -1,5 +1,5 @@
-// Collects the causes that the detectors find: one entry per cause, device and mapping or run of pages, with a count;
-// and gives each the kernel's message that belongs to it.
+// Collects the causes that the detectors find: one entry per cause, device and mapping or run of pages,
+// with a count; and gives each the kernel's message that belongs to it.
 // Threading: one thread.
 #pragma once
 
@@ -20,15 +20,16 @@ class CaseBook {
  public:
   explicit CaseBook(const Tracer& tracer) : tracer_{&tracer} {}
 
-  // A new entry for the detector to fill in, or nullptr when this is one more occurrence of a known one. Runs of
-  // physical addresses that touch are one. Valid until the next call.
+  // A new entry for the detector to fill in, or nullptr when this is one more occurrence of a known one.
+  // Runs of physical addresses that touch are one. Valid until the next call.
   Cause* open(const CauseInfo& info, NameId device, const CauseRange& where, std::uint64_t time_ns);
   Cause* open(const CauseInfo& info, NameId device, std::uint64_t time_ns) {
     return open(info, device, {}, time_ns);
   }
 
-  // The same for a misuse of the DMA API, which the explainer sees itself and the kernel's dma-debug may report as
-  // well, before or after: two witnesses of one call count once. `message` is dma-debug's; empty for the explainer.
+  // The same for a misuse of the DMA API, which the explainer sees itself and the kernel's dma-debug may
+  // report as well, before or after: two witnesses of one call count once. `message` is dma-debug's; empty
+  // for the explainer.
   Cause* open_misuse(const CauseInfo& info, NameId device, const CauseRange& where, std::uint64_t time_ns,
                      const std::string& message = {});
 

@@ -48,7 +48,7 @@ bool is_about(const CauseInfo& info, std::string_view message) {
 std::string catalogue_markdown() {
   std::string text =
       "# Causes\n\n"
-      "Every cause that cbit can find, by its stable name. `cbit causes` prints this page.\n";
+      "Every cause that cbit can find, by its stable name. `cbit causes --markdown` prints this page.\n";
   auto out = std::back_inserter(text);
   std::string_view topic;
   for (const CauseInfo& info : cause_table) {

@@ -1,4 +1,5 @@
-// The detectors: each looks at one event in the light of the facts before it and opens the causes of its topic.
+// The detectors: each looks at one event in the light of the facts before it and opens the causes of its
+// topic.
 #pragma once
 
 #include "base/events.hpp"
@@ -25,8 +26,8 @@ void find_leftovers(const Facts& facts, CaseBook& book, std::uint64_t time_ns);
 // A device met encrypted memory without its key. Opens the reason if negotiation explains it: a virtio driver
 // without VIRTIO_F_ACCESS_PLATFORM bypasses the DMA API. False when the reason is another.
 bool explain_by_virtio_flag(const Scene& scene, NameId device, const Evidence& evidence);
-// Why a device and the CPU disagree about the key of what the device accessed; `mapping` is the one that allowed the
-// access, nullptr if none did.
+// Why a device and the CPU disagree about the key of what the device accessed; `mapping` is the one that
+// allowed the access, nullptr if none did.
 void explain_wrong_key(const Scene& scene, const DeviceAccess& access, const Mapping* mapping);
 // A page's bytes are of the view that the page no longer has.
 void explain_stale_contents(const Scene& scene, NameId device, PhysAddr page, const Evidence& evidence);

@@ -1,8 +1,8 @@
 // The explainer: follows a run through its events and derives the causes of what went wrong.
 //
-// It is told nothing but the platform (ExplainerContext) and where the bounce pool lies; everything else it sees. The
-// same events give the same causes in the same order. Attach it before the kernel boots: what was shared before it
-// listens, it takes for private.
+// It is told nothing but the platform (ExplainerContext) and where the bounce pool lies; everything else it
+// sees. The same events give the same causes in the same order. Attach it before the kernel boots: what was
+// shared before it listens, it takes for private.
 // Threading: one thread, as for every sink.
 #pragma once
 

@@ -1,4 +1,5 @@
-// What the explainer knows of a run: built from events alone, and read by the detectors (watch/detectors.hpp).
+// What the explainer knows of a run: built from events alone, and read by the detectors
+// (watch/detectors.hpp).
 //
 // A detector sees an event before the facts contain it, so that it can compare the new with the old.
 // Threading: one thread.
@@ -69,7 +70,8 @@ class Facts {
   // An IOMMU domain has translated the address at some time.
   [[nodiscard]] bool was_iova(DmaAddr at) const;
 
-  // An active mapping that covers an address the device put on the bus: its own, or anyone's if not translated.
+  // An active mapping that covers an address the device put on the bus: its own, or anyone's if not
+  // translated.
   [[nodiscard]] const Mapping* mapping_of(const DeviceAccess& access) const;
 
   // The last of each; nullptr: none yet.

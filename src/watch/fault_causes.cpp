@@ -55,7 +55,8 @@ struct FaultCauses {
                                      : cause("mapped-shared-but-private");
   }
 
-  // The TD read a line that was written without its key: by a device that bypassed the DMA API, or by the host.
+  // The TD read a line that was written without its key: by a device that bypassed the DMA API, or by the
+  // host.
   void td_poison(PhysAddr at, const Evidence& who) const {
     if (scene.facts.is_shared(at)) return open_page(cause("mapped-encrypted-but-shared"), 0, at, who);
     const DeviceWrite* const write = scene.facts.last_device_write(at);

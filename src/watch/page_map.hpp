@@ -1,8 +1,8 @@
-// The page-state map: which pages are private and which are shared, since when and made so by whom, and whether their
-// bytes agree with that.
+// The page-state map: which pages are private and which are shared, since when and made so by whom, and
+// whether their bytes agree with that.
 //
-// What a page holds is judged by the key of its last write, which is what its bytes are encrypted with, never by the
-// kernel's attribute: where the two disagree there is a bug, and the map shows it.
+// What a page holds is judged by the key of its last write, which is what its bytes are encrypted with,
+// never by the kernel's attribute: where the two disagree there is a bug, and the map shows it.
 #pragma once
 
 #include <cstdint>

@@ -28,7 +28,9 @@ std::string holders(const Facts& facts) {
   });
   std::vector<Share> ranking;
   for (const auto& [device, share] : shares) ranking.push_back(share);
-  std::ranges::stable_sort(ranking, std::ranges::greater{}, &Share::bytes);
+  std::ranges::sort(ranking, [](const Share& a, const Share& b) {
+    return a.bytes != b.bytes ? a.bytes > b.bytes : a.device < b.device;
+  });
   constexpr std::size_t shown_max = 3;
   std::string text;
   for (const Share& share : ranking | std::views::take(shown_max))

@@ -1,8 +1,9 @@
 // Events as Chrome trace JSON, which opens in Perfetto (ui.perfetto.dev) and chrome://tracing.
 //
-// One track per CPU and per device; a slice per event, an instant for decisions, messages and faults; an arrow from
-// each dma_map over the device's accesses to its dma_unmap; a counter of used SWIOTLB slots. What is still mapped at
-// the end gets a last slice on its CPU, so that every arrow has a head. Times are microseconds of virtual time.
+// One track per CPU and per device; a slice per event, an instant for decisions, messages and faults; an
+// arrow from each dma_map over the device's accesses to its dma_unmap; a counter of used SWIOTLB slots.
+// What is still mapped at the end gets a last slice on its CPU, so that every arrow has a head. Times are
+// microseconds of virtual time.
 //
 // Slices of a track nest: one that would end after the slice around it is cut. Events come in order of time.
 #pragma once

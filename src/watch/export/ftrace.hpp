@@ -1,13 +1,12 @@
-// Events as ftrace text, the format of /sys/kernel/tracing/trace: task-pid [cpu] flags timestamp: event: fields.
+// Events as ftrace text, the format of /sys/kernel/tracing/trace: task-pid [cpu] flags timestamp: event:
+// fields.
 //
-// Events that Linux has too carry its names and its print format (include/trace/events/swiotlb.h, iommu.h); the
-// others are k=v. A device's events stand on CPU 0 with the device as the task. Time stamps have nine decimals, as
-// `trace-cmd report -t` prints them, because virtual time counts nanoseconds.
+// Events that Linux has too carry its names and its print format (include/trace/events/swiotlb.h, iommu.h);
+// the others are k=v. A device's events stand on CPU 0 with the device as the task. Time stamps have nine
+// decimals, as `trace-cmd report -t` prints them, because virtual time counts nanoseconds.
 #pragma once
 
 #include <iosfwd>
-#include <map>
-#include <string>
 
 #include "base/trace.hpp"
 

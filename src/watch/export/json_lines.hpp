@@ -3,8 +3,8 @@
 //   {"format":"cbit-events","version":1}
 //   {"time_ns":12,"duration_ns":1,"agent":"cpu0","event":"dma_map","device":"0000:00:03.0",…}
 //
-// Field names are those of base/events.hpp. Addresses and bit sets are strings in hexadecimal, since many readers
-// of JSON lose bits of large numbers.
+// Field names are those of base/events.hpp. Addresses and bit sets are strings in hexadecimal, since many
+// readers of JSON lose bits of large numbers.
 #pragma once
 
 #include <iosfwd>

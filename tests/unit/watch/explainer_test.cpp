@@ -96,8 +96,8 @@ TEST(Explainer, FindsNothingInAProbeThatFailedBeforeItWroteFeatures) {
   EXPECT_THAT(s.names(), IsEmpty());
 }
 
-// A write that agrees with the page's attribute replaces old bytes of the other view: that is what Linux does to a
-// fresh pool slot, and to a coherent page after its conversion.
+// A write that agrees with the page's attribute replaces old bytes of the other view: that is what Linux
+// does to a fresh pool slot, and to a coherent page after its conversion.
 TEST(Explainer, FindsNothingInWritesThatAgreeWithTheAttribute) {
   Stage s{Stage::guest()};
   s.cpu(ForeignWrite{stage_pool.first, no_key, memory_key, cpu0, s.site, 512});
