@@ -5,7 +5,7 @@
 
 #include "mm_fixture.hpp"
 
-namespace cbit {
+namespace cbit::test {
 namespace {
 
 constexpr std::uint64_t gib = std::uint64_t{1} << 30;
@@ -130,10 +130,11 @@ TEST(Mm, IoremapsDecrypted) {
 
 TEST(Mm, RefusesToIoremapRamAndNonsense) {
   MmBox box{Platform::sme};
-  EventLog log{box.machine->tracer()};
+  box.log.clear();
   EXPECT_EQ(box.mm->ioremap(PhysAddr{0x1000}, page_size).error().kind, FaultKind::protection);
-  ASSERT_EQ(log.all<KernelMessage>().size(), 1u);
-  EXPECT_EQ(log.all<KernelMessage>()[0].text, "ioremap on RAM at 0x0000000000001000 - 0x0000000000001fff");
+  ASSERT_EQ(box.log.all<KernelMessage>().size(), 1u);
+  EXPECT_EQ(box.log.all<KernelMessage>()[0].text,
+            "ioremap on RAM at 0x0000000000001000 - 0x0000000000001fff");
   EXPECT_FALSE(box.mm->ioremap(pci_hole, 0));
   EXPECT_FALSE(box.mm->ioremap(pci_hole, ~0ull));
   EXPECT_FALSE(box.mm->ioremap(PhysAddr{1ull << 47}, page_size));  // would set the C-bit
@@ -174,4 +175,4 @@ TEST(UserSpace, RefusesMoreThanItsAddressesHold) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::test

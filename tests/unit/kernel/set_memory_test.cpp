@@ -3,7 +3,7 @@
 
 #include "mm_fixture.hpp"
 
-namespace cbit {
+namespace cbit::test {
 namespace {
 
 constexpr std::uint64_t mib = 1ull << 20;
@@ -24,13 +24,13 @@ struct SetMemoryBox : MmBox {
 
 TEST(SetMemory, IsANoOpWhereNothingIsEncrypted) {
   SetMemoryBox box{Platform::plain};
-  EventLog log{box.machine->tracer()};
+  box.log.clear();
   const VirtAddr at = *box.mm->alloc_pages(1);
   EXPECT_TRUE(box.decrypt(at, 1));
   EXPECT_TRUE(box.encrypt(at, 1));
   EXPECT_TRUE(box.decrypt(VirtAddr{0x1234}, 1));  // not even looked at
   EXPECT_EQ(box.cost().calls, 0u);
-  EXPECT_TRUE(log.events.empty());
+  EXPECT_TRUE(box.log.events().empty());
 }
 
 TEST(SetMemory, ShowsTheCiphertextAndConvertsNothing) {
@@ -97,7 +97,7 @@ TEST(SetMemory, SharesWithDevicesOnSnpOnlyAfterThePageStateChange) {
 TEST(SetMemory, LeavesItsTraceInTheHistoryOfThePage) {
   for (const Platform platform : encrypted_platforms) {
     SetMemoryBox box{platform};
-    EventLog log{box.machine->tracer()};
+    box.log.clear();
     const VirtAddr at = *box.mm->alloc_pages(2);
     const SiteId site = box.machine->tracer().intern("driver_probe");
     const SiteScope scope{box.mm->cpu(0), site};
@@ -106,7 +106,7 @@ TEST(SetMemory, LeavesItsTraceInTheHistoryOfThePage) {
     EXPECT_TRUE(history.ever_converted);
     EXPECT_TRUE(history.shared);
     EXPECT_EQ(history.conversion_site, site);
-    const auto conversions = log.all<PageConversion>();
+    const auto conversions = box.log.all<PageConversion>();
     ASSERT_EQ(conversions.size(), 1u);
     EXPECT_EQ(conversions[0].first, box.mm->virt_to_phys(at));
     EXPECT_EQ(conversions[0].pages, 2u);
@@ -119,7 +119,7 @@ TEST(SetMemory, LeavesItsTraceInTheHistoryOfThePage) {
 // The order of a call as its events tell it: flushes by kind, steps by function, "set_memory" at the end.
 std::vector<std::string> order(const EventLog& log) {
   std::vector<std::string> words;
-  for (const Event& event : log.events) {
+  for (const Event& event : log.events()) {
     if (const auto* flush = std::get_if<Flush>(&event.payload)) {
       constexpr const char* names[] = {"tlb", "tlb-full", "clflush", "wbinvd"};
       words.emplace_back(names[static_cast<int>(flush->kind)]);
@@ -142,9 +142,9 @@ Words order_of(Platform platform, bool encrypt, CacheModel cache = CacheModel::c
   const VirtAddr at = *box.mm->alloc_pages(1);
   EXPECT_TRUE(box.decrypt(at, 1));
   EXPECT_TRUE(encrypt || box.encrypt(at, 1));
-  EventLog log{box.machine->tracer()};
+  box.log.clear();
   EXPECT_TRUE(encrypt ? box.encrypt(at, 1) : box.decrypt(at, 1));
-  return order(log);
+  return order(box.log);
 }
 
 TEST(SetMemory, FlushesChangesAndFlushesAgainOnSme) {
@@ -182,9 +182,10 @@ TEST(SetMemory, NeverHasAPrivateMappingOfASharedPageOnTdx) {
 
 TEST(SetMemory, FlushesEverythingAfterEachSplitAndBeforeTheChange) {
   SetMemoryBox box{Platform::sme};
-  EventLog log{box.machine->tracer()};
+  box.log.clear();
   ASSERT_TRUE(box.decrypt(box.mm->phys_to_virt(PhysAddr{64 * mib}), 1));
-  EXPECT_EQ(order(log), (Words{"tlb", "__change_page_attr_set_clr", "tlb-full", "tlb-full", "tlb", "done"}));
+  EXPECT_EQ(order(box.log),
+            (Words{"tlb", "__change_page_attr_set_clr", "tlb-full", "tlb-full", "tlb", "done"}));
   EXPECT_EQ(box.cost().tlb_flushes, 4u);
   EXPECT_EQ(box.cost().tlb_full_flushes, 2u);
 }
@@ -194,13 +195,13 @@ TEST(SetMemory, FlushesPageByPageUpTo33PagesAndEverythingBeyond) {
   const VirtAddr at = *box.mm->alloc_pages(34);
   ASSERT_TRUE(box.decrypt(at, 34));
   const ConversionCost before = box.cost();
-  EventLog log{box.machine->tracer()};
+  box.log.clear();
   ASSERT_TRUE(box.encrypt(at, 33));
-  EXPECT_EQ(order(log), (Words{"tlb", "__change_page_attr_set_clr", "tlb", "done"}));
-  EXPECT_EQ(log.all<Flush>()[0].count, 33u);
-  log.events.clear();
+  EXPECT_EQ(order(box.log), (Words{"tlb", "__change_page_attr_set_clr", "tlb", "done"}));
+  EXPECT_EQ(box.log.all<Flush>()[0].count, 33u);
+  box.log.clear();
   ASSERT_TRUE(box.encrypt(at, 34));
-  EXPECT_EQ(order(log), (Words{"tlb-full", "__change_page_attr_set_clr", "tlb-full", "done"}));
+  EXPECT_EQ(order(box.log), (Words{"tlb-full", "__change_page_attr_set_clr", "tlb-full", "done"}));
   EXPECT_EQ(box.cost().tlb_flushes - before.tlb_flushes, 4u);
   EXPECT_EQ(box.cost().tlb_full_flushes - before.tlb_full_flushes, 2u);
 }
@@ -240,14 +241,14 @@ TEST(SetMemory, CountsTheHypercallsOfEachPlatform) {
 
 TEST(SetMemory, AlignsAMisalignedAddressAndWarnsOnce) {
   SetMemoryBox box{Platform::sme};
-  EventLog log{box.machine->tracer()};
+  box.log.clear();
   const VirtAddr at = box.mm->phys_to_virt(PhysAddr{64 * mib});
   ASSERT_TRUE(box.decrypt(at + 0x10, 1));
   ASSERT_TRUE(box.decrypt(at + 0x20, 1));
   EXPECT_EQ(box.selector(at), 0);
   EXPECT_EQ(box.selector(at + page_size), 1);
-  ASSERT_EQ(log.all<KernelMessage>().size(), 1u);
-  EXPECT_EQ(log.all<KernelMessage>()[0].text, "misaligned address: 0xffff888004000010");
+  ASSERT_EQ(box.log.all<KernelMessage>().size(), 1u);
+  EXPECT_EQ(box.log.all<KernelMessage>()[0].text, "misaligned address: 0xffff888004000010");
 }
 
 TEST(SetMemory, ChangesTheDirectMapTooWhenItIsGivenAnotherMapping) {
@@ -255,14 +256,14 @@ TEST(SetMemory, ChangesTheDirectMapTooWhenItIsGivenAnotherMapping) {
   const VirtAddr at = *box.mm->alloc_pages(3);
   const PhysAddr phys = box.mm->virt_to_phys(at);
   const VirtAddr alias = *box.mm->vmap({phys + 2 * page_size, phys}, 1);
-  EventLog log{box.machine->tracer()};
+  box.log.clear();
   ASSERT_TRUE(box.decrypt(alias, 2));
   EXPECT_EQ(box.selector(alias), 0);
   EXPECT_EQ(box.selector(at), 0);
   EXPECT_EQ(box.selector(at + page_size), 1);
   EXPECT_EQ(box.selector(at + 2 * page_size), 0);
-  EXPECT_EQ(log.all<Flush>().back().kind, FlushKind::tlb_full);  // force_flush_all
-  EXPECT_EQ(log.all<PageConversion>().size(), 2u);
+  EXPECT_EQ(box.log.all<Flush>().back().kind, FlushKind::tlb_full);  // force_flush_all
+  EXPECT_EQ(box.log.all<PageConversion>().size(), 2u);
 }
 
 TEST(SetMemory, RefusesWhatIsNotMapped) {
@@ -303,7 +304,7 @@ TEST(SetMemory, FailsOnceWhereATestAsksForIt) {
 TEST(SetMemory, SaysThatTheHypervisorRefusedFrom6_9On) {
   for (const KernelVersion version : {KernelVersion::v6_1, KernelVersion::v6_10}) {
     SetMemoryBox box{Platform::tdx, {}, version};
-    EventLog log{box.machine->tracer()};
+    box.log.clear();
     const VirtAddr at = box.mm->phys_to_virt(PhysAddr{64 * mib});
     for (int i = 0; i < 2; ++i) {
       box.mm->fail_conversion_after(1);
@@ -313,7 +314,7 @@ TEST(SetMemory, SaysThatTheHypervisorRefusedFrom6_9On) {
     if (version == KernelVersion::v6_10)
       expected = {"CPA VMM failure to convert memory (addr=ffff888004000000, numpages=1) to shared."};
     std::vector<std::string> messages;
-    for (const KernelMessage& message : log.all<KernelMessage>()) messages.push_back(message.text);
+    for (const KernelMessage& message : box.log.all<KernelMessage>()) messages.push_back(message.text);
     EXPECT_EQ(messages, expected);
   }
 }
@@ -327,7 +328,7 @@ TEST(EarlySetMemory, ConvertsTheContents) {
     const VirtAddr at = *box.mm->alloc_pages(3);
     const Bytes plain = pattern_bytes(3 * page_size, 3);
     ASSERT_TRUE(cpu.write(at, plain));
-    EventLog log{box.machine->tracer()};
+    box.log.clear();
     ASSERT_TRUE(box.mm->early_set_memory_decrypted(cpu, at, 2 * page_size));
     EXPECT_EQ(box.read(at, 3 * page_size), plain);
     EXPECT_EQ(box.dram(at, 2 * page_size), Bytes(plain.begin(), plain.begin() + 2 * page_size));
@@ -335,24 +336,24 @@ TEST(EarlySetMemory, ConvertsTheContents) {
     EXPECT_EQ(box.selector(at + page_size), 0);
     EXPECT_EQ(box.selector(at + 2 * page_size), 1);
     EXPECT_TRUE(box.machine->memory().history(box.mm->virt_to_phys(at)).shared);
-    ASSERT_EQ(log.all<PageConversion>().size(), 2u);
-    EXPECT_TRUE(log.all<PageConversion>()[0].converts_contents);
+    ASSERT_EQ(box.log.all<PageConversion>().size(), 2u);
+    EXPECT_TRUE(box.log.all<PageConversion>()[0].converts_contents);
 
     ASSERT_TRUE(box.mm->early_set_memory_encrypted(cpu, at, 2 * page_size));
     EXPECT_EQ(box.read(at, 3 * page_size), plain);
     EXPECT_NE(box.dram(at, page_size), Bytes(plain.begin(), plain.begin() + page_size));
     EXPECT_FALSE(box.machine->memory().history(box.mm->virt_to_phys(at)).shared);
-    EXPECT_TRUE(log.all<KeyMismatch>().empty());
+    EXPECT_TRUE(box.log.all<KeyMismatch>().empty());
   }
 }
 
 TEST(EarlySetMemory, FlushesAndConvertsEachMappingBeforeItsEntryChanges) {
   SetMemoryBox box{Platform::sme};
-  EventLog log{box.machine->tracer()};
+  box.log.clear();
   ASSERT_TRUE(
       box.mm->early_set_memory_decrypted(box.mm->cpu(0), box.mm->phys_to_virt(PhysAddr{64 * mib}), 4 * mib));
-  EXPECT_EQ(order(log), (Words{"clflush", "wbinvd", "__sme_early_enc_dec", "done",  //
-                               "clflush", "wbinvd", "__sme_early_enc_dec", "done", "tlb-full"}));
+  EXPECT_EQ(order(box.log), (Words{"clflush", "wbinvd", "__sme_early_enc_dec", "done",  //
+                                   "clflush", "wbinvd", "__sme_early_enc_dec", "done", "tlb-full"}));
   EXPECT_EQ(box.cost().cache_lines_flushed, 4 * mib / 64);
   EXPECT_EQ(box.cost().tlb_flushes, 1u);
   EXPECT_EQ(box.cost().large_pages_split, 1u);
@@ -364,10 +365,10 @@ TEST(EarlySetMemory, LeavesAloneWhatHasTheAttributeAlready) {
   const Bytes plain = pattern_bytes(page_size, 4);
   ASSERT_TRUE(box.mm->cpu(0).write(at, plain));
   const Bytes cipher = box.dram(at, page_size);
-  EventLog log{box.machine->tracer()};
+  box.log.clear();
   ASSERT_TRUE(box.mm->early_set_memory_encrypted(box.mm->cpu(0), at, page_size));
   EXPECT_EQ(box.dram(at, page_size), cipher);
-  EXPECT_TRUE(log.all<PageConversion>().empty());
+  EXPECT_TRUE(box.log.all<PageConversion>().empty());
 }
 
 TEST(EarlySetMemory, TakesInThePagesOfBothEnds) {
@@ -416,4 +417,4 @@ TEST(EarlySetMemory, RefusesWhatIsNotMapped) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::test

@@ -1,35 +1,16 @@
 // A small machine to walk in: 16 MiB of RAM, installed keys, and a source of table pages.
 #pragma once
 
-#include <memory>
-#include <vector>
+#include <gtest/gtest.h>
 
-#include "base/trace.hpp"
-#include "mem/memory.hpp"
+#include <memory>
+#include <string>
+
 #include "paging/page_table.hpp"
 #include "paging/walker.hpp"
+#include "support/small_machine.hpp"
 
-namespace cbit {
-
-// Hands out pages and knows which are out; fails when `left` reaches 0.
-class FramePool {
- public:
-  [[nodiscard]] PageTable::Source source() {
-    return {.allocate = [this] { return allocate(); },
-            .release = [this](PhysAddr page) { std::erase(out, page); }};
-  }
-  Result<PhysAddr> allocate() {
-    if (left == 0) return fault(FaultKind::no_memory, 0);
-    --left;
-    next += page_size;
-    out.push_back(next);
-    return next;
-  }
-
-  PhysAddr next{0x10'0000};
-  std::uint64_t left = ~std::uint64_t{0};
-  std::vector<PhysAddr> out;
-};
+namespace cbit::test {
 
 struct PagingBox {
   explicit PagingBox(const PagingConfig& paging) : config{paging} {
@@ -41,7 +22,7 @@ struct PagingBox {
     return cbit::walk(*memory, config, cr3, at, intent, privilege, who);
   }
   PageTable table(KeySelector selector) {
-    return PageTable::create(*memory, config, selector, frames.source(), who).value();
+    return PageTable::create(*memory, config, selector, frames.source<PageTable::Source>(), who).value();
   }
 
   // Raw entries, for what PageTable would never write.
@@ -58,7 +39,7 @@ struct PagingBox {
   Tracer tracer;
   PagingConfig config;
   std::unique_ptr<Memory> memory;
-  FramePool frames;
+  PagePool frames{PhysAddr{0x10'0000}};
   Access who{{AgentKind::cpu, 0}};
 };
 
@@ -76,4 +57,4 @@ inline PagingConfig mktme_paging() {
   return {.view = {.layout = KeyLayout::mktme(46, 6), .selector_is_key = true}};
 }
 
-}  // namespace cbit
+}  // namespace cbit::test

@@ -4,26 +4,10 @@
 
 #include "fixture.hpp"
 
-namespace cbit {
+namespace cbit::test {
 namespace {
 
 constexpr VirtAddr base{0xffff'8880'0000'0000};
-
-class FaultLog final : public EventSink {
- public:
-  explicit FaultLog(Tracer& tracer) : tracer_{&tracer} { tracer.attach(*this); }
-  ~FaultLog() override { tracer_->detach(*this); }
-  FaultLog(const FaultLog&) = delete;
-  FaultLog& operator=(const FaultLog&) = delete;
-  void on_event(const Event& event) override {
-    if (const auto* refused = std::get_if<AccessFault>(&event.payload)) faults.push_back(*refused);
-  }
-
-  std::vector<AccessFault> faults;
-
- private:
-  Tracer* tracer_;
-};
 
 // Tables under the view's key, an Mmu on them.
 class MmuTest : public testing::Test {
@@ -148,19 +132,22 @@ TEST_F(MmuTest, AccessesThePagesBeforeAFault) {
 }
 
 TEST_F(MmuTest, ReportsEachRefusalOnce) {
-  FaultLog log{box.tracer};
+  EventLog log;
+  box.tracer.attach(log);
   const SiteScope scope{mmu, 7};
   EXPECT_FALSE(mmu.load<int>(base));
   map(base, PhysAddr{64ull << 20}, page_size);  // beyond RAM
   EXPECT_EQ(mmu.load<int>(base).error().kind, FaultKind::no_memory);
-  ASSERT_EQ(log.faults.size(), 2u);
-  EXPECT_EQ(log.faults[0].fault.kind, FaultKind::not_present);
-  EXPECT_EQ(log.faults[1].fault, (Fault{FaultKind::no_memory, 64ull << 20, false}));
-  EXPECT_EQ(log.faults[1].site, 7u);
+  const auto faults = log.all<AccessFault>();
+  ASSERT_EQ(faults.size(), 2u);
+  EXPECT_EQ(faults[0].fault.kind, FaultKind::not_present);
+  EXPECT_EQ(faults[1].fault, (Fault{FaultKind::no_memory, 64ull << 20, false}));
+  EXPECT_EQ(faults[1].site, 7u);
   map(base, PhysAddr{0x40'0000}, page_size);
   mmu.flush_all();
   EXPECT_TRUE(mmu.load<int>(base));
-  EXPECT_EQ(log.faults.size(), 2u);
+  EXPECT_EQ(log.all<AccessFault>().size(), 2u);
+  box.tracer.detach(log);
 }
 
 TEST_F(MmuTest, CopiesBetweenPagesOfDifferentKeysAtAnyOffset) {
@@ -206,4 +193,4 @@ TEST_F(MmuTest, SeesNoiseInAPageOfTheOtherKey) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::test

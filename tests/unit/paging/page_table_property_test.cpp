@@ -9,7 +9,7 @@
 #include "base/random.hpp"
 #include "fixture.hpp"
 
-namespace cbit {
+namespace cbit::test {
 namespace {
 
 constexpr std::uint64_t pages_2m = 512;
@@ -98,7 +98,8 @@ class Subject {
       : random_{seed},
         box_{layout.paging},
         memory_{*box_.memory},
-        table_{PageTable::create(memory_, box_.config, layout.table_selector, box_.frames.source(), box_.who)
+        table_{PageTable::create(memory_, box_.config, layout.table_selector,
+                                 box_.frames.source<PageTable::Source>(), box_.who)
                    .value()},
         model_(window_pages) {
     map({0, pages_1g}, PhysAddr{1ull << 30});
@@ -266,4 +267,4 @@ INSTANTIATE_TEST_SUITE_P(Layouts, PageTableProperty, testing::ValuesIn(layouts),
                          [](const auto& layout) { return std::string{layout.param.name}; });
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::test

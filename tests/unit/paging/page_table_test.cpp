@@ -4,7 +4,7 @@
 
 #include "fixture.hpp"
 
-namespace cbit {
+namespace cbit::test {
 namespace {
 
 constexpr VirtAddr gigabyte{0xffff'8880'4000'0000};
@@ -185,7 +185,7 @@ TEST(PageTable, ChangesNothingWhenItFindsNoPageForASplit) {
   PageTable table = box.table(1);
   ASSERT_TRUE(table.map({.at = gigabyte, .phys = PhysAddr{0x4000'0000}, .bytes = 1ull << 30, .selector = 1}));
   const auto before = leaves(table, gigabyte, 1ull << 30);
-  box.frames.left = 0;
+  box.frames.fail_at = box.frames.allocations();
   EXPECT_EQ(table.set_selector(gigabyte + page_size, page_size, 0).error().kind, FaultKind::no_memory);
   EXPECT_EQ(leaves(table, gigabyte, 1ull << 30), before);
 }
@@ -231,10 +231,10 @@ TEST(PageTable, ReturnsAllItsPages) {
     ASSERT_TRUE(table.map({.at = gigabyte, .phys = PhysAddr{0x4000'0000}, .bytes = 1ull << 30}));
     ASSERT_TRUE(table.unmap(gigabyte + page_size, page_size));
     const PageTable moved = std::move(table);
-    EXPECT_EQ(box.frames.out.size(), 5u);  // PML5, PML4, PDPT, and the PD and PT of the split
+    EXPECT_EQ(box.frames.in_use().size(), 5u);  // PML5, PML4, PDPT, and the PD and PT of the split
   }
-  EXPECT_TRUE(box.frames.out.empty());
+  EXPECT_TRUE(box.frames.in_use().empty());
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::test
