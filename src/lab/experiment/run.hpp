@@ -1,0 +1,175 @@
+// A run of an experiment: the machine, and what the names of the file stand for by now.
+//
+// Beside each buffer stands its shadow: the bytes that were written there last, by whomever and on whatever way, and
+// the ones before. They are what everybody would see if there were neither encryption nor bouncing; what is seen is
+// judged against them.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dev/block_backend.hpp"
+#include "dev/virtio_blk.hpp"
+#include "kernel/virtio/virtio_blk_driver.hpp"
+#include "lab/experiment.hpp"
+#include "lab/experiment/names.hpp"
+#include "lab/views.hpp"
+
+namespace cbit::lab {
+
+[[nodiscard]] tl::unexpected<StepTrouble> trouble_in_step(std::string reason);
+// "not_present at 0x1000".
+[[nodiscard]] std::string describe(const Fault& fault);
+
+class Run final : public EventSink {
+ public:
+  struct Buffer {
+    bool exists = false;
+    VirtAddr at;                      // in the kernel; of no meaning for a bar
+    std::vector<PhysAddr> frames;     // of the pages that it touches
+    std::uint64_t first_offset = 0;   // in the first of them
+    RamBar* bar = nullptr;
+    CoherentBuffer coherent;          // of coherent buffers
+    Bytes now, before;                // the shadow
+
+    [[nodiscard]] PhysAddr phys(std::uint64_t offset) const;
+    // Bytes from the offset on that lie in one frame.
+    [[nodiscard]] std::uint64_t run_length(std::uint64_t offset) const {
+      return page_size - (first_offset + offset) % page_size;
+    }
+    void written(std::uint64_t offset, ConstByteSpan bytes);
+  };
+  struct Window {
+    VirtAddr at;  // of the buffer's first byte; 0: does not exist
+    std::unique_ptr<UserSpace> user;  // nullptr: the kernel's
+  };
+  struct Segment {
+    DmaAddr at;
+    std::uint64_t bytes = 0;
+  };
+  struct Mapping {
+    bool made = false;               // the step was performed; it may have failed
+    std::vector<ScatterEntry> sg;    // as the driver holds it; one entry where it is no scatterlist
+    std::vector<Segment> segments;   // as the device gets it; never empty once made
+    std::vector<std::optional<PhysAddr>> bounces;  // per part
+    std::uint64_t slots = 0;
+    std::optional<std::uint64_t> first_slot;
+    DmaPath path = DmaPath::error;
+    bool encrypted = false;
+  };
+  struct VirtioDisk {
+    Device& parent;
+    MemoryDisk disk;
+    std::unique_ptr<VirtioBlk> hardware;
+    std::unique_ptr<VirtioBlkDriver> driver;  // nullptr: not probed, or the probe failed
+  };
+
+  static OrError<std::unique_ptr<Run>> create(const Experiment& experiment, EventSink* sink);
+  ~Run() override;
+
+  ExperimentResult perform();
+  void on_event(const Event& event) override;
+
+  [[nodiscard]] const Experiment& experiment() const { return experiment_; }
+  [[nodiscard]] Testbed& bed() { return *bed_; }
+  [[nodiscard]] Kernel& kernel() { return bed_->kernel(); }
+  [[nodiscard]] Mm& mm() { return kernel().mm(); }
+  [[nodiscard]] Dma& dma() { return kernel().dma(); }
+  [[nodiscard]] Memory& memory() { return bed_->memory(); }
+
+  // What a name stands for; grows on first use.
+  [[nodiscard]] Buffer& buffer(std::size_t id) { return at(buffers_, id); }
+  [[nodiscard]] Window& window(std::size_t id) { return at(windows_, id); }
+  [[nodiscard]] Mapping& mapping(std::size_t id) { return at(mappings_, id); }
+  // StepTrouble when the step that should have made it failed, or it is gone.
+  Result<Buffer*, StepTrouble> live_buffer(std::size_t id);
+  Result<Mapping*, StepTrouble> made_mapping(std::size_t id);
+
+  // struct device of any kind; of the dma kind also the hardware.
+  [[nodiscard]] Device& device(std::size_t id);
+  [[nodiscard]] TestDma& hardware(std::size_t id);
+  [[nodiscard]] VirtioDisk& disk(std::size_t id) { return *disks_[id]; }
+
+  // How a CPU reaches a buffer: by its own kernel address, or through a window.
+  struct Lens {
+    std::size_t buffer = 0;
+    std::optional<std::size_t> window;
+    unsigned cpu = 0;
+  };
+  Result<void, StepTrouble> cpu_read(const Lens& lens, std::uint64_t offset, ByteSpan to);
+  Result<void, StepTrouble> cpu_write(const Lens& lens, std::uint64_t offset, ConstByteSpan from);
+
+  // Takes the frames of a buffer from where the CPU's translation leads, and begins its shadow.
+  Result<void, StepTrouble> adopt(Buffer& buffer, Mmu& cpu, VirtAddr at, std::uint64_t bytes);
+  void begin_shadow(Buffer& buffer, std::uint64_t bytes);
+
+  // The bus addresses of [offset, offset + bytes) of a mapping; beyond its end they go on.
+  [[nodiscard]] static std::vector<Segment> locate(const Mapping& mapping, Range range);
+  Result<void, StepTrouble> device_read(std::size_t device, const Mapping& mapping, Range range, ByteSpan to);
+  // `name` tells which buffers were meant.
+  Result<void, StepTrouble> device_write(std::size_t device, const Mapping& mapping, const MappingName& name,
+                                         Range range, ConstByteSpan from);
+
+  [[nodiscard]] Access host_access() { return {Agent{AgentKind::host, 0}, no_key, bed_->tracer().intern("host")}; }
+  // Calls `visit(phys, offset from the range's start, bytes)` per frame; stops at the first fault.
+  Result<void> each_frame(const Buffer& buffer, Range range,
+                          const std::function<Result<void>(PhysAddr, std::uint64_t, std::uint64_t)>& visit);
+
+  // What happened since the step began.
+  struct Happened {
+    std::optional<DmaMapped> mapped;
+    std::vector<SwiotlbAllocated> slots;
+    std::optional<DmaMapFailed> refused;
+  };
+  [[nodiscard]] const Happened& happened() const { return happened_; }
+  // "DMA_MAPPING_ERROR: pool-full".
+  [[nodiscard]] StepTrouble mapping_trouble() const;
+
+  // An expectation that did not come true.
+  void mismatch(Mismatch mismatch);
+
+  // Since the boot.
+  [[nodiscard]] ConversionCost conversions();
+  [[nodiscard]] SwiotlbUsage swiotlb_usage();
+  std::uint64_t leaked_mappings = 0;  // by the last driver that was released
+
+ private:
+  explicit Run(const Experiment& experiment) : experiment_{experiment} {}
+  OrError<void> add_device(const ExperimentDevice& device);
+  OrError<void> add_disk(const ExperimentDevice& device);
+  bool perform_step(const ExperimentStep& step);
+  void finish();
+  Result<void, StepTrouble> access(const Lens& lens, std::uint64_t offset,
+                                   const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
+                                   const std::function<Result<void>(RamBar&)>& by_bus);
+
+  template <class T>
+  static T& at(std::deque<T>& items, std::size_t id) {
+    while (items.size() <= id) items.emplace_back();
+    return items[id];
+  }
+
+  struct DmaDevice {
+    TestDevice device;
+    std::unique_ptr<Swiotlb> restricted_pool;
+  };
+
+  const Experiment& experiment_;
+  std::unique_ptr<Testbed> bed_;
+  std::deque<std::optional<DmaDevice>> dma_devices_;  // by device id, as the next
+  std::deque<std::optional<VirtioDisk>> disks_;
+  std::deque<Buffer> buffers_;
+  std::deque<Window> windows_;
+  std::deque<Mapping> mappings_;
+
+  Happened happened_;
+  std::size_t step_ = 0;
+  ExperimentResult result_;
+  ConversionCost boot_conversions_;
+  SwiotlbUsage boot_swiotlb_;
+};
+
+}  // namespace cbit::lab
