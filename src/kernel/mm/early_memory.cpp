@@ -54,6 +54,8 @@ Result<void> Mm::Impl::early_convert_leaf(const Conversion& c, VirtAddr at, Page
     return fmt::format("{} {} bytes in place through a 4 KiB buffer", c.encrypted ? "encrypt" : "decrypt",
                        range.bytes);
   });
+  // First, so that the copy's accesses under the new attribute agree with what was reported.
+  tracer.emit(c.cpu.agent(), PageConversion{phys, range.bytes / page_size, c.encrypted, true, c.cpu.site()});
   for (std::uint64_t offset = 0; offset < range.bytes; offset += page_size)
     CBIT_TRY(early_enc_dec_page(c, phys + offset));
 
@@ -63,7 +65,6 @@ Result<void> Mm::Impl::early_convert_leaf(const Conversion& c, VirtAddr at, Page
   if (c.encrypted) early_snp_set_page(c, phys, true);
   if (cc.platform() != Platform::sev_snp)
     memory.convert(phys, range.bytes / page_size, c.encrypted, c.cpu.site());
-  tracer.emit(c.cpu.agent(), PageConversion{phys, range.bytes / page_size, c.encrypted, true, c.cpu.site()});
   return {};
 }
 
