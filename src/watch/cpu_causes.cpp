@@ -84,7 +84,7 @@ struct CpuCauses {
     if (found == nullptr) return;
     found->evidence = {seen, {"last written by", describe_writer(scene.facts, read)}};
     if (moved)
-      found->evidence.push_back({"ciphertext taken from",
+      found->evidence.push_back({"ciphertext from",
                                  fmt::format("{} by the host at {} ns", source->read.page, source->time_ns)});
   }
 };
