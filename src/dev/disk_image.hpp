@@ -22,7 +22,8 @@ class DiskImage final : public BlockBackend {
 
   // Errors: cannot be opened, not a regular file, empty, not a multiple of sector_size.
   static OrError<std::unique_ptr<DiskImage>> open(const std::string& path, Mode mode);
-  // Zeros, sparse. Errors: the folder cannot be written to, `path` is a directory, `bytes` is not whole sectors.
+  // Zeros, sparse. Errors: the folder cannot be written to, `path` is a directory, `bytes` is not whole
+  // sectors.
   static OrError<std::unique_ptr<DiskImage>> create(const std::string& path, std::uint64_t bytes);
   ~DiskImage() override;
   DiskImage(const DiskImage&) = delete;
