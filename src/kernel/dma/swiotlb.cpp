@@ -17,6 +17,7 @@ using Outcome = SwiotlbPool::Outcome;
 
 constexpr std::string_view source_map = "kernel/dma/swiotlb.c: swiotlb_tbl_map_single";
 constexpr std::string_view source_unmap = "kernel/dma/swiotlb.c: swiotlb_tbl_unmap_single";
+constexpr std::string_view source_sync = "kernel/dma/swiotlb.c: swiotlb_sync_single_for_cpu";
 constexpr std::string_view source_bounce = "kernel/dma/swiotlb.c: swiotlb_bounce";
 
 // The sum, or what is too large for any pool: where Linux would wrap around, the request is refused.
@@ -37,7 +38,7 @@ std::uint64_t boundary_of(const Device& dev) {
 // What the kernel's BUG_ONs in the search and in iommu_is_span_boundary() ask for.
 bool well_formed(const SwiotlbPool::Request& request) {
   const std::uint64_t boundary_slots = (request.boundary_mask >> io_tlb_shift) + 1;
-  return request.bytes != 0 && std::has_single_bit(boundary_slots);
+  return request.bytes != 0 && (boundary_slots & (boundary_slots - 1)) == 0;
 }
 
 }  // namespace
@@ -53,23 +54,21 @@ PhysRange Swiotlb::default_pool() const { return impl_->pools.front()->memory();
 // ---- finding slots --------------------------------------------------------------------------------------
 
 // Newest pool first (list_add_rcu); in each, the areas from the CPU's own on.
-Swiotlb::Impl::Allocation Swiotlb::Impl::search_by_pool(unsigned cpu, const SwiotlbPool::Request& request) {
+void Swiotlb::Impl::search_by_pool(unsigned cpu, const SwiotlbPool::Request& request, Allocation& result) {
   for (auto pool = pools.rbegin(); pool != pools.rend(); ++pool) {
     const SwiotlbPool::Plan plan = (*pool)->plan(request);
     const unsigned areas = (*pool)->areas();
     for (unsigned i = 0; i < areas; ++i) {
       const unsigned area = (cpu + i) & (areas - 1);
       const SwiotlbPool::Found found = (*pool)->allocate(area, plan);
-      if (found.outcome != Outcome::full)
-        return {found.outcome, pool->get(), area, found.slot, plan.slots, false};
+      if (found.outcome != Outcome::full) return result.set(found, **pool, area, plan.slots);
     }
   }
-  return {};
 }
 
 // [6.10] with dynamic pools: the CPU's own area in every pool, then the next area in every pool that has so
 // many.
-Swiotlb::Impl::Allocation Swiotlb::Impl::search_by_area(unsigned cpu, const SwiotlbPool::Request& request) {
+void Swiotlb::Impl::search_by_area(unsigned cpu, const SwiotlbPool::Request& request, Allocation& result) {
   for (unsigned i = 0; i < default_areas; ++i) {
     for (auto pool = pools.rbegin(); pool != pools.rend(); ++pool) {
       const unsigned areas = (*pool)->areas();
@@ -77,29 +76,29 @@ Swiotlb::Impl::Allocation Swiotlb::Impl::search_by_area(unsigned cpu, const Swio
       const unsigned area = (cpu + i) & (areas - 1);
       const SwiotlbPool::Plan plan = (*pool)->plan(request);
       const SwiotlbPool::Found found = (*pool)->allocate(area, plan);
-      if (found.outcome == Outcome::found)
-        return {found.outcome, pool->get(), area, found.slot, plan.slots, false};
+      if (found.outcome == Outcome::found) return result.set(found, **pool, area, plan.slots);
     }
   }
-  return {};
 }
 
 // swiotlb_find_slots()
 Swiotlb::Impl::Allocation Swiotlb::Impl::find_slots(Mmu& cpu, Device& dev,
                                                     const SwiotlbPool::Request& request) {
-  const bool by_area = can_grow && version == KernelVersion::v6_10;
-  if (by_area && request.bytes > swiotlb_segment_bytes) return {};
-  const unsigned number = cpu.agent().index;
-  Allocation result = by_area ? search_by_area(number, request) : search_by_pool(number, request);
-  if (result.outcome == Outcome::full && can_grow) result = allocate_transient(cpu, dev, request);
+  Allocation result;
+  if (!can_grow || version != KernelVersion::v6_10)
+    search_by_pool(cpu.agent().index, request, result);
+  else if (request.bytes <= swiotlb_segment_bytes)
+    search_by_area(cpu.agent().index, request, result);
+  else
+    return result;
+  if (result.outcome == Outcome::full && can_grow) allocate_transient(cpu, dev, request, result);
   if (result.outcome != Outcome::found) return result;
 
   const SwiotlbPool::Area& area = result.pool->area(result.area);
   if (area.used.load(std::memory_order_relaxed) > area.quota.load(std::memory_order_relaxed)) raise_hiwater();
   step(cpu, search_source, [&] {
-    return fmt::format(
-        "slot {} of area {} is the first of {} free ones that fit; {} of {} slots are in use now",
-        result.slot, result.area, result.slots, used(), slots);
+    return fmt::format("{} slot{} from slot {} on, in area {}; {} of {} slots are in use now", result.slots,
+                       result.slots == 1 ? "" : "s", result.slot, result.area, used(), slots);
   });
   return result;
 }
@@ -223,7 +222,7 @@ Result<PhysAddr, SwiotlbRefusal> Swiotlb::tbl_map_single(Mmu& cpu, Device& dev, 
                                                          DmaDirection direction, DmaAttrs attrs) {
   Impl& impl = *impl_;
   CBIT_ASSERT(alloc_align_mask <= bit_mask(32));
-  if (impl.cc.has(CcAttr::mem_encrypt))
+  if (impl.encrypted)
     impl.message_once(Impl::Once::encryption, cpu, [] {
       return std::string{
           "software IO TLB: Memory encryption is active and system is using DMA bounce buffers"};
@@ -247,8 +246,10 @@ Result<PhysAddr, SwiotlbRefusal> Swiotlb::tbl_map_single(Mmu& cpu, Device& dev, 
         "the original is copied in{}",
         to_device(direction) ? "" : ", though the device only writes: it may write only a part");
   });
+  impl.counters(cpu).add_mapping();
+  const Result<PhysAddr, SwiotlbRefusal> result{bounce};
   impl.bounce(cpu, dev, *slots.pool, bounce, mapping_size, true);
-  return bounce;
+  return result;
 }
 
 bool Swiotlb::tbl_unmap_single(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t mapping_size,
@@ -258,7 +259,7 @@ bool Swiotlb::tbl_unmap_single(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint
   if (pool == nullptr) return false;
   const bool skip = attrs.has(dma_attr::skip_cpu_sync);
   impl.step(cpu, source_unmap, [&] {
-    if (skip) return std::string{"DMA_ATTR_SKIP_CPU_SYNC: nothing is copied back"};
+    if (skip) return std::string{"DMA_ATTR_SKIP_CPU_SYNC here: the slots are released without another copy"};
     return fmt::format("{}: {}", to_string(direction),
                        from_device(direction) ? "copied back" : "nothing is copied back");
   });
@@ -281,7 +282,9 @@ bool Swiotlb::sync_single_for_device(Mmu& cpu, Device& dev, PhysAddr bounce, std
 bool Swiotlb::sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
                                   DmaDirection direction) {
   SwiotlbPool* const pool = impl_->find_pool(dev, bounce);
-  return pool != nullptr && from_device(direction) && impl_->bounce(cpu, dev, *pool, bounce, bytes, false);
+  if (pool == nullptr || !from_device(direction)) return false;
+  impl_->step(cpu, source_sync, [&] { return fmt::format("{} bytes are copied back from the pool", bytes); });
+  return impl_->bounce(cpu, dev, *pool, bounce, bytes, false);
 }
 
 // swiotlb_bounce(). The original of a slot is recorded as if the mapping began at the slot's first byte; it
@@ -335,7 +338,7 @@ bool Swiotlb::Impl::bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysA
   const VirtAddr orig_at = mm.phys_to_virt(orig);
   const SiteScope site{cpu, bounce_site};
   if (!(to_pool ? cpu.copy(pool_at, orig_at, bytes) : cpu.copy(orig_at, pool_at, bytes))) return drop();
-  pool.area(pool.area_of(at)).bytes_copied.fetch_add(bytes, std::memory_order_relaxed);
+  counters(cpu).add_copy(bytes);
   tracer.emit(cpu.agent(), SwiotlbCopied{orig, at, bytes, to_pool}, cost::cpu_copy_ns(bytes));
   return true;
 }
@@ -386,11 +389,10 @@ SwiotlbUsage Swiotlb::usage() const {
                      .io_tlb_used_hiwater = impl_->hiwater.load(std::memory_order_relaxed),
                      .io_tlb_transient_nslabs = impl_->transient_slots,
                      .areas = impl_->pools.front()->areas()};
-  for (const auto& pool : impl_->pools)
-    for (unsigned n = 0; n < pool->areas(); ++n) {
-      usage.bytes_bounced += pool->area(n).bytes_copied.load(std::memory_order_relaxed);
-      usage.bounces += pool->area(n).bounces.load(std::memory_order_relaxed);
-    }
+  for (const Impl::Counters& counters : impl_->cpu_counters) {
+    usage.bytes_bounced += counters.bytes.load(std::memory_order_relaxed);
+    usage.bounces += counters.mappings.load(std::memory_order_relaxed);
+  }
   return usage;
 }
 

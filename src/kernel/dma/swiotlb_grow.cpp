@@ -14,7 +14,7 @@ namespace {
 // SLABS_PER_PAGE << MAX_ORDER: the largest block of the page allocator.
 constexpr std::uint64_t block_slots_max = page_size / io_tlb_size << max_order_6_1;
 
-constexpr std::uint64_t below_4g = std::uint64_t{1} << 32;
+constexpr std::uint64_t low_memory = bit_mask(32);  // ARCH_LOW_ADDRESS_LIMIT
 
 std::uint64_t pages_for(std::uint64_t bytes) { return align_up(bytes, page_size) / page_size; }
 std::uint64_t halved(std::uint64_t slots) { return align_up(slots >> 1, io_tlb_segsize); }
@@ -25,10 +25,12 @@ Swiotlb::Impl::Impl(Mm& kernel_mm, const CcPlatform& platform, KernelVersion ker
     : mm{kernel_mm},
       cc{platform},
       version{kernel_version},
+      encrypted{platform.has(CcAttr::mem_encrypt)},
       tracer{kernel_mm.machine().tracer()},
       bounce_site{tracer.intern("swiotlb_bounce")},
       init_site{tracer.intern(version == KernelVersion::v6_1 ? "swiotlb_init_io_tlb_mem"
-                                                             : "swiotlb_init_io_tlb_pool")} {
+                                                             : "swiotlb_init_io_tlb_pool")},
+      cpu_counters(kernel_mm.cpu_count()) {
   switch (version) {
     case KernelVersion::v6_1: search_source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots"; break;
     case KernelVersion::v6_6: search_source = "kernel/dma/swiotlb.c: swiotlb_area_find_slots"; break;
@@ -60,7 +62,7 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
 
   std::uint64_t slots = sizing.slots;
   std::optional<PhysAddr> first;
-  while (!(first = mm.pages().allocate(pages_for(slots * io_tlb_size), below_4g))) {
+  while (!(first = mm.pages().allocate(pages_for(slots * io_tlb_size), low_memory))) {
     impl.message(cpu, [&] {
       return fmt::format("software IO TLB: swiotlb_memblock_alloc: Failed to allocate {} bytes tlb structure",
                          slots * io_tlb_size);
@@ -80,7 +82,7 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
   impl.default_areas = sizing.areas;
   impl.add_pool({*first, slots * io_tlb_size}, sizing.areas);
   CBIT_TRY(impl.clear(cpu, swiotlb->default_pool()));
-  if (cc.has(CcAttr::mem_encrypt))
+  if (impl.encrypted)
     std::ignore = mm.set_memory_decrypted(cpu, mm.phys_to_virt(*first), pages_for(slots * io_tlb_size));
 
   if (sizing.enabled) {
@@ -98,7 +100,7 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
 Result<std::unique_ptr<Swiotlb>> Swiotlb::create_restricted(Mm& mm, const CcPlatform& cc,
                                                             KernelVersion version, std::uint64_t bytes) {
   const std::uint64_t pages = bytes / page_size + (bytes % page_size != 0);
-  const auto first = bytes >= io_tlb_size ? mm.pages().allocate(pages, below_4g) : std::nullopt;
+  const auto first = bytes >= io_tlb_size ? mm.pages().allocate(pages, low_memory) : std::nullopt;
   if (!first) return fault(FaultKind::no_memory, 0);
 
   auto swiotlb = std::unique_ptr<Swiotlb>{new Swiotlb{std::make_unique<Impl>(mm, cc, version)}};
@@ -141,17 +143,16 @@ void Swiotlb::Impl::free_dma_pages(Mmu& cpu, PhysRange memory) {
 
 // The second half of swiotlb_find_slots [6.6]: a pool just for this mapping, which must not sleep. Where the
 // device needs decrypted memory it therefore has to come from the atomic pools.
-Swiotlb::Impl::Allocation Swiotlb::Impl::allocate_transient(Mmu& cpu, Device& dev,
-                                                            const SwiotlbPool::Request& request) {
+void Swiotlb::Impl::allocate_transient(Mmu& cpu, Device& dev, const SwiotlbPool::Request& request,
+                                       Allocation& result) {
   growth_scheduled = true;
-  Allocation result{.growth_failed = true};
+  result.growth_failed = true;
   const std::uint64_t bytes = std::min(request.bytes, block_slots_max * io_tlb_size);
   const std::uint64_t memory_bytes = align_up(bytes, io_tlb_size);
   const bool atomic = cc.force_dma_unencrypted(dev);
-  const std::uint64_t last = dev.limit(dev.dma_mask.value_or(bit_mask(32)));
   std::optional<PhysAddr> first;
   if (!atomic)
-    first = alloc_dma_pages(cpu, memory_bytes, last + (last != ~std::uint64_t{0}));
+    first = alloc_dma_pages(cpu, memory_bytes, dev.limit(dev.streaming_mask()));
   else if (atomic_memory.alloc)
     first = atomic_memory.alloc(cpu, dev, memory_bytes);
   step(cpu, "kernel/dma/swiotlb.c: swiotlb_find_slots", [&] {
@@ -160,7 +161,7 @@ Swiotlb::Impl::Allocation Swiotlb::Impl::allocate_transient(Mmu& cpu, Device& de
         "own from {}: {}",
         atomic ? "the atomic pools" : "the page allocator", first ? "done" : "no memory");
   });
-  if (!first) return result;
+  if (!first) return;
 
   const PhysRange memory{*first, memory_bytes};
   auto owned = std::make_unique<Transient>(&dev, atomic, SwiotlbPool{version, memory, 1});
@@ -172,9 +173,10 @@ Swiotlb::Impl::Allocation Swiotlb::Impl::allocate_transient(Mmu& cpu, Device& de
   transient_slots += pool.slots();
   if (found.outcome != SwiotlbPool::Outcome::found) {
     delete_transient(cpu, dev, *first);
-    return result;
+    return;
   }
-  return {found.outcome, &pool, 0, found.slot, plan.slots, false};
+  result.set(found, pool, 0, plan.slots);
+  result.growth_failed = false;
 }
 
 bool Swiotlb::Impl::delete_transient(Mmu& cpu, const Device& dev, PhysAddr at) {
@@ -183,9 +185,6 @@ bool Swiotlb::Impl::delete_transient(Mmu& cpu, const Device& dev, PhysAddr at) {
   if (found == transient.end()) return false;
   SwiotlbPool& pool = (*found)->pool;
   const PhysRange memory = pool.memory();
-  SwiotlbPool::Area& heir = pools.front()->area(0);  // of the counters
-  heir.bounces += pool.area(0).bounces;
-  heir.bytes_copied += pool.area(0).bytes_copied;
   if ((*found)->atomic)
     atomic_memory.free(memory.first, memory.bytes);
   else
@@ -201,7 +200,7 @@ bool Swiotlb::run_worker(Mmu& cpu) {
   if (!std::exchange(impl.growth_scheduled, false)) return false;
   std::uint64_t slots = std::min(impl.default_slots, block_slots_max);
   std::optional<PhysAddr> first;
-  while (!(first = impl.alloc_dma_pages(cpu, slots * io_tlb_size, below_4g))) {
+  while (!(first = impl.alloc_dma_pages(cpu, slots * io_tlb_size, low_memory))) {
     if (slots <= io_tlb_min_slabs) {
       impl.message(cpu, [] { return std::string{"software IO TLB: Failed to allocate new pool"}; });
       return false;

@@ -141,7 +141,7 @@ SwiotlbPool::Plan SwiotlbPool::plan(const Request& request) const {
   plan.bytes = request.bytes;
   plan.offset = request.orig.value() & device_mask & in_slot;
   const std::uint64_t period = std::bit_ceil((plan.match_mask >> io_tlb_shift) + 1);
-  plan.strided = std::has_single_bit(plan.stride) && plan.stride >= period;
+  plan.strided = (plan.stride & (plan.stride - 1)) == 0 && plan.stride >= period;
   return plan;
 }
 
@@ -162,7 +162,6 @@ SwiotlbPool::Found SwiotlbPool::allocate(unsigned n, const Plan& plan) {
   const std::uint64_t next = found.slot - base + plan.slots;
   area.index = next < area_slots_ ? static_cast<std::uint32_t>(next) : 0;
   add(area.used, plan.slots);
-  add(area.bounces, 1);
   return found;
 }
 
@@ -233,7 +232,7 @@ SwiotlbPool::Released SwiotlbPool::release(PhysAddr at, std::uint64_t min_align_
   const std::uint64_t offset = at.value() & min_align_mask & (io_tlb_size - 1);
   std::uint64_t slot = slot_of(at - offset);
   slot -= slots_[slot].pad_slots;
-  Area& area = areas_[slot / area_slots_];
+  Area& area = areas_[static_cast<std::uint32_t>(slot) / static_cast<std::uint32_t>(area_slots_)];
 
   const AreaLock lock{area};
   const std::int64_t bytes = std::int64_t{slots_[slot].bytes_left} + static_cast<std::int64_t>(offset);

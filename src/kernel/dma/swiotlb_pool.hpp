@@ -34,15 +34,12 @@ class SwiotlbPool {
   };
   static_assert(sizeof(Slot) == 16);
 
-  // Counters of one area that its users update; read them at any time.
   struct Area {
     alignas(64) std::atomic<bool> locked = false;
     std::uint32_t index = 0;              // where the next search starts
-    std::atomic<std::uint64_t> used = 0;  // slots
+    std::atomic<std::uint64_t> used = 0;  // slots; written with the lock held
     std::atomic<std::uint64_t> quota =
         0;  // `used` may reach this before the high-water mark has to be looked at
-    std::atomic<std::uint64_t> bounces = 0;  // mappings served
-    std::atomic<std::uint64_t> bytes_copied = 0;
   };
 
   // What a mapping asks of the pool.
@@ -102,9 +99,6 @@ class SwiotlbPool {
   [[nodiscard]] unsigned areas() const { return area_count_; }
   [[nodiscard]] Area& area(unsigned n) { return areas_[n]; }
   [[nodiscard]] const Area& area(unsigned n) const { return areas_[n]; }
-  [[nodiscard]] unsigned area_of(PhysAddr at) const {
-    return static_cast<unsigned>(slot_of(at) / area_slots_);
-  }
   [[nodiscard]] std::uint64_t slot_of(PhysAddr at) const { return (at - memory_.first) >> 11; }
   [[nodiscard]] PhysAddr address_of(std::uint64_t slot) const { return memory_.first + (slot << 11); }
   [[nodiscard]] Slot& slot(std::uint64_t n) { return slots_[n]; }

@@ -46,6 +46,27 @@ struct Swiotlb::Impl {
     std::uint64_t slot = 0;
     std::uint64_t slots = 0;
     bool growth_failed = false;
+
+    void set(SwiotlbPool::Found found, SwiotlbPool& in, unsigned in_area, std::uint64_t slots_taken) {
+      outcome = found.outcome;
+      pool = &in;
+      area = in_area;
+      slot = found.slot;
+      slots = slots_taken;
+    }
+  };
+
+  // Of one CPU, which alone writes them.
+  struct alignas(64) Counters {
+    std::atomic<std::uint64_t> mappings = 0;
+    std::atomic<std::uint64_t> bytes = 0;  // copied in either direction
+
+    void add_mapping() {
+      mappings.store(mappings.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+    void add_copy(std::uint64_t n) {
+      bytes.store(bytes.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
   };
 
   Impl(Mm& kernel_mm, const CcPlatform& platform, KernelVersion kernel_version);
@@ -54,7 +75,7 @@ struct Swiotlb::Impl {
   void add_pool(PhysRange memory, unsigned areas);
   // memset() of a new pool through whatever mapping it has.
   Result<void> clear(Mmu& cpu, PhysRange memory);
-  [[nodiscard]] Allocation allocate_transient(Mmu& cpu, Device& dev, const SwiotlbPool::Request& request);
+  void allocate_transient(Mmu& cpu, Device& dev, const SwiotlbPool::Request& request, Allocation& result);
   // False when `at` is in no transient pool.
   bool delete_transient(Mmu& cpu, const Device& dev, PhysAddr at);
   [[nodiscard]] std::optional<PhysAddr> alloc_dma_pages(Mmu& cpu, std::uint64_t bytes, std::uint64_t limit);
@@ -65,13 +86,14 @@ struct Swiotlb::Impl {
                                                 std::uint64_t mapping_size, std::uint64_t alloc_size,
                                                 std::uint64_t alloc_align_mask);
   [[nodiscard]] Allocation find_slots(Mmu& cpu, Device& dev, const SwiotlbPool::Request& request);
-  [[nodiscard]] Allocation search_by_pool(unsigned cpu, const SwiotlbPool::Request& request);
-  [[nodiscard]] Allocation search_by_area(unsigned cpu, const SwiotlbPool::Request& request);
+  void search_by_pool(unsigned cpu, const SwiotlbPool::Request& request, Allocation& result);
+  void search_by_area(unsigned cpu, const SwiotlbPool::Request& request, Allocation& result);
   [[nodiscard]] SwiotlbPool* find_pool(const Device& dev, PhysAddr at);
   bool bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysAddr at, std::uint64_t bytes, bool to_pool);
   void report_refusal(Mmu& cpu, const Device& dev, const SwiotlbPool::Request& request,
                       const Allocation& result, std::uint64_t printed_bytes, bool quiet);
   void raise_hiwater();
+  [[nodiscard]] Counters& counters(const Mmu& cpu) { return cpu_counters[cpu.agent().index]; }
   [[nodiscard]] std::uint64_t used() const;
 
   // One decision: `text()` gives the rule in words, `source` the function that decides.
@@ -94,6 +116,7 @@ struct Swiotlb::Impl {
   Mm& mm;
   const CcPlatform& cc;
   const KernelVersion version;
+  const bool encrypted;  // CC_ATTR_MEM_ENCRYPT
   Tracer& tracer;
   const SiteId bounce_site;
   const SiteId init_site;
@@ -112,6 +135,7 @@ struct Swiotlb::Impl {
   std::uint64_t slots = 0;  // mem->nslabs: without transient pools
   std::uint64_t transient_slots = 0;
 
+  std::vector<Counters> cpu_counters;
   std::mutex hiwater_mutex;
   std::atomic<std::uint64_t> hiwater = 0;
   std::array<std::atomic<bool>, static_cast<std::size_t>(Once::count)> said_already{};
