@@ -21,8 +21,8 @@ struct VirtioDriverOptions {
   // indirect tables as they should be. The classic mistake of a driver that was written where these addresses
   // are the same.
   bool raw_addresses = false;
-  // Bits that the driver clears although it could use them: virtio-balloon does so with ACCESS_PLATFORM
-  // (virtballoon_validate), kernels before 4.8 do not know that bit.
+  // Bits that the driver does not accept: virtio-balloon clears ACCESS_PLATFORM (virtballoon_validate), and a
+  // kernel that is older than the bit does not know it.
   std::uint64_t refused_features = 0;
 };
 

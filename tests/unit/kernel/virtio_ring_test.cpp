@@ -304,6 +304,28 @@ TEST_F(VirtioRingTest, AlignsTheUsedRingByTransport) {
   EXPECT_TRUE(ring->memory().dma.is_aligned(4096));
 }
 
+// A ring of 256 takes two pages, one of 128 a single page.
+TEST(VirtioRing, HalvesItsSizeWhenMemoryIsShort) {
+  DmaBoard board{Platform::plain, small_pool, small_guest};
+  Device& parent = board.add_device();
+  PassiveDevice device{board.machine->bus(), parent.requester, {}, 256};
+  VirtioBinding binding{*board.kernel, device, parent, {}};
+  ASSERT_TRUE(binding.negotiate(0));
+  auto& pages = board.kernel->mm().pages();
+  const PhysAddr spare = *pages.allocate(1);
+  for (std::uint64_t run = pages.free_pages(); run != 0; run /= 2)
+    while (pages.allocate(run)) {
+    }
+  EXPECT_EQ(Vring::create(board.cpu(), binding, 0, "test").error(), Errno::enomem);
+  EXPECT_FALSE(device.queue_enabled(0));
+  pages.free(spare, 1);
+  const auto ring = Vring::create(board.cpu(), binding, 0, "test");
+  ASSERT_TRUE(ring);
+  EXPECT_EQ((*ring)->size(), 128u);
+  EXPECT_TRUE(device.queue_enabled(0));
+  binding.reset();
+}
+
 TEST(VirtioRing, RefusesADeviceWhoseQueueIsNoPowerOfTwo) {
   DmaBoard board{Platform::plain, small_pool, small_guest};
   Device& parent = board.add_device();
