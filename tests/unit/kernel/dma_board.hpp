@@ -30,11 +30,11 @@ struct KernelBuffer {
 
 class DmaBoard {
  public:
-  // 8 GiB of RAM, and a SWIOTLB of 8 MiB unless the configuration sizes it: a large one takes long to clear.
+  // 8 GiB of RAM, and a SWIOTLB of 2 MiB unless the configuration sizes it: a large one takes long to clear.
   explicit DmaBoard(Platform platform, DmaConfig dma_config = {},
                     MachineConfig machine_config = {.memory_bytes = 8 * gib}) {
     machine_config.platform = platform;
-    if (dma_config.swiotlb.slots == 0) dma_config.swiotlb.slots = small_pool_slots;
+    if (!dma_config.swiotlb.slots) dma_config.swiotlb.slots = small_pool_slots;
     machine_config.iommu |= dma_config.iommu != IommuMode::none;
     machine = Machine::create(machine_config).value();
     machine->tracer().attach(log);
