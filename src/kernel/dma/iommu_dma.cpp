@@ -75,6 +75,12 @@ std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& requ
   return ctx.fail(request, DmaFailure::invalid_memory), std::nullopt;
 }
 
+// RAM and MMIO end somewhere; beyond, Linux would fill page tables with what nothing decodes.
+bool decodes(const DmaContext& ctx, PhysAddr phys, std::uint64_t bytes) {
+  const std::uint64_t end = std::max(ctx.last_page + page_size, high_ram).value();
+  return phys.value() <= end && bytes <= end - phys.value();
+}
+
 void step_iova(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, DmaAddr iova) {
   ctx.step(request.cpu, "drivers/iommu/dma-iommu.c: __iommu_dma_map", [&] {
     std::string_view bit = "without C-bit: memory is not encrypted";
@@ -181,7 +187,8 @@ bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova, std::span<const Phys
 DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes,
             IommuAccess rights, std::uint64_t mask) {
   const std::uint64_t offset = phys.page_offset();
-  const std::uint64_t size = bytes <= bytes + offset ? align(bytes + offset) : 0;
+  if (!decodes(ctx, phys, bytes)) return ctx.fail(request, DmaFailure::invalid_memory);
+  const std::uint64_t size = align(bytes + offset);
   if (size == 0) return ctx.fail(request, DmaFailure::invalid_size);
 
   const std::scoped_lock hold{ctx.iommu_dma.lock};

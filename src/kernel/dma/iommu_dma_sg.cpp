@@ -103,12 +103,17 @@ Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& d
                                             DmaAttrs attrs) {
   if (dev_use_swiotlb(dev)) return iommu_dma_map_sg_swiotlb(ctx, cpu, dev, sg, direction, attrs);
   if (sg.empty()) return std::size_t{0};
+  // Linux pads by up to a whole boundary in front of an entry without bytes.
+  for (const ScatterEntry& entry : sg)
+    if (entry.length == 0) {
+      ctx.fail({cpu, dev, entry.phys, 0, direction, attrs, DmaMappingKind::sg}, DmaFailure::invalid_size);
+      return invalidate_sg(sg, Errno::einval);
+    }
 
   const std::vector<PhysRange> pieces = lay_out(sg, dev.seg_boundary_mask);
   std::uint64_t iova_len = 0;
   for (const PhysRange& piece : pieces) iova_len += piece.bytes;
   const DmaRequest request{cpu, dev, sg.front().phys, iova_len, direction, attrs, DmaMappingKind::sg};
-  if (iova_len == 0) return finalise_sg(dev, sg, pieces, DmaAddr{0});
 
   const std::scoped_lock hold{ctx.iommu_dma.lock};
   const auto iova = iommu_dma::alloc_iova(ctx, request, iova_len, dev.streaming_mask());
