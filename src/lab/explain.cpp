@@ -80,6 +80,7 @@ class Transfer {
   void sync();
   void unmap();
   void look();
+  void look_at_buffer();
   void look_from_the_pool();
   [[nodiscard]] Verdict judge() const;
   [[nodiscard]] Bytes read_as_cpu();
@@ -141,6 +142,8 @@ void Transfer::map() {
       }
       break;
     case MapKind::raw_phys:
+      bed_.tracer().emit(cpu_.agent(), StepTaken{"the driver hands out the buffer's physical address; the DMA API is not asked",
+                                                 "the driver: virt_to_phys"});
       dma_ = DmaAddr{phys_.value()};
       break;
     case MapKind::resource:
@@ -167,9 +170,10 @@ void Transfer::transfer() {
   }
   if (device_writes() && transferred_) {
     transferred_ = device_.hardware.write(dma_, ConstByteSpan{from_device_}.first(written())).has_value();
+    // An IOMMU may let the device write and not read: then it knows what it wrote, and no more.
     Bytes now(options_.size);
-    if (transferred_ && device_.hardware.port().peek(dma_, now))
-      view = View::of_bytes(bed_.memory(), phys_, std::move(now), bed_.cpu_key());
+    if (!device_.hardware.port().peek(dma_, now)) now.assign(from_device_.begin(), from_device_.begin() + static_cast<std::ptrdiff_t>(written()));
+    if (transferred_) view = View::of_bytes(bed_.memory(), phys_, std::move(now), bed_.cpu_key());
   }
   result_.device = sight(std::move(view));
 }
@@ -188,7 +192,15 @@ void Transfer::unmap() {
 
 // The last looks come before coherent memory is freed: what counts is what a driver would have seen.
 void Transfer::look() {
-  if (coherent() && dma_ == dma_mapping_error) return;
+  if (!coherent() || dma_ != dma_mapping_error) look_at_buffer();
+  if (Swiotlb* const pool = dma().swiotlb()) {
+    const SwiotlbUsage now = pool->usage();
+    if (dma_ == dma_mapping_error) result_.swiotlb = now;
+    result_.swiotlb.bytes_bounced = now.bytes_bounced;
+  }
+}
+
+void Transfer::look_at_buffer() {
   result_.buffer = phys_;
   result_.cpu = sight(View::of_bytes(bed_.memory(), phys_, read_as_cpu(), bed_.cpu_key()));
   if (bar_ != nullptr)
@@ -196,7 +208,6 @@ void Transfer::look() {
   else
     result_.host = sight(View::of_memory(bed_.memory(), phys_, options_.size, no_key, bed_.cpu_key()));
   if (coherent() && options_.unmap) dma().free(cpu_, device_.driver, coherent_, options_.attrs);
-  if (Swiotlb* const pool = dma().swiotlb()) result_.swiotlb.bytes_bounced = pool->usage().bytes_bounced;
 }
 
 void Transfer::look_from_the_pool() {
@@ -281,7 +292,7 @@ OrError<Explanation> explain(const ExplainOptions& options, EventSink* sink) {
   bed->explainer().forget_steps();
   Explanation result = CBIT_TRY(Transfer{options, *bed, device, observer}.run());
   bed->tracer().detach(observer);
-  bed->explainer().finish();
+  bed->explainer().finish(options.unmap ? Ending::complete : Ending::in_flight);
   result.device_fault = observer.fault;
   result.causes = bed->explainer().causes();
   result.steps = bed->explainer().steps();

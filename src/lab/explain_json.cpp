@@ -82,7 +82,7 @@ std::string to_json(const Explanation& explanation) {
   json["request"] = request_of(explanation.options);
   json["verdict"] = to_string(explanation.verdict);
   json["path"] = to_string(explanation.path);
-  json["dma_address"] = explanation.dma_address ? hex(explanation.dma_address->value()) : Json{nullptr};
+  json["dma_address"] = explanation.dma_address ? hex(explanation.dma_address->value()) : Json(nullptr);
   json["buffer"] = hex(explanation.buffer.value());
   json["encryption_bit"] = explanation.encryption_bit;
   json["bounced"] = explanation.bounced;

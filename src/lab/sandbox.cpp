@@ -170,9 +170,7 @@ std::uint64_t Sandbox::dma_max_mapping_size(DeviceId device) const {
 }
 
 std::size_t Sandbox::release_device(DeviceId device) {
-  const std::size_t leaked = impl_->dma().release(impl_->device(device).driver);
-  impl_->bed->explainer().finish();
-  return leaked;
+  return impl_->dma().release(impl_->device(device).driver);
 }
 
 std::optional<std::vector<std::byte>> Sandbox::device_read(DeviceId device, DmaAddr from, std::size_t bytes) {

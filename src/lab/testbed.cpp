@@ -5,11 +5,14 @@
 namespace cbit {
 namespace {
 
-ExplainerContext context_of(const MachineConfig& config, const Machine& machine) {
-  return {.platform = std::string{to_string(config.platform)},
+ExplainerContext context_of(const TestbedConfig& config, Machine& machine) {
+  const Platform platform = config.machine.platform;
+  return {.platform = std::string{to_string(platform)},
           .layout = machine.paging().view.layout,
-          .is_guest = is_guest(config.platform),
-          .is_sme = config.platform == Platform::sme};
+          .is_guest = is_guest(platform),
+          .is_sme = platform == Platform::sme,
+          .swiotlb_can_grow = config.dma.version != KernelVersion::v6_1,
+          .ram = machine.memory().ram()};
 }
 
 OrError<void> set_masks(Dma& dma, Device& dev, const TestDeviceConfig& config) {
@@ -31,7 +34,7 @@ OrError<std::unique_ptr<Testbed>> Testbed::create(const TestbedConfig& config, E
   bed->config_.machine.iommu = config.dma.iommu != IommuMode::none;
   bed->machine_ = CBIT_TRY(Machine::create(bed->config_.machine));
   Machine& machine = *bed->machine_;
-  bed->explainer_.emplace(machine.tracer(), context_of(config.machine, machine));
+  bed->explainer_.emplace(machine.tracer(), context_of(config, machine));
   machine.tracer().attach(*bed->explainer_);
   machine.tracer().attach(bed->counters_);
   if (sink != nullptr) machine.tracer().attach(*sink);

@@ -15,13 +15,20 @@ bool all_zero(ConstByteSpan bytes) {
   return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
 }
 
+// Every byte is the data's, the old contents' or zero: what somebody who holds the key knows.
+bool is_known(ConstByteSpan bytes, ConstByteSpan data, ConstByteSpan old) {
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    if (bytes[i] != data[i] && bytes[i] != old[i] && bytes[i] != std::byte{0}) return false;
+  return true;
+}
+
 Sees classify_block(ConstByteSpan seen, ConstByteSpan dram, ConstByteSpan owners, ConstByteSpan data,
                     ConstByteSpan old) {
   if (equal(seen, data)) return Sees::plaintext;
   if (equal(seen, old)) return Sees::old;
   if (all_zero(seen)) return Sees::zeros;
-  const bool known = equal(owners, data) || equal(owners, old) || all_zero(owners);
-  return equal(seen, dram) && known ? Sees::ciphertext : Sees::noise;
+  if (is_known(seen, data, old)) return Sees::mixed;
+  return equal(seen, dram) && is_known(owners, data, old) ? Sees::ciphertext : Sees::noise;
 }
 
 }  // namespace
@@ -43,10 +50,11 @@ Bytes authored_bytes(Author author, std::size_t size) {
   const std::string_view alphabet = alphabets[static_cast<unsigned>(author)];
   Bytes bytes(size);
   for (std::size_t i = 0; i < size; ++i) {
-    // The block number, most significant digit first; the low digits vary fastest and sit at the end.
-    std::size_t block = i / cipher_block_size;
-    for (std::size_t digit = cipher_block_size - 1; digit > i % cipher_block_size; --digit) block /= alphabet.size();
-    bytes[i] = static_cast<std::byte>(alphabet[block % alphabet.size()]);
+    // A digit of the block number, most significant first, turned by the place, so that a dump is easy to follow.
+    const std::size_t place = i % cipher_block_size;
+    std::size_t digit = i / cipher_block_size;
+    for (std::size_t right = cipher_block_size - 1; right > place; --right) digit /= alphabet.size();
+    bytes[i] = static_cast<std::byte>(alphabet[(digit + place) % alphabet.size()]);
   }
   return bytes;
 }

@@ -107,14 +107,36 @@ Result<void> LazyMemory::copy(PhysAddr to, const Access& to_access, PhysAddr fro
 }
 
 Result<void> LazyMemory::fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) {
+  if (!contains(to, bytes)) return fault(FaultKind::no_memory, to.value(), true);
   std::array<std::byte, page_size> block;
   block.fill(value);
   while (bytes != 0) {
     const std::size_t now = bytes_in_page(to, bytes);
-    CBIT_TRY(write(to, {block.data(), now}, access));
+    PageState& page = store_.page(to);
+    const PageLock lock{page};
+    // A fresh page is zeros in the store already: clearing it is a change of owner alone, and costs the host no memory.
+    if (value == std::byte{0} && now == page_size && !page.touched)
+      CBIT_TRY(clear_fresh_page({page, to, now}, access));
+    else
+      CBIT_TRY(write_piece({page, to, now}, {block.data(), now}, access));
     to += now, bytes -= now;
   }
   return {};
+}
+
+Result<void> LazyMemory::clear_fresh_page(const Piece& piece, const Access& access) {
+  CBIT_TRY(before_write(piece, access));
+  record_write(piece, access);
+  take_ownership(piece, access);
+  return {};
+}
+
+void LazyMemory::take_ownership(const Piece& piece, const Access& access) {
+  if (piece.page.owner == access.key) return;
+  piece.page.foreign_blocks = 0;
+  const KeyId previous = std::exchange(piece.page.owner, access.key);
+  owner_changes_.fetch_add(1, std::memory_order_relaxed);
+  tracer_->emit(access.agent, OwnerChanged{piece.at, previous, access.key, access.site});
 }
 
 Result<ConstByteSpan> LazyMemory::fetch(const Piece& piece, std::span<std::byte, page_size> buffer,
@@ -132,12 +154,7 @@ Result<ConstByteSpan> LazyMemory::fetch(const Piece& piece, std::span<std::byte,
 Result<void> LazyMemory::write_piece(const Piece& piece, ConstByteSpan from, const Access& access) {
   CBIT_TRY(before_write(piece, access));
   record_write(piece, access);
-  if (piece.page.owner != access.key && piece.bytes == page_size) {
-    piece.page.foreign_blocks = 0;
-    const KeyId previous = std::exchange(piece.page.owner, access.key);
-    owner_changes_.fetch_add(1, std::memory_order_relaxed);
-    tracer_->emit(access.agent, OwnerChanged{piece.at, previous, access.key, access.site});
-  }
+  if (piece.bytes == page_size) take_ownership(piece, access);
   if (piece.page.owner == access.key) {
     std::memcpy(store_.data(piece.at), from.data(), piece.bytes);
     return {};

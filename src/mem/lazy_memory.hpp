@@ -42,6 +42,9 @@ class LazyMemory final : public Memory {
   };
 
   void touch(PageState& page, PhysAddr at);
+  // The page's whole contents are the access's.
+  void take_ownership(const Piece& piece, const Access& access);
+  Result<void> clear_fresh_page(const Piece& piece, const Access& access);
   void change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by);
 
   // The bytes that the access reads: the stored ones where its key owns the page, else a view in `buffer`.

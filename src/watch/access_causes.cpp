@@ -124,16 +124,18 @@ void explain_wrong_key(const Scene& scene, const DeviceAccess& access, const Map
   const CauseInfo& reason = !keyless             ? encrypted_access_to_plain(facts, access)
                             : mapping != nullptr ? wrong_key_of_mapping(facts, *mapping)
                                                  : wrong_key_of_raw(facts, access);
-  Cause* const found = scene.book.open(reason, access.device, where, scene.event.time_ns);
-  if (found == nullptr) return;
-  found->evidence = {what, {"page", describe_attribute(facts, access.phys)}};
-  if (mapping != nullptr)
-    found->evidence.push_back({"mapping", describe(facts, *mapping)});
-  else
-    found->evidence.push_back({"mapping", "none: the DMA API did not give out this address"});
+  std::vector<Evidence> evidence{what, {"page", describe_attribute(facts, access.phys)}};
+  evidence.push_back({"mapping", mapping != nullptr ? describe(facts, *mapping)
+                                                    : "none: the DMA API did not give out this address"});
   const auto& seen = facts.last_device_mismatch();
   if (seen && seen->read.page == access.phys.page())
-    found->evidence.push_back({"last written by", describe_writer(facts, seen->read)});
+    evidence.push_back({"last written by", describe_writer(facts, seen->read)});
+  if (Cause* const found = scene.book.open(reason, access.device, where, scene.event.time_ns))
+    found->evidence = evidence;
+  // What went wrong, and beside it whose mistake it is.
+  if (&reason != &cause("raw-physical-address")) return;
+  if (Cause* const found = scene.book.open(cause("page-still-private"), access.device, where, scene.event.time_ns))
+    found->evidence = std::move(evidence);
 }
 
 void add_once(Cause& cause, Evidence evidence) {

@@ -201,17 +201,21 @@ struct ApiCauses {
 
 void find_api_causes(const Scene& scene) { std::visit(ApiCauses{scene}, scene.event.payload); }
 
-void find_leftovers(const Facts& facts, CaseBook& book, std::uint64_t time_ns) {
+void find_lost_writes(const Facts& facts, CaseBook& book, std::uint64_t time_ns) {
+  facts.mappings().for_each_active([&](const Mapping& mapping) {
+    if (!mapping.bounced || !mapping.written() || mapping.call.direction == DmaDirection::to_device) return;
+    if (Cause* const found =
+            book.open_misuse(cause("missing-sync"), mapping.call.device, range_of(mapping), time_ns))
+      found->evidence = {{"mapping", describe(facts, mapping)}};
+  });
+}
+
+void find_leaks(const Facts& facts, CaseBook& book, std::uint64_t time_ns) {
   facts.mappings().for_each_active([&](const Mapping& mapping) {
     if (!mapping.bounced) return;
-    const Evidence what{"mapping", describe(facts, mapping)};
-    if (mapping.written() && mapping.call.direction != DmaDirection::to_device)
-      if (Cause* const found =
-              book.open_misuse(cause("missing-sync"), mapping.call.device, range_of(mapping), time_ns))
-        found->evidence = {what};
     if (Cause* const found =
             book.open_misuse(cause("slot-leak"), mapping.call.device, range_of(mapping), time_ns))
-      found->evidence = {what};
+      found->evidence = {{"mapping", describe(facts, mapping)}};
   });
 }
 

@@ -14,8 +14,7 @@ inline constexpr CauseInfo cause_table[] = {
      .title = "The driver gave the device an address that did not come from the DMA API.",
      .meaning =
          "In an encrypted guest every page is private until somebody shares it. An address that bypasses "
-         "dma_map_* and dma_alloc_coherent leads the device to a private page: it reads ciphertext, and each "
-         "16-byte block that it writes becomes noise for the guest.",
+         "dma_map_* and dma_alloc_coherent leads the device to a private page (page-still-private).",
      .remedy = "Give the device the dma_addr_t that dma_map_single(), dma_map_sg() or dma_alloc_coherent() "
                "returns; "
                "they bounce through, or allocate, shared memory.",
@@ -23,10 +22,11 @@ inline constexpr CauseInfo cause_table[] = {
      .source = "Documentation/core-api/dma-api-howto.rst; kernel/dma/direct.h: dma_direct_map_page"},
     {.name = "page-still-private",
      .topic = "Keys",
-     .title = "The DMA API gave the device a page that is encrypted with the guest's key.",
+     .title = "The device reached a page that is still encrypted with the guest's key.",
      .meaning =
          "The page was neither bounced nor decrypted, or it was encrypted again while the device still used "
-         "it. Devices of a guest have no key: they read ciphertext and write noise.",
+         "it. Devices of a guest have no key: they read ciphertext, and each 16-byte block that they write "
+         "becomes noise for the guest.",
      .remedy =
          "Keep the page decrypted for as long as the device uses it (dma_alloc_coherent() does so until "
          "dma_free_coherent()), or map it for streaming so that SWIOTLB bounces it.",

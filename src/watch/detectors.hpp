@@ -21,7 +21,8 @@ void find_api_causes(const Scene& scene);     // a driver called the DMA API
 void find_swiotlb_causes(const Scene& scene);
 void find_virtio_causes(const Scene& scene);
 // Causes that show at the end: what is still mapped.
-void find_leftovers(const Facts& facts, CaseBook& book, std::uint64_t time_ns);
+void find_lost_writes(const Facts& facts, CaseBook& book, std::uint64_t time_ns);
+void find_leaks(const Facts& facts, CaseBook& book, std::uint64_t time_ns);
 
 // A device met encrypted memory without its key. Opens the reason if negotiation explains it: a virtio driver
 // without VIRTIO_F_ACCESS_PLATFORM bypasses the DMA API. False when the reason is another.

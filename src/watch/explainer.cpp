@@ -20,6 +20,9 @@ void Explainer::on_event(const Event& event) {
   facts_.apply(event);
 }
 
-void Explainer::finish() { find_leftovers(facts_, book_, now_ns_); }
+void Explainer::finish(Ending ending) {
+  find_lost_writes(facts_, book_, now_ns_);
+  if (ending == Ending::complete) find_leaks(facts_, book_, now_ns_);
+}
 
 }  // namespace cbit

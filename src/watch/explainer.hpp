@@ -16,6 +16,12 @@
 
 namespace cbit {
 
+// How a run ended.
+enum class Ending : std::uint8_t {
+  complete,   // nothing more comes: what is still mapped is leaked
+  in_flight,  // it was stopped for a look: mappings may be alive
+};
+
 class Explainer final : public EventSink {
  public:
   // `tracer` outlives the explainer.
@@ -25,8 +31,9 @@ class Explainer final : public EventSink {
   void set_bounce_pool(const PhysRange& pool) { facts_.add_bounce_pool(pool); }
 
   void on_event(const Event& event) override;
-  // The end of the run: what is still mapped now is leaked, what was not copied back is lost. At most once.
-  void finish();
+  // The end of the run: what was not copied back is lost, and what is still mapped is leaked if the run is complete. At
+  // most once.
+  void finish(Ending ending = Ending::complete);
 
   // One per cause, device and mapping or run of pages, in the order of first occurrence.
   [[nodiscard]] const std::vector<Cause>& causes() const { return book_.causes(); }

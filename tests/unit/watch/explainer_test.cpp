@@ -267,7 +267,7 @@ TEST(Explainer, MergesNeighbouringPagesIntoOneRun) {
   Stage s{Stage::guest()};
   for (const std::uint64_t page : {1, 0, 2, 1})
     s.device_reads(raw_dma + page * page_size, buffer_page + page * page_size, memory_key);
-  ASSERT_THAT(s.names(), ElementsAre("raw-physical-address"));
+  ASSERT_THAT(s.names(), ElementsAre("raw-physical-address", "page-still-private"));
   EXPECT_EQ(s.first().count, 4u);
   EXPECT_EQ(s.first().where, (CauseRange{CauseRange::Space::physical, buffer_page.value(), 3 * page_size}));
 }
@@ -278,7 +278,8 @@ TEST(Explainer, KeepsDistantPagesAndOtherDevicesApart) {
   s.device_reads(raw_dma + 8 * page_size, buffer_page + 8 * page_size, memory_key);
   s.device = s.tracer.intern("0000:00:04.0");
   s.device_reads(raw_dma, buffer_page, memory_key);
-  EXPECT_THAT(s.names(), ElementsAre("raw-physical-address", "raw-physical-address", "raw-physical-address"));
+  EXPECT_THAT(s.names(), ElementsAre("raw-physical-address", "page-still-private", "raw-physical-address",
+                                     "page-still-private", "raw-physical-address", "page-still-private"));
 }
 
 TEST(Explainer, CountsADmaDebugReportAndItsOwnFindingOfOneCallOnce) {
