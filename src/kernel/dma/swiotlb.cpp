@@ -66,8 +66,7 @@ void Swiotlb::Impl::search_by_pool(unsigned cpu, const SwiotlbPool::Request& req
   }
 }
 
-// [6.10] with dynamic pools: the CPU's own area in every pool, then the next area in every pool that has so
-// many.
+// [6.10] with dynamic pools: the CPU's own area in every pool, then the next in every pool that has so many.
 void Swiotlb::Impl::search_by_area(unsigned cpu, const SwiotlbPool::Request& request, Allocation& result) {
   for (unsigned i = 0; i < default_areas; ++i) {
     for (auto pool = pools.rbegin(); pool != pools.rend(); ++pool) {
@@ -247,6 +246,7 @@ Result<PhysAddr, SwiotlbRefusal> Swiotlb::tbl_map_single(Mmu& cpu, Device& dev, 
         to_device(direction) ? "" : ", though the device only writes: it may write only a part");
   });
   impl.counters(cpu).add_mapping();
+  // Put together before the copy, so that returning it does not wait for the copy's stores.
   const Result<PhysAddr, SwiotlbRefusal> result{bounce};
   impl.bounce(cpu, dev, *slots.pool, bounce, mapping_size, true);
   return result;
@@ -287,9 +287,8 @@ bool Swiotlb::sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::u
   return impl_->bounce(cpu, dev, *pool, bounce, bytes, false);
 }
 
-// swiotlb_bounce(). The original of a slot is recorded as if the mapping began at the slot's first byte; it
-// began `orig & min_align_mask` later. Up to 6.6 an address below that in a later slot is taken for a
-// mistake.
+// swiotlb_bounce(). A slot's original is recorded as if the mapping began at the slot's first byte, while it
+// began `orig & min_align_mask` later. Up to 6.6 an address below that in a later slot counts as a mistake.
 bool Swiotlb::Impl::bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysAddr at, std::uint64_t bytes,
                            bool to_pool) {
   const SwiotlbPool::Slot& slot = pool.slot(pool.slot_of(at));
