@@ -75,12 +75,6 @@ std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& requ
   return ctx.fail(request, DmaFailure::invalid_memory), std::nullopt;
 }
 
-// RAM and MMIO end somewhere; beyond, Linux would fill page tables with what nothing decodes.
-bool decodes(const DmaContext& ctx, PhysAddr phys, std::uint64_t bytes) {
-  const std::uint64_t end = std::max(ctx.last_page + page_size, high_ram).value();
-  return phys.value() <= end && bytes <= end - phys.value();
-}
-
 void step_iova(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, DmaAddr iova) {
   ctx.step(request.cpu, "drivers/iommu/dma-iommu.c: __iommu_dma_map", [&] {
     std::string_view bit = "without C-bit: memory is not encrypted";
@@ -152,6 +146,12 @@ std::uint64_t align(std::uint64_t bytes) { return align_up(bytes, granule); }
 
 bool leaves_encrypted(const DmaContext& ctx) { return ctx.me_mask != 0; }
 
+bool exists(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes) {
+  if (bytes == 0 || ctx.mm.machine().memory().contains(phys, bytes)) return true;
+  const bool mmio = request.kind == DmaMappingKind::resource || request.p2pdma;
+  return mmio && phys < high_ram && bytes <= high_ram - phys;
+}
+
 std::optional<DmaAddr> alloc_iova(DmaContext& ctx, const DmaRequest& request, std::uint64_t bytes,
                                   std::uint64_t mask) {
   IommuDmaDomain& domain = *request.dev.iommu;
@@ -187,7 +187,7 @@ bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova, std::span<const Phys
 DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes,
             IommuAccess rights, std::uint64_t mask) {
   const std::uint64_t offset = phys.page_offset();
-  if (!decodes(ctx, phys, bytes)) return ctx.fail(request, DmaFailure::invalid_memory);
+  if (!exists(ctx, request, phys, bytes)) return ctx.fail(request, DmaFailure::invalid_memory);
   const std::uint64_t size = align(bytes + offset);
   if (size == 0) return ctx.fail(request, DmaFailure::invalid_size);
 

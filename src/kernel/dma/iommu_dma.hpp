@@ -98,6 +98,9 @@ namespace iommu_dma {
 [[nodiscard]] IommuAccess rights_of(DmaDirection direction);
 // iova_align: up to the granule; 0 when that leaves the address space.
 [[nodiscard]] std::uint64_t align(std::uint64_t bytes);
+// Whether all of the range is RAM, or MMIO below 4 GiB where that is mapped. Linux does not ask, and fills
+// page tables with what nothing decodes.
+[[nodiscard]] bool exists(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes);
 // iommu_dma_alloc_iova
 [[nodiscard]] std::optional<DmaAddr> alloc_iova(DmaContext& ctx, const DmaRequest& request,
                                                 std::uint64_t bytes, std::uint64_t mask);

@@ -85,14 +85,22 @@ tl::unexpected<Errno> invalidate_sg(std::span<ScatterEntry> sg, Errno error) {
   return tl::unexpected{error};
 }
 
+// In front of an entry without bytes Linux pads by up to a whole boundary.
+bool is_mappable(DmaContext& ctx, const DmaRequest& entry) {
+  if (entry.bytes == 0) return ctx.fail(entry, DmaFailure::invalid_size), false;
+  if (!iommu_dma::exists(ctx, entry, entry.phys, entry.bytes))
+    return ctx.fail(entry, DmaFailure::invalid_memory), false;
+  return true;
+}
+
 void step_sg(DmaContext& ctx, Mmu& cpu, const Device& dev, std::size_t entries, std::uint64_t iova_len,
              DmaAddr iova, std::size_t segments) {
   ctx.step(cpu, source_map_sg, [&] {
     return fmt::format(
-        "{} entries share one IOVA range, {:#x} + {}; with segments of at most {} and the boundary {:#x} "
-        "they are "
-        "{} for the device",
-        entries, iova.value(), iova_len, dev.max_segment_size, dev.seg_boundary_mask, segments);
+        "{} entries share one IOVA range, {:#x} + {}; for the device they are {} segments of at most {}, "
+        "none "
+        "across the boundary {:#x}",
+        entries, iova.value(), iova_len, segments, dev.max_segment_size, dev.seg_boundary_mask);
   });
 }
 
@@ -103,12 +111,11 @@ Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& d
                                             DmaAttrs attrs) {
   if (dev_use_swiotlb(dev)) return iommu_dma_map_sg_swiotlb(ctx, cpu, dev, sg, direction, attrs);
   if (sg.empty()) return std::size_t{0};
-  // Linux pads by up to a whole boundary in front of an entry without bytes.
-  for (const ScatterEntry& entry : sg)
-    if (entry.length == 0) {
-      ctx.fail({cpu, dev, entry.phys, 0, direction, attrs, DmaMappingKind::sg}, DmaFailure::invalid_size);
-      return invalidate_sg(sg, Errno::einval);
-    }
+  for (const ScatterEntry& entry : sg) {
+    const DmaRequest part{cpu,       dev,   entry.phys,         entry.length,
+                          direction, attrs, DmaMappingKind::sg, entry.p2pdma};
+    if (!is_mappable(ctx, part)) return invalidate_sg(sg, Errno::einval);
+  }
 
   const std::vector<PhysRange> pieces = lay_out(sg, dev.seg_boundary_mask);
   std::uint64_t iova_len = 0;
