@@ -53,8 +53,8 @@ Result<void, Errno> VirtioBinding::negotiate(std::uint64_t driver_features) {
   return result;
 }
 
-// virtio_features_ok. The callback is installed by sev_setup_arch, which goes by GUEST_MEM_ENCRYPT: in a kernel
-// that is built for SEV, TDX guests have it too.
+// virtio_features_ok. The callback is installed by sev_setup_arch, which goes by GUEST_MEM_ENCRYPT: in a
+// kernel that is built for SEV, TDX guests have it too.
 Result<void, Errno> VirtioBinding::features_ok() {
   constexpr std::string_view source = "drivers/virtio/virtio.c: virtio_features_ok";
   const bool restricted = options_.restricted_access_check && kernel_->cc().has(CcAttr::guest_mem_encrypt);
