@@ -1,8 +1,8 @@
-// Map and unmap of a bounced 4 KiB buffer, TO_DEVICE, in a SEV guest: one CPU, and two on an area each, with the pool
-// empty, half full and 90 % full of other mappings at random places.
+// Map and unmap of a bounced 4 KiB buffer, TO_DEVICE, in a SEV guest: one CPU, and two on an area each, with
+// the pool empty, half full and 90 % full of other mappings at random places.
 //
-// The peer is memcpy() of the same 4 KiB between host buffers of the same sizes, in the order of addresses that the
-// pool gave out: what the copy would cost if bouncing were only copying.
+// The peer is memcpy() of the same 4 KiB between host buffers of the same sizes, in the order of addresses
+// that the pool gives out: what a mapping would cost if bouncing were only copying.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>

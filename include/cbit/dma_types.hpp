@@ -1,2 +1,58 @@
+// Vocabulary of the DMA API that events, the model kernel and the command share.
+// Values are those of Linux: include/linux/dma-direction.h, include/linux/dma-mapping.h.
 #pragma once
-#include "base/dma_types.hpp"
+
+#include <cstdint>
+#include <string_view>
+
+namespace cbit {
+
+enum class DmaDirection : std::uint8_t { bidirectional = 0, to_device = 1, from_device = 2, none = 3 };
+
+[[nodiscard]] constexpr std::string_view to_string(DmaDirection direction) {
+  switch (direction) {
+    case DmaDirection::bidirectional: return "bidirectional";
+    case DmaDirection::to_device: return "to-device";
+    case DmaDirection::from_device: return "from-device";
+    case DmaDirection::none: return "none";
+  }
+  return "?";
+}
+
+// Which way a mapping took. `error` is a mapping that failed.
+enum class DmaPath : std::uint8_t { direct, swiotlb, iommu, error };
+
+[[nodiscard]] constexpr std::string_view to_string(DmaPath path) {
+  switch (path) {
+    case DmaPath::direct: return "direct";
+    case DmaPath::swiotlb: return "swiotlb";
+    case DmaPath::iommu: return "iommu";
+    case DmaPath::error: return "error";
+  }
+  return "?";
+}
+
+// What kind of call made a mapping; dma-debug calls these the entry's type.
+enum class DmaMappingKind : std::uint8_t { single, page, sg, coherent, resource };
+
+// DMA_ATTR_*: a bit set.
+struct DmaAttrs {
+  std::uint64_t bits = 0;
+
+  [[nodiscard]] constexpr bool has(DmaAttrs other) const { return (bits & other.bits) != 0; }
+  friend constexpr DmaAttrs operator|(DmaAttrs a, DmaAttrs b) { return {a.bits | b.bits}; }
+  friend constexpr bool operator==(DmaAttrs, DmaAttrs) = default;
+};
+
+namespace dma_attr {
+inline constexpr DmaAttrs weak_ordering{1u << 1};
+inline constexpr DmaAttrs write_combine{1u << 2};
+inline constexpr DmaAttrs no_kernel_mapping{1u << 4};
+inline constexpr DmaAttrs skip_cpu_sync{1u << 5};
+inline constexpr DmaAttrs force_contiguous{1u << 6};
+inline constexpr DmaAttrs alloc_single_pages{1u << 7};
+inline constexpr DmaAttrs no_warn{1u << 8};
+inline constexpr DmaAttrs privileged{1u << 9};
+}  // namespace dma_attr
+
+}  // namespace cbit

@@ -28,6 +28,7 @@
 
 #include "cbit/addr.hpp"
 #include "cbit/dma_types.hpp"
+#include "cbit/kernel_config.hpp"
 #include "cbit/platform.hpp"
 
 namespace cbit {

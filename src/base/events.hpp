@@ -10,8 +10,8 @@
 #include <string_view>
 #include <variant>
 
-#include "base/addr.hpp"
-#include "base/dma_types.hpp"
+#include "cbit/addr.hpp"
+#include "cbit/dma_types.hpp"
 #include "base/ids.hpp"
 #include "base/result.hpp"
 

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/ids.hpp"
 
 namespace cbit::detail {

@@ -16,7 +16,7 @@
 #include <cstdint>
 #include <string>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "bus/system_bus.hpp"

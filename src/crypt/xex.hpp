@@ -19,7 +19,7 @@
 #include <span>
 #include <string_view>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/assert.hpp"
 #include "base/bytes.hpp"
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/assert.hpp"
 
 namespace cbit {

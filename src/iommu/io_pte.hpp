@@ -6,7 +6,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/reg.hpp"
 
 namespace cbit {

@@ -13,7 +13,7 @@
 #include <map>
 #include <memory>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/result.hpp"
 #include "base/trace.hpp"
 #include "iommu/io_pte.hpp"

@@ -6,7 +6,7 @@
 #include <map>
 #include <optional>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit {
 

@@ -5,7 +5,8 @@
 #include <cstdint>
 
 #include "kernel/device.hpp"
-#include "machine/platform.hpp"
+#include "mem/key_layout.hpp"
+#include "cbit/platform.hpp"
 
 namespace cbit {
 

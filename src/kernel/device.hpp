@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/events.hpp"
 #include "base/ids.hpp"
 

@@ -6,11 +6,11 @@
 #include <span>
 #include <string_view>
 
-#include "base/dma_types.hpp"
+#include "cbit/dma_types.hpp"
 #include "crypt/xex.hpp"
 #include "kernel/dma/dma.hpp"
-#include "kernel/version.hpp"
-#include "machine/platform.hpp"
+#include "cbit/kernel_config.hpp"
+#include "cbit/platform.hpp"
 
 namespace cbit {
 

@@ -12,7 +12,7 @@
 #include "base/trace.hpp"
 #include "bus/system_bus.hpp"
 #include "iommu/iommu.hpp"
-#include "machine/platform.hpp"
+#include "cbit/platform.hpp"
 #include "mem/memory.hpp"
 #include "paging/pte.hpp"
 

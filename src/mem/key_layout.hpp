@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/assert.hpp"
 #include "base/ids.hpp"
 

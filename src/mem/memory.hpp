@@ -22,7 +22,7 @@
 #include <memory>
 #include <vector>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "base/trace.hpp"

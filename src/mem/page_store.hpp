@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/ids.hpp"
 #include "base/result.hpp"
 

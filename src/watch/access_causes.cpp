@@ -134,7 +134,8 @@ void explain_wrong_key(const Scene& scene, const DeviceAccess& access, const Map
     found->evidence = evidence;
   // What went wrong, and beside it whose mistake it is.
   if (&reason != &cause("raw-physical-address")) return;
-  if (Cause* const found = scene.book.open(cause("page-still-private"), access.device, where, scene.event.time_ns))
+  if (Cause* const found =
+          scene.book.open(cause("page-still-private"), access.device, where, scene.event.time_ns))
     found->evidence = std::move(evidence);
 }
 

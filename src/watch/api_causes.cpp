@@ -13,7 +13,7 @@ namespace {
 const CauseInfo* reason_of(DmaFailure failure) {
   switch (failure) {
     case DmaFailure::mask_overflow: return &cause("buffer-beyond-mask");
-    case DmaFailure::no_pool: return &cause("pool-not-allocated-low-memory");
+    case DmaFailure::no_pool: return &cause("no-bounce-pool");
     case DmaFailure::pool_full: return nullptr;
     case DmaFailure::pool_beyond_mask: return &cause("pool-out-of-mask");
     case DmaFailure::p2pdma_bounce: return &cause("p2pdma-needs-bounce");
@@ -93,6 +93,9 @@ struct ApiCauses {
 
   void operator()(const DmaMapFailed& failed) const {
     if (failed.reason == DmaFailure::mask_overflow) return mask_overflow(failed);
+    if (failed.reason == DmaFailure::no_pool)
+      return explain_missing_pool(scene, failed.device, pages_of(failed.phys, failed.bytes),
+                                  {"request", describe(failed)});
     const CauseInfo* const reason = reason_of(failed.reason);
     if (reason == nullptr) return;
     const bool debug_reports_it =

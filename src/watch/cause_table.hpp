@@ -107,11 +107,12 @@ inline constexpr CauseInfo cause_table[] = {
      .source = "arch/x86/kvm/svm/sev.c: sev_pin_memory"},
     {.name = "private-page-overwritten",
      .topic = "Keys",
-     .title = "The host wrote to a private page of the guest.",
-     .meaning = "SEV and SEV-ES keep secrets but not integrity: a write without the key is not refused, and "
-                "the guest "
-                "decrypts it to noise, 16 bytes at a time.",
-     .remedy = "Share what host and guest exchange. SEV-SNP and TDX detect or refuse such writes.",
+     .title = "An encrypted page was written from outside, without its key.",
+     .meaning =
+         "SME, SEV and SEV-ES keep secrets but not integrity: such a write is not refused. The owner "
+         "decrypts it to noise, 16 bytes at a time, or to older contents if old ciphertext of the same page "
+         "was put back.",
+     .remedy = "Exchange data through shared memory. SEV-SNP and TDX refuse or detect such writes.",
      .linux_says = "",
      .source = "APM vol. 2, 15.34 and 15.36"},
     {.name = "cache-alias-not-flushed",
@@ -573,6 +574,16 @@ inline constexpr CauseInfo cause_table[] = {
      .remedy = "Ask for a smaller pool (swiotlb=), or give the guest more memory below 4 GiB.",
      .linux_says = "Can not allocate SWIOTLB buffer earlier|bytes tlb structure",
      .source = "kernel/dma/swiotlb.c: swiotlb_init_remap, swiotlb_memblock_alloc"},
+    {.name = "no-bounce-pool",
+     .topic = "SWIOTLB",
+     .title = "The mapping has to be bounced, and there is no bounce pool.",
+     .meaning = "The pool was switched off (swiotlb=noforce), or never made: without memory encryption Linux "
+                "makes it "
+                "only where memory above 4 GiB is possible. Untrusted devices need it behind an IOMMU too.",
+     .remedy = "Remove swiotlb=noforce, or ask for a pool with swiotlb=force.",
+     .linux_says = "DMA bounce buffers are inactive",
+     .source =
+         "arch/x86/kernel/pci-dma.c: pci_swiotlb_detect; drivers/iommu/dma-iommu.c: iommu_dma_map_page"},
     {.name = "noforce-in-guest",
      .topic = "SWIOTLB",
      .title = "An encrypted guest runs without its bounce pool (swiotlb=noforce).",

@@ -84,8 +84,8 @@ struct CpuCauses {
     if (found == nullptr) return;
     found->evidence = {seen, {"last written by", describe_writer(scene.facts, read)}};
     if (moved)
-      found->evidence.push_back({"ciphertext from",
-                                 fmt::format("{} by the host at {} ns", source->read.page, source->time_ns)});
+      found->evidence.push_back(
+          {"ciphertext from", fmt::format("{} by the host at {} ns", source->read.page, source->time_ns)});
   }
 };
 

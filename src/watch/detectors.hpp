@@ -32,7 +32,7 @@ bool explain_by_virtio_flag(const Scene& scene, NameId device, const Evidence& e
 void explain_wrong_key(const Scene& scene, const DeviceAccess& access, const Mapping* mapping);
 // A page's bytes are of the view that the page no longer has.
 void explain_stale_contents(const Scene& scene, NameId device, PhysAddr page, const Evidence& evidence);
-// A streaming mapping of an encrypted guest was not bounced: there is no pool.
+// A streaming mapping should have been bounced, but there is no pool.
 void explain_missing_pool(const Scene& scene, NameId device, const CauseRange& where,
                           const Evidence& evidence);
 

@@ -97,6 +97,7 @@ class Facts {
   void on(const SwiotlbAllocated& allocated, const Event& event);
   void on(const VirtioNegotiated& negotiated, const Event& event);
   void on(const KernelMessage& message, const Event& event);
+  void on(const DmaDebugReport& report, const Event&) { kernel_log_.push_back(report.text); }
   template <class Other>
   void on(const Other&, const Event&) {}
 

@@ -31,11 +31,9 @@ struct FaultCauses {
     const PhysAddr phys{refused.fault.address};
     const Evidence what{"access", describe(refused)};
     switch (refused.fault.kind) {
-      case FaultKind::rmp_violation:
-        if (explain_by_virtio_flag(scene, refused.device, what)) return;
-        return open_page(cause("rmp-entry-owned"), refused.device, phys, what);
+      case FaultKind::rmp_violation: return owned_by_guest(refused, what);
       case FaultKind::td_integrity: return open_page(cause("td-private-access"), refused.device, phys, what);
-      case FaultKind::private_mmio: return open_page(cause("encrypted-mmio"), refused.device, phys, what);
+      case FaultKind::private_mmio: return open_mmio(refused, phys, what);
       case FaultKind::address_width: return open_bus(cause("dma-address-beyond-device"), refused, {});
       case FaultKind::no_memory: return nothing_there(refused);
       case FaultKind::iommu_not_present: return not_translated(refused);
@@ -64,6 +62,28 @@ struct FaultCauses {
     explain_wrong_key(scene, write->access, write->mapping ? &*write->mapping : nullptr);
     if (Cause* const fresh = scene.book.opened_at(scene.event.time_ns))
       add_once(*fresh, {"consequence", who.text});
+  }
+
+  // A write by a device to a page that belongs to the guest.
+  void owned_by_guest(const DeviceFault& refused, const Evidence& what) const {
+    const Mapping* const mapping = scene.facts.mappings().find(refused.device, refused.bus_address);
+    if (mapping == nullptr && explain_by_virtio_flag(scene, refused.device, what)) return;
+    const bool by_iommu = mapping != nullptr && mapping->call.path == DmaPath::iommu;
+    const CauseInfo& reason = by_iommu ? cause("guest-iommu-skips-bounce") : cause("rmp-entry-owned");
+    open_page(reason, refused.device, PhysAddr{refused.fault.address}, what);
+  }
+
+  // The IOMMU driver encrypts every entry, those for a peer's BAR too; the driver of the device is not to blame.
+  void open_mmio(const DeviceFault& refused, PhysAddr at, const Evidence& what) const {
+    const Mapping* const mapping = scene.facts.mappings().find(refused.device, refused.bus_address);
+    open_page(cause("encrypted-mmio"), refused.device, at, what);
+    Cause* const found = scene.book.opened_at(scene.event.time_ns);
+    if (found == nullptr || mapping == nullptr || mapping->call.path != DmaPath::iommu) return;
+    found->evidence.push_back({"mapping", describe(scene.facts, *mapping)});
+    found->remedy =
+        "Linux 6.1 sets the C-bit in the IOMMU entries of MMIO too (iommu_v1_map_pages): keep peers that "
+        "talk to each "
+        "other out of translated domains, or transfer through system memory.";
   }
 
   void nothing_there(const DeviceFault& refused) const {

@@ -122,7 +122,9 @@ void explain_missing_pool(const Scene& scene, NameId device, const CauseRange& w
   const CauseInfo& low_memory = cause("pool-not-allocated-low-memory");
   const auto said =
       std::ranges::find_if(log, [&](const std::string& text) { return is_about(low_memory, text); });
-  const CauseInfo& reason = said != log.end() ? low_memory : cause("noforce-in-guest");
+  const CauseInfo& disabled =
+      scene.facts.context().is_guest ? cause("noforce-in-guest") : cause("no-bounce-pool");
+  const CauseInfo& reason = said != log.end() ? low_memory : disabled;
   Cause* const found = scene.book.open(reason, device, where, scene.event.time_ns);
   if (found == nullptr) return;
   found->evidence = {evidence};

@@ -85,6 +85,7 @@ Result<void> DmaContext::boot() {
   atomic_pools.init(*this, cpu);
   lend_atomic_pools(*this);
   iommu_subsys_init(*this, cpu);
+  if (swiotlb != nullptr) swiotlb->print_info(cpu);
   return {};
 }
 

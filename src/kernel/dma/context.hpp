@@ -77,8 +77,8 @@ struct DmaContext {
   const PhysAddr last_page;     // (max_pfn - 1) << PAGE_SHIFT
   IommuMode iommu = IommuMode::none;
 
-  std::unique_ptr<Swiotlb> swiotlb;
   AtomicPools atomic_pools;
+  std::unique_ptr<Swiotlb> swiotlb;  // may own memory of the atomic pools
   IommuDma iommu_dma;
   std::map<VirtAddr, CoherentAllocation> coherent;
 

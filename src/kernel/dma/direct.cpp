@@ -213,10 +213,12 @@ Result<std::size_t, Errno> dma_direct_map_sg(DmaContext& ctx, Mmu& cpu, Device& 
   return sg.size();
 }
 
-void dma_direct_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+bool dma_direct_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                          DmaDirection direction, DmaAttrs attrs) {
+  bool copied = false;
   for (const ScatterEntry& entry : sg)
-    dma_direct_unmap_page(ctx, cpu, dev, entry.dma, entry.dma_length, direction, attrs);
+    copied |= dma_direct_unmap_page(ctx, cpu, dev, entry.dma, entry.dma_length, direction, attrs);
+  return copied;
 }
 
 DmaAddr dma_direct_map_resource(DmaContext& ctx, const DmaRequest& request) {

@@ -61,7 +61,7 @@ bool dma_direct_sync_single_for_cpu(DmaContext& ctx, Mmu& cpu, Device& dev, DmaA
 [[nodiscard]] Result<std::size_t, Errno> dma_direct_map_sg(DmaContext& ctx, Mmu& cpu, Device& dev,
                                                            std::span<ScatterEntry> sg, DmaDirection direction,
                                                            DmaAttrs attrs);
-void dma_direct_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+bool dma_direct_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                          DmaDirection direction, DmaAttrs attrs);
 DmaAddr dma_direct_map_resource(DmaContext& ctx, const DmaRequest& request);
 

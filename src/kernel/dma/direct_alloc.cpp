@@ -56,6 +56,7 @@ bool dma_coherent_ok_step(DmaContext& ctx, const DmaRequest& request, PhysAddr p
 
 int dma_set_decrypted(DmaContext& ctx, const DmaRequest& request, VirtAddr at, std::uint64_t bytes) {
   if (!ctx.cc.force_dma_unencrypted(request.dev)) return 0;
+  const SiteScope site{request.cpu, ctx.sites.alloc};
   return ctx.mm.set_memory_decrypted(request.cpu, at, bytes / page_size) ? 0 : -1;
 }
 

@@ -386,10 +386,11 @@ void Dma::unmap_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirecti
                    DmaAttrs attrs) {
   if (!impl_->direction_ok(cpu, dev, direction, "dma_unmap_sg_attrs")) return;
   if (impl_->debug) impl_->debug->unmap_sg(cpu, dev, sg, direction);
-  if (Impl::direct(dev))
-    dma_direct_unmap_sg(impl_->ctx, cpu, dev, sg, direction, attrs);
-  else
-    iommu_dma_unmap_sg(impl_->ctx, cpu, dev, sg, direction, attrs);
+  const bool copied = Impl::direct(dev) ? dma_direct_unmap_sg(impl_->ctx, cpu, dev, sg, direction, attrs)
+                                        : iommu_dma_unmap_sg(impl_->ctx, cpu, dev, sg, direction, attrs);
+  for (const ScatterEntry& segment : sg)
+    if (segment.dma_length != 0)
+      impl_->report_unmapped(cpu, dev, DmaMappingKind::sg, segment.dma, segment.dma_length, direction, copied);
 }
 
 void Dma::sync_sg_for_cpu(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction) {

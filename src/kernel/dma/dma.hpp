@@ -11,8 +11,9 @@
 //   swiotlb*.*        bounce buffers              kernel/dma/swiotlb.c
 //   debug.*           dma-debug                   kernel/dma/debug.c
 //
-// `cpu` is the CPU that executes the call: its number selects the SWIOTLB area, its TLB and accesses are used.
-// A driver's mistakes do no harm to the model: what Linux stops at with a BUG, or goes astray on, is refused.
+// `cpu` is the CPU that executes the call: its number selects the SWIOTLB area, its TLB and accesses are
+// used. A driver's mistakes do no harm to the model: what Linux stops at with a BUG, or goes astray on, is
+// refused.
 // Threading: map, unmap and sync of different CPUs may run in parallel when no event sink is attached and
 // dma-debug is off; the rest is for one thread.
 #pragma once
@@ -22,7 +23,7 @@
 #include <span>
 #include <vector>
 
-#include "base/dma_types.hpp"
+#include "cbit/dma_types.hpp"
 #include "base/result.hpp"
 #include "kernel/cc_platform.hpp"
 #include "kernel/device.hpp"
@@ -49,8 +50,6 @@ enum class Errno : int {
   etimedout = 110,
   eremoteio = 121,
 };
-
-enum class IommuMode : std::uint8_t { none, passthrough, translated };
 
 struct DmaConfig {
   KernelVersion version = KernelVersion::v6_1;
@@ -95,7 +94,7 @@ class Dma {
   // Gives the device its name in events and its dma_ops: attaches it to a default IOMMU domain where there is
   // an IOMMU. Call before its first mapping. The device stays where it is until it is released.
   Result<void> configure(Device& dev);
-  // Driver release: reports leaked mappings (dma-debug). Returns how many there were.
+  // Driver release: reports leaked mappings. Returns how many dma-debug knows of.
   std::size_t release(Device& dev);
 
   // dma_set_mask, dma_set_coherent_mask: -EIO when dma_supported() says no.

@@ -78,7 +78,7 @@ bool iommu_dma_sync_single_for_device(DmaContext& ctx, Mmu& cpu, Device& dev, Dm
 [[nodiscard]] Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& dev,
                                                           std::span<ScatterEntry> sg, DmaDirection direction,
                                                           DmaAttrs attrs);
-void iommu_dma_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+bool iommu_dma_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                         DmaDirection direction, DmaAttrs attrs);
 DmaAddr iommu_dma_map_resource(DmaContext& ctx, const DmaRequest& request);
 void iommu_dma_unmap_resource(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes);

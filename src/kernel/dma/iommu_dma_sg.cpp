@@ -10,10 +10,12 @@ constexpr std::string_view source_map_sg = "drivers/iommu/dma-iommu.c: iommu_dma
 
 bool dev_use_swiotlb(const Device& dev) { return dev.is_pci && dev.untrusted; }
 
-void iommu_dma_unmap_sg_swiotlb(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+bool iommu_dma_unmap_sg_swiotlb(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                                 DmaDirection direction, DmaAttrs attrs) {
+  bool copied = false;
   for (const ScatterEntry& entry : sg)
-    iommu_dma_unmap_page(ctx, cpu, dev, entry.dma, entry.dma_length, direction, attrs);
+    copied |= iommu_dma_unmap_page(ctx, cpu, dev, entry.dma, entry.dma_length, direction, attrs);
+  return copied;
 }
 
 Result<std::size_t, Errno> iommu_dma_map_sg_swiotlb(DmaContext& ctx, Mmu& cpu, Device& dev,
@@ -97,9 +99,7 @@ void step_sg(DmaContext& ctx, Mmu& cpu, const Device& dev, std::size_t entries, 
              DmaAddr iova, std::size_t segments) {
   ctx.step(cpu, source_map_sg, [&] {
     return fmt::format(
-        "{} entries share one IOVA range, {:#x} + {}; for the device they are {} segments of at most {}, "
-        "none "
-        "across the boundary {:#x}",
+        "{} entries share one IOVA range, {:#x} + {}: {} segments of at most {} bytes, none across {:#x}",
         entries, iova.value(), iova_len, segments, dev.max_segment_size, dev.seg_boundary_mask);
   });
 }
@@ -138,7 +138,7 @@ Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& d
   return segments;
 }
 
-void iommu_dma_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+bool iommu_dma_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                         DmaDirection direction, DmaAttrs attrs) {
   if (dev_use_swiotlb(dev)) return iommu_dma_unmap_sg_swiotlb(ctx, cpu, dev, sg, direction, attrs);
 
@@ -150,6 +150,7 @@ void iommu_dma_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<Scatte
   }
   if (end > DmaAddr{0} && end > sg.front().dma)
     iommu_dma::unmap(ctx, cpu, dev, sg.front().dma, end - sg.front().dma);
+  return false;
 }
 
 }  // namespace cbit

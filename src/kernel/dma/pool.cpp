@@ -118,6 +118,7 @@ bool AtomicPools::expand(DmaContext& ctx, Mmu& cpu, GenPool& pool, GfpZone zone,
   if (!page) return false;
 
   const std::uint64_t pages = std::uint64_t{1} << order;
+  const SiteScope site{cpu, ctx.sites.pool};
   if (!ctx.mm.set_memory_decrypted(cpu, ctx.mm.phys_to_virt(*page), pages)) {
     free_pages_order(ctx.mm, *page, order);
     return false;

@@ -12,7 +12,7 @@
 #include <optional>
 #include <vector>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "kernel/dma/dma.hpp"
 
 namespace cbit {

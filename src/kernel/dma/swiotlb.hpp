@@ -22,11 +22,11 @@
 #include <string_view>
 #include <vector>
 
-#include "base/dma_types.hpp"
+#include "cbit/dma_types.hpp"
 #include "base/result.hpp"
 #include "kernel/device.hpp"
 #include "kernel/mm/mm.hpp"
-#include "kernel/version.hpp"
+#include "cbit/kernel_config.hpp"
 
 namespace cbit {
 
@@ -90,6 +90,10 @@ class Swiotlb {
   ~Swiotlb();
   Swiotlb(const Swiotlb&) = delete;
   Swiotlb& operator=(const Swiotlb&) = delete;
+
+  // What pci_iommu_init says of the default pool when the kernel has set up PCI; nothing of one that only
+  // swiotlb=force has made.
+  void print_info(Mmu& cpu) const;
 
   // dma_alloc_from_pool and dma_free_from_pool (kernel/dma/pool.c): the memory of transient pools for devices
   // whose DMA memory must be decrypted, since a mapping cannot wait for a conversion. Without it those pools

@@ -76,24 +76,30 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
                          slots);
     });
 
+  impl.enabled = sizing.enabled;
   impl.force_bounce = sizing.force_bounce;
   impl.can_grow = dynamic && version != KernelVersion::v6_1;
   impl.default_slots = slots;
   impl.default_areas = sizing.areas;
   impl.add_pool({*first, slots * io_tlb_size}, sizing.areas);
   CBIT_TRY(impl.clear(cpu, swiotlb->default_pool()));
-  if (impl.encrypted)
+  if (impl.encrypted) {
+    const SiteScope site{cpu, mm.machine().tracer().intern("swiotlb_update_mem_attributes")};
     std::ignore = mm.set_memory_decrypted(cpu, mm.phys_to_virt(*first), pages_for(slots * io_tlb_size));
-
-  if (sizing.enabled) {
-    impl.message(cpu,
-                 [] { return std::string{"PCI-DMA: Using software bounce buffering for IO (SWIOTLB)"}; });
-    impl.message(cpu, [&] {
-      return fmt::format("software IO TLB: mapped [mem {:#018x}-{:#018x}] ({}MB)", first->value(),
-                         swiotlb->default_pool().end().value(), slots * io_tlb_size >> 20);
-    });
   }
+
   return swiotlb;
+}
+
+void Swiotlb::print_info(Mmu& cpu) const {
+  if (!impl_->enabled) return;
+  const PhysRange pool = default_pool();
+  impl_->message(cpu,
+                 [] { return std::string{"PCI-DMA: Using software bounce buffering for IO (SWIOTLB)"}; });
+  impl_->message(cpu, [&] {
+    return fmt::format("software IO TLB: mapped [mem {:#018x}-{:#018x}] ({}MB)", pool.first.value(),
+                       pool.end().value(), pool.bytes >> 20);
+  });
 }
 
 // rmem_swiotlb_setup and rmem_swiotlb_device_init: decrypted first, so cleared through the shared mapping.

@@ -14,8 +14,8 @@
 #include <memory>
 #include <vector>
 
-#include "base/addr.hpp"
-#include "kernel/version.hpp"
+#include "cbit/addr.hpp"
+#include "cbit/kernel_config.hpp"
 #include "mem/memory.hpp"
 
 namespace cbit {

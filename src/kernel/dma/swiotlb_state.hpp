@@ -122,6 +122,7 @@ struct Swiotlb::Impl {
   const SiteId init_site;
   std::string_view search_source;  // the function that searches an area, which has three names
 
+  bool enabled = false;  // x86_swiotlb_enable
   bool force_bounce = false;
   bool for_alloc = false;
   bool can_grow = false;

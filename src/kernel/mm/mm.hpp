@@ -20,7 +20,7 @@
 #include "base/result.hpp"
 #include "kernel/cc_platform.hpp"
 #include "kernel/mm/page_allocator.hpp"
-#include "kernel/version.hpp"
+#include "cbit/kernel_config.hpp"
 #include "machine/machine.hpp"
 #include "paging/mmu.hpp"
 #include "paging/page_table.hpp"

@@ -12,7 +12,7 @@
 #include <optional>
 #include <vector>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "kernel/mm/page_runs.hpp"
 #include "mem/memory.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <iterator>
 
-#include "base/addr.hpp"
+#include "cbit/addr.hpp"
 #include "base/assert.hpp"
 
 namespace cbit {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/dma_types.hpp"
+#include "cbit/dma_types.hpp"
 #include "lab/experiment.hpp"
 #include "lab/experiment/data.hpp"
 #include "lab/experiment/table_reader.hpp"

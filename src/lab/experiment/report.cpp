@@ -100,7 +100,7 @@ Json steps_json(const Experiment& experiment, const ExperimentResult& result) {
 Json failures_json(const ExperimentResult& result) {
   Json list = Json::array();
   for (const ExperimentFailure& failure : result.failures)
-    list.push_back({{"step", failure.step ? Json{*failure.step + 1} : Json{nullptr}},
+    list.push_back({{"step", failure.step ? Json(*failure.step + 1) : Json(nullptr)},
                     {"line", failure.place.line},
                     {"column", failure.place.column},
                     {"what", failure.mismatch.what},
@@ -114,8 +114,8 @@ Json report_json(const ExperimentReport& report) {
   Json json;
   json["name"] = report.name;
   json["verdict"] = report.result == nullptr ? "not-run" : report.result->passed() ? "passed" : "failed";
-  json["title"] = report.experiment != nullptr ? Json{report.experiment->title} : Json{nullptr};
-  json["source"] = report.experiment != nullptr ? Json{report.experiment->source} : Json{nullptr};
+  json["title"] = report.experiment != nullptr ? Json(report.experiment->title) : Json(nullptr);
+  json["source"] = report.experiment != nullptr ? Json(report.experiment->source) : Json(nullptr);
   json["error"] = nullptr;
   if (report.error) json["error"] = {{"message", report.error->message}, {"hint", report.error->hint}};
   const bool ran = report.experiment != nullptr && report.result != nullptr;

@@ -354,6 +354,27 @@ TEST(DmaDirect, ARestrictedPoolBouncesItsDeviceOnly) {
   EXPECT_EQ(pool->usage().io_tlb_used, 0u);
 }
 
+TEST(DmaDirect, AFullPoolOfAGuestBorrowsFromTheAtomicPools) {
+  DmaBoard board{Platform::sev, {.version = KernelVersion::v6_6, .swiotlb = {.slots = 512, .dynamic = true}}};
+  Device& dev = board.add_device();
+  DmaPort port = board.port(dev);
+  const KernelBuffer b = board.buffer(256 << 10, 40);
+  for (int i = 0; i < 4; ++i)
+    ASSERT_NE(board.dma().map_single(board.cpu(), dev, b.at, 256 << 10, Direction::to_device),
+              dma_mapping_error);
+  const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, 5000, Direction::bidirectional);
+  ASSERT_NE(dma, dma_mapping_error);
+  EXPECT_EQ(board.dma().swiotlb()->usage().io_tlb_transient_nslabs, 3u);
+  EXPECT_EQ(board.read_by(port, dma, 5000), board.seen(b.at, 5000));
+  const Bytes data = pattern_bytes(5000, 41);
+  ASSERT_TRUE(port.write(dma, data));
+  board.dma().unmap_single(board.cpu(), dev, dma, 5000, Direction::bidirectional);
+  EXPECT_EQ(board.seen(b.at, 5000), data);
+  EXPECT_EQ(board.dma().swiotlb()->usage().io_tlb_transient_nslabs, 0u);
+  EXPECT_TRUE(board.dma().run_workers(board.cpu())) << "and a worker adds a pool";
+  EXPECT_GT(board.dma().swiotlb()->usage().io_tlb_nslabs, 512u);
+}
+
 // ---- resources -------------------------------------------------------------------------------------------
 
 TEST(DmaDirect, MapsMmioWithoutTheCBitAndWithoutBouncing) {

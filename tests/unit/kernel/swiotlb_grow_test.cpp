@@ -280,8 +280,8 @@ TEST(SwiotlbRestricted, CannotBeMadeFromNothing) {
   EXPECT_TRUE(Swiotlb::create_restricted(*board.mm, board.cc, KernelVersion::v6_1, 2048));
 }
 
-// After a mapping of one slot, 6.6 finds the next two from slot 1 on and hands out the page that slot 1 is in: its
-// first half belongs to the mapping. 6.1's stride starts at slot 2, 6.10 wants a page.
+// After a mapping of one slot, 6.6 finds the next two from slot 1 on and hands out the page that slot 1 is
+// in: its first half belongs to the mapping. 6.1's stride starts at slot 2, 6.10 wants a page.
 TEST(SwiotlbRestricted, In66CoherentMemoryMayOverlapAMapping) {
   for (const KernelVersion version : versions) {
     SwiotlbBoard board{{.version = version}};

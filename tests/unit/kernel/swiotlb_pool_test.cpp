@@ -173,7 +173,8 @@ TEST(SwiotlbPool, HasNoMoreAreasThanSets) {
   EXPECT_EQ(make_pool(KernelVersion::v6_10, 8, 130).areas(), 1u);
 }
 
-// 6.1 with NVMe's mask: originals in the upper half of a page start at odd slots, the search at multiples of 4.
+// 6.1 with NVMe's mask: originals in the upper half of a page go to odd slots, the search begins at multiples
+// of 4.
 TEST(SwiotlbPool, In61SearchesForEverWhenItSteppedOverItsStart) {
   SwiotlbPool pool = make_pool();
   const PhysAddr upper_half{0x1'0000'1800};

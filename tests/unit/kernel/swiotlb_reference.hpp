@@ -1,4 +1,4 @@
-// The slot search written down slot by slot, with the kernel's `list` as an array: what SwiotlbPool must equal.
+// The slot search slot by slot, with the kernel's `list` as an array: what SwiotlbPool must equal.
 #pragma once
 
 #include <algorithm>

@@ -239,7 +239,12 @@ const Scenario swiotlb_scenarios[] = {
        event.endless_search = true;
        s.cpu(event);
      }},
-    {"pool-not-allocated-low-memory", Stage::guest, [](Stage& s) { failed(s, DmaFailure::no_pool); }},
+    {"pool-not-allocated-low-memory", Stage::guest,
+     [](Stage& s) {
+       s.printk("software IO TLB: swiotlb_memblock_alloc: Failed to allocate 1048576 bytes tlb structure");
+       failed(s, DmaFailure::no_pool);
+     }},
+    {"no-bounce-pool", Stage::plain, [](Stage& s) { failed(s, DmaFailure::no_pool); }},
     {"noforce-in-guest", Stage::guest, [](Stage& s) { s.map(DmaPath::direct, encrypted_dma); }},
     {"pool-out-of-mask", Stage::plain,
      [](Stage& s) { failed(s, DmaFailure::pool_beyond_mask, bit_mask(30), bounce_dma); }},

@@ -215,6 +215,21 @@ TEST(Explainer, FilesTheFaultOfADirectMappingUnderTheMissingPool) {
   EXPECT_EQ(s.first().count, 2u);
 }
 
+TEST(Explainer, BlamesTheGuestsIommuForARefusedWriteToAMappedPage) {
+  Stage s{Stage::guest()};
+  s.map(DmaPath::iommu, iova, 512, DmaDirection::from_device);
+  s.device_fault(FaultKind::rmp_violation, iova, buffer_page.value(), true);
+  EXPECT_THAT(s.names(), ElementsAre("guest-iommu-skips-bounce"));
+}
+
+TEST(Explainer, BlamesTheIommuDriverForAnEncryptedEntryOfAPeersBar) {
+  Stage s{Stage::sme()};
+  s.map(DmaPath::iommu, iova, 512, DmaDirection::to_device, DmaMappingKind::resource, true);
+  s.device_fault(FaultKind::private_mmio, iova, 0xc000'0000);
+  EXPECT_THAT(s.names(), ElementsAre("encrypted-mmio"));
+  EXPECT_THAT(s.first().remedy, HasSubstr("iommu_v1_map_pages"));
+}
+
 TEST(Explainer, SeesUseAfterUnmapInAnIommuFault) {
   Stage s{Stage::sme()};
   s.map(DmaPath::iommu, iova, 512, DmaDirection::to_device, DmaMappingKind::single, true);

@@ -1,12 +1,12 @@
-// Which Linux the model kernel behaves like. Rules that differ between versions ask this and nothing else.
+// Which Linux the model kernel behaves like, and how it uses an IOMMU.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 namespace cbit {
 
+// Rules that differ between versions ask this and nothing else.
 enum class KernelVersion : std::uint8_t { v6_1, v6_6, v6_10 };
 
 [[nodiscard]] constexpr std::string_view to_string(KernelVersion version) {
@@ -18,10 +18,7 @@ enum class KernelVersion : std::uint8_t { v6_1, v6_6, v6_10 };
   return "?";
 }
 
-[[nodiscard]] constexpr std::optional<KernelVersion> kernel_version_from(std::string_view text) {
-  for (const auto version : {KernelVersion::v6_1, KernelVersion::v6_6, KernelVersion::v6_10})
-    if (text == to_string(version)) return version;
-  return std::nullopt;
-}
+// The type of the IOMMU's default domain; none: there is no IOMMU.
+enum class IommuMode : std::uint8_t { none, passthrough, translated };
 
 }  // namespace cbit
