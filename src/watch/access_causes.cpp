@@ -53,8 +53,7 @@ struct AccessCauses {
     const auto& access = scene.facts.last_access();
     if (scene.event.agent.kind != AgentKind::device || !access) return;
     if (access->access.phys.page() != mismatch.page) return;
-    if (Cause* const cause = scene.book.opened_at(access->time_ns))
-      add_once(*cause, {"last written by", describe_writer(scene.facts, mismatch)});
+    scene.book.amend(access->time_ns, {"last written by", describe_writer(scene.facts, mismatch)});
   }
 
   void operator()(const auto&) const {}
@@ -137,12 +136,6 @@ void explain_wrong_key(const Scene& scene, const DeviceAccess& access, const Map
   if (Cause* const found =
           scene.book.open(cause("page-still-private"), access.device, where, scene.event.time_ns))
     found->evidence = std::move(evidence);
-}
-
-void add_once(Cause& cause, Evidence evidence) {
-  const bool there =
-      std::ranges::any_of(cause.evidence, [&](const Evidence& e) { return e.label == evidence.label; });
-  if (!there) cause.evidence.push_back(std::move(evidence));
 }
 
 }  // namespace cbit

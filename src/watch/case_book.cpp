@@ -29,6 +29,12 @@ void extend(CauseRange& range, const CauseRange& by) {
 
 }  // namespace
 
+void add_once(Cause& cause, const Evidence& evidence) {
+  const bool there =
+      std::ranges::any_of(cause.evidence, [&](const Evidence& e) { return e.label == evidence.label; });
+  if (!there) cause.evidence.push_back(evidence);
+}
+
 Cause* CaseBook::open(const CauseInfo& info, NameId device, const CauseRange& where, std::uint64_t time_ns) {
   std::vector<std::size_t>& known = by_subject_[{info.name, device}];
   for (const std::size_t index : known) {
@@ -79,8 +85,9 @@ Cause* CaseBook::find(const CauseInfo& info, CauseRange::Space space, std::uint6
   return found == causes_.end() ? nullptr : &*found;
 }
 
-Cause* CaseBook::opened_at(std::uint64_t time_ns) {
-  return !causes_.empty() && causes_.back().time_ns == time_ns ? &causes_.back() : nullptr;
+void CaseBook::amend(std::uint64_t time_ns, const Evidence& evidence) {
+  for (auto cause = causes_.rbegin(); cause != causes_.rend() && cause->time_ns == time_ns; ++cause)
+    add_once(*cause, evidence);
 }
 
 void CaseBook::claim_message(std::size_t index) {

@@ -37,8 +37,8 @@ class CaseBook {
   [[nodiscard]] Cause* known(const CauseInfo& info, NameId device);
   // The entry of this cause that covers the address; nullptr when there is none.
   [[nodiscard]] Cause* find(const CauseInfo& info, CauseRange::Space space, std::uint64_t address);
-  // The last entry opened, if it was opened at that time.
-  [[nodiscard]] Cause* opened_at(std::uint64_t time_ns);
+  // Adds evidence to the entries that were opened at that time, unless they have some with that label.
+  void amend(std::uint64_t time_ns, const Evidence& evidence);
 
   // The kernel's words may come before the event that they belong to, or after it.
   void message(const std::string& text);
@@ -58,5 +58,8 @@ class CaseBook {
   std::size_t awaiting_ = none;        // the last cause, if its message has not come yet
   static constexpr std::size_t none = ~std::size_t{0};
 };
+
+// Adds evidence unless some with that label is there.
+void add_once(Cause& cause, const Evidence& evidence);
 
 }  // namespace cbit

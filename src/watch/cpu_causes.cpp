@@ -73,7 +73,7 @@ struct CpuCauses {
     const DeviceWrite* const write = scene.facts.last_device_write(read.page);
     if (write == nullptr) return;
     explain_wrong_key(scene, write->access, write->mapping ? &*write->mapping : nullptr);
-    if (Cause* const fresh = scene.book.opened_at(scene.event.time_ns)) add_once(*fresh, seen);
+    scene.book.amend(scene.event.time_ns, seen);
   }
 
   void host_wrote(const KeyMismatch& read, const Evidence& seen) const {

@@ -36,7 +36,4 @@ void explain_stale_contents(const Scene& scene, NameId device, PhysAddr page, co
 void explain_missing_pool(const Scene& scene, NameId device, const CauseRange& where,
                           const Evidence& evidence);
 
-// Adds evidence unless some with that label is there.
-void add_once(Cause& cause, Evidence evidence);
-
 }  // namespace cbit

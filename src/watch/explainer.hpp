@@ -31,8 +31,8 @@ class Explainer final : public EventSink {
   void set_bounce_pool(const PhysRange& pool) { facts_.add_bounce_pool(pool); }
 
   void on_event(const Event& event) override;
-  // The end of the run: what was not copied back is lost, and what is still mapped is leaked if the run is complete. At
-  // most once.
+  // The end of the run: what was not copied back is lost, and what is still mapped is leaked if the run is
+  // complete. At most once.
   void finish(Ending ending = Ending::complete);
 
   // One per cause, device and mapping or run of pages, in the order of first occurrence.

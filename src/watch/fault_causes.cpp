@@ -60,8 +60,7 @@ struct FaultCauses {
     const DeviceWrite* const write = scene.facts.last_device_write(at);
     if (write == nullptr) return open_page(cause("td-private-access"), 0, at, who);
     explain_wrong_key(scene, write->access, write->mapping ? &*write->mapping : nullptr);
-    if (Cause* const fresh = scene.book.opened_at(scene.event.time_ns))
-      add_once(*fresh, {"consequence", who.text});
+    scene.book.amend(scene.event.time_ns, {"consequence", who.text});
   }
 
   // A write by a device to a page that belongs to the guest.
@@ -73,17 +72,19 @@ struct FaultCauses {
     open_page(reason, refused.device, PhysAddr{refused.fault.address}, what);
   }
 
-  // The IOMMU driver encrypts every entry, those for a peer's BAR too; the driver of the device is not to blame.
+  // The IOMMU driver encrypts every entry, those for a peer's BAR too; the driver of the device is not to
+  // blame.
   void open_mmio(const DeviceFault& refused, PhysAddr at, const Evidence& what) const {
+    Cause* const found = open(cause("encrypted-mmio"), refused.device, pages_of(at, 1));
+    if (found == nullptr) return;
+    found->evidence = {what};
     const Mapping* const mapping = scene.facts.mappings().find(refused.device, refused.bus_address);
-    open_page(cause("encrypted-mmio"), refused.device, at, what);
-    Cause* const found = scene.book.opened_at(scene.event.time_ns);
-    if (found == nullptr || mapping == nullptr || mapping->call.path != DmaPath::iommu) return;
+    if (mapping == nullptr || mapping->call.path != DmaPath::iommu) return;
     found->evidence.push_back({"mapping", describe(scene.facts, *mapping)});
     found->remedy =
         "Linux 6.1 sets the C-bit in the IOMMU entries of MMIO too (iommu_v1_map_pages): keep peers that "
-        "talk to each "
-        "other out of translated domains, or transfer through system memory.";
+        "talk "
+        "to each other out of translated domains, or transfer through system memory.";
   }
 
   void nothing_there(const DeviceFault& refused) const {

@@ -21,7 +21,7 @@ std::string wrapped(std::string_view text, std::size_t indent) {
   std::string result;
   std::size_t column = indent;
   for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find(' ', at), text.size());
+    const std::size_t end = std::min(text.find_first_of(" \n", at), text.size());
     const std::string_view word = text.substr(at, end - at);
     if (at != 0) {
       const bool fits = column + 1 + word.size() <= text_width;
