@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/random.hpp"
+#include "kernel/kernel.hpp"
 #include "swiotlb_board.hpp"
 
 namespace cbit::test {
@@ -68,6 +69,20 @@ TEST(Swiotlb, SaysAtBootWhereItIs) {
   forced.log.clear();
   forced.swiotlb->print_info(forced.cpu());
   EXPECT_THAT(forced.messages(), IsEmpty()) << "nothing needs the pool";
+}
+
+TEST(Swiotlb, IsAnnouncedAfterMemoryEncryptionAtBoot) {
+  EventLog log;
+  const auto machine = Machine::create({.platform = Platform::sev}).value();
+  machine->tracer().attach(log);
+  const auto kernel = Kernel::boot(*machine, {}).value();
+  static constexpr std::string_view words[] = {
+      "adjusted to", "area num", "roundup to", "Features active", "PCI-DMA: Using software", "mapped [mem"};
+  std::vector<std::string_view> order;
+  for (const KernelMessage& message : log.all<KernelMessage>())
+    for (const std::string_view word : words)
+      if (message.text.find(word) != std::string::npos) order.push_back(word);
+  EXPECT_THAT(order, testing::ElementsAreArray(words));
 }
 
 TEST(Swiotlb, IsHalvedUntilItFits) {
