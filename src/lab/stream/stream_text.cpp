@@ -57,7 +57,7 @@ std::string to_text(const StreamReport& report) {
   text += digest_line("Target", report.target, report.equal ? "equal" : "DIFFERENT");
   text += "\nWhat the host sees, looking at every page that was ever written\n" + scan_lines(good, report.telling_sectors);
   text += "\nWhat it cost\n" + cost_lines(good);
-  text += "\nPage states\n" + good.page_picture + '\n' + good.page_table;
+  text += "\nPage states\n" + good.page_picture;
   if (!good.causes.empty()) text += "\nCauses\n" + render_causes(good.causes);
   text += "\nThe same with one bug: the driver puts physical addresses into its descriptors\n\n";
   text += digest_line("In guest", raw.in_guest, raw.intact ? "equal" : "DIFFERENT");
