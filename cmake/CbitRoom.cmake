@@ -25,6 +25,7 @@ function(cbit_room_tests name)
   endif()
   add_executable(test_${name} ${sources})
   target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_compile_definitions(test_${name} PRIVATE CBIT_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main GTest::gmock rapidcheck)
   add_dependencies(tests test_${name})
 

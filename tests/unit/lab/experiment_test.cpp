@@ -218,8 +218,8 @@ TEST(LabRun, ShowsWhatWasFoundInsteadByteByByte) {
   ASSERT_THAT(result->failures, testing::SizeIs(2));
   EXPECT_EQ(result->failures[0].step, 2u);
   EXPECT_EQ(result->failures[0].place.line, 13u);
-  EXPECT_THAT(result->failures[0].mismatch.dump, HasSubstr("AAAAAAAAAAAAAAAA"));
-  EXPECT_THAT(result->failures[0].mismatch.dump, HasSubstr("aaaaaaaaaaaaaaaa"));
+  EXPECT_THAT(result->failures[0].mismatch.dump, HasSubstr("ABCDEFGHIJKLMN"));
+  EXPECT_THAT(result->failures[0].mismatch.dump, HasSubstr("abcdefghijklmn"));
   EXPECT_THAT(result->failures[0].mismatch.dump, HasSubstr("64 of 64 bytes differ"));
   EXPECT_EQ(result->failures[1].mismatch.expected, "plaintext");
   EXPECT_EQ(result->failures[1].mismatch.found, "ciphertext");
