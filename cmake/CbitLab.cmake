@@ -1,4 +1,4 @@
-# The experiments of tests/lab, inside the program: builtin_experiments() comes from a file that is made of them.
+# The experiments of tests/lab, inside the program: builtin_experiments() comes from a file made of them.
 file(GLOB lab_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/lab/*.toml)
 set(builtin_experiments ${CMAKE_BINARY_DIR}/generated/builtin_experiments.cpp)
 add_custom_command(OUTPUT ${builtin_experiments}

@@ -66,10 +66,10 @@ class Scratch:
         self.holder.cleanup()
 
     def shell(self, command, merge):
-        """Runs `command` with sh; `merge` sends stderr to stdout, as a terminal shows them."""
+        """Runs `command` with bash; `merge` sends stderr to stdout, as a terminal shows them."""
         path = f"{self.folder}/build/release:{ROOT}/tests/cli/bin:{os.environ['PATH']}"
         environment = {"PATH": path, "HOME": str(self.folder), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
-        return subprocess.run(["sh", "-c", command], cwd=self.folder, env=environment, text=True,
+        return subprocess.run(["bash", "-c", command], cwd=self.folder, env=environment, text=True,
                               encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT if merge else subprocess.PIPE,
                               timeout=TIMEOUT_S)

@@ -4,7 +4,7 @@ r"""Runs a file of commands against the built cbit and compares what they print.
 usage: tests/cli/run.py PROGRAM FILE.test
 
     # a comment
-    $ cbit lab run tests/lab/example.toml | head -1     a command, run by sh
+    $ cbit lab run tests/lab/example.toml | head -1     a command, run by bash
     > ...                                               its continuation: `\` at the end, or a here-document
     verdict: ...                                        expected on stdout; `...` is any text
     ...                                                 any number of lines

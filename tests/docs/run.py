@@ -11,7 +11,6 @@ only work elsewhere belong in a ```text or ```sh block.
 """
 
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -69,14 +68,11 @@ def fold_statuses(steps):
 
 def runnable(step):
     """The step as it is run: a make target is only looked up; None for a command that is shown only."""
-    words = shlex.split(step.command.partition("\n")[0].rstrip("\\"))
-    while words and re.match(r"[A-Z_]+=", words[0]):
-        words.pop(0)
-    program = words[0] if words else ""
+    program, rest = re.match(r"(?:[A-Z_]+=\S*\s+)*(\S*)(.*)", step.command, re.DOTALL).groups()
     if program in SHOWN:
         return None
     if program == "make":
-        return Step(step.line, f"make --dry-run {shlex.join(words[1:])}", stdout=None)
+        return Step(step.line, f"make --dry-run{rest}", stdout=None)
     if program.startswith("tools/") and (ROOT / program).is_file():
         return None
     if program not in RUN:

@@ -9,11 +9,13 @@ int main() {
   const std::vector<std::byte> packet(1500, std::byte{0x5a});
   const auto buffer = box.kmalloc(packet.size());
   const auto dma = box.dma_map_single(nic, buffer, packet.size(), cbit::DmaDirection::from_device);
+  if (box.dma_mapping_failed(nic, dma)) return 1;
   const bool arrived = box.device_write(nic, dma, packet);
   box.dma_unmap_single(nic, dma, packet.size(), cbit::DmaDirection::from_device);
 
   const bool same = box.read(buffer, packet.size()) == packet;
   const bool hidden = box.host_view(buffer, packet.size()) != packet;
-  std::printf("arrived %d, same %d, hidden %d, problems %zu\n", arrived, same, hidden, box.problems().size());
+  for (const auto& problem : box.problems()) std::printf("%s\n", problem.title.c_str());
+  std::printf("arrived %d, same %d, hidden %d\n", arrived, same, hidden);
   return arrived && same && hidden && box.problems().empty() ? 0 : 1;
 }
