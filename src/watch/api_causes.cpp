@@ -106,8 +106,9 @@ struct ApiCauses {
   }
 
   void operator()(const DmaUnmapped& unmapped) const {
-    const Mapping* const mapping = scene.facts.mappings().find(unmapped.device, unmapped.dma);
-    if (mapping == nullptr || mapping->call.dma != unmapped.dma) {
+    const Mapping* const mapping =
+        scene.facts.mappings().find_to_unmap(unmapped.device, unmapped.dma, unmapped.bytes);
+    if (mapping == nullptr) {
       misuse(cause("double-unmap"), unmapped.device, bus_range(unmapped.dma, unmapped.bytes),
              describe(unmapped));
       return;

@@ -20,13 +20,6 @@ std::string escaped(std::string_view text) {
   return result;
 }
 
-// "a" or "b"
-std::string quoted(std::string_view alternatives) {
-  std::string text{'"'};
-  for (const char c : alternatives) c == '|' ? text += "\" or \"" : text += c;
-  return text += '"';
-}
-
 }  // namespace
 
 std::span<const CauseInfo> cause_catalogue() { return cause_table; }
@@ -45,6 +38,13 @@ bool is_about(const CauseInfo& info, std::string_view message) {
   return false;
 }
 
+std::string linux_words(const CauseInfo& info) {
+  if (info.linux_says.empty()) return {};
+  std::string text{'"'};
+  for (const char c : info.linux_says) c == '|' ? text += "\" or \"" : text += c;
+  return text += '"';
+}
+
 std::string catalogue_markdown() {
   std::string text =
       "# Causes\n\n"
@@ -55,7 +55,7 @@ std::string catalogue_markdown() {
     if (info.topic != topic) fmt::format_to(out, "\n## {}\n", topic = info.topic);
     fmt::format_to(out, "\n### {}\n\n{}\n\n{}\n\n", info.name, escaped(info.title), escaped(info.meaning));
     fmt::format_to(out, "- Remedy: {}\n", escaped(info.remedy));
-    if (!info.linux_says.empty()) fmt::format_to(out, "- Linux says: {}\n", quoted(info.linux_says));
+    if (!info.linux_says.empty()) fmt::format_to(out, "- Linux says: {}\n", linux_words(info));
     fmt::format_to(out, "- Source: {}\n", info.source);
   }
   return text;

@@ -30,6 +30,8 @@ struct CauseInfo {
 [[nodiscard]] const CauseInfo* find_cause(std::string_view name);
 // Whether a message of Linux's is about this cause.
 [[nodiscard]] bool is_about(const CauseInfo& info, std::string_view message);
+// Linux's words for people: "a" or "b", with the quotes; empty when it says nothing.
+[[nodiscard]] std::string linux_words(const CauseInfo& info);
 // The catalogue as a Markdown document: docs/causes.md.
 [[nodiscard]] std::string catalogue_markdown();
 

@@ -66,7 +66,7 @@ void Facts::on(const DmaMapped& mapped, const Event& event) {
 void Facts::on(const DmaMapFailed& failed, const Event&) { new_bounces_.erase(failed.device); }
 
 void Facts::on(const DmaUnmapped& unmapped, const Event& event) {
-  mappings_.release(unmapped.device, unmapped.dma, event.time_ns);
+  mappings_.release(unmapped.device, unmapped.dma, unmapped.bytes, event.time_ns);
 }
 
 // A partial copy back shrinks the hull from either end; one from its middle leaves it as it is.

@@ -26,13 +26,30 @@ const Mapping& MappingTable::add(const DmaMapped& call, bool bounced, std::uint6
   return ranges.by_start.emplace(call.dma, mapping)->second;
 }
 
-std::optional<Mapping> MappingTable::release(NameId device, DmaAddr dma, std::uint64_t time_ns) {
+std::multimap<DmaAddr, Mapping>::const_iterator MappingTable::Ranges::find_to_unmap(
+    DmaAddr dma, std::uint64_t bytes) const {
+  const auto [first, end] = by_start.equal_range(dma);
+  if (first == end) return by_start.end();
+  for (auto it = end; it != first;)
+    if ((--it)->second.call.bytes == bytes) return it;
+  return std::prev(end);
+}
+
+const Mapping* MappingTable::find_to_unmap(NameId device, DmaAddr dma, std::uint64_t bytes) const {
+  const auto ranges = active_.find(device);
+  if (ranges == active_.end()) return nullptr;
+  const auto found = ranges->second.find_to_unmap(dma, bytes);
+  return found == ranges->second.by_start.end() ? nullptr : &found->second;
+}
+
+std::optional<Mapping> MappingTable::release(NameId device, DmaAddr dma, std::uint64_t bytes,
+                                             std::uint64_t time_ns) {
   const auto ranges = active_.find(device);
   if (ranges == active_.end()) return std::nullopt;
-  const auto [first, end] = ranges->second.by_start.equal_range(dma);
-  if (first == end) return std::nullopt;
-  Mapping mapping = std::prev(end)->second;
-  ranges->second.by_start.erase(std::prev(end));
+  const auto found = ranges->second.find_to_unmap(dma, bytes);
+  if (found == ranges->second.by_start.end()) return std::nullopt;
+  Mapping mapping = found->second;
+  ranges->second.by_start.erase(found);
   mapping.released_ns = time_ns;
   Ranges& released = released_[device];
   released.by_start.erase(dma);

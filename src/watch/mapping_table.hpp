@@ -29,8 +29,12 @@ struct Mapping {
 class MappingTable {
  public:
   const Mapping& add(const DmaMapped& call, bool bounced, std::uint64_t time_ns);
-  // The newest active mapping of the device that starts at `dma`; nullopt when there is none.
-  std::optional<Mapping> release(NameId device, DmaAddr dma, std::uint64_t time_ns);
+  // Releases what find_to_unmap() finds; nullopt when there is none.
+  std::optional<Mapping> release(NameId device, DmaAddr dma, std::uint64_t bytes, std::uint64_t time_ns);
+
+  // The active mapping of the device that an unmap is for: it starts at `dma`; of several, one with that size is
+  // meant, and the newest of those.
+  [[nodiscard]] const Mapping* find_to_unmap(NameId device, DmaAddr dma, std::uint64_t bytes) const;
 
   // The newest active mapping of the device that covers the address.
   [[nodiscard]] const Mapping* find(NameId device, DmaAddr at) const;
@@ -51,6 +55,8 @@ class MappingTable {
     std::uint64_t longest = 0;
 
     [[nodiscard]] const Mapping* find(DmaAddr at) const;
+    [[nodiscard]] std::multimap<DmaAddr, Mapping>::const_iterator find_to_unmap(DmaAddr dma,
+                                                                                std::uint64_t bytes) const;
     void add(const Mapping& mapping);
   };
   std::map<NameId, Ranges> active_;

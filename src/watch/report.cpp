@@ -53,7 +53,9 @@ std::string render_range(const CauseRange& range) {
       const std::uint64_t pages = range.bytes / page_size;
       return fmt::format("{}, {} page{}", PhysAddr{range.first}, pages, pages == 1 ? "" : "s");
     }
-    case CauseRange::Space::bus: return fmt::format("{}, {} bytes", DmaAddr{range.first}, range.bytes);
+    case CauseRange::Space::bus:
+      if (range.bytes <= 1) return fmt::format("{}", DmaAddr{range.first});
+      return fmt::format("{}, {} bytes", DmaAddr{range.first}, range.bytes);
   }
   return {};
 }

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint64_t slot_bytes = 2048;  // IO_TLB_SIZE
 
-// The devices that hold most of the pool: "0000:00:03.0: 1048576 bytes in 4 mappings; …".
+// The devices that hold most of the pool: "0000:00:03.0: 1048576 bytes in 4 mappings; …"; empty: none.
 std::string holders(const Facts& facts) {
   struct Share {
     NameId device = 0;
@@ -34,9 +34,9 @@ std::string holders(const Facts& facts) {
   constexpr std::size_t shown_max = 3;
   std::string text;
   for (const Share& share : ranking | std::views::take(shown_max))
-    text += fmt::format("{}{}: {} bytes in {} mappings", text.empty() ? "" : "; ", facts.name(share.device),
-                        share.bytes, share.mappings);
-  return text.empty() ? "no mapping that the DMA API reported" : text;
+    text += fmt::format("{}{}: {} bytes in {} mapping{}", text.empty() ? "" : "; ", facts.name(share.device),
+                        share.bytes, share.mappings, share.mappings == 1 ? "" : "s");
+  return text;
 }
 
 struct SwiotlbCauses {
@@ -93,8 +93,9 @@ struct SwiotlbCauses {
          fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)", full.bytes,
                      full.slots_wanted, full.segment_slots, full.segment_slots * slot_bytes)},
         {"pool", fmt::format("{} slots, {} used, longest free run {}", full.slots_total, full.slots_used,
-                             full.longest_run)},
-        {"held by", holders(scene.facts)}};
+                             full.longest_run)}};
+    if (std::string held = holders(scene.facts); !held.empty())
+      found->evidence.push_back({"held by", std::move(held)});
     if (full.align_mask != 0)
       found->evidence.push_back({"alignment", fmt::format("mask {:#x}", full.align_mask)});
     if (full.growth_failed) found->evidence.push_back({"growth", "tried for this request, and failed"});

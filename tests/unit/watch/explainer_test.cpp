@@ -393,7 +393,7 @@ TEST(Explainer, NamesTheHoldersOfAnExhaustedPool) {
                     .growth_possible = true,
                     .growth_failed = true});
   EXPECT_EQ(s.evidence("held by"),
-            "0000:00:04.0: 65536 bytes in 1 mappings; 0000:00:03.0: 4096 bytes in 1 mappings");
+            "0000:00:04.0: 65536 bytes in 1 mapping; 0000:00:03.0: 4096 bytes in 1 mapping");
   EXPECT_THAT(s.evidence("growth"), HasSubstr("failed"));
   EXPECT_THAT(s.evidence("why it bounces"), HasSubstr("every mapping is bounced"));
 }
