@@ -337,7 +337,7 @@ TEST(LabFormat, TheDocumentDescribesEveryStepAndKey) {
   text << file.rdbuf();
   ASSERT_FALSE(text.str().empty());
   for (const std::string_view key : all_keys())
-    EXPECT_THAT(text.str(), HasSubstr("`" + std::string{key} + "`")) << "docs/lab-format.md lacks it";
+    EXPECT_THAT(text.str(), HasSubstr(std::string{'`'}.append(key).append("`"))) << "docs/lab-format.md lacks it";
 }
 
 TEST(LabFormat, StepNamesAreUnique) {
