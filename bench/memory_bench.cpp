@@ -1,5 +1,6 @@
-// The lazy memory controller against its peer, the eager one that encrypts on every access, on the streaming workload: a
-// disk's data comes into a shared bounce buffer, the guest copies it into its private pages and reads it there.
+// The lazy memory controller against its peer, the eager one that encrypts on every access, on the streaming
+// workload: a disk's data comes into a shared bounce buffer, the guest copies it into its private pages and
+// reads it there.
 #include <benchmark/benchmark.h>
 
 #include <memory>
@@ -21,7 +22,9 @@ const std::vector<PhysRange> ram{{PhysAddr{0}, 64 << 20}};
 std::unique_ptr<Memory> make_lazy(KeyTable& keys, Tracer& tracer) {
   return Memory::create({.ram = ram}, keys, tracer).value();
 }
-std::unique_ptr<Memory> make_eager(KeyTable& keys, Tracer&) { return std::make_unique<EagerMemory>(ram, keys); }
+std::unique_ptr<Memory> make_eager(KeyTable& keys, Tracer&) {
+  return std::make_unique<EagerMemory>(ram, keys);
+}
 
 template <class Make>
 void stream_through(benchmark::State& state, Make&& make) {

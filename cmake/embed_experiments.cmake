@@ -1,4 +1,5 @@
-# cmake -D FOLDER=tests/lab -D OUTPUT=FILE.cpp -P embed_experiments.cmake: the experiments as C++, in order of name.
+# cmake -D FOLDER=tests/lab -D OUTPUT=FILE.cpp -P embed_experiments.cmake: the experiments as C++, in order of
+# name.
 file(GLOB files ${FOLDER}/*.toml)
 list(SORT files)
 set(rows "")

@@ -1,11 +1,10 @@
 // A small driver for a mailbox device: the device fetches a command from memory and puts its reply there.
 //
-// Two versions. The first hands physical addresses to the hardware, as drivers did when memory was plain: it works on
-// every machine without memory encryption. The second uses the DMA API and works everywhere.
+// Two versions. The first hands physical addresses to the hardware, as drivers did when memory was plain: it
+// works on every machine without memory encryption. The second uses the DMA API and works everywhere.
 #pragma once
 
 #include <cbit/sandbox.hpp>
-
 #include <optional>
 #include <span>
 #include <utility>
@@ -56,7 +55,8 @@ class MailboxDriver {
     command_ = kernel_.kmalloc(command.size());
     reply_ = kernel_.kmalloc(reply_bytes);
     kernel_.write(command_, command);
-    doorbell_.command = kernel_.dma_map_single(device_, command_, command.size(), cbit::DmaDirection::to_device);
+    doorbell_.command =
+        kernel_.dma_map_single(device_, command_, command.size(), cbit::DmaDirection::to_device);
     if (kernel_.dma_mapping_failed(device_, doorbell_.command)) return free_buffers(), std::nullopt;
     doorbell_.command_bytes = command.size();
     doorbell_.reply = kernel_.dma_map_single(device_, reply_, reply_bytes, cbit::DmaDirection::from_device);
@@ -70,7 +70,8 @@ class MailboxDriver {
 
   Bytes complete() {
     unmap_command();
-    kernel_.dma_unmap_single(device_, doorbell_.reply, doorbell_.reply_bytes, cbit::DmaDirection::from_device);
+    kernel_.dma_unmap_single(device_, doorbell_.reply, doorbell_.reply_bytes,
+                             cbit::DmaDirection::from_device);
     Bytes reply = kernel_.read(reply_, doorbell_.reply_bytes);
     free_buffers();
     return reply;
@@ -78,7 +79,8 @@ class MailboxDriver {
 
  private:
   void unmap_command() {
-    kernel_.dma_unmap_single(device_, doorbell_.command, doorbell_.command_bytes, cbit::DmaDirection::to_device);
+    kernel_.dma_unmap_single(device_, doorbell_.command, doorbell_.command_bytes,
+                             cbit::DmaDirection::to_device);
   }
   void free_buffers() {
     kernel_.kfree(command_);

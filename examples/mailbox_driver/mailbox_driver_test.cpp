@@ -65,7 +65,8 @@ TEST_P(MailboxDriverOn, EveryPlatformDeliversTheAnswerAndFindsNoFault) {
   const Outcome outcome = converse<MailboxDriver>(box);
   EXPECT_TRUE(outcome.understood);
   EXPECT_EQ(outcome.reply, answer);
-  for (const Sandbox::Problem& problem : box.problems()) ADD_FAILURE() << problem.name << ": " << problem.evidence;
+  for (const Sandbox::Problem& problem : box.problems())
+    ADD_FAILURE() << problem.name << ": " << problem.evidence;
 }
 
 INSTANTIATE_TEST_SUITE_P(AllPlatforms, MailboxDriverOn,

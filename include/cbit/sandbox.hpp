@@ -1,7 +1,7 @@
 // cbit as a library: a driver's DMA code under unit test, on any platform, with the real ciphertext.
 //
-// A Sandbox is an emulated machine with a model kernel. Driver code calls the DMA API on it by Linux's names; the
-// test plays the hardware with device_read() and device_write(), looks at memory from all sides, and asks
+// A Sandbox is an emulated machine with a model kernel. Driver code calls the DMA API on it by Linux's names;
+// the test plays the hardware with device_read() and device_write(), looks at memory from all sides, and asks
 // problems() what the driver did wrong.
 //
 //   cbit::Sandbox box{{.platform = cbit::Platform::sev}};
@@ -13,8 +13,8 @@
 //   EXPECT_EQ(box.read(buffer, 1500), packet);
 //   EXPECT_TRUE(box.problems().empty());
 //
-// Errors: bad options throw std::invalid_argument, whose text names the option and the remedy; API calls report what
-// Linux's do (dma_mapping_error, -errno, nullopt). Nothing else throws.
+// Errors: bad options throw std::invalid_argument, whose text names the option and the remedy; API calls
+// report what Linux's do (dma_mapping_error, -errno, nullopt). Nothing else throws.
 // Threading: one thread per Sandbox; Sandboxes are independent.
 #pragma once
 
@@ -73,7 +73,7 @@ class Sandbox {
 
   // A cause of the catalogue (docs/causes.md), found in what the driver and its device did.
   struct Problem {
-    std::string name;            // "page-still-private"
+    std::string name;  // "page-still-private"
     std::string title;
     std::string device;
     std::string evidence;
@@ -97,8 +97,8 @@ class Sandbox {
   [[nodiscard]] PhysAddr virt_to_phys(VirtAddr at) const;
 
   // ---- the DMA API ----
-  [[nodiscard]] DmaAddr dma_map_single(DeviceId device, VirtAddr at, std::uint64_t bytes, DmaDirection direction,
-                                       DmaAttrs attrs = {});
+  [[nodiscard]] DmaAddr dma_map_single(DeviceId device, VirtAddr at, std::uint64_t bytes,
+                                       DmaDirection direction, DmaAttrs attrs = {});
   void dma_unmap_single(DeviceId device, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                         DmaAttrs attrs = {});
   [[nodiscard]] bool dma_mapping_failed(DeviceId device, DmaAddr dma);  // dma_mapping_error()
@@ -107,8 +107,10 @@ class Sandbox {
   // Number of DMA segments; 0 on failure.
   [[nodiscard]] std::size_t dma_map_sg(DeviceId device, std::span<Segment> segments, DmaDirection direction,
                                        DmaAttrs attrs = {});
-  void dma_unmap_sg(DeviceId device, std::span<Segment> segments, DmaDirection direction, DmaAttrs attrs = {});
-  [[nodiscard]] std::optional<Coherent> dma_alloc_coherent(DeviceId device, std::uint64_t bytes, bool atomic = false);
+  void dma_unmap_sg(DeviceId device, std::span<Segment> segments, DmaDirection direction,
+                    DmaAttrs attrs = {});
+  [[nodiscard]] std::optional<Coherent> dma_alloc_coherent(DeviceId device, std::uint64_t bytes,
+                                                           bool atomic = false);
   void dma_free_coherent(DeviceId device, const Coherent& buffer);
   [[nodiscard]] std::uint64_t dma_max_mapping_size(DeviceId device) const;
   // The driver's remove(): mappings that are still alive become problems. Returns how many there were.
@@ -116,7 +118,8 @@ class Sandbox {
 
   // ---- the hardware ----
   // What the device finds at a bus address; nullopt when the bus or the platform refuses.
-  [[nodiscard]] std::optional<std::vector<std::byte>> device_read(DeviceId device, DmaAddr from, std::size_t bytes);
+  [[nodiscard]] std::optional<std::vector<std::byte>> device_read(DeviceId device, DmaAddr from,
+                                                                  std::size_t bytes);
   [[nodiscard]] bool device_write(DeviceId device, DmaAddr to, std::span<const std::byte> bytes);
 
   // ---- looking ----

@@ -10,10 +10,10 @@
 #include <string_view>
 #include <variant>
 
-#include "cbit/addr.hpp"
-#include "cbit/dma_types.hpp"
 #include "base/ids.hpp"
 #include "base/result.hpp"
+#include "cbit/addr.hpp"
+#include "cbit/dma_types.hpp"
 
 namespace cbit {
 
@@ -305,7 +305,8 @@ struct SwiotlbBounced {
   std::uint64_t size = 0;
   bool force = false;
   void visit(auto&& v) const {
-    v("dev_name", device), v("dma_mask", dma_mask), v("dev_addr", dev_addr), v("size", size), v("force", force);
+    v("dev_name", device), v("dma_mask", dma_mask), v("dev_addr", dev_addr), v("size", size),
+        v("force", force);
   }
 };
 
@@ -337,7 +338,9 @@ struct SwiotlbCopied {
   PhysAddr bounce;
   std::uint64_t bytes = 0;
   bool to_pool = false;
-  void visit(auto&& v) const { v("orig", orig), v("bounce", bounce), v("bytes", bytes), v("to_pool", to_pool); }
+  void visit(auto&& v) const {
+    v("orig", orig), v("bounce", bounce), v("bytes", bytes), v("to_pool", to_pool);
+  }
 };
 
 // A bounce that the kernel drops with a WARN (6.1: negative offset of a partial sync; wrong offset).
@@ -346,25 +349,28 @@ struct SwiotlbDropped {
   PhysAddr bounce;
   std::uint64_t bytes = 0;
   bool negative_offset = false;
-  void visit(auto&& v) const { v("bounce", bounce), v("bytes", bytes), v("negative_offset", negative_offset); }
+  void visit(auto&& v) const {
+    v("bounce", bounce), v("bytes", bytes), v("negative_offset", negative_offset);
+  }
 };
 
 // "swiotlb buffer is full", with the facts that tell its different reasons apart.
 struct SwiotlbFull {
   static constexpr std::string_view name = "swiotlb_full";
   NameId device = 0;
-  std::uint64_t bytes = 0;           // requested, as the kernel prints it
-  std::uint64_t slots_wanted = 0;    // including offset and padding
-  std::uint64_t segment_slots = 0;   // the longest run that can ever be given: 128
+  std::uint64_t bytes = 0;          // requested, as the kernel prints it
+  std::uint64_t slots_wanted = 0;   // including offset and padding
+  std::uint64_t segment_slots = 0;  // the longest run that can ever be given: 128
   std::uint64_t slots_total = 0;
   std::uint64_t slots_used = 0;
-  std::uint64_t longest_run = 0;     // longest free run now, over all areas
-  std::uint64_t align_mask = 0;      // alignment that was asked for
-  bool growth_possible = false;      // dynamic pools are on and allowed to grow
-  bool growth_failed = false;        // growth was tried for this request
-  bool endless_search = false;       // 6.1 does not even fail: its search steps over its end and spins
+  std::uint64_t longest_run = 0;  // longest free run now, over all areas
+  std::uint64_t align_mask = 0;   // alignment that was asked for
+  bool growth_possible = false;   // dynamic pools are on and allowed to grow
+  bool growth_failed = false;     // growth was tried for this request
+  bool endless_search = false;    // 6.1 does not even fail: its search steps over its end and spins
   void visit(auto&& v) const {
-    v("device", device), v("bytes", bytes), v("slots_wanted", slots_wanted), v("segment_slots", segment_slots);
+    v("device", device), v("bytes", bytes), v("slots_wanted", slots_wanted),
+        v("segment_slots", segment_slots);
     v("slots_total", slots_total), v("slots_used", slots_used), v("longest_run", longest_run);
     v("align_mask", align_mask), v("growth_possible", growth_possible), v("growth_failed", growth_failed);
     v("endless_search", endless_search);
@@ -407,11 +413,11 @@ struct VirtioBroken {
 };
 
 using EventPayload =
-    std::variant<OwnerChanged, KeyMismatch, ForeignWrite, CacheAliasHazard, Flush, PageConversion, AccessFault,
-                 DeviceAccess, DeviceFault, IommuMapped, IommuUnmapped, StepTaken, KernelMessage, DmaMapped,
-                 DmaMapFailed, DmaUnmapped, DmaSynced, DmaDebugReport, SwiotlbBounced, SwiotlbAllocated,
-                 SwiotlbReleased, SwiotlbCopied, SwiotlbDropped, SwiotlbFull, VirtioNegotiated, VirtioRequest,
-                 VirtioBroken>;
+    std::variant<OwnerChanged, KeyMismatch, ForeignWrite, CacheAliasHazard, Flush, PageConversion,
+                 AccessFault, DeviceAccess, DeviceFault, IommuMapped, IommuUnmapped, StepTaken, KernelMessage,
+                 DmaMapped, DmaMapFailed, DmaUnmapped, DmaSynced, DmaDebugReport, SwiotlbBounced,
+                 SwiotlbAllocated, SwiotlbReleased, SwiotlbCopied, SwiotlbDropped, SwiotlbFull,
+                 VirtioNegotiated, VirtioRequest, VirtioBroken>;
 
 struct Event {
   std::uint64_t time_ns = 0;      // virtual time at which it began

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include "cbit/addr.hpp"
 #include "base/ids.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit::detail {
 template <class Tag>

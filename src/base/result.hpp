@@ -17,21 +17,21 @@
 namespace cbit {
 
 enum class FaultKind : std::uint8_t {
-  not_present,           // page-table walk: P=0
-  protection,            // W, U or NX forbids it
-  reserved_bit,          // page-table entry with a reserved bit set
-  non_canonical,         // virtual address is not canonical: #GP
-  no_memory,             // the physical address decodes to neither RAM nor MMIO (master abort)
-  rmp_violation,         // SNP: the RMP forbids the access (RMP_PAGE_FAULT, #PF with bit 31)
-  private_mmio,          // MMIO reached with the encryption bit set
-  td_integrity,          // TDX: TD-private line with a foreign owner (poison, #MC)
-  conversion_refused,    // the hypervisor does not honour a page-state change (SNP PSC, TDX MapGPA)
-  iommu_not_present,     // IO_PAGE_FAULT: no translation
-  iommu_protection,      // IO_PAGE_FAULT: IR or IW clear
-  iommu_reserved_bit,    // IO_PAGE_FAULT: malformed entry
-  iommu_no_domain,       // the device table has no translation for the requester
-  address_width,         // the device cannot drive this many address bits
-  device_protocol,       // the driver gave the device something its specification forbids
+  not_present,         // page-table walk: P=0
+  protection,          // W, U or NX forbids it
+  reserved_bit,        // page-table entry with a reserved bit set
+  non_canonical,       // virtual address is not canonical: #GP
+  no_memory,           // the physical address decodes to neither RAM nor MMIO (master abort)
+  rmp_violation,       // SNP: the RMP forbids the access (RMP_PAGE_FAULT, #PF with bit 31)
+  private_mmio,        // MMIO reached with the encryption bit set
+  td_integrity,        // TDX: TD-private line with a foreign owner (poison, #MC)
+  conversion_refused,  // the hypervisor does not honour a page-state change (SNP PSC, TDX MapGPA)
+  iommu_not_present,   // IO_PAGE_FAULT: no translation
+  iommu_protection,    // IO_PAGE_FAULT: IR or IW clear
+  iommu_reserved_bit,  // IO_PAGE_FAULT: malformed entry
+  iommu_no_domain,     // the device table has no translation for the requester
+  address_width,       // the device cannot drive this many address bits
+  device_protocol,     // the driver gave the device something its specification forbids
 };
 
 [[nodiscard]] std::string_view to_string(FaultKind kind);
@@ -90,10 +90,10 @@ constexpr T unwrap(tl::expected<T, E>&& result) {
 }  // namespace cbit
 
 // Evaluates to the value of `expr`, or returns its error from the enclosing function.
-#define CBIT_TRY(...)                                                               \
-  ({                                                                                \
-    auto cbit_result_ = (__VA_ARGS__);                                              \
-    if (!cbit_result_) [[unlikely]]                                                 \
-      return ::tl::unexpected{std::move(cbit_result_).error()};                     \
-    ::cbit::detail::unwrap(std::move(cbit_result_));                                \
+#define CBIT_TRY(...)                                           \
+  ({                                                            \
+    auto cbit_result_ = (__VA_ARGS__);                          \
+    if (!cbit_result_) [[unlikely]]                             \
+      return ::tl::unexpected{std::move(cbit_result_).error()}; \
+    ::cbit::detail::unwrap(std::move(cbit_result_));            \
   })

@@ -16,10 +16,10 @@
 #include <cstdint>
 #include <string>
 
-#include "cbit/addr.hpp"
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "bus/system_bus.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit {
 

@@ -15,9 +15,11 @@ OrError<std::optional<std::uint64_t>> Arguments::number(std::string_view name, s
   const auto word = text(name);
   if (!word) return std::optional<std::uint64_t>{};
   const auto value = parse_number(*word);
-  if (!value) return usage_error(fmt::format("{} {} is not a number", name, *word), "use digits, or 0x and hex digits");
+  if (!value)
+    return usage_error(fmt::format("{} {} is not a number", name, *word), "use digits, or 0x and hex digits");
   if (*value < min || *value > max)
-    return usage_error(fmt::format("{} {} is out of range", name, *word), fmt::format("use {} to {}", min, max));
+    return usage_error(fmt::format("{} {} is out of range", name, *word),
+                       fmt::format("use {} to {}", min, max));
   return value;
 }
 
@@ -26,9 +28,11 @@ OrError<std::optional<std::uint64_t>> Arguments::size(std::string_view name, std
   if (!word) return std::optional<std::uint64_t>{};
   const auto value = parse_size(*word);
   if (!value)
-    return usage_error(fmt::format("{} {} is not a size", name, *word), "use bytes, or a number with K, M, G or T");
+    return usage_error(fmt::format("{} {} is not a size", name, *word),
+                       "use bytes, or a number with K, M, G or T");
   if (*value > max)
-    return usage_error(fmt::format("{} {} is over the limit", name, *word), fmt::format("use at most {} bytes", max));
+    return usage_error(fmt::format("{} {} is over the limit", name, *word),
+                       fmt::format("use at most {} bytes", max));
   return value;
 }
 

@@ -10,11 +10,13 @@
 namespace cbit {
 namespace {
 
-constexpr OptionSpec option_table[] = {{"--markdown", "", "The whole catalogue as a document (docs/causes.md)", ""}};
+constexpr OptionSpec option_table[] = {
+    {"--markdown", "", "The whole catalogue as a document (docs/causes.md)", ""}};
 constexpr std::string_view examples[] = {"cbit causes", "cbit causes page-still-private"};
 
 void print_one(std::ostream& out, const CauseInfo& cause) {
-  out << fmt::format("{}\n  {}\n\n  {}\n\n  Remedy: {}\n", cause.name, cause.title, cause.meaning, cause.remedy);
+  out << fmt::format("{}\n  {}\n\n  {}\n\n  Remedy: {}\n", cause.name, cause.title, cause.meaning,
+                     cause.remedy);
   if (!cause.linux_says.empty()) out << fmt::format("  Linux says: {}\n", cause.linux_says);
   out << fmt::format("  Source: {}\n", cause.source);
 }
@@ -25,12 +27,14 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
     return ExitCode::ok;
   }
   if (arguments.positional.empty()) {
-    for (const CauseInfo& cause : cause_catalogue()) streams.out << fmt::format("{:<34} {}\n", cause.name, cause.title);
+    for (const CauseInfo& cause : cause_catalogue())
+      streams.out << fmt::format("{:<34} {}\n", cause.name, cause.title);
     return ExitCode::ok;
   }
   const CauseInfo* const cause = find_cause(arguments.positional.front());
   if (cause == nullptr)
-    return usage_error(fmt::format("there is no cause \"{}\"", arguments.positional.front()), "cbit causes lists them");
+    return usage_error(fmt::format("there is no cause \"{}\"", arguments.positional.front()),
+                       "cbit causes lists them");
   print_one(streams.out, *cause);
   return ExitCode::ok;
 }

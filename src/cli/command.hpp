@@ -13,10 +13,10 @@ namespace cbit {
 class Arguments;
 
 struct OptionSpec {
-  std::string_view name;     // "--memory"
-  std::string_view metavar;  // "SIZE"; empty: a flag
-  std::string_view help;     // one sentence, no full stop
-  std::string_view fallback; // default as the user would write it; empty: none
+  std::string_view name;                           // "--memory"
+  std::string_view metavar;                        // "SIZE"; empty: a flag
+  std::string_view help;                           // one sentence, no full stop
+  std::string_view fallback;                       // default as the user would write it; empty: none
   std::span<const std::string_view> choices = {};  // the only values, where there are few
 };
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <exception>
 #include <ostream>
 
@@ -43,23 +44,28 @@ OrError<ExitCode> dispatch(std::span<const std::string_view> words, Streams& str
 
 std::span<const CommandSpec> commands() {
   static const CommandSpec table[] = {
-      run_command,      explain_command, matrix_command, lab_run_command,   lab_list_command,
+      run_command,      explain_command, matrix_command, lab_run_command,    lab_list_command,
       lab_show_command, causes_command,  man_command,    completion_command,
   };
   return table;
 }
 
 ExitCode run_command_line(std::span<const std::string_view> words, Streams& streams) {
+  errno = 0;
   try {
     const OrError<ExitCode> done = dispatch(words, streams);
     if (!done) return report(done.error(), streams);
-    if (!streams.out.flush())
+    if (!streams.out.flush()) {
+      if (errno == EPIPE) return ExitCode::output_failed;  // the reader has seen enough, as `head` does
       return report({"cannot write to standard output", "check the pipe or the disk it goes to",
-                     ExitCode::output_failed}, streams);
+                     ExitCode::output_failed},
+                    streams);
+    }
     return *done;
   } catch (const std::exception& error) {
-    return report({fmt::format("internal error: {}", error.what()), "please report this with the command line",
-                   ExitCode::internal}, streams);
+    return report({fmt::format("internal error: {}", error.what()),
+                   "please report this with the command line", ExitCode::internal},
+                  streams);
   }
 }
 

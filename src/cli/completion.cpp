@@ -23,7 +23,8 @@ std::set<std::string_view> first_words() {
 std::set<std::string_view> second_words(std::string_view group) {
   std::set<std::string_view> words;
   for (const CommandSpec& command : commands())
-    if (first_word(command.name) == group && !second_word(command.name).empty()) words.insert(second_word(command.name));
+    if (first_word(command.name) == group && !second_word(command.name).empty())
+      words.insert(second_word(command.name));
   return words;
 }
 
@@ -37,20 +38,23 @@ void print_bash(std::ostream& out) {
   out << "# bash completion for cbit\n_cbit() {\n"
          "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}\n"
          "  COMPREPLY=()\n";
-  out << fmt::format("  if [[ $COMP_CWORD -eq 1 ]]; then COMPREPLY=($(compgen -W '{} --help --version' -- \"$cur\")); return; fi\n",
-                     fmt::join(first_words(), " "));
+  out << fmt::format(
+      "  if [[ $COMP_CWORD -eq 1 ]]; then COMPREPLY=($(compgen -W '{} --help --version' -- \"$cur\")); "
+      "return; fi\n",
+      fmt::join(first_words(), " "));
   for (const std::string_view word : first_words())
     if (const auto seconds = second_words(word); !seconds.empty())
-      out << fmt::format("  if [[ $command == {0} ]]; then\n"
-                         "    if [[ $COMP_CWORD -eq 2 ]]; then COMPREPLY=($(compgen -W '{1}' -- \"$cur\")); return; fi\n"
-                         "    command=\"{0} ${{COMP_WORDS[2]}}\"\n  fi\n",
-                         word, fmt::join(seconds, " "));
+      out << fmt::format(
+          "  if [[ $command == {0} ]]; then\n"
+          "    if [[ $COMP_CWORD -eq 2 ]]; then COMPREPLY=($(compgen -W '{1}' -- \"$cur\")); return; fi\n"
+          "    command=\"{0} ${{COMP_WORDS[2]}}\"\n  fi\n",
+          word, fmt::join(seconds, " "));
   out << "  case \"$command $prev\" in\n";
   for (const CommandSpec& command : commands())
     for (const OptionSpec& option : command.options)
       if (!option.choices.empty())
-        out << fmt::format("    '{} {}') COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return ;;\n", command.name,
-                           option.name, fmt::join(option.choices, " "));
+        out << fmt::format("    '{} {}') COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return ;;\n",
+                           command.name, option.name, fmt::join(option.choices, " "));
   out << "  esac\n  case $command in\n";
   for (const CommandSpec& command : commands())
     out << fmt::format("    '{}') COMPREPLY=($(compgen -W '{}'{} -- \"$cur\")) ;;\n", command.name,
@@ -80,16 +84,18 @@ void print_zsh(std::ostream& out) {
                      fmt::join(first_words(), " "));
   for (const std::string_view word : first_words())
     if (const auto seconds = second_words(word); !seconds.empty())
-      out << fmt::format("  if [[ $command == {0} ]]; then\n"
-                         "    if (( CURRENT == 3 )); then compadd -- {1}; return; fi\n"
-                         "    command=\"{0} $words[3]\"; skip=2\n  fi\n",
-                         word, fmt::join(seconds, " "));
+      out << fmt::format(
+          "  if [[ $command == {0} ]]; then\n"
+          "    if (( CURRENT == 3 )); then compadd -- {1}; return; fi\n"
+          "    command=\"{0} $words[3]\"; skip=2\n  fi\n",
+          word, fmt::join(seconds, " "));
   out << "  shift $skip words; (( CURRENT -= skip ))\n  case $command in\n";
   for (const CommandSpec& command : commands()) {
     out << fmt::format("    '{}')\n      _arguments '--help[this text]'", command.name);
     for (const OptionSpec& option : command.options) {
       out << fmt::format(" \\\n        '{}[{}]", option.name, zsh_text(option.help));
-      if (!option.metavar.empty()) out << fmt::format(":{}:({})", zsh_text(option.metavar), fmt::join(option.choices, " "));
+      if (!option.metavar.empty())
+        out << fmt::format(":{}:({})", zsh_text(option.metavar), fmt::join(option.choices, " "));
       out << '\'';
     }
     if (command.positional.files) out << " \\\n        '*:file:_files'";
@@ -105,7 +111,8 @@ void print_fish(std::ostream& out) {
   for (const CommandSpec& command : commands()) {
     std::string condition = fmt::format("__fish_seen_subcommand_from {}", first_word(command.name));
     if (const auto second = second_word(command.name); !second.empty()) {
-      out << fmt::format("complete -c cbit -n '{}' -a {} -d '{}'\n", condition, second, single_quoted(command.summary));
+      out << fmt::format("complete -c cbit -n '{}' -a {} -d '{}'\n", condition, second,
+                         single_quoted(command.summary));
       condition += fmt::format("; and __fish_seen_subcommand_from {}", second);
     }
     for (const OptionSpec& option : command.options) {

@@ -23,7 +23,8 @@ constexpr OptionSpec option_table[] = {
     cpus_option,
     kernel_option,
     iommu_option,
-    {"--iommu-default", "", "The IOMMU mode is the kernel's default, not given by iommu= on its command line", ""},
+    {"--iommu-default", "", "The IOMMU mode is the kernel's default, not given by iommu= on its command line",
+     ""},
     {"--untrusted", "", "The device sits behind an external-facing port", ""},
     swiotlb_option,
     swiotlb_dynamic_option,
@@ -32,12 +33,15 @@ constexpr OptionSpec option_table[] = {
     {"--bus-limit", "BITS", "Width of the bus in front of the device (bus_dma_limit)", ""},
     {"--min-align-mask", "N", "dma_set_min_align_mask(), such as 4095 for NVMe", "0"},
     {"--map", "KIND", "How the driver makes the buffer reachable", "streaming", map_choices},
-    {"--direction", "D", "Direction of the transfer", "from-device for coherent, else to-device", direction_choices},
+    {"--direction", "D", "Direction of the transfer", "from-device for coherent, else to-device",
+     direction_choices},
     {"--size", "N", "Bytes to transfer, up to 4M", "4096"},
     {"--offset", "N", "Offset of the buffer within its first page", "0"},
     {"--device-writes", "N", "The device writes only the first N bytes", "all"},
-    {"--attrs", "A,...", "DMA attributes: skip-cpu-sync, no-warn, weak-ordering, write-combine, force-contiguous, "
-                         "no-kernel-mapping, privileged", ""},
+    {"--attrs", "A,...",
+     "DMA attributes: skip-cpu-sync, no-warn, weak-ordering, write-combine, force-contiguous, "
+     "no-kernel-mapping, privileged",
+     ""},
     {"--sync", "OFFSET+LENGTH", "dma_sync_single_for_cpu() of that part before the unmap", ""},
     {"--no-unmap", "", "Look while the buffer is still mapped", ""},
     cache_option,
@@ -64,7 +68,8 @@ OrError<DmaAttrs> parse_attrs(std::string_view text) {
     text.remove_prefix(std::min(text.size(), word.size() + 1));
     const auto attr = find_word(dma_attr_words, word);
     if (!attr)
-      return usage_error(fmt::format("--attrs does not know \"{}\"", word), "see cbit explain --help for the names");
+      return usage_error(fmt::format("--attrs does not know \"{}\"", word),
+                         "see cbit explain --help for the names");
     attrs = attrs | *attr;
   }
   return attrs;
@@ -89,8 +94,9 @@ OrError<TestDeviceConfig> device_config(const Arguments& arguments) {
   device.min_align_mask =
       static_cast<std::uint32_t>(CBIT_TRY(arguments.number("--min-align-mask", 0, 65535)).value_or(0));
   if ((device.min_align_mask & (device.min_align_mask + 1)) != 0)
-    return usage_error(fmt::format("--min-align-mask {:#x} is not a power of two less one", device.min_align_mask),
-                       "use 511, 2047, 4095, ...");
+    return usage_error(
+        fmt::format("--min-align-mask {:#x} is not a power of two less one", device.min_align_mask),
+        "use 511, 2047, 4095, ...");
   device.untrusted = arguments.has("--untrusted");
   return device;
 }
@@ -126,8 +132,10 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
 const CommandSpec explain_command{
     "explain",
     "Perform one DMA on one platform, show what CPU, device and host see, and why",
-    "Sets up a machine, boots the model kernel, lets a driver and a test device perform one DMA, and reports the path "
-    "that it took with the kernel function behind each step, the bytes as the CPU, the device and the host see them, "
+    "Sets up a machine, boots the model kernel, lets a driver and a test device perform one DMA, and reports "
+    "the path "
+    "that it took with the kernel function behind each step, the bytes as the CPU, the device and the host "
+    "see them, "
     "the verdict, and the causes of what went wrong with their remedies.",
     option_table,
     {},

@@ -10,7 +10,8 @@ namespace cbit {
 namespace {
 
 std::string left_column(const OptionSpec& option) {
-  return option.metavar.empty() ? std::string{option.name} : fmt::format("{} {}", option.name, option.metavar);
+  return option.metavar.empty() ? std::string{option.name}
+                                : fmt::format("{} {}", option.name, option.metavar);
 }
 
 std::string right_column(const OptionSpec& option) {
@@ -45,7 +46,8 @@ void print_help(std::ostream& out) {
   out << "\nOptions:\n";
   print_columns(out, "-h, --help", "this text; cbit COMMAND --help for a command's own", 16);
   print_columns(out, "--version", "the version", 16);
-  out << "\nExit codes: 0 ok, 1 a check failed, 64 usage, 65 bad input, 70 internal error, 74 output failed.\n";
+  out << "\nExit codes: 0 ok, 1 a check failed, 64 usage, 65 bad input, 70 internal error, 74 output "
+         "failed.\n";
 }
 
 void print_help(std::ostream& out, const CommandSpec& command) {
@@ -55,7 +57,8 @@ void print_help(std::ostream& out, const CommandSpec& command) {
   if (!command.options.empty()) out << " [OPTION]...";
   const PositionalSpec& words = command.positional;
   if (!words.metavar.empty())
-    out << (words.required ? " " : " [") << words.metavar << (words.repeated ? "..." : "") << (words.required ? "" : "]");
+    out << (words.required ? " " : " [") << words.metavar << (words.repeated ? "..." : "")
+        << (words.required ? "" : "]");
   out << "\n\n" << command.description << '\n';
   constexpr std::size_t column = 30;
   if (!words.metavar.empty()) {
@@ -63,7 +66,8 @@ void print_help(std::ostream& out, const CommandSpec& command) {
     print_columns(out, words.metavar, words.help, column);
   }
   out << "\nOptions:\n";
-  for (const OptionSpec& option : command.options) print_columns(out, left_column(option), right_column(option), column);
+  for (const OptionSpec& option : command.options)
+    print_columns(out, left_column(option), right_column(option), column);
   print_columns(out, "-h, --help", "this text", column);
 }
 

@@ -82,7 +82,8 @@ void print(const Job& job, bool verbose, Streams& streams) {
 }
 
 void print_summary(const std::deque<Job>& jobs, Streams& streams) {
-  const auto passed = std::ranges::count_if(jobs, [](const Job& job) { return job.result && job.result->passed(); });
+  const auto passed =
+      std::ranges::count_if(jobs, [](const Job& job) { return job.result && job.result->passed(); });
   const auto not_run = std::ranges::count_if(jobs, [](const Job& job) { return job.error.has_value(); });
   const auto failed = std::ssize(jobs) - passed - not_run;
   streams.out << fmt::format("{} passed, {} failed", passed, failed);
@@ -93,8 +94,8 @@ void print_summary(const std::deque<Job>& jobs, Streams& streams) {
 std::string json_of(const std::deque<Job>& jobs) {
   std::vector<ExperimentReport> reports;
   for (const Job& job : jobs)
-    reports.push_back({job.name, job.experiment ? &*job.experiment : nullptr, job.result ? &*job.result : nullptr,
-                       job.error});
+    reports.push_back({job.name, job.experiment ? &*job.experiment : nullptr,
+                       job.result ? &*job.result : nullptr, job.error});
   return to_json(reports);
 }
 
@@ -120,7 +121,8 @@ OrError<ExitCode> run_lab(const Arguments& arguments, Streams& streams) {
   std::deque<Job> jobs;
   for (std::string& name : names) {
     Job& job = jobs.emplace_back(Job{.name = std::move(name)});
-    if (const auto done = load_and_run(job, trace ? &trace->sink() : nullptr); !done) job.error = done.error();
+    if (const auto done = load_and_run(job, trace ? &trace->sink() : nullptr); !done)
+      job.error = done.error();
     if (!json) print(job, arguments.has("--verbose"), streams);
   }
   if (trace) CBIT_TRY(trace->commit());
@@ -153,12 +155,15 @@ OrError<ExitCode> show_lab(const Arguments& arguments, Streams& streams) {
 const CommandSpec lab_run_command{
     "lab run",
     "Run experiments from TOML files and compare what happens with what they expect",
-    "Each file describes a machine, devices and steps; expectations are steps (docs/lab-format.md). A failed one is "
-    "printed with its line, what was found instead, and the causes with their remedies. Ends with 0 when all passed, 1 "
+    "Each file describes a machine, devices and steps; expectations are steps (docs/lab-format.md). A failed "
+    "one is "
+    "printed with its line, what was found instead, and the causes with their remedies. Ends with 0 when all "
+    "passed, 1 "
     "when an expectation failed, 65 when a file cannot be run.",
     run_options,
-    {"FILE", "A lab file, or the name of an experiment that comes with cbit; all of those when nothing is given", false,
-     true, true},
+    {"FILE",
+     "A lab file, or the name of an experiment that comes with cbit; all of those when nothing is given",
+     false, true, true},
     run_examples,
     run_lab,
 };

@@ -1,4 +1,5 @@
-// `cbit lab run`, `cbit lab list`, `cbit lab show`: experiments from files, and the ones that come with the program.
+// `cbit lab run`, `cbit lab list`, `cbit lab show`: experiments from files, and the ones that come with the
+// program.
 #pragma once
 
 #include "cli/command.hpp"

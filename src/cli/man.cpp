@@ -48,13 +48,16 @@ void print_command(std::ostream& out, const CommandSpec& command) {
 }  // namespace
 
 void print_man_page(std::ostream& out) {
-  out << ".TH CBIT 1 \"\" \"cbit " CBIT_VERSION "\" \"User Commands\"\n"
+  out << ".TH CBIT 1 \"\" \"cbit " CBIT_VERSION
+         "\" \"User Commands\"\n"
          ".SH NAME\ncbit \\- a machine with memory encryption, in software\n"
          ".SH SYNOPSIS\n";
   for (const CommandSpec& command : commands())
-    out << ".B cbit " << roff(command.name) << "\n[\\fIOPTION\\fR]... " << roff(command.positional.metavar) << "\n.br\n";
+    out << ".B cbit " << roff(command.name) << "\n[\\fIOPTION\\fR]... " << roff(command.positional.metavar)
+        << "\n.br\n";
   out << ".SH DESCRIPTION\n"
-         "cbit moves data between CPU, devices and host while memory is encrypted, with the real ciphertext and "
+         "cbit moves data between CPU, devices and host while memory is encrypted, with the real ciphertext "
+         "and "
          "through the mechanisms that Linux uses, and says why a DMA fails.\n";
   for (const CommandSpec& command : commands()) print_command(out, command);
   out << ".SH \"EXIT STATUS\"\n"
@@ -62,7 +65,8 @@ void print_man_page(std::ostream& out) {
          ".TP\n65\nan input file is wrong\n.TP\n70\nan internal error\n.TP\n74\noutput could not be written\n"
          ".SH ENVIRONMENT\n"
          ".TP\nNO_COLOR\nwhen set and not empty, output has no colours\n"
-         ".TP\nCBIT_CIPHER\nthe implementation of the cipher: portable, aes\\-ni, vaes\\-avx2, vaes\\-avx512\n";
+         ".TP\nCBIT_CIPHER\nthe implementation of the cipher: portable, aes\\-ni, vaes\\-avx2, "
+         "vaes\\-avx512\n";
 }
 
 }  // namespace cbit

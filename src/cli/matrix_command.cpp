@@ -34,17 +34,22 @@ constexpr std::string_view examples[] = {
 };
 
 OrError<MatrixFormat> format_of(const Arguments& arguments) {
-  const std::string_view name = arguments.text("--format").value_or(arguments.has("--json") ? "json" : "text");
+  const std::string_view name =
+      arguments.text("--format").value_or(arguments.has("--json") ? "json" : "text");
   if (arguments.has("--json") && name != "json")
     return usage_error("--json contradicts --format", "give one of them");
-  return name == "json" ? MatrixFormat::json : name == "markdown" ? MatrixFormat::markdown : MatrixFormat::text;
+  return name == "json"       ? MatrixFormat::json
+         : name == "markdown" ? MatrixFormat::markdown
+                              : MatrixFormat::text;
 }
 
 OrError<ExitCode> run(const Arguments& given, Streams& streams) {
   Arguments arguments = given;
   MatrixOptions matrix;
-  if (const auto name = given.text("--platform"); name && *name != "all") matrix.platforms = {*find_word(platform_words, *name)};
-  if (const auto name = given.text("--iommu"); name && *name != "all") matrix.iommus = {*find_word(iommu_mode_words, *name)};
+  if (const auto name = given.text("--platform"); name && *name != "all")
+    matrix.platforms = {*find_word(platform_words, *name)};
+  if (const auto name = given.text("--iommu"); name && *name != "all")
+    matrix.iommus = {*find_word(iommu_mode_words, *name)};
   arguments.options.erase("--platform");  // the rest describes every machine
   arguments.options.erase("--iommu");
   matrix.bed = CBIT_TRY(testbed_config(arguments));
@@ -59,8 +64,10 @@ OrError<ExitCode> run(const Arguments& given, Streams& streams) {
 const CommandSpec matrix_command{
     "matrix",
     "Run the same DMA on every platform, IOMMU mode, mask and mapping, and print the table",
-    "Each cell is a machine of its own on which a driver maps a buffer, the device reads it and writes it, and the bytes "
-    "are compared. The columns are the device's DMA masks; the last column names the causes of what does not work.",
+    "Each cell is a machine of its own on which a driver maps a buffer, the device reads it and writes it, "
+    "and the bytes "
+    "are compared. The columns are the device's DMA masks; the last column names the causes of what does not "
+    "work.",
     option_table,
     {},
     examples,

@@ -1,5 +1,5 @@
-// An output file that exists under its final name only when it is complete: written beside it, renamed by commit(),
-// removed otherwise.
+// An output file that exists under its final name only when it is complete: written beside it, renamed by
+// commit(), removed otherwise.
 #pragma once
 
 #include <fstream>
@@ -22,7 +22,8 @@ class OutputFile {
   OrError<void> commit();
 
  private:
-  OutputFile(std::string path, std::string temporary) : path_{std::move(path)}, temporary_{std::move(temporary)} {}
+  OutputFile(std::string path, std::string temporary)
+      : path_{std::move(path)}, temporary_{std::move(temporary)} {}
 
   std::string path_;
   std::string temporary_;  // empty: committed or moved from

@@ -34,8 +34,12 @@ OrError<ExitCode> run_completion(const Arguments& arguments, Streams& streams) {
 }  // namespace
 
 const CommandSpec man_command{
-    "man", "Print the man page", "Prints the manual page in roff, from the same table as --help.",
-    {},    {},                   man_examples,
+    "man",
+    "Print the man page",
+    "Prints the manual page in roff, from the same table as --help.",
+    {},
+    {},
+    man_examples,
     run_man,
 };
 

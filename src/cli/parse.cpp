@@ -25,7 +25,8 @@ class CommandParser {
     if (!spec.positional.metavar.empty()) {
       CLI::Option* const words = app_.add_option(std::string{spec.positional.metavar}, positional_);
       if (spec.positional.required) words->required();
-      words->expected(spec.positional.required ? 1 : 0, spec.positional.repeated ? CLI::detail::expected_max_vector_size : 1);
+      words->expected(spec.positional.required ? 1 : 0,
+                      spec.positional.repeated ? CLI::detail::expected_max_vector_size : 1);
     }
   }
 
@@ -49,7 +50,9 @@ class CommandParser {
   }
 
  private:
-  static std::string first_line(std::string_view text) { return std::string{text.substr(0, text.find('\n'))}; }
+  static std::string first_line(std::string_view text) {
+    return std::string{text.substr(0, text.find('\n'))};
+  }
 
   OrError<void> check_choices(const Arguments& arguments) const {
     for (const OptionSpec& option : spec_.options) {
@@ -69,7 +72,8 @@ class CommandParser {
 };
 
 bool same_words(const CommandSpec& spec, std::span<const std::string_view> words) {
-  return !words.empty() && (spec.name == words[0] || (words.size() > 1 && spec.name == fmt::format("{} {}", words[0], words[1])));
+  return !words.empty() && (spec.name == words[0] ||
+                            (words.size() > 1 && spec.name == fmt::format("{} {}", words[0], words[1])));
 }
 
 bool is_group(std::string_view word) {
@@ -84,7 +88,8 @@ OrError<ParsedCommand> parse_command_line(std::span<const std::string_view> word
   if (words.empty()) return usage_error("a command is missing", "see cbit --help");
   if (words[0] == "--version") return ParsedCommand{.version = true};
   if (words[0] == "-h" || words[0] == "--help" || words[0] == "help") return ParsedCommand{.help = true};
-  const auto found = std::ranges::find_if(commands(), [&](const CommandSpec& spec) { return same_words(spec, words); });
+  const auto found =
+      std::ranges::find_if(commands(), [&](const CommandSpec& spec) { return same_words(spec, words); });
   if (found != commands().end()) {
     const std::size_t name_words = found->name.find(' ') == std::string_view::npos ? 1 : 2;
     return CommandParser{*found}.parse(words.subspan(name_words));

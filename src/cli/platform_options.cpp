@@ -14,7 +14,8 @@ OrError<TestbedConfig> testbed_config(const Arguments& arguments) {
   machine.cpus = static_cast<unsigned>(CBIT_TRY(arguments.number("--cpus", 1, 256)).value_or(1));
   machine.cache = arguments.choice("--cache", cache_model_words).value_or(machine.cache);
   machine.cipher = arguments.choice("--cipher", cipher_mode_words).value_or(machine.cipher);
-  machine.paging_levels = static_cast<unsigned>(CBIT_TRY(arguments.number("--paging-levels", 4, 5)).value_or(4));
+  machine.paging_levels =
+      static_cast<unsigned>(CBIT_TRY(arguments.number("--paging-levels", 4, 5)).value_or(4));
   machine.seed = CBIT_TRY(arguments.number("--seed", 0, any)).value_or(machine.seed);
 
   DmaConfig& dma = config.dma;
@@ -23,7 +24,8 @@ OrError<TestbedConfig> testbed_config(const Arguments& arguments) {
   if (const auto spec = arguments.text("--swiotlb")) dma.swiotlb = CBIT_TRY(parse_swiotlb(*spec));
   dma.swiotlb.dynamic = arguments.has("--swiotlb-dynamic");
   if (dma.swiotlb.dynamic && dma.version == KernelVersion::v6_1)
-    return usage_error("Linux 6.1 has no dynamic SWIOTLB", "use --kernel-version 6.6 or 6.10 with --swiotlb-dynamic");
+    return usage_error("Linux 6.1 has no dynamic SWIOTLB",
+                       "use --kernel-version 6.6 or 6.10 with --swiotlb-dynamic");
   return config;
 }
 

@@ -41,7 +41,8 @@ constexpr std::string_view examples[] = {
     "cbit run --image disk.img --output copy.img --memory 2G",
 };
 
-// The image to stream: the user's, or one that is built here. `files` are what must be found in the copy again.
+// The image to stream: the user's, or one that is built here. `files` are what must be found in the copy
+// again.
 struct Source {
   std::string image;
   FileDigests files;
@@ -50,25 +51,30 @@ struct Source {
 OrError<Source> prepare_source(const Arguments& arguments, const TemporaryFolder& folder) {
   if (const auto image = arguments.text("--image")) {
     for (const std::string_view other : {"--files", "--image-size"})
-      if (arguments.has(other)) return usage_error(fmt::format("{} contradicts --image", other), "give one of them");
+      if (arguments.has(other))
+        return usage_error(fmt::format("{} contradicts --image", other), "give one of them");
     return Source{std::string{*image}, {}};
   }
   const std::string files{arguments.text("--files").value_or(default_files)};
-  const std::uint64_t bytes = CBIT_TRY(arguments.size("--image-size", 1ull << 30)).value_or(default_image_bytes);
-  if (bytes < (1 << 20)) return usage_error("--image-size is under 1 MiB", "a file system needs room; use 1M to 1G");
+  const std::uint64_t bytes =
+      CBIT_TRY(arguments.size("--image-size", 1ull << 30)).value_or(default_image_bytes);
+  if (bytes < (1 << 20))
+    return usage_error("--image-size is under 1 MiB", "a file system needs room; use 1M to 1G");
   Source source{folder.path() + "/source.img", CBIT_TRY(digest_folder(files))};
   CBIT_TRY(build_image(source.image, files, bytes));
   return source;
 }
 
-OrError<StreamOptions> stream_options(const Arguments& given, const Source& source, const TemporaryFolder& folder) {
+OrError<StreamOptions> stream_options(const Arguments& given, const Source& source,
+                                      const TemporaryFolder& folder) {
   Arguments arguments = given;
   arguments.options.try_emplace("--platform", "sev");
   StreamOptions stream;
   stream.bed = CBIT_TRY(testbed_config(arguments));
   if (!given.has("--memory")) stream.bed.machine.memory_bytes = default_memory_bytes;
   stream.source = source.image;
-  stream.target = given.text("--output") ? std::string{*given.text("--output")} : folder.path() + "/target.img";
+  stream.target =
+      given.text("--output") ? std::string{*given.text("--output")} : folder.path() + "/target.img";
   stream.request_bytes = CBIT_TRY(given.size("--request", 16 << 20)).value_or(stream.request_bytes);
   return stream;
 }
@@ -122,12 +128,14 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   const StreamReport report = CBIT_TRY(stream(options, &listeners));
   if (trace) CBIT_TRY(trace->commit());
   const auto [equal, total] = CBIT_TRY(check_files(source, options.target));
-  if (const auto page = arguments.text("--html")) CBIT_TRY(write_page(std::string{*page}, to_html(report, timeline)));
+  if (const auto page = arguments.text("--html"))
+    CBIT_TRY(write_page(std::string{*page}, to_html(report, timeline)));
   if (arguments.has("--json")) {
     streams.out << to_json(report);
   } else {
     streams.out << to_text(report);
-    if (total != 0) streams.out << fmt::format("\nFiles     {} of {} in the new image are what they were\n", equal, total);
+    if (total != 0)
+      streams.out << fmt::format("\nFiles     {} of {} in the new image are what they were\n", equal, total);
   }
   return report.equal && report.correct.intact && equal == total ? ExitCode::ok : ExitCode::check_failed;
 }
@@ -137,9 +145,12 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
 const CommandSpec run_command{
     "run",
     "Stream a disk through an encrypted guest, and show who saw what",
-    "Builds a disk image with real files, lets a guest read it through virtio-blk and the bounce pool into its memory and "
-    "write it out to another image, and reports: are the images equal, what could the host read, how many bytes were "
-    "bounced and what did it cost, which pages are shared. Then the same with a driver that hands out physical addresses.",
+    "Builds a disk image with real files, lets a guest read it through virtio-blk and the bounce pool into "
+    "its memory and "
+    "write it out to another image, and reports: are the images equal, what could the host read, how many "
+    "bytes were "
+    "bounced and what did it cost, which pages are shared. Then the same with a driver that hands out "
+    "physical addresses.",
     option_table,
     {},
     examples,

@@ -40,7 +40,8 @@ std::unique_ptr<EventSink> make_sink(std::string_view format, std::ostream& out)
 OrError<std::optional<TraceFile>> TraceFile::open(const Arguments& arguments) {
   const auto path = arguments.text("--trace");
   if (!path) {
-    if (arguments.has("--trace-format")) return usage_error("--trace-format without --trace", "add --trace FILE");
+    if (arguments.has("--trace-format"))
+      return usage_error("--trace-format without --trace", "add --trace FILE");
     return std::optional<TraceFile>{};
   }
   auto file = std::make_unique<OutputFile>(CBIT_TRY(OutputFile::create(std::string{*path})));

@@ -14,7 +14,8 @@ namespace cbit {
 inline constexpr std::string_view trace_format_choices[] = {"chrome", "jsonl", "ftrace"};
 inline constexpr OptionSpec trace_option{"--trace", "FILE", "Write the events of the run to FILE", ""};
 inline constexpr OptionSpec trace_format_option{
-    "--trace-format", "F", "Its format: Chrome trace JSON for Perfetto, one JSON object a line, or ftrace text", "chrome",
+    "--trace-format", "F",
+    "Its format: Chrome trace JSON for Perfetto, one JSON object a line, or ftrace text", "chrome",
     trace_format_choices};
 
 class TraceFile {

@@ -26,7 +26,8 @@ void Sha256::update(ConstByteSpan bytes) {
 
 Sha256Digest Sha256::finish() {
   Sha256Digest digest{};
-  CBIT_ASSERT(EVP_DigestFinal_ex(context_->md, reinterpret_cast<unsigned char*>(digest.data()), nullptr) == 1);
+  CBIT_ASSERT(EVP_DigestFinal_ex(context_->md, reinterpret_cast<unsigned char*>(digest.data()), nullptr) ==
+              1);
   return digest;
 }
 

@@ -19,9 +19,9 @@
 #include <span>
 #include <string_view>
 
-#include "cbit/addr.hpp"
 #include "base/assert.hpp"
 #include "base/bytes.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit {
 

@@ -2,7 +2,7 @@
 #if defined(__x86_64__)
 
 #define CBIT_TARGET __attribute__((target("aes,sse4.1")))
-#include "crypt/xex_x86.hpp"
+#include "crypt/xex_x86.inc"
 
 namespace cbit::aes_ni {
 

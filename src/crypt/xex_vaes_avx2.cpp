@@ -2,7 +2,7 @@
 #if defined(__x86_64__)
 
 #define CBIT_TARGET __attribute__((target("vaes,avx2")))
-#include "crypt/xex_x86.hpp"
+#include "crypt/xex_x86.inc"
 
 namespace cbit::vaes_avx2 {
 

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cbit/addr.hpp"
 #include "base/assert.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit {
 

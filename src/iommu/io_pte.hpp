@@ -6,8 +6,8 @@
 #include <bit>
 #include <cstdint>
 
-#include "cbit/addr.hpp"
 #include "base/reg.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit {
 

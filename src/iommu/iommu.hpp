@@ -13,9 +13,9 @@
 #include <map>
 #include <memory>
 
-#include "cbit/addr.hpp"
 #include "base/result.hpp"
 #include "base/trace.hpp"
+#include "cbit/addr.hpp"
 #include "iommu/io_pte.hpp"
 #include "mem/key_layout.hpp"
 #include "mem/memory.hpp"

@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
+#include "cbit/platform.hpp"
 #include "kernel/device.hpp"
 #include "mem/key_layout.hpp"
-#include "cbit/platform.hpp"
 
 namespace cbit {
 

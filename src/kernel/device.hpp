@@ -6,9 +6,9 @@
 #include <optional>
 #include <string>
 
-#include "cbit/addr.hpp"
 #include "base/events.hpp"
 #include "base/ids.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit {
 

@@ -1,8 +1,8 @@
-// `cbit lab`: experiments from TOML files (docs/lab-format.md). A file describes a machine, devices and steps; what is
-// expected is a step among the others. A run gives a verdict with evidence.
+// `cbit lab`: experiments from TOML files (docs/lab-format.md). A file describes a machine, devices and
+// steps; what is expected is a step among the others. A run gives a verdict with evidence.
 //
-// load_experiment() checks everything that can be known without running: keys, types, names, ranges. run_experiment()
-// builds the machine and performs the steps. Nothing here prints.
+// load_experiment() checks everything that can be known without running: keys, types, names, ranges.
+// run_experiment() builds the machine and performs the steps. Nothing here prints.
 //
 // Threading: experiments are immutable and may run in parallel, each on a machine of its own.
 #pragma once
@@ -50,7 +50,7 @@ struct ExperimentDevice {
   std::uint64_t restricted_pool = 0;  // bytes of its restricted-dma-pool; 0: none
   // virtio-blk only
   std::uint64_t disk_bytes = 0;
-  bool access_platform = true;   // the device offers VIRTIO_F_ACCESS_PLATFORM
+  bool access_platform = true;       // the device offers VIRTIO_F_ACCESS_PLATFORM
   bool acks_access_platform = true;  // the driver takes it
   bool legacy = false;
   bool indirect = true;
@@ -85,10 +85,10 @@ struct ExperimentLimits {
 
 // One thing that was not as expected.
 struct Mismatch {
-  std::string what;      // "cpu-sees of buffer \"b\""
+  std::string what;  // "cpu-sees of buffer \"b\""
   std::string expected;
   std::string found;
-  std::string dump;      // bytes side by side; may be empty
+  std::string dump;  // bytes side by side; may be empty
 };
 
 struct ExperimentFailure {
@@ -107,8 +107,10 @@ struct ExperimentResult {
   [[nodiscard]] bool passed() const { return failures.empty(); }
 };
 
-// `sink`, where given, gets all events of the run, boot included. Errors: a machine or a device that cannot be.
-[[nodiscard]] OrError<ExperimentResult> run_experiment(const Experiment& experiment, EventSink* sink = nullptr);
+// `sink`, where given, gets all events of the run, boot included. Errors: a machine or a device that cannot
+// be.
+[[nodiscard]] OrError<ExperimentResult> run_experiment(const Experiment& experiment,
+                                                       EventSink* sink = nullptr);
 
 // Failures with diffs, and the causes with their remedies. Empty when the experiment passed.
 [[nodiscard]] std::string failures_text(const Experiment& experiment, const ExperimentResult& result);

@@ -113,7 +113,8 @@ OrError<void> Transfer::prepare() {
   } else if (!coherent()) {
     const std::uint64_t pages = (options_.offset + options_.size + page_size - 1) / page_size;
     const auto pages_at = bed_.kernel().mm().alloc_pages(pages);
-    if (!pages_at) return usage_error("the machine has no room for the buffer", "use more --memory or less --size");
+    if (!pages_at)
+      return usage_error("the machine has no room for the buffer", "use more --memory or less --size");
     buffer_ = *pages_at + options_.offset;
     phys_ = bed_.kernel().mm().virt_to_phys(buffer_);
   } else {
@@ -142,8 +143,10 @@ void Transfer::map() {
       }
       break;
     case MapKind::raw_phys:
-      bed_.tracer().emit(cpu_.agent(), StepTaken{"the driver hands out the buffer's physical address; the DMA API is not asked",
-                                                 "the driver: virt_to_phys"});
+      bed_.tracer().emit(
+          cpu_.agent(),
+          StepTaken{"the driver hands out the buffer's physical address; the DMA API is not asked",
+                    "the driver: virt_to_phys"});
       dma_ = DmaAddr{phys_.value()};
       break;
     case MapKind::resource:
@@ -172,7 +175,8 @@ void Transfer::transfer() {
     transferred_ = device_.hardware.write(dma_, ConstByteSpan{from_device_}.first(written())).has_value();
     // An IOMMU may let the device write and not read: then it knows what it wrote, and no more.
     Bytes now(options_.size);
-    if (!device_.hardware.port().peek(dma_, now)) now.assign(from_device_.begin(), from_device_.begin() + static_cast<std::ptrdiff_t>(written()));
+    if (!device_.hardware.port().peek(dma_, now))
+      now.assign(from_device_.begin(), from_device_.begin() + static_cast<std::ptrdiff_t>(written()));
     if (transferred_) view = View::of_bytes(bed_.memory(), phys_, std::move(now), bed_.cpu_key());
   }
   result_.device = sight(std::move(view));
@@ -180,14 +184,16 @@ void Transfer::transfer() {
 
 void Transfer::sync() {
   if (options_.sync)
-    dma().sync_single_for_cpu(cpu_, device_.driver, dma_ + options_.sync->offset, options_.sync->length, direction_);
+    dma().sync_single_for_cpu(cpu_, device_.driver, dma_ + options_.sync->offset, options_.sync->length,
+                              direction_);
 }
 
 void Transfer::unmap() {
   Device& dev = device_.driver;
   if (options_.map == MapKind::streaming)
     dma().unmap_single(cpu_, dev, dma_, options_.size, direction_, options_.attrs);
-  if (options_.map == MapKind::resource) dma().unmap_resource(cpu_, dev, dma_, options_.size, direction_, options_.attrs);
+  if (options_.map == MapKind::resource)
+    dma().unmap_resource(cpu_, dev, dma_, options_.size, direction_, options_.attrs);
 }
 
 // The last looks come before coherent memory is freed: what counts is what a driver would have seen.
@@ -262,22 +268,25 @@ OrError<void> check(const ExplainOptions& options) {
   const bool writes = options.effective_direction() != DmaDirection::to_device;
   const bool streaming = options.map == MapKind::streaming;
   if (options.size == 0 || options.size > explain_size_max)
-    return usage_error(fmt::format("--size {} is out of range", options.size),
-                       fmt::format("use 1 to {} bytes, the largest block of the page allocator", explain_size_max));
+    return usage_error(
+        fmt::format("--size {} is out of range", options.size),
+        fmt::format("use 1 to {} bytes, the largest block of the page allocator", explain_size_max));
   if (options.offset >= page_size)
     return usage_error(fmt::format("--offset {} is not within a page", options.offset), "use 0 to 4095");
   if (options.device_writes && !writes)
     return usage_error("--device-writes contradicts --direction to-device", "use --direction from-device");
   if (options.device_writes && (*options.device_writes == 0 || *options.device_writes > options.size))
-    return usage_error(fmt::format("--device-writes {} does not fit the buffer of {} bytes", *options.device_writes,
-                                   options.size), "use 1 to the --size");
+    return usage_error(fmt::format("--device-writes {} does not fit the buffer of {} bytes",
+                                   *options.device_writes, options.size),
+                       "use 1 to the --size");
   if (options.sync && !streaming)
     return usage_error(fmt::format("--sync has no meaning with --map {}", to_string(options.map)),
                        "only streaming mappings are synced");
   if (options.sync && (options.sync->length == 0 || options.sync->offset >= options.size ||
                        options.sync->length > options.size - options.sync->offset))
     return usage_error(fmt::format("--sync {}+{} is not inside the buffer of {} bytes", options.sync->offset,
-                                   options.sync->length, options.size), "use OFFSET+LENGTH within --size");
+                                   options.sync->length, options.size),
+                       "use OFFSET+LENGTH within --size");
   if (options.device.untrusted && options.bed.dma.iommu != IommuMode::translated)
     return usage_error("--untrusted matters only behind a translating IOMMU", "add --iommu translated");
   return {};

@@ -39,10 +39,10 @@ struct ExplainOptions {
   TestbedConfig bed;
   TestDeviceConfig device;
   MapKind map = MapKind::streaming;
-  std::optional<DmaDirection> direction;      // default: from-device for coherent, to-device otherwise
-  std::uint64_t size = 4096;                  // 1 .. explain_size_max
-  std::uint64_t offset = 0;                   // of the buffer within its first page, 0 .. 4095
-  std::optional<std::uint64_t> device_writes; // the device writes only the first n bytes
+  std::optional<DmaDirection> direction;       // default: from-device for coherent, to-device otherwise
+  std::uint64_t size = 4096;                   // 1 .. explain_size_max
+  std::uint64_t offset = 0;                    // of the buffer within its first page, 0 .. 4095
+  std::optional<std::uint64_t> device_writes;  // the device writes only the first n bytes
   DmaAttrs attrs;
   std::optional<SyncRange> sync;  // dma_sync_single_for_cpu before the unmap
   bool unmap = true;

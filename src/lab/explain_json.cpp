@@ -47,7 +47,8 @@ Json causes_of(const Explanation& explanation) {
 
 Json steps_of(const Explanation& explanation) {
   Json list = Json::array();
-  for (const StepTaken& step : explanation.steps) list.push_back({{"rule", step.rule}, {"source", step.source}});
+  for (const StepTaken& step : explanation.steps)
+    list.push_back({{"rule", step.rule}, {"source", step.source}});
   return list;
 }
 

@@ -16,14 +16,15 @@ constexpr std::size_t bytes_shown = 16;
 std::string headline(const Explanation& e) {
   const ExplainOptions& o = e.options;
   const MachineConfig& machine = o.bed.machine;
-  std::string text = fmt::format("{}, {} MiB, {} CPU{}", to_string(machine.platform), machine.memory_bytes >> 20,
-                                 machine.cpus, machine.cpus == 1 ? "" : "s");
+  std::string text = fmt::format("{}, {} MiB, {} CPU{}", to_string(machine.platform),
+                                 machine.memory_bytes >> 20, machine.cpus, machine.cpus == 1 ? "" : "s");
   if (is_encrypted(machine.platform))
     text += fmt::format(", {} {}", machine.platform == Platform::tdx ? "shared bit" : "C-bit", machine.c_bit);
   text += fmt::format(", Linux {}, IOMMU {}\n", to_string(o.bed.dma.version), to_string(o.bed.dma.iommu));
   text += fmt::format("device {}: mask {} bits, coherent mask {} bits\n", o.device.name, o.device.mask_bits,
                       o.device.coherent_mask_bits);
-  text += fmt::format("{} {}, {} bytes at {}\n", to_string(o.map), to_string(o.effective_direction()), o.size, e.buffer);
+  text += fmt::format("{} {}, {} bytes at {}\n", to_string(o.map), to_string(o.effective_direction()), o.size,
+                      e.buffer);
   return text;
 }
 
@@ -39,7 +40,8 @@ std::string hexdump(const Bytes& bytes) {
 }
 
 std::string sight_line(std::string_view who, const Sight& sight, std::string_view what) {
-  if (sight.bytes.empty()) return fmt::format("  {:<8}{:<11}{:<57} {}\n", who, to_string(sight.sees), "", what);
+  if (sight.bytes.empty())
+    return fmt::format("  {:<8}{:<11}{:<57} {}\n", who, to_string(sight.sees), "", what);
   return fmt::format("  {:<8}{:<11}{:<57} {}\n", who, to_string(sight.sees), hexdump(sight.bytes), what);
 }
 
@@ -58,7 +60,8 @@ std::string mapping(const Explanation& e) {
 std::string to_text(const Explanation& e, TextStyle style) {
   const ReportStyle report{.colour = style.colour};
   std::string text = headline(e) + "\nPath\n" + render_steps(e.steps, report) + "\nMapping\n" + mapping(e);
-  text += fmt::format("\nWho sees what (first {} bytes)\n", std::min<std::uint64_t>(bytes_shown, e.options.size));
+  text +=
+      fmt::format("\nWho sees what (first {} bytes)\n", std::min<std::uint64_t>(bytes_shown, e.options.size));
   text += sight_line("CPU", e.cpu, "the buffer, through the kernel's mapping");
   text += sight_line("device", e.device, "at the DMA address");
   text += sight_line("host", e.host, "the buffer, from outside");

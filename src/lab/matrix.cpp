@@ -122,7 +122,8 @@ OrError<std::vector<MatrixCell>> run_matrix(const MatrixOptions& options) {
     for (const IommuMode iommu : options.iommus)
       for (const MapKind map : options.maps)
         for (const unsigned mask : options.masks) {
-          ExplainOptions one{.bed = options.bed, .map = map, .direction = options.direction, .size = options.size};
+          ExplainOptions one{
+              .bed = options.bed, .map = map, .direction = options.direction, .size = options.size};
           one.bed.machine.platform = platform;
           one.bed.dma.iommu = iommu;
           one.device.mask_bits = one.device.coherent_mask_bits = mask;

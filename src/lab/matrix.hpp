@@ -1,5 +1,5 @@
-// `cbit matrix`: the same DMA in every combination of platform, IOMMU, mask and mapping. Each cell is one run of
-// explain(); nothing is looked up.
+// `cbit matrix`: the same DMA in every combination of platform, IOMMU, mask and mapping. Each cell is one run
+// of explain(); nothing is looked up.
 #pragma once
 
 #include <string>
@@ -15,8 +15,8 @@ struct MatrixOptions {
   std::vector<Platform> platforms{std::begin(cbit::platforms), std::end(cbit::platforms)};
   std::vector<IommuMode> iommus{IommuMode::none, IommuMode::passthrough, IommuMode::translated};
   std::vector<unsigned> masks{32, 47, 48, 64};  // streaming and coherent alike
-  std::vector<MapKind> maps{MapKind::streaming, MapKind::coherent, MapKind::coherent_atomic, MapKind::raw_phys,
-                            MapKind::resource};
+  std::vector<MapKind> maps{MapKind::streaming, MapKind::coherent, MapKind::coherent_atomic,
+                            MapKind::raw_phys, MapKind::resource};
   DmaDirection direction = DmaDirection::bidirectional;
   std::uint64_t size = 4096;
 };

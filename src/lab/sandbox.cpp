@@ -13,7 +13,8 @@ namespace cbit {
 namespace {
 
 [[noreturn]] void refuse(const Error& error) {
-  throw std::invalid_argument{error.hint.empty() ? error.message : fmt::format("{}; {}", error.message, error.hint)};
+  throw std::invalid_argument{error.hint.empty() ? error.message
+                                                 : fmt::format("{}; {}", error.message, error.hint)};
 }
 
 template <class T>
@@ -36,7 +37,9 @@ TestbedConfig testbed_config(const Sandbox::Options& options) {
   return config;
 }
 
-std::uint64_t pages_of(std::uint64_t bytes) { return (std::max<std::uint64_t>(bytes, 1) + page_size - 1) / page_size; }
+std::uint64_t pages_of(std::uint64_t bytes) {
+  return (std::max<std::uint64_t>(bytes, 1) + page_size - 1) / page_size;
+}
 
 }  // namespace
 
@@ -64,12 +67,13 @@ Sandbox::~Sandbox() = default;
 Sandbox::Sandbox(Sandbox&&) noexcept = default;
 
 Sandbox::DeviceId Sandbox::add_device(const DeviceOptions& options) {
-  impl_->devices.push_back(value_or_throw(impl_->bed->add_device({.name = options.name,
-                                                                  .mask_bits = options.mask_bits,
-                                                                  .coherent_mask_bits = options.coherent_mask_bits,
-                                                                  .min_align_mask = options.min_align_mask,
-                                                                  .max_segment_size = options.max_segment_size,
-                                                                  .untrusted = options.untrusted})));
+  impl_->devices.push_back(
+      value_or_throw(impl_->bed->add_device({.name = options.name,
+                                             .mask_bits = options.mask_bits,
+                                             .coherent_mask_bits = options.coherent_mask_bits,
+                                             .min_align_mask = options.min_align_mask,
+                                             .max_segment_size = options.max_segment_size,
+                                             .untrusted = options.untrusted})));
   return static_cast<DeviceId>(impl_->devices.size() - 1);
 }
 
@@ -83,19 +87,22 @@ VirtAddr Sandbox::kmalloc(std::uint64_t bytes) {
 
 void Sandbox::kfree(VirtAddr at) {
   const auto found = impl_->allocations.find(at);
-  if (found == impl_->allocations.end()) throw std::invalid_argument{"kfree of an address that kmalloc did not return"};
+  if (found == impl_->allocations.end())
+    throw std::invalid_argument{"kfree of an address that kmalloc did not return"};
   impl_->bed->kernel().mm().free_pages(at, found->second);
   impl_->allocations.erase(found);
 }
 
 std::vector<std::byte> Sandbox::read(VirtAddr from, std::size_t bytes) {
   std::vector<std::byte> out(bytes);
-  if (!impl_->cpu().read(from, out)) throw std::invalid_argument{"read of an address that the kernel has not mapped"};
+  if (!impl_->cpu().read(from, out))
+    throw std::invalid_argument{"read of an address that the kernel has not mapped"};
   return out;
 }
 
 void Sandbox::write(VirtAddr to, std::span<const std::byte> bytes) {
-  if (!impl_->cpu().write(to, bytes)) throw std::invalid_argument{"write to an address that the kernel has not mapped"};
+  if (!impl_->cpu().write(to, bytes))
+    throw std::invalid_argument{"write to an address that the kernel has not mapped"};
 }
 
 PhysAddr Sandbox::virt_to_phys(VirtAddr at) const {
@@ -118,11 +125,13 @@ bool Sandbox::dma_mapping_failed(DeviceId device, DmaAddr dma) {
   return impl_->dma().mapping_error(impl_->device(device).driver, dma);
 }
 
-void Sandbox::dma_sync_single_for_cpu(DeviceId device, DmaAddr dma, std::uint64_t bytes, DmaDirection direction) {
+void Sandbox::dma_sync_single_for_cpu(DeviceId device, DmaAddr dma, std::uint64_t bytes,
+                                      DmaDirection direction) {
   impl_->dma().sync_single_for_cpu(impl_->cpu(), impl_->device(device).driver, dma, bytes, direction);
 }
 
-void Sandbox::dma_sync_single_for_device(DeviceId device, DmaAddr dma, std::uint64_t bytes, DmaDirection direction) {
+void Sandbox::dma_sync_single_for_device(DeviceId device, DmaAddr dma, std::uint64_t bytes,
+                                         DmaDirection direction) {
   impl_->dma().sync_single_for_device(impl_->cpu(), impl_->device(device).driver, dma, bytes, direction);
 }
 
@@ -142,20 +151,24 @@ std::vector<ScatterEntry> entries_of(const Mm& mm, std::span<const Sandbox::Segm
 
 }  // namespace
 
-std::size_t Sandbox::dma_map_sg(DeviceId device, std::span<Segment> segments, DmaDirection direction, DmaAttrs attrs) {
+std::size_t Sandbox::dma_map_sg(DeviceId device, std::span<Segment> segments, DmaDirection direction,
+                                DmaAttrs attrs) {
   auto entries = entries_of(impl_->bed->kernel().mm(), segments);
-  const std::size_t mapped = impl_->dma().map_sg(impl_->cpu(), impl_->device(device).driver, entries, direction, attrs);
+  const std::size_t mapped =
+      impl_->dma().map_sg(impl_->cpu(), impl_->device(device).driver, entries, direction, attrs);
   for (std::size_t i = 0; i < entries.size(); ++i)
     segments[i].dma = entries[i].dma, segments[i].dma_length = entries[i].dma_length;
   return mapped;
 }
 
-void Sandbox::dma_unmap_sg(DeviceId device, std::span<Segment> segments, DmaDirection direction, DmaAttrs attrs) {
+void Sandbox::dma_unmap_sg(DeviceId device, std::span<Segment> segments, DmaDirection direction,
+                           DmaAttrs attrs) {
   auto entries = entries_of(impl_->bed->kernel().mm(), segments);
   impl_->dma().unmap_sg(impl_->cpu(), impl_->device(device).driver, entries, direction, attrs);
 }
 
-std::optional<Sandbox::Coherent> Sandbox::dma_alloc_coherent(DeviceId device, std::uint64_t bytes, bool atomic) {
+std::optional<Sandbox::Coherent> Sandbox::dma_alloc_coherent(DeviceId device, std::uint64_t bytes,
+                                                             bool atomic) {
   const auto made = impl_->dma().alloc(impl_->cpu(), impl_->device(device).driver, bytes, atomic);
   if (!made) return std::nullopt;
   return Coherent{made->cpu, made->dma, made->bytes};
@@ -216,7 +229,8 @@ std::vector<Sandbox::Problem> Sandbox::problems() const {
 }
 
 bool Sandbox::has_problem(std::string_view name) const {
-  return std::ranges::any_of(impl_->bed->explainer().causes(), [&](const Cause& c) { return c.info->name == name; });
+  return std::ranges::any_of(impl_->bed->explainer().causes(),
+                             [&](const Cause& c) { return c.info->name == name; });
 }
 
 std::vector<std::string> Sandbox::kernel_log() const { return impl_->bed->explainer().kernel_log(); }

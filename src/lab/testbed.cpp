@@ -16,14 +16,16 @@ ExplainerContext context_of(const TestbedConfig& config, Machine& machine) {
 }
 
 OrError<void> set_masks(Dma& dma, Device& dev, const TestDeviceConfig& config) {
-  if (config.mask_bits < 1 || config.mask_bits > 64 || config.coherent_mask_bits < 1 || config.coherent_mask_bits > 64)
+  if (config.mask_bits < 1 || config.mask_bits > 64 || config.coherent_mask_bits < 1 ||
+      config.coherent_mask_bits > 64)
     return usage_error("a DMA mask has 1 to 64 bits", "devices usually have 32, 40, 48 or 64");
   if (!dma.set_mask(dev, bit_mask(config.mask_bits)))
     return usage_error(fmt::format("dma_set_mask(DMA_BIT_MASK({})) returns -EIO", config.mask_bits),
                        "the mask does not cover the memory that every device must reach; use more bits");
   if (!dma.set_coherent_mask(dev, bit_mask(config.coherent_mask_bits)))
-    return usage_error(fmt::format("dma_set_coherent_mask(DMA_BIT_MASK({})) returns -EIO", config.coherent_mask_bits),
-                       "the mask does not cover the memory that every device must reach; use more bits");
+    return usage_error(
+        fmt::format("dma_set_coherent_mask(DMA_BIT_MASK({})) returns -EIO", config.coherent_mask_bits),
+        "the mask does not cover the memory that every device must reach; use more bits");
   return {};
 }
 
@@ -40,7 +42,8 @@ OrError<std::unique_ptr<Testbed>> Testbed::create(const TestbedConfig& config, E
   if (sink != nullptr) machine.tracer().attach(*sink);
   bed->sink_ = sink;
   bed->kernel_ = CBIT_TRY(Kernel::boot(machine, config.dma));
-  if (Swiotlb* const pool = bed->kernel_->dma().swiotlb()) bed->explainer_->set_bounce_pool(pool->default_pool());
+  if (Swiotlb* const pool = bed->kernel_->dma().swiotlb())
+    bed->explainer_->set_bounce_pool(pool->default_pool());
   return bed;
 }
 
@@ -55,9 +58,9 @@ OrError<TestDevice> Testbed::add_device(const TestDeviceConfig& config) {
                                      .max_segment_size = config.max_segment_size,
                                      .untrusted = config.untrusted});
   CBIT_TRY(set_masks(kernel_->dma(), dev, config));
-  hardware_.emplace_back(machine_->bus(), DmaPortConfig{.device = config.name,
-                                                        .requester = dev.requester,
-                                                        .address_bits = config.address_bits});
+  hardware_.emplace_back(
+      machine_->bus(),
+      DmaPortConfig{.device = config.name, .requester = dev.requester, .address_bits = config.address_bits});
   return TestDevice{dev, hardware_.back()};
 }
 

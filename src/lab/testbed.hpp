@@ -1,5 +1,5 @@
-// A machine with a booted model kernel, everything that watches it, and test devices to plug in: what `explain`, the
-// experiments, the matrix and the library's users run on.
+// A machine with a booted model kernel, everything that watches it, and test devices to plug in: what
+// `explain`, the experiments, the matrix and the library's users run on.
 #pragma once
 
 #include <deque>
@@ -47,7 +47,8 @@ class Testbed {
 
   ~Testbed();
 
-  // dma_set_mask() and dma_set_coherent_mask() are called as a driver's probe does; their refusal is an Error.
+  // dma_set_mask() and dma_set_coherent_mask() are called as a driver's probe does; their refusal is an
+  // Error.
   OrError<TestDevice> add_device(const TestDeviceConfig& config);
 
   [[nodiscard]] const TestbedConfig& config() const { return config_; }

@@ -50,7 +50,8 @@ Bytes authored_bytes(Author author, std::size_t size) {
   const std::string_view alphabet = alphabets[static_cast<unsigned>(author)];
   Bytes bytes(size);
   for (std::size_t i = 0; i < size; ++i) {
-    // A digit of the block number, most significant first, turned by the place, so that a dump is easy to follow.
+    // A digit of the block number, most significant first, turned by the place, so that a dump is easy to
+    // follow.
     const std::size_t place = i % cipher_block_size;
     std::size_t digit = i / cipher_block_size;
     for (std::size_t right = cipher_block_size - 1; right > place; --right) digit /= alphabet.size();
@@ -64,7 +65,8 @@ View View::of_bytes(const Memory& memory, PhysAddr at, Bytes seen, KeyId platfor
   view.dram.resize(view.seen.size());
   view.owners.resize(view.seen.size());
   // Outside RAM (a BAR) there is no ciphertext: what is seen is what is there.
-  if (!memory.probe(at, view.dram) || !memory.peek(at, view.owners, platform_key)) view.dram = view.owners = view.seen;
+  if (!memory.probe(at, view.dram) || !memory.peek(at, view.owners, platform_key))
+    view.dram = view.owners = view.seen;
   return view;
 }
 
@@ -80,7 +82,8 @@ Sees classify(const View& view, ConstByteSpan data, ConstByteSpan old) {
     const std::size_t in_block = cipher_block_size - (view.at.value() + i) % cipher_block_size;
     const std::size_t n = std::min(in_block, view.seen.size() - i);
     const auto part = [&](const auto& bytes) { return ConstByteSpan{bytes}.subspan(i, n); };
-    const Sees block = classify_block(part(view.seen), part(view.dram), part(view.owners), part(data), part(old));
+    const Sees block =
+        classify_block(part(view.seen), part(view.dram), part(view.owners), part(data), part(old));
     if (verdict && *verdict != block) return Sees::mixed;
     verdict = block;
     i += n;

@@ -22,17 +22,18 @@ enum class Sees : std::uint8_t {
 
 [[nodiscard]] std::string_view to_string(Sees sees);
 
-// Contents that can be told apart byte by byte: the CPU's are lower-case letters, the device's upper-case letters, old
-// ones digits. No two 16-byte blocks are equal. The position is part of the text, so a hex dump shows what moved.
+// Contents that can be told apart byte by byte: the CPU's are lower-case letters, the device's upper-case
+// letters, old ones digits. No two 16-byte blocks are equal. The position is part of the text, so a hex dump
+// shows what moved.
 enum class Author : std::uint8_t { cpu, device, before };
 [[nodiscard]] Bytes authored_bytes(Author author, std::size_t size);
 
 // One look at `seen.size()` bytes at a physical place.
 struct View {
-  Bytes seen;      // what the observer got; empty: nothing
-  Bytes dram;      // what memory held there at that moment
-  Bytes owners;    // the same under the platform's key
-  PhysAddr at;     // for the block boundaries
+  Bytes seen;    // what the observer got; empty: nothing
+  Bytes dram;    // what memory held there at that moment
+  Bytes owners;  // the same under the platform's key
+  PhysAddr at;   // for the block boundaries
 
   // `seen` as an observer with `key` gets it now.
   static View of_memory(const Memory& memory, PhysAddr at, std::size_t size, KeyId key, KeyId platform_key);
@@ -40,7 +41,8 @@ struct View {
   static View of_bytes(const Memory& memory, PhysAddr at, Bytes seen, KeyId platform_key);
 };
 
-// Judges block by block. `data` is what was to be transferred and `old` what was there before; both as long as the view.
+// Judges block by block. `data` is what was to be transferred and `old` what was there before; both as long
+// as the view.
 [[nodiscard]] Sees classify(const View& view, ConstByteSpan data, ConstByteSpan old);
 
 }  // namespace cbit

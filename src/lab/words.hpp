@@ -1,4 +1,5 @@
-// The words of options and lab files, and what they stand for. Each table is in the order in which help lists it.
+// The words of options and lab files, and what they stand for. Each table is in the order in which help lists
+// it.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +8,10 @@
 #include <string_view>
 
 #include "cbit/dma_types.hpp"
-#include "crypt/xex.hpp"
-#include "kernel/dma/dma.hpp"
 #include "cbit/kernel_config.hpp"
 #include "cbit/platform.hpp"
+#include "crypt/xex.hpp"
+#include "kernel/dma/dma.hpp"
 
 namespace cbit {
 
@@ -26,8 +27,9 @@ inline constexpr Word<Platform> platform_words[] = {
 };
 inline constexpr Word<KernelVersion> kernel_version_words[] = {
     {"6.1", KernelVersion::v6_1}, {"6.6", KernelVersion::v6_6}, {"6.10", KernelVersion::v6_10}};
-inline constexpr Word<IommuMode> iommu_mode_words[] = {
-    {"none", IommuMode::none}, {"passthrough", IommuMode::passthrough}, {"translated", IommuMode::translated}};
+inline constexpr Word<IommuMode> iommu_mode_words[] = {{"none", IommuMode::none},
+                                                       {"passthrough", IommuMode::passthrough},
+                                                       {"translated", IommuMode::translated}};
 inline constexpr Word<CacheModel> cache_model_words[] = {
     {"coherent", CacheModel::coherent}, {"report", CacheModel::report}, {"bite", CacheModel::bite}};
 inline constexpr Word<CipherMode> cipher_mode_words[] = {{"xex", CipherMode::xex}, {"xe", CipherMode::xe}};

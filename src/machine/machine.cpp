@@ -67,8 +67,9 @@ OrError<void> check(const MachineConfig& config) {
                        "use 32 to 51; first-generation EPYC has 47, later ones 51");
   const PhysAddr end = ram_map(config.memory_bytes).back().end();
   if (end.value() - 1 > bit_mask(config.c_bit))
-    return usage_error(fmt::format("C-bit position {} lies inside RAM, which ends at {:#x}", config.c_bit, end.value()),
-                       "use a higher --cbit or less --memory");
+    return usage_error(
+        fmt::format("C-bit position {} lies inside RAM, which ends at {:#x}", config.c_bit, end.value()),
+        "use a higher --cbit or less --memory");
   return {};
 }
 

@@ -1,4 +1,5 @@
-// A board: memory with its keys, the system bus, an IOMMU if asked for, CPUs' translation, all for one platform.
+// A board: memory with its keys, the system bus, an IOMMU if asked for, CPUs' translation, all for one
+// platform.
 //
 // Physical map: RAM from 0 to at most 3 GiB, the PCI hole up to 4 GiB, the rest of RAM from 4 GiB.
 // The CPU count, the C-bit position and the seed come from the configuration, nothing from the host.
@@ -11,8 +12,8 @@
 #include "base/result.hpp"
 #include "base/trace.hpp"
 #include "bus/system_bus.hpp"
-#include "iommu/iommu.hpp"
 #include "cbit/platform.hpp"
+#include "iommu/iommu.hpp"
 #include "mem/memory.hpp"
 #include "paging/pte.hpp"
 
@@ -23,10 +24,10 @@ inline constexpr PhysAddr high_ram{0x1'0000'0000};
 
 struct MachineConfig {
   Platform platform = Platform::plain;
-  unsigned c_bit = 47;                        // CPUID 8000001F EBX[5:0]; TDX: the shared bit
-  std::uint64_t memory_bytes = 4ull << 30;    // 16 MiB .. 1 TiB, multiple of 4 KiB
-  unsigned cpus = 1;                          // 1 .. 256
-  bool iommu = false;                         // an AMD-Vi IOMMU is present
+  unsigned c_bit = 47;                      // CPUID 8000001F EBX[5:0]; TDX: the shared bit
+  std::uint64_t memory_bytes = 4ull << 30;  // 16 MiB .. 1 TiB, multiple of 4 KiB
+  unsigned cpus = 1;                        // 1 .. 256
+  bool iommu = false;                       // an AMD-Vi IOMMU is present
   CacheModel cache = CacheModel::coherent;
   CipherMode cipher = CipherMode::xex;
   unsigned paging_levels = 4;

@@ -87,7 +87,8 @@ void AliasCache::overlay(PhysAddr from, ByteSpan to, KeyId key) const {
   while (!to.empty()) {
     const std::size_t now = bytes_in_line(from, to.size());
     const auto found = lines_.find(Tag{line_of(from), key});
-    if (found != lines_.end()) std::memcpy(to.data(), found->second.bytes.data() + from.value() % cache_line_size, now);
+    if (found != lines_.end())
+      std::memcpy(to.data(), found->second.bytes.data() + from.value() % cache_line_size, now);
     to = to.subspan(now), from += now;
   }
 }
@@ -100,8 +101,8 @@ void AliasCache::report_aliases(PhysAddr at, std::uint64_t bytes, const Access& 
   });
   if (dirty_elsewhere == lines_.end() || dirty_elsewhere->first.line >= at + bytes) return;
   ++hazards_;
-  tracer_->emit(access.agent, CacheAliasHazard{dirty_elsewhere->first.line, dirty_elsewhere->first.key, access.key,
-                                               stale, access.site});
+  tracer_->emit(access.agent, CacheAliasHazard{dirty_elsewhere->first.line, dirty_elsewhere->first.key,
+                                               access.key, stale, access.site});
 }
 
 MemoryStats AliasCache::stats() const {
@@ -136,7 +137,9 @@ void AliasCache::evict(const Tag& tag) {
   static_cast<void>(memory_->write(tag.line, line.bytes, line.writer));
 }
 
-std::uint64_t AliasCache::flush(PhysAddr first, std::uint64_t bytes) { return write_back(first, bytes, nullptr); }
+std::uint64_t AliasCache::flush(PhysAddr first, std::uint64_t bytes) {
+  return write_back(first, bytes, nullptr);
+}
 
 std::uint64_t AliasCache::flush_all() {
   const std::uint64_t lines = lines_.size();

@@ -1,8 +1,10 @@
-// A CPU cache that keeps the views of one address under different keys apart, as processors without SME_COHERENT do:
-// the C-bit is part of a line's tag. A dirty line hides from other keys until it is flushed or evicted, and then
-// overwrites what they wrote. Wraps a coherent Memory; CacheModel::bite.
+// A CPU cache that keeps the views of one address under different keys apart, as processors without
+// SME_COHERENT do:
+// the C-bit is part of a line's tag. A dirty line hides from other keys until it is flushed or evicted, and
+// then overwrites what they wrote. Wraps a coherent Memory; CacheModel::bite.
 //
-// One cache for all CPUs (they are coherent with each other under one key). Devices snoop lines of their own key.
+// One cache for all CPUs (they are coherent with each other under one key). Devices snoop lines of their own
+// key.
 // Only dirty lines are held; a clean line that has gone stale is not modelled.
 // Threading: one thread.
 #pragma once
@@ -22,7 +24,9 @@ class AliasCache final : public Memory {
   AliasCache(std::unique_ptr<Memory> memory, Tracer& tracer, std::size_t lines = 8192);
 
   [[nodiscard]] const std::vector<PhysRange>& ram() const override { return memory_->ram(); }
-  [[nodiscard]] bool contains(PhysAddr at, std::uint64_t bytes) const override { return memory_->contains(at, bytes); }
+  [[nodiscard]] bool contains(PhysAddr at, std::uint64_t bytes) const override {
+    return memory_->contains(at, bytes);
+  }
 
   Result<void> read(PhysAddr from, ByteSpan to, const Access& access) override;
   Result<void> write(PhysAddr to, ConstByteSpan from, const Access& access) override;

@@ -36,7 +36,9 @@ Result<void> EagerMemory::peek(PhysAddr from, ByteSpan to, KeyId key) const {
   return {};
 }
 
-Result<void> EagerMemory::read(PhysAddr from, ByteSpan to, const Access& access) { return peek(from, to, access.key); }
+Result<void> EagerMemory::read(PhysAddr from, ByteSpan to, const Access& access) {
+  return peek(from, to, access.key);
+}
 
 Result<void> EagerMemory::write(PhysAddr to, ConstByteSpan from, const Access& access) {
   if (!contains(to, from.size())) return fault(FaultKind::no_memory, to.value(), true);

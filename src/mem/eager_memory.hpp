@@ -1,5 +1,5 @@
-// The oracle: a memory controller that stores nothing but ciphertext and encrypts on every access. Trivial, slow, and
-// what LazyMemory must be indistinguishable from. Without protection, caches or history.
+// The oracle: a memory controller that stores nothing but ciphertext and encrypts on every access. Trivial,
+// slow, and what LazyMemory must be indistinguishable from. Without protection, caches or history.
 #pragma once
 
 #include <array>

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <utility>
 
-#include "cbit/addr.hpp"
 #include "base/assert.hpp"
 #include "base/ids.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit {
 
@@ -36,7 +36,9 @@ class KeyLayout {
   [[nodiscard]] constexpr std::pair<PhysAddr, KeySelector> split(DmaAddr d) const {
     return {PhysAddr{d.value() & ~mask()}, selector(d.value())};
   }
-  [[nodiscard]] constexpr PtePhys join(PhysAddr p, KeySelector s) const { return PtePhys{p.value() | field(s)}; }
+  [[nodiscard]] constexpr PtePhys join(PhysAddr p, KeySelector s) const {
+    return PtePhys{p.value() | field(s)};
+  }
   [[nodiscard]] constexpr DmaAddr join_dma(PhysAddr p, KeySelector s) const {
     return DmaAddr{p.value() | field(s)};
   }
@@ -72,10 +74,11 @@ static_assert(KeyLayout::mktme(46, 6).split(PtePhys{5ull << 46 | 0x2000}).second
 // The keys that the selectors of one context (a host, or a guest with its ASID) stand for.
 struct KeyView {
   KeyLayout layout = KeyLayout::none();
-  KeyId shared_key = no_key;      // selector 0; the host's SME key where host SME and a guest are modelled together
-  KeyId encrypted_key = no_key;   // selector 1 on AMD and TDX
-  bool selector_is_key = false;   // MKTME: the KeyID is the index into the key table
-  bool walks_private = false;     // SEV and TDX guests: table walks and fetches ignore the bit (APM 15.34.5)
+  KeyId shared_key =
+      no_key;  // selector 0; the host's SME key where host SME and a guest are modelled together
+  KeyId encrypted_key = no_key;  // selector 1 on AMD and TDX
+  bool selector_is_key = false;  // MKTME: the KeyID is the index into the key table
+  bool walks_private = false;    // SEV and TDX guests: table walks and fetches ignore the bit (APM 15.34.5)
 
   [[nodiscard]] constexpr KeyId key(KeySelector s) const {
     if (selector_is_key) return s;

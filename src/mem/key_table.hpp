@@ -1,5 +1,5 @@
-// The keys that a machine's memory controller holds: key 0 is "none", key 1 the SME host key (ASID 0), key 1 + n
-// that of the guest with ASID n; on MKTME key n is KeyID n.
+// The keys that a machine's memory controller holds: key 0 is "none", key 1 the SME host key (ASID 0), key 1
+// + n that of the guest with ASID n; on MKTME key n is KeyID n.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,9 @@ class KeyTable {
   void clear(KeyId id);
 
   // nullptr for no_key and for keys that were never installed: such an access is not encrypted.
-  [[nodiscard]] const Cipher* cipher(KeyId id) const { return id < ciphers_.size() ? ciphers_[id].get() : nullptr; }
+  [[nodiscard]] const Cipher* cipher(KeyId id) const {
+    return id < ciphers_.size() ? ciphers_[id].get() : nullptr;
+  }
   [[nodiscard]] bool installed(KeyId id) const { return cipher(id) != nullptr; }
 
  private:

@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::uint64_t blocks_per_page = page_size / cipher_block_size;
 
-// Foreign transformations that a page endures before it changes owner: two pages' worth, so that one pass of a
-// foreign reader over a page costs no change, and a steady foreign user pays for at most three.
+// Foreign transformations that a page endures before it changes owner: two pages' worth, so that one pass of
+// a foreign reader over a page costs no change, and a steady foreign user pays for at most three.
 constexpr std::uint64_t foreign_blocks_max = 2 * blocks_per_page;
 
 class PageLock {
@@ -114,7 +114,8 @@ Result<void> LazyMemory::fill(PhysAddr to, std::uint64_t bytes, std::byte value,
     const std::size_t now = bytes_in_page(to, bytes);
     PageState& page = store_.page(to);
     const PageLock lock{page};
-    // A fresh page is zeros in the store already: clearing it is a change of owner alone, and costs the host no memory.
+    // A fresh page is zeros in the store already: clearing it is a change of owner alone, and costs the host
+    // no memory.
     if (value == std::byte{0} && now == page_size && !page.touched)
       CBIT_TRY(clear_fresh_page({page, to, now}, access));
     else
@@ -181,9 +182,11 @@ Result<void> LazyMemory::before_read(const Piece& piece, const Access& access) {
   if (config_.protection == MemoryProtection::td) CBIT_TRY(check_td_read(piece, access));
   if (config_.cache == CacheModel::report) check_cache_aliases(piece, access);
   const PageState& page = piece.page;
-  if (tracer_->enabled() && page.writer_kind != AgentKind::none && !same_representation(page.writer_key, access.key))
-    tracer_->emit(access.agent, KeyMismatch{piece.at.page(), access.key, page.writer_key,
-                                            Agent{page.writer_kind, page.writer_index}, page.writer_site, access.site});
+  if (tracer_->enabled() && page.writer_kind != AgentKind::none &&
+      !same_representation(page.writer_key, access.key))
+    tracer_->emit(access.agent,
+                  KeyMismatch{piece.at.page(), access.key, page.writer_key,
+                              Agent{page.writer_kind, page.writer_index}, page.writer_site, access.site});
   return {};
 }
 
@@ -215,8 +218,8 @@ Result<void> LazyMemory::check_td_read(const Piece& piece, const Access& access)
   return tl::unexpected{refused};
 }
 
-// A write sets the TD owner bit of its lines according to its key. A partial line is filled first: the TD's fill of
-// a foreign line is poison, a foreign fill of a TD line is zeros.
+// A write sets the TD owner bit of its lines according to its key. A partial line is filled first: the TD's
+// fill of a foreign line is poison, a foreign fill of a TD line is zeros.
 Result<void> LazyMemory::claim_td_lines(const Piece& piece, const Access& access) {
   PageState& page = piece.page;
   const std::uint64_t touched = lines_touched(piece.at, piece.bytes);
@@ -250,8 +253,9 @@ void LazyMemory::record_write(const Piece& piece, const Access& access) {
   PageState& page = piece.page;
   if (tracer_->enabled() && page.writer_kind != AgentKind::none && piece.bytes != page_size &&
       !same_representation(page.writer_key, access.key))
-    tracer_->emit(access.agent, ForeignWrite{piece.at.page(), access.key, page.writer_key,
-                                             Agent{page.writer_kind, page.writer_index}, access.site, piece.bytes});
+    tracer_->emit(access.agent,
+                  ForeignWrite{piece.at.page(), access.key, page.writer_key,
+                               Agent{page.writer_kind, page.writer_index}, access.site, piece.bytes});
   page.writer_kind = access.agent.kind;
   page.writer_index = access.agent.index;
   page.writer_key = access.key;
@@ -265,8 +269,8 @@ void LazyMemory::record_write(const Piece& piece, const Access& access) {
 }
 
 void LazyMemory::count_foreign(const Piece& piece, const Access& access) {
-  const std::uint64_t blocks = (piece.at.page_offset() % cipher_block_size + piece.bytes + cipher_block_size - 1) /
-                               cipher_block_size;
+  const std::uint64_t blocks =
+      (piece.at.page_offset() % cipher_block_size + piece.bytes + cipher_block_size - 1) / cipher_block_size;
   blocks_transformed_.fetch_add(blocks, std::memory_order_relaxed);
   const std::uint64_t total = piece.page.foreign_blocks + blocks;
   piece.page.foreign_blocks = static_cast<std::uint16_t>(total);
@@ -315,7 +319,8 @@ void LazyMemory::store_under(const Piece& piece, KeyId key, ConstByteSpan from) 
   const ByteSpan blocks{buffer.data(), bytes};
   // Only the blocks at the ends keep bytes of their own, but a short access is nothing but ends.
   view({piece.page, first, cipher_block_size}, key, blocks.first(cipher_block_size));
-  view({piece.page, first + (bytes - cipher_block_size), cipher_block_size}, key, blocks.last(cipher_block_size));
+  view({piece.page, first + (bytes - cipher_block_size), cipher_block_size}, key,
+       blocks.last(cipher_block_size));
   std::memcpy(blocks.data() + skip, from.data(), piece.bytes);
 
   const Cipher* const encrypt = keys_->cipher(key);

@@ -48,7 +48,8 @@ class LazyMemory final : public Memory {
   void change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by);
 
   // The bytes that the access reads: the stored ones where its key owns the page, else a view in `buffer`.
-  Result<ConstByteSpan> fetch(const Piece& piece, std::span<std::byte, page_size> buffer, const Access& access);
+  Result<ConstByteSpan> fetch(const Piece& piece, std::span<std::byte, page_size> buffer,
+                              const Access& access);
   Result<void> write_piece(const Piece& piece, ConstByteSpan from, const Access& access);
   Result<void> before_read(const Piece& piece, const Access& access);
   Result<void> before_write(const Piece& piece, const Access& access);
@@ -63,7 +64,9 @@ class LazyMemory final : public Memory {
   void view(const Piece& piece, KeyId key, ByteSpan to) const;
   void store_under(const Piece& piece, KeyId key, ConstByteSpan from);
   void hide_td_lines(const Piece& piece, KeyId key, ByteSpan to) const;
-  [[nodiscard]] bool same_representation(KeyId a, KeyId b) const { return keys_->cipher(a) == keys_->cipher(b); }
+  [[nodiscard]] bool same_representation(KeyId a, KeyId b) const {
+    return keys_->cipher(a) == keys_->cipher(b);
+  }
   [[nodiscard]] PageHistory describe(const PageState& page) const;
 
   MemoryConfig config_;

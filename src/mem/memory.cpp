@@ -16,7 +16,8 @@ OrError<void> check(const MemoryConfig& config) {
   PhysAddr end{0};
   std::uint64_t bytes = 0;
   for (const PhysRange& range : config.ram) {
-    if (range.bytes == 0 || !range.first.is_aligned(page_size) || range.bytes % page_size != 0 || range.first < end)
+    if (range.bytes == 0 || !range.first.is_aligned(page_size) || range.bytes % page_size != 0 ||
+        range.first < end)
       return usage_error(fmt::format("bad memory range at {}", range.first),
                          "ranges are page-aligned, ascending and disjoint");
     bytes += range.bytes;

@@ -7,13 +7,14 @@
 //
 //   read   Dec(k, a, Enc(owner, a, stored))        write   stored = Dec(owner, a, Enc(k, a, data))
 //
-// A page that a foreign key covers whole, or has transformed a page's worth of blocks of, changes owner. None of
-// this can be observed: tests/property holds it to EagerMemory, which encrypts on every access.
+// A page that a foreign key covers whole, or has transformed a page's worth of blocks of, changes owner. None
+// of this can be observed: tests/property holds it to EagerMemory, which encrypts on every access.
 //
-// Memory also keeps what the explainer needs: who wrote a page last, under which key and from where, who made it
-// shared and when, and which cache lines are dirty under which key.
+// Memory also keeps what the explainer needs: who wrote a page last, under which key and from where, who made
+// it shared and when, and which cache lines are dirty under which key.
 //
-// Errors: FaultKind::no_memory outside RAM, rmp_violation and td_integrity where the platform protects memory.
+// Errors: FaultKind::no_memory outside RAM, rmp_violation and td_integrity where the platform protects
+// memory.
 // A faulting access has no effect on the pages from the fault on.
 // Threading: accesses may run in parallel (a lock per page); create, configure and observe from one thread.
 #pragma once
@@ -22,10 +23,10 @@
 #include <memory>
 #include <vector>
 
-#include "cbit/addr.hpp"
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "base/trace.hpp"
+#include "cbit/addr.hpp"
 #include "mem/key_table.hpp"
 
 namespace cbit {
@@ -104,8 +105,8 @@ class Memory {
                             std::uint64_t bytes) = 0;
   virtual Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) = 0;
 
-  // Observation: what a reader with `key` would be given (no_key: the host's software). Changes nothing, leaves no
-  // trace, never faults inside RAM; TD-private lines read as zeros to foreign keys.
+  // Observation: what a reader with `key` would be given (no_key: the host's software). Changes nothing,
+  // leaves no trace, never faults inside RAM; TD-private lines read as zeros to foreign keys.
   virtual Result<void> peek(PhysAddr from, ByteSpan to, KeyId key) const = 0;
   // What a probe on the DRAM chips sees: always the ciphertext.
   virtual Result<void> probe(PhysAddr from, ByteSpan to) const = 0;
@@ -115,8 +116,8 @@ class Memory {
   [[nodiscard]] virtual MemoryStats stats() const = 0;
 
   // The kernel changed the attribute of its mapping of these pages: history, and under RMP and TD the page's
-  // assignment. SNP (PSC, PVALIDATE) keeps the contents. TDX does not: MapGPA to shared backs the address with other
-  // memory, TDG.MEM.PAGE.ACCEPT clears the page; both read as zeros afterwards.
+  // assignment. SNP (PSC, PVALIDATE) keeps the contents. TDX does not: MapGPA to shared backs the address
+  // with other memory, TDG.MEM.PAGE.ACCEPT clears the page; both read as zeros afterwards.
   virtual void convert(PhysAddr first, std::uint64_t pages, bool encrypted, SiteId site) = 0;
 
   // CLFLUSH of a range / WBINVD. Returns the number of lines that were dirty.

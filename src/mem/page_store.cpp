@@ -22,8 +22,9 @@ OrError<PageStore> PageStore::reserve(PhysAddr end) {
   void* pages = data != MAP_FAILED ? reserve_bytes(state_bytes(bytes)) : MAP_FAILED;
   if (pages == MAP_FAILED) {
     if (data != MAP_FAILED) munmap(data, bytes);
-    return bad_input(fmt::format("cannot reserve {} MiB of address space for the machine's memory", bytes >> 20),
-                     "use less --memory, or raise the limit on address space (ulimit -v, vm.overcommit_memory)");
+    return bad_input(
+        fmt::format("cannot reserve {} MiB of address space for the machine's memory", bytes >> 20),
+        "use less --memory, or raise the limit on address space (ulimit -v, vm.overcommit_memory)");
   }
   return PageStore{static_cast<std::byte*>(data), static_cast<PageState*>(pages), bytes};
 }

@@ -1,14 +1,14 @@
-// Address space for a machine's RAM and what is known about each page, reserved as a whole and backed by the host
-// page by page as it is touched: an untouched page costs nothing.
+// Address space for a machine's RAM and what is known about each page, reserved as a whole and backed by the
+// host page by page as it is touched: an untouched page costs nothing.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <type_traits>
 
-#include "cbit/addr.hpp"
 #include "base/ids.hpp"
 #include "base/result.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit {
 
@@ -29,8 +29,8 @@ struct alignas(64) PageState {
   SiteId conversion_site;
   std::uint64_t written_ns;
   std::uint64_t converted_ns;
-  std::uint64_t dirty_lines;      // bit n: line n is dirty in a CPU cache under dirty_key
-  std::uint64_t td_foreign_lines; // bit n: line n has lost its TD owner bit
+  std::uint64_t dirty_lines;       // bit n: line n is dirty in a CPU cache under dirty_key
+  std::uint64_t td_foreign_lines;  // bit n: line n has lost its TD owner bit
 };
 static_assert(sizeof(PageState) == 64 && std::is_trivially_destructible_v<PageState>);
 
@@ -46,7 +46,8 @@ class PageStore {
   [[nodiscard]] PageState& page(PhysAddr at) const { return pages_[at.page_number()]; }
 
  private:
-  PageStore(std::byte* data, PageState* pages, std::uint64_t bytes) : data_{data}, pages_{pages}, bytes_{bytes} {}
+  PageStore(std::byte* data, PageState* pages, std::uint64_t bytes)
+      : data_{data}, pages_{pages}, bytes_{bytes} {}
 
   std::byte* data_;
   PageState* pages_;

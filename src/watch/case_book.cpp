@@ -37,11 +37,14 @@ void add_once(Cause& cause, const Evidence& evidence) {
 
 Cause* CaseBook::open(const CauseInfo& info, NameId device, const CauseRange& where, std::uint64_t time_ns) {
   std::vector<std::size_t>& known = by_subject_[{info.name, device}];
-  for (const std::size_t index : known) {
-    Cause& cause = causes_[index];
-    if (!belongs_together(cause.where, where)) continue;
+  const auto same = std::ranges::find_if(
+      known, [&](std::size_t index) { return belongs_together(causes_[index].where, where); });
+  if (same != known.end()) {
+    Cause& cause = causes_[*same];
     if (where.space != CauseRange::Space::none) extend(cause.where, where);
     ++cause.count;
+    const std::size_t index = *same;
+    absorb_neighbours(known, index);
     claim_message(index);
     return nullptr;
   }
@@ -53,6 +56,30 @@ Cause* CaseBook::open(const CauseInfo& info, NameId device, const CauseRange& wh
                      .time_ns = time_ns});
   claim_message(known.back());
   return &causes_.back();
+}
+
+void CaseBook::absorb_neighbours(std::vector<std::size_t>& known, std::size_t index) {
+  for (auto other = known.end(); *--other != index;) {
+    if (!belongs_together(causes_[index].where, causes_[*other].where)) continue;
+    extend(causes_[index].where, causes_[*other].where);
+    causes_[index].count += causes_[*other].count;
+    if (causes_[index].kernel_message.empty()) causes_[index].kernel_message = causes_[*other].kernel_message;
+    const std::size_t absorbed = *other;
+    known.erase(other);
+    erase(absorbed);
+    other = known.end();
+  }
+}
+
+void CaseBook::erase(std::size_t index) {
+  causes_.erase(causes_.begin() + static_cast<std::ptrdiff_t>(index));
+  for (auto& [subject, indices] : by_subject_)
+    for (std::size_t& other : indices)
+      if (other > index) --other;
+  if (awaiting_ == index)
+    awaiting_ = none;
+  else if (awaiting_ != none && awaiting_ > index)
+    --awaiting_;
 }
 
 Cause* CaseBook::open_misuse(const CauseInfo& info, NameId device, const CauseRange& where,

@@ -48,6 +48,9 @@ class CaseBook {
  private:
   using Subject = std::pair<std::string_view, NameId>;
   void claim_message(std::size_t index);
+  // The entry has grown: what it touches now is part of it.
+  void absorb_neighbours(std::vector<std::size_t>& known, std::size_t index);
+  void erase(std::size_t index);
 
   const Tracer* tracer_;
   std::vector<Cause> causes_;

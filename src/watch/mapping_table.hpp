@@ -32,8 +32,8 @@ class MappingTable {
   // Releases what find_to_unmap() finds; nullopt when there is none.
   std::optional<Mapping> release(NameId device, DmaAddr dma, std::uint64_t bytes, std::uint64_t time_ns);
 
-  // The active mapping of the device that an unmap is for: it starts at `dma`; of several, one with that size is
-  // meant, and the newest of those.
+  // The active mapping of the device that an unmap is for: it starts at `dma`; of several, one with that
+  // size is meant, and the newest of those.
   [[nodiscard]] const Mapping* find_to_unmap(NameId device, DmaAddr dma, std::uint64_t bytes) const;
 
   // The newest active mapping of the device that covers the address.

@@ -1,8 +1,8 @@
-// Lab files from anywhere: whatever the text, it loads or is refused with an Error that names its place; and what
-// loads runs to its end, whatever the driver, the devices and the host are told to do.
+// Lab files from anywhere: whatever the text, it loads or is refused with an Error that names its place; and
+// what loads runs to its end, whatever the driver, the devices and the host are told to do.
 //
-// An input that begins with a zero byte is no text but the choices of a writer who knows the keys and typical values,
-// so that most of what it writes loads.
+// An input that begins with a zero byte is no text but the choices of a writer who knows the keys and typical
+// values, so that most of what it writes loads.
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -47,11 +47,13 @@ constexpr Values typical[] = {
     {"how", {"'single'", "'page'", "'sg'", "'resource'", "'raw-phys'", "'raw-encrypted'"}},
     {"direction", {"'to-device'", "'from-device'", "'bidirectional'"}},
     {"attrs", {"'skip-cpu-sync'", "'no-kernel-mapping'", "'force-contiguous'", "['no-warn', 'privileged']"}},
-    {"segments", {"[{ buffer = 'a' }]", "[{ buffer = 'a', length = 64 }, { buffer = 'b', offset = 1 }]",
-                  "[{ buffer = 'b' }, { buffer = 'b' }, { buffer = 'c' }]"}},
+    {"segments",
+     {"[{ buffer = 'a' }]", "[{ buffer = 'a', length = 64 }, { buffer = 'b', offset = 1 }]",
+      "[{ buffer = 'b' }, { buffer = 'b' }, { buffer = 'c' }]"}},
     {"protection", {"'encrypted'", "'decrypted'"}},
-    {"data", {"{ fill = 0 }", "{ text = 'x' }", "{ pattern = 'device' }", "{ seed = 1, length = 300 }",
-              "[{ fill = 1, length = 99 }, { pattern = 'cpu' }]"}},
+    {"data",
+     {"{ fill = 0 }", "{ text = 'x' }", "{ pattern = 'device' }", "{ seed = 1, length = 300 }",
+      "[{ fill = 1, length = 99 }, { pattern = 'cpu' }]"}},
     {"cpu-sees", {"'plaintext'", "'noise'", "{ pattern = 'cpu' }", "{ text = 'x' }"}},
     {"device-sees", {"'plaintext'", "'old'", "{ fill = 0 }"}},
     {"host-sees", {"'ciphertext'", "'zeros'"}},
@@ -79,25 +81,26 @@ std::string write_machine(FuzzInput& input) {
     return std::string{words[input.below(static_cast<unsigned>(std::size(words)))]};
   };
   const std::string version = word(versions);
-  std::string text = "title = 't'\n[machine]\nplatform = '" + word(platforms) + "'\niommu = '" + word(iommus) +
-                     "'\nkernel-version = '" + version + "'\nswiotlb = '" + word(pools) + "'\ncache = '" + word(caches) +
-                     "'\nmemory = '" + (input.flag() ? "64M" : "5G") + "'\ncpus = 3\n";
+  std::string text = "title = 't'\n[machine]\nplatform = '" + word(platforms) + "'\niommu = '" +
+                     word(iommus) + "'\nkernel-version = '" + version + "'\nswiotlb = '" + word(pools) +
+                     "'\ncache = '" + word(caches) + "'\nmemory = '" + (input.flag() ? "64M" : "5G") +
+                     "'\ncpus = 3\n";
   if (version != "6.1" && input.flag()) text += "swiotlb-dynamic = true\n";
   return text;
 }
 
 std::string write_devices(FuzzInput& input) {
   constexpr std::string_view masks[] = {"32", "36", "47", "48", "64"};
-  std::string text = "[[device]]\nname = 'nic'\nmask = " + std::string{masks[input.below(5)]} + "\ncoherent-mask = " +
-                     std::string{masks[input.below(5)]} + '\n';
+  std::string text = "[[device]]\nname = 'nic'\nmask = " + std::string{masks[input.below(5)]} +
+                     "\ncoherent-mask = " + std::string{masks[input.below(5)]} + '\n';
   if (input.flag()) text += "min-align-mask = 4095\n";
   if (input.flag()) text += "untrusted = true\n";
   if (input.flag()) text += "seg-boundary = 65535\n";
   if (input.flag()) text += "[[device]]\nname = 'nic2'\nrestricted-pool = '1M'\n";
   if (!input.flag()) return text;
   text += "[[device]]\nname = 'disk'\nkind = 'virtio-blk'\n";
-  for (const std::string_view key : {"access-platform", "acks-access-platform", "indirect", "restricted-check",
-                                     "raw-addresses"})
+  for (const std::string_view key :
+       {"access-platform", "acks-access-platform", "indirect", "restricted-check", "raw-addresses"})
     text += std::string{key} + (input.flag() ? " = true\n" : " = false\n");
   return text;
 }
@@ -131,12 +134,12 @@ void try_text(std::string_view text) {
     require(experiment.error().message.starts_with("fuzz.toml:") && !experiment.error().hint.empty());
     return;
   }
+  const auto result = run_experiment(*experiment);
+  if (!result) return require(result.error().message.starts_with("fuzz.toml:"));
+  require(result->passed() == failures_text(*experiment, *result).empty());
+  // Once more without regard to failures, so that the steps behind them have their turn.
   const auto run = lab::Run::create(*experiment, nullptr);
-  if (!run) return require(run.error().message.starts_with("fuzz.toml:"));
-  // First without regard to failures, so that the steps behind them have their turn.
   for (const ExperimentStep& step : experiment->steps) (void)step.action(**run);
-  const ExperimentResult result = (*run)->perform();
-  require(result.passed() == failures_text(*experiment, result).empty());
 }
 
 }  // namespace

@@ -38,13 +38,7 @@ void lend_atomic_pools(DmaContext& ctx) {
   ctx.swiotlb->use_atomic_memory(
       {.alloc =
            [&ctx](Mmu& cpu, Device& dev, std::uint64_t bytes) {
-             const DmaRequest request{cpu,
-                                      dev,
-                                      PhysAddr{},
-                                      bytes,
-                                      DmaDirection::bidirectional,
-                                      dma_attr::no_warn,
-                                      DmaMappingKind::single};
+             const DmaRequest request = coherent_request(cpu, dev, bytes, dma_attr::no_warn);
              return ctx.atomic_pools.allocate(ctx, request, bytes, GfpZone::normal);
            },
        .free = [&ctx](PhysAddr first, std::uint64_t bytes) { ctx.atomic_pools.free(first, bytes); }});

@@ -32,6 +32,11 @@ struct DmaRequest {
   bool p2pdma = false;
 };
 
+// dma_alloc_attrs() asks for pages, not for a range that is already there.
+inline DmaRequest coherent_request(Mmu& cpu, Device& dev, std::uint64_t bytes, DmaAttrs attrs) {
+  return {cpu, dev, PhysAddr{}, bytes, DmaDirection::bidirectional, attrs, DmaMappingKind::coherent};
+}
+
 // A live dma_alloc_coherent() allocation. Linux finds its pages from the addresses that the driver passes to
 // free; the model looks here, so that a wrong address frees nothing instead of somebody else's memory.
 struct CoherentAllocation {

@@ -170,8 +170,7 @@ void free_pages_order(Mm& mm, PhysAddr first, unsigned order) {
 
 std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, Mmu& cpu, Device& dev, std::uint64_t bytes,
                                                bool atomic, DmaAttrs attrs) {
-  const DmaRequest request{
-      cpu, dev, PhysAddr{}, bytes, DmaDirection::bidirectional, attrs, DmaMappingKind::coherent};
+  const DmaRequest request = coherent_request(cpu, dev, bytes, attrs);
   const std::uint64_t size = align_up(bytes, page_size);
   if (size == 0) return ctx.fail(request, DmaFailure::invalid_size), std::nullopt;
 

@@ -65,6 +65,7 @@ struct Dma::Impl {
                      DmaDirection direction, bool for_cpu, bool copied);
   void report_sg_mapped(Mmu& cpu, Device& dev, std::span<const ScatterEntry> segments, bool merged,
                         DmaDirection direction);
+  bool will_copy_back(const Device& dev, DmaAddr dma, DmaDirection direction, DmaAttrs attrs);
 };
 
 // ---- reports ---------------------------------------------------------------------------------------------
@@ -122,6 +123,13 @@ void Dma::Impl::report_sg_mapped(Mmu& cpu, Device& dev, std::span<const ScatterE
         {cpu, dev, phys.value_or(segment.phys), segment.dma_length, direction, {}, DmaMappingKind::sg},
         segment.dma);
   }
+}
+
+// Whether unmapping a segment will copy: its slots are gone when the whole list is unmapped.
+bool Dma::Impl::will_copy_back(const Device& dev, DmaAddr dma, DmaDirection direction, DmaAttrs attrs) {
+  if (direction == DmaDirection::to_device || attrs.has(dma_attr::skip_cpu_sync)) return false;
+  const std::optional<PhysAddr> phys = direct(dev) ? dma_to_phys(ctx, dma) : iommu_iova_to_phys(dev, dma);
+  return phys && is_swiotlb_buffer(ctx, dev, *phys);
 }
 
 // ---- checks ----------------------------------------------------------------------------------------------
@@ -384,13 +392,20 @@ Result<std::size_t, Errno> Dma::map_sgtable(Mmu& cpu, Device& dev, std::span<Sca
 
 void Dma::unmap_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
                    DmaAttrs attrs) {
+  DmaContext& ctx = impl_->ctx;
   if (!impl_->direction_ok(cpu, dev, direction, "dma_unmap_sg_attrs")) return;
   if (impl_->debug) impl_->debug->unmap_sg(cpu, dev, sg, direction);
-  const bool copied = Impl::direct(dev) ? dma_direct_unmap_sg(impl_->ctx, cpu, dev, sg, direction, attrs)
-                                        : iommu_dma_unmap_sg(impl_->ctx, cpu, dev, sg, direction, attrs);
-  for (const ScatterEntry& segment : sg)
-    if (segment.dma_length != 0)
-      impl_->report_unmapped(cpu, dev, DmaMappingKind::sg, segment.dma, segment.dma_length, direction, copied);
+  std::vector<bool> copies;
+  if (ctx.tracer.enabled())
+    for (const ScatterEntry& entry : sg)
+      copies.push_back(impl_->will_copy_back(dev, entry.dma, direction, attrs));
+
+  if (Impl::direct(dev))
+    dma_direct_unmap_sg(ctx, cpu, dev, sg, direction, attrs);
+  else
+    iommu_dma_unmap_sg(ctx, cpu, dev, sg, direction, attrs);
+  for (std::size_t i = 0; i < copies.size() && sg[i].dma_length != 0; ++i)
+    impl_->report_unmapped(cpu, dev, DmaMappingKind::sg, sg[i].dma, sg[i].dma_length, direction, copies[i]);
 }
 
 void Dma::sync_sg_for_cpu(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction) {

@@ -23,8 +23,8 @@
 #include <span>
 #include <vector>
 
-#include "cbit/dma_types.hpp"
 #include "base/result.hpp"
+#include "cbit/dma_types.hpp"
 #include "kernel/cc_platform.hpp"
 #include "kernel/device.hpp"
 #include "kernel/dma/swiotlb.hpp"
@@ -55,8 +55,8 @@ struct DmaConfig {
   KernelVersion version = KernelVersion::v6_1;
   SwiotlbOptions swiotlb;
   IommuMode iommu = IommuMode::none;
-  bool iommu_explicit =
-      true;  // iommu= was on the command line; else encryption turns passthrough into translated
+  // iommu= was on the command line. Where it was not, encryption turns passthrough into translated.
+  bool iommu_explicit = true;
   std::uint64_t coherent_pool_bytes = 0;  // coherent_pool=; 0: the default size
   bool debug = true;                      // dma-debug
 };

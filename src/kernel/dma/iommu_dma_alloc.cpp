@@ -17,6 +17,10 @@ constexpr std::string_view source_alloc = "drivers/iommu/dma-iommu.c: iommu_dma_
 // PAGE_KERNEL and the default user protection: encrypted where memory is.
 KeySelector kernel_selector(const DmaContext& ctx) { return ctx.cc.has(CcAttr::mem_encrypt) ? 1 : 0; }
 
+void free_scattered(Mm& mm, const std::vector<PhysAddr>& pages) {
+  for (const PhysAddr page : pages) mm.pages().free(page, 1);
+}
+
 // __iommu_dma_alloc_pages: the largest blocks that fit, single pages where there is nothing better.
 std::optional<std::vector<PhysAddr>> alloc_scattered(Mm& mm, std::uint64_t count, bool single_pages) {
   if (count > mm.pages().total_pages()) return std::nullopt;
@@ -28,17 +32,10 @@ std::optional<std::vector<PhysAddr>> alloc_scattered(Mm& mm, std::uint64_t count
         single_pages ? 0 : std::min(static_cast<unsigned>(std::bit_width(left)) - 1, max_order_6_1);
     auto block = alloc_pages_order(mm, order, GfpZone::normal);
     while (!block && order > 0) block = alloc_pages_order(mm, --order, GfpZone::normal);
-    if (!block) {
-      for (const PhysAddr page : pages) mm.pages().free(page, 1);
-      return std::nullopt;
-    }
+    if (!block) return free_scattered(mm, pages), std::nullopt;
     for (std::uint64_t i = 0; i < std::uint64_t{1} << order; ++i) pages.push_back(*block + i * page_size);
   }
   return pages;
-}
-
-void free_scattered(Mm& mm, const std::vector<PhysAddr>& pages) {
-  for (const PhysAddr page : pages) mm.pages().free(page, 1);
 }
 
 // Zeroes pages, as __GFP_ZERO does, through the direct map.
@@ -104,8 +101,7 @@ std::optional<CoherentBuffer> iommu_dma_alloc_contiguous(DmaContext& ctx, const 
 
 std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, Mmu& cpu, Device& dev, std::uint64_t bytes,
                                               bool atomic, DmaAttrs attrs) {
-  const DmaRequest request{
-      cpu, dev, PhysAddr{}, bytes, DmaDirection::bidirectional, attrs, DmaMappingKind::coherent};
+  const DmaRequest request = coherent_request(cpu, dev, bytes, attrs);
   const std::uint64_t size = iommu_dma::align(bytes);
   if (size == 0) return ctx.fail(request, DmaFailure::invalid_size), std::nullopt;
   const bool remap = !atomic && !attrs.has(dma_attr::force_contiguous);

@@ -22,11 +22,11 @@
 #include <string_view>
 #include <vector>
 
-#include "cbit/dma_types.hpp"
 #include "base/result.hpp"
+#include "cbit/dma_types.hpp"
+#include "cbit/kernel_config.hpp"
 #include "kernel/device.hpp"
 #include "kernel/mm/mm.hpp"
-#include "cbit/kernel_config.hpp"
 
 namespace cbit {
 

@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "cbit/kernel_config.hpp"
 #include "kernel/cc_platform.hpp"
 #include "kernel/mm/page_allocator.hpp"
-#include "cbit/kernel_config.hpp"
 #include "machine/machine.hpp"
 #include "paging/mmu.hpp"
 #include "paging/page_table.hpp"

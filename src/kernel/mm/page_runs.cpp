@@ -2,8 +2,8 @@
 
 #include <iterator>
 
-#include "cbit/addr.hpp"
 #include "base/assert.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit {
 

@@ -19,7 +19,8 @@ std::optional<Bytes> from_hex(std::string_view text) {
   };
   std::string digits{text};
   std::erase(digits, ' ');
-  if (digits.empty() || digits.size() % 2 != 0 || std::ranges::any_of(digits, [&](char c) { return digit(c) < 0; }))
+  if (digits.empty() || digits.size() % 2 != 0 ||
+      std::ranges::any_of(digits, [&](char c) { return digit(c) < 0; }))
     return std::nullopt;
   Bytes bytes;
   for (std::size_t i = 0; i < digits.size(); i += 2)
@@ -36,7 +37,8 @@ OrError<Data> Data::parse(const TomlValue& value, std::string_view file, std::st
   if (is_list)
     for (const TomlValue& item : value.items) data.pieces_.push_back(CBIT_TRY(parse_piece(item, file, key)));
   if (data.pieces_.empty())
-    return error_at(file, value.place, fmt::format("\"{}\" is empty", key), "give at least one piece of data");
+    return error_at(file, value.place, fmt::format("\"{}\" is empty", key),
+                    "give at least one piece of data");
   std::uint64_t total = 0;
   for (std::size_t i = 0; i < data.pieces_.size(); ++i) {
     const auto length = data.pieces_[i].length;
@@ -45,16 +47,19 @@ OrError<Data> Data::parse(const TomlValue& value, std::string_view file, std::st
                       "give every piece but the last a length");
     total += length.value_or(0);
     if (total > bytes_max)
-      return error_at(file, value.place, fmt::format("\"{}\" is longer than {} bytes", key, bytes_max), "use less");
+      return error_at(file, value.place, fmt::format("\"{}\" is longer than {} bytes", key, bytes_max),
+                      "use less");
   }
   return data;
 }
 
 OrError<Data::Piece> Data::parse_piece(const TomlValue& table, std::string_view file, std::string_view key) {
   if (table.kind != TomlValue::Kind::table)
-    return error_at(file, table.place, fmt::format("\"{}\" is {}", key, to_string(table.kind)),
-                    "give contents such as { text = \"secret\" } or { pattern = \"device\" }, or a list of them");
-  const TableReader reader = CBIT_TRY(TableReader::create(table, file, fmt::format("data \"{}\"", key), data_keys));
+    return error_at(
+        file, table.place, fmt::format("\"{}\" is {}", key, to_string(table.kind)),
+        "give contents such as { text = \"secret\" } or { pattern = \"device\" }, or a list of them");
+  const TableReader reader =
+      CBIT_TRY(TableReader::create(table, file, fmt::format("data \"{}\"", key), data_keys));
   Piece piece = CBIT_TRY(parse_contents(reader));
   if (const auto length = CBIT_TRY(reader.number("length", 1, bytes_max))) piece.length = *length;
   return piece;
@@ -74,12 +79,14 @@ OrError<Data::Piece> Data::parse_contents(const TableReader& reader) {
   }
   if (const auto text = CBIT_TRY(reader.text("hex"))) {
     auto bytes = from_hex(*text);
-    if (!bytes) return reader.error("hex", "\"hex\" is not made of bytes", "use pairs of hex digits: \"00ff\"");
+    if (!bytes)
+      return reader.error("hex", "\"hex\" is not made of bytes", "use pairs of hex digits: \"00ff\"");
     const std::size_t length = bytes->size();
     found.push_back({*std::move(bytes), length});
   }
   if (found.size() == 1) return std::move(found.front());
-  return reader.error("pattern", found.empty() ? "there are no contents" : "there are several kinds of contents",
+  return reader.error("pattern",
+                      found.empty() ? "there are no contents" : "there are several kinds of contents",
                       "give one of text, hex, pattern, fill, seed");
 }
 

@@ -1,4 +1,5 @@
-// Contents in a lab file: { text = "secret" }, { pattern = "device", length = 100 }, or a list of such pieces.
+// Contents in a lab file: { text = "secret" }, { pattern = "device", length = 100 }, or a list of such
+// pieces.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +24,14 @@ class Data {
  public:
   // The pattern of views.hpp, without end.
   explicit Data(Author author) : pieces_{Piece{author, std::nullopt}} {}
-  // `value` is a table or a list of tables. Errors: no or two kinds of contents in a piece, a piece without end that
-  // is not the last, bad hex digits.
+  // `value` is a table or a list of tables. Errors: no or two kinds of contents in a piece, a piece without
+  // end that is not the last, bad hex digits.
   static OrError<Data> parse(const TomlValue& value, std::string_view file, std::string_view key);
 
   // nullopt: the last piece goes on for as long as it is asked to.
   [[nodiscard]] std::optional<std::uint64_t> length() const;
-  // The first `bytes` bytes, where the data lies at `offset` of a buffer; bytes <= length(). A pattern depends on the
-  // place in the buffer, so its bytes tell where they come from.
+  // The first `bytes` bytes, where the data lies at `offset` of a buffer; bytes <= length(). A pattern
+  // depends on the place in the buffer, so its bytes tell where they come from.
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t bytes) const;
 
  private:

@@ -63,7 +63,8 @@ OrError<void> check_exclusive(const StepParser& step) {
   for (const std::string_view key : {"mapping", "buffer", "through"}) {
     if (!step.keys.has(key)) continue;
     if (!first.empty())
-      return step.keys.error(key, fmt::format("\"{}\" contradicts \"{}\"", key, first), "look at one thing per step");
+      return step.keys.error(key, fmt::format("\"{}\" contradicts \"{}\"", key, first),
+                             "look at one thing per step");
     first = key;
   }
   return {};

@@ -40,8 +40,8 @@ inline constexpr std::string_view subject_keys[] = {"mapping", "buffer", "throug
 [[nodiscard]] std::span<const ExpectKey> byte_checks();   // who sees what
 [[nodiscard]] std::span<const ExpectKey> state_checks();  // mappings, devices, kernel, explainer
 
-// "offset  expected  found", 16 bytes a row: rows that differ, with their neighbours left out. `offset` is that of the
-// first byte.
+// "offset  expected  found", 16 bytes a row: rows that differ, with their neighbours left out. `offset` is
+// that of the first byte.
 [[nodiscard]] std::string hex_diff(ConstByteSpan expected, ConstByteSpan found, std::uint64_t offset);
 
 }  // namespace cbit::lab

@@ -9,9 +9,13 @@
 namespace cbit::lab {
 namespace {
 
-constexpr Word<Sees> sees_words[] = {
-    {"plaintext", Sees::plaintext}, {"ciphertext", Sees::ciphertext}, {"noise", Sees::noise}, {"zeros", Sees::zeros},
-    {"old", Sees::old},             {"mixed", Sees::mixed},           {"none", Sees::none}};
+constexpr Word<Sees> sees_words[] = {{"plaintext", Sees::plaintext},
+                                     {"ciphertext", Sees::ciphertext},
+                                     {"noise", Sees::noise},
+                                     {"zeros", Sees::zeros},
+                                     {"old", Sees::old},
+                                     {"mixed", Sees::mixed},
+                                     {"none", Sees::none}};
 
 // Physically contiguous bytes that an observer looked at.
 struct Spot {
@@ -85,7 +89,8 @@ std::optional<Observation> look_as_host(Run& run, const Subject& subject) {
 }
 
 std::optional<Observation> look_at_dram(Run& run, const Subject& subject) {
-  return look_at(buffer_spots(run, subject), [&](PhysAddr at, ByteSpan to) { return run.memory().probe(at, to); });
+  return look_at(buffer_spots(run, subject),
+                 [&](PhysAddr at, ByteSpan to) { return run.memory().probe(at, to); });
 }
 
 // The host's view of the bounce slots.
@@ -141,9 +146,11 @@ Sees judge(Run& run, const Observation& observation, ConstByteSpan data, ConstBy
   return verdict.value_or(Sees::none);
 }
 
-// ---- the checks ---------------------------------------------------------------------------------------------
+// ---- the checks
+// ---------------------------------------------------------------------------------------------
 
-std::optional<Mismatch> check_sees(Run& run, const Subject& subject, Look look, std::string_view key, Sees expected) {
+std::optional<Mismatch> check_sees(Run& run, const Subject& subject, Look look, std::string_view key,
+                                   Sees expected) {
   const auto observation = look(run, subject);
   if (!observation) {
     if (expected == Sees::none) return std::nullopt;
@@ -178,7 +185,8 @@ OrError<Subject> narrowed(const StepParser& step, Subject subject, const Data& d
     std::erase_if(subject.parts, [](const Part& part) { return part.range.bytes == 0; });
   }
   if (fixed == subject.range.bytes || !data.length()) return subject;
-  return step.keys.error(key, fmt::format("\"{}\" has {} bytes, the range {}", key, fixed, subject.range.bytes),
+  return step.keys.error(key,
+                         fmt::format("\"{}\" has {} bytes, the range {}", key, fixed, subject.range.bytes),
                          "make them equally long");
 }
 
@@ -206,7 +214,8 @@ OrError<Check> parse_disk_sees(const StepParser& step, const Subject& subject, s
   Range range = CBIT_TRY(step.range(step.experiment.devices[device].disk_bytes));
   if (!step.keys.has("length")) range.bytes = std::min(range.bytes, data.length().value_or(range.bytes));
   if (data.length().value_or(range.bytes) != range.bytes)
-    return step.keys.error(key, fmt::format("\"{}\" and the range differ in length", key), "make them equally long");
+    return step.keys.error(key, fmt::format("\"{}\" and the range differ in length", key),
+                           "make them equally long");
   const Bytes expected = data.bytes(0, range.bytes);
   return [=](Run& run) -> std::optional<Mismatch> {
     Bytes found(range.bytes);

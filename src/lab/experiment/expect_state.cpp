@@ -12,7 +12,8 @@
 namespace cbit::lab {
 namespace {
 
-std::optional<Mismatch> compare(std::string_view what, const std::string& expected, const std::string& found) {
+std::optional<Mismatch> compare(std::string_view what, const std::string& expected,
+                                const std::string& found) {
   if (expected == found) return std::nullopt;
   return Mismatch{std::string{what}, expected, found, {}};
 }
@@ -22,15 +23,20 @@ std::string word_of(std::uint64_t value) { return fmt::format("{}", value); }
 std::string word_of(DmaPath path) { return std::string{to_string(path)}; }
 std::string word_of(IommuMode mode) { return std::string{to_string(mode)}; }
 
-// ---- mappings -----------------------------------------------------------------------------------------------
+// ---- mappings
+// -----------------------------------------------------------------------------------------------
 
-constexpr Word<DmaPath> path_words[] = {
-    {"direct", DmaPath::direct}, {"swiotlb", DmaPath::swiotlb}, {"iommu", DmaPath::iommu}, {"error", DmaPath::error}};
+constexpr Word<DmaPath> path_words[] = {{"direct", DmaPath::direct},
+                                        {"swiotlb", DmaPath::swiotlb},
+                                        {"iommu", DmaPath::iommu},
+                                        {"error", DmaPath::error}};
 
 std::string encryption_bit_of(const Run::Mapping& mapping) { return word_of(mapping.encrypted); }
 std::string bounced_of(const Run::Mapping& mapping) { return word_of(mapping.first_slot.has_value()); }
 std::string path_of(const Run::Mapping& mapping) { return word_of(mapping.path); }
-std::string address_of(const Run::Mapping& mapping) { return fmt::format("{:#x}", mapping.segments.front().at.value()); }
+std::string address_of(const Run::Mapping& mapping) {
+  return fmt::format("{:#x}", mapping.segments.front().at.value());
+}
 std::string slots_of(const Run::Mapping& mapping) { return word_of(mapping.slots); }
 std::string first_slot_of(const Run::Mapping& mapping) {
   return mapping.first_slot ? word_of(*mapping.first_slot) : "none";
@@ -40,7 +46,8 @@ std::string segments_of(const Run::Mapping& mapping) { return word_of(mapping.se
 using MappingFact = std::string (*)(const Run::Mapping&);
 
 Check check_mapping(const Subject& subject, std::string_view key, std::string expected, MappingFact fact) {
-  return [id = *subject.mapping, key, expected = std::move(expected), fact](Run& run) -> std::optional<Mismatch> {
+  return [id = *subject.mapping, key, expected = std::move(expected),
+          fact](Run& run) -> std::optional<Mismatch> {
     const auto mapping = run.made_mapping(id);
     if (!mapping) return Mismatch{std::string{key}, expected, "no mapping", {}};
     return compare(key, expected, fact(**mapping));
@@ -54,12 +61,13 @@ OrError<Check> parse_mapping_flag(const StepParser& step, const Subject& subject
 
 template <MappingFact fact>
 OrError<Check> parse_mapping_count(const StepParser& step, const Subject& subject, std::string_view key) {
-  return check_mapping(subject, key, word_of(CBIT_TRY(step.keys.need(key, step.keys.number(key, 0, bit_mask(32))))),
-                       fact);
+  return check_mapping(subject, key,
+                       word_of(CBIT_TRY(step.keys.need(key, step.keys.number(key, 0, bit_mask(32))))), fact);
 }
 
 OrError<Check> parse_path(const StepParser& step, const Subject& subject, std::string_view key) {
-  return check_mapping(subject, key, word_of(CBIT_TRY(step.keys.need(key, step.keys.word(key, path_words)))), path_of);
+  return check_mapping(subject, key, word_of(CBIT_TRY(step.keys.need(key, step.keys.word(key, path_words)))),
+                       path_of);
 }
 
 OrError<Check> parse_address(const StepParser& step, const Subject& subject, std::string_view key) {
@@ -80,7 +88,8 @@ OrError<Check> parse_below(const StepParser& step, const Subject& subject, std::
   };
 }
 
-// ---- devices ------------------------------------------------------------------------------------------------
+// ---- devices
+// ------------------------------------------------------------------------------------------------
 
 OrError<Check> parse_max_mapping_size(const StepParser& step, const Subject& subject, std::string_view key) {
   const TomlValue& value = *step.keys.value(key);
@@ -93,7 +102,8 @@ OrError<Check> parse_max_mapping_size(const StepParser& step, const Subject& sub
   };
 }
 
-OrError<Check> parse_addressing_limited(const StepParser& step, const Subject& subject, std::string_view key) {
+OrError<Check> parse_addressing_limited(const StepParser& step, const Subject& subject,
+                                        std::string_view key) {
   const bool expected = CBIT_TRY(step.keys.need(key, step.keys.flag(key)));
   return [=, device = *subject.device](Run& run) {
     return compare(key, word_of(expected), word_of(run.dma().addressing_limited(run.device(device))));
@@ -103,11 +113,13 @@ OrError<Check> parse_addressing_limited(const StepParser& step, const Subject& s
 OrError<Check> parse_virtio_status(const StepParser& step, const Subject& subject, std::string_view key) {
   const std::uint64_t expected = CBIT_TRY(step.keys.need(key, step.keys.number(key, 0, 255)));
   return [=, device = *subject.device](Run& run) {
-    return compare(key, fmt::format("{:#04x}", expected), fmt::format("{:#04x}", run.disk(device).hardware->status()));
+    return compare(key, fmt::format("{:#04x}", expected),
+                   fmt::format("{:#04x}", run.disk(device).hardware->status()));
   };
 }
 
-// ---- the kernel ---------------------------------------------------------------------------------------------
+// ---- the kernel
+// ---------------------------------------------------------------------------------------------
 
 OrError<Check> parse_domain(const StepParser& step, const Subject&, std::string_view key) {
   const IommuMode expected = CBIT_TRY(step.keys.need(key, step.keys.word(key, iommu_mode_words)));
@@ -148,10 +160,10 @@ OrError<Check> parse_log_with(const StepParser& step, std::string_view key, bool
       const auto line =
           std::ranges::find_if(log, [&](const std::string& l) { return l.find(text) != std::string::npos; });
       if ((line != log.end()) == wanted) continue;
-      const std::string found = wanted ? fmt::format("not among {} lines:\n  {}", log.size(), fmt::join(log, "\n  "))
-                                       : *line;
-      return Mismatch{std::string{key}, wanted ? fmt::format("\"{}\"", text) : fmt::format("no \"{}\"", text), found,
-                      {}};
+      const std::string found =
+          wanted ? fmt::format("not among {} lines:\n  {}", log.size(), fmt::join(log, "\n  ")) : *line;
+      return Mismatch{
+          std::string{key}, wanted ? fmt::format("\"{}\"", text) : fmt::format("no \"{}\"", text), found, {}};
     }
     return std::nullopt;
   };
@@ -164,7 +176,8 @@ OrError<Check> parse_log_absent(const StepParser& step, const Subject&, std::str
   return parse_log_with(step, key, false);
 }
 
-// ---- the explainer ------------------------------------------------------------------------------------------
+// ---- the explainer
+// ------------------------------------------------------------------------------------------
 
 enum class CauseRule : std::uint8_t { exactly, present, absent };
 

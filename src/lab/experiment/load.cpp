@@ -14,7 +14,8 @@ using namespace lab;
 
 namespace {
 
-// ---- [machine] ----------------------------------------------------------------------------------------------
+// ---- [machine]
+// ----------------------------------------------------------------------------------------------
 
 OrError<void> load_dma(const TableReader& keys, DmaConfig& dma) {
   dma.version = CBIT_TRY(keys.word("kernel-version", kernel_version_words)).value_or(dma.version);
@@ -38,28 +39,32 @@ OrError<TestbedConfig> load_machine(const TableReader& keys) {
   MachineConfig& machine = config.machine;
   machine.platform = CBIT_TRY(keys.word("platform", platform_words)).value_or(machine.platform);
   machine.c_bit = static_cast<unsigned>(CBIT_TRY(keys.number("cbit", 32, 51)).value_or(machine.c_bit));
-  machine.memory_bytes = CBIT_TRY(keys.number("memory", 16ull << 20, 1ull << 40)).value_or(machine.memory_bytes);
+  machine.memory_bytes =
+      CBIT_TRY(keys.number("memory", 16ull << 20, 1ull << 40)).value_or(machine.memory_bytes);
   machine.cpus = static_cast<unsigned>(CBIT_TRY(keys.number("cpus", 1, 256)).value_or(machine.cpus));
   machine.cache = CBIT_TRY(keys.word("cache", cache_model_words)).value_or(machine.cache);
   machine.cipher = CBIT_TRY(keys.word("cipher", cipher_mode_words)).value_or(machine.cipher);
   machine.paging_levels = static_cast<unsigned>(CBIT_TRY(keys.number("paging-levels", 4, 5)).value_or(4));
-  machine.seed = CBIT_TRY(keys.number("seed", 0, std::numeric_limits<std::uint64_t>::max())).value_or(machine.seed);
+  machine.seed =
+      CBIT_TRY(keys.number("seed", 0, std::numeric_limits<std::uint64_t>::max())).value_or(machine.seed);
   CBIT_TRY(load_dma(keys, config.dma));
   return config;
 }
 
-// ---- [[device]] ---------------------------------------------------------------------------------------------
+// ---- [[device]]
+// ---------------------------------------------------------------------------------------------
 
-constexpr Word<ExperimentDevice::Kind> device_kind_words[] = {{"dma", ExperimentDevice::Kind::dma},
-                                                              {"virtio-blk", ExperimentDevice::Kind::virtio_blk}};
-constexpr std::string_view dma_only[] = {"mask",         "coherent-mask", "bus-limit",    "min-align-mask",
-                                         "max-segment-size", "seg-boundary",  "untrusted",    "address-bits",
-                                         "restricted-pool"};
-constexpr std::string_view virtio_only[] = {"size",   "access-platform", "acks-access-platform", "legacy",
+constexpr Word<ExperimentDevice::Kind> device_kind_words[] = {
+    {"dma", ExperimentDevice::Kind::dma}, {"virtio-blk", ExperimentDevice::Kind::virtio_blk}};
+constexpr std::string_view dma_only[] = {"mask",           "coherent-mask",    "bus-limit",
+                                         "min-align-mask", "max-segment-size", "seg-boundary",
+                                         "untrusted",      "address-bits",     "restricted-pool"};
+constexpr std::string_view virtio_only[] = {"size",     "access-platform",  "acks-access-platform", "legacy",
                                             "indirect", "restricted-check", "raw-addresses"};
 
 // A power of two less one.
-OrError<std::optional<std::uint64_t>> low_mask(const TableReader& keys, std::string_view key, std::uint64_t max) {
+OrError<std::optional<std::uint64_t>> low_mask(const TableReader& keys, std::string_view key,
+                                               std::uint64_t max) {
   const auto mask = CBIT_TRY(keys.number(key, 0, max));
   if (mask && (*mask & (*mask + 1)) != 0)
     return keys.error(key, fmt::format("\"{}\" is {:#x}, no power of two less one", key, *mask),
@@ -74,8 +79,8 @@ OrError<void> load_dma_device(const TableReader& keys, ExperimentDevice& device)
       static_cast<unsigned>(CBIT_TRY(keys.number("coherent-mask", 1, 64)).value_or(config.mask_bits));
   if (const auto bits = CBIT_TRY(keys.number("bus-limit", 1, 64)))
     config.bus_limit = bit_mask(static_cast<unsigned>(*bits));
-  config.min_align_mask =
-      static_cast<std::uint32_t>(CBIT_TRY(low_mask(keys, "min-align-mask", 65535)).value_or(config.min_align_mask));
+  config.min_align_mask = static_cast<std::uint32_t>(
+      CBIT_TRY(low_mask(keys, "min-align-mask", 65535)).value_or(config.min_align_mask));
   config.max_segment_size = static_cast<std::uint32_t>(
       CBIT_TRY(keys.number("max-segment-size", page_size, bit_mask(32))).value_or(config.max_segment_size));
   device.seg_boundary_mask = CBIT_TRY(low_mask(keys, "seg-boundary", bit_mask(63))).value_or(bit_mask(64));
@@ -87,7 +92,8 @@ OrError<void> load_dma_device(const TableReader& keys, ExperimentDevice& device)
   return {};
 }
 
-OrError<void> load_virtio_device(const TableReader& keys, ExperimentDevice& device, const ExperimentLimits& limits) {
+OrError<void> load_virtio_device(const TableReader& keys, ExperimentDevice& device,
+                                 const ExperimentLimits& limits) {
   device.disk_bytes = CBIT_TRY(keys.number("size", page_size, limits.bytes)).value_or(64 * 1024);
   if (device.disk_bytes % page_size != 0)
     return keys.error("size", "a disk has whole blocks", "use a multiple of 4K");
@@ -111,7 +117,8 @@ OrError<ExperimentDevice> load_device(const TableReader& keys, const ExperimentL
   const bool is_dma = device.kind == ExperimentDevice::Kind::dma;
   for (const std::string_view key : is_dma ? std::span<const std::string_view>{virtio_only} : dma_only)
     if (keys.has(key))
-      return keys.error(key, fmt::format("\"{}\" is no key of a {} device", key, is_dma ? "dma" : "virtio-blk"),
+      return keys.error(key,
+                        fmt::format("\"{}\" is no key of a {} device", key, is_dma ? "dma" : "virtio-blk"),
                         fmt::format("drop it, or say kind = \"{}\"", is_dma ? "virtio-blk" : "dma"));
   if (is_dma)
     CBIT_TRY(load_dma_device(keys, device));
@@ -120,7 +127,8 @@ OrError<ExperimentDevice> load_device(const TableReader& keys, const ExperimentL
   return device;
 }
 
-// ---- [[step]] -----------------------------------------------------------------------------------------------
+// ---- [[step]]
+// -----------------------------------------------------------------------------------------------
 
 // `fails = true`, or a part of the reason.
 OrError<std::optional<std::string>> load_fails(const TableReader& keys) {
@@ -132,7 +140,9 @@ OrError<std::optional<std::string>> load_fails(const TableReader& keys) {
 
 class Loader {
  public:
-  Loader(std::string name, const ExperimentLimits& limits) : limits_{limits} { experiment_.name = std::move(name); }
+  Loader(std::string name, const ExperimentLimits& limits) : limits_{limits} {
+    experiment_.name = std::move(name);
+  }
 
   OrError<Experiment> load(std::string_view text) {
     const TomlValue document = CBIT_TRY(parse_toml(text, experiment_.name));
@@ -152,9 +162,11 @@ class Loader {
     const TomlValue* const table = keys.value("machine");
     if (table == nullptr) return keys.missing("machine");
     if (table->kind != TomlValue::Kind::table)
-      return keys.error("machine", fmt::format("\"machine\" is {}", to_string(table->kind)), "begin it with [machine]");
+      return keys.error("machine", fmt::format("\"machine\" is {}", to_string(table->kind)),
+                        "begin it with [machine]");
     experiment_.machine_place = table->place;
-    const TableReader machine = CBIT_TRY(TableReader::create(*table, experiment_.name, "[machine]", machine_keys));
+    const TableReader machine =
+        CBIT_TRY(TableReader::create(*table, experiment_.name, "[machine]", machine_keys));
     experiment_.bed = CBIT_TRY(load_machine(machine));
     return {};
   }
@@ -165,7 +177,8 @@ class Loader {
       return keys.error("device", fmt::format("there are {} devices", tables.size()),
                         fmt::format("use at most {}", limits_.devices));
     for (const TomlValue* table : tables) {
-      const TableReader reader = CBIT_TRY(TableReader::create(*table, experiment_.name, "[[device]]", device_keys));
+      const TableReader reader =
+          CBIT_TRY(TableReader::create(*table, experiment_.name, "[[device]]", device_keys));
       experiment_.devices.push_back(CBIT_TRY(load_device(reader, limits_)));
       const ExperimentDevice& device = experiment_.devices.back();
       CBIT_TRY(names_.devices.add(reader, {device.config.name, device.kind}));
@@ -194,9 +207,8 @@ class Loader {
                       "the step does not say what to do", "add do = \"map\" or another kind of step");
     const auto kind = std::ranges::find(step_kinds(), std::string_view{verb->text}, &StepKind::name);
     if (kind == step_kinds().end()) return unknown_step(*verb);
-    const TableReader keys =
-        CBIT_TRY(TableReader::create(table, experiment_.name, fmt::format("step \"{}\"", kind->name), kind->keys,
-                                     common_step_keys));
+    const TableReader keys = CBIT_TRY(TableReader::create(
+        table, experiment_.name, fmt::format("step \"{}\"", kind->name), kind->keys, common_step_keys));
     CBIT_TRY(keys.text("note"));
     ExperimentStep step{.place = table.place, .kind = std::string{kind->name}};
     step.fails = CBIT_TRY(load_fails(keys));
@@ -218,7 +230,8 @@ class Loader {
     experiment_.causes_place = keys.value("causes")->place;
     for (const std::string& name : *experiment_.causes)
       if (find_cause(name) == nullptr)
-        return keys.error("causes", fmt::format("there is no cause \"{}\"", name), "docs/causes.md lists them");
+        return keys.error("causes", fmt::format("there is no cause \"{}\"", name),
+                          "docs/causes.md lists them");
     return {};
   }
 

@@ -23,7 +23,8 @@ std::string NameTable<T>::known() const {
   constexpr std::size_t listed_max = 10;
   std::vector<std::string_view> names;
   for (std::size_t i = 0; i < std::min(items_.size(), listed_max); ++i) names.push_back(items_[i].name);
-  return fmt::format("so far there are: {}{}", fmt::join(names, ", "), items_.size() > listed_max ? ", ..." : "");
+  return fmt::format("so far there are: {}{}", fmt::join(names, ", "),
+                     items_.size() > listed_max ? ", ..." : "");
 }
 
 template class NameTable<BufferName>;
@@ -47,16 +48,18 @@ OrError<std::size_t> StepParser::device(ExperimentDevice::Kind kind) const {
   if (!keys.has("device") && candidates.size() == 1) return candidates.front();
   const std::size_t found = CBIT_TRY(names.devices.get(keys, "device"));
   if (names.devices[found].kind == kind) return found;
-  return keys.error("device", fmt::format("\"{}\" is no device of kind \"{}\"", names.devices[found].name, kind_name),
+  return keys.error("device",
+                    fmt::format("\"{}\" is no device of kind \"{}\"", names.devices[found].name, kind_name),
                     "name another device, or another step");
 }
 
 OrError<std::size_t> StepParser::new_buffer(BufferKind kind, std::uint64_t bytes) {
   const std::string name = CBIT_TRY(keys.need("name", keys.text("name")));
   if (bytes > limits.bytes - names.bytes)
-    return keys.error("size", fmt::format("the buffers of this experiment would have more than {} bytes in all",
-                                          limits.bytes),
-                      "use smaller buffers");
+    return keys.error(
+        "size",
+        fmt::format("the buffers of this experiment would have more than {} bytes in all", limits.bytes),
+        "use smaller buffers");
   names.bytes += bytes;
   return names.buffers.add(keys, {.name = name, .kind = kind, .bytes = bytes});
 }
@@ -98,7 +101,8 @@ OrError<DmaAttrs> StepParser::attrs(DmaAttrs fallback) const {
   return attrs;
 }
 
-OrError<StepParser::Contents> StepParser::contents(std::uint64_t total, Author fallback, bool may_leave) const {
+OrError<StepParser::Contents> StepParser::contents(std::uint64_t total, Author fallback,
+                                                   bool may_leave) const {
   const TomlValue* const value = keys.value("data");
   const Data data = value != nullptr ? CBIT_TRY(Data::parse(*value, keys.file(), "data")) : Data{fallback};
   Range range = CBIT_TRY(may_leave ? free_range(total) : this->range(total));
@@ -109,7 +113,8 @@ OrError<StepParser::Contents> StepParser::contents(std::uint64_t total, Author f
                       "give more data, or a shorter \"length\"");
   const std::uint64_t most = may_leave ? limits.bytes : total - range.offset;
   if (range.bytes > most)
-    return keys.error("data", fmt::format("\"data\" has {} bytes, and there is room for {}", range.bytes, most),
+    return keys.error("data",
+                      fmt::format("\"data\" has {} bytes, and there is room for {}", range.bytes, most),
                       "give less data, or a smaller \"offset\"");
   return Contents{range, data.bytes(std::min(range.offset, bytes_max), range.bytes)};
 }

@@ -1,5 +1,5 @@
-// The names of a lab file, resolved while it is loaded: buffers, windows on them, mappings, devices. What is known of
-// them before the run is known here, so that most mistakes are found without running.
+// The names of a lab file, resolved while it is loaded: buffers, windows on them, mappings, devices. What is
+// known of them before the run is known here, so that most mistakes are found without running.
 #pragma once
 
 #include <cstdint>
@@ -130,7 +130,9 @@ class StepParser {
   OrError<std::size_t> device(ExperimentDevice::Kind kind) const;
   OrError<std::size_t> buffer(std::string_view key = "buffer") const { return names.buffers.get(keys, key); }
   OrError<std::size_t> window() const { return names.windows.get(keys, "through"); }
-  OrError<std::size_t> mapping(std::string_view key = "mapping") const { return names.mappings.get(keys, key); }
+  OrError<std::size_t> mapping(std::string_view key = "mapping") const {
+    return names.mappings.get(keys, key);
+  }
 
   // A buffer of `bytes` named by the key `name`, counted against the limit.
   OrError<std::size_t> new_buffer(BufferKind kind, std::uint64_t bytes);

@@ -1,4 +1,6 @@
 // What a run found, as text and as JSON.
+#include "watch/report.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,7 +8,6 @@
 
 #include "lab/experiment.hpp"
 #include "lab/experiment/expect.hpp"
-#include "watch/report.hpp"
 
 namespace cbit {
 namespace lab {
@@ -29,7 +30,8 @@ std::string row_text(ConstByteSpan bytes) {
 std::string hex_diff(ConstByteSpan expected, ConstByteSpan found, std::uint64_t offset) {
   const std::size_t size = std::max(expected.size(), found.size());
   const auto row_at = [](ConstByteSpan bytes, std::size_t at) {
-    return bytes.subspan(std::min(at, bytes.size()), std::min(row_bytes, bytes.size() - std::min(at, bytes.size())));
+    return bytes.subspan(std::min(at, bytes.size()),
+                         std::min(row_bytes, bytes.size() - std::min(at, bytes.size())));
   };
   std::string text = fmt::format("{:>8}  {:<49}  {}\n", "offset", "expected", "found");
   std::size_t rows = 0, differ = 0;
@@ -38,7 +40,8 @@ std::string hex_diff(ConstByteSpan expected, ConstByteSpan found, std::uint64_t 
     if (std::ranges::equal(left, right)) continue;
     for (std::size_t i = 0; i < std::max(left.size(), right.size()); ++i)
       differ += i >= left.size() || i >= right.size() || left[i] != right[i] ? 1 : 0;
-    if (rows++ < rows_max) text += fmt::format("{:#8x}  {}  {}\n", offset + at, row_text(left), row_text(right));
+    if (rows++ < rows_max)
+      text += fmt::format("{:#8x}  {}  {}\n", offset + at, row_text(left), row_text(right));
   }
   if (rows > rows_max) text += fmt::format("{:>8}  {} more rows differ\n", "...", rows - rows_max);
   return text + fmt::format("{:>8}  {} of {} bytes differ\n", "", differ, size);
@@ -61,10 +64,11 @@ std::string indented(std::string_view text, std::string_view by) {
 }
 
 std::string failure_text(const Experiment& experiment, const ExperimentFailure& failure) {
-  const std::string where = fmt::format("{}:{}:{}", experiment.name, failure.place.line, failure.place.column);
-  const std::string what = failure.step
-                               ? fmt::format("step {} ({})", *failure.step + 1, experiment.steps[*failure.step].kind)
-                               : std::string{"the end"};
+  const std::string where =
+      fmt::format("{}:{}:{}", experiment.name, failure.place.line, failure.place.column);
+  const std::string what =
+      failure.step ? fmt::format("step {} ({})", *failure.step + 1, experiment.steps[*failure.step].kind)
+                   : std::string{"the end"};
   const Mismatch& mismatch = failure.mismatch;
   std::string text = fmt::format("{}: {}: {}\n  expected: {}\n  found:    {}\n", where, what, mismatch.what,
                                  mismatch.expected, mismatch.found);

@@ -28,7 +28,8 @@ std::string describe(const Fault& fault) {
   return fmt::format("{} ({}) at {:#x}", stable_name(fault.kind), to_string(fault.kind), fault.address);
 }
 
-// ---- buffers ------------------------------------------------------------------------------------------------
+// ---- buffers
+// ------------------------------------------------------------------------------------------------
 
 PhysAddr Run::Buffer::phys(std::uint64_t offset) const {
   const std::uint64_t from_first_frame = first_offset + offset;
@@ -62,7 +63,8 @@ Result<void, StepTrouble> Run::adopt(Buffer& buffer, Mmu& cpu, VirtAddr at, std:
 
 Result<Run::Buffer*, StepTrouble> Run::live_buffer(std::size_t id) {
   Buffer& found = buffer(id);
-  if (!found.exists) return trouble_in_step("the buffer does not exist: the step that makes it failed, or it was freed");
+  if (!found.exists)
+    return trouble_in_step("the buffer does not exist: the step that makes it failed, or it was freed");
   return &found;
 }
 
@@ -84,7 +86,7 @@ Result<void> Run::each_frame(
   return {};
 }
 
-// ---- CPUs ---------------------------------------------------------------------------------------------------
+// ---- CPUs -------------------------------------------------------------------------------------------------
 
 Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
                                       const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
@@ -99,7 +101,8 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
   std::string_view site = "driver";
   if (lens.window) {
     Window& through = window(*lens.window);
-    if (through.at == VirtAddr{}) return trouble_in_step("the window does not exist: the step that makes it failed");
+    if (through.at == VirtAddr{})
+      return trouble_in_step("the window does not exist: the step that makes it failed");
     at = through.at;
     if (through.user != nullptr) cpu = &through.user->mmu(), site = "user";
   }
@@ -123,9 +126,12 @@ Result<void, StepTrouble> Run::cpu_write(const Lens& lens, std::uint64_t offset,
   return {};
 }
 
-// ---- devices ------------------------------------------------------------------------------------------------
+// ---- devices
+// ------------------------------------------------------------------------------------------------
 
-Device& Run::device(std::size_t id) { return disks_[id] ? disks_[id]->parent : dma_devices_[id]->device.driver; }
+Device& Run::device(std::size_t id) {
+  return disks_[id] ? disks_[id]->parent : dma_devices_[id]->device.driver;
+}
 
 TestDma& Run::hardware(std::size_t id) { return dma_devices_[id]->device.hardware; }
 
@@ -146,7 +152,8 @@ std::vector<Run::Segment> Run::locate(const Mapping& mapping, Range range) {
   return found;
 }
 
-Result<void, StepTrouble> Run::device_read(std::size_t device, const Mapping& mapping, Range range, ByteSpan to) {
+Result<void, StepTrouble> Run::device_read(std::size_t device, const Mapping& mapping, Range range,
+                                           ByteSpan to) {
   for (const Segment& segment : locate(mapping, range)) {
     const auto got = hardware(device).read(segment.at, segment.bytes);
     if (!got) return trouble_in_step(describe(got.error()));
@@ -156,8 +163,8 @@ Result<void, StepTrouble> Run::device_read(std::size_t device, const Mapping& ma
   return {};
 }
 
-Result<void, StepTrouble> Run::device_write(std::size_t device, const Mapping& mapping, const MappingName& name,
-                                            Range range, ConstByteSpan from) {
+Result<void, StepTrouble> Run::device_write(std::size_t device, const Mapping& mapping,
+                                            const MappingName& name, Range range, ConstByteSpan from) {
   ConstByteSpan rest = from;
   for (const Segment& segment : locate(mapping, range)) {
     const auto done = hardware(device).write(segment.at, rest.first(segment.bytes));
@@ -169,13 +176,15 @@ Result<void, StepTrouble> Run::device_write(std::size_t device, const Mapping& m
     const std::uint64_t first = std::max(start, range.offset);
     const std::uint64_t end = std::min(start + part.range.bytes, range.offset + range.bytes);
     if (first < end)
-      buffer(part.buffer).written(part.range.offset + (first - start), from.subspan(first - range.offset, end - first));
+      buffer(part.buffer)
+          .written(part.range.offset + (first - start), from.subspan(first - range.offset, end - first));
     start += part.range.bytes;
   }
   return {};
 }
 
-// ---- the run ------------------------------------------------------------------------------------------------
+// ---- the run
+// ------------------------------------------------------------------------------------------------
 
 OrError<std::unique_ptr<Run>> Run::create(const Experiment& experiment, EventSink* sink) {
   std::unique_ptr<Run> run{new Run{experiment}};
@@ -201,7 +210,8 @@ OrError<void> Run::add_device(const ExperimentDevice& device) {
   added.driver.seg_boundary_mask = device.seg_boundary_mask;
   dma_devices_.back().emplace(DmaDevice{added, nullptr});
   if (device.restricted_pool == 0) return {};
-  auto pool = Swiotlb::create_restricted(mm(), kernel().cc(), experiment_.bed.dma.version, device.restricted_pool);
+  auto pool =
+      Swiotlb::create_restricted(mm(), kernel().cc(), experiment_.bed.dma.version, device.restricted_pool);
   if (!pool)
     return bad_input(fmt::format("the restricted pool cannot be made: {}", describe(pool.error())),
                      "use a smaller restricted-pool, or more memory");
@@ -213,13 +223,14 @@ OrError<void> Run::add_device(const ExperimentDevice& device) {
 
 OrError<void> Run::add_disk(const ExperimentDevice& device) {
   Device& parent = kernel().add_device({.name = device.config.name});
-  VirtioDisk& added = disks_.back().emplace(VirtioDisk{parent, MemoryDisk{Bytes(device.disk_bytes)}, nullptr, nullptr});
+  VirtioDisk& added =
+      disks_.back().emplace(VirtioDisk{parent, MemoryDisk{Bytes(device.disk_bytes)}, nullptr, nullptr});
   VirtioBlkOptions options;
-  options.virtio = {.iommu_platform = device.access_platform,
-                    .legacy = device.legacy,
-                    .indirect_desc = device.indirect};
-  added.hardware = CBIT_TRY(VirtioBlk::create(
-      bed_->machine().bus(), {.device = device.config.name, .requester = parent.requester}, added.disk, options));
+  options.virtio = {
+      .iommu_platform = device.access_platform, .legacy = device.legacy, .indirect_desc = device.indirect};
+  added.hardware = CBIT_TRY(VirtioBlk::create(bed_->machine().bus(),
+                                              {.device = device.config.name, .requester = parent.requester},
+                                              added.disk, options));
   return {};
 }
 
@@ -251,8 +262,10 @@ bool Run::perform_step(const ExperimentStep& step) {
   const StepResult done = step.action(*this);
   result_.steps.push_back(done ? *done : fmt::format("failed: {}", done.error().reason));
   if (done && step.fails) {
-    mismatch({step.kind, fmt::format("a failure{}", step.fails->empty() ? "" : ": " + *step.fails),
-              fmt::format("success: {}", *done), {}});
+    mismatch({step.kind,
+              fmt::format("a failure{}", step.fails->empty() ? "" : ": " + *step.fails),
+              fmt::format("success: {}", *done),
+              {}});
     return false;
   }
   if (done) return true;

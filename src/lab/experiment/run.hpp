@@ -1,8 +1,8 @@
 // A run of an experiment: the machine, and what the names of the file stand for by now.
 //
-// Beside each buffer stands its shadow: the bytes that were written there last, by whomever and on whatever way, and
-// the ones before. They are what everybody would see if there were neither encryption nor bouncing; what is seen is
-// judged against them.
+// Beside each buffer stands its shadow: the bytes that were written there last, by whomever and on whatever
+// way, and the ones before. They are what everybody would see if there were neither encryption nor bouncing;
+// what is seen is judged against them.
 #pragma once
 
 #include <deque>
@@ -28,12 +28,12 @@ class Run final : public EventSink {
  public:
   struct Buffer {
     bool exists = false;
-    VirtAddr at;                      // in the kernel; of no meaning for a bar
-    std::vector<PhysAddr> frames;     // of the pages that it touches
-    std::uint64_t first_offset = 0;   // in the first of them
+    VirtAddr at;                     // in the kernel; of no meaning for a bar
+    std::vector<PhysAddr> frames;    // of the pages that it touches
+    std::uint64_t first_offset = 0;  // in the first of them
     RamBar* bar = nullptr;
-    CoherentBuffer coherent;          // of coherent buffers
-    Bytes now, before;                // the shadow
+    CoherentBuffer coherent;  // of coherent buffers
+    Bytes now, before;        // the shadow
 
     [[nodiscard]] PhysAddr phys(std::uint64_t offset) const;
     // Bytes from the offset on that lie in one frame.
@@ -43,7 +43,7 @@ class Run final : public EventSink {
     void written(std::uint64_t offset, ConstByteSpan bytes);
   };
   struct Window {
-    VirtAddr at;  // of the buffer's first byte; 0: does not exist
+    VirtAddr at;                      // of the buffer's first byte; 0: does not exist
     std::unique_ptr<UserSpace> user;  // nullptr: the kernel's
   };
   struct Segment {
@@ -51,9 +51,9 @@ class Run final : public EventSink {
     std::uint64_t bytes = 0;
   };
   struct Mapping {
-    bool made = false;               // the step was performed; it may have failed
-    std::vector<ScatterEntry> sg;    // as the driver holds it; one entry where it is no scatterlist
-    std::vector<Segment> segments;   // as the device gets it; never empty once made
+    bool made = false;              // the step was performed; it may have failed
+    std::vector<ScatterEntry> sg;   // as the driver holds it; one entry where it is no scatterlist
+    std::vector<Segment> segments;  // as the device gets it; never empty once made
     std::vector<std::optional<PhysAddr>> bounces;  // per part
     std::uint64_t slots = 0;
     std::optional<std::uint64_t> first_slot;
@@ -113,7 +113,9 @@ class Run final : public EventSink {
   Result<void, StepTrouble> device_write(std::size_t device, const Mapping& mapping, const MappingName& name,
                                          Range range, ConstByteSpan from);
 
-  [[nodiscard]] Access host_access() { return {Agent{AgentKind::host, 0}, no_key, bed_->tracer().intern("host")}; }
+  [[nodiscard]] Access host_access() {
+    return {Agent{AgentKind::host, 0}, no_key, bed_->tracer().intern("host")};
+  }
   // Calls `visit(phys, offset from the range's start, bytes)` per frame; stops at the first fault.
   Result<void> each_frame(const Buffer& buffer, Range range,
                           const std::function<Result<void>(PhysAddr, std::uint64_t, std::uint64_t)>& visit);

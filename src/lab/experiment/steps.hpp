@@ -1,5 +1,5 @@
-// The kinds of steps, as a table. To add one: a row in one of the tables below, and its function, which reads the
-// step's keys and returns what is to be done at run time.
+// The kinds of steps, as a table. To add one: a row in one of the tables below, and its function, which reads
+// the step's keys and returns what is to be done at run time.
 #pragma once
 
 #include <span>
@@ -19,10 +19,10 @@ struct StepKind {
 
 inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 
-[[nodiscard]] std::span<const StepKind> memory_steps();   // buffers, CPU accesses, attributes
-[[nodiscard]] std::span<const StepKind> dma_steps();      // the DMA API
-[[nodiscard]] std::span<const StepKind> device_steps();   // what devices and IOMMU do
-[[nodiscard]] std::span<const StepKind> host_steps();     // what the host does
+[[nodiscard]] std::span<const StepKind> memory_steps();  // buffers, CPU accesses, attributes
+[[nodiscard]] std::span<const StepKind> dma_steps();     // the DMA API
+[[nodiscard]] std::span<const StepKind> device_steps();  // what devices and IOMMU do
+[[nodiscard]] std::span<const StepKind> host_steps();    // what the host does
 [[nodiscard]] std::span<const StepKind> virtio_steps();
 [[nodiscard]] std::span<const StepKind> expect_steps();
 
@@ -30,14 +30,29 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 [[nodiscard]] const std::vector<StepKind>& step_kinds();
 
 // The keys of the tables that are no steps.
-inline constexpr std::string_view top_keys[] = {"title",   "source", "description", "machine",
+inline constexpr std::string_view top_keys[] = {"title",  "source", "description", "machine",
                                                 "device", "step",   "causes"};
 inline constexpr std::string_view machine_keys[] = {
-    "platform", "cbit",           "memory",        "cpus",    "kernel-version", "iommu",  "iommu-default",
-    "swiotlb",  "swiotlb-dynamic", "coherent-pool", "cache",   "cipher",         "paging-levels", "seed"};
-inline constexpr std::string_view device_keys[] = {
-    "name",         "kind",          "mask",            "coherent-mask",        "bus-limit",        "min-align-mask",
-    "max-segment-size", "seg-boundary",  "untrusted",       "address-bits",         "restricted-pool",  "size",
-    "access-platform", "acks-access-platform", "legacy", "indirect", "restricted-check", "raw-addresses"};
+    "platform",      "cbit",    "memory",          "cpus",          "kernel-version", "iommu",
+    "iommu-default", "swiotlb", "swiotlb-dynamic", "coherent-pool", "cache",          "cipher",
+    "paging-levels", "seed"};
+inline constexpr std::string_view device_keys[] = {"name",
+                                                   "kind",
+                                                   "mask",
+                                                   "coherent-mask",
+                                                   "bus-limit",
+                                                   "min-align-mask",
+                                                   "max-segment-size",
+                                                   "seg-boundary",
+                                                   "untrusted",
+                                                   "address-bits",
+                                                   "restricted-pool",
+                                                   "size",
+                                                   "access-platform",
+                                                   "acks-access-platform",
+                                                   "legacy",
+                                                   "indirect",
+                                                   "restricted-check",
+                                                   "raw-addresses"};
 
 }  // namespace cbit::lab

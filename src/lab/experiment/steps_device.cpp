@@ -1,4 +1,5 @@
-// What a device does with the addresses that it was given, and what an experiment may do to its IOMMU entries.
+// What a device does with the addresses that it was given, and what an experiment may do to its IOMMU
+// entries.
 #include <fmt/format.h>
 
 #include "base/format.hpp"
@@ -8,7 +9,6 @@ namespace cbit::lab {
 namespace {
 
 constexpr std::string_view read_keys[] = {"mapping", "offset", "length"};
-
 
 OrError<Action> parse_device_read(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.mapping());
@@ -31,7 +31,8 @@ OrError<Action> parse_device_write(StepParser& step) {
   return [=](Run& run) -> StepResult {
     const Run::Mapping& mapping = *CBIT_TRY(run.made_mapping(id));
     CBIT_TRY(run.device_write(name.device, mapping, name, contents.range, contents.bytes));
-    return fmt::format("{} bytes at {}", contents.bytes.size(), Run::locate(mapping, contents.range).front().at);
+    return fmt::format("{} bytes at {}", contents.bytes.size(),
+                       Run::locate(mapping, contents.range).front().at);
   };
 }
 
@@ -43,9 +44,10 @@ OrError<Action> parse_device_copy(StepParser& step) {
   const std::size_t reader = step.names.mappings[from].device;
   const MappingName target = step.names.mappings[to];
   if (reader != target.device)
-    return step.keys.error("to", "the mappings belong to different devices", "one device copies: map both for it");
+    return step.keys.error("to", "the mappings belong to different devices",
+                           "one device copies: map both for it");
   const std::uint64_t most = std::min(step.names.mappings[from].bytes, target.bytes);
-  const Range range = CBIT_TRY(step.range(most));
+  const Range range{0, CBIT_TRY(step.keys.number("length", 1, most)).value_or(most)};
   return [=](Run& run) -> StepResult {
     const Run::Mapping& source = *CBIT_TRY(run.made_mapping(from));
     const Run::Mapping& destination = *CBIT_TRY(run.made_mapping(to));

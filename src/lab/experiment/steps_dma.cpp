@@ -10,7 +10,7 @@
 namespace cbit::lab {
 namespace {
 
-// ---- map ----------------------------------------------------------------------------------------------------
+// ---- map --------------------------------------------------------------------------------------------------
 
 struct MapRequest {
   std::size_t id = 0;
@@ -69,7 +69,8 @@ DmaAddr map_one(Run& run, const MappingName& name, const Run::Buffer& buffer, co
   const PhysAddr phys = buffer.phys(range.offset);
   switch (name.how) {
     case MapHow::single:
-      return run.dma().map_single(cpu, dev, buffer.at + range.offset, range.bytes, name.direction, name.attrs);
+      return run.dma().map_single(cpu, dev, buffer.at + range.offset, range.bytes, name.direction,
+                                  name.attrs);
     case MapHow::page:
       return run.dma().map_page(cpu, dev, phys, range.bytes, name.direction, name.attrs, request.p2pdma);
     case MapHow::resource:
@@ -87,7 +88,8 @@ StepResult map(Run& run, const MappingName& name, const MapRequest& request) {
   mapping = {};
   for (const Part& part : name.parts) {
     const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(part.buffer));
-    mapping.sg.push_back({.phys = buffer.phys(part.range.offset), .length = part.range.bytes, .p2pdma = request.p2pdma});
+    mapping.sg.push_back(
+        {.phys = buffer.phys(part.range.offset), .length = part.range.bytes, .p2pdma = request.p2pdma});
   }
   const SiteScope driver{run.kernel().cpu(request.cpu), run.bed().tracer().intern("driver")};
   if (name.how == MapHow::sg) return map_sg(run, name, mapping, request.cpu);
@@ -121,11 +123,13 @@ OrError<std::vector<Part>> parse_parts(const StepParser& step, MapHow how) {
   if (how == MapHow::sg) {
     for (const std::string_view key : {"buffer", "offset", "length"})
       if (step.keys.has(key))
-        return step.keys.error(key, fmt::format("\"{}\" contradicts how = \"sg\"", key), "give it in \"segments\"");
+        return step.keys.error(key, fmt::format("\"{}\" contradicts how = \"sg\"", key),
+                               "give it in \"segments\"");
     return parse_segments(step);
   }
   if (step.keys.has("segments"))
-    return step.keys.error("segments", "\"segments\" are for scatterlists", "add how = \"sg\", or name a \"buffer\"");
+    return step.keys.error("segments", "\"segments\" are for scatterlists",
+                           "add how = \"sg\", or name a \"buffer\"");
   const std::size_t buffer = CBIT_TRY(step.buffer());
   if (how == MapHow::single && step.names.buffers[buffer].kind == BufferKind::bar)
     return step.keys.error("buffer", "a BAR has no address in the direct map",
@@ -156,13 +160,14 @@ OrError<Action> parse_map(StepParser& step) {
   return [name, request](Run& run) { return map(run, name, request); };
 }
 
-// ---- unmap --------------------------------------------------------------------------------------------------
+// ---- unmap
+// --------------------------------------------------------------------------------------------------
 
 struct UnmapRequest {
   std::size_t id = 0;
   unsigned cpu = 0;
-  MappingName name;             // as it was mapped
-  MapHow how{};                 // as it is unmapped, and so on
+  MappingName name;  // as it was mapped
+  MapHow how{};      // as it is unmapped, and so on
   std::uint64_t bytes = 0;
   DmaDirection direction{};
   DmaAttrs attrs;
@@ -175,8 +180,12 @@ StepResult unmap(Run& run, const UnmapRequest& request) {
   const DmaAddr dma = mapping.segments.front().at;
   const SiteScope driver{cpu, run.bed().tracer().intern("driver")};
   switch (request.how) {
-    case MapHow::single: run.dma().unmap_single(cpu, dev, dma, request.bytes, request.direction, request.attrs); break;
-    case MapHow::page: run.dma().unmap_page(cpu, dev, dma, request.bytes, request.direction, request.attrs); break;
+    case MapHow::single:
+      run.dma().unmap_single(cpu, dev, dma, request.bytes, request.direction, request.attrs);
+      break;
+    case MapHow::page:
+      run.dma().unmap_page(cpu, dev, dma, request.bytes, request.direction, request.attrs);
+      break;
     case MapHow::sg: run.dma().unmap_sg(cpu, dev, mapping.sg, request.direction, request.attrs); break;
     case MapHow::resource:
       run.dma().unmap_resource(cpu, dev, dma, request.bytes, request.direction, request.attrs);
@@ -217,7 +226,7 @@ OrError<Action> parse_unmap(StepParser& step) {
   return [request](Run& run) { return unmap(run, request); };
 }
 
-// ---- sync ---------------------------------------------------------------------------------------------------
+// ---- sync -------------------------------------------------------------------------------------------------
 
 constexpr std::string_view sync_keys[] = {"mapping", "offset", "length", "direction", "cpu"};
 
@@ -248,7 +257,8 @@ OrError<Action> parse_sync(StepParser& step, bool for_cpu) {
 OrError<Action> parse_sync_for_cpu(StepParser& step) { return parse_sync(step, true); }
 OrError<Action> parse_sync_for_device(StepParser& step) { return parse_sync(step, false); }
 
-// ---- coherent memory ----------------------------------------------------------------------------------------
+// ---- coherent memory
+// ----------------------------------------------------------------------------------------
 
 struct CoherentRequest {
   std::size_t buffer = 0;
@@ -261,8 +271,8 @@ struct CoherentRequest {
 StepResult alloc_coherent(Run& run, const CoherentRequest& request) {
   Mmu& cpu = run.kernel().cpu(request.cpu);
   const SiteScope driver{cpu, run.bed().tracer().intern("driver")};
-  const auto made =
-      run.dma().alloc(cpu, run.device(request.name.device), request.name.bytes, request.atomic, request.name.attrs);
+  const auto made = run.dma().alloc(cpu, run.device(request.name.device), request.name.bytes, request.atomic,
+                                    request.name.attrs);
   if (!made) {
     StepTrouble why = run.mapping_trouble();
     why.reason = "NULL, " + why.reason;
@@ -341,7 +351,8 @@ OrError<Action> parse_mmap_coherent(StepParser& step) {
   };
 }
 
-// ---- the rest -----------------------------------------------------------------------------------------------
+// ---- the rest
+// -----------------------------------------------------------------------------------------------
 
 constexpr std::string_view release_keys[] = {"device"};
 

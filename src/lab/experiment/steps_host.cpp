@@ -41,8 +41,8 @@ OrError<Action> parse_host_write(StepParser& step) {
 
 constexpr std::string_view copy_frame_keys[] = {"from", "to"};
 
-// What a host does that swaps, migrates or merges a page without its owner's help: the whole pages of `from` go to
-// those of `to`, as they are in memory.
+// What a host does that swaps, migrates or merges a page without its owner's help: the whole pages of `from`
+// go to those of `to`, as they are in memory.
 StepResult copy_frames(Run& run, std::size_t from, std::size_t to) {
   Run::Buffer& source = *CBIT_TRY(run.live_buffer(from));
   Run::Buffer& target = *CBIT_TRY(run.live_buffer(to));

@@ -7,7 +7,8 @@
 namespace cbit::lab {
 namespace {
 
-// ---- alloc, free, bar, pool-slot ----------------------------------------------------------------------------
+// ---- alloc, free, bar, pool-slot
+// ----------------------------------------------------------------------------
 
 constexpr std::string_view alloc_keys[] = {"name", "size", "offset", "at", "below"};
 
@@ -39,8 +40,10 @@ OrError<Action> parse_alloc(StepParser& step) {
   request.offset = CBIT_TRY(step.keys.number("offset", 0, page_size - 1)).value_or(0);
   request.below = CBIT_TRY(step.keys.number("below", page_size, bit_mask(52))).value_or(bit_mask(64));
   if (const auto at = CBIT_TRY(step.keys.number("at", 0, bit_mask(52)))) {
-    if (*at % page_size != 0) return step.keys.error("at", "\"at\" is not the address of a page", "use a multiple of 4K");
-    if (step.keys.has("below")) return step.keys.error("below", "\"below\" contradicts \"at\"", "give one of them");
+    if (*at % page_size != 0)
+      return step.keys.error("at", "\"at\" is not the address of a page", "use a multiple of 4K");
+    if (step.keys.has("below"))
+      return step.keys.error("below", "\"below\" contradicts \"at\"", "give one of them");
     request.at = PhysAddr{*at};
   }
   request.id = CBIT_TRY(step.new_buffer(BufferKind::pages, request.bytes));
@@ -55,7 +58,8 @@ OrError<Action> parse_free(StepParser& step) {
   if (name.kind != BufferKind::pages)
     return step.keys.error("buffer", fmt::format("\"{}\" was not made by alloc", name.name),
                            "coherent memory is freed by free-coherent; bars and pool slots stay");
-  if (name.freed) return step.keys.error("buffer", fmt::format("\"{}\" is free already", name.name), "free it once");
+  if (name.freed)
+    return step.keys.error("buffer", fmt::format("\"{}\" is free already", name.name), "free it once");
   name.freed = true;
   return [id](Run& run) -> StepResult {
     Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
@@ -71,9 +75,11 @@ constexpr std::string_view bar_keys[] = {"name", "size"};
 constexpr std::uint64_t bar_bytes_max = 16ull << 20;
 
 OrError<Action> parse_bar(StepParser& step) {
-  const std::uint64_t bytes = CBIT_TRY(step.keys.number("size", page_size, bar_bytes_max)).value_or(page_size);
+  const std::uint64_t bytes =
+      CBIT_TRY(step.keys.number("size", page_size, bar_bytes_max)).value_or(page_size);
   if ((bytes & (bytes - 1)) != 0)
-    return step.keys.error("size", fmt::format("a BAR of {} bytes does not exist", bytes), "use a power of two");
+    return step.keys.error("size", fmt::format("a BAR of {} bytes does not exist", bytes),
+                           "use a power of two");
   const std::size_t id = CBIT_TRY(step.new_buffer(BufferKind::bar, bytes));
   return [id, bytes](Run& run) -> StepResult {
     auto bar = std::make_unique<RamBar>(bytes);
@@ -103,7 +109,8 @@ OrError<Action> parse_pool_slot(StepParser& step) {
   };
 }
 
-// ---- cpu-write, cpu-read ------------------------------------------------------------------------------------
+// ---- cpu-write, cpu-read
+// ------------------------------------------------------------------------------------
 
 struct Target {
   Run::Lens lens;
@@ -115,7 +122,8 @@ OrError<Target> parse_target(const StepParser& step) {
   Target target;
   target.lens.cpu = CBIT_TRY(step.cpu());
   if (step.keys.has("buffer") && step.keys.has("through"))
-    return step.keys.error("through", "\"through\" contradicts \"buffer\"", "the window knows its buffer: drop \"buffer\"");
+    return step.keys.error("through", "\"through\" contradicts \"buffer\"",
+                           "the window knows its buffer: drop \"buffer\"");
   if (step.keys.has("through")) {
     target.lens.window = CBIT_TRY(step.window());
     target.lens.buffer = step.names.windows[*target.lens.window].buffer;
@@ -161,16 +169,19 @@ OrError<Action> parse_snapshot(StepParser& step) {
   };
 }
 
-// ---- set-memory, fail-conversions ---------------------------------------------------------------------------
+// ---- set-memory, fail-conversions
+// ---------------------------------------------------------------------------
 
 enum class Attribute : std::uint8_t { encrypted, decrypted };
-constexpr Word<Attribute> attribute_words[] = {{"encrypted", Attribute::encrypted}, {"decrypted", Attribute::decrypted}};
+constexpr Word<Attribute> attribute_words[] = {{"encrypted", Attribute::encrypted},
+                                               {"decrypted", Attribute::decrypted}};
 
 constexpr std::string_view set_memory_keys[] = {"buffer", "to", "early", "cpu"};
 
 OrError<Action> parse_set_memory(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.buffer());
-  const bool encrypt = CBIT_TRY(step.keys.need("to", step.keys.word("to", attribute_words))) == Attribute::encrypted;
+  const bool encrypt =
+      CBIT_TRY(step.keys.need("to", step.keys.word("to", attribute_words))) == Attribute::encrypted;
   const bool early = CBIT_TRY(step.keys.flag("early")).value_or(false);
   const unsigned cpu = CBIT_TRY(step.cpu());
   if (step.names.buffers[id].kind == BufferKind::bar)
@@ -182,10 +193,10 @@ OrError<Action> parse_set_memory(StepParser& step) {
     const VirtAddr at = buffer.at.page();
     Mmu& mmu = run.kernel().cpu(cpu);
     Mm& mm = run.mm();
-    const auto done = early ? (encrypt ? mm.early_set_memory_encrypted(mmu, at, pages * page_size)
-                                       : mm.early_set_memory_decrypted(mmu, at, pages * page_size))
-                            : (encrypt ? mm.set_memory_encrypted(mmu, at, pages)
-                                       : mm.set_memory_decrypted(mmu, at, pages));
+    const auto done =
+        early ? (encrypt ? mm.early_set_memory_encrypted(mmu, at, pages * page_size)
+                         : mm.early_set_memory_decrypted(mmu, at, pages * page_size))
+              : (encrypt ? mm.set_memory_encrypted(mmu, at, pages) : mm.set_memory_decrypted(mmu, at, pages));
     if (!done) return trouble_in_step(describe(done.error()));
     return fmt::format("{} pages", pages);
   };
@@ -201,7 +212,8 @@ OrError<Action> parse_fail_conversions(StepParser& step) {
   };
 }
 
-// ---- windows ------------------------------------------------------------------------------------------------
+// ---- windows
+// ------------------------------------------------------------------------------------------------
 
 // A window on a whole buffer.
 OrError<std::size_t> new_window(StepParser& step, std::size_t buffer) {
@@ -219,7 +231,8 @@ constexpr std::string_view vmap_keys[] = {"name", "buffer", "protection"};
 
 OrError<Action> parse_vmap(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.buffer());
-  const auto protection = CBIT_TRY(step.keys.word("protection", attribute_words)).value_or(Attribute::encrypted);
+  const auto protection =
+      CBIT_TRY(step.keys.word("protection", attribute_words)).value_or(Attribute::encrypted);
   if (step.names.buffers[id].kind == BufferKind::bar)
     return step.keys.error("buffer", "a BAR cannot be vmapped", "name a buffer of alloc or alloc-coherent");
   const std::size_t window = CBIT_TRY(new_window(step, id));
@@ -236,13 +249,15 @@ constexpr std::string_view remap_keys[] = {"name", "buffer", "protection"};
 
 OrError<Action> parse_remap(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.buffer());
-  const auto protection = CBIT_TRY(step.keys.word("protection", attribute_words)).value_or(Attribute::encrypted);
+  const auto protection =
+      CBIT_TRY(step.keys.word("protection", attribute_words)).value_or(Attribute::encrypted);
   const std::size_t window = CBIT_TRY(new_window(step, id));
   return [=](Run& run) -> StepResult {
     const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
     const std::vector<PhysAddr> frames = page_frames(buffer);
     for (std::size_t i = 1; i < frames.size(); ++i)
-      if (frames[i] != frames[0] + i * page_size) return trouble_in_step("the buffer's frames are not contiguous");
+      if (frames[i] != frames[0] + i * page_size)
+        return trouble_in_step("the buffer's frames are not contiguous");
     auto user = run.mm().create_user_space();
     if (!user) return trouble_in_step(describe(user.error()));
     const auto at =

@@ -7,7 +7,9 @@
 namespace cbit::lab {
 namespace {
 
-OrError<std::size_t> parse_disk(const StepParser& step) { return step.device(ExperimentDevice::Kind::virtio_blk); }
+OrError<std::size_t> parse_disk(const StepParser& step) {
+  return step.device(ExperimentDevice::Kind::virtio_blk);
+}
 
 Result<VirtioBlkDriver*, StepTrouble> driver_of(Run& run, std::size_t device) {
   VirtioBlkDriver* const driver = run.disk(device).driver.get();
@@ -15,7 +17,8 @@ Result<VirtioBlkDriver*, StepTrouble> driver_of(Run& run, std::size_t device) {
   return driver;
 }
 
-// ---- probe, remove ------------------------------------------------------------------------------------------
+// ---- probe, remove
+// ------------------------------------------------------------------------------------------
 
 VirtioDriverOptions driver_options(const ExperimentDevice& device) {
   return {.restricted_access_check = device.restricted_check,
@@ -33,7 +36,8 @@ OrError<Action> parse_probe(StepParser& step) {
   std::optional<std::size_t> ring;
   if (const auto name = CBIT_TRY(step.keys.text("ring"))) {
     if (step.names.buffers.find(*name))
-      return step.keys.error("ring", fmt::format("there is a buffer \"{}\" already", *name), "give it another name");
+      return step.keys.error("ring", fmt::format("there is a buffer \"{}\" already", *name),
+                             "give it another name");
     ring = CBIT_TRY(step.names.buffers.add(step.keys, {*name, BufferKind::ring, ring_bytes}));
   }
   return [id, ring](Run& run) -> StepResult {
@@ -60,7 +64,8 @@ OrError<Action> parse_remove(StepParser& step) {
   };
 }
 
-// ---- requests -----------------------------------------------------------------------------------------------
+// ---- requests
+// -----------------------------------------------------------------------------------------------
 
 struct Request {
   std::size_t device = 0;
@@ -86,8 +91,8 @@ OrError<Request> parse_request(const StepParser& step) {
 StepResult blk_write(Run& run, const Request& request) {
   VirtioBlkDriver& driver = *CBIT_TRY(driver_of(run, request.device));
   const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(request.buffer));
-  const auto done = driver.write(run.kernel().cpu(request.cpu), request.sector, buffer.at + request.range.offset,
-                                 request.range.bytes);
+  const auto done = driver.write(run.kernel().cpu(request.cpu), request.sector,
+                                 buffer.at + request.range.offset, request.range.bytes);
   if (!done) return trouble_in_step(std::string{errno_name(done.error())});
   return fmt::format("{} bytes to sector {}", request.range.bytes, request.sector);
 }
@@ -95,8 +100,8 @@ StepResult blk_write(Run& run, const Request& request) {
 StepResult blk_read(Run& run, const Request& request) {
   VirtioBlkDriver& driver = *CBIT_TRY(driver_of(run, request.device));
   Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(request.buffer));
-  const auto done = driver.read(run.kernel().cpu(request.cpu), request.sector, buffer.at + request.range.offset,
-                                request.range.bytes);
+  const auto done = driver.read(run.kernel().cpu(request.cpu), request.sector,
+                                buffer.at + request.range.offset, request.range.bytes);
   if (!done) return trouble_in_step(std::string{errno_name(done.error())});
   Bytes contents(request.range.bytes);
   const auto read = run.disk(request.device).disk.read(request.sector * sector_size, contents);
@@ -126,7 +131,8 @@ OrError<Action> parse_blk_flush(StepParser& step) {
   };
 }
 
-// ---- the disk itself ----------------------------------------------------------------------------------------
+// ---- the disk itself
+// ----------------------------------------------------------------------------------------
 
 constexpr std::string_view disk_write_keys[] = {"device", "sector", "data", "offset", "length"};
 

@@ -61,7 +61,8 @@ OrError<std::optional<std::uint64_t>> TableReader::number(std::string_view key, 
     return error(key, fmt::format("\"{}\" is not a number of bytes or things", key),
                  "use digits, 0x and hex digits, or a string such as \"4K\", \"64M\", \"0xffffffff\"");
   if (*number < min || *number > max)
-    return error(key, fmt::format("\"{}\" is {}, out of range", key, *number), fmt::format("use {} to {}", min, max));
+    return error(key, fmt::format("\"{}\" is {}, out of range", key, *number),
+                 fmt::format("use {} to {}", min, max));
   return number;
 }
 
@@ -69,7 +70,8 @@ OrError<std::optional<std::vector<std::string>>> TableReader::texts(std::string_
   const TomlValue* const found = value(key);
   if (found == nullptr) return std::optional<std::vector<std::string>>{};
   if (found->kind == TomlValue::Kind::text) return std::vector{found->text};
-  if (found->kind != TomlValue::Kind::list) return wrong_kind(key, found->kind, "a string or a list of strings");
+  if (found->kind != TomlValue::Kind::list)
+    return wrong_kind(key, found->kind, "a string or a list of strings");
   std::vector<std::string> texts;
   for (const TomlValue& item : found->items) {
     if (item.kind != TomlValue::Kind::text) return wrong_kind(key, item.kind, "a list of strings only");
@@ -90,10 +92,11 @@ OrError<std::vector<const TomlValue*>> TableReader::tables(std::string_view key)
   return tables;
 }
 
-tl::unexpected<Error> TableReader::error(std::string_view key, std::string_view message, std::string hint) const {
+tl::unexpected<Error> TableReader::error(std::string_view key, std::string_view message,
+                                         std::string hint) const {
   const TomlValue* const found = table_->find(key);
-  return error_at(file_, found != nullptr ? found->place : table_->place, fmt::format("{}: {}", what_, message),
-                  std::move(hint));
+  return error_at(file_, found != nullptr ? found->place : table_->place,
+                  fmt::format("{}: {}", what_, message), std::move(hint));
 }
 
 tl::unexpected<Error> TableReader::missing(std::string_view key) const {

@@ -18,7 +18,8 @@ namespace cbit::lab {
 
 class TableReader {
  public:
-  // `what` stands in messages: "[machine]", "step \"map\"". Errors: a key that is not among `keys` and `common`.
+  // `what` stands in messages: "[machine]", "step \"map\"". Errors: a key that is not among `keys` and
+  // `common`.
   // `table` is of kind table and outlives the reader, as do the rest.
   static OrError<TableReader> create(const TomlValue& table, std::string_view file, std::string what,
                                      std::span<const std::string_view> keys,
@@ -60,7 +61,8 @@ class TableReader {
   }
 
   // At the key's value; at the table when the key is absent.
-  [[nodiscard]] tl::unexpected<Error> error(std::string_view key, std::string_view message, std::string hint) const;
+  [[nodiscard]] tl::unexpected<Error> error(std::string_view key, std::string_view message,
+                                            std::string hint) const;
   [[nodiscard]] tl::unexpected<Error> missing(std::string_view key) const;
 
  private:

@@ -1,9 +1,9 @@
 #include "lab/experiment/toml.hpp"
 
 #include <fmt/format.h>
+#include <toml++/toml.h>
 
 #include <algorithm>
-#include <toml++/toml.h>
 #include <utility>
 
 namespace cbit::lab {
@@ -52,7 +52,8 @@ std::string_view to_string(TomlValue::Kind kind) {
   return "?";
 }
 
-tl::unexpected<Error> error_at(std::string_view file, Place place, std::string_view message, std::string hint) {
+tl::unexpected<Error> error_at(std::string_view file, Place place, std::string_view message,
+                               std::string hint) {
   return bad_input(fmt::format("{}:{}:{}: {}", file, place.line, place.column, message), std::move(hint));
 }
 

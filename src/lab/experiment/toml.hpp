@@ -1,7 +1,7 @@
 // A TOML document with the place of every key and value, so that an error can name line and column.
 //
-// toml++ parses; this is all that the rest of the lab sees of it. Dates, times and floating-point numbers, which no key
-// of a lab file takes, are kept as `other`.
+// toml++ parses; this is all that the rest of the lab sees of it. Dates, times and floating-point numbers,
+// which no key of a lab file takes, are kept as `other`.
 #pragma once
 
 #include <cstdint>

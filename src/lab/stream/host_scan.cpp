@@ -22,7 +22,8 @@ std::uint64_t short_digest(ConstByteSpan sector) { return load<std::uint64_t>(sh
 
 void SectorIndex::add(ConstByteSpan contents) {
   for (; contents.size() >= sector_size; contents = contents.subspan(sector_size))
-    if (const auto sector = contents.first(sector_size); recognisable(sector)) digests_.insert(short_digest(sector));
+    if (const auto sector = contents.first(sector_size); recognisable(sector))
+      digests_.insert(short_digest(sector));
 }
 
 bool SectorIndex::contains(ConstByteSpan sector) const {

@@ -1,4 +1,5 @@
-// What the host finds when it searches a guest's memory for the contents of a disk: sector by sector, by comparing bytes.
+// What the host finds when it searches a guest's memory for the contents of a disk: sector by sector, by
+// comparing bytes.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@
 namespace cbit {
 
 struct HostScan {
-  std::uint64_t private_pages = 0;             // that were ever written
+  std::uint64_t private_pages = 0;  // that were ever written
   std::uint64_t shared_pages = 0;
   std::uint64_t sectors_in_private_pages = 0;  // of the disk, readable to the host
   std::uint64_t sectors_in_shared_pages = 0;

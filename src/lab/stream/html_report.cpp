@@ -12,13 +12,18 @@ namespace cbit {
 namespace {
 
 constexpr std::string_view style = R"(
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1b1f24; background: #fff; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+body { color: #1b1f24; background: #fff; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
-table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
+table { border-collapse: collapse; }
+td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
 pre { background: #f4f5f7; padding: .8rem; overflow-x: auto; font-size: 12px; } code { font-size: 90%; }
-svg { width: 100%; height: auto; } .bad { color: #b3261e; font-weight: 600; } .good { color: #1a7f37; font-weight: 600; }
-.legend span { display: inline-block; width: .9em; height: .9em; margin: 0 .3em 0 1em; vertical-align: -1px; }
-@media (prefers-color-scheme: dark) { body { color: #e6e8eb; background: #16181c; } pre { background: #22252b; } })";
+svg { width: 100%; height: auto; }
+.bad { color: #b3261e; font-weight: 600; } .good { color: #1a7f37; font-weight: 600; }
+.legend span { display: inline-block; width: .9em; height: .9em; margin: 0 .3em 0 1em; }
+@media (prefers-color-scheme: dark) {
+  body { color: #e6e8eb; background: #16181c; } pre { background: #22252b; }
+})";
 
 constexpr std::string_view private_colour = "#2f6fb7";
 constexpr std::string_view shared_colour = "#e0a030";
@@ -54,12 +59,14 @@ std::string legend() {
   const auto entry = [](std::string_view colour, std::string_view text) {
     return fmt::format("<span style=\"background:{}\"></span>{}", colour, text);
   };
-  return "<p class=\"legend\">" + entry(private_colour, "private, ciphertext") + entry(shared_colour, "shared, plain") +
-         entry(exposed_colour, "private, but plain to the host") + entry(hidden_colour, "shared, but still ciphertext") +
-         entry(empty_colour, "converted, empty") + "</p>\n";
+  return "<p class=\"legend\">" + entry(private_colour, "private, ciphertext") +
+         entry(shared_colour, "shared, plain") + entry(exposed_colour, "private, but plain to the host") +
+         entry(hidden_colour, "shared, but still ciphertext") + entry(empty_colour, "converted, empty") +
+         "</p>\n";
 }
 
-// All pages of the map in reading order, as many a cell as it takes to fit. A cell is drawn per run within a row.
+// All pages of the map in reading order, as many a cell as it takes to fit. A cell is drawn per run within a
+// row.
 std::string page_picture(const std::vector<PageRun>& runs) {
   constexpr std::uint64_t columns = 160, rows_max = 60;
   constexpr double cell = 6;
@@ -75,10 +82,12 @@ std::string page_picture(const std::vector<PageRun>& runs) {
     for (std::uint64_t done = 0; done < run.pages;) {
       const std::uint64_t column = at % row_pages;
       const std::uint64_t n = std::min(run.pages - done, row_pages - column);
-      svg += fmt::format("<rect x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{}\" fill=\"{}\"><title>{}: {} pages, {}</title></rect>\n",
-                         static_cast<double>(column) * scale, static_cast<double>(at / row_pages) * (cell + 2),
-                         std::max(static_cast<double>(n) * scale, 0.5), cell, colour_of(run),
-                         run.first + done * page_size, n, run.shared ? "shared" : "private");
+      svg += fmt::format(
+          "<rect x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{}\" fill=\"{}\"><title>{}: {} pages, "
+          "{}</title></rect>\n",
+          static_cast<double>(column) * scale, static_cast<double>(at / row_pages) * (cell + 2),
+          std::max(static_cast<double>(n) * scale, 0.5), cell, colour_of(run), run.first + done * page_size,
+          n, run.shared ? "shared" : "private");
       at += n, done += n;
     }
   return svg + "</svg>\n";
@@ -99,20 +108,24 @@ std::string timeline_picture(const std::vector<Timeline::Slice>& slices) {
   const std::uint64_t end = slices.back().begin_ns + slices.back().duration_ns;
   constexpr double width = 1000, label = 110, row = 34;
   const double scale = (width - label) / static_cast<double>(std::max<std::uint64_t>(end - begin, 1));
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"DMA timeline\">\n", width,
-                                row * static_cast<double>(tracks.size()) + 20);
+  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"DMA timeline\">\n",
+                                width, row * static_cast<double>(tracks.size()) + 20);
   for (std::size_t i = 0; i < tracks.size(); ++i)
     svg += fmt::format("<text x=\"0\" y=\"{}\" font-size=\"12\" fill=\"currentColor\">{}</text>\n",
                        row * static_cast<double>(i) + 18, escape(tracks[i]));
   for (const auto& slice : slices) {
     const auto track = static_cast<double>(std::ranges::find(tracks, slice.track) - tracks.begin());
-    svg += fmt::format("<rect x=\"{:.2f}\" y=\"{}\" width=\"{:.2f}\" height=\"22\" fill=\"{}\"><title>{}: {}</title></rect>\n",
-                       label + static_cast<double>(slice.begin_ns - begin) * scale, row * track + 3,
-                       std::max(static_cast<double>(slice.duration_ns) * scale, 0.6), colour_of_slice(slice.kind),
-                       slice.kind, escape(slice.detail));
+    svg += fmt::format(
+        "<rect x=\"{:.2f}\" y=\"{}\" width=\"{:.2f}\" height=\"22\" fill=\"{}\"><title>{}: "
+        "{}</title></rect>\n",
+        label + static_cast<double>(slice.begin_ns - begin) * scale, row * track + 3,
+        std::max(static_cast<double>(slice.duration_ns) * scale, 0.6), colour_of_slice(slice.kind),
+        slice.kind, escape(slice.detail));
   }
-  svg += fmt::format("<text x=\"{}\" y=\"{}\" font-size=\"11\" fill=\"currentColor\">{:.1f} µs of virtual time</text>\n</svg>\n",
-                     label, row * static_cast<double>(tracks.size()) + 14, static_cast<double>(end - begin) / 1e3);
+  svg += fmt::format(
+      "<text x=\"{}\" y=\"{}\" font-size=\"11\" fill=\"currentColor\">{:.1f} µs of virtual "
+      "time</text>\n</svg>\n",
+      label, row * static_cast<double>(tracks.size()) + 14, static_cast<double>(end - begin) / 1e3);
   return svg;
 }
 
@@ -141,12 +154,13 @@ std::string figures(const StreamReport& report) {
   row("Disk", fmt::format("{} MiB, SHA-256 <code>{}</code>", good.bytes >> 20, to_hex(report.source)));
   row("In the guest's memory", verdict(good.intact));
   row("Target image", verdict(report.equal));
-  row("Private pages", fmt::format("{}, sectors of the disk readable to the host: {}", good.scan.private_pages,
-                                   good.scan.sectors_in_private_pages));
+  row("Private pages", fmt::format("{}, sectors of the disk readable to the host: {}",
+                                   good.scan.private_pages, good.scan.sectors_in_private_pages));
   row("Shared pages", fmt::format("{}, sectors of the disk readable to the host: {}", good.scan.shared_pages,
                                   good.scan.sectors_in_shared_pages));
-  row("Bounced", fmt::format("{} bytes in {} mappings, at most {} of {} slots", good.swiotlb.bytes_bounced,
-                             good.swiotlb.bounces, good.counters.counts().slots_used_max, good.swiotlb.io_tlb_nslabs));
+  row("Bounced",
+      fmt::format("{} bytes in {} mappings, at most {} of {} slots", good.swiotlb.bytes_bounced,
+                  good.swiotlb.bounces, good.counters.counts().slots_used_max, good.swiotlb.io_tlb_nslabs));
   row("Converted", fmt::format("{} pages, {} TLB flushes, {} hypercalls", good.conversions.pages,
                                good.conversions.tlb_flushes, good.conversions.hypercalls));
   return "<table>\n" + rows + "</table>\n";
@@ -155,16 +169,24 @@ std::string figures(const StreamReport& report) {
 }  // namespace
 
 std::string to_html(const StreamReport& report, const Timeline& timeline) {
-  const std::string title = fmt::format("cbit: a {} guest streams a disk", to_string(report.options.bed.machine.platform));
-  std::string html = fmt::format("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\n<style>{}</style></head>\n<body>\n<h1>{}</h1>\n",
-                                 title, style, title);
+  const std::string title =
+      fmt::format("cbit: a {} guest streams a disk", to_string(report.options.bed.machine.platform));
+  std::string html = fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta "
+      "charset=\"utf-8\"><title>{}</title>\n<style>{}</style></head>\n<body>\n<h1>{}</h1>\n",
+      title, style, title);
   html += figures(report);
   html += "<h2>Page states</h2>\n" + legend() + page_picture(report.correct.pages);
-  html += "<details><summary>The same as a table</summary><pre>" + escape(report.correct.page_table) + "</pre></details>\n";
-  html += "<h2>DMA timeline: the first requests</h2>\n" + timeline_legend() + timeline_picture(timeline.slices());
-  html += "<h2>The same with one bug: physical addresses in the descriptors</h2>\n<p>The image in the guest's memory: " +
-          verdict(report.raw.intact) + fmt::format("; sectors of the disk that the host can read in private pages: {}.</p>\n",
-                                                   report.raw.scan.sectors_in_private_pages);
+  html += "<details><summary>The same as a table</summary><pre>" + escape(report.correct.page_table) +
+          "</pre></details>\n";
+  html +=
+      "<h2>DMA timeline: the first requests</h2>\n" + timeline_legend() + timeline_picture(timeline.slices());
+  html +=
+      "<h2>The same with one bug: physical addresses in the descriptors</h2>\n<p>The image in the guest's "
+      "memory: " +
+      verdict(report.raw.intact) +
+      fmt::format("; sectors of the disk that the host can read in private pages: {}.</p>\n",
+                  report.raw.scan.sectors_in_private_pages);
   html += page_picture(report.raw.pages) + causes_section(report.raw.causes);
   return html + "</body></html>\n";
 }

@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view uuid = "6362697d-0000-4000-8000-000000000001";
 // mke2fs and its relatives live where an ordinary user's PATH does not look.
-const std::vector<std::string> environment{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "E2FSPROGS_FAKE_TIME=1700000000"};
+const std::vector<std::string> environment{"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+                                           "E2FSPROGS_FAKE_TIME=1700000000"};
 
 }  // namespace
 
@@ -52,14 +53,16 @@ OrError<Sha256Digest> digest_file(const std::string& path) {
 OrError<FileDigests> digest_folder(const std::string& folder) {
   FileDigests digests;
   std::error_code error;
-  for (auto entry = fs::recursive_directory_iterator{folder, error}; entry != fs::recursive_directory_iterator{};
-       entry.increment(error)) {
+  for (auto entry = fs::recursive_directory_iterator{folder, error};
+       entry != fs::recursive_directory_iterator{}; entry.increment(error)) {
     if (error) break;
     if (entry->is_symlink(error) || !entry->is_regular_file(error)) continue;
-    digests[fs::relative(entry->path(), folder, error).string()] = CBIT_TRY(digest_file(entry->path().string()));
+    digests[fs::relative(entry->path(), folder, error).string()] =
+        CBIT_TRY(digest_file(entry->path().string()));
   }
-  if (error) return bad_input(fmt::format("cannot read the folder {}: {}", folder, error.message()),
-                              "name a folder that can be read");
+  if (error)
+    return bad_input(fmt::format("cannot read the folder {}: {}", folder, error.message()),
+                     "name a folder that can be read");
   return digests;
 }
 
@@ -73,7 +76,8 @@ OrError<void> build_image(const std::string& image, const std::string& folder, s
 OrError<FileDigests> digest_image(const std::string& image) {
   CBIT_TRY(run_program({"e2fsck", "-f", "-n", image}, environment, "e2fsprogs"));
   const TemporaryFolder folder = CBIT_TRY(TemporaryFolder::create());
-  CBIT_TRY(run_program({"debugfs", "-R", fmt::format("rdump / {}", folder.path()), image}, environment, "e2fsprogs"));
+  CBIT_TRY(run_program({"debugfs", "-R", fmt::format("rdump / {}", folder.path()), image}, environment,
+                       "e2fsprogs"));
   return digest_folder(folder.path());
 }
 

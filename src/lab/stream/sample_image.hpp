@@ -1,4 +1,5 @@
-// A disk image with a real file system and real files, built on the spot, and the check that they are still in it.
+// A disk image with a real file system and real files, built on the spot, and the check that they are still
+// in it.
 #pragma once
 
 #include <map>
@@ -31,7 +32,8 @@ using FileDigests = std::map<std::string, Sha256Digest>;
 [[nodiscard]] OrError<FileDigests> digest_folder(const std::string& folder);
 
 // An ext4 image of `bytes` with the files of `folder` (mke2fs -d); the same files give the same image.
-[[nodiscard]] OrError<void> build_image(const std::string& image, const std::string& folder, std::uint64_t bytes);
+[[nodiscard]] OrError<void> build_image(const std::string& image, const std::string& folder,
+                                        std::uint64_t bytes);
 
 // Checks the file system (e2fsck) and reads its files back (debugfs).
 [[nodiscard]] OrError<FileDigests> digest_image(const std::string& image);

@@ -15,14 +15,18 @@ namespace {
 // A virtio-blk device on a disk, with the driver bound to it.
 class Drive {
  public:
-  static OrError<std::unique_ptr<Drive>> plug(Testbed& bed, std::string name, BlockBackend& disk, std::string serial,
-                                              bool raw_addresses) {
+  static OrError<std::unique_ptr<Drive>> plug(Testbed& bed, std::string name, BlockBackend& disk,
+                                              std::string serial, bool raw_addresses) {
     std::unique_ptr<Drive> drive{new Drive};
     Device& parent = bed.kernel().add_device({.name = name});
-    drive->hardware_ = CBIT_TRY(VirtioBlk::create(bed.machine().bus(), {.device = name, .requester = parent.requester},
-                                                  disk, {.serial = std::move(serial)}));
-    auto driver = VirtioBlkDriver::probe(bed.kernel(), *drive->hardware_, parent, {.raw_addresses = raw_addresses});
-    if (!driver) return bad_input(fmt::format("the driver cannot use {}: errno {}", name, static_cast<int>(driver.error())));
+    drive->hardware_ =
+        CBIT_TRY(VirtioBlk::create(bed.machine().bus(), {.device = name, .requester = parent.requester}, disk,
+                                   {.serial = std::move(serial)}));
+    auto driver =
+        VirtioBlkDriver::probe(bed.kernel(), *drive->hardware_, parent, {.raw_addresses = raw_addresses});
+    if (!driver)
+      return bad_input(
+          fmt::format("the driver cannot use {}: errno {}", name, static_cast<int>(driver.error())));
     drive->driver_ = *std::move(driver);
     return drive;
   }
@@ -43,7 +47,8 @@ class Drive {
 // The guest's memory for the whole image, and its traffic.
 class Guest {
  public:
-  static OrError<std::unique_ptr<Guest>> boot(const StreamOptions& options, std::uint64_t image_bytes, EventSink* sink) {
+  static OrError<std::unique_ptr<Guest>> boot(const StreamOptions& options, std::uint64_t image_bytes,
+                                              EventSink* sink) {
     std::unique_ptr<Guest> guest{new Guest};
     guest->bed_ = CBIT_TRY(Testbed::create(options.bed, sink));
     guest->bytes_ = image_bytes;
@@ -51,8 +56,9 @@ class Guest {
     const std::uint64_t pages = (image_bytes + page_size - 1) / page_size;
     const auto buffer = guest->bed_->kernel().mm().alloc_pages(pages);
     if (!buffer)
-      return bad_input(fmt::format("an image of {} MiB does not fit into the guest's memory", image_bytes >> 20),
-                       "use more --memory or a smaller image");
+      return bad_input(
+          fmt::format("an image of {} MiB does not fit into the guest's memory", image_bytes >> 20),
+          "use more --memory or a smaller image");
     guest->buffer_ = *buffer;
     return guest;
   }
@@ -152,7 +158,8 @@ OrError<StreamPass> raw_pass(const StreamOptions& options, BlockBackend& source,
                              const Sha256Digest& digest) {
   auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), nullptr));
   auto from = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:04.0", source, "cbit-source", true));
-  // A device that may not write the guest's pages answers with an error; what the guest then has is the finding.
+  // A device that may not write the guest's pages answers with an error; what the guest then has is the
+  // finding.
   static_cast<void>(guest->read_from(*from));
   StreamPass pass = guest->report(index, digest);
   guest->report_totals(pass);

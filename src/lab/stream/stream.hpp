@@ -1,5 +1,5 @@
-// `cbit run`: a guest streams a disk image through virtio-blk into its memory and out to another image, and everybody is
-// asked what they saw. Then the same with a driver that hands out physical addresses.
+// `cbit run`: a guest streams a disk image through virtio-blk into its memory and out to another image, and
+// everybody is asked what they saw. Then the same with a driver that hands out physical addresses.
 #pragma once
 
 #include <optional>
@@ -15,8 +15,8 @@ namespace cbit {
 
 struct StreamOptions {
   TestbedConfig bed;
-  std::string source;              // image to read
-  std::string target;              // image to write; only a complete one gets this name
+  std::string source;                       // image to read
+  std::string target;                       // image to write; only a complete one gets this name
   std::uint64_t request_bytes = 128 << 10;  // per read() and write() of the driver; a multiple of 4 KiB
 };
 
@@ -47,8 +47,8 @@ struct StreamReport {
   StreamPass raw;      // reads only: the driver's one bug
 };
 
-// Errors: images that cannot be read or written, or that do not fit the guest's memory. `sink`, where given, gets the
-// events of the correct pass.
+// Errors: images that cannot be read or written, or that do not fit the guest's memory. `sink`, where given,
+// gets the events of the correct pass.
 [[nodiscard]] OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink = nullptr);
 
 }  // namespace cbit

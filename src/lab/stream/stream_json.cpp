@@ -12,7 +12,10 @@ using Json = nlohmann::ordered_json;
 Json causes_of(const StreamPass& pass) {
   Json list = Json::array();
   for (const Cause& cause : pass.causes)
-    list.push_back({{"name", cause.info->name}, {"device", cause.device}, {"remedy", cause.remedy}, {"count", cause.count}});
+    list.push_back({{"name", cause.info->name},
+                    {"device", cause.device},
+                    {"remedy", cause.remedy},
+                    {"count", cause.count}});
   return list;
 }
 

@@ -6,16 +6,19 @@
 namespace cbit {
 namespace {
 
-std::string mib(std::uint64_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20)); }
+std::string mib(std::uint64_t bytes) {
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
+}
 
 std::string guest_line(const StreamReport& report) {
   const MachineConfig& machine = report.options.bed.machine;
   std::string text = fmt::format("Guest     {}", to_string(machine.platform));
   if (is_encrypted(machine.platform)) text += fmt::format(", C-bit {}", machine.c_bit);
   const SwiotlbUsage& pool = report.correct.swiotlb;
-  text += fmt::format(", {} MiB, Linux {}; bounce pool {} MiB: {} slots in {} area{}\n", machine.memory_bytes >> 20,
-                      to_string(report.options.bed.dma.version), pool.io_tlb_nslabs * io_tlb_size >> 20,
-                      pool.io_tlb_nslabs, pool.areas, pool.areas == 1 ? "" : "s");
+  text += fmt::format(", {} MiB, Linux {}; bounce pool {} MiB: {} slots in {} area{}\n",
+                      machine.memory_bytes >> 20, to_string(report.options.bed.dma.version),
+                      pool.io_tlb_nslabs * io_tlb_size >> 20, pool.io_tlb_nslabs, pool.areas,
+                      pool.areas == 1 ? "" : "s");
   return text;
 }
 
@@ -33,12 +36,13 @@ std::string cost_lines(const StreamPass& pass) {
   const ConversionCost& conversions = pass.conversions;
   return fmt::format(
       "  bounced       {} in {} mappings: {} into the pool, {} out of it; at most {} slots in use\n"
-      "  conversions   {} pages in {} calls, {} large pages split, {} TLB flushes, {} cache lines flushed, {} hypercalls\n"
+      "  conversions   {} pages in {} calls, {} large pages split, {} TLB flushes, {} cache lines flushed, "
+      "{} hypercalls\n"
       "  virtual time  {:.3f} ms\n",
       mib(pass.swiotlb.bytes_bounced), pass.swiotlb.bounces, mib(counts.bounced_to_pool.bytes),
       mib(counts.bounced_from_pool.bytes), counts.slots_used_max, conversions.pages, conversions.calls,
-      conversions.large_pages_split, conversions.tlb_flushes, conversions.cache_lines_flushed, conversions.hypercalls,
-      static_cast<double>(pass.virtual_ns) / 1e6);
+      conversions.large_pages_split, conversions.tlb_flushes, conversions.cache_lines_flushed,
+      conversions.hypercalls, static_cast<double>(pass.virtual_ns) / 1e6);
 }
 
 std::string digest_line(std::string_view what, const Sha256Digest& digest, std::string_view verdict) {
@@ -55,7 +59,8 @@ std::string to_text(const StreamReport& report) {
   text += digest_line("Source", report.source, "");
   text += digest_line("In guest", good.in_guest, good.intact ? "equal" : "DIFFERENT");
   text += digest_line("Target", report.target, report.equal ? "equal" : "DIFFERENT");
-  text += "\nWhat the host sees, looking at every page that was ever written\n" + scan_lines(good, report.telling_sectors);
+  text += "\nWhat the host sees, looking at every page that was ever written\n" +
+          scan_lines(good, report.telling_sectors);
   text += "\nWhat it cost\n" + cost_lines(good);
   text += "\nPage states\n" + good.page_picture;
   if (!good.causes.empty()) text += "\nCauses\n" + render_causes(good.causes);

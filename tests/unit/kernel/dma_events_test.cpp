@@ -90,6 +90,31 @@ TEST(DmaEvents, DescribeAMappingFromBeginningToEnd) {
   EXPECT_TRUE(unmapped.copied_back);
 }
 
+TEST(DmaEvents, DescribeEachSegmentOfAScatterlist) {
+  for (const IommuMode mode : {IommuMode::none, IommuMode::translated}) {
+    DmaBoard board{Platform::sev, {.iommu = mode}};
+    Device& dev = board.add_device();
+    const KernelBuffer b = board.buffer(4 * page_size, 1);
+    std::vector<ScatterEntry> sg{{.phys = b.phys + 4, .length = 100},
+                                 {.phys = b.phys + 2 * page_size, .length = 200}};
+    ASSERT_EQ(board.dma().map_sg(board.cpu(), dev, sg, Direction::from_device), 2u);
+    board.dma().unmap_sg(board.cpu(), dev, sg, Direction::from_device);
+    const auto mapped = board.log.all<DmaMapped>();
+    const auto unmapped = board.log.all<DmaUnmapped>();
+    ASSERT_EQ(mapped.size(), 2u);
+    ASSERT_EQ(unmapped.size(), 2u);
+    for (std::size_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(mapped[i].kind, DmaMappingKind::sg);
+      EXPECT_EQ(mapped[i].phys, sg[i].phys);
+      EXPECT_EQ(mapped[i].bytes, sg[i].length);
+      EXPECT_EQ(unmapped[i].kind, DmaMappingKind::sg);
+      EXPECT_EQ(unmapped[i].dma, mapped[i].dma);
+      EXPECT_EQ(unmapped[i].bytes, mapped[i].bytes);
+      EXPECT_EQ(unmapped[i].copied_back, mode == IommuMode::none);
+    }
+  }
+}
+
 TEST(DmaEvents, NameThePathAndTheBitOfEachKindOfMapping) {
   struct Row {
     Platform platform;

@@ -49,7 +49,8 @@ ExperimentResult result_of(std::string_view text) {
 
 constexpr std::string_view alloc_step = "[[step]]\ndo = 'alloc'\nname = 'b'\nsize = 64\n";  // lines 6 to 9
 
-// ---- files that do not load ---------------------------------------------------------------------------------
+// ---- files that do not load
+// ---------------------------------------------------------------------------------
 
 TEST(LabFile, NamesLineAndColumnOfBadToml) {
   EXPECT_THAT(error_of("title = 'x'\n[machine\n").message, StartsWith("x.toml:2:"));
@@ -65,11 +66,13 @@ TEST(LabFile, NamesTheUnknownKeyAndListsTheKnownOnes) {
 
 TEST(LabFile, RefusesUnknownKeysInEveryTable) {
   EXPECT_THAT(error_of("titel = 'x'\n").message, StartsWith("x.toml:1:1: the file has no key \"titel\""));
-  EXPECT_THAT(error_of("title = 'x'\n[machine]\nplattform = 'sev'\n").message, StartsWith("x.toml:3:1: [machine]"));
+  EXPECT_THAT(error_of("title = 'x'\n[machine]\nplattform = 'sev'\n").message,
+              StartsWith("x.toml:3:1: [machine]"));
   EXPECT_THAT(error_of("title = 'x'\n[machine]\n[[device]]\nname = 'n'\nmusk = 1\n").message,
               StartsWith("x.toml:5:1: [[device]]"));
-  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'map'\nname = 'm'\nhow = 'sg'\nsegments = [{ bufer = 'b' }]\n").message,
-              HasSubstr("segment has no key \"bufer\""));
+  EXPECT_THAT(
+      error_of_steps("[[step]]\ndo = 'map'\nname = 'm'\nhow = 'sg'\nsegments = [{ bufer = 'b' }]\n").message,
+      HasSubstr("segment has no key \"bufer\""));
 }
 
 TEST(LabFile, NamesTheMissingKey) {
@@ -96,10 +99,12 @@ TEST(LabFile, RefusesNumbersOutOfRangeAndSaysTheRange) {
   const Error error = error_of("title = 't'\n[machine]\ncbit = 60\n");
   EXPECT_EQ(error.message, "x.toml:3:8: [machine]: \"cbit\" is 60, out of range");
   EXPECT_EQ(error.hint, "use 32 to 51");
-  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'alloc'\nname = 'b'\nsize = -1\n").message, HasSubstr("is not a number"));
+  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'alloc'\nname = 'b'\nsize = -1\n").message,
+              HasSubstr("is not a number"));
   EXPECT_THAT(error_of_steps("[[step]]\ndo = 'alloc'\nname = 'b'\nsize = '4X'\n").message,
               HasSubstr("is not a number"));
-  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'alloc'\nname = 'b'\nsize = '65M'\n").message, HasSubstr("out of range"));
+  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'alloc'\nname = 'b'\nsize = '65M'\n").message,
+              HasSubstr("out of range"));
 }
 
 TEST(LabFile, ListsTheWordsThatAKeyKnows) {
@@ -119,9 +124,12 @@ TEST(LabFile, RefusesNamesThatDoNotExistYet) {
   const Error error = error_of_steps(text);
   EXPECT_EQ(error.message, "x.toml:12:10: step \"cpu-write\": there is no buffer \"c\" at this point");
   EXPECT_EQ(error.hint, "so far there are: b");
-  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'unmap'\nmapping = 'm'\n").hint, HasSubstr("no step before this one"));
-  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'cpu-read'\nthrough = 'w'\n").message, HasSubstr("no window \"w\""));
-  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'release'\ndevice = 'disk'\n").message, HasSubstr("no device \"disk\""));
+  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'unmap'\nmapping = 'm'\n").hint,
+              HasSubstr("no step before this one"));
+  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'cpu-read'\nthrough = 'w'\n").message,
+              HasSubstr("no window \"w\""));
+  EXPECT_THAT(error_of_steps("[[step]]\ndo = 'release'\ndevice = 'disk'\n").message,
+              HasSubstr("no device \"disk\""));
 }
 
 TEST(LabFile, RefusesANameThatIsTaken) {
@@ -130,27 +138,36 @@ TEST(LabFile, RefusesANameThatIsTaken) {
 }
 
 TEST(LabFile, RefusesContradictions) {
-  const auto after_alloc = [](std::string_view step) { return error_of_steps(std::string{alloc_step} + std::string{step}).message; };
-  EXPECT_THAT(after_alloc("[[step]]\ndo = 'map'\nname = 'm'\nhow = 'sg'\nbuffer = 'b'\n"), HasSubstr("contradicts"));
+  const auto after_alloc = [](std::string_view step) {
+    return error_of_steps(std::string{alloc_step} + std::string{step}).message;
+  };
+  EXPECT_THAT(after_alloc("[[step]]\ndo = 'map'\nname = 'm'\nhow = 'sg'\nbuffer = 'b'\n"),
+              HasSubstr("contradicts"));
   EXPECT_THAT(after_alloc("[[step]]\ndo = 'map'\nname = 'm'\nbuffer = 'b'\nsegments = []\n"),
               HasSubstr("are for scatterlists"));
-  EXPECT_THAT(after_alloc("[[step]]\ndo = 'map'\nname = 'm'\nbuffer = 'b'\np2pdma = true\n"), HasSubstr("P2PDMA"));
+  EXPECT_THAT(after_alloc("[[step]]\ndo = 'map'\nname = 'm'\nbuffer = 'b'\np2pdma = true\n"),
+              HasSubstr("P2PDMA"));
   EXPECT_THAT(after_alloc("[[step]]\ndo = 'free-coherent'\nbuffer = 'b'\n"), HasSubstr("no coherent memory"));
   EXPECT_THAT(after_alloc("[[step]]\ndo = 'expect'\n"), HasSubstr("nothing is expected"));
   EXPECT_THAT(after_alloc("[[step]]\ndo = 'expect'\ncpu-sees = 'old'\n"), HasSubstr("\"cpu-sees\" of what?"));
-  EXPECT_THAT(after_alloc("[[step]]\ndo = 'expect'\nbuffer = 'b'\npath = 'direct'\n"), HasSubstr("\"path\" of what?"));
-  EXPECT_THAT(after_alloc("[[step]]\ndo = 'expect'\ncauses = ['no-such-cause']\n"), HasSubstr("no cause \"no-such-cause\""));
+  EXPECT_THAT(after_alloc("[[step]]\ndo = 'expect'\nbuffer = 'b'\npath = 'direct'\n"),
+              HasSubstr("\"path\" of what?"));
+  EXPECT_THAT(after_alloc("[[step]]\ndo = 'expect'\ncauses = ['no-such-cause']\n"),
+              HasSubstr("no cause \"no-such-cause\""));
   EXPECT_THAT(after_alloc("[[step]]\ndo = 'free'\nbuffer = 'b'\n[[step]]\ndo = 'free'\nbuffer = 'b'\n"),
               HasSubstr("free already"));
   EXPECT_THAT(error_of("title = 't'\n[machine]\nswiotlb-dynamic = true\n").message, HasSubstr("Linux 6.1"));
   EXPECT_THAT(error_of("title = 't'\n[machine]\nswiotlb = 'often'\n").message, StartsWith("x.toml:3:11:"));
-  EXPECT_THAT(error_of("title = 't'\n[machine]\n[[device]]\nname = 'v'\nkind = 'virtio-blk'\nmask = 32\n").message,
-              HasSubstr("\"mask\" is no key of a virtio-blk device"));
+  EXPECT_THAT(
+      error_of("title = 't'\n[machine]\n[[device]]\nname = 'v'\nkind = 'virtio-blk'\nmask = 32\n").message,
+      HasSubstr("\"mask\" is no key of a virtio-blk device"));
 }
 
 TEST(LabFile, RefusesDataThatDoesNotFit) {
   const auto write = [](std::string_view keys) {
-    return error_of_steps(std::string{alloc_step} + "[[step]]\ndo = 'cpu-write'\nbuffer = 'b'\n" + std::string{keys}).message;
+    return error_of_steps(std::string{alloc_step} + "[[step]]\ndo = 'cpu-write'\nbuffer = 'b'\n" +
+                          std::string{keys})
+        .message;
   };
   EXPECT_THAT(write("data = { text = 'abc' }\nlength = 4\n"), HasSubstr("has 3 bytes, the range 4"));
   EXPECT_THAT(write("data = { fill = 1, length = 65 }\n"), HasSubstr("there is room for 64"));
@@ -173,14 +190,17 @@ TEST(LabFile, HasLimits) {
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().hint, HasSubstr("at most 1"));
   limits = {.bytes = 127};
-  EXPECT_THAT(load_experiment(with_head(two), "x.toml", limits).error().message, HasSubstr("more than 127 bytes in all"));
+  EXPECT_THAT(load_experiment(with_head(two), "x.toml", limits).error().message,
+              HasSubstr("more than 127 bytes in all"));
 }
 
-// ---- runs ---------------------------------------------------------------------------------------------------
+// ---- runs -------------------------------------------------------------------------------------------------
 
 TEST(LabRun, ReportsAMachineThatCannotBeAtItsTable) {
-  const auto loaded = load_experiment("title = 't'\n[machine]\nplatform = 'sev'\ncbit = 32\nmemory = '8G'\n[[step]]\n"
-                                      "do = 'alloc'\nname = 'b'\nsize = 1\n", "x.toml");
+  const auto loaded = load_experiment(
+      "title = 't'\n[machine]\nplatform = 'sev'\ncbit = 32\nmemory = '8G'\n[[step]]\n"
+      "do = 'alloc'\nname = 'b'\nsize = 1\n",
+      "x.toml");
   ASSERT_TRUE(loaded) << loaded.error().message;
   const auto result = run_experiment(*loaded);
   ASSERT_FALSE(result);
@@ -189,8 +209,10 @@ TEST(LabRun, ReportsAMachineThatCannotBeAtItsTable) {
 }
 
 TEST(LabRun, ReportsADeviceThatCannotBeAtItsTable) {
-  const auto loaded = load_experiment("title = 't'\n[machine]\n[[device]]\nname = 'n'\nmask = 20\n[[step]]\n"
-                                      "do = 'alloc'\nname = 'b'\nsize = 1\n", "x.toml");
+  const auto loaded = load_experiment(
+      "title = 't'\n[machine]\n[[device]]\nname = 'n'\nmask = 20\n[[step]]\n"
+      "do = 'alloc'\nname = 'b'\nsize = 1\n",
+      "x.toml");
   ASSERT_TRUE(loaded);
   const auto result = run_experiment(*loaded);
   ASSERT_FALSE(result);
@@ -208,9 +230,10 @@ TEST(LabRun, PassesWhenAllIsAsExpected) {
 }
 
 TEST(LabRun, ShowsWhatWasFoundInsteadByteByByte) {
-  const std::string text = with_head(std::string{alloc_step} + std::string{written} +
-                                     "[[step]]\ndo = 'expect'\nbuffer = 'b'\ncpu-sees = { pattern = 'device' }\n"
-                                     "host-sees = 'plaintext'\n");
+  const std::string text =
+      with_head(std::string{alloc_step} + std::string{written} +
+                "[[step]]\ndo = 'expect'\nbuffer = 'b'\ncpu-sees = { pattern = 'device' }\n"
+                "host-sees = 'plaintext'\n");
   const auto loaded = load_experiment(text, "x.toml");
   ASSERT_TRUE(loaded);
   const auto result = run_experiment(*loaded);
@@ -228,8 +251,9 @@ TEST(LabRun, ShowsWhatWasFoundInsteadByteByByte) {
 }
 
 TEST(LabRun, StopsAtAnActionThatFailsUnexpectedly) {
-  const auto result = result_of(with_head("[[step]]\ndo = 'alloc'\nname = 'b'\nsize = 262145\n[[step]]\ndo = 'map'\n"
-                                          "name = 'm'\nbuffer = 'b'\n[[step]]\ndo = 'unmap'\nmapping = 'm'\n"));
+  const auto result =
+      result_of(with_head("[[step]]\ndo = 'alloc'\nname = 'b'\nsize = 262145\n[[step]]\ndo = 'map'\n"
+                          "name = 'm'\nbuffer = 'b'\n[[step]]\ndo = 'unmap'\nmapping = 'm'\n"));
   ASSERT_THAT(result.failures, testing::SizeIs(1));
   EXPECT_EQ(result.failures[0].mismatch.expected, "success");
   EXPECT_THAT(result.failures[0].mismatch.found, HasSubstr("DMA_MAPPING_ERROR: pool-full"));
@@ -259,7 +283,8 @@ TEST(LabRun, ComparesTheCausesAtTheEnd) {
   EXPECT_FALSE(result.failures[0].step);
   EXPECT_EQ(result.failures[0].mismatch.expected, "none");
   EXPECT_EQ(result.failures[0].mismatch.found, "page-still-private, raw-physical-address");
-  EXPECT_TRUE(result_of("causes = ['page-still-private', 'raw-physical-address']\n" + with_head(steps)).passed());
+  EXPECT_TRUE(
+      result_of("causes = ['page-still-private', 'raw-physical-address']\n" + with_head(steps)).passed());
   EXPECT_TRUE(result_of(with_head(steps)).passed()) << "nothing was said about causes";
 }
 
@@ -269,7 +294,7 @@ TEST(LabRun, IsTheSameEveryTime) {
   EXPECT_EQ(result_of(text).failures[0].mismatch.dump, result_of(text).failures[0].mismatch.dump);
 }
 
-// ---- data ---------------------------------------------------------------------------------------------------
+// ---- data -------------------------------------------------------------------------------------------------
 
 Bytes data_of(std::string_view toml, std::uint64_t offset, std::uint64_t bytes) {
   const auto document = lab::parse_toml(toml, "x.toml");
@@ -305,7 +330,8 @@ TEST(LabDiff, ShowsRowsThatDifferAndCountsTheRest) {
   EXPECT_THAT(lab::hex_diff(Bytes(3), Bytes(5), 0), HasSubstr("2 of 5 bytes differ")) << "of unequal length";
 }
 
-// ---- the format as a whole ----------------------------------------------------------------------------------
+// ---- the format as a whole
+// ----------------------------------------------------------------------------------
 
 TEST(LabFormat, EveryExperimentThatComesWithItPasses) {
   ASSERT_GE(builtin_experiments().size(), 36u);
@@ -323,7 +349,8 @@ TEST(LabFormat, EveryExperimentThatComesWithItPasses) {
 std::set<std::string_view> all_keys() {
   std::set<std::string_view> keys;
   const auto add = [&](auto&& list) { keys.insert(std::begin(list), std::end(list)); };
-  add(lab::top_keys), add(lab::machine_keys), add(lab::device_keys), add(lab::common_step_keys), add(lab::data_keys);
+  add(lab::top_keys), add(lab::machine_keys), add(lab::device_keys), add(lab::common_step_keys),
+      add(lab::data_keys);
   for (const lab::StepKind& kind : lab::step_kinds()) {
     keys.insert(kind.name);
     add(kind.keys);
@@ -337,12 +364,14 @@ TEST(LabFormat, TheDocumentDescribesEveryStepAndKey) {
   text << file.rdbuf();
   ASSERT_FALSE(text.str().empty());
   for (const std::string_view key : all_keys())
-    EXPECT_THAT(text.str(), HasSubstr(std::string{'`'}.append(key).append("`"))) << "docs/lab-format.md lacks it";
+    EXPECT_THAT(text.str(), HasSubstr(std::string{'`'}.append(key).append("`")))
+        << "docs/lab-format.md lacks it";
 }
 
 TEST(LabFormat, StepNamesAreUnique) {
   std::set<std::string_view> names;
-  for (const lab::StepKind& kind : lab::step_kinds()) EXPECT_TRUE(names.insert(kind.name).second) << kind.name;
+  for (const lab::StepKind& kind : lab::step_kinds())
+    EXPECT_TRUE(names.insert(kind.name).second) << kind.name;
 }
 
 }  // namespace

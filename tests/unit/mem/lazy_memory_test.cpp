@@ -1,11 +1,10 @@
-#include "mem/memory.hpp"
-
 #include <gtest/gtest.h>
 
 #include <memory>
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "mem/memory.hpp"
 
 namespace cbit {
 namespace {
@@ -78,7 +77,8 @@ TEST_F(MemoryTest, AForeignWriteTurnsTheBlocksItTouchesIntoNoiseAndNoOthers) {
   write(PhysAddr{0x8000 + 20}, Bytes(8, std::byte{0xaa}), no_key, device);
   const Bytes now = read(PhysAddr{0x8000}, page_size, guest);
   for (std::size_t block = 0; block < page_size / 16; ++block) {
-    const bool same = std::equal(now.begin() + block * 16, now.begin() + (block + 1) * 16, text.begin() + block * 16);
+    const bool same =
+        std::equal(now.begin() + block * 16, now.begin() + (block + 1) * 16, text.begin() + block * 16);
     EXPECT_EQ(same, block != 1) << "block " << block;
   }
 }
@@ -140,8 +140,7 @@ TEST_F(MemoryTest, PeekLeavesNoTrace) {
 TEST_F(MemoryTest, RefusesWhatIsNotRamAndLeavesMemoryAlone) {
   const PhysAddr end{64 << 20};
   EXPECT_EQ(memory->write(end - 8, Bytes(16), {cpu, guest}).error().kind, FaultKind::no_memory);
-  EXPECT_EQ(try_read(PhysAddr{~0ull - 4}, guest).error().kind,
-            FaultKind::no_memory);
+  EXPECT_EQ(try_read(PhysAddr{~0ull - 4}, guest).error().kind, FaultKind::no_memory);
   EXPECT_EQ(probe(end - 8, 8), Bytes(8));
 }
 
@@ -238,7 +237,8 @@ class RmpTest : public MemoryTest {
 TEST_F(RmpTest, RefusesADevicesWriteToAGuestPageAndLetsItReadCiphertext) {
   const Bytes text = pattern_bytes(64, 1);
   write(PhysAddr{0x1000}, text, guest);
-  EXPECT_EQ(memory->write(PhysAddr{0x1000}, Bytes(64), {device, no_key}).error().kind, FaultKind::rmp_violation);
+  EXPECT_EQ(memory->write(PhysAddr{0x1000}, Bytes(64), {device, no_key}).error().kind,
+            FaultKind::rmp_violation);
   EXPECT_EQ(read(PhysAddr{0x1000}, 64, guest), text);
   EXPECT_EQ(read(PhysAddr{0x1000}, 64, no_key, device), encrypted(PhysAddr{0x1000}, text, guest));
   EXPECT_EQ(recorder.all<AccessFault>().size(), 1u);
@@ -255,10 +255,13 @@ TEST_F(RmpTest, ASharedPageTakesDeviceWritesAndRefusesTheGuestsKey) {
 
 class TdTest : public MemoryTest {
  protected:
-  TdTest() : MemoryTest{{.protection = MemoryProtection::td, .protected_key = guest, .initial_owner = guest}} {}
+  TdTest()
+      : MemoryTest{{.protection = MemoryProtection::td, .protected_key = guest, .initial_owner = guest}} {}
 };
 
-TEST_F(TdTest, UntouchedMemoryReadsAsZerosToTheGuest) { EXPECT_EQ(read(PhysAddr{0x1000}, 64, guest), Bytes(64)); }
+TEST_F(TdTest, UntouchedMemoryReadsAsZerosToTheGuest) {
+  EXPECT_EQ(read(PhysAddr{0x1000}, 64, guest), Bytes(64));
+}
 
 TEST_F(TdTest, AForeignReaderGetsZerosWhileTheChipsHoldCiphertext) {
   const Bytes text = pattern_bytes(64, 1);
@@ -270,8 +273,7 @@ TEST_F(TdTest, AForeignReaderGetsZerosWhileTheChipsHoldCiphertext) {
 TEST_F(TdTest, AForeignWritePoisonsTheLineForTheGuest) {
   write(PhysAddr{0x1000}, pattern_bytes(128, 1), guest);
   write(PhysAddr{0x1000}, Bytes(64, std::byte{1}), no_key, device);
-  EXPECT_EQ(try_read(PhysAddr{0x1000}, guest).error().kind,
-            FaultKind::td_integrity);
+  EXPECT_EQ(try_read(PhysAddr{0x1000}, guest).error().kind, FaultKind::td_integrity);
   const Bytes untouched_line = pattern_bytes(128, 1);
   EXPECT_EQ(read(PhysAddr{0x1040}, 64, guest), Bytes(untouched_line.begin() + 64, untouched_line.end()));
   write(PhysAddr{0x1000}, pattern_bytes(64, 2), guest);

@@ -1,5 +1,5 @@
-// Any sequence of accesses under any keys leaves LazyMemory and EagerMemory with the same DRAM and gave the same
-// bytes on the way. CBIT_PROPERTY_ACCESSES sets the number of accesses.
+// Any sequence of accesses under any keys leaves LazyMemory and EagerMemory with the same DRAM and gave the
+// same bytes on the way. CBIT_PROPERTY_ACCESSES sets the number of accesses.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -32,7 +32,8 @@ std::size_t random_size(Random& random) {
 
 class Pair {
  public:
-  explicit Pair(std::uint64_t seed) : random_{seed}, keys_{seed, seed % 2 == 0 ? CipherMode::xex : CipherMode::xe} {
+  explicit Pair(std::uint64_t seed)
+      : random_{seed}, keys_{seed, seed % 2 == 0 ? CipherMode::xex : CipherMode::xe} {
     keys_.set_derived(1, "one");
     keys_.set_derived(2, "two");
     keys_.set_derived(4, "four");  // 3 is never installed: an access with it is not encrypted

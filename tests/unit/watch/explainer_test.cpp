@@ -287,6 +287,19 @@ TEST(Explainer, MergesNeighbouringPagesIntoOneRun) {
   EXPECT_EQ(s.first().where, (CauseRange{CauseRange::Space::physical, buffer_page.value(), 3 * page_size}));
 }
 
+TEST(Explainer, JoinsTwoRunsWhenThePageBetweenThemFollows) {
+  Stage s{Stage::guest()};
+  for (const std::uint64_t page : {0, 2, 4, 1})
+    s.device_reads(raw_dma + page * page_size, buffer_page + page * page_size, memory_key);
+  EXPECT_THAT(s.names(), ElementsAre("raw-physical-address", "page-still-private", "raw-physical-address",
+                                     "page-still-private"));
+  EXPECT_EQ(s.first().count, 3u);
+  EXPECT_EQ(s.first().where, (CauseRange{CauseRange::Space::physical, buffer_page.value(), 3 * page_size}));
+  s.device_reads(raw_dma + 3 * page_size, buffer_page + 3 * page_size, memory_key);
+  EXPECT_THAT(s.names(), ElementsAre("raw-physical-address", "page-still-private"));
+  EXPECT_EQ(s.first().count, 5u);
+}
+
 TEST(Explainer, KeepsDistantPagesAndOtherDevicesApart) {
   Stage s{Stage::guest()};
   s.device_reads(raw_dma, buffer_page, memory_key);
