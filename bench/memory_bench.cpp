@@ -44,10 +44,10 @@ void stream_through(benchmark::State& state, Make&& make) {
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * pages_streamed));
 }
 
-void BM_StreamLazyMemory(benchmark::State& state) { stream_through(state, make_lazy); }
-void BM_StreamEagerMemory(benchmark::State& state) { stream_through(state, make_eager); }
-BENCHMARK(BM_StreamLazyMemory)->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_StreamEagerMemory)->Unit(benchmark::kMillisecond);
+void stream_lazy(benchmark::State& state) { stream_through(state, make_lazy); }
+void stream_eager(benchmark::State& state) { stream_through(state, make_eager); }
+BENCHMARK(stream_lazy)->Unit(benchmark::kMillisecond);
+BENCHMARK(stream_eager)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace cbit
