@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lab/cause_json.hpp"
 #include "lab/explain.hpp"
 #include "lab/matrix.hpp"
 
@@ -26,23 +27,6 @@ Json request_of(const ExplainOptions& options) {
           {"direction", to_string(options.effective_direction())},
           {"size", options.size},
           {"offset", options.offset}};
-}
-
-Json causes_of(const Explanation& explanation) {
-  Json list = Json::array();
-  for (const Cause& cause : explanation.causes) {
-    Json evidence = Json::array();
-    for (const Evidence& one : cause.evidence) evidence.push_back({{"label", one.label}, {"text", one.text}});
-    list.push_back({{"name", cause.info->name},
-                    {"title", cause.info->title},
-                    {"device", cause.device},
-                    {"kernel_message", cause.kernel_message},
-                    {"evidence", std::move(evidence)},
-                    {"remedy", cause.remedy},
-                    {"source", cause.info->source},
-                    {"count", cause.count}});
-  }
-  return list;
 }
 
 Json steps_of(const Explanation& explanation) {
@@ -92,7 +76,7 @@ std::string to_json(const Explanation& explanation) {
   json["host_sees"] = to_string(explanation.host.sees);
   json["pool_sees"] = to_string(explanation.pool.sees);
   json["device_fault"] = fault_of(explanation);
-  json["causes"] = causes_of(explanation);
+  json["causes"] = causes_json(explanation.causes);
   json["steps"] = steps_of(explanation);
   json["kernel_log"] = explanation.kernel_log;
   json["swiotlb"] = swiotlb_of(explanation);

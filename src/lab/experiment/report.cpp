@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "lab/cause_json.hpp"
 #include "lab/experiment.hpp"
 #include "lab/experiment/expect.hpp"
 
@@ -73,23 +74,6 @@ std::string failure_text(const Experiment& experiment, const ExperimentFailure& 
   std::string text = fmt::format("{}: {}: {}\n  expected: {}\n  found:    {}\n", where, what, mismatch.what,
                                  mismatch.expected, mismatch.found);
   return text + indented(mismatch.dump, "  ");
-}
-
-Json causes_json(const std::vector<Cause>& causes) {
-  Json list = Json::array();
-  for (const Cause& cause : causes) {
-    Json evidence = Json::array();
-    for (const Evidence& one : cause.evidence) evidence.push_back({{"label", one.label}, {"text", one.text}});
-    list.push_back({{"name", cause.info->name},
-                    {"title", cause.info->title},
-                    {"device", cause.device},
-                    {"kernel_message", cause.kernel_message},
-                    {"evidence", std::move(evidence)},
-                    {"remedy", cause.remedy},
-                    {"source", cause.info->source},
-                    {"count", cause.count}});
-  }
-  return list;
 }
 
 Json steps_json(const Experiment& experiment, const ExperimentResult& result) {

@@ -1,0 +1,92 @@
+#include "lab/explain.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <tuple>
+
+#include "lab/matrix.hpp"
+
+namespace cbit {
+namespace {
+
+Explanation run(Platform platform, MapKind map, DmaDirection direction) {
+  ExplainOptions options{.map = map, .direction = direction, .size = 5000, .offset = 123};
+  options.bed.machine.platform = platform;
+  return explain(options).value();
+}
+
+class EveryDma : public testing::TestWithParam<std::tuple<Platform, MapKind, DmaDirection>> {};
+
+TEST_P(EveryDma, WorksWithoutACauseWhereTheDriverUsesTheDmaApi) {
+  const auto [platform, map, direction] = GetParam();
+  const Explanation result = run(platform, map, direction);
+  EXPECT_EQ(result.verdict, Verdict::works);
+  EXPECT_TRUE(result.causes.empty());
+  EXPECT_EQ(result.cpu.sees, Sees::plaintext);
+  EXPECT_EQ(result.device.sees, Sees::plaintext);
+  EXPECT_FALSE(result.steps.empty());
+  for (const StepTaken& step : result.steps) EXPECT_FALSE(step.source.empty()) << step.rule;
+}
+
+INSTANTIATE_TEST_SUITE_P(AllPlatforms, EveryDma,
+                         testing::Combine(testing::ValuesIn(platforms),
+                                          testing::Values(MapKind::streaming, MapKind::coherent,
+                                                          MapKind::coherent_atomic),
+                                          testing::Values(DmaDirection::to_device, DmaDirection::from_device,
+                                                          DmaDirection::bidirectional)));
+
+class RawDma : public testing::TestWithParam<Platform> {};
+
+TEST_P(RawDma, GoesWrongForAReasonWhereMemoryIsEncryptedAndOnlyThere) {
+  const Explanation result = run(GetParam(), MapKind::raw_phys, DmaDirection::bidirectional);
+  EXPECT_EQ(result.verdict == Verdict::works, GetParam() == Platform::plain);
+  EXPECT_EQ(result.causes.empty(), GetParam() == Platform::plain);
+  for (const Cause& cause : result.causes) EXPECT_FALSE(cause.remedy.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(AllPlatforms, RawDma, testing::ValuesIn(platforms));
+
+TEST(Explain, GivesTheSameJsonForTheSameOptions) {
+  EXPECT_EQ(to_json(run(Platform::sev, MapKind::streaming, DmaDirection::bidirectional)),
+            to_json(run(Platform::sev, MapKind::streaming, DmaDirection::bidirectional)));
+}
+
+TEST(Explain, TellsAPoolThatIsFullFromARequestThatCannotFit) {
+  ExplainOptions options{.size = 262144};
+  options.bed.machine.platform = Platform::sev;
+  EXPECT_EQ(explain(options)->verdict, Verdict::works);
+  EXPECT_EQ(explain(options)->swiotlb.io_tlb_used, 128u);
+  options.size = 262145;
+  const Explanation refused = explain(options).value();
+  EXPECT_EQ(refused.verdict, Verdict::fails);
+  ASSERT_EQ(refused.causes.size(), 1u);
+  EXPECT_EQ(refused.causes[0].info->name, "request-over-segment-limit");
+  EXPECT_NE(refused.causes[0].kernel_message.find("swiotlb buffer is full (sz: 262145 bytes)"),
+            std::string::npos);
+}
+
+TEST(Explain, LeavesLiveMappingsAloneWhenAskedToLookBeforeTheUnmap) {
+  ExplainOptions options{.unmap = false};
+  options.bed.machine.platform = Platform::sev;
+  EXPECT_TRUE(explain(options)->causes.empty());
+}
+
+TEST(Explain, RefusesWhatContradictsItself) {
+  EXPECT_EQ(explain({.size = 0}).error().code, ExitCode::usage);
+  EXPECT_EQ(explain({.offset = page_size}).error().code, ExitCode::usage);
+  EXPECT_EQ(explain({.map = MapKind::coherent, .sync = SyncRange{0, 1}}).error().code, ExitCode::usage);
+  EXPECT_EQ(explain({.size = 64, .sync = SyncRange{60, ~0ull}}).error().code, ExitCode::usage);
+}
+
+TEST(Matrix, RunsEveryCombinationOnce) {
+  MatrixOptions options;
+  options.platforms = {Platform::plain, Platform::sme};
+  options.masks = {32, 64};
+  const auto cells = run_matrix(options).value();
+  EXPECT_EQ(cells.size(), 2u * 3 * 5 * 2);
+  EXPECT_NE(render(cells, MatrixFormat::text), render(cells, MatrixFormat::markdown));
+}
+
+}  // namespace
+}  // namespace cbit
