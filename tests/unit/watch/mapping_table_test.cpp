@@ -87,7 +87,7 @@ RC_GTEST_PROP(MappingTable, FindsWhatAListWouldFind, ()) {
       RC_ASSERT(released == (found != model.rend()));
       if (released) model.erase(std::next(found).base());
     }
-    for (std::uint64_t probe = 0; probe < 320; ++probe) {
+    for (std::uint64_t probe = 0; probe < 320; probe += 7) {
       const bool covered =
           std::any_of(model.begin(), model.end(), [&](const DmaMapped& m) { return covers(m, probe); });
       RC_ASSERT((table.find(device, DmaAddr{probe}) != nullptr) == covered);
