@@ -71,9 +71,13 @@ class CommandParser {
   std::vector<std::string> positional_;
 };
 
-bool same_words(const CommandSpec& spec, std::span<const std::string_view> words) {
-  return !words.empty() && (spec.name == words[0] ||
-                            (words.size() > 1 && spec.name == fmt::format("{} {}", words[0], words[1])));
+// How many of the words name this command; 0: none.
+std::size_t words_of_name(const CommandSpec& spec, std::span<const std::string_view> words) {
+  const std::size_t blank = spec.name.find(' ');
+  if (blank == std::string_view::npos) return spec.name == words[0] ? 1 : 0;
+  const bool same =
+      words.size() > 1 && spec.name.substr(0, blank) == words[0] && spec.name.substr(blank + 1) == words[1];
+  return same ? 2 : 0;
 }
 
 bool is_group(std::string_view word) {
@@ -88,12 +92,9 @@ OrError<ParsedCommand> parse_command_line(std::span<const std::string_view> word
   if (words.empty()) return usage_error("a command is missing", "see cbit --help");
   if (words[0] == "--version") return ParsedCommand{.version = true};
   if (words[0] == "-h" || words[0] == "--help" || words[0] == "help") return ParsedCommand{.help = true};
-  const auto found =
-      std::ranges::find_if(commands(), [&](const CommandSpec& spec) { return same_words(spec, words); });
-  if (found != commands().end()) {
-    const std::size_t name_words = found->name.find(' ') == std::string_view::npos ? 1 : 2;
-    return CommandParser{*found}.parse(words.subspan(name_words));
-  }
+  for (const CommandSpec& spec : commands())
+    if (const std::size_t count = words_of_name(spec, words); count != 0)
+      return CommandParser{spec}.parse(words.subspan(count));
   if (is_group(words[0])) {
     if (words.size() > 1 && (words[1] == "-h" || words[1] == "--help")) return ParsedCommand{.help = true};
     return usage_error(words.size() > 1 ? fmt::format("there is no command \"{} {}\"", words[0], words[1])
