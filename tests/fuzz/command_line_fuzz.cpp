@@ -1,7 +1,8 @@
-// The command line from anywhere: whatever the words, they are understood or refused with a message and the exit code
-// of a mistake; what is understood as `explain` is performed.
+// The command line from anywhere: whatever the words, they are understood or refused with a message and the
+// exit code of a mistake; what is understood as `explain` is performed.
 //
-// The input is cut into words at line ends. Commands that write files, start programs or take long are parsed only.
+// The input is cut into words at line ends. Commands that write files, start programs or take long are parsed
+// only.
 #include <array>
 #include <cstdlib>
 #include <sstream>
