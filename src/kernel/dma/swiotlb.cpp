@@ -287,58 +287,59 @@ bool Swiotlb::sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::u
   return impl_->bounce(cpu, dev, *pool, bounce, bytes, false);
 }
 
-// swiotlb_bounce(). A slot's original is recorded as if the mapping began at the slot's first byte, while it
-// began `orig & min_align_mask` later. Up to 6.6 an address below that in a later slot counts as a mistake.
-bool Swiotlb::Impl::bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysAddr at, std::uint64_t bytes,
-                           bool to_pool) {
-  const SwiotlbPool::Slot& slot = pool.slot(pool.slot_of(at));
-  if (slot.orig == SwiotlbPool::no_address) return false;
-  const auto in_slot = static_cast<std::int64_t>(at.value() & (io_tlb_size - 1));
-  const auto orig_offset =
-      static_cast<std::int64_t>(slot.orig.value() & dev.min_align_mask & (io_tlb_size - 1));
-  const std::int64_t offset = in_slot - orig_offset;
+// What swiotlb_bounce() makes of a length; 0 where it copies nothing. `offset` is where the copy begins in
+// the original of the slot. It is negative in the first bytes of a later slot of a mapping that does not begin
+// at a slot's first byte: up to 6.6 that counts as a mistake.
+std::uint64_t Swiotlb::Impl::copyable(Mmu& cpu, const SwiotlbPool::Slot& slot, PhysAddr at,
+                                      std::int64_t offset, std::uint64_t bytes) {
   const std::int64_t left = slot.bytes_left - offset;
-  const auto drop = [&] {
-    tracer.emit(cpu.agent(), SwiotlbDropped{at, bytes, offset < 0});
-    return false;
-  };
-
   if (version != KernelVersion::v6_10 && offset < 0) {
+    const auto in_slot = static_cast<std::int64_t>(at.value() & (io_tlb_size - 1));
     message_once(Once::before_start, cpu, [&] {
       return fmt::format("Access before mapping start detected. orig offset {}, requested offset {}.",
-                         orig_offset, in_slot);
+                         in_slot - offset, in_slot);
     });
     step(cpu, source_bounce, [&] {
       return fmt::format(
           "{:#x} lies in the first {} bytes of a slot, which 6.1 and 6.6 take for bytes before the "
           "mapping: nothing is copied",
-          at.value(), orig_offset);
+          at.value(), in_slot - offset);
     });
-    return drop();
+    return 0;
   }
   if (version != KernelVersion::v6_10 && left < 0) {
     message_once(Once::beyond_end, cpu, [&] {
       return fmt::format("Buffer overflow detected. Allocation size: {}. Mapping size: {}+{}.",
                          slot.bytes_left, bytes, offset);
     });
-    return drop();
+    return 0;
   }
-  if (left < 0 || bytes > static_cast<std::uint64_t>(left)) {
-    message_once(Once::too_long, cpu, [&] {
-      return fmt::format("Buffer overflow detected. Allocation size: {}. Mapping size: {}.", left, bytes);
-    });
-    if (left <= 0) return drop();
-    bytes = static_cast<std::uint64_t>(left);
-  }
-  if (bytes == 0) return false;
+  if (left >= 0 && bytes <= static_cast<std::uint64_t>(left)) return bytes;
+  message_once(Once::too_long, cpu, [&] {
+    return fmt::format("Buffer overflow detected. Allocation size: {}. Mapping size: {}.", left, bytes);
+  });
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(left, 0));
+}
 
+// swiotlb_bounce(). Nothing happens for slots that are free.
+bool Swiotlb::Impl::bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysAddr at, std::uint64_t bytes,
+                           bool to_pool) {
+  const SwiotlbPool::Slot& slot = pool.slot(pool.slot_of(at));
+  if (slot.orig == SwiotlbPool::no_address || bytes == 0) return false;
+  const std::uint64_t in_slot = at.value() & (io_tlb_size - 1);
+  const std::uint64_t orig_offset = slot.orig.value() & dev.min_align_mask & (io_tlb_size - 1);
+  const auto offset = static_cast<std::int64_t>(in_slot - orig_offset);
   const PhysAddr orig = slot.orig + static_cast<std::uint64_t>(offset);
+  const std::uint64_t copied = copyable(cpu, slot, at, offset, bytes);
   const VirtAddr pool_at = mm.phys_to_virt(at);
   const VirtAddr orig_at = mm.phys_to_virt(orig);
   const SiteScope site{cpu, bounce_site};
-  if (!(to_pool ? cpu.copy(pool_at, orig_at, bytes) : cpu.copy(orig_at, pool_at, bytes))) return drop();
-  counters(cpu).add_copy(bytes);
-  tracer.emit(cpu.agent(), SwiotlbCopied{orig, at, bytes, to_pool}, cost::cpu_copy_ns(bytes));
+  if (copied == 0 || !(to_pool ? cpu.copy(pool_at, orig_at, copied) : cpu.copy(orig_at, pool_at, copied))) {
+    tracer.emit(cpu.agent(), SwiotlbDropped{at, bytes, offset < 0});
+    return false;
+  }
+  counters(cpu).add_copy(copied);
+  tracer.emit(cpu.agent(), SwiotlbCopied{orig, at, copied, to_pool}, cost::cpu_copy_ns(copied));
   return true;
 }
 

@@ -89,6 +89,8 @@ struct Swiotlb::Impl {
   void search_by_pool(unsigned cpu, const SwiotlbPool::Request& request, Allocation& result);
   void search_by_area(unsigned cpu, const SwiotlbPool::Request& request, Allocation& result);
   [[nodiscard]] SwiotlbPool* find_pool(const Device& dev, PhysAddr at);
+  [[nodiscard]] std::uint64_t copyable(Mmu& cpu, const SwiotlbPool::Slot& slot, PhysAddr at,
+                                       std::int64_t offset, std::uint64_t bytes);
   bool bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysAddr at, std::uint64_t bytes, bool to_pool);
   void report_refusal(Mmu& cpu, const Device& dev, const SwiotlbPool::Request& request,
                       const Allocation& result, std::uint64_t printed_bytes, bool quiet);
