@@ -288,8 +288,8 @@ bool Swiotlb::sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::u
 }
 
 // What swiotlb_bounce() makes of a length; 0 where it copies nothing. `offset` is where the copy begins in
-// the original of the slot. It is negative in the first bytes of a later slot of a mapping that does not begin
-// at a slot's first byte: up to 6.6 that counts as a mistake.
+// the original of the slot. It is negative in the first bytes of a later slot, where the mapping does not
+// begin at a slot's first byte: up to 6.6 that counts as a mistake.
 std::uint64_t Swiotlb::Impl::copyable(Mmu& cpu, const SwiotlbPool::Slot& slot, PhysAddr at,
                                       std::int64_t offset, std::uint64_t bytes) {
   const std::int64_t left = slot.bytes_left - offset;
