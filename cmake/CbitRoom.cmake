@@ -15,8 +15,9 @@ endfunction()
 
 # cbit_room_tests(NAME TARGET...): the program test_NAME from tests/unit/NAME and tests/property/NAME.
 #
-# Its tests carry the label "unit". A test with Threads in its name carries "threads" instead, and runs under
-# ThreadSanitizer as well; the target thread_tests builds the programs that have such tests.
+# They run in the source folder and carry the label "unit". A test with Threads in its name carries "threads"
+# instead, and runs under ThreadSanitizer as well; the target thread_tests builds the programs that have such
+# tests.
 function(cbit_room_tests name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS
     ${CMAKE_SOURCE_DIR}/tests/unit/${name}/*.cpp ${CMAKE_SOURCE_DIR}/tests/property/${name}/*.cpp)
@@ -25,11 +26,11 @@ function(cbit_room_tests name)
   endif()
   add_executable(test_${name} ${sources})
   target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
-  target_compile_definitions(test_${name} PRIVATE CBIT_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main GTest::gmock rapidcheck)
   add_dependencies(tests test_${name})
 
-  set(how TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES)
+  set(how TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   gtest_discover_tests(test_${name} ${how} TEST_FILTER "-*Threads*" TEST_LIST ${name}_unit_tests
     PROPERTIES LABELS unit)
   foreach(source IN LISTS sources)

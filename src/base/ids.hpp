@@ -16,6 +16,7 @@ using RequesterId = std::uint16_t;
 
 // Interned name of the code that acts ("swiotlb_bounce", "driver"); 0 is "unknown". See base/trace.hpp.
 using SiteId = std::uint32_t;
+using NameId = SiteId;  // the same, where it names a device
 
 enum class AgentKind : std::uint8_t { none, cpu, device, host, loader };
 

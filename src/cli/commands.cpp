@@ -13,6 +13,7 @@
 #include "cli/pages_command.hpp"
 #include "cli/parse.hpp"
 #include "cli/run_command.hpp"
+#include "cli/table_command.hpp"
 
 namespace cbit {
 namespace {
@@ -44,8 +45,8 @@ OrError<ExitCode> dispatch(std::span<const std::string_view> words, Streams& str
 
 std::span<const CommandSpec> commands() {
   static const CommandSpec table[] = {
-      run_command,      explain_command, matrix_command, lab_run_command,    lab_list_command,
-      lab_show_command, causes_command,  man_command,    completion_command,
+      run_command,      explain_command,  matrix_command, table_command, lab_run_command,
+      lab_list_command, lab_show_command, causes_command, man_command,   completion_command,
   };
   return table;
 }

@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "cli/platform_options.hpp"
+#include "cli/table_format.hpp"
 #include "lab/matrix.hpp"
 
 namespace cbit {
@@ -10,7 +11,6 @@ namespace {
 
 constexpr std::string_view all_platforms[] = {"all", "plain", "sme", "sev", "sev-es", "sev-snp", "tdx"};
 constexpr std::string_view all_iommus[] = {"all", "none", "passthrough", "translated"};
-constexpr std::string_view format_choices[] = {"text", "markdown", "json"};
 
 constexpr OptionSpec option_table[] = {
     {"--platform", "P", "Only this platform", "all", all_platforms},
@@ -22,8 +22,8 @@ constexpr OptionSpec option_table[] = {
     swiotlb_option,
     swiotlb_dynamic_option,
     {"--size", "N", "Bytes to transfer, up to 4M", "4096"},
-    {"--format", "F", "How to print the table", "text", format_choices},
-    {"--json", "", "The same as --format json", ""},
+    table_format_option,
+    table_json_option,
     seed_option,
 };
 
@@ -32,16 +32,6 @@ constexpr std::string_view examples[] = {
     "cbit matrix --format markdown",
     "cbit matrix --json",
 };
-
-OrError<MatrixFormat> format_of(const Arguments& arguments) {
-  const std::string_view name =
-      arguments.text("--format").value_or(arguments.has("--json") ? "json" : "text");
-  if (arguments.has("--json") && name != "json")
-    return usage_error("--json contradicts --format", "give one of them");
-  return name == "json"       ? MatrixFormat::json
-         : name == "markdown" ? MatrixFormat::markdown
-                              : MatrixFormat::text;
-}
 
 OrError<ExitCode> run(const Arguments& given, Streams& streams) {
   Arguments arguments = given;
@@ -54,7 +44,7 @@ OrError<ExitCode> run(const Arguments& given, Streams& streams) {
   arguments.options.erase("--iommu");
   matrix.bed = CBIT_TRY(testbed_config(arguments));
   matrix.size = CBIT_TRY(arguments.size("--size", explain_size_max)).value_or(matrix.size);
-  const MatrixFormat format = CBIT_TRY(format_of(arguments));
+  const TableFormat format = CBIT_TRY(table_format(arguments));
   streams.out << render(CBIT_TRY(run_matrix(matrix)), format);
   return ExitCode::ok;
 }

@@ -40,22 +40,13 @@ struct ExperimentStep {
   std::optional<std::string> fails;
 };
 
+// A [[device]]: its kind's own description is in `install`, which makes it when the machine is there.
 struct ExperimentDevice {
-  enum class Kind : std::uint8_t { dma, virtio_blk };
-
-  Kind kind = Kind::dma;
+  std::string name;
+  std::string_view kind;  // lab::DeviceKind
   lab::Place place;
-  TestDeviceConfig config;
-  std::uint64_t seg_boundary_mask = bit_mask(64);
-  std::uint64_t restricted_pool = 0;  // bytes of its restricted-dma-pool; 0: none
-  // virtio-blk only
-  std::uint64_t disk_bytes = 0;
-  bool access_platform = true;       // the device offers VIRTIO_F_ACCESS_PLATFORM
-  bool acks_access_platform = true;  // the driver takes it
-  bool legacy = false;
-  bool indirect = true;
-  bool restricted_check = true;  // the kernel demands it of devices of an encrypted guest
-  bool raw_addresses = false;    // the driver's mistake
+  std::uint64_t disk_bytes = 0;  // of a kind that has a disk
+  std::function<OrError<void>(lab::Run&, std::size_t id)> install;
 };
 
 struct Experiment {

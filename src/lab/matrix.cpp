@@ -42,51 +42,22 @@ std::vector<std::vector<const MatrixCell*>> rows_of(const std::vector<MatrixCell
   return rows;
 }
 
-using Table = std::vector<std::vector<std::string>>;
-
 Table table_of(const std::vector<MatrixCell>& cells) {
   Table table;
   const auto rows = rows_of(cells);
   if (rows.empty()) return table;
-  std::vector<std::string> head{"platform", "IOMMU", "mapping"};
-  for (const MatrixCell* cell : rows.front()) head.push_back(fmt::format("{}-bit mask", cell->mask));
-  head.emplace_back("causes");
-  table.push_back(std::move(head));
+  table.columns = {"platform", "IOMMU", "mapping"};
+  for (const MatrixCell* cell : rows.front()) table.columns.push_back(fmt::format("{}-bit mask", cell->mask));
+  table.columns.emplace_back("causes");
   for (const auto& row : rows) {
     const MatrixCell& first = *row.front();
     std::vector<std::string> line{std::string{to_string(first.platform)}, std::string{to_string(first.iommu)},
                                   std::string{to_string(first.map)}};
     for (const MatrixCell* cell : row) line.push_back(describe(*cell));
     line.push_back(causes_of(row));
-    table.push_back(std::move(line));
+    table.rows.push_back(std::move(line));
   }
   return table;
-}
-
-std::string render_text(const Table& table) {
-  std::vector<std::size_t> widths(table.empty() ? 0 : table.front().size());
-  for (const auto& line : table)
-    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
-  std::string text;
-  for (std::size_t n = 0; n < table.size(); ++n) {
-    if (n > 1 && table[n][0] != table[n - 1][0]) text += '\n';
-    std::string line;
-    for (std::size_t i = 0; i < table[n].size(); ++i) line += fmt::format("{:<{}}  ", table[n][i], widths[i]);
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + '\n';
-  }
-  return text;
-}
-
-std::string render_markdown(const Table& table) {
-  std::string text;
-  for (std::size_t n = 0; n < table.size(); ++n) {
-    text += fmt::format("| {} |\n", fmt::join(table[n], " | "));
-    if (n != 0) continue;
-    for (std::size_t i = 0; i < table[n].size(); ++i) text += "|---";
-    text += "|\n";
-  }
-  return text;
 }
 
 std::string render_json(const std::vector<MatrixCell>& cells) {
@@ -136,13 +107,9 @@ OrError<std::vector<MatrixCell>> run_matrix(const MatrixOptions& options) {
   return cells;
 }
 
-std::string render(const std::vector<MatrixCell>& cells, MatrixFormat format) {
-  switch (format) {
-    case MatrixFormat::text: return render_text(table_of(cells));
-    case MatrixFormat::json: return render_json(cells);
-    case MatrixFormat::markdown: return render_markdown(table_of(cells));
-  }
-  return {};
+std::string render(const std::vector<MatrixCell>& cells, TableFormat format) {
+  if (format == TableFormat::json) return render_json(cells);
+  return render(table_of(cells), format);
 }
 
 }  // namespace cbit

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lab/explain.hpp"
+#include "lab/table.hpp"
 
 namespace cbit {
 
@@ -34,7 +35,6 @@ struct MatrixCell {
 
 [[nodiscard]] std::string_view to_string(IommuMode mode);
 
-enum class MatrixFormat : std::uint8_t { text, json, markdown };
-[[nodiscard]] std::string render(const std::vector<MatrixCell>& cells, MatrixFormat format);
+[[nodiscard]] std::string render(const std::vector<MatrixCell>& cells, TableFormat format);
 
 }  // namespace cbit

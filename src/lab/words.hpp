@@ -24,9 +24,12 @@ struct Word {
 inline constexpr Word<Platform> platform_words[] = {
     {"plain", Platform::plain},   {"sme", Platform::sme},         {"sev", Platform::sev},
     {"sev-es", Platform::sev_es}, {"sev-snp", Platform::sev_snp}, {"tdx", Platform::tdx},
+    {"mktme", Platform::mktme},   {"pef", Platform::pef},
 };
-inline constexpr Word<KernelVersion> kernel_version_words[] = {
-    {"6.1", KernelVersion::v6_1}, {"6.6", KernelVersion::v6_6}, {"6.10", KernelVersion::v6_10}};
+inline constexpr Word<KernelVersion> kernel_version_words[] = {{"6.1", KernelVersion::v6_1},
+                                                               {"6.6", KernelVersion::v6_6},
+                                                               {"6.10", KernelVersion::v6_10},
+                                                               {"next", KernelVersion::next}};
 inline constexpr Word<IommuMode> iommu_mode_words[] = {{"none", IommuMode::none},
                                                        {"passthrough", IommuMode::passthrough},
                                                        {"translated", IommuMode::translated}};

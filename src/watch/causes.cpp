@@ -25,8 +25,8 @@ std::string escaped(std::string_view text) {
 std::span<const CauseInfo> cause_catalogue() { return cause_table; }
 
 const CauseInfo* find_cause(std::string_view name) {
-  const auto found = std::ranges::find(cause_table, name, &CauseInfo::name);
-  return found == std::ranges::end(cause_table) ? nullptr : found;
+  const auto* const found = std::ranges::find(cause_table, name, &CauseInfo::name);
+  return found == cause_table.end() ? nullptr : found;
 }
 
 bool is_about(const CauseInfo& info, std::string_view message) {

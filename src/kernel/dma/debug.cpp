@@ -50,7 +50,7 @@ void DmaDebug::report(const Mmu& cpu, const Device& dev, DmaDebugKind kind, DmaA
 std::string_view DmaDebug::name_of(Type type) const {
   switch (type) {
     case Type::single: return "single";
-    case Type::sg: return ctx_->config.version == KernelVersion::v6_10 ? "scatter-gather" : "scather-gather";
+    case Type::sg: return ctx_->config.version >= KernelVersion::v6_10 ? "scatter-gather" : "scather-gather";
     case Type::coherent: return "coherent";
     case Type::resource: return "resource";
   }

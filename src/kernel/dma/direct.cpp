@@ -16,6 +16,8 @@ std::string_view guest_name(Platform platform) {
     case Platform::sev_es: return "SEV-ES";
     case Platform::sev_snp: return "SEV-SNP";
     case Platform::tdx: return "TDX";
+    case Platform::pef: return "POWER secure";
+    case Platform::mktme:
     case Platform::plain:
     case Platform::sme: break;
   }

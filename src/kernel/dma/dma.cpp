@@ -299,7 +299,7 @@ bool dma_supported(const DmaContext& ctx, const Device& dev, std::uint64_t mask)
 Result<void, Errno> Dma::set_mask(Device& dev, std::uint64_t mask) {
   if (!dev.dma_mask || !dma_supported(impl_->ctx, dev, mask)) return tl::unexpected{Errno::eio};
   dev.dma_mask = mask;
-  if (impl_->ctx.config.version == KernelVersion::v6_10) dev.dma_skip_sync = true;  // dma_setup_need_sync()
+  if (impl_->ctx.config.version >= KernelVersion::v6_10) dev.dma_skip_sync = true;  // dma_setup_need_sync()
   return {};
 }
 
@@ -328,7 +328,7 @@ std::uint64_t Dma::max_mapping_size(const Device& dev) const {
 bool Dma::need_sync(Device& dev, DmaAddr dma) const {
   const DmaContext& ctx = impl_->ctx;
   // CONFIG_DMA_API_DEBUG wants to see every sync.
-  if (ctx.config.version == KernelVersion::v6_10 && dev.dma_skip_sync && !ctx.config.debug) return false;
+  if (ctx.config.version >= KernelVersion::v6_10 && dev.dma_skip_sync && !ctx.config.debug) return false;
   return !Impl::direct(dev) || dma_direct_need_sync(ctx, dev, dma);
 }
 

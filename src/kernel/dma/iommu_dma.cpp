@@ -61,7 +61,7 @@ std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& requ
     });
     return ctx.fail(request, DmaFailure::no_pool), std::nullopt;
   }
-  const bool v6_10 = ctx.config.version == KernelVersion::v6_10;
+  const bool v6_10 = ctx.config.version >= KernelVersion::v6_10;
   const std::uint64_t alloc_size = iommu_dma::align(request.bytes);
   const auto bounce = swiotlb_tbl_map_single(ctx, request, alloc_size, iova_mask);
   if (!bounce) return std::nullopt;

@@ -84,7 +84,7 @@ void Swiotlb::Impl::search_by_area(unsigned cpu, const SwiotlbPool::Request& req
 Swiotlb::Impl::Allocation Swiotlb::Impl::find_slots(Mmu& cpu, Device& dev,
                                                     const SwiotlbPool::Request& request) {
   Allocation result;
-  if (!can_grow || version != KernelVersion::v6_10)
+  if (!can_grow || version < KernelVersion::v6_10)
     search_by_pool(cpu.agent().index, request, result);
   else if (request.bytes <= swiotlb_segment_bytes)
     search_by_area(cpu.agent().index, request, result);
@@ -191,7 +191,7 @@ std::optional<Swiotlb::Impl::Measured> Swiotlb::Impl::measure(Mmu& cpu, const De
   Measured result{.request = {orig, 0, alloc_align_mask, dev.min_align_mask, boundary_of(dev)},
                   .offset = device_bits & in_slot,
                   .printed_bytes = alloc_size};
-  if (version == KernelVersion::v6_10) {
+  if (version >= KernelVersion::v6_10) {
     if (alloc_align_mask >= page_size)
       message_once(Once::alloc_alignment, cpu, [] {
         return std::string{"Alloc alignment may prevent fulfilling requests with max mapping_size"};
@@ -293,7 +293,7 @@ bool Swiotlb::sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::u
 std::uint64_t Swiotlb::Impl::copyable(Mmu& cpu, const SwiotlbPool::Slot& slot, PhysAddr at,
                                       std::int64_t offset, std::uint64_t bytes) {
   const std::int64_t left = slot.bytes_left - offset;
-  if (version != KernelVersion::v6_10 && offset < 0) {
+  if (version < KernelVersion::v6_10 && offset < 0) {
     const auto in_slot = static_cast<std::int64_t>(at.value() & (io_tlb_size - 1));
     message_once(Once::before_start, cpu, [&] {
       return fmt::format("Access before mapping start detected. orig offset {}, requested offset {}.",
@@ -307,7 +307,7 @@ std::uint64_t Swiotlb::Impl::copyable(Mmu& cpu, const SwiotlbPool::Slot& slot, P
     });
     return 0;
   }
-  if (version != KernelVersion::v6_10 && left < 0) {
+  if (version < KernelVersion::v6_10 && left < 0) {
     message_once(Once::beyond_end, cpu, [&] {
       return fmt::format("Buffer overflow detected. Allocation size: {}. Mapping size: {}+{}.",
                          slot.bytes_left, bytes, offset);
@@ -354,7 +354,7 @@ std::optional<PhysAddr> Swiotlb::alloc(Mmu& cpu, Device& dev, std::uint64_t byte
     impl.message(cpu, [] { return std::string{"kernel BUG at kernel/dma/swiotlb.c!"}; });
     return std::nullopt;
   }
-  if (impl.version == KernelVersion::v6_10)
+  if (impl.version >= KernelVersion::v6_10)
     request.alloc_align_mask = std::bit_ceil(align_up(std::min(bytes, bit_mask(32)), page_size)) - 1;
   const Impl::Allocation slots = impl.find_slots(cpu, dev, request);
   if (slots.outcome != Outcome::found) {

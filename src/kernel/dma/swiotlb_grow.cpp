@@ -34,7 +34,8 @@ Swiotlb::Impl::Impl(Mm& kernel_mm, const CcPlatform& platform, KernelVersion ker
   switch (version) {
     case KernelVersion::v6_1: search_source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots"; break;
     case KernelVersion::v6_6: search_source = "kernel/dma/swiotlb.c: swiotlb_area_find_slots"; break;
-    case KernelVersion::v6_10: search_source = "kernel/dma/swiotlb.c: swiotlb_search_pool_area"; break;
+    case KernelVersion::v6_10:
+    case KernelVersion::next: search_source = "kernel/dma/swiotlb.c: swiotlb_search_pool_area"; break;
   }
 }
 

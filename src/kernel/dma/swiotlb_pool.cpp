@@ -126,6 +126,7 @@ SwiotlbPool::Plan SwiotlbPool::plan(const Request& request) const {
       alloc_mask = 0;
       break;
     case KernelVersion::v6_10:
+    case KernelVersion::next:
       if (alloc_mask == 0 && device_mask == 0 && request.bytes >= page_size) alloc_mask = page_size - 1;
       alloc_mask |= in_slot;
       orig_mask = device_mask & ~alloc_mask;

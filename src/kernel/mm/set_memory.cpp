@@ -137,7 +137,7 @@ Result<void> Mm::Impl::status_change_finish(const Conversion& c) {
 Result<void> Mm::Impl::refuse_if_asked(const Conversion& c) {
   if (fail_after == 0 || --fail_after > 0) return {};
   // x86/mm/cpa: Warn for set_memory_XXcrypted() VMM fails (6.9)
-  if (version == KernelVersion::v6_10 && !std::exchange(warned_refusal, true))
+  if (version >= KernelVersion::v6_10 && !std::exchange(warned_refusal, true))
     message(c.cpu, [&] {
       return fmt::format("CPA VMM failure to convert memory (addr={:016x}, numpages={}) to {}.", c.at.value(),
                          c.pages, c.encrypted ? "private" : "shared");

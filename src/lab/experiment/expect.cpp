@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lab/experiment/devices.hpp"
 #include "lab/experiment/steps.hpp"
 
 namespace cbit::lab {
@@ -82,10 +83,9 @@ OrError<void> check_needs(const StepParser& step, const ExpectKey& check, Subjec
       if (subject.mapping) return {};
       return step.keys.error(check.key, fmt::format("\"{}\" of what?", check.key), "add mapping = \"NAME\"");
     case Needs::device:
-      if (!subject.mapping || step.keys.has("device"))
-        subject.device = CBIT_TRY(step.device(ExperimentDevice::Kind::dma));
+      if (!subject.mapping || step.keys.has("device")) subject.device = CBIT_TRY(step.device(dma_kind));
       return {};
-    case Needs::disk: subject.device = CBIT_TRY(step.device(ExperimentDevice::Kind::virtio_blk)); return {};
+    case Needs::disk: subject.device = CBIT_TRY(step.device(virtio_blk_kind)); return {};
   }
   return {};
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "lab/experiment/devices.hpp"
 #include "lab/experiment/steps.hpp"
 #include "watch/causes.hpp"
 
@@ -14,8 +15,7 @@ using namespace lab;
 
 namespace {
 
-// ---- [machine]
-// ----------------------------------------------------------------------------------------------
+// ---- [machine] --------------------------------------------------------------------------------------------
 
 OrError<void> load_dma(const TableReader& keys, DmaConfig& dma) {
   dma.version = CBIT_TRY(keys.word("kernel-version", kernel_version_words)).value_or(dma.version);
@@ -51,84 +51,7 @@ OrError<TestbedConfig> load_machine(const TableReader& keys) {
   return config;
 }
 
-// ---- [[device]]
-// ---------------------------------------------------------------------------------------------
-
-constexpr Word<ExperimentDevice::Kind> device_kind_words[] = {
-    {"dma", ExperimentDevice::Kind::dma}, {"virtio-blk", ExperimentDevice::Kind::virtio_blk}};
-constexpr std::string_view dma_only[] = {"mask",           "coherent-mask",    "bus-limit",
-                                         "min-align-mask", "max-segment-size", "seg-boundary",
-                                         "untrusted",      "address-bits",     "restricted-pool"};
-constexpr std::string_view virtio_only[] = {"size",     "access-platform",  "acks-access-platform", "legacy",
-                                            "indirect", "restricted-check", "raw-addresses"};
-
-// A power of two less one.
-OrError<std::optional<std::uint64_t>> low_mask(const TableReader& keys, std::string_view key,
-                                               std::uint64_t max) {
-  const auto mask = CBIT_TRY(keys.number(key, 0, max));
-  if (mask && (*mask & (*mask + 1)) != 0)
-    return keys.error(key, fmt::format("\"{}\" is {:#x}, no power of two less one", key, *mask),
-                      "use 511, 4095, \"0xffff\", ...");
-  return mask;
-}
-
-OrError<void> load_dma_device(const TableReader& keys, ExperimentDevice& device) {
-  TestDeviceConfig& config = device.config;
-  config.mask_bits = static_cast<unsigned>(CBIT_TRY(keys.number("mask", 1, 64)).value_or(config.mask_bits));
-  config.coherent_mask_bits =
-      static_cast<unsigned>(CBIT_TRY(keys.number("coherent-mask", 1, 64)).value_or(config.mask_bits));
-  if (const auto bits = CBIT_TRY(keys.number("bus-limit", 1, 64)))
-    config.bus_limit = bit_mask(static_cast<unsigned>(*bits));
-  config.min_align_mask = static_cast<std::uint32_t>(
-      CBIT_TRY(low_mask(keys, "min-align-mask", 65535)).value_or(config.min_align_mask));
-  config.max_segment_size = static_cast<std::uint32_t>(
-      CBIT_TRY(keys.number("max-segment-size", page_size, bit_mask(32))).value_or(config.max_segment_size));
-  device.seg_boundary_mask = CBIT_TRY(low_mask(keys, "seg-boundary", bit_mask(63))).value_or(bit_mask(64));
-  if (device.seg_boundary_mask < page_size - 1)
-    return keys.error("seg-boundary", "\"seg-boundary\" is narrower than a page", "use 4095 or more");
-  config.untrusted = CBIT_TRY(keys.flag("untrusted")).value_or(false);
-  config.address_bits = static_cast<unsigned>(CBIT_TRY(keys.number("address-bits", 1, 64)).value_or(64));
-  device.restricted_pool = CBIT_TRY(keys.number("restricted-pool", page_size, 64ull << 20)).value_or(0);
-  return {};
-}
-
-OrError<void> load_virtio_device(const TableReader& keys, ExperimentDevice& device,
-                                 const ExperimentLimits& limits) {
-  device.disk_bytes = CBIT_TRY(keys.number("size", page_size, limits.bytes)).value_or(64 * 1024);
-  if (device.disk_bytes % page_size != 0)
-    return keys.error("size", "a disk has whole blocks", "use a multiple of 4K");
-  device.access_platform = CBIT_TRY(keys.flag("access-platform")).value_or(true);
-  device.acks_access_platform = CBIT_TRY(keys.flag("acks-access-platform")).value_or(true);
-  device.legacy = CBIT_TRY(keys.flag("legacy")).value_or(false);
-  device.indirect = CBIT_TRY(keys.flag("indirect")).value_or(true);
-  device.restricted_check = CBIT_TRY(keys.flag("restricted-check")).value_or(true);
-  device.raw_addresses = CBIT_TRY(keys.flag("raw-addresses")).value_or(false);
-  if (device.legacy && device.access_platform)
-    return keys.error("legacy", "a legacy device cannot offer VIRTIO_F_ACCESS_PLATFORM, which is bit 33",
-                      "add access-platform = false");
-  return {};
-}
-
-OrError<ExperimentDevice> load_device(const TableReader& keys, const ExperimentLimits& limits) {
-  ExperimentDevice device;
-  device.place = keys.place();
-  device.config.name = CBIT_TRY(keys.need("name", keys.text("name")));
-  device.kind = CBIT_TRY(keys.word("kind", device_kind_words)).value_or(ExperimentDevice::Kind::dma);
-  const bool is_dma = device.kind == ExperimentDevice::Kind::dma;
-  for (const std::string_view key : is_dma ? std::span<const std::string_view>{virtio_only} : dma_only)
-    if (keys.has(key))
-      return keys.error(key,
-                        fmt::format("\"{}\" is no key of a {} device", key, is_dma ? "dma" : "virtio-blk"),
-                        fmt::format("drop it, or say kind = \"{}\"", is_dma ? "virtio-blk" : "dma"));
-  if (is_dma)
-    CBIT_TRY(load_dma_device(keys, device));
-  else
-    CBIT_TRY(load_virtio_device(keys, device, limits));
-  return device;
-}
-
-// ---- [[step]]
-// -----------------------------------------------------------------------------------------------
+// ---- [[step]] ---------------------------------------------------------------------------------------------
 
 // `fails = true`, or a part of the reason.
 OrError<std::optional<std::string>> load_fails(const TableReader& keys) {
@@ -176,18 +99,39 @@ class Loader {
     if (tables.size() > limits_.devices)
       return keys.error("device", fmt::format("there are {} devices", tables.size()),
                         fmt::format("use at most {}", limits_.devices));
-    for (const TomlValue* table : tables) {
-      const TableReader reader =
-          CBIT_TRY(TableReader::create(*table, experiment_.name, "[[device]]", device_keys));
-      experiment_.devices.push_back(CBIT_TRY(load_device(reader, limits_)));
-      const ExperimentDevice& device = experiment_.devices.back();
-      CBIT_TRY(names_.devices.add(reader, {device.config.name, device.kind}));
-      if (device.disk_bytes > limits_.bytes - names_.bytes)
-        return reader.error("size", fmt::format("the disks have more than {} bytes in all", limits_.bytes),
-                            "use smaller disks");
-      names_.bytes += device.disk_bytes;
-    }
+    for (const TomlValue* table : tables) CBIT_TRY(load_device(*table));
     return {};
+  }
+
+  OrError<void> load_device(const TomlValue& table) {
+    const DeviceKind& kind = *CBIT_TRY(kind_of(table));
+    const TableReader keys =
+        CBIT_TRY(TableReader::create(table, experiment_.name, fmt::format("device of kind \"{}\"", kind.name),
+                                     kind.keys, common_device_keys));
+    ExperimentDevice device{.kind = kind.name, .place = table.place};
+    device.name = CBIT_TRY(keys.need("name", keys.text("name")));
+    CBIT_TRY(kind.parse(keys, limits_, device));
+    CBIT_TRY(names_.devices.add(keys, {device.name, device.kind}));
+    if (device.disk_bytes > limits_.bytes - names_.bytes)
+      return keys.error("size", fmt::format("the disks have more than {} bytes in all", limits_.bytes),
+                        "use smaller disks");
+    names_.bytes += device.disk_bytes;
+    experiment_.devices.push_back(std::move(device));
+    return {};
+  }
+
+  [[nodiscard]] OrError<const DeviceKind*> kind_of(const TomlValue& table) const {
+    const TomlValue* const kind = table.find("kind");
+    if (kind != nullptr && kind->kind != TomlValue::Kind::text)
+      return error_at(experiment_.name, kind->place, "the kind of the device is no string",
+                      "use kind = \"dma\" or another kind of device");
+    const std::string_view name = kind != nullptr ? std::string_view{kind->text} : dma_kind;
+    const auto found = std::ranges::find(device_kinds(), name, &DeviceKind::name);
+    if (found != device_kinds().end()) return &*found;
+    std::vector<std::string_view> known;
+    for (const DeviceKind& each : device_kinds()) known.push_back(each.name);
+    return error_at(experiment_.name, kind->place, fmt::format("there is no kind of device \"{}\"", name),
+                    fmt::format("use one of {}", fmt::join(known, ", ")));
   }
 
   OrError<void> load_steps(const TableReader& keys) {

@@ -37,19 +37,18 @@ OrError<unsigned> StepParser::cpu() const {
   return static_cast<unsigned>(CBIT_TRY(keys.number("cpu", 0, cpus - 1)).value_or(0));
 }
 
-OrError<std::size_t> StepParser::device(ExperimentDevice::Kind kind) const {
+OrError<std::size_t> StepParser::device(std::string_view kind) const {
   std::vector<std::size_t> candidates;
   for (std::size_t i = 0; i < names.devices.size(); ++i)
     if (names.devices[i].kind == kind) candidates.push_back(i);
-  const std::string_view kind_name = kind == ExperimentDevice::Kind::dma ? "dma" : "virtio-blk";
   if (candidates.empty())
-    return keys.error("device", fmt::format("there is no device of kind \"{}\"", kind_name),
-                      fmt::format("add a [[device]] with kind = \"{}\"", kind_name));
+    return keys.error("device", fmt::format("there is no device of kind \"{}\"", kind),
+                      fmt::format("add a [[device]] with kind = \"{}\"", kind));
   if (!keys.has("device") && candidates.size() == 1) return candidates.front();
   const std::size_t found = CBIT_TRY(names.devices.get(keys, "device"));
   if (names.devices[found].kind == kind) return found;
   return keys.error("device",
-                    fmt::format("\"{}\" is no device of kind \"{}\"", names.devices[found].name, kind_name),
+                    fmt::format("\"{}\" is no device of kind \"{}\"", names.devices[found].name, kind),
                     "name another device, or another step");
 }
 

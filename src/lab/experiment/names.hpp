@@ -11,6 +11,7 @@
 #include "cbit/dma_types.hpp"
 #include "lab/experiment.hpp"
 #include "lab/experiment/data.hpp"
+#include "lab/experiment/parts.hpp"
 #include "lab/experiment/table_reader.hpp"
 
 namespace cbit::lab {
@@ -100,7 +101,7 @@ class NameTable {
 
 struct DeviceName {
   std::string name;
-  ExperimentDevice::Kind kind{};
+  std::string_view kind;
   bool probed = false;
 };
 
@@ -113,6 +114,7 @@ class StepParser {
     NameTable<MappingName> mappings{"mapping"};
     NameTable<DeviceName> devices{"device"};
     std::uint64_t bytes = 0;  // of all buffers
+    Parts parts;              // the tables of names that only some kinds of steps know
   };
 
   StepParser(const TableReader& keys_of_step, Names& names_so_far, const Experiment& so_far,
@@ -127,7 +129,7 @@ class StepParser {
   // The CPU that executes the step; 0 unless given.
   OrError<unsigned> cpu() const;
   // The key `device`; may be left out where there is only one of this kind.
-  OrError<std::size_t> device(ExperimentDevice::Kind kind) const;
+  OrError<std::size_t> device(std::string_view kind) const;
   OrError<std::size_t> buffer(std::string_view key = "buffer") const { return names.buffers.get(keys, key); }
   OrError<std::size_t> window() const { return names.windows.get(keys, "through"); }
   OrError<std::size_t> mapping(std::string_view key = "mapping") const {

@@ -28,8 +28,7 @@ std::string describe(const Fault& fault) {
   return fmt::format("{} ({}) at {:#x}", stable_name(fault.kind), to_string(fault.kind), fault.address);
 }
 
-// ---- buffers
-// ------------------------------------------------------------------------------------------------
+// ---- buffers ----------------------------------------------------------------------------------------------
 
 PhysAddr Run::Buffer::phys(std::uint64_t offset) const {
   const std::uint64_t from_first_frame = first_offset + offset;
@@ -126,12 +125,7 @@ Result<void, StepTrouble> Run::cpu_write(const Lens& lens, std::uint64_t offset,
   return {};
 }
 
-// ---- devices
-// ------------------------------------------------------------------------------------------------
-
-Device& Run::device(std::size_t id) {
-  return disks_[id] ? disks_[id]->parent : dma_devices_[id]->device.driver;
-}
+// ---- devices ----------------------------------------------------------------------------------------------
 
 TestDma& Run::hardware(std::size_t id) { return dma_devices_[id]->device.hardware; }
 
@@ -183,14 +177,12 @@ Result<void, StepTrouble> Run::device_write(std::size_t device, const Mapping& m
   return {};
 }
 
-// ---- the run
-// ------------------------------------------------------------------------------------------------
+// ---- the run ----------------------------------------------------------------------------------------------
 
 OrError<std::unique_ptr<Run>> Run::create(const Experiment& experiment, EventSink* sink) {
   std::unique_ptr<Run> run{new Run{experiment}};
   run->bed_ = CBIT_TRY(at_place(Testbed::create(experiment.bed, sink), experiment, experiment.machine_place));
-  for (const ExperimentDevice& device : experiment.devices)
-    CBIT_TRY(at_place(run->add_device(device), experiment, device.place));
+  CBIT_TRY(run->add_devices());
   run->bed_->tracer().attach(*run);
   run->bed_->explainer().forget_steps();
   run->boot_conversions_ = run->mm().conversion_cost();
@@ -202,35 +194,44 @@ Run::~Run() {
   if (bed_ != nullptr) bed_->tracer().detach(*this);
 }
 
-OrError<void> Run::add_device(const ExperimentDevice& device) {
-  dma_devices_.emplace_back();
-  disks_.emplace_back();
-  if (device.kind == ExperimentDevice::Kind::virtio_blk) return add_disk(device);
-  const TestDevice added = CBIT_TRY(bed_->add_device(device.config));
-  added.driver.seg_boundary_mask = device.seg_boundary_mask;
-  dma_devices_.back().emplace(DmaDevice{added, nullptr});
-  if (device.restricted_pool == 0) return {};
+OrError<void> Run::add_devices() {
+  const auto& devices = experiment_.devices;
+  drivers_.resize(devices.size());
+  dma_devices_.resize(devices.size());
+  disks_.resize(devices.size());
+  for (std::size_t id = 0; id < devices.size(); ++id)
+    CBIT_TRY(at_place(devices[id].install(*this, id), experiment_, devices[id].place));
+  return {};
+}
+
+OrError<void> Run::install(std::size_t id, const DmaDeviceConfig& config) {
+  const TestDevice added = CBIT_TRY(bed_->add_device(config.device));
+  added.driver.seg_boundary_mask = config.seg_boundary_mask;
+  install(id, added.driver);
+  dma_devices_[id].emplace(DmaDevice{added, nullptr});
+  if (config.restricted_pool == 0) return {};
   auto pool =
-      Swiotlb::create_restricted(mm(), kernel().cc(), experiment_.bed.dma.version, device.restricted_pool);
+      Swiotlb::create_restricted(mm(), kernel().cc(), experiment_.bed.dma.version, config.restricted_pool);
   if (!pool)
     return bad_input(fmt::format("the restricted pool cannot be made: {}", describe(pool.error())),
                      "use a smaller restricted-pool, or more memory");
   bed_->explainer().set_bounce_pool((*pool)->default_pool());
   added.driver.restricted_pool = pool->get();
-  dma_devices_.back()->restricted_pool = std::move(*pool);
+  dma_devices_[id]->restricted_pool = std::move(*pool);
   return {};
 }
 
-OrError<void> Run::add_disk(const ExperimentDevice& device) {
-  Device& parent = kernel().add_device({.name = device.config.name});
+OrError<void> Run::install(std::size_t id, const VirtioDiskConfig& config) {
+  Device& parent = kernel().add_device({.name = config.name});
+  install(id, parent);
   VirtioDisk& added =
-      disks_.back().emplace(VirtioDisk{parent, MemoryDisk{Bytes(device.disk_bytes)}, nullptr, nullptr});
+      disks_[id].emplace(VirtioDisk{config, parent, MemoryDisk{Bytes(config.bytes)}, nullptr, nullptr});
   VirtioBlkOptions options;
   options.virtio = {
-      .iommu_platform = device.access_platform, .legacy = device.legacy, .indirect_desc = device.indirect};
-  added.hardware = CBIT_TRY(VirtioBlk::create(bed_->machine().bus(),
-                                              {.device = device.config.name, .requester = parent.requester},
-                                              added.disk, options));
+      .iommu_platform = config.access_platform, .legacy = config.legacy, .indirect_desc = config.indirect};
+  added.hardware = CBIT_TRY(VirtioBlk::create(
+      bed_->machine().bus(), {.device = config.name, .requester = parent.requester}, added.disk, options));
+  at_end([&added] { added.driver.reset(); });
   return {};
 }
 
@@ -277,8 +278,7 @@ bool Run::perform_step(const ExperimentStep& step) {
 }
 
 void Run::finish() {
-  for (auto& disk : disks_)
-    if (disk) disk->driver.reset();  // what a bound driver has mapped is no leak
+  for (const auto& release : at_end_) release();
   Explainer& explainer = bed_->explainer();
   explainer.finish();
   result_.causes = explainer.causes();

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,7 +61,23 @@ class Run final : public EventSink {
     DmaPath path = DmaPath::error;
     bool encrypted = false;
   };
+  struct DmaDeviceConfig {
+    TestDeviceConfig device;
+    std::uint64_t seg_boundary_mask = bit_mask(64);
+    std::uint64_t restricted_pool = 0;  // bytes of its restricted-dma-pool; 0: none
+  };
+  struct VirtioDiskConfig {
+    std::string name;
+    std::uint64_t bytes = 0;
+    bool access_platform = true;       // the device offers VIRTIO_F_ACCESS_PLATFORM
+    bool acks_access_platform = true;  // the driver takes it
+    bool legacy = false;
+    bool indirect = true;
+    bool restricted_check = true;  // the kernel demands it of devices of an encrypted guest
+    bool raw_addresses = false;    // the driver's mistake
+  };
   struct VirtioDisk {
+    VirtioDiskConfig config;
     Device& parent;
     MemoryDisk disk;
     std::unique_ptr<VirtioBlk> hardware;
@@ -88,8 +105,21 @@ class Run final : public EventSink {
   Result<Buffer*, StepTrouble> live_buffer(std::size_t id);
   Result<Mapping*, StepTrouble> made_mapping(std::size_t id);
 
+  // What makes the devices of the file, before the first step.
+  OrError<void> install(std::size_t id, const DmaDeviceConfig& config);
+  OrError<void> install(std::size_t id, const VirtioDiskConfig& config);
+  // The struct device of the file's device, for a kind that keeps its hardware itself (part()).
+  void install(std::size_t id, Device& device) { drivers_[id] = &device; }
+  // What a kind of steps keeps for itself.
+  template <class T>
+  [[nodiscard]] T& part() {
+    return parts_.get<T>();
+  }
+  // Called after the last step and before the explainer looks for leaks: what a driver still holds by right.
+  void at_end(std::function<void()> release) { at_end_.push_back(std::move(release)); }
+
   // struct device of any kind; of the dma kind also the hardware.
-  [[nodiscard]] Device& device(std::size_t id);
+  [[nodiscard]] Device& device(std::size_t id) { return *drivers_[id]; }
   [[nodiscard]] TestDma& hardware(std::size_t id);
   [[nodiscard]] VirtioDisk& disk(std::size_t id) { return *disks_[id]; }
 
@@ -140,8 +170,7 @@ class Run final : public EventSink {
 
  private:
   explicit Run(const Experiment& experiment) : experiment_{experiment} {}
-  OrError<void> add_device(const ExperimentDevice& device);
-  OrError<void> add_disk(const ExperimentDevice& device);
+  OrError<void> add_devices();
   bool perform_step(const ExperimentStep& step);
   void finish();
   Result<void, StepTrouble> access(const Lens& lens, std::uint64_t offset,
@@ -161,7 +190,10 @@ class Run final : public EventSink {
 
   const Experiment& experiment_;
   std::unique_ptr<Testbed> bed_;
-  std::deque<std::optional<DmaDevice>> dma_devices_;  // by device id, as the next
+  Parts parts_;
+  std::vector<std::function<void()>> at_end_;
+  std::vector<Device*> drivers_;  // by device id, as the next
+  std::deque<std::optional<DmaDevice>> dma_devices_;
   std::deque<std::optional<VirtioDisk>> disks_;
   std::deque<Buffer> buffers_;
   std::deque<Window> windows_;

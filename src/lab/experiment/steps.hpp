@@ -36,23 +36,5 @@ inline constexpr std::string_view machine_keys[] = {
     "platform",      "cbit",    "memory",          "cpus",          "kernel-version", "iommu",
     "iommu-default", "swiotlb", "swiotlb-dynamic", "coherent-pool", "cache",          "cipher",
     "paging-levels", "seed"};
-inline constexpr std::string_view device_keys[] = {"name",
-                                                   "kind",
-                                                   "mask",
-                                                   "coherent-mask",
-                                                   "bus-limit",
-                                                   "min-align-mask",
-                                                   "max-segment-size",
-                                                   "seg-boundary",
-                                                   "untrusted",
-                                                   "address-bits",
-                                                   "restricted-pool",
-                                                   "size",
-                                                   "access-platform",
-                                                   "acks-access-platform",
-                                                   "legacy",
-                                                   "indirect",
-                                                   "restricted-check",
-                                                   "raw-addresses"};
 
 }  // namespace cbit::lab

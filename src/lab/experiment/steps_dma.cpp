@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/format.hpp"
+#include "lab/experiment/devices.hpp"
 #include "lab/experiment/steps.hpp"
 #include "watch/event_names.hpp"
 
@@ -143,7 +144,7 @@ constexpr std::string_view map_keys[] = {"name",   "buffer", "segments", "device
 OrError<Action> parse_map(StepParser& step) {
   MappingName name;
   name.name = CBIT_TRY(step.keys.need("name", step.keys.text("name")));
-  name.device = CBIT_TRY(step.device(ExperimentDevice::Kind::dma));
+  name.device = CBIT_TRY(step.device(dma_kind));
   name.how = CBIT_TRY(step.keys.word("how", map_how_words)).value_or(MapHow::single);
   name.parts = CBIT_TRY(parse_parts(step, name.how));
   for (const Part& part : name.parts) name.bytes += part.range.bytes;
@@ -293,7 +294,7 @@ OrError<Action> parse_alloc_coherent(StepParser& step) {
   CoherentRequest request;
   MappingName& name = request.name;
   name.bytes = CBIT_TRY(step.keys.need("size", step.keys.number("size", 1, step.limits.bytes)));
-  name.device = CBIT_TRY(step.device(ExperimentDevice::Kind::dma));
+  name.device = CBIT_TRY(step.device(dma_kind));
   name.how = MapHow::coherent;
   name.attrs = CBIT_TRY(step.attrs());
   request.atomic = CBIT_TRY(step.keys.flag("atomic")).value_or(false);
@@ -357,7 +358,7 @@ OrError<Action> parse_mmap_coherent(StepParser& step) {
 constexpr std::string_view release_keys[] = {"device"};
 
 OrError<Action> parse_release(StepParser& step) {
-  const std::size_t device = CBIT_TRY(step.device(ExperimentDevice::Kind::dma));
+  const std::size_t device = CBIT_TRY(step.device(dma_kind));
   return [device](Run& run) -> StepResult {
     run.leaked_mappings = run.dma().release(run.device(device));
     return fmt::format("{} mappings leaked", run.leaked_mappings);

@@ -2,14 +2,13 @@
 #include <fmt/format.h>
 
 #include "base/format.hpp"
+#include "lab/experiment/devices.hpp"
 #include "lab/experiment/steps.hpp"
 
 namespace cbit::lab {
 namespace {
 
-OrError<std::size_t> parse_disk(const StepParser& step) {
-  return step.device(ExperimentDevice::Kind::virtio_blk);
-}
+OrError<std::size_t> parse_disk(const StepParser& step) { return step.device(virtio_blk_kind); }
 
 Result<VirtioBlkDriver*, StepTrouble> driver_of(Run& run, std::size_t device) {
   VirtioBlkDriver* const driver = run.disk(device).driver.get();
@@ -20,7 +19,7 @@ Result<VirtioBlkDriver*, StepTrouble> driver_of(Run& run, std::size_t device) {
 // ---- probe, remove
 // ------------------------------------------------------------------------------------------
 
-VirtioDriverOptions driver_options(const ExperimentDevice& device) {
+VirtioDriverOptions driver_options(const Run::VirtioDiskConfig& device) {
   return {.restricted_access_check = device.restricted_check,
           .raw_addresses = device.raw_addresses,
           .refused_features = device.acks_access_platform ? 0 : virtio_feature::access_platform};
@@ -43,8 +42,8 @@ OrError<Action> parse_probe(StepParser& step) {
   return [id, ring](Run& run) -> StepResult {
     Run::VirtioDisk& disk = run.disk(id);
     if (disk.driver != nullptr) return trouble_in_step("-EBUSY: a driver is bound to the device");
-    auto driver = VirtioBlkDriver::probe(run.kernel(), *disk.hardware, disk.parent,
-                                         driver_options(run.experiment().devices[id]));
+    auto driver =
+        VirtioBlkDriver::probe(run.kernel(), *disk.hardware, disk.parent, driver_options(disk.config));
     if (!driver) return trouble_in_step(std::string{errno_name(driver.error())});
     disk.driver = std::move(*driver);
     const CoherentBuffer& memory = disk.driver->queue().memory();

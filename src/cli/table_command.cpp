@@ -1,0 +1,61 @@
+#include "cli/table_command.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <limits>
+#include <ostream>
+#include <vector>
+
+#include "cli/platform_options.hpp"
+#include "cli/table_format.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr OptionSpec option_table[] = {table_format_option, table_json_option, seed_option};
+
+constexpr std::string_view examples[] = {
+    "cbit table",
+    "cbit table rdma",
+    "cbit table ttm --format markdown",
+};
+
+OrError<const TableSpec*> find_table(std::string_view name) {
+  const auto found = std::ranges::find(tables(), name, &TableSpec::name);
+  if (found != tables().end()) return &*found;
+  std::vector<std::string_view> known;
+  for (const TableSpec& table : tables()) known.push_back(table.name);
+  return usage_error(fmt::format("there is no table \"{}\"", name),
+                     fmt::format("use one of {}", fmt::join(known, ", ")));
+}
+
+OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+  const TableFormat format = CBIT_TRY(table_format(arguments));
+  if (arguments.positional.empty()) {
+    for (const TableSpec& table : tables())
+      streams.out << fmt::format("{:<8}  {}\n", table.name, table.title);
+    return ExitCode::ok;
+  }
+  const TableSpec& table = *CBIT_TRY(find_table(arguments.positional.front()));
+  constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
+  const std::uint64_t seed = CBIT_TRY(arguments.number("--seed", 0, any)).value_or(1);
+  streams.out << render(CBIT_TRY(table.make(seed)), format);
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+const CommandSpec table_command{
+    "table",
+    "Make a table that compares systems: RDMA, graphics buffers, MKTME, virtio",
+    "Runs the same work on many machines, one per cell or row, and prints what came of it. Without a name, "
+    "lists the tables.",
+    option_table,
+    {.metavar = "NAME", .help = "The table; see the list that cbit table prints"},
+    examples,
+    run,
+};
+
+}  // namespace cbit

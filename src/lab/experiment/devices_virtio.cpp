@@ -1,0 +1,37 @@
+// virtio devices.
+#include "lab/experiment/devices.hpp"
+#include "lab/experiment/run.hpp"
+
+namespace cbit::lab {
+namespace {
+
+constexpr std::string_view keys_of_virtio_blk[] = {"size",         "access-platform", "acks-access-platform",
+                                                   "legacy",       "indirect",        "restricted-check",
+                                                   "raw-addresses"};
+
+OrError<void> parse_virtio_blk(const TableReader& keys, const ExperimentLimits& limits,
+                               ExperimentDevice& device) {
+  device.disk_bytes = CBIT_TRY(keys.number("size", page_size, limits.bytes)).value_or(64 * 1024);
+  if (device.disk_bytes % page_size != 0)
+    return keys.error("size", "a disk has whole blocks", "use a multiple of 4K");
+  Run::VirtioDiskConfig disk{.name = device.name, .bytes = device.disk_bytes};
+  disk.access_platform = CBIT_TRY(keys.flag("access-platform")).value_or(true);
+  disk.acks_access_platform = CBIT_TRY(keys.flag("acks-access-platform")).value_or(true);
+  disk.legacy = CBIT_TRY(keys.flag("legacy")).value_or(false);
+  disk.indirect = CBIT_TRY(keys.flag("indirect")).value_or(true);
+  disk.restricted_check = CBIT_TRY(keys.flag("restricted-check")).value_or(true);
+  disk.raw_addresses = CBIT_TRY(keys.flag("raw-addresses")).value_or(false);
+  if (disk.legacy && disk.access_platform)
+    return keys.error("legacy", "a legacy device cannot offer VIRTIO_F_ACCESS_PLATFORM, which is bit 33",
+                      "add access-platform = false");
+  device.install = [disk](Run& run, std::size_t id) { return run.install(id, disk); };
+  return {};
+}
+
+constexpr DeviceKind kinds[] = {{virtio_blk_kind, keys_of_virtio_blk, parse_virtio_blk}};
+
+}  // namespace
+
+std::span<const DeviceKind> virtio_devices() { return kinds; }
+
+}  // namespace cbit::lab

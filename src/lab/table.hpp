@@ -1,0 +1,37 @@
+// Tables that a run of many machines gives, and the ones that `cbit table` makes.
+//
+// Every cell comes from bytes, keys and counters of a machine of its own; nothing is looked up. The same seed
+// gives the same table. docs/tables holds a copy of each, which a test compares with a fresh one.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+
+namespace cbit {
+
+struct Table {
+  std::vector<std::string> columns;
+  std::vector<std::vector<std::string>> rows;  // as long as `columns`
+  std::vector<std::string> notes;              // sentences below it
+};
+
+enum class TableFormat : std::uint8_t { text, json, markdown };
+
+// Text: a blank line where the first column changes. JSON: an object per row, keyed by the columns.
+[[nodiscard]] std::string render(const Table& table, TableFormat format);
+
+struct TableSpec {
+  std::string_view name;   // argument of `cbit table`
+  std::string_view title;  // what question it answers, one sentence
+  OrError<Table> (*make)(std::uint64_t seed);
+};
+
+// One per file of lab/tables.
+[[nodiscard]] std::span<const TableSpec> tables();
+
+}  // namespace cbit

@@ -1,0 +1,93 @@
+// The catalogue's topic "IOMMU" (watch/cause_table.hpp).
+#pragma once
+
+#include "watch/causes.hpp"
+
+namespace cbit {
+
+inline constexpr CauseInfo iommu_causes[] = {
+    {.name = "iopte-without-c-bit",
+     .topic = "IOMMU",
+     .title = "The IOMMU's page-table entry lacks the encryption bit.",
+     .meaning =
+         "Behind a translating IOMMU the leaf entry selects the key. Without the C-bit the device reads the "
+         "ciphertext of encrypted memory, whatever its address.",
+     .remedy =
+         "Map through the DMA API: amd_iommu sets the bit in every leaf. Code that fills IOMMU tables itself "
+         "must add sme_me_mask.",
+     .linux_says = "",
+     .source = "drivers/iommu/amd/io_pgtable.c: iommu_v1_map_pages"},
+    {.name = "untrusted-bounce-encrypted-iopte",
+     .topic = "IOMMU",
+     .title = "An untrusted device's bounce buffer is plain for the CPU and encrypted for the device.",
+     .meaning =
+         "On an SME host iommu-dma bounces unaligned buffers of untrusted devices through the pool, which is "
+         "decrypted, but the IOMMU entry that leads there carries the C-bit: the two see different bytes. An "
+         "erratum of the kernel.",
+     .remedy = "Map page-aligned buffers of whole pages for untrusted devices.",
+     .linux_says = "",
+     .source = "drivers/iommu/dma-iommu.c: iommu_dma_map_page"},
+    {.name = "guest-iommu-skips-bounce",
+     .topic = "IOMMU",
+     .title = "An encrypted guest has an IOMMU, and so its private pages were mapped instead of bounced.",
+     .meaning = "With an IOMMU the device's dma_ops are iommu-dma's, which do not ask whether bouncing is "
+                "forced. The "
+                "device is led to private pages, for which it has no key.",
+     .remedy =
+         "Give an encrypted guest no virtual IOMMU, or run its devices with iommu=pt, so that dma-direct "
+         "bounces.",
+     .linux_says = "",
+     .source = "drivers/iommu/dma-iommu.c: iommu_dma_map_page; kernel/dma/mapping.c: dma_map_direct"},
+    {.name = "raw-gpa-behind-iommu",
+     .topic = "IOMMU",
+     .title = "The device used a physical address where the IOMMU expects one of its own.",
+     .meaning = "The driver does not use the DMA API for this device (a virtio driver without "
+                "VIRTIO_F_ACCESS_PLATFORM never does), but the device's accesses are translated.",
+     .remedy =
+         "Offer VIRTIO_F_ACCESS_PLATFORM (QEMU: iommu_platform=on, disable-legacy=on); elsewhere use the DMA "
+         "API.",
+     .linux_says = "IO_PAGE_FAULT",
+     .source = "drivers/virtio/virtio_ring.c: vring_use_dma_api; virtio 1.2, 6.1"},
+    {.name = "no-translation",
+     .topic = "IOMMU",
+     .title = "The IOMMU has no entry for the address.",
+     .meaning = "Nobody mapped it, or it is no longer mapped.",
+     .remedy = "Compare the address with those that the DMA API returned for this device.",
+     .linux_says = "IO_PAGE_FAULT",
+     .source = "AMD I/O Virtualization Technology specification, 2.5.3"},
+    {.name = "malformed-iopte",
+     .topic = "IOMMU",
+     .title = "The IOMMU found an entry that makes no sense.",
+     .meaning =
+         "Its tables are encrypted but read without the key, or the other way round: the entries are noise. "
+         "Or something overwrote them.",
+     .remedy = "Device table base and directory entries must carry the C-bit when the tables are encrypted "
+               "(iommu_virt_to_phys).",
+     .linux_says = "IO_PAGE_FAULT",
+     .source = "drivers/iommu/amd/amd_iommu.h: iommu_virt_to_phys"},
+    {.name = "dma-before-viommu-ready",
+     .topic = "IOMMU",
+     .title = "The device performed DMA before the IOMMU had a domain for it.",
+     .meaning =
+         "An enabled IOMMU blocks requesters that are attached to nothing. Firmware that leaves a device "
+         "running, or a driver that starts it before its IOMMU driver, meets that.",
+     .remedy = "Attach the device first; for the time before, offer a bypass (virtio-iommu: config.bypass).",
+     .linux_says = "IO_PAGE_FAULT",
+     .source = "AMD I/O Virtualization Technology specification, 2.2.2; virtio 1.2, 5.13"},
+    {.name = "iova-exhausted",
+     .topic = "IOMMU",
+     .title = "No I/O virtual addresses are left below the device's mask.",
+     .meaning = "Every live mapping keeps a range of IOVA, and a narrow mask leaves few of them.",
+     .remedy = "Look for leaked mappings; raise the mask.",
+     .linux_says = "",
+     .source = "drivers/iommu/dma-iommu.c: iommu_dma_alloc_iova"},
+    {.name = "iommu-map-refused",
+     .topic = "IOMMU",
+     .title = "The IOMMU driver refused the mapping.",
+     .meaning = "The range is mapped already, or there was no memory for a table.",
+     .remedy = "Look for code that maps the same IOVA by hand.",
+     .linux_says = "",
+     .source = "drivers/iommu/iommu.c: iommu_map; drivers/iommu/amd/io_pgtable.c"},
+};
+
+}  // namespace cbit

@@ -1,0 +1,160 @@
+// The catalogue's topic "Keys" (watch/cause_table.hpp).
+#pragma once
+
+#include "watch/causes.hpp"
+
+namespace cbit {
+
+inline constexpr CauseInfo key_causes[] = {
+    {.name = "raw-physical-address",
+     .topic = "Keys",
+     .title = "The driver gave the device an address that did not come from the DMA API.",
+     .meaning =
+         "In an encrypted guest every page is private until somebody shares it. An address that bypasses "
+         "dma_map_* and dma_alloc_coherent leads the device to a private page (page-still-private).",
+     .remedy = "Give the device the dma_addr_t that dma_map_single(), dma_map_sg() or dma_alloc_coherent() "
+               "returns; "
+               "they bounce through, or allocate, shared memory.",
+     .linux_says = "",
+     .source = "Documentation/core-api/dma-api-howto.rst; kernel/dma/direct.h: dma_direct_map_page"},
+    {.name = "page-still-private",
+     .topic = "Keys",
+     .title = "The device reached a page that is still encrypted with the guest's key.",
+     .meaning =
+         "The page was neither bounced nor decrypted, or it was encrypted again while the device still used "
+         "it. Devices of a guest have no key: they read ciphertext, and each 16-byte block that they write "
+         "becomes noise for the guest.",
+     .remedy =
+         "Keep the page decrypted for as long as the device uses it (dma_alloc_coherent() does so until "
+         "dma_free_coherent()), or map it for streaming so that SWIOTLB bounces it.",
+     .linux_says = "",
+     .source =
+         "kernel/dma/direct.c: dma_direct_alloc; arch/x86/mm/pat/set_memory.c: __set_memory_enc_pgtable"},
+    {.name = "missing-c-bit-in-dma-address",
+     .topic = "Keys",
+     .title = "The device used an address without the encryption bit for encrypted memory.",
+     .meaning =
+         "With SME and no IOMMU the bus address selects the key. Without the C-bit the device moves raw DRAM "
+         "contents: it reads ciphertext, and what it writes the CPU later decrypts to noise.",
+     .remedy =
+         "Use the address that the DMA API returns, unchanged: it carries the C-bit where the device can "
+         "drive it, and leads to unencrypted memory where it cannot.",
+     .linux_says = "",
+     .source = "include/linux/dma-direct.h: phys_to_dma; APM vol. 2, 7.10"},
+    {.name = "encrypted-address-for-shared-page",
+     .topic = "Keys",
+     .title = "The device used an address with the encryption bit for memory that is not encrypted.",
+     .meaning =
+         "The page was decrypted for this device (its coherent mask does not reach the C-bit), but the "
+         "address says that it is encrypted, so the memory controller decrypts plain bytes.",
+     .remedy = "Do not add the C-bit to a DMA address: dma_alloc_coherent() returns it as the page needs it.",
+     .linux_says = "",
+     .source = "kernel/dma/direct.c: phys_to_dma_direct; arch/x86/mm/mem_encrypt.c: force_dma_unencrypted"},
+    {.name = "c-bit-in-guest-dma-address",
+     .topic = "Keys",
+     .title = "The device of a guest was given an address with the encryption bit in it.",
+     .meaning = "Guest-physical addresses never carry the C-bit on the bus: it exists in the guest's own "
+                "page tables "
+                "only. For a device it is one more address bit, and no memory answers there.",
+     .remedy = "Strip the bit, or better: let the DMA API make the address.",
+     .linux_says = "",
+     .source = "include/linux/dma-direct.h: phys_to_dma; APM vol. 2, 15.34.6"},
+    {.name = "contents-not-converted",
+     .topic = "Keys",
+     .title = "The page changed between private and shared, but its bytes did not.",
+     .meaning =
+         "set_memory_decrypted() and set_memory_encrypted() change the mapping, not the contents. What was "
+         "written before is now read through the other view: ciphertext, or decrypted plain text.",
+     .remedy = "Write the page again after the change (Linux clears it), or convert in place with "
+               "early_set_memory_decrypted() during boot.",
+     .linux_says = "",
+     .source = "arch/x86/mm/pat/set_memory.c: __set_memory_enc_pgtable"},
+    {.name = "mapped-encrypted-but-shared",
+     .topic = "Keys",
+     .title = "The CPU reached a shared page through a mapping that has the encryption bit set.",
+     .meaning =
+         "All mappings of a page must agree with what the DMA layer did to it. Through a mapping with the "
+         "default protection the CPU encrypts what the device expects plain, and decrypts what the device "
+         "wrote plain. On SEV-SNP the access is refused: #VC with exit code 0x404.",
+     .remedy = "Map it with dma_mmap_coherent(), or apply pgprot_decrypted() to vm_page_prot before "
+               "remap_pfn_range(), vmap() or a fault handler inserts the page.",
+     .linux_says = "",
+     .source = "kernel/dma/direct.c: dma_direct_mmap; drivers/gpu/drm/ttm/ttm_bo_util.c: ttm_io_prot"},
+    {.name = "mapped-shared-but-private",
+     .topic = "Keys",
+     .title = "The CPU reached a private page through a mapping without the encryption bit.",
+     .meaning =
+         "ioremap(), or a mapping made with pgprot_decrypted() although the DMA layer left the page "
+         "encrypted: the CPU sees ciphertext there, and writes bytes that the other mappings decrypt to "
+         "noise. On SEV-SNP the write is refused.",
+     .remedy = "Use the protection that the DMA layer chose for the page; memremap(MEMREMAP_WB) instead of "
+               "ioremap() "
+               "for RAM.",
+     .linux_says = "",
+     .source = "arch/x86/mm/ioremap.c: __ioremap_caller; arch/x86/mm/pat/set_memory.c: set_memory_decrypted"},
+    {.name = "page-moved-between-frames",
+     .topic = "Keys",
+     .title = "Ciphertext was copied to another physical page.",
+     .meaning =
+         "The physical address is the tweak of the cipher, so ciphertext is worth something in its own frame "
+         "only. Swapping, migrating or merging a guest's page without its key destroys it.",
+     .remedy = "Pin the guest's memory, as KVM does; move pages only with the help of the firmware that "
+               "holds the key.",
+     .linux_says = "",
+     .source = "arch/x86/kvm/svm/sev.c: sev_pin_memory"},
+    {.name = "private-page-overwritten",
+     .topic = "Keys",
+     .title = "An encrypted page was written from outside, without its key.",
+     .meaning =
+         "SME, SEV and SEV-ES keep secrets but not integrity: such a write is not refused. The owner "
+         "decrypts it to noise, 16 bytes at a time, or to older contents if old ciphertext of the same page "
+         "was put back.",
+     .remedy = "Exchange data through shared memory. SEV-SNP and TDX refuse or detect such writes.",
+     .linux_says = "",
+     .source = "APM vol. 2, 15.34 and 15.36"},
+    {.name = "cache-alias-not-flushed",
+     .topic = "Keys",
+     .title = "A cache line was dirty under one key while memory was accessed under another.",
+     .meaning =
+         "Without SME_COHERENT (CPUID 8000001F EAX[10]) the caches hold the C=0 and C=1 views of a line "
+         "side by side. The reader may get stale bytes, and the late write-back destroys newer ones.",
+     .remedy =
+         "Flush (CLFLUSHOPT over the old mapping, or WBINVD) before the first use under the new key, as "
+         "set_memory_encrypted() and set_memory_decrypted() do.",
+     .linux_says = "",
+     .source = "arch/x86/mm/pat/set_memory.c; arch/x86/mm/mem_encrypt_amd.c: amd_enc_cache_flush_required"},
+    {.name = "rmp-entry-owned",
+     .topic = "Keys",
+     .title = "A page that the RMP assigns to the guest was written from outside.",
+     .meaning =
+         "Under SEV-SNP the reverse map table names the owner of each page. A write by the host or by a "
+         "device, also through the IOMMU, to a page that belongs to a guest is refused.",
+     .remedy =
+         "Let the guest share the page first (set_memory_decrypted(), which asks for the page-state change), "
+         "or bounce through SWIOTLB.",
+     .linux_says = "RMP_PAGE_FAULT",
+     .source = "APM vol. 2, 15.36.10; drivers/iommu/amd/iommu.c: amd_iommu_report_rmp_fault"},
+    {.name = "td-private-access",
+     .topic = "Keys",
+     .title = "TD-private memory was written from outside the TD.",
+     .meaning = "A write without the TD's key clears the TD owner bit of the cache line. The TD's next read "
+                "of it is "
+                "poison and ends in a machine check.",
+     .remedy = "Exchange data through shared memory only: bounce it, or convert the page with MapGPA "
+               "(set_memory_decrypted()).",
+     .linux_says = "",
+     .source = "Intel TDX module base architecture specification: TD owner bit, logical integrity"},
+    {.name = "encrypted-mmio",
+     .topic = "Keys",
+     .title = "Device memory was reached with the encryption bit set.",
+     .meaning =
+         "MMIO is not encrypted. A user mapping of a BAR that kept the default protection, or a peer-to-peer "
+         "address with the C-bit, addresses nothing that could answer.",
+     .remedy =
+         "Map BARs with ioremap() or io_remap_pfn_range(), which clear the bit; use dma_map_resource() for "
+         "peers.",
+     .linux_says = "",
+     .source = "arch/x86/mm/ioremap.c; kernel/dma/direct.c: dma_direct_map_resource"},
+};
+
+}  // namespace cbit

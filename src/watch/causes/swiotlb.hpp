@@ -1,0 +1,122 @@
+// The catalogue's topic "SWIOTLB" (watch/cause_table.hpp).
+#pragma once
+
+#include "watch/causes.hpp"
+
+namespace cbit {
+
+inline constexpr CauseInfo swiotlb_causes[] = {
+    {.name = "request-over-segment-limit",
+     .topic = "SWIOTLB",
+     .title = "One request is longer than the longest run of slots that the pool can ever give.",
+     .meaning =
+         "No allocation leaves a set of 128 slots of 2 KiB: 256 KiB, less what alignment costs. The kernel "
+         "says that the pool is full even when it is empty, and a larger pool changes nothing.",
+     .remedy = "Limit segments to dma_max_mapping_size(), as virtio-blk and NVMe do.",
+     .linux_says = "swiotlb buffer is full",
+     .source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots; include/linux/swiotlb.h: IO_TLB_SEGSIZE"},
+    {.name = "pool-exhausted",
+     .topic = "SWIOTLB",
+     .title = "The bounce pool has fewer free slots than the request needs.",
+     .meaning =
+         "An encrypted guest gets 6 % of its memory, at least 64 MiB and at most 1 GiB, for all devices "
+         "together.",
+     .remedy =
+         "Boot with a larger pool (swiotlb=<slots>), let it grow (CONFIG_SWIOTLB_DYNAMIC, Linux 6.6), limit "
+         "queue depths, or find who holds the slots.",
+     .linux_says = "swiotlb buffer is full",
+     .source = "kernel/dma/swiotlb.c: swiotlb_tbl_map_single; arch/x86/mm/mem_encrypt_amd.c: sev_setup_arch"},
+    {.name = "no-aligned-run",
+     .topic = "SWIOTLB",
+     .title = "Enough slots are free, but no run of them is long enough where the alignment allows one.",
+     .meaning =
+         "The pool is fragmented: free slots are spread over the sets of 128 and over the areas of the CPUs, "
+         "and min_align_mask, the allocation's alignment and the segment boundary rule out more.",
+     .remedy =
+         "Use smaller requests, fewer areas (swiotlb=<slots>,<areas>) or a larger pool; do not ask for more "
+         "alignment than the device needs.",
+     .linux_says = "swiotlb buffer is full",
+     .source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots"},
+    {.name = "slot-search-never-ends",
+     .topic = "SWIOTLB",
+     .title = "Linux 6.1 searches for slots for ever.",
+     .meaning =
+         "With this alignment the search's stride steps over the position at which it would stop, so the CPU "
+         "spins with the area's lock held. Linux 6.6 counts the slots that it has looked at.",
+     .remedy = "Use a newer kernel, or a weaker alignment (min_align_mask).",
+     .linux_says = "",
+     .source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots"},
+    {.name = "growth-off",
+     .topic = "SWIOTLB",
+     .title = "The pool could grow in this kernel, but may not.",
+     .meaning = "Since Linux 6.6 a pool can grow and serve single requests from transient pools, where "
+                "CONFIG_SWIOTLB_DYNAMIC is set.",
+     .remedy = "Set CONFIG_SWIOTLB_DYNAMIC=y, or size the pool for the peak.",
+     .linux_says = "",
+     .source = "kernel/dma/swiotlb.c: swiotlb_dyn_alloc, swiotlb_find_slots (6.6)"},
+    {.name = "pool-not-allocated-low-memory",
+     .topic = "SWIOTLB",
+     .title = "There is no bounce pool: not even its smallest size could be had below 4 GiB.",
+     .meaning =
+         "The pool is one contiguous piece of low memory. When that fails its size is halved, down to 512 "
+         "slots, and then the guest runs on without a pool.",
+     .remedy = "Ask for a smaller pool (swiotlb=), or give the guest more memory below 4 GiB.",
+     .linux_says = "Can not allocate SWIOTLB buffer earlier|bytes tlb structure",
+     .source = "kernel/dma/swiotlb.c: swiotlb_init_remap, swiotlb_memblock_alloc"},
+    {.name = "no-bounce-pool",
+     .topic = "SWIOTLB",
+     .title = "The mapping has to be bounced, and there is no bounce pool.",
+     .meaning = "The pool was switched off (swiotlb=noforce), or never made: without memory encryption Linux "
+                "makes it "
+                "only where memory above 4 GiB is possible. Untrusted devices need it behind an IOMMU too.",
+     .remedy = "Remove swiotlb=noforce, or ask for a pool with swiotlb=force.",
+     .linux_says = "DMA bounce buffers are inactive",
+     .source =
+         "arch/x86/kernel/pci-dma.c: pci_swiotlb_detect; drivers/iommu/dma-iommu.c: iommu_dma_map_page"},
+    {.name = "noforce-in-guest",
+     .topic = "SWIOTLB",
+     .title = "An encrypted guest runs without its bounce pool (swiotlb=noforce).",
+     .meaning =
+         "Nothing forces mappings to bounce, so dma-direct hands out the address of the private page itself, "
+         "with the C-bit that means nothing to a guest's device; a device with a narrow mask gets an error.",
+     .remedy = "Remove swiotlb=noforce from the kernel's command line.",
+     .linux_says = "overflow (mask",
+     .source = "kernel/dma/swiotlb.c: setup_io_tlb_npages; kernel/dma/direct.h: dma_direct_map_page"},
+    {.name = "pool-out-of-mask",
+     .topic = "SWIOTLB",
+     .title = "The bounce buffer itself lies above what the device can address.",
+     .meaning =
+         "The pool is below 4 GiB at best; a device with a mask of fewer than 32 bits may not reach it.",
+     .remedy =
+         "Give the device a restricted-dma-pool that it can reach, or let the pool grow (transient pools "
+         "respect the mask).",
+     .linux_says = "swiotlb addr",
+     .source = "kernel/dma/swiotlb.c: swiotlb_map"},
+    {.name = "slot-leak",
+     .topic = "SWIOTLB",
+     .title = "A bounced mapping was never unmapped, and keeps its slots.",
+     .meaning = "Slots come back with dma_unmap_*() only. A driver that forgets it on one path fills the "
+                "pool for all "
+                "devices over hours or days.",
+     .remedy = "Unmap on that path; io_tlb_used in debugfs shows the loss.",
+     .linux_says = "",
+     .source = "kernel/dma/swiotlb.c: swiotlb_release_slots"},
+    {.name = "double-bounce",
+     .topic = "SWIOTLB",
+     .title = "A buffer that already lies in the bounce pool was bounced again.",
+     .meaning = "Every byte is copied twice, and the pool holds it twice.",
+     .remedy = "Map the original buffer, not memory that comes from another mapping.",
+     .linux_says = "",
+     .source = "kernel/dma/swiotlb.c: swiotlb_tbl_map_single"},
+    {.name = "sync-dropped-negative-offset",
+     .topic = "SWIOTLB",
+     .title = "Linux 6.1 dropped a partial sync without copying.",
+     .meaning = "With min_align_mask set, a sync that starts in the first bytes of a later slot looks as if "
+                "it began "
+                "before the mapping: the kernel warns once and copies nothing, then and every time.",
+     .remedy = "Sync from the start of the mapping, or use Linux 6.10, which allows the offset.",
+     .linux_says = "Access before mapping start detected",
+     .source = "kernel/dma/swiotlb.c: swiotlb_bounce"},
+};
+
+}  // namespace cbit
