@@ -25,8 +25,8 @@ using EventPayload =
     std::variant<OwnerChanged, KeyMismatch, ForeignWrite, CacheAliasHazard, Flush, PageConversion,
                  AccessFault, DeviceAccess, DeviceFault, IommuMapped, IommuUnmapped, StepTaken, KernelMessage,
                  DmaMapped, DmaMapFailed, DmaUnmapped, DmaSynced, DmaDebugReport, SwiotlbBounced,
-                 SwiotlbAllocated, SwiotlbReleased, SwiotlbCopied, SwiotlbDropped, SwiotlbFull,
-                 VirtioNegotiated, VirtioRequest, VirtioBroken, MappingAdded, MappingRemoved,
+                 SwiotlbAllocated, SwiotlbReleased, SwiotlbCopied, SwiotlbDropped, SwiotlbCleared,
+                 SwiotlbFull, VirtioNegotiated, VirtioRequest, VirtioBroken, MappingAdded, MappingRemoved,
                  VirtioIommuRequest, VirtioIommuFault, GuestExit, MrRegistered, MrDeregistered, MrRefused,
                  RdmaCompleted, RdmaRefused, TtPopulated, BoMoved, KeyProgrammed, VmaKeyChanged,
                  PageKeyChanged, KeyRequestRefused, SevCommand, RegionPinned, FrameCopied, PageMoveRefused>;

@@ -17,7 +17,7 @@ constexpr std::string_view examples[] = {"cbit causes", "cbit causes page-still-
 void print_one(std::ostream& out, const CauseInfo& cause) {
   out << fmt::format("{}\n  {}\n\n  {}\n\n  Remedy: {}\n", cause.name, cause.title, cause.meaning,
                      cause.remedy);
-  if (!cause.linux_says.empty()) out << fmt::format("  Linux says: {}\n", cause.linux_says);
+  if (!cause.linux_says.empty()) out << fmt::format("  Linux says: {}\n", linux_words(cause));
   out << fmt::format("  Source: {}\n", cause.source);
 }
 

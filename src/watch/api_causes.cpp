@@ -115,6 +115,7 @@ struct ApiCauses {
     }
     compare(unmapped, *mapping);
     if (!unmapped.copied_back) lost_write(*mapping, describe(unmapped));
+    if (unmapped.copied_back && mapping->cleared) zeroed_bytes(*mapping);
   }
 
   void operator()(const DmaSynced& synced) const {
@@ -169,6 +170,19 @@ struct ApiCauses {
       misuse(cause("wrong-unmap-size"), unmapped.device, where, describe(unmapped), &mapping);
     if (unmapped.direction != mapping.call.direction)
       misuse(cause("wrong-direction"), unmapped.device, where, describe(unmapped), &mapping);
+  }
+
+  // The device's writes are known by their hull only: gaps inside it go unnoticed.
+  void zeroed_bytes(const Mapping& mapping) const {
+    const std::uint64_t written = mapping.written_end - mapping.written_first;
+    if (written >= mapping.call.bytes) return;
+    Cause* const found = scene.book.open(cause("untrusted-bounce-zeroed"), mapping.call.device,
+                                         range_of(mapping), scene.event.time_ns);
+    if (found == nullptr) return;
+    found->evidence = {
+        {"mapping", describe(scene.facts, mapping)},
+        {"device wrote", fmt::format("{} of {} bytes, from offset {}; the rest came back as zeros", written,
+                                     mapping.call.bytes, mapping.written_first)}};
   }
 
   void lost_write(const Mapping& mapping, std::string call) const {

@@ -60,10 +60,14 @@ void Facts::on(const PageConversion& conversion, const Event& event) {
 
 void Facts::on(const DmaMapped& mapped, const Event& event) {
   const bool bounced = new_bounces_[mapped.device].erase(mapped.phys) != 0 || mapped.path == DmaPath::swiotlb;
-  mappings_.add(mapped, bounced, event.time_ns);
+  Mapping& mapping = mappings_.add(mapped, bounced, event.time_ns);
+  mapping.cleared = new_cleared_[mapped.device].erase(mapped.phys) != 0;
 }
 
-void Facts::on(const DmaMapFailed& failed, const Event&) { new_bounces_.erase(failed.device); }
+void Facts::on(const DmaMapFailed& failed, const Event&) {
+  new_bounces_.erase(failed.device);
+  new_cleared_.erase(failed.device);
+}
 
 void Facts::on(const DmaUnmapped& unmapped, const Event& event) {
   mappings_.release(unmapped.device, unmapped.dma, unmapped.bytes, event.time_ns);
@@ -90,6 +94,10 @@ void Facts::on(const SwiotlbBounced& bounced, const Event&) { bounces_[bounced.d
 
 void Facts::on(const SwiotlbAllocated& allocated, const Event&) {
   new_bounces_[allocated.device].insert(allocated.orig);
+}
+
+void Facts::on(const SwiotlbCleared& cleared, const Event&) {
+  new_cleared_[cleared.device].insert(cleared.orig);
 }
 
 void Facts::on(const VirtioNegotiated& negotiated, const Event&) {

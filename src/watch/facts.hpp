@@ -95,6 +95,7 @@ class Facts {
   void on(const IommuMapped& mapped, const Event& event);
   void on(const SwiotlbBounced& bounced, const Event& event);
   void on(const SwiotlbAllocated& allocated, const Event& event);
+  void on(const SwiotlbCleared& cleared, const Event& event);
   void on(const VirtioNegotiated& negotiated, const Event& event);
   void on(const KernelMessage& message, const Event& event);
   void on(const DmaDebugReport& report, const Event&) { kernel_log_.push_back(report.text); }
@@ -113,6 +114,7 @@ class Facts {
   std::map<NameId, VirtioNegotiated> negotiations_;
   std::map<NameId, SwiotlbBounced> bounces_;
   std::map<NameId, std::set<PhysAddr>> new_bounces_;    // originals, until their mapping is reported
+  std::map<NameId, std::set<PhysAddr>> new_cleared_;    // of those, the ones that were zeroed again
   std::map<std::uint64_t, DeviceWrite> device_writes_;  // by page number
   std::optional<DeviceWrite> last_access_;
   std::optional<SeenMismatch> device_mismatch_;

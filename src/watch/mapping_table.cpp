@@ -19,7 +19,7 @@ void MappingTable::Ranges::add(const Mapping& mapping) {
   longest = std::max(longest, mapping.call.bytes);
 }
 
-const Mapping& MappingTable::add(const DmaMapped& call, bool bounced, std::uint64_t time_ns) {
+Mapping& MappingTable::add(const DmaMapped& call, bool bounced, std::uint64_t time_ns) {
   Ranges& ranges = active_[call.device];
   ranges.longest = std::max(ranges.longest, call.bytes);
   const Mapping mapping{.id = ++last_id_, .mapped_ns = time_ns, .call = call, .bounced = bounced};

@@ -17,6 +17,7 @@ struct Mapping {
   std::uint64_t released_ns = 0;
   DmaMapped call;
   bool bounced = false;  // path swiotlb, or an untrusted device's bounce behind its IOMMU
+  bool cleared = false;  // the bounce buffer was zeroed after the original had been copied into it
   // Hull of the bytes that the device wrote since the last copy back, as offsets; empty when first == end.
   std::uint64_t written_first = 0;
   std::uint64_t written_end = 0;
@@ -28,7 +29,7 @@ struct Mapping {
 
 class MappingTable {
  public:
-  const Mapping& add(const DmaMapped& call, bool bounced, std::uint64_t time_ns);
+  Mapping& add(const DmaMapped& call, bool bounced, std::uint64_t time_ns);
   // Releases what find_to_unmap() finds; nullopt when there is none.
   std::optional<Mapping> release(NameId device, DmaAddr dma, std::uint64_t bytes, std::uint64_t time_ns);
 

@@ -70,6 +70,17 @@ struct SwiotlbDropped {
   }
 };
 
+// iommu-dma zeroed a bounce buffer of an untrusted device after the original had been copied into it (6.1,
+// where the data flows from the device): what the device does not write comes back as zeros.
+struct SwiotlbCleared {
+  static constexpr std::string_view name = "swiotlb_cleared";
+  NameId device = 0;
+  PhysAddr orig;
+  PhysAddr bounce;
+  std::uint64_t bytes = 0;
+  void visit(auto&& v) const { v("device", device), v("orig", orig), v("bounce", bounce), v("bytes", bytes); }
+};
+
 // "swiotlb buffer is full", with the facts that tell its different reasons apart.
 struct SwiotlbFull {
   static constexpr std::string_view name = "swiotlb_full";

@@ -36,6 +36,10 @@ bool clear_padding_6_1(DmaContext& ctx, const DmaRequest& request, PhysAddr boun
     return keeps_data ? std::string{"the padding behind the data is zeroed"}
                       : std::string{"the whole bounce buffer is zeroed, the copy of the original included"};
   });
+  if (!keeps_data)
+    ctx.mm.machine().tracer().emit(
+        request.cpu.agent(),
+        SwiotlbCleared{request.dev.name_id, request.phys, bounce, iommu_dma::align(request.bytes)});
   const VirtAddr at = ctx.mm.phys_to_virt(bounce);
   return request.cpu.fill(at + keep, iommu_dma::align(request.bytes) - keep, std::byte{0}).has_value();
 }

@@ -65,6 +65,18 @@ inline constexpr CauseInfo iommu_causes[] = {
                "(iommu_virt_to_phys).",
      .linux_says = "IO_PAGE_FAULT",
      .source = "drivers/iommu/amd/amd_iommu.h: iommu_virt_to_phys"},
+    {.name = "untrusted-bounce-zeroed",
+     .topic = "IOMMU",
+     .title = "The untrusted device wrote a part of its buffer, and the rest came back as zeros.",
+     .meaning =
+         "A buffer that shares its pages is bounced for an untrusted device. Linux 6.1 copies the original "
+         "in "
+         "and, for DMA from the device, then zeroes the whole bounce buffer; at the unmap the zeros replace "
+         "what the driver had there.",
+     .remedy = "Do not rely on bytes that the device does not write; or give untrusted devices whole pages, "
+               "which are not bounced. Newer kernels clear the padding alone.",
+     .linux_says = "",
+     .source = "drivers/iommu/dma-iommu.c: iommu_dma_map_page"},
     {.name = "dma-before-viommu-ready",
      .topic = "IOMMU",
      .title = "The device performed DMA before the IOMMU had a domain for it.",

@@ -266,6 +266,13 @@ const Scenario swiotlb_scenarios[] = {
      }},
     {"double-bounce", "", Stage::guest,
      [](Stage& s) { s.cpu(SwiotlbAllocated{s.device, 8, 1, 0, PhysAddr{0x4000'4000}, bounce_phys}); }},
+    {"untrusted-bounce-zeroed", "", Stage::plain,
+     [](Stage& s) {
+       s.cpu(SwiotlbAllocated{s.device, 8, 1, 0, bounce_phys, buffer_page});
+       s.cpu(SwiotlbCleared{s.device, buffer_page, bounce_phys, 4096});
+       s.map(DmaPath::iommu, iova, 512, DmaDirection::from_device);
+       s.unmap(iova, 512, DmaDirection::from_device, true);
+     }},
     {"sync-dropped-negative-offset", "", Stage::guest,
      [](Stage& s) { s.cpu(SwiotlbDropped{bounce_phys, 64, true}); }},
 };
