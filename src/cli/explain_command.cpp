@@ -51,6 +51,7 @@ constexpr OptionSpec option_table[] = {
     {"--json", "", "Print the object of schema/explain.schema.json", ""},
     trace_option,
     trace_format_option,
+    trace_events_option,
     color_option,
 };
 

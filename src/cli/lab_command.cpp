@@ -20,6 +20,7 @@ constexpr OptionSpec run_options[] = {
     {"--verbose", "", "Print what each step did", ""},
     trace_option,
     trace_format_option,
+    trace_events_option,
 };
 
 constexpr std::string_view run_examples[] = {

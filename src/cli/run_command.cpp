@@ -32,6 +32,7 @@ constexpr OptionSpec option_table[] = {
     {"--json", "", "Print the object of schema/run.schema.json", ""},
     trace_option,
     trace_format_option,
+    trace_events_option,
     seed_option,
 };
 

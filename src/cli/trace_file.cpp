@@ -1,9 +1,17 @@
 #include "cli/trace_file.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <iterator>
 #include <ostream>
+#include <set>
 #include <string>
 #include <utility>
 
+#include "watch/event_names.hpp"
 #include "watch/export/chrome_trace.hpp"
 #include "watch/export/ftrace.hpp"
 #include "watch/export/json_lines.hpp"
@@ -29,6 +37,40 @@ class ExportSink final : public EventSink {
   std::optional<Exporter> exporter_;
 };
 
+// Lets through the events whose names were chosen.
+class EventFilter final : public EventSink {
+ public:
+  EventFilter(std::unique_ptr<EventSink> next, std::set<std::string_view> names)
+      : next_{std::move(next)}, names_{std::move(names)} {}
+
+  void on_attach(const Tracer& tracer) override { next_->on_attach(tracer); }
+  void on_event(const Event& event) override {
+    if (names_.contains(event_name(event.payload))) next_->on_event(event);
+  }
+  void on_detach() override { next_->on_detach(); }
+
+ private:
+  std::unique_ptr<EventSink> next_;
+  std::set<std::string_view> names_;
+};
+
+// The names that the patterns match, each at least one.
+OrError<std::set<std::string_view>> chosen_events(std::string_view patterns) {
+  std::set<std::string_view> chosen;
+  for (std::string_view rest = patterns; !rest.empty();) {
+    const std::string pattern{rest.substr(0, rest.find(','))};
+    rest.remove_prefix(std::min(rest.size(), pattern.size() + 1));
+    const auto matches = [&](std::string_view name) {
+      return fnmatch(pattern.c_str(), std::string{name}.c_str(), 0) == 0;
+    };
+    std::ranges::copy_if(all_event_names(), std::inserter(chosen, chosen.end()), matches);
+    if (std::ranges::none_of(all_event_names(), matches))
+      return usage_error(fmt::format("--trace-events: no event has a name like \"{}\"", pattern),
+                         fmt::format("the events are {}", fmt::join(all_event_names(), ", ")));
+  }
+  return chosen;
+}
+
 std::unique_ptr<EventSink> make_sink(std::string_view format, std::ostream& out) {
   if (format == "jsonl") return std::make_unique<ExportSink<JsonLines>>(out);
   if (format == "ftrace") return std::make_unique<ExportSink<Ftrace>>(out);
@@ -40,12 +82,16 @@ std::unique_ptr<EventSink> make_sink(std::string_view format, std::ostream& out)
 OrError<std::optional<TraceFile>> TraceFile::open(const Arguments& arguments) {
   const auto path = arguments.text("--trace");
   if (!path) {
-    if (arguments.has("--trace-format"))
-      return usage_error("--trace-format without --trace", "add --trace FILE");
+    for (const std::string_view option : {"--trace-format", "--trace-events"})
+      if (arguments.has(option))
+        return usage_error(fmt::format("{} without --trace", option), "add --trace FILE");
     return std::optional<TraceFile>{};
   }
+  std::optional<std::set<std::string_view>> events;
+  if (const auto patterns = arguments.text("--trace-events")) events = CBIT_TRY(chosen_events(*patterns));
   auto file = std::make_unique<OutputFile>(CBIT_TRY(OutputFile::create(std::string{*path})));
   auto sink = make_sink(arguments.text("--trace-format").value_or("chrome"), file->stream());
+  if (events) sink = std::make_unique<EventFilter>(std::move(sink), *std::move(events));
   return std::optional<TraceFile>{TraceFile{std::move(file), std::move(sink)}};
 }
 

@@ -1,4 +1,5 @@
-// --trace FILE --trace-format F: the events of a run, written to a file that is complete or absent.
+// --trace FILE --trace-format F --trace-events GLOB,...: the events of a run, written to a file that is
+// complete or absent.
 #pragma once
 
 #include <memory>
@@ -17,6 +18,9 @@ inline constexpr OptionSpec trace_format_option{
     "--trace-format", "F",
     "Its format: Chrome trace JSON for Perfetto, one JSON object a line, or ftrace text", "chrome",
     trace_format_choices};
+
+inline constexpr OptionSpec trace_events_option{
+    "--trace-events", "GLOB,...", "Only the events with these names, such as 'dma_*,swiotlb_*'", "all"};
 
 class TraceFile {
  public:

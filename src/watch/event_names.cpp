@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <type_traits>
+
 namespace cbit {
 
 std::string_view stable_name(FlushKind kind) {
@@ -111,6 +115,15 @@ std::string requester_name(RequesterId requester) {
 
 std::string_view event_name(const EventPayload& payload) {
   return std::visit([](const auto& event) { return event.name; }, payload);
+}
+
+std::span<const std::string_view> all_event_names() {
+  static const auto names = []<class... Payload>(std::type_identity<std::variant<Payload...>>) {
+    std::array<std::string_view, sizeof...(Payload)> all{Payload::name...};
+    std::ranges::sort(all);
+    return all;
+  }(std::type_identity<EventPayload>{});
+  return names;
 }
 
 }  // namespace cbit

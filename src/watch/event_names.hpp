@@ -1,6 +1,7 @@
 // Stable words for the enumerations that events carry: what trace files and JSON print instead of numbers.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -21,5 +22,7 @@ namespace cbit {
 // "00:03.0": bus, device, function.
 [[nodiscard]] std::string requester_name(RequesterId requester);
 [[nodiscard]] std::string_view event_name(const EventPayload& payload);
+// Of all kinds of events, sorted.
+[[nodiscard]] std::span<const std::string_view> all_event_names();
 
 }  // namespace cbit
