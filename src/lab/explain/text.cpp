@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "base/format.hpp"
-#include "lab/explain.hpp"
+#include "lab/explain/map_strategy.hpp"
 #include "lab/matrix.hpp"
 #include "watch/report.hpp"
 
@@ -62,7 +62,7 @@ std::string to_text(const Explanation& e, TextStyle style) {
   std::string text = headline(e) + "\nPath\n" + render_steps(e.steps, report) + "\nMapping\n" + mapping(e);
   text +=
       fmt::format("\nWho sees what (first {} bytes)\n", std::min<std::uint64_t>(bytes_shown, e.options.size));
-  text += sight_line("CPU", e.cpu, "the buffer, through the kernel's mapping");
+  text += sight_line("CPU", e.cpu, info_of(e.options.map).cpu_view);
   text += sight_line("device", e.device, "at the DMA address");
   text += sight_line("host", e.host, "the buffer, from outside");
   if (e.bounced) text += sight_line("host", e.pool, "the bounce slots, while mapped");
