@@ -46,6 +46,8 @@ class AliasCache final : public Memory {
   void convert(PhysAddr first, std::uint64_t pages, bool encrypted, SiteId site) override {
     memory_->convert(first, pages, encrypted, site);
   }
+  [[nodiscard]] RmpEntry rmp(PhysAddr page) const override { return memory_->rmp(page); }
+  void rmp_update(PhysAddr page, RmpEntry entry) override { memory_->rmp_update(page, entry); }
   std::uint64_t flush(PhysAddr first, std::uint64_t bytes) override;
   std::uint64_t flush_all() override;
   void rekey(KeyId id, const Key128& key) override;

@@ -198,12 +198,13 @@ Result<void> LazyMemory::before_write(const Piece& piece, const Access& access) 
   return {};
 }
 
-// APM vol. 2, 15.36.10: an access with the guest's key needs a page assigned to the guest; a write without it
-// needs one that is not. Unencrypted reads are not checked.
+// APM vol. 2, 15.36.10: a write needs a page that is not assigned to another guest; the protected guest's
+// accesses need one that is assigned to it. Other reads are not checked. What depends on the guest-physical
+// address is checked where that is known: by the nested walk.
 Result<void> LazyMemory::check_rmp(const Piece& piece, const Access& access, bool write) {
-  const bool assigned = !piece.page.released;
-  const bool guests_own = access.key == config_.protected_key;
-  if (guests_own ? assigned : !(write && assigned)) return {};
+  const RmpEntry entry = rmp_of(piece.page, piece.at);
+  const bool guests_own = access.key != no_key && access.key == config_.protected_key;
+  if (guests_own ? entry.assigned() : !write || !entry.assigned() || entry.owner() == access.key) return {};
   const Fault refused{FaultKind::rmp_violation, piece.at.value(), write};
   tracer_->emit(access.agent, AccessFault{refused, access.site});
   return tl::unexpected{refused};
@@ -368,10 +369,10 @@ PageHistory LazyMemory::history(PhysAddr at) const {
   if (!contains(at, 1)) return {};
   PageState& page = store_.page(at);
   const PageLock lock{page};
-  return describe(page);
+  return describe(page, at);
 }
 
-PageHistory LazyMemory::describe(const PageState& page) const {
+PageHistory LazyMemory::describe(const PageState& page, PhysAddr at) const {
   return {.owner = page.touched ? page.owner : config_.initial_owner,
           .writer_key = page.writer_key,
           .writer = Agent{page.writer_kind, page.writer_index},
@@ -381,7 +382,7 @@ PageHistory LazyMemory::describe(const PageState& page) const {
           .conversion_site = page.conversion_site,
           .converted_ns = page.converted_ns,
           .ever_converted = page.ever_converted,
-          .assigned = config_.protection == MemoryProtection::rmp && !page.released};
+          .assigned = rmp_of(page, at).assigned()};
 }
 
 void LazyMemory::for_each_touched(const std::function<void(PhysAddr, const PageHistory&)>& visit) const {
@@ -412,7 +413,7 @@ void LazyMemory::convert(PhysAddr first, std::uint64_t pages, bool encrypted, Si
     page.ever_converted = true;
     page.conversion_site = site;
     page.converted_ns = tracer_->clock().now_ns();
-    page.released = !encrypted;
+    page.rmp = (encrypted ? 0 : initial_rmp(at).raw);
     if (config_.protection == MemoryProtection::td) {
       std::memset(store_.data(at), 0, page_size);
       page.owner = page.writer_key = encrypted ? config_.protected_key : no_key;
@@ -421,6 +422,26 @@ void LazyMemory::convert(PhysAddr first, std::uint64_t pages, bool encrypted, Si
       page.td_foreign_lines = encrypted ? 0 : ~std::uint64_t{0};
     }
   }
+}
+
+RmpEntry LazyMemory::initial_rmp(PhysAddr page) const {
+  if (config_.protection != MemoryProtection::rmp || config_.protected_key == no_key) return {};
+  return assigned_page(config_.protected_key - guest_key(0), page.page_number())
+      .with<RmpEntry::Validated>(true);
+}
+
+RmpEntry LazyMemory::rmp(PhysAddr at) const {
+  if (config_.protection != MemoryProtection::rmp || !contains(at, 1)) return {};
+  PageState& page = store_.page(at);
+  const PageLock lock{page};
+  return rmp_of(page, at);
+}
+
+void LazyMemory::rmp_update(PhysAddr at, RmpEntry entry) {
+  if (config_.protection != MemoryProtection::rmp || !contains(at, 1)) return;
+  PageState& page = store_.page(at);
+  const PageLock lock{page};
+  page.rmp = entry.raw ^ initial_rmp(at).raw;
 }
 
 std::uint64_t LazyMemory::flush(PhysAddr first, std::uint64_t bytes) {

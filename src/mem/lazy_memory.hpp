@@ -29,6 +29,8 @@ class LazyMemory final : public Memory {
   [[nodiscard]] MemoryStats stats() const override;
 
   void convert(PhysAddr first, std::uint64_t pages, bool encrypted, SiteId site) override;
+  [[nodiscard]] RmpEntry rmp(PhysAddr page) const override;
+  void rmp_update(PhysAddr page, RmpEntry entry) override;
   std::uint64_t flush(PhysAddr first, std::uint64_t bytes) override;
   std::uint64_t flush_all() override;
   void rekey(KeyId id, const Key128& key) override;
@@ -67,7 +69,12 @@ class LazyMemory final : public Memory {
   [[nodiscard]] bool same_representation(KeyId a, KeyId b) const {
     return keys_->cipher(a) == keys_->cipher(b);
   }
-  [[nodiscard]] PageHistory describe(const PageState& page) const;
+  [[nodiscard]] PageHistory describe(const PageState& page, PhysAddr at) const;
+  // The RMP entry of a fresh machine.
+  [[nodiscard]] RmpEntry initial_rmp(PhysAddr page) const;
+  [[nodiscard]] RmpEntry rmp_of(const PageState& page, PhysAddr at) const {
+    return RmpEntry{{page.rmp ^ initial_rmp(at).raw}};
+  }
 
   MemoryConfig config_;
   PageStore store_;

@@ -28,6 +28,7 @@
 #include "base/trace.hpp"
 #include "cbit/addr.hpp"
 #include "mem/key_table.hpp"
+#include "mem/rmp.hpp"
 
 namespace cbit {
 
@@ -58,7 +59,9 @@ struct MemoryConfig {
   std::vector<PhysRange> ram;  // page-aligned, ascending, disjoint; at most 1 TiB in all, below 2^52
   MemoryProtection protection = MemoryProtection::none;
   CacheModel cache = CacheModel::coherent;
-  KeyId protected_key = no_key;  // rmp, td: the guest's key, to whom all pages belong at first
+  // rmp, td: the guest's key, to whom all pages belong at first, at the guest-physical address that they have
+  // here; no_key with rmp: a host's machine, whose pages are all the hypervisor's.
+  KeyId protected_key = no_key;
   KeyId initial_owner = no_key;  // key under which untouched memory reads as zeros (TDX: accepted pages)
 };
 
@@ -119,6 +122,11 @@ class Memory {
   // assignment. SNP (PSC, PVALIDATE) keeps the contents. TDX does not: MapGPA to shared backs the address
   // with other memory, TDG.MEM.PAGE.ACCEPT clears the page; both read as zeros afterwards.
   virtual void convert(PhysAddr first, std::uint64_t pages, bool encrypted, SiteId site) = 0;
+
+  // The RMP: what RMPUPDATE (the hypervisor) and PVALIDATE (the guest) have left there. Only memory with RMP
+  // protection has one; else entries read as zeros and writes to them are lost.
+  [[nodiscard]] virtual RmpEntry rmp(PhysAddr) const { return {}; }
+  virtual void rmp_update(PhysAddr, RmpEntry) {}
 
   // CLFLUSH of a range / WBINVD. Returns the number of lines that were dirty.
   virtual std::uint64_t flush(PhysAddr first, std::uint64_t bytes) = 0;

@@ -18,7 +18,6 @@ struct alignas(64) PageState {
   bool touched;
   bool shared;
   bool ever_converted;
-  bool released;  // rmp: no longer assigned to the guest
   AgentKind writer_kind;
   std::uint16_t writer_index;
   KeyId owner;
@@ -31,6 +30,7 @@ struct alignas(64) PageState {
   std::uint64_t converted_ns;
   std::uint64_t dirty_lines;       // bit n: line n is dirty in a CPU cache under dirty_key
   std::uint64_t td_foreign_lines;  // bit n: line n has lost its TD owner bit
+  std::uint64_t rmp;               // RMP entry, XORed with what it is on a fresh machine
 };
 static_assert(sizeof(PageState) == 64 && std::is_trivially_destructible_v<PageState>);
 
