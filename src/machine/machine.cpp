@@ -13,6 +13,7 @@ constexpr unsigned guest_asid = 1;
 constexpr std::uint64_t memory_bytes_min = 16ull << 20;
 constexpr std::uint64_t memory_bytes_max = 1ull << 40;
 constexpr unsigned cpus_max = 256;
+constexpr unsigned sev_asids_max = 1023;  // as many as an RMP entry can name
 
 KeyId platform_key(Platform platform) {
   if (!is_encrypted(platform)) return no_key;
@@ -45,10 +46,27 @@ std::vector<PhysRange> ram_map(std::uint64_t bytes) {
 MemoryConfig memory_config(const MachineConfig& config) {
   MemoryConfig memory{.ram = ram_map(config.memory_bytes), .cache = config.cache};
   const KeyId key = platform_key(config.platform);
-  if (config.platform == Platform::sev_snp) memory.protection = MemoryProtection::rmp;
+  if (config.platform == Platform::sev_snp || config.rmp) memory.protection = MemoryProtection::rmp;
   if (config.platform == Platform::tdx) memory.protection = MemoryProtection::td, memory.initial_owner = key;
   if (memory.protection != MemoryProtection::none) memory.protected_key = key;
   return memory;
+}
+
+OrError<void> check_sev(const MachineConfig& config) {
+  if (config.rmp && config.sev.asids == 0)
+    return usage_error("a reverse map table protects guests, but the machine has no ASIDs for any",
+                       "give it some (sev-asids)");
+  if (config.sev.asids == 0) return {};
+  if (config.platform != Platform::plain && config.platform != Platform::sme)
+    return usage_error(
+        fmt::format("a machine of platform {} hosts no SEV guests", to_string(config.platform)),
+        "use platform plain or sme for the host");
+  if (config.sev.asids > sev_asids_max || config.sev.min_sev_asid < 1 ||
+      config.sev.min_sev_asid > config.sev.asids + 1)
+    return usage_error(fmt::format("{} ASIDs, {} the lowest without SEV-ES, are out of range",
+                                   config.sev.asids, config.sev.min_sev_asid),
+                       fmt::format("use 1 to {} ASIDs, and a lowest one among them", sev_asids_max));
+  return {};
 }
 
 OrError<void> check(const MachineConfig& config) {
@@ -61,7 +79,8 @@ OrError<void> check(const MachineConfig& config) {
     return usage_error(fmt::format("{} CPUs are out of range", config.cpus), "use 1 to 256");
   if (config.paging_levels != 4 && config.paging_levels != 5)
     return usage_error(fmt::format("{}-level paging does not exist", config.paging_levels), "use 4 or 5");
-  if (!is_encrypted(config.platform)) return {};
+  CBIT_TRY(check_sev(config));
+  if (!is_encrypted(config.platform) && config.sev.asids == 0) return {};
   if (config.c_bit < 32 || config.c_bit > 51)
     return usage_error(fmt::format("C-bit position {} is out of range", config.c_bit),
                        "use 32 to 51; first-generation EPYC has 47, later ones 51");
@@ -92,6 +111,11 @@ OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     machine->iommu_.emplace(device_view(config));
     machine->bus_->set_iommu(&*machine->iommu_);
   }
+  if (config.sev.asids != 0)
+    machine->sev_.emplace(
+        SevFirmware::Config{
+            .capability = config.sev, .c_bit = config.c_bit, .cpus = config.cpus, .seed = config.seed},
+        *machine->memory_, machine->tracer_);
   return machine;
 }
 

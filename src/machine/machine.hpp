@@ -14,6 +14,7 @@
 #include "bus/system_bus.hpp"
 #include "cbit/platform.hpp"
 #include "iommu/iommu.hpp"
+#include "machine/sev_firmware.hpp"
 #include "mem/memory.hpp"
 #include "paging/pte.hpp"
 
@@ -32,11 +33,14 @@ struct MachineConfig {
   CipherMode cipher = CipherMode::xex;
   unsigned paging_levels = 4;
   std::uint64_t seed = 1;
+  SevCapability sev;  // a host of encrypted guests, on plain or sme
+  bool rmp = false;   // the host has a reverse map table: guests can be protected as SEV-SNP does
 };
 
 class Machine {
  public:
-  // Errors (usage): memory or CPU count out of range, C-bit outside 32..51 or inside RAM.
+  // Errors (usage): memory or CPU count out of range, C-bit outside 32..51 or inside RAM;
+  // guests on a machine that is a guest or no AMD.
   static OrError<std::unique_ptr<Machine>> create(const MachineConfig& config);
 
   [[nodiscard]] const MachineConfig& config() const { return config_; }
@@ -45,6 +49,8 @@ class Machine {
   [[nodiscard]] Memory& memory() { return *memory_; }
   [[nodiscard]] SystemBus& bus() { return *bus_; }
   [[nodiscard]] Iommu* iommu() { return iommu_ ? &*iommu_ : nullptr; }
+  // nullptr where the processor has no SEV.
+  [[nodiscard]] SevFirmware* sev_firmware() { return sev_ ? &*sev_ : nullptr; }
 
   // How this platform's CPU interprets page-table entries, and the highest RAM address + 1.
   [[nodiscard]] const PagingConfig& paging() const { return paging_; }
@@ -63,6 +69,7 @@ class Machine {
   std::unique_ptr<Memory> memory_;
   std::unique_ptr<SystemBus> bus_;
   std::optional<Iommu> iommu_;
+  std::optional<SevFirmware> sev_;
   std::vector<std::unique_ptr<MmioRegion>> regions_;
   PhysAddr next_bar_ = pci_hole;
 };
