@@ -14,6 +14,8 @@ constexpr std::uint64_t memory_bytes_min = 16ull << 20;
 constexpr std::uint64_t memory_bytes_max = 1ull << 40;
 constexpr unsigned cpus_max = 256;
 constexpr unsigned sev_asids_max = 1023;  // as many as an RMP entry can name
+constexpr unsigned phys_bits = 52;
+constexpr unsigned key_id_bits_max = 15;  // IA32_TME_CAPABILITY.MK_TME_MAX_KEYID_BITS holds no more
 
 KeyId platform_key(Platform platform) {
   if (!is_encrypted(platform)) return no_key;
@@ -26,14 +28,18 @@ KeyView cpu_view(const MachineConfig& config) {
     view.layout = KeyLayout::tdx(config.c_bit);
   else if (is_encrypted(config.platform))
     view.layout = KeyLayout::amd(config.c_bit);
+  else if (config.platform == Platform::mktme)
+    view.layout = KeyLayout::mktme(phys_bits - config.key_id_bits, config.key_id_bits);
+  view.selector_is_key = config.platform == Platform::mktme;
   view.encrypted_key = platform_key(config.platform);
   view.walks_private = is_guest(config.platform);
   return view;
 }
 
-// A guest's devices are the host's: no bit of their addresses selects a key.
+// A guest's devices are the host's: no bit of their addresses selects a key. On SME and MKTME all bus masters
+// share the CPU's keys.
 KeyView device_view(const MachineConfig& config) {
-  return config.platform == Platform::sme ? cpu_view(config) : KeyView{};
+  return is_guest(config.platform) ? KeyView{} : cpu_view(config);
 }
 
 std::vector<PhysRange> ram_map(std::uint64_t bytes) {
@@ -69,6 +75,21 @@ OrError<void> check_sev(const MachineConfig& config) {
   return {};
 }
 
+// One direct map per KeyID must fit between the direct map's base and vmalloc's (setup_direct_mapping_size).
+OrError<void> check_key_ids(const MachineConfig& config) {
+  if (config.key_id_bits < 1 || config.key_id_bits > key_id_bits_max)
+    return usage_error(fmt::format("{} KeyID bits are out of range", config.key_id_bits), "use 1 to 15");
+  constexpr std::uint64_t gib = 1ull << 30, direct_map_bytes_4 = 0x4880'0000'0000,
+                          direct_map_bytes_5 = 1ull << 55;
+  const std::uint64_t map = align_up(ram_map(config.memory_bytes).back().end().value(), gib);
+  const std::uint64_t room = config.paging_levels == 5 ? direct_map_bytes_5 : direct_map_bytes_4;
+  if (map > room >> config.key_id_bits)
+    return usage_error(fmt::format("the kernel has no addresses for {} direct maps of {:#x} bytes",
+                                   1u << config.key_id_bits, map),
+                       "use 5-level paging, less memory or fewer KeyID bits");
+  return {};
+}
+
 OrError<void> check(const MachineConfig& config) {
   if (config.memory_bytes < memory_bytes_min || config.memory_bytes > memory_bytes_max)
     return usage_error(fmt::format("memory of {} bytes is out of range", config.memory_bytes),
@@ -80,6 +101,7 @@ OrError<void> check(const MachineConfig& config) {
   if (config.paging_levels != 4 && config.paging_levels != 5)
     return usage_error(fmt::format("{}-level paging does not exist", config.paging_levels), "use 4 or 5");
   CBIT_TRY(check_sev(config));
+  if (config.platform == Platform::mktme) return check_key_ids(config);
   if (!is_encrypted(config.platform) && config.sev.asids == 0) return {};
   if (config.c_bit < 32 || config.c_bit > 51)
     return usage_error(fmt::format("C-bit position {} is out of range", config.c_bit),
@@ -97,7 +119,7 @@ OrError<void> check(const MachineConfig& config) {
 Machine::Machine(const MachineConfig& config)
     : config_{config},
       keys_{config.seed, config.cipher},
-      paging_{.levels = config.paging_levels, .phys_bits = 52, .view = cpu_view(config)} {
+      paging_{.levels = config.paging_levels, .phys_bits = phys_bits, .view = cpu_view(config)} {
   if (const KeyId key = platform_key(config.platform); key != no_key)
     keys_.set_derived(key, is_guest(config.platform) ? "asid 1" : "sme");
 }
@@ -111,6 +133,8 @@ OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     machine->iommu_.emplace(device_view(config));
     machine->bus_->set_iommu(&*machine->iommu_);
   }
+  if (config.platform == Platform::mktme)
+    machine->tme_.emplace(*machine->memory_, machine->tracer_, config.key_id_bits, config.seed);
   if (config.sev.asids != 0)
     machine->sev_.emplace(
         SevFirmware::Config{

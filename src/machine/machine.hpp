@@ -15,6 +15,7 @@
 #include "cbit/platform.hpp"
 #include "iommu/iommu.hpp"
 #include "machine/sev_firmware.hpp"
+#include "machine/tme.hpp"
 #include "mem/memory.hpp"
 #include "paging/pte.hpp"
 
@@ -26,6 +27,7 @@ inline constexpr PhysAddr high_ram{0x1'0000'0000};
 struct MachineConfig {
   Platform platform = Platform::plain;
   unsigned c_bit = 47;                      // CPUID 8000001F EBX[5:0]; TDX: the shared bit
+  unsigned key_id_bits = 6;                 // MKTME: the top bits of the 52-bit physical address; 1 .. 15
   std::uint64_t memory_bytes = 4ull << 30;  // 16 MiB .. 1 TiB, multiple of 4 KiB
   unsigned cpus = 1;                        // 1 .. 256
   bool iommu = false;                       // an AMD-Vi IOMMU is present
@@ -39,8 +41,9 @@ struct MachineConfig {
 
 class Machine {
  public:
-  // Errors (usage): memory or CPU count out of range, C-bit outside 32..51 or inside RAM;
-  // guests on a machine that is a guest or no AMD.
+  // Errors (usage): memory or CPU count out of range, C-bit outside 32..51 or inside RAM, KeyID bits out of
+  // range or more than the kernel's address space has direct maps for; guests on a machine that is a guest or
+  // no AMD.
   static OrError<std::unique_ptr<Machine>> create(const MachineConfig& config);
 
   [[nodiscard]] const MachineConfig& config() const { return config_; }
@@ -51,6 +54,9 @@ class Machine {
   [[nodiscard]] Iommu* iommu() { return iommu_ ? &*iommu_ : nullptr; }
   // nullptr where the processor has no SEV.
   [[nodiscard]] SevFirmware* sev_firmware() { return sev_ ? &*sev_ : nullptr; }
+
+  // nullptr where the processor has no MKTME.
+  [[nodiscard]] Tme* tme() { return tme_ ? &*tme_ : nullptr; }
 
   // How this platform's CPU interprets page-table entries, and the highest RAM address + 1.
   [[nodiscard]] const PagingConfig& paging() const { return paging_; }
@@ -70,6 +76,7 @@ class Machine {
   std::unique_ptr<SystemBus> bus_;
   std::optional<Iommu> iommu_;
   std::optional<SevFirmware> sev_;
+  std::optional<Tme> tme_;
   std::vector<std::unique_ptr<MmioRegion>> regions_;
   PhysAddr next_bar_ = pci_hole;
 };

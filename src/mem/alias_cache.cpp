@@ -147,7 +147,7 @@ std::uint64_t AliasCache::flush_all() {
   return lines;
 }
 
-void AliasCache::rekey(KeyId id, const Key128& key) {
+void AliasCache::rekey(KeyId id, const std::optional<Key128>& key) {
   flush_all();
   memory_->rekey(id, key);
 }

@@ -50,7 +50,7 @@ class AliasCache final : public Memory {
   void rmp_update(PhysAddr page, RmpEntry entry) override { memory_->rmp_update(page, entry); }
   std::uint64_t flush(PhysAddr first, std::uint64_t bytes) override;
   std::uint64_t flush_all() override;
-  void rekey(KeyId id, const Key128& key) override;
+  void rekey(KeyId id, const std::optional<Key128>& key) override;
 
  private:
   struct Tag {

@@ -31,7 +31,7 @@ class EagerMemory final : public Memory {
   void convert(PhysAddr, std::uint64_t, bool, SiteId) override {}
   std::uint64_t flush(PhysAddr, std::uint64_t) override { return 0; }
   std::uint64_t flush_all() override { return 0; }
-  void rekey(KeyId id, const Key128& key) override { keys_->set(id, key); }
+  void rekey(KeyId id, const std::optional<Key128>& key) override { keys_->replace(id, key); }
 
  private:
   // One block of DRAM; zeros where nothing was written.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/ids.hpp"
@@ -25,6 +26,7 @@ class KeyTable {
   void set(KeyId id, const Key128& key);
   void set_derived(KeyId id, std::string_view label) { set(id, derive_key(seed_, label)); }
   void clear(KeyId id);
+  void replace(KeyId id, const std::optional<Key128>& key) { key ? set(id, *key) : clear(id); }
 
   // nullptr for no_key and for keys that were never installed: such an access is not encrypted.
   [[nodiscard]] const Cipher* cipher(KeyId id) const {

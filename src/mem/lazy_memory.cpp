@@ -470,7 +470,7 @@ std::uint64_t LazyMemory::flush_all() {
   return lines;
 }
 
-void LazyMemory::rekey(KeyId id, const Key128& key) {
+void LazyMemory::rekey(KeyId id, const std::optional<Key128>& key) {
   const Access controller{};
   std::vector<PhysAddr> pages;
   {
@@ -483,7 +483,7 @@ void LazyMemory::rekey(KeyId id, const Key128& key) {
     const PageLock lock{page};
     if (page.owner == id) change_owner(page, at, no_key, controller);
   }
-  keys_->set(id, key);
+  keys_->replace(id, key);
 }
 
 }  // namespace cbit

@@ -33,7 +33,7 @@ class LazyMemory final : public Memory {
   void rmp_update(PhysAddr page, RmpEntry entry) override;
   std::uint64_t flush(PhysAddr first, std::uint64_t bytes) override;
   std::uint64_t flush_all() override;
-  void rekey(KeyId id, const Key128& key) override;
+  void rekey(KeyId id, const std::optional<Key128>& key) override;
 
  private:
   // The part of an access that lies in one page, with the page locked.

@@ -21,6 +21,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -132,8 +133,9 @@ class Memory {
   virtual std::uint64_t flush(PhysAddr first, std::uint64_t bytes) = 0;
   virtual std::uint64_t flush_all() = 0;
 
-  // Replaces a key; what was stored under the old one keeps its ciphertext and so becomes noise.
-  virtual void rekey(KeyId id, const Key128& key) = 0;
+  // Replaces a key, or takes it away (nullopt: accesses under it are not encrypted from then on); what was
+  // stored under the old one keeps its ciphertext and so becomes noise.
+  virtual void rekey(KeyId id, const std::optional<Key128>& key) = 0;
 };
 
 }  // namespace cbit

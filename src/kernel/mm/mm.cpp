@@ -9,7 +9,8 @@ namespace cbit {
 namespace {
 
 constexpr std::uint64_t tib = 1ull << 40;
-constexpr VirtAddr mmap_base{0x7f00'0000'0000}, mmap_end{0x7fff'ffff'f000};
+constexpr VirtAddr mmap_base{0x7f00'0000'0000};
+constexpr std::uint64_t direct_map_unit = bytes_of(PageLevel::size_1g);
 constexpr PageFlags page_kernel{.global = true};
 
 bool five_levels(const Machine& machine) { return machine.paging().levels == 5; }
@@ -28,6 +29,9 @@ Mm::Impl::Impl(Machine& board, const CcPlatform& platform, KernelVersion kernel_
       default_selector{static_cast<KeySelector>(cc.has(CcAttr::mem_encrypt) ? 1 : 0)},
       direct_map{direct_map_of(board)},
       direct_map_end{direct_map + board.end_of_ram().value()},
+      key_id_count{board.paging().view.selector_is_key ? std::uint64_t{1} << board.paging().view.layout.bits()
+                                                       : 1},
+      direct_map_stride{align_up(board.end_of_ram().value(), direct_map_unit)},
       pages{board.memory().ram()} {
   if (five_levels(board))
     vmalloc.add(vmalloc_base_l5.page_number(), 12800 * tib / page_size);
@@ -45,15 +49,16 @@ Result<PageTable> Mm::Impl::create_table() {
                            {.agent = {AgentKind::cpu, 0}, .site = tracer.intern("page_table")});
 }
 
-// init_mem_mapping().
+// init_mem_mapping(), and on MKTME sync_direct_mapping() for the other KeyIDs.
 Result<void> Mm::Impl::create_kernel_table() {
   table.emplace(CBIT_TRY(create_table()));
-  for (const PhysRange& range : memory.ram())
-    CBIT_TRY(table->map({.at = phys_to_virt(range.first),
-                         .phys = range.first,
-                         .bytes = range.bytes,
-                         .flags = page_kernel,
-                         .selector = default_selector}));
+  for (std::uint64_t key = 0; key < key_id_count; ++key)
+    for (const PhysRange& range : memory.ram())
+      CBIT_TRY(table->map({.at = phys_to_virt(range.first, static_cast<KeySelector>(key)),
+                           .phys = range.first,
+                           .bytes = range.bytes,
+                           .flags = page_kernel,
+                           .selector = key_id_count > 1 ? static_cast<KeySelector>(key) : default_selector}));
   const unsigned count = machine.config().cpus;
   cpus.reserve(count);
   for (unsigned n = 0; n < count; ++n) {
@@ -70,6 +75,7 @@ Result<std::unique_ptr<Mm>> Mm::create(Machine& machine, const CcPlatform& cc, K
   std::unique_ptr<Mm> mm{new Mm};
   mm->impl_ = std::make_unique<Impl>(machine, cc, version);
   CBIT_TRY(mm->impl_->create_kernel_table());
+  mm->impl_->user_pages.emplace(*mm, machine.paging().view.selector_is_key);
   return mm;
 }
 
@@ -81,8 +87,18 @@ Mmu& Mm::cpu(unsigned n) {
 }
 unsigned Mm::cpu_count() const { return static_cast<unsigned>(impl_->cpus.size()); }
 PageTable& Mm::kernel_table() { return *impl_->table; }
+UserPages& Mm::user_pages() { return *impl_->user_pages; }
+KeySelector Mm::page_key_id(PhysAddr page) const {
+  return impl_->key_id_count > 1 ? impl_->user_pages->key(page) : KeySelector{0};
+}
+KeySelector Mm::default_selector() const { return impl_->default_selector; }
 VirtAddr Mm::phys_to_virt(PhysAddr at) const { return impl_->phys_to_virt(at); }
-PhysAddr Mm::virt_to_phys(VirtAddr at) const { return PhysAddr{at - impl_->direct_map}; }
+VirtAddr Mm::phys_to_virt(PhysAddr at, KeySelector key) const { return impl_->phys_to_virt(at, key); }
+PhysAddr Mm::virt_to_phys(VirtAddr at) const {
+  const std::uint64_t offset = at - impl_->direct_map;
+  const bool other_key = offset / impl_->direct_map_stride < impl_->key_id_count;
+  return PhysAddr{other_key ? offset % impl_->direct_map_stride : offset};
+}
 bool Mm::in_direct_map(VirtAddr at) const { return impl_->in_direct_map(at); }
 const ConversionCost& Mm::conversion_cost() const { return impl_->cost; }
 void Mm::fail_conversion_after(std::uint64_t calls) { impl_->fail_after = calls; }
@@ -177,21 +193,42 @@ UserSpace::UserSpace(Mm& mm, PageTable table, std::uint16_t cpu)
   mmu_.set_privilege({.user = true});
 }
 
-Result<VirtAddr> UserSpace::remap_pfn_range(PhysAddr first, std::uint64_t pages, KeySelector selector) {
+std::optional<VirtAddr> UserSpace::reserve(std::uint64_t pages) {
   const VirtAddr at = next_;
-  if (pages > (mmap_end - at) / page_size) return fault(FaultKind::no_memory, first.value());
-  CBIT_TRY(map_at(at, first.page(), pages, selector));
+  if (pages >= (end - at) / page_size) return std::nullopt;
   next_ += (pages + 1) * page_size;
   return at;
 }
 
+Result<VirtAddr> UserSpace::remap_pfn_range(PhysAddr first, std::uint64_t pages, KeySelector selector) {
+  const auto at = reserve(pages);
+  if (!at) return fault(FaultKind::no_memory, first.value());
+  CBIT_TRY(map_at(*at, first.page(), pages, selector));
+  return *at;
+}
+
 Result<VirtAddr> UserSpace::map_pages(std::span<const PhysAddr> pages, KeySelector selector) {
-  const VirtAddr at = next_;
-  if (pages.size() > (mmap_end - at) / page_size) return fault(FaultKind::no_memory, at.value());
+  const auto at = reserve(pages.size());
+  if (!at) return fault(FaultKind::no_memory, 0);
   for (std::size_t i = 0; i < pages.size(); ++i)
-    CBIT_TRY(map_at(at + i * page_size, pages[i].page(), 1, selector));
-  next_ += (pages.size() + 1) * page_size;
-  return at;
+    CBIT_TRY(map_at(*at + i * page_size, pages[i].page(), 1, selector));
+  return *at;
+}
+
+Result<void> UserSpace::map_page(VirtAddr at, PhysAddr page, PageFlags flags, KeySelector selector) {
+  CBIT_TRY(table_.map({.at = at,
+                       .phys = page,
+                       .bytes = page_size,
+                       .flags = flags,
+                       .selector = selector,
+                       .largest = PageLevel::size_4k}));
+  return {};
+}
+
+void UserSpace::unmap(VirtAddr at, std::uint64_t pages) {
+  // Where the table in memory is not what was written there, nothing of it can be trusted, nor undone.
+  static_cast<void>(table_.unmap(at, pages * page_size));
+  mmu_.flush_range(at, pages * page_size);
 }
 
 Result<void> UserSpace::map_at(VirtAddr at, PhysAddr first, std::uint64_t pages, KeySelector selector) {

@@ -50,6 +50,7 @@ struct ConversionCost {
 
 // A process' page table: what mmap gave it.
 class UserSpace;
+class UserPages;  // kernel/mm/user_pages.hpp
 
 class Mm {
  public:
@@ -59,14 +60,23 @@ class Mm {
 
   [[nodiscard]] Machine& machine();
   [[nodiscard]] PageAllocator& pages();
+  [[nodiscard]] UserPages& user_pages();
+  // page_keyid(): the KeyID of a page on MKTME, which addresses of it carry; 0 elsewhere.
+  [[nodiscard]] KeySelector page_key_id(PhysAddr page) const;
+  // The encryption attribute of the protection that user and kernel memory get by default.
+  [[nodiscard]] KeySelector default_selector() const;
   // CPU n's view with the kernel's page table loaded.
   [[nodiscard]] Mmu& cpu(unsigned n);
   [[nodiscard]] unsigned cpu_count() const;
   [[nodiscard]] PageTable& kernel_table();
 
-  // __va and __pa of the direct map: plain arithmetic, whether or not the address is in it.
+  // __va and __pa of the direct map: plain arithmetic, whether or not the address is in it. __pa takes the
+  // address of any of MKTME's direct maps.
   [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at) const;
   [[nodiscard]] PhysAddr virt_to_phys(VirtAddr at) const;
+  // The kernel's mapping under which the contents of a process' page are plain: on MKTME there is one direct
+  // map per KeyID (page_address() of a page with a KeyID), elsewhere the only one, whatever `key` says.
+  [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at, KeySelector key) const;
   // Between the direct map's ends; the hole below 4 GiB is there too.
   [[nodiscard]] bool in_direct_map(VirtAddr at) const;
 
@@ -117,6 +127,16 @@ class UserSpace {
   // vm_map_pages: the same for pages that are not contiguous.
   Result<VirtAddr> map_pages(std::span<const PhysAddr> pages, KeySelector selector);
   [[nodiscard]] Mmu& mmu() { return mmu_; }
+
+  // Beyond the last address that a mapping may have.
+  static constexpr VirtAddr end{0x7fff'ffff'f000};
+  // Addresses for so many pages, followed by a guard page. nullopt when they do not fit.
+  [[nodiscard]] std::optional<VirtAddr> reserve(std::uint64_t pages);
+  // Addresses that another space has given out are not given out here: after fork().
+  void inherit_layout(const UserSpace& parent) { next_ = parent.next_; }
+  // One page at an address that reserve() gave, replacing what is there; unmap() flushes.
+  Result<void> map_page(VirtAddr at, PhysAddr page, PageFlags flags, KeySelector selector);
+  void unmap(VirtAddr at, std::uint64_t pages);
 
  private:
   Result<void> map_at(VirtAddr at, PhysAddr first, std::uint64_t pages, KeySelector selector);

@@ -6,6 +6,7 @@
 
 #include "base/trace.hpp"
 #include "kernel/mm/mm.hpp"
+#include "kernel/mm/user_pages.hpp"
 
 namespace cbit {
 
@@ -17,6 +18,9 @@ struct Mm::Impl {
   Result<PageTable> create_table();
   [[nodiscard]] bool in_direct_map(VirtAddr at) const { return at >= direct_map && at < direct_map_end; }
   [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at) const { return direct_map + at.value(); }
+  [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at, KeySelector key) const {
+    return phys_to_virt(at) + (key_id_count > 1 ? key * direct_map_stride : 0);
+  }
   // A fresh range of the vmalloc area, followed by a guard page.
   Result<VirtAddr> reserve_vmalloc(std::uint64_t count);
   void release_vmalloc(VirtAddr at, std::uint64_t count);
@@ -71,9 +75,12 @@ struct Mm::Impl {
   const KernelVersion version;
   Tracer& tracer;
   Memory& memory;
-  const KeySelector default_selector;  // 1 where memory is encrypted
-  const VirtAddr direct_map, direct_map_end;
+  const KeySelector default_selector;         // 1 where memory is encrypted
+  const VirtAddr direct_map, direct_map_end;  // of KeyID 0
+  const std::uint64_t key_id_count;           // direct maps: 1 except on MKTME
+  const std::uint64_t direct_map_stride;      // from one KeyID's direct map to the next
   PageAllocator pages;
+  std::optional<UserPages> user_pages;
   PageRuns vmalloc;  // free page numbers
   std::optional<PageTable> table;
   std::vector<Mmu> cpus;

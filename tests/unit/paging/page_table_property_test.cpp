@@ -64,7 +64,7 @@ class WatchedMemory final : public Memory {
   }
   std::uint64_t flush(PhysAddr first, std::uint64_t bytes) override { return inner_->flush(first, bytes); }
   std::uint64_t flush_all() override { return inner_->flush_all(); }
-  void rekey(KeyId id, const Key128& key) override { inner_->rekey(id, key); }
+  void rekey(KeyId id, const std::optional<Key128>& key) override { inner_->rekey(id, key); }
 
  private:
   Memory* inner_;
