@@ -1,5 +1,5 @@
-// A process: its areas, demand paging, limits, and what drivers do with its pages. mm_struct and task_struct as
-// far as DMA and memory encryption need them; mm/mmap.c, mm/memory.c, mm/gup.c.
+// A process: its areas, demand paging, limits, and what drivers do with its pages. mm_struct and
+// task_struct as far as DMA and memory encryption need them; mm/mmap.c, mm/memory.c, mm/gup.c.
 //
 //   mmap() makes an area; pages come on the first touch, zeroed, with the area's encryption attribute: 1 on
 //   platforms that encrypt all memory, a KeyID on MKTME (0 unless encrypt_mprotect() gave another).
@@ -41,14 +41,14 @@ class Process {
   // A child with a copy of this address space; its areas keep their KeyIDs. Pins stay with the parent.
   Result<std::unique_ptr<Process>, int> fork();
 
-  // mmap(MAP_PRIVATE | MAP_ANONYMOUS). The length is rounded up to pages. EINVAL for none, ENOMEM when it does
-  // not fit.
+  // mmap(MAP_PRIVATE | MAP_ANONYMOUS). The length is rounded up to pages. EINVAL for none, ENOMEM when it
+  // does not fit.
   Result<VirtAddr, int> mmap(std::uint64_t bytes, Prot prot = prot_read_write);
   // EINVAL where the address is not page-aligned, for no bytes, and beyond the user's addresses; nothing
   // mapped there is no error.
   Result<void, int> munmap(VirtAddr at, std::uint64_t bytes);
-  // EINVAL where the address is not page-aligned, ENOMEM where part of the range has no area; areas before the
-  // hole have changed by then, as in the kernel.
+  // EINVAL where the address is not page-aligned, ENOMEM where part of the range has no area; areas before
+  // the hole have changed by then, as in the kernel.
   Result<void, int> mprotect(VirtAddr at, std::uint64_t bytes, Prot prot);
 
   // The process' own loads and stores through its Mmu. Demand faults are handled inside; a Fault is what the
@@ -56,8 +56,8 @@ class Process {
   Result<void> read(VirtAddr from, ByteSpan to);
   Result<void> write(VirtAddr to, ConstByteSpan from);
 
-  // pin_user_pages(FOLL_LONGTERM, and FOLL_WRITE if `write`): all pages or none. EFAULT where there is no area
-  // or no right, ENOMEM when no page is left.
+  // pin_user_pages(FOLL_LONGTERM, and FOLL_WRITE if `write`): all pages or none. EFAULT where there is no
+  // area or no right, ENOMEM when no page is left.
   Result<std::vector<PhysAddr>, int> pin_user_pages(VirtAddr at, std::uint64_t pages, bool write);
   // unpin_user_pages_dirty_lock: a dirty page may not be dropped, it has to be written to the swap device.
   void unpin_user_pages(std::span<const PhysAddr> pages, bool dirty);

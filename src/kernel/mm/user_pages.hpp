@@ -1,8 +1,8 @@
 // The pages that processes have mapped: who holds on to them, and under which key their contents are.
 // struct page's counts, and the KeyID that MKTME keeps in page_ext.
 //
-// A page lives as long as something refers to it: a mapping in a process, or a driver that has pinned it. So a
-// pinned page outlives its process, and keeps its KeyID until it is unpinned.
+// A page lives as long as something refers to it: a mapping in a process, or a driver that has pinned it.
+// So a pinned page outlives its process, and keeps its KeyID until it is unpinned.
 //
 // Contents are cleared through the mapping that the page is for (alloc_zeroed_user_highpage): a page of KeyID
 // n reads as zeros under KeyID n. Since aliases under different KeyIDs are not coherent, the old alias is
