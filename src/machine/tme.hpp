@@ -97,9 +97,9 @@ class Tme {
   // What firmware wrote before it locked the MSR: for machines whose firmware did not enable TME.
   void set_activate(TmeActivate value) { activate_ = value; }
 
-  // PCONFIG with RAX and RBX. `cpu` executes it at CPL 0. #GP(0) for a leaf that does not exist, TME not locked
-  // or not enabled, a structure that is not aligned, and reserved bits; nothing is programmed then, nor on any
-  // status but `success`. Contents of memory under a KeyID that gets another key become noise.
+  // PCONFIG with RAX and RBX. `cpu` executes it at CPL 0. #GP(0) for a leaf that does not exist, TME not
+  // locked or not enabled, a structure that is not aligned, and reserved bits; nothing is programmed then, nor
+  // on any status but `success`. Contents of memory under a KeyID that gets another key become noise.
   Result<PconfigStatus, CpuException> pconfig(Mmu& cpu, std::uint64_t rax, VirtAddr rbx);
 
   // The next PCONFIG that would succeed ends so instead: an entropy source that runs dry, a controller that
