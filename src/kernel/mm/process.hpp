@@ -67,6 +67,7 @@ class Process {
   Result<void, int> account_pinned(std::uint64_t pages);
   void unaccount_pinned(std::uint64_t pages);
   [[nodiscard]] std::uint64_t pinned_pages() const { return pinned_; }
+  [[nodiscard]] const Limits& limits() const { return limits_; }
 
   // Device mappings: remap_pfn_range, map_pages.
   [[nodiscard]] UserSpace& space() { return *space_; }
