@@ -53,6 +53,10 @@ inline constexpr DmaAttrs force_contiguous{1u << 6};
 inline constexpr DmaAttrs alloc_single_pages{1u << 7};
 inline constexpr DmaAttrs no_warn{1u << 8};
 inline constexpr DmaAttrs privileged{1u << 9};
+// KernelVersion::next; earlier kernels refuse them.
+inline constexpr DmaAttrs mmio{1u << 10};              // not RAM: no struct page, no caches
+inline constexpr DmaAttrs require_coherent{1u << 12};  // fail rather than bounce
+inline constexpr DmaAttrs cc_shared{1u << 13};         // the caller has decrypted the pages already
 }  // namespace dma_attr
 
 }  // namespace cbit

@@ -40,10 +40,17 @@ inline constexpr Word<DmaDirection> dma_direction_words[] = {{"to-device", DmaDi
                                                              {"from-device", DmaDirection::from_device},
                                                              {"bidirectional", DmaDirection::bidirectional}};
 inline constexpr Word<DmaAttrs> dma_attr_words[] = {
-    {"skip-cpu-sync", dma_attr::skip_cpu_sync},         {"no-warn", dma_attr::no_warn},
-    {"weak-ordering", dma_attr::weak_ordering},         {"write-combine", dma_attr::write_combine},
-    {"force-contiguous", dma_attr::force_contiguous},   {"alloc-single-pages", dma_attr::alloc_single_pages},
-    {"no-kernel-mapping", dma_attr::no_kernel_mapping}, {"privileged", dma_attr::privileged},
+    {"skip-cpu-sync", dma_attr::skip_cpu_sync},
+    {"no-warn", dma_attr::no_warn},
+    {"weak-ordering", dma_attr::weak_ordering},
+    {"write-combine", dma_attr::write_combine},
+    {"force-contiguous", dma_attr::force_contiguous},
+    {"alloc-single-pages", dma_attr::alloc_single_pages},
+    {"no-kernel-mapping", dma_attr::no_kernel_mapping},
+    {"privileged", dma_attr::privileged},
+    {"mmio", dma_attr::mmio},
+    {"require-coherent", dma_attr::require_coherent},
+    {"cc-shared", dma_attr::cc_shared},
 };
 
 template <class T, std::size_t n>

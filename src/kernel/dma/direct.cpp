@@ -137,33 +137,71 @@ DmaAddr swiotlb_map(DmaContext& ctx, const DmaRequest& request) {
 
 // ---- kernel/dma/direct.h ---------------------------------------------------------------------------------
 
+namespace {
+
+// Bounces, where the request allows it.
+DmaAddr bounce(DmaContext& ctx, const DmaRequest& request) {
+  if (request.p2pdma) {
+    step_p2pdma(ctx, request);
+    return ctx.fail(request, DmaFailure::p2pdma_bounce);
+  }
+  if (request.attrs.has(dma_attr::mmio | dma_attr::require_coherent)) {
+    ctx.step(request.cpu, source_map_page, [] {
+      return std::string{"DMA_ATTR_MMIO or REQUIRE_COHERENT forbids a bounce: DMA_MAPPING_ERROR"};
+    });
+    return ctx.fail(request, DmaFailure::attribute);
+  }
+  return swiotlb_map(ctx, request);
+}
+
+DmaAddr overflow(DmaContext& ctx, const DmaRequest& request, DmaAddr dma) {
+  ctx.message_once(Once::dma_overflow, request.cpu, [&] { return overflow_text("DMA", request, dma); });
+  return ctx.fail(request, DmaFailure::mask_overflow, request.dev.limit(*request.dev.dma_mask), dma);
+}
+
+// [next] DMA_ATTR_CC_SHARED and DMA_ATTR_MMIO: the address is the physical one.
+DmaAddr map_unencrypted(DmaContext& ctx, const DmaRequest& request) {
+  const DmaAddr dma = phys_to_dma_unencrypted(request.phys);
+  ctx.step(request.cpu, source_map_page, [&] {
+    return fmt::format("{}: mapped directly at {:#x}, without an encryption bit",
+                       request.attrs.has(dma_attr::cc_shared) ? "DMA_ATTR_CC_SHARED, the pages are decrypted"
+                                                              : "DMA_ATTR_MMIO",
+                       dma.value());
+  });
+  if (!dma_capable_step(ctx, request, dma)) [[unlikely]]
+    return overflow(ctx, request, dma);
+  return dma;
+}
+
+}  // namespace
+
 DmaAddr dma_direct_map_page(DmaContext& ctx, const DmaRequest& request) {
+  const bool force = is_swiotlb_force_bounce(ctx, request.dev);
+  if (request.attrs.has(dma_attr::cc_shared) && !force) {
+    ctx.step(request.cpu, source_map_page, [] {
+      return std::string{"DMA_ATTR_CC_SHARED for a device that is not forced to bounce: DMA_MAPPING_ERROR"};
+    });
+    return ctx.fail(request, DmaFailure::attribute);
+  }
+  if (request.attrs.has(dma_attr::cc_shared) || (!force && request.attrs.has(dma_attr::mmio)))
+    return map_unencrypted(ctx, request);
+
   const DmaAddr dma = phys_to_dma(ctx, request.phys);
   step_phys_to_dma(ctx, request, dma);
-
-  if (is_swiotlb_force_bounce(ctx, request.dev)) {
+  if (force) {
     step_force_bounce(ctx, request);
-    if (request.p2pdma) {
-      step_p2pdma(ctx, request);
-      return ctx.fail(request, DmaFailure::p2pdma_bounce);
-    }
-    return swiotlb_map(ctx, request);
+    return bounce(ctx, request);
   }
-
   if (!dma_capable_step(ctx, request, dma)) [[unlikely]] {
-    if (request.p2pdma) {
-      step_p2pdma(ctx, request);
-      return ctx.fail(request, DmaFailure::p2pdma_bounce);
-    }
-    if (is_swiotlb_active(ctx, request.dev)) {
-      ctx.step(request.cpu, source_map_page,
-               [] { return std::string{"not dma_capable and SWIOTLB is active: the mapping bounces"}; });
-      return swiotlb_map(ctx, request);
+    if (request.p2pdma || is_swiotlb_active(ctx, request.dev)) {
+      if (!request.p2pdma)
+        ctx.step(request.cpu, source_map_page,
+                 [] { return std::string{"not dma_capable and SWIOTLB is active: the mapping bounces"}; });
+      return bounce(ctx, request);
     }
     ctx.step(request.cpu, source_map_page,
              [] { return std::string{"not dma_capable and there is no SWIOTLB: DMA_MAPPING_ERROR"}; });
-    ctx.message_once(Once::dma_overflow, request.cpu, [&] { return overflow_text("DMA", request, dma); });
-    return ctx.fail(request, DmaFailure::mask_overflow, request.dev.limit(*request.dev.dma_mask), dma);
+    return overflow(ctx, request, dma);
   }
   ctx.step(request.cpu, source_map_page, [&] {
     return fmt::format("mapped directly at {:#x}{}", dma.value(),

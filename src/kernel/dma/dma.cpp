@@ -43,6 +43,7 @@ struct Dma::Impl {
   bool direction_ok(const Mmu& cpu, const Device& dev, DmaDirection direction, std::string_view function);
   // What map_page, map_sg and map_resource check first.
   bool mask_set(const DmaRequest& request, std::string_view function);
+  bool attrs_known(const DmaRequest& request);
   bool in_ram(const DmaRequest& request);
 
   DmaAddr map(const DmaRequest& request);
@@ -58,6 +59,7 @@ struct Dma::Impl {
                                     DmaAttrs attrs);
   std::optional<PhysAddr> phys_of(Mmu& cpu, VirtAddr at);
 
+  [[nodiscard]] DmaReach reach(const Device& dev, DmaAddr dma) const;
   void report_mapped(const DmaRequest& request, DmaAddr dma);
   void report_unmapped(const Mmu& cpu, const Device& dev, DmaMappingKind kind, DmaAddr dma,
                        std::uint64_t bytes, DmaDirection direction, bool copied_back);
@@ -70,17 +72,17 @@ struct Dma::Impl {
 
 // ---- reports ---------------------------------------------------------------------------------------------
 
+DmaReach Dma::Impl::reach(const Device& dev, DmaAddr dma) const {
+  if (!direct(dev)) return {DmaPath::iommu, iommu_dma::leaves_encrypted(ctx)};
+  const bool bounced = is_swiotlb_buffer(ctx, dev, dma_to_phys(ctx, dma));
+  return {bounced ? DmaPath::swiotlb : DmaPath::direct, (dma.value() & ctx.me_mask) != 0};
+}
+
 void Dma::Impl::report_mapped(const DmaRequest& request, DmaAddr dma) {
   if (!ctx.tracer.enabled() || dma == dma_mapping_error) return;
-  DmaPath path = DmaPath::iommu;
-  bool encrypted = iommu_dma::leaves_encrypted(ctx);
-  if (direct(request.dev)) {
-    path =
-        is_swiotlb_buffer(ctx, request.dev, dma_to_phys(ctx, dma)) && request.kind != DmaMappingKind::coherent
-            ? DmaPath::swiotlb
-            : DmaPath::direct;
-    encrypted = (dma.value() & ctx.me_mask) != 0;
-  }
+  auto [path, encrypted] = reach(request.dev, dma);
+  // Memory of a restricted pool that was allocated from it is nobody's copy.
+  if (path == DmaPath::swiotlb && request.kind == DmaMappingKind::coherent) path = DmaPath::direct;
   ctx.tracer.emit(request.cpu.agent(), DmaMapped{.device = request.dev.name_id,
                                                  .kind = request.kind,
                                                  .dma = dma,
@@ -151,9 +153,25 @@ bool Dma::Impl::mask_set(const DmaRequest& request, std::string_view function) {
   return false;
 }
 
+bool Dma::Impl::attrs_known(const DmaRequest& request) {
+  constexpr DmaAttrs of_next = dma_attr::mmio | dma_attr::require_coherent | dma_attr::cc_shared;
+  const bool known = !request.attrs.has(of_next) || ctx.config.version >= KernelVersion::next;
+  const bool shared_behind_iommu = request.attrs.has(dma_attr::cc_shared) && !direct(request.dev);
+  if (known && !shared_behind_iommu) [[likely]]
+    return true;
+  ctx.step(request.cpu, "kernel/dma/mapping.c: dma_map_phys", [&] {
+    return std::string{
+        known ? "DMA_ATTR_CC_SHARED behind an IOMMU: DMA_MAPPING_ERROR"
+              : "DMA_ATTR_MMIO, REQUIRE_COHERENT and CC_SHARED do not exist before the kernel \"next\""};
+  });
+  ctx.fail(request, DmaFailure::attribute);
+  return false;
+}
+
 // The kernel maps struct pages, and there are none for what is not RAM (or a P2PDMA range).
 bool Dma::Impl::in_ram(const DmaRequest& request) {
-  if (request.p2pdma || ctx.mm.machine().memory().contains(request.phys, 1)) [[likely]]
+  if (request.p2pdma || request.attrs.has(dma_attr::mmio) ||
+      ctx.mm.machine().memory().contains(request.phys, 1)) [[likely]]
     return true;
   if (debug && request.kind == DmaMappingKind::single)
     debug->map_single_invalid(request.cpu, request.dev, ctx.mm.phys_to_virt(request.phys), request.bytes);
@@ -166,7 +184,8 @@ bool Dma::Impl::in_ram(const DmaRequest& request) {
 DmaAddr Dma::Impl::map(const DmaRequest& request) {
   if (!direction_ok(request.cpu, request.dev, request.direction, "dma_map_page_attrs"))
     return ctx.fail(request, DmaFailure::invalid_direction);
-  if (!mask_set(request, "dma_map_page_attrs") || !in_ram(request)) return dma_mapping_error;
+  if (!mask_set(request, "dma_map_page_attrs") || !attrs_known(request) || !in_ram(request))
+    return dma_mapping_error;
 
   const DmaAddr dma =
       direct(request.dev) ? dma_direct_map_page(ctx, request) : iommu_dma_map_page(ctx, request);
@@ -225,6 +244,7 @@ Result<std::size_t, Errno> Dma::Impl::map_sg(Mmu& cpu, Device& dev, std::span<Sc
     return tl::unexpected{Errno::einval};
   }
   if (!mask_set(request_for(first), "__dma_map_sg_attrs")) return std::size_t{0};
+  if (!attrs_known(request_for(first))) return tl::unexpected{Errno::einval};
   for (const ScatterEntry& entry : sg) {
     if (entry.length > sg_length_max) {
       ctx.fail(request_for(entry), DmaFailure::invalid_size);
@@ -316,6 +336,8 @@ std::uint64_t Dma::required_mask(const Device& dev) const {
 bool Dma::addressing_limited(const Device& dev) const {
   return dev.limit(dev.streaming_mask()) < required_mask(dev);
 }
+
+DmaReach Dma::reach(const Device& dev, DmaAddr dma) const { return impl_->reach(dev, dma); }
 
 std::uint64_t Dma::max_mapping_size(const Device& dev) const {
   const bool limited = Impl::direct(dev)

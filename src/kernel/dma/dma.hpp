@@ -11,6 +11,9 @@
 //   swiotlb*.*        bounce buffers              kernel/dma/swiotlb.c
 //   debug.*           dma-debug                   kernel/dma/debug.c
 //
+// DMA_ATTR_MMIO, REQUIRE_COHERENT and CC_SHARED exist from KernelVersion::next on: earlier, a mapping that asks
+// for one is refused.
+//
 // `cpu` is the CPU that executes the call: its number selects the SWIOTLB area, its TLB and accesses are
 // used. A driver's mistakes do no harm to the model: what Linux stops at with a BUG, or goes astray on, is
 // refused.
@@ -84,6 +87,12 @@ struct CoherentBuffer {
   std::uint64_t bytes = 0;
 };
 
+// What a bus address that the DMA API gave leads to.
+struct DmaReach {
+  DmaPath path{};
+  bool encrypted = false;  // the device's access carries the encryption bit (address or IOMMU entry)
+};
+
 class Dma {
  public:
   // Boots the DMA layer: SWIOTLB, atomic pools, default IOMMU domains. `mm` and `cc` outlive it, and it
@@ -149,6 +158,8 @@ class Dma {
   // limited.
   [[nodiscard]] std::uint64_t max_mapping_size(const Device& dev) const;
   [[nodiscard]] bool need_sync(Device& dev, DmaAddr dma) const;
+  // Of a streaming mapping of this device.
+  [[nodiscard]] DmaReach reach(const Device& dev, DmaAddr dma) const;
 
   // Runs what the kernel leaves to workers: growing atomic pools, and the SWIOTLB [6.6]. True when something
   // grew.

@@ -1,0 +1,113 @@
+// DMA_ATTR_CC_SHARED, REQUIRE_COHERENT and MMIO, which the kernel "next" has.
+#include <gtest/gtest.h>
+
+#include "dma_board.hpp"
+
+namespace cbit::test {
+namespace {
+
+constexpr DmaConfig next{.version = KernelVersion::next};
+
+TEST(DmaShared, ReachesPagesThatTheCallerHasDecryptedWithoutABounce) {
+  DmaBoard board{Platform::sev, next};
+  Device& dev = board.add_device();
+  const KernelBuffer buffer = board.buffer(page_size, 1);
+  ASSERT_TRUE(board.kernel->mm().set_memory_decrypted(board.cpu(), buffer.at, 1));
+  const Bytes text = pattern_bytes(page_size, 2);
+  ASSERT_TRUE(board.cpu().write(buffer.at, text));
+  const DmaAddr dma = board.dma().map_single(board.cpu(), dev, buffer.at, page_size,
+                                             DmaDirection::bidirectional, dma_attr::cc_shared);
+  EXPECT_EQ(dma, DmaAddr{buffer.phys.value()});
+  EXPECT_FALSE(board.bounced(dev, dma));
+  DmaPort port = board.port(dev);
+  EXPECT_EQ(DmaBoard::read_by(port, dma, page_size), text);
+  const Bytes reply = pattern_bytes(page_size, 3);
+  ASSERT_TRUE(port.write(dma, reply));
+  EXPECT_EQ(board.seen(buffer), reply);
+}
+
+TEST(DmaShared, FailsForADeviceThatIsNotForcedToBounce) {
+  for (const Platform platform : {Platform::plain, Platform::sme}) {
+    DmaBoard board{platform, next};
+    Device& dev = board.add_device();
+    const KernelBuffer buffer = board.buffer(page_size, 1);
+    EXPECT_EQ(board.dma().map_single(board.cpu(), dev, buffer.at, page_size, DmaDirection::to_device,
+                                     dma_attr::cc_shared),
+              dma_mapping_error);
+    EXPECT_EQ(board.failures(), std::vector{DmaFailure::attribute});
+  }
+}
+
+TEST(DmaShared, FailsBehindAnIommu) {
+  DmaConfig config = next;
+  config.iommu = IommuMode::translated;
+  DmaBoard board{Platform::sev, config};
+  Device& dev = board.add_device();
+  const KernelBuffer buffer = board.buffer(page_size, 1);
+  EXPECT_EQ(board.dma().map_single(board.cpu(), dev, buffer.at, page_size, DmaDirection::to_device,
+                                   dma_attr::cc_shared),
+            dma_mapping_error);
+}
+
+TEST(DmaShared, HasToFitTheDevicesMask) {
+  DmaBoard board{Platform::sev, next};
+  Device& dev = board.add_device(32);
+  const KernelBuffer high = board.buffer(Bytes(page_size), PhysAddr{5 * gib});
+  EXPECT_EQ(board.dma().map_single(board.cpu(), dev, high.at, page_size, DmaDirection::to_device,
+                                   dma_attr::cc_shared),
+            dma_mapping_error);
+  EXPECT_EQ(board.failures(), std::vector{DmaFailure::mask_overflow});
+}
+
+TEST(DmaShared, RequireCoherentFailsWhereTheMappingWouldBounceAndOnlyThere) {
+  for (const auto& [platform, mask, works] : {std::tuple{Platform::sev, 64u, false},
+                                              {Platform::sme, 47u, false},
+                                              {Platform::sme, 64u, true},
+                                              {Platform::plain, 64u, true}}) {
+    DmaBoard board{platform, next};
+    Device& dev = board.add_device(mask);
+    const KernelBuffer buffer = board.buffer(page_size, 1);
+    const DmaAddr dma = board.dma().map_single(board.cpu(), dev, buffer.at, page_size,
+                                               DmaDirection::to_device, dma_attr::require_coherent);
+    EXPECT_EQ(dma != dma_mapping_error, works) << to_string(platform) << " " << mask;
+    EXPECT_EQ(board.dma().swiotlb() == nullptr ? 0 : board.slots_used(), 0u);
+  }
+}
+
+TEST(DmaShared, RequireCoherentMakesAScatterlistFailWithEio) {
+  DmaBoard board{Platform::sev, next};
+  Device& dev = board.add_device();
+  const KernelBuffer buffer = board.buffer(page_size, 1);
+  ScatterEntry sg[] = {{.phys = buffer.phys, .length = page_size}};
+  EXPECT_EQ(board.dma()
+                .map_sgtable(board.cpu(), dev, sg, DmaDirection::bidirectional, dma_attr::require_coherent)
+                .error(),
+            Errno::eio);
+}
+
+TEST(DmaShared, MmioIsThePhysicalAddressAndNeverBounces) {
+  DmaBoard sme{Platform::sme, next};
+  Device& dev = sme.add_device();
+  EXPECT_EQ(sme.dma().map_page(sme.cpu(), dev, PhysAddr{0xd000'0000}, page_size, DmaDirection::to_device,
+                               dma_attr::mmio),
+            DmaAddr{0xd000'0000});
+  DmaBoard sev{Platform::sev, next};
+  EXPECT_EQ(sev.dma().map_page(sev.cpu(), sev.add_device(), PhysAddr{0xd000'0000}, page_size,
+                               DmaDirection::to_device, dma_attr::mmio),
+            dma_mapping_error);
+}
+
+TEST(DmaShared, DoesNotExistInEarlierKernels) {
+  for (const KernelVersion version : {KernelVersion::v6_1, KernelVersion::v6_6, KernelVersion::v6_10})
+    for (const DmaAttrs attr : {dma_attr::cc_shared, dma_attr::require_coherent, dma_attr::mmio}) {
+      DmaBoard board{Platform::sev, {.version = version}};
+      Device& dev = board.add_device();
+      const KernelBuffer buffer = board.buffer(page_size, 1);
+      EXPECT_EQ(board.dma().map_single(board.cpu(), dev, buffer.at, page_size, DmaDirection::to_device, attr),
+                dma_mapping_error);
+      EXPECT_TRUE(board.decided("dma_map_phys", {"do not exist before"}));
+    }
+}
+
+}  // namespace
+}  // namespace cbit::test
