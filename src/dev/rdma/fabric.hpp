@@ -1,0 +1,51 @@
+// The network between RDMA NICs: ports with addresses, and frames from one to another. NICs of one machine, or
+// of several, hang on one fabric.
+//
+// Frames are delivered in the order in which they were sent, none is lost or altered, and nothing else happens
+// meanwhile: a run is the same every time. Threading: one thread for all machines of a fabric.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "base/bytes.hpp"
+
+namespace cbit::rdma {
+
+// Stands for a GID, and for the Ethernet, IP and UDP headers that lead to it. 0: nobody's.
+using PortAddress = std::uint32_t;
+
+struct Frame {
+  PortAddress source = 0;
+  PortAddress destination = 0;
+  Bytes packet;
+};
+
+class FabricPort {
+ public:
+  virtual ~FabricPort() = default;
+  virtual void receive(const Frame& frame) = 0;
+};
+
+class Fabric {
+ public:
+  // The port's address: 1, 2, ... in the order of the calls. The port outlives the fabric's use, or detaches.
+  PortAddress attach(FabricPort& port);
+  void detach(PortAddress address);
+
+  // Queues; frames to nobody are dropped on delivery.
+  void send(Frame frame) { frames_.push_back(std::move(frame)); }
+  // Delivers until no frame is left, including those sent meanwhile. A call from within does nothing.
+  void run();
+
+  [[nodiscard]] std::uint64_t frames_delivered() const { return delivered_; }
+
+ private:
+  std::vector<FabricPort*> ports_;
+  std::deque<Frame> frames_;
+  std::uint64_t delivered_ = 0;
+  bool running_ = false;
+};
+
+}  // namespace cbit::rdma

@@ -1,0 +1,25 @@
+#include "dev/rdma/packet_nic.hpp"
+
+namespace cbit::rdma {
+
+PacketNic::PacketNic(SystemBus& bus, DmaPortConfig config, Fabric& fabric)
+    : port_{bus, std::move(config)}, fabric_{&fabric}, address_{fabric.attach(*this)} {}
+
+PacketNic::~PacketNic() { fabric_->detach(address_); }
+
+Result<void> PacketNic::transmit(PortAddress to, DmaAddr from, std::uint64_t bytes) {
+  Bytes packet(bytes);
+  CBIT_TRY(port_.read(from, packet));
+  fabric_->send({.source = address_, .destination = to, .packet = std::move(packet)});
+  return {};
+}
+
+void PacketNic::receive(const Frame& frame) {
+  if (buffers_.empty() || buffers_.front().bytes < frame.packet.size()) return;
+  const Buffer buffer = buffers_.front();
+  buffers_.pop_front();
+  if (!port_.write(buffer.at, frame.packet) || !received_) return;
+  received_(frame.source, frame.packet.size());
+}
+
+}  // namespace cbit::rdma
