@@ -130,7 +130,8 @@ enum ibv_event_type : unsigned {
   IBV_EVENT_COMM_EST,
 };
 
-// ibv_device_attr_ex.device_cap_flags_ex: streaming DMA of user memory would bounce, so ibv_reg_mr() refuses it.
+// ibv_device_attr_ex.device_cap_flags_ex: streaming DMA of user memory would bounce, so ibv_reg_mr() refuses
+// it.
 inline constexpr std::uint64_t IBV_DEVICE_CC_DMA_BOUNCE = 1ull << 41;
 
 // The GRH, or what stands for it, that comes before a datagram in its receive buffer.

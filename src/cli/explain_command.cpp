@@ -40,7 +40,8 @@ constexpr OptionSpec option_table[] = {
     {"--device-writes", "N", "The device writes only the first N bytes", "all"},
     {"--attrs", "A,...",
      "DMA attributes: skip-cpu-sync, no-warn, weak-ordering, write-combine, force-contiguous, "
-     "no-kernel-mapping, privileged",
+     "no-kernel-mapping, privileged, alloc-single-pages; with --kernel-version next also mmio, "
+     "require-coherent, cc-shared",
      ""},
     {"--sync", "OFFSET+LENGTH", "dma_sync_single_for_cpu() of that part before the unmap", ""},
     {"--no-unmap", "", "Look while the buffer is still mapped", ""},
@@ -60,6 +61,7 @@ constexpr std::string_view examples[] = {
     "cbit explain --platform sme --mask 47 --map coherent",
     "cbit explain --platform sev --map raw-phys",
     "cbit explain --platform sev --size 2M",
+    "cbit explain --platform sev --map user-mr --kernel-version next",
 };
 
 OrError<DmaAttrs> parse_attrs(std::string_view text) {

@@ -17,13 +17,15 @@ enum class MapKind : std::uint8_t {
   coherent_atomic,  // dma_alloc_coherent(GFP_ATOMIC)
   raw_phys,         // no DMA API: the driver hands out the buffer's physical address
   resource,         // dma_map_resource of another device's BAR
+  user_mr,          // ibv_reg_mr() of an application's memory
 };
 
 inline constexpr Word<MapKind> map_kind_words[] = {{"streaming", MapKind::streaming},
                                                    {"coherent", MapKind::coherent},
                                                    {"coherent-atomic", MapKind::coherent_atomic},
                                                    {"raw-phys", MapKind::raw_phys},
-                                                   {"resource", MapKind::resource}};
+                                                   {"resource", MapKind::resource},
+                                                   {"user-mr", MapKind::user_mr}};
 [[nodiscard]] std::string_view to_string(MapKind kind);
 
 // Bytes [offset, offset + length) of the mapping.

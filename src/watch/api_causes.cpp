@@ -86,6 +86,7 @@ struct ApiCauses {
   void operator()(const DmaMapped& mapped) const {
     const bool streaming = mapped.kind != DmaMappingKind::coherent && mapped.kind != DmaMappingKind::resource;
     if (!scene.facts.context().is_guest || !streaming || mapped.path != DmaPath::direct) return;
+    if (scene.facts.is_shared(mapped.phys)) return;  // DMA_ATTR_CC_SHARED
     explain_missing_pool(scene, mapped.device, bus_range(mapped.dma, mapped.bytes),
                          {"mapping", fmt::format("{} bytes of {} mapped directly at {}", mapped.bytes,
                                                  mapped.phys, mapped.dma)});

@@ -57,8 +57,8 @@ class Engine {
   // nullptr: there is none.
   [[nodiscard]] const QueuePair* find_qp(std::uint32_t qp) const;
 
-  // EINVAL: not in this state, too many scatter/gather entries; ENOMEM: the queue is full. `inline_data` stands
-  // for the gather list of an IBV_SEND_INLINE request.
+  // EINVAL: not in this state, too many scatter/gather entries; ENOMEM: the queue is full. `inline_data`
+  // stands for the gather list of an IBV_SEND_INLINE request.
   Result<void, int> post_send(std::uint32_t qp, const ibv_send_wr& wr, Bytes inline_data = {});
   Result<void, int> post_recv(std::uint32_t qp, const ibv_recv_wr& wr);
 

@@ -1,8 +1,8 @@
-// The network between RDMA NICs: ports with addresses, and frames from one to another. NICs of one machine, or
-// of several, hang on one fabric.
+// The network between RDMA NICs: ports with addresses, and frames from one to another. NICs of one machine,
+// or of several, hang on one fabric.
 //
-// Frames are delivered in the order in which they were sent, none is lost or altered, and nothing else happens
-// meanwhile: a run is the same every time. Threading: one thread for all machines of a fabric.
+// Frames are delivered in the order in which they were sent, none is lost or altered, and nothing else
+// happens meanwhile: a run is the same every time. Threading: one thread for all machines of a fabric.
 #pragma once
 
 #include <cstdint>

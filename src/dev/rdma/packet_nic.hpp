@@ -1,5 +1,5 @@
-// A plain network adapter: it sends what lies in memory and puts what it receives into buffers that its driver
-// has posted. Software RDMA runs over one.
+// A plain network adapter: it sends what lies in memory and puts what it receives into buffers that its
+// driver has posted. Software RDMA runs over one.
 #pragma once
 
 #include <deque>
@@ -22,6 +22,7 @@ class PacketNic final : public FabricPort {
   PacketNic& operator=(const PacketNic&) = delete;
 
   [[nodiscard]] PortAddress address() const { return address_; }
+  [[nodiscard]] DmaPort& port() { return port_; }
   void on_received(Received received) { received_ = std::move(received); }
   void post_receive(DmaAddr at, std::uint64_t bytes) { buffers_.push_back({at, bytes}); }
   // Fault: what the bus says; nothing is sent then.

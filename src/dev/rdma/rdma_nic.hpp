@@ -1,7 +1,7 @@
 // An RDMA NIC: the transport engine, with a DmaPort to memory and a port of the fabric.
 //
-// Work requests come in through its doorbell page (they are written there, not fetched), completions go out to
-// rings in memory by DMA. Threading: one thread.
+// Work requests come in through its doorbell page (they are written there, not fetched), completions go out
+// to rings in memory by DMA. Threading: one thread.
 #pragma once
 
 #include "bus/dma_port.hpp"

@@ -61,8 +61,8 @@ Result<void> write_segments(RegionMemory& memory, const std::vector<Segment>& se
 
 class RegionTable {
  public:
-  // The key, lkey and rkey in one: index 31:8, and a variant 7:0 that changes whenever an index is used again.
-  // 0 when there are `max` regions.
+  // The key, lkey and rkey in one: index 31:8, and a variant 7:0 that changes whenever an index is used
+  // again. 0 when there are `max` regions.
   std::uint32_t add(Region region, std::uint32_t max);
   bool remove(std::uint32_t key);
   [[nodiscard]] const Region* find(std::uint32_t key) const;

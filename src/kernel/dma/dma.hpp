@@ -11,8 +11,8 @@
 //   swiotlb*.*        bounce buffers              kernel/dma/swiotlb.c
 //   debug.*           dma-debug                   kernel/dma/debug.c
 //
-// DMA_ATTR_MMIO, REQUIRE_COHERENT and CC_SHARED exist from KernelVersion::next on: earlier, a mapping that asks
-// for one is refused.
+// DMA_ATTR_MMIO, REQUIRE_COHERENT and CC_SHARED exist from KernelVersion::next on: earlier, a mapping that
+// asks for one is refused.
 //
 // `cpu` is the CPU that executes the call: its number selects the SWIOTLB area, its TLB and accesses are
 // used. A driver's mistakes do no harm to the model: what Linux stops at with a BUG, or goes astray on, is

@@ -24,6 +24,7 @@ inline constexpr std::string_view virtio_blk_kind = "virtio-blk";
 
 [[nodiscard]] std::span<const DeviceKind> dma_devices();
 [[nodiscard]] std::span<const DeviceKind> virtio_devices();
+[[nodiscard]] std::span<const DeviceKind> rdma_devices();
 
 // All of them, in the order of the documentation.
 [[nodiscard]] const std::vector<DeviceKind>& device_kinds();

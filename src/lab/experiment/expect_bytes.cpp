@@ -77,7 +77,7 @@ std::optional<Observation> look_as_device(Run& run, const Subject& subject) {
   Observation observation{{}, *spots};
   for (const Run::Segment& segment : Run::locate(**mapping, subject.range)) {
     Bytes bytes(segment.bytes);
-    if (!run.hardware(*subject.device).port().peek(segment.at, bytes)) return std::nullopt;
+    if (!run.port(*subject.device).peek(segment.at, bytes)) return std::nullopt;
     observation.seen.insert(observation.seen.end(), bytes.begin(), bytes.end());
   }
   return observation;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "lab/experiment/process_names.hpp"
+
 namespace cbit::lab {
 
 template <class T>
@@ -31,6 +33,7 @@ template class NameTable<BufferName>;
 template class NameTable<WindowName>;
 template class NameTable<MappingName>;
 template class NameTable<DeviceName>;
+template class NameTable<ProcessName>;
 
 OrError<unsigned> StepParser::cpu() const {
   const unsigned cpus = experiment.bed.machine.cpus;

@@ -27,6 +27,7 @@ enum class BufferKind : std::uint8_t {
   bar,       // device memory
   pool,      // a part of the default bounce pool
   ring,      // the memory of a virtqueue
+  user,      // memory of a process
 };
 
 struct BufferName {
@@ -48,7 +49,16 @@ struct Part {
   Range range;
 };
 
-enum class MapHow : std::uint8_t { single, page, sg, resource, raw_phys, raw_encrypted, coherent };
+enum class MapHow : std::uint8_t {
+  single,
+  page,
+  sg,
+  resource,
+  raw_phys,
+  raw_encrypted,
+  coherent,
+  region,  // an RDMA memory region
+};
 
 inline constexpr Word<MapHow> map_how_words[] = {
     {"single", MapHow::single},     {"page", MapHow::page},         {"sg", MapHow::sg},

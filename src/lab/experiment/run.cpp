@@ -98,11 +98,13 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
   Mmu* cpu = &kernel().cpu(lens.cpu);
   VirtAddr at = target->at;
   std::string_view site = "driver";
+  if (target->user != nullptr) cpu = &target->user->mmu(), site = "user";
   if (lens.window) {
     Window& through = window(*lens.window);
     if (through.at == VirtAddr{})
       return trouble_in_step("the window does not exist: the step that makes it failed");
     at = through.at;
+    cpu = &kernel().cpu(lens.cpu), site = "driver";
     if (through.user != nullptr) cpu = &through.user->mmu(), site = "user";
   }
   const SiteScope scope{*cpu, bed_->tracer().intern(site)};
@@ -149,9 +151,8 @@ std::vector<Run::Segment> Run::locate(const Mapping& mapping, Range range) {
 Result<void, StepTrouble> Run::device_read(std::size_t device, const Mapping& mapping, Range range,
                                            ByteSpan to) {
   for (const Segment& segment : locate(mapping, range)) {
-    const auto got = hardware(device).read(segment.at, segment.bytes);
+    const auto got = port(device).read(segment.at, to.first(segment.bytes));
     if (!got) return trouble_in_step(describe(got.error()));
-    std::ranges::copy(*got, to.begin());
     to = to.subspan(segment.bytes);
   }
   return {};
@@ -161,7 +162,7 @@ Result<void, StepTrouble> Run::device_write(std::size_t device, const Mapping& m
                                             const MappingName& name, Range range, ConstByteSpan from) {
   ConstByteSpan rest = from;
   for (const Segment& segment : locate(mapping, range)) {
-    const auto done = hardware(device).write(segment.at, rest.first(segment.bytes));
+    const auto done = port(device).write(segment.at, rest.first(segment.bytes));
     if (!done) return trouble_in_step(describe(done.error()));
     rest = rest.subspan(segment.bytes);
   }
@@ -197,6 +198,7 @@ Run::~Run() {
 OrError<void> Run::add_devices() {
   const auto& devices = experiment_.devices;
   drivers_.resize(devices.size());
+  ports_.resize(devices.size());
   dma_devices_.resize(devices.size());
   disks_.resize(devices.size());
   for (std::size_t id = 0; id < devices.size(); ++id)
@@ -207,7 +209,7 @@ OrError<void> Run::add_devices() {
 OrError<void> Run::install(std::size_t id, const DmaDeviceConfig& config) {
   const TestDevice added = CBIT_TRY(bed_->add_device(config.device));
   added.driver.seg_boundary_mask = config.seg_boundary_mask;
-  install(id, added.driver);
+  install(id, added.driver, &added.hardware.port());
   dma_devices_[id].emplace(DmaDevice{added, nullptr});
   if (config.restricted_pool == 0) return {};
   auto pool =

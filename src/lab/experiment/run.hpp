@@ -29,12 +29,13 @@ class Run final : public EventSink {
  public:
   struct Buffer {
     bool exists = false;
-    VirtAddr at;                     // in the kernel; of no meaning for a bar
+    VirtAddr at;                     // of its owner; of no meaning for a bar
     std::vector<PhysAddr> frames;    // of the pages that it touches
     std::uint64_t first_offset = 0;  // in the first of them
     RamBar* bar = nullptr;
-    CoherentBuffer coherent;  // of coherent buffers
-    Bytes now, before;        // the shadow
+    UserSpace* user = nullptr;  // whose memory it is; nullptr: the kernel's
+    CoherentBuffer coherent;    // of coherent buffers
+    Bytes now, before;          // the shadow
 
     [[nodiscard]] PhysAddr phys(std::uint64_t offset) const;
     // Bytes from the offset on that lie in one frame.
@@ -109,7 +110,10 @@ class Run final : public EventSink {
   OrError<void> install(std::size_t id, const DmaDeviceConfig& config);
   OrError<void> install(std::size_t id, const VirtioDiskConfig& config);
   // The struct device of the file's device, for a kind that keeps its hardware itself (part()).
-  void install(std::size_t id, Device& device) { drivers_[id] = &device; }
+  void install(std::size_t id, Device& device, DmaPort* port = nullptr) {
+    drivers_[id] = &device;
+    ports_[id] = port;
+  }
   // What a kind of steps keeps for itself.
   template <class T>
   [[nodiscard]] T& part() {
@@ -121,6 +125,8 @@ class Run final : public EventSink {
   // struct device of any kind; of the dma kind also the hardware.
   [[nodiscard]] Device& device(std::size_t id) { return *drivers_[id]; }
   [[nodiscard]] TestDma& hardware(std::size_t id);
+  // How the device reaches memory, of any kind that told it.
+  [[nodiscard]] DmaPort& port(std::size_t id) { return *ports_[id]; }
   [[nodiscard]] VirtioDisk& disk(std::size_t id) { return *disks_[id]; }
 
   // How a CPU reaches a buffer: by its own kernel address, or through a window.
@@ -193,6 +199,7 @@ class Run final : public EventSink {
   Parts parts_;
   std::vector<std::function<void()>> at_end_;
   std::vector<Device*> drivers_;  // by device id, as the next
+  std::vector<DmaPort*> ports_;
   std::deque<std::optional<DmaDevice>> dma_devices_;
   std::deque<std::optional<VirtioDisk>> disks_;
   std::deque<Buffer> buffers_;

@@ -79,6 +79,7 @@ DmaAddr map_one(Run& run, const MappingName& name, const Run::Buffer& buffer, co
     case MapHow::raw_encrypted: return run.bed().machine().paging().view.layout.join_dma(phys, 1);
     case MapHow::raw_phys:
     case MapHow::sg:
+    case MapHow::region:
     case MapHow::coherent: break;
   }
   return DmaAddr{phys.value()};
@@ -193,6 +194,7 @@ StepResult unmap(Run& run, const UnmapRequest& request) {
       break;
     case MapHow::raw_phys:
     case MapHow::raw_encrypted:
+    case MapHow::region:
     case MapHow::coherent: break;
   }
   return fmt::format("{}", dma);
@@ -207,8 +209,10 @@ OrError<std::size_t> api_mapping(const StepParser& step) {
   const MapHow how = step.names.mappings[id].how;
   if (is_api_mapping(how)) return id;
   return step.keys.error("mapping", "the mapping was not made by dma_map_*()",
-                         how == MapHow::coherent ? "coherent memory needs no sync, and free-coherent ends it"
-                                                 : "the DMA API knows nothing of a raw address");
+                         how == MapHow::region ? "dereg-mr ends a memory region"
+                         : how == MapHow::coherent
+                             ? "coherent memory needs no sync, and free-coherent ends it"
+                             : "the DMA API knows nothing of a raw address");
 }
 
 constexpr std::string_view unmap_keys[] = {"mapping", "how", "length", "direction", "attrs", "cpu"};

@@ -44,7 +44,8 @@ class Transfer {
         from_cpu_{authored_bytes(Author::cpu, options.size)},
         from_device_{authored_bytes(Author::device, options.size)},
         bench_{options, bed, device,
-               device_reads() ? from_cpu_ : authored_bytes(Author::before, options.size)},
+               device_reads() ? from_cpu_ : authored_bytes(Author::before, options.size),
+               authored_bytes(Author::before, options.size)},
         strategy_{info_of(options.map).make(bench_)} {}
 
   OrError<Explanation> run() {
@@ -188,6 +189,7 @@ Bytes Transfer::seen_by_host(const std::vector<PhysRange>& places) const {
 // `seen` lies at `places`, each judged by its own blocks.
 Sight Transfer::sight(const std::vector<PhysRange>& places, const Bytes& seen) const {
   const ConstByteSpan data{device_writes() ? from_device_ : from_cpu_};
+  const ConstByteSpan old{device_writes() ? bench_.initial : bench_.before};
   Sight result{.bytes = seen};
   std::uint64_t done = 0;
   for (const PhysRange& place : places) {
@@ -196,7 +198,7 @@ Sight Transfer::sight(const std::vector<PhysRange>& places, const Bytes& seen) c
     const auto part = ConstByteSpan{seen}.subspan(done, n);
     const View view =
         View::of_bytes(bed_.memory(), place.first, Bytes(part.begin(), part.end()), bed_.cpu_key());
-    const Sees sees = classify(view, data.subspan(done, n), ConstByteSpan{bench_.initial}.subspan(done, n));
+    const Sees sees = classify(view, data.subspan(done, n), old.subspan(done, n));
     result.sees = done == 0 || result.sees == sees ? sees : Sees::mixed;
     done += n;
   }

@@ -149,6 +149,8 @@ constexpr MapKindInfo kinds[] = {
     {MapKind::coherent_atomic, make_strategy<Coherent>, DmaDirection::from_device, false, kernel_view},
     {MapKind::raw_phys, make_strategy<RawPhys>, DmaDirection::to_device, false, kernel_view},
     {MapKind::resource, make_strategy<Resource>, DmaDirection::to_device, false, kernel_view},
+    {MapKind::user_mr, make_user_mr, DmaDirection::from_device, false,
+     "the buffer, as the application reads it while the region lives"},
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// How a buffer becomes reachable for a device: one small class per word of `--map`. Whoever owns the buffer (a
-// driver, an application) reads and writes it with its own view; the device works on the segments that the
+// How a buffer becomes reachable for a device: one small class per word of `--map`. Whoever owns the buffer
+// (a driver, an application) reads and writes it with its own view; the device works on the segments that the
 // mapping gave it.
 //
 // A new kind is a class here below, a row in map_kinds.cpp, and a word in lab/explain.hpp.
@@ -23,7 +23,10 @@ struct MapBench {
   const ExplainOptions& options;
   Testbed& bed;
   TestDevice device;
-  Bytes initial;  // what the buffer holds before the device comes; options.size bytes
+  // Of options.size bytes: what the buffer holds when the device comes, and what a buffer that lives long
+  // held before that.
+  Bytes initial;
+  Bytes before;
 
   [[nodiscard]] Mmu& cpu() const { return bed.kernel().cpu(0); }
   [[nodiscard]] Dma& dma() const { return bed.kernel().dma(); }
@@ -63,6 +66,9 @@ struct MapKindInfo {
 };
 
 [[nodiscard]] const MapKindInfo& info_of(MapKind kind);
+
+// user_mr.cpp
+[[nodiscard]] std::unique_ptr<MapStrategy> make_user_mr(MapBench& bench);
 
 // For the table of kinds.
 template <class Strategy>

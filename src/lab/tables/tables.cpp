@@ -5,7 +5,10 @@
 namespace cbit {
 
 std::span<const TableSpec> tables() {
-  static const std::vector<TableSpec> all{};
+  static const std::vector<TableSpec> all{
+      {"rdma", "Does RDMA work on memory that is encrypted, by which method, at what cost?",
+       lab::make_rdma_table},
+  };
   return all;
 }
 

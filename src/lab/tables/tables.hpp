@@ -3,4 +3,8 @@
 
 #include "lab/table.hpp"
 
-namespace cbit::lab {}  // namespace cbit::lab
+namespace cbit::lab {
+
+[[nodiscard]] OrError<Table> make_rdma_table(std::uint64_t seed);
+
+}  // namespace cbit::lab

@@ -289,6 +289,43 @@ const Scenario virtio_scenarios[] = {
     {"forged-descriptor", "", Stage::plain, [](Stage& s) { s.printk("req.0:id 77 is not a head!"); }},
 };
 
+void refused(Stage& s, std::string_view reason) {
+  s.dev(RdmaRefused{s.device, 2, 0x100, 0x7000'0000, 64, reason});
+}
+
+const Scenario rdma_scenarios[] = {
+    {"mr-on-private-memory", "", Stage::guest,
+     [](Stage& s) {
+       s.cpu(MrRegistered{.device = s.device,
+                          .lkey = 0x100,
+                          .rkey = 0x100,
+                          .first = VirtAddr{0x7000'0000},
+                          .dma = bounce_dma,
+                          .bytes = 4096,
+                          .segments = 1,
+                          .path = DmaPath::swiotlb});
+       s.cpu(MrDeregistered{s.device, 0x100, 4096});
+     }},
+    {"mr-refused-cc-dma-bounce", "", Stage::guest,
+     [](Stage& s) { s.cpu(MrRefused{s.device, VirtAddr{0x7000'0000}, 4096, 95, "cc-dma-bounce"}); }},
+    {"request-over-segment-limit", "mr-segment-over-swiotlb-limit", Stage::guest,
+     [](Stage& s) {
+       SwiotlbFull over = full(s);
+       over.bytes = 512 * 1024;
+       over.slots_wanted = 256;
+       s.cpu(over);
+       s.cpu(MrRefused{s.device, VirtAddr{0x7000'0000}, 512 * 1024, 5, "map"});
+     }},
+    {"memlock-exceeded", "", Stage::plain,
+     [](Stage& s) { s.cpu(MrRefused{s.device, VirtAddr{0x7000'0000}, 1 << 30, 12, "memlock"}); }},
+    {"forged-rkey", "", Stage::plain, [](Stage& s) { refused(s, "remote-key"); }},
+    {"mr-out-of-bounds", "", Stage::plain, [](Stage& s) { refused(s, "bounds"); }},
+    {"rdma-access-denied", "", Stage::plain, [](Stage& s) { refused(s, "access-rights"); }},
+    {"invalid-lkey", "", Stage::plain, [](Stage& s) { refused(s, "local-key"); }},
+    {"malformed-rdma-packet", "", Stage::plain, [](Stage& s) { refused(s, "malformed-packet"); }},
+    {"cq-overrun", "", Stage::plain, [](Stage& s) { refused(s, "cq-overrun"); }},
+};
+
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   for (const std::span<const Scenario> topic : {std::span<const Scenario>{key_scenarios},
@@ -296,7 +333,8 @@ std::vector<Scenario> scenarios() {
                                                 {mask_scenarios},
                                                 {iommu_scenarios},
                                                 {swiotlb_scenarios},
-                                                {virtio_scenarios}})
+                                                {virtio_scenarios},
+                                                {rdma_scenarios}})
     all.insert(all.end(), topic.begin(), topic.end());
   return all;
 }

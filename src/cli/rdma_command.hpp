@@ -1,0 +1,11 @@
+// `cbit rdma bw`, `cbit rdma pingpong`.
+#pragma once
+
+#include "cli/command.hpp"
+
+namespace cbit {
+
+extern const CommandSpec rdma_bw_command;
+extern const CommandSpec rdma_pingpong_command;
+
+}  // namespace cbit

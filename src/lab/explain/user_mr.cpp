@@ -1,0 +1,96 @@
+// --map user-mr: an application registers its memory with ibv_reg_mr(), and works on it while the region
+// lives.
+#include <algorithm>
+
+#include "dev/rdma/engine.hpp"
+#include "kernel/rdma/hca.hpp"
+#include "kernel/rdma/verbs.hpp"
+#include "lab/explain/map_strategy.hpp"
+
+namespace cbit {
+namespace {
+
+// The region's owner is a device that does as it is told, not a NIC: nobody sends packets here.
+struct PortMemory final : rdma::RegionMemory {
+  explicit PortMemory(DmaPort& to) : port{&to} {}
+  Result<void> read(std::uint64_t at, ByteSpan to) override { return port->read(DmaAddr{at}, to); }
+  Result<void> write(std::uint64_t at, ConstByteSpan from) override { return port->write(DmaAddr{at}, from); }
+  DmaPort* port;
+};
+
+class UserMr final : public MapStrategy {
+ public:
+  explicit UserMr(MapBench& bench)
+      : bench_{bench},
+        memory_{bench.device.hardware.port()},
+        engine_{memory_,
+                bench.bed.tracer(),
+                {bench.device.driver.name_id, {AgentKind::device, bench.device.driver.requester}, {}},
+                [](rdma::PortAddress, const Bytes&) {}} {}
+
+  OrError<void> prepare() override {
+    auto process = Process::create(bench_.bed.kernel(), {.cap_ipc_lock = true});
+    const auto at = process ? (*process)->mmap(bench_.options.offset + bench_.options.size)
+                            : Result<VirtAddr, int>{tl::unexpected{process.error()}};
+    if (!at) return usage_error("the machine has no room for the buffer", "use more --memory or less --size");
+    process_ = std::move(*process);
+    at_ = *at + bench_.options.offset;
+    if (!process_->write(at_, bench_.before))
+      return usage_error("the machine has no room for the buffer", "use more --memory or less --size");
+    return {};
+  }
+  bool map() override {
+    Device& device = bench_.device.driver;
+    device.max_segment_size = HcaConfig{}.max_segment_size;
+    ib_.emplace(bench_.bed.kernel(), device.name, engine_, fabric_, rdma::PortAddress{}, &device);
+    context_.emplace(*ib_, *process_, bench_.cpu());
+    const auto mr =
+        context_->ibv_reg_mr(context_->ibv_alloc_pd(), at_, bench_.options.size,
+                             IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ);
+    if (!mr) return false;
+    mr_ = *mr;
+    return process_->write(at_, bench_.initial).has_value();
+  }
+  std::vector<DmaSegment> segments() const override {
+    std::vector<DmaSegment> segments;
+    for (const rdma::Segment& segment : engine_.regions().find(mr_.lkey)->segments)
+      segments.push_back({DmaAddr{segment.at}, segment.bytes});
+    return segments;
+  }
+  Bytes read() override {
+    Bytes bytes(bench_.options.size);
+    if (!process_->read(at_, bytes)) bytes.clear();
+    return bytes;
+  }
+  std::vector<PhysRange> memory() const override {
+    std::vector<PhysRange> places;
+    for (std::uint64_t done = 0; done < bench_.options.size;) {
+      const VirtAddr at = at_ + done;
+      const std::uint64_t n = std::min(page_size - at.page_offset(), bench_.options.size - done);
+      const auto page = process_->page_at(at);
+      if (!page) return {};
+      places.push_back({*page + at.page_offset(), n});
+      done += n;
+    }
+    return places;
+  }
+  // Deregistration comes after the last look: the question is what both sides see while the region lives.
+  void release() override { (void)context_->ibv_dereg_mr(mr_); }
+
+ private:
+  MapBench& bench_;
+  PortMemory memory_;
+  rdma::Engine engine_;
+  rdma::Fabric fabric_;
+  std::unique_ptr<Process> process_;
+  std::optional<IbDevice> ib_;
+  std::optional<IbvContext> context_;
+  VirtAddr at_;
+  ibv_mr mr_;
+};
+
+}  // namespace
+
+std::unique_ptr<MapStrategy> make_user_mr(MapBench& bench) { return std::make_unique<UserMr>(bench); }
+
+}  // namespace cbit
