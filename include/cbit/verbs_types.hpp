@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cbit/addr.hpp"
+
 namespace cbit {
 
 enum ibv_access_flags : unsigned {
@@ -230,6 +232,38 @@ struct ibv_device_attr {
   std::uint32_t max_msg_sz = 1u << 30;
   ibv_mtu max_mtu = IBV_MTU_4096;
   std::uint64_t device_cap_flags_ex = 0;
+};
+
+struct ibv_pd {
+  std::uint32_t handle = 0;
+};
+
+struct ibv_mr {
+  VirtAddr addr;
+  std::uint64_t length = 0;
+  std::uint32_t lkey = 0;
+  std::uint32_t rkey = 0;
+};
+
+// Where a provider keeps the ring of a completion queue.
+enum class CqMemory : std::uint8_t {
+  coherent,  // dma_alloc_coherent() in the kernel, dma_mmap_coherent() to the process
+  user,      // the process' own memory, through ib_umem_get(): what most providers do
+};
+
+// Memory of ibv_alloc_buf().
+struct ibv_buf {
+  VirtAddr addr;
+  std::uint64_t length = 0;
+  bool cc_shared = false;  // from the heap system_cc_shared
+};
+
+struct ibv_qp_init_attr {
+  std::uint32_t send_cq = 0;
+  std::uint32_t recv_cq = 0;
+  ibv_qp_cap cap;
+  ibv_qp_type qp_type = IBV_QPT_RC;
+  bool sq_sig_all = false;
 };
 
 }  // namespace cbit

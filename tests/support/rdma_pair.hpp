@@ -1,10 +1,10 @@
 // Two transport engines on one fabric, each with flat memory of its own, and a connected pair of queue pairs.
 #pragma once
 
-#include <gtest/gtest.h>
-
+#include <algorithm>
 #include <cerrno>
 
+#include "base/assert.hpp"
 #include "dev/rdma/engine.hpp"
 
 namespace cbit::rdma {
@@ -33,19 +33,19 @@ class RdmaSide final : public FabricPort {
     ibv_qp_attr attr{
         .qp_state = IBV_QPS_INIT,
         .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC};
-    ASSERT_TRUE(
+    CBIT_ASSERT(
         engine.modify_qp(qp, attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS));
     attr.qp_state = IBV_QPS_RTR;
     attr.ah_attr = peer.address;
     attr.dest_qp_num = peer.qp;
     attr.path_mtu = mtu;
     attr.max_dest_rd_atomic = 4;
-    ASSERT_TRUE(engine.modify_qp(qp, attr,
+    CBIT_ASSERT(engine.modify_qp(qp, attr,
                                  IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
                                      IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));
     attr.qp_state = IBV_QPS_RTS;
     attr.max_rd_atomic = 4;
-    ASSERT_TRUE(engine.modify_qp(qp, attr,
+    CBIT_ASSERT(engine.modify_qp(qp, attr,
                                  IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
                                      IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC));
   }

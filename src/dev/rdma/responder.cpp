@@ -11,6 +11,12 @@ Syndrome syndrome_of(std::uint8_t kind, std::uint8_t value) {
 }
 
 bool is_send(Opcode opcode) { return opcode <= Opcode::rc_send_only_imm; }
+// The right that the queue pair has to give for a request that is no send.
+unsigned right_for(const Packet& packet) {
+  if (packet.atomic) return IBV_ACCESS_REMOTE_ATOMIC;
+  return packet.bth.opcode == Opcode::rc_read_request ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE;
+}
+
 bool is_write(Opcode opcode) {
   return opcode >= Opcode::rc_write_first && opcode <= Opcode::rc_write_only_imm;
 }
@@ -69,6 +75,8 @@ void Engine::on_duplicate(QueuePair& to, const Packet& packet) {
     return;
   }
   if (packet.bth.opcode == Opcode::rc_read_request) {
+    // A number of the past gives a forged request no rights.
+    if ((to.attr.qp_access_flags & right_for(packet)) == 0) return;
     const std::uint32_t expected = to.expected_psn;
     if (execute_read(to, packet).kind == Verdict::Kind::nak) fail(to, IBV_EVENT_QP_ACCESS_ERR);
     to.expected_psn = expected;
@@ -98,10 +106,7 @@ Engine::Verdict Engine::execute(QueuePair& to, const Packet& packet) {
   };
   if (!in_sequence(to, packet.info(), packet)) return invalid(refusal::invalid_request);
   if (is_send(packet.bth.opcode)) return execute_send(to, packet);
-  const unsigned needed = packet.atomic                                  ? IBV_ACCESS_REMOTE_ATOMIC
-                          : packet.bth.opcode == Opcode::rc_read_request ? IBV_ACCESS_REMOTE_READ
-                                                                         : IBV_ACCESS_REMOTE_WRITE;
-  if ((to.attr.qp_access_flags & needed) == 0) return invalid(refusal::invalid_request);
+  if ((to.attr.qp_access_flags & right_for(packet)) == 0) return invalid(refusal::invalid_request);
   if (packet.atomic) return execute_atomic(to, packet);
   if (packet.bth.opcode == Opcode::rc_read_request) return execute_read(to, packet);
   return execute_write(to, packet);

@@ -15,38 +15,6 @@
 
 namespace cbit {
 
-struct ibv_pd {
-  std::uint32_t handle = 0;
-};
-
-struct ibv_mr {
-  VirtAddr addr;
-  std::uint64_t length = 0;
-  std::uint32_t lkey = 0;
-  std::uint32_t rkey = 0;
-};
-
-// Where a provider keeps the ring of a completion queue.
-enum class CqMemory : std::uint8_t {
-  coherent,  // dma_alloc_coherent() in the kernel, dma_mmap_coherent() to the process
-  user,      // the process' own memory, through ib_umem_get(): what most providers do
-};
-
-// ibv_alloc_buf(): memory for regions from where the device can reach it.
-struct ibv_buf {
-  VirtAddr addr;
-  std::uint64_t length = 0;
-  bool cc_shared = false;  // from the heap system_cc_shared
-};
-
-struct ibv_qp_init_attr {
-  std::uint32_t send_cq = 0;
-  std::uint32_t recv_cq = 0;
-  ibv_qp_cap cap;
-  ibv_qp_type qp_type = IBV_QPT_RC;
-  bool sq_sig_all = false;
-};
-
 class IbvContext {
  public:
   // ibv_open_device(). All outlive the context; `cpu` executes the system calls.

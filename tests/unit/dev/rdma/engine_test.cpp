@@ -278,6 +278,19 @@ TEST_F(RdmaEngine, RepeatsAnAnswerAndNotTheWorkForADuplicate) {
   EXPECT_EQ(load<std::uint64_t>(b.memory.bytes, 8192), 15u);
 }
 
+TEST_F(RdmaEngine, GivesARequestWithANumberOfThePastNoRightsOfItsOwn) {
+  send(request(IBV_WR_RDMA_WRITE, 64));
+  ASSERT_TRUE(b.engine.modify_qp(b.qp, {.qp_state = IBV_QPS_RTS, .qp_access_flags = IBV_ACCESS_REMOTE_WRITE},
+                                 IBV_QP_STATE | IBV_QP_ACCESS_FLAGS));
+  Packet forged;
+  forged.bth = {.opcode = Opcode::rc_read_request, .destination_qp = b.qp, .psn = 0};
+  forged.reth = Reth{va, b_key, 64};
+  const std::uint64_t delivered = fabric.frames_delivered();
+  fabric.send({a.address, b.address, serialize(forged)});
+  fabric.run();
+  EXPECT_EQ(fabric.frames_delivered(), delivered + 1);  // no answer
+}
+
 TEST_F(RdmaEngine, DeliversDatagramsBehindTheGrhAndDropsThoseWithAnotherQkey) {
   const auto make = [](RdmaSide& side) {
     const std::uint32_t qp =
