@@ -64,6 +64,14 @@ OrError<TestDevice> Testbed::add_device(const TestDeviceConfig& config) {
   return TestDevice{dev, hardware_.back()};
 }
 
-KeyId Testbed::cpu_key() const { return machine_->paging().view.key(1); }
+KeyId Testbed::cpu_key() const {
+  const KeyView& view = machine_->paging().view;
+  return view.selector_is_key ? no_key : view.key(1);
+}
+
+KeyId Testbed::cpu_key(PhysAddr page) const {
+  const KeyView& view = machine_->paging().view;
+  return view.selector_is_key ? view.key(kernel_->mm().page_key_id(page)) : cpu_key();
+}
 
 }  // namespace cbit

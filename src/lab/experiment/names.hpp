@@ -28,6 +28,7 @@ enum class BufferKind : std::uint8_t {
   pool,      // a part of the default bounce pool
   ring,      // the memory of a virtqueue
   user,      // memory of a process
+  area,      // an area of a process that is looked up before each use (user_memory.hpp)
 };
 
 struct BufferName {
