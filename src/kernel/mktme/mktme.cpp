@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "kernel/mktme/backings.hpp"
 #include "kernel/mktme/payload.hpp"
 
 namespace cbit {
@@ -167,6 +168,13 @@ Result<void, int> Mktme::set_view_permission(KeySerial serial, bool allowed) {
   if (key == keys_.end()) return refuse("keyctl", ENOKEY, "no-such-key");
   key->second.viewable = allowed;
   return {};
+}
+
+Result<std::shared_ptr<Backing>, int> Mktme::open_device(KeySerial serial, std::uint64_t pages) {
+  if (!config_.has_device) return refuse("open", ENOENT, "no-device");
+  const KeySelector id = key_id(serial);
+  if (id == 0) return refuse("open", ENOKEY, "no-such-key");
+  return std::make_shared<MktmeDriver>(*kernel_, id, pages);
 }
 
 // ---- encrypt_mprotect() ---------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ enum class MktmeRevision : std::uint8_t {
 struct MktmeConfig {
   MktmeRevision revision = MktmeRevision::v2_59;
   bool has_system_call = true;  // encrypt_mprotect() exists
+  bool has_device = true;       // /dev/mktme exists
 };
 
 // What the caller of a system call may do.
@@ -62,6 +63,10 @@ class Mktme {
   // KEY_NEED_VIEW; then mprotect()'s errors, and EINVAL where part of the range is not anonymous.
   Result<void, int> encrypt_mprotect(Process& process, VirtAddr at, std::uint64_t bytes, Prot prot,
                                      KeySerial serial);
+
+  // open("/dev/mktme") with a key, as the alternative proposal has it: what is mapped of the descriptor is
+  // encrypted (kernel/mktme/backings.hpp). ENOENT where there is no such device, ENOKEY.
+  Result<std::shared_ptr<Backing>, int> open_device(KeySerial serial, std::uint64_t pages);
 
   [[nodiscard]] unsigned key_ids() const { return key_ids_; }
   // KeyIDs that have no key and that nothing refers to.

@@ -14,7 +14,7 @@ SwapDevice::SwapDevice(Kernel& kernel, Device& dev)
 Result<std::uint64_t, int> SwapDevice::write_page(PhysAddr page) {
   Mmu& cpu = kernel_->cpu(0);
   const DmaAddr dma = kernel_->dma().map_page(cpu, *dev_, page, page_size, DmaDirection::to_device, {});
-  if (dma == dma_mapping_error) return tl::unexpected{EIO};
+  if (kernel_->dma().mapping_error(*dev_, dma)) return tl::unexpected{EIO};
   Bytes contents(page_size);
   const bool done = port_.read(dma, contents).has_value();
   kernel_->dma().unmap_page(cpu, *dev_, dma, page_size, DmaDirection::to_device, {});
@@ -26,7 +26,7 @@ Result<std::uint64_t, int> SwapDevice::write_page(PhysAddr page) {
 Result<void, int> SwapDevice::read_page(std::uint64_t slot, PhysAddr page) {
   Mmu& cpu = kernel_->cpu(0);
   const DmaAddr dma = kernel_->dma().map_page(cpu, *dev_, page, page_size, DmaDirection::from_device, {});
-  if (dma == dma_mapping_error) return tl::unexpected{EIO};
+  if (kernel_->dma().mapping_error(*dev_, dma)) return tl::unexpected{EIO};
   const bool done = port_.write(dma, slots_.at(slot)).has_value();
   kernel_->dma().unmap_page(cpu, *dev_, dma, page_size, DmaDirection::from_device, {});
   if (!done) return tl::unexpected{EIO};
@@ -59,7 +59,7 @@ class PageMover {
     Machine& machine = process_.kernel().machine();
     const KeyId key = machine.paging().view.key(pages_.key(page));
     const PageHistory history = machine.memory().history(page);
-    return history.writer.kind != AgentKind::none && history.writer_key != key;
+    return history.writer_key != no_key && history.writer_key != key;
   }
 
   // Calls `visit(process, address, entry)` for each place where the page is mapped.

@@ -116,6 +116,11 @@ struct DeviceName {
   bool probed = false;
 };
 
+// A key of the key service (steps_mktme.cpp).
+struct KeyName {
+  std::string name;
+};
+
 // What the parser of a step sees: its own keys, and the names so far.
 class StepParser {
  public:

@@ -11,9 +11,6 @@
 namespace cbit::lab {
 namespace {
 
-struct KeyName {
-  std::string name;
-};
 struct MktmeNames {
   NameTable<KeyName> keys{"key"};
 };
@@ -101,12 +98,12 @@ OrError<Action> parse_encrypt_mprotect(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.buffer());
   if (step.names.buffers[id].kind != BufferKind::area)
     return step.keys.error("buffer", "the buffer is not a process' memory",
-                           "name one that mmap or fork made");
+                           "name one that mmap-anonymous, mmap-backed or fork made");
   const std::size_t key = CBIT_TRY(key_of(step));
   const Range range = CBIT_TRY(step.free_range(step.names.buffers[id].bytes));
   return [=](Run& run) -> StepResult {
     Mktme& mktme = *CBIT_TRY(run.part<UserMemory>().mktme(run));
-    const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
+    const Run::Buffer& buffer = *CBIT_TRY(untouched(run, id));
     const Refusal refusal{run.bed().tracer()};
     const auto done = mktme.encrypt_mprotect(*buffer.process, buffer.user_at + range.offset, range.bytes,
                                              prot_read_write, CBIT_TRY(live_key(run, key)));
@@ -154,7 +151,61 @@ OrError<Action> parse_mmap_backed(StepParser& step) {
   };
 }
 
+// ---- a guest whose nested page table carries a KeyID ----------------------------------------------------
+
+constexpr std::string_view guest_write_keys[] = {"buffer", "key", "data", "offset", "length"};
+constexpr std::string_view guest_read_keys[] = {"buffer", "key", "sees"};
+
+// The guest's accesses end in the frames of the VMM's area, under the KeyID of the nested entries.
+Result<Access, StepTrouble> guest_access(Run& run, std::size_t key) {
+  const KeySelector id = CBIT_TRY(run.part<UserMemory>().mktme(run))->key_id(CBIT_TRY(live_key(run, key)));
+  return Access{
+      {AgentKind::cpu, 0}, run.bed().machine().paging().view.key(id), run.bed().tracer().intern("guest")};
+}
+
+OrError<Action> parse_guest_write(StepParser& step) {
+  const std::size_t id = CBIT_TRY(step.buffer());
+  const std::size_t key = CBIT_TRY(key_of(step));
+  const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, Author::cpu, false));
+  return [=](Run& run) -> StepResult {
+    Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
+    const Access access = CBIT_TRY(guest_access(run, key));
+    const auto done =
+        run.each_frame(buffer, contents.range, [&](PhysAddr at, std::uint64_t from, std::uint64_t size) {
+          return run.memory().write(at, ConstByteSpan{contents.bytes}.subspan(from, size), access);
+        });
+    if (!done) return trouble_in_step(describe(done.error()));
+    buffer.written(contents.range.offset, contents.bytes);
+    return fmt::format("{} bytes under KeyID {}", contents.bytes.size(), access.key);
+  };
+}
+
+enum class GuestSees : std::uint8_t { plaintext, other };
+constexpr Word<GuestSees> guest_words[] = {{"plaintext", GuestSees::plaintext}, {"other", GuestSees::other}};
+
+OrError<Action> parse_guest_read(StepParser& step) {
+  const std::size_t id = CBIT_TRY(step.buffer());
+  const std::size_t key = CBIT_TRY(key_of(step));
+  const GuestSees sees = CBIT_TRY(step.keys.word("sees", guest_words)).value_or(GuestSees::plaintext);
+  return [=](Run& run) -> StepResult {
+    const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
+    const Access access = CBIT_TRY(guest_access(run, key));
+    Bytes seen(buffer.now.size());
+    const auto done =
+        run.each_frame(buffer, {0, seen.size()}, [&](PhysAddr at, std::uint64_t from, std::uint64_t size) {
+          return run.memory().read(at, ByteSpan{seen}.subspan(from, size), access);
+        });
+    if (!done) return trouble_in_step(describe(done.error()));
+    const bool plain = seen == buffer.now;
+    if (plain != (sees == GuestSees::plaintext))
+      return trouble_in_step(plain ? "the guest sees what was written" : "the guest sees other bytes");
+    return fmt::format("{} bytes", seen.size());
+  };
+}
+
 constexpr StepKind steps[] = {
+    {"guest-write", guest_write_keys, parse_guest_write},
+    {"guest-read", guest_read_keys, parse_guest_read},
     {"mktme", mktme_keys, parse_mktme},
     {"add-key", add_key_keys, parse_add_key},
     {"revoke-key", revoke_key_keys, parse_revoke_key},

@@ -15,7 +15,7 @@ OrError<std::size_t> user_buffer(const StepParser& step) {
   const std::size_t id = CBIT_TRY(step.buffer());
   if (step.names.buffers[id].kind != BufferKind::area)
     return step.keys.error("buffer", "the buffer is not a process' memory",
-                           "name one that mmap or fork made");
+                           "name one that mmap-anonymous, mmap-backed or fork made");
   return id;
 }
 
@@ -43,7 +43,7 @@ constexpr std::string_view munmap_keys[] = {"buffer"};
 OrError<Action> parse_munmap(StepParser& step) {
   const std::size_t id = CBIT_TRY(user_buffer(step));
   return [=](Run& run) -> StepResult {
-    Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
+    Run::Buffer& buffer = *CBIT_TRY(untouched(run, id));
     const auto done = buffer.process->munmap(buffer.user_at, buffer.now.size());
     if (!done) return tl::unexpected{errno_trouble(done.error())};
     buffer.exists = false;
@@ -57,7 +57,7 @@ OrError<Action> parse_fork(StepParser& step) {
   const std::size_t parent = CBIT_TRY(user_buffer(step));
   const std::size_t id = CBIT_TRY(step.new_buffer(BufferKind::area, step.names.buffers[parent].bytes));
   return [=](Run& run) -> StepResult {
-    const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(parent));
+    const Run::Buffer& buffer = *CBIT_TRY(untouched(run, parent));
     auto child = buffer.process->fork();
     if (!child) return tl::unexpected{errno_trouble(child.error())};
     begin_user_buffer(run, id, user_memory(run).adopt(*std::move(child)), buffer.user_at, buffer.now.size());
@@ -149,9 +149,9 @@ OrError<Action> parse_migrate(StepParser& step) {
 }
 
 constexpr StepKind steps[] = {
-    {"mmap", mmap_keys, parse_mmap},          {"munmap", munmap_keys, parse_munmap},
-    {"fork", fork_keys, parse_fork},          {"pin", pin_keys, parse_pin},
-    {"unpin", pin_keys, parse_unpin},         {"swap-out", swap_keys, parse_swap_out},
+    {"mmap-anonymous", mmap_keys, parse_mmap}, {"munmap", munmap_keys, parse_munmap},
+    {"fork", fork_keys, parse_fork},           {"pin", pin_keys, parse_pin},
+    {"unpin", pin_keys, parse_unpin},          {"swap-out", swap_keys, parse_swap_out},
     {"migrate", migrate_keys, parse_migrate},
 };
 

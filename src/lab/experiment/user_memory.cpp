@@ -51,6 +51,12 @@ void UserMemory::release() {
   mktme_.reset();
 }
 
+Result<Run::Buffer*, StepTrouble> untouched(Run& run, std::size_t id) {
+  Run::Buffer& buffer = run.buffer(id);
+  if (!buffer.exists) return trouble_in_step("the memory does not exist: not mapped, or unmapped");
+  return &buffer;
+}
+
 void begin_user_buffer(Run& run, std::size_t id, Process& process, VirtAddr at, std::uint64_t bytes) {
   Run::Buffer& buffer = run.buffer(id);
   buffer.process = &process;

@@ -1,7 +1,7 @@
 // The memory of a process in an experiment: what the steps of steps_process.cpp and steps_mktme.cpp share.
 //
-// A buffer of kind `area` is an area of a process. Its frames are looked up before every use, since swapping and
-// migration change them; a page that is not there is touched first. A CPU reaches it as the process does.
+// A buffer of kind `area` is an area of a process. Its frames are looked up before every use, since swapping
+// and migration change them; a page that is not there is touched first. A CPU reaches it as the process does.
 #pragma once
 
 #include <map>
@@ -41,6 +41,9 @@ class UserMemory {
   MktmeConfig config_;
   std::vector<std::unique_ptr<Process>> processes_;
 };
+
+// The buffer of an area as it is: nothing is touched, so its frames may be those of its last use.
+Result<Run::Buffer*, StepTrouble> untouched(Run& run, std::size_t id);
 
 // Makes the buffer stand for an area.
 void begin_user_buffer(Run& run, std::size_t id, Process& process, VirtAddr at, std::uint64_t bytes);

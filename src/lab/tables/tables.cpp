@@ -8,6 +8,7 @@ std::span<const TableSpec> tables() {
   static const std::vector<TableSpec> all{
       {"rdma", "Does RDMA work on memory that is encrypted, by which method, at what cost?",
        lab::make_rdma_table},
+      {"mktme", "What each way to encrypted user memory can do", lab::mktme_table},
   };
   return all;
 }
