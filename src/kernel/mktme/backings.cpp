@@ -55,6 +55,11 @@ Result<PhysAddr, int> CachedFile::page(std::uint64_t index) {
   return page;
 }
 
+void CachedFile::moved(PhysAddr from, PhysAddr to) {
+  for (auto& [index, page] : cache_)
+    if (page == from) page = to;
+}
+
 Result<void, int> CachedFile::write_back() {
   for (const auto& [index, page] : cache_) {
     const ByteSpan contents = ByteSpan{storage_}.subspan(index * page_size, page_size);

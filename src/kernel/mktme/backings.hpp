@@ -47,6 +47,8 @@ class CachedFile final : public Backing {
   Result<PhysAddr, int> page(std::uint64_t index) override;
   [[nodiscard]] KeySelector key() const override { return key_.id(); }
 
+  void moved(PhysAddr from, PhysAddr to) override;
+
   // msync(): what the kernel reads from the cached pages goes to the storage.
   Result<void, int> write_back();
   [[nodiscard]] const Bytes& storage() const { return storage_; }

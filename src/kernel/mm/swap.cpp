@@ -5,6 +5,20 @@
 #include <vector>
 
 namespace cbit {
+namespace {
+
+constexpr std::string_view swap_out_word = "swap-out", migration = "migration";
+
+std::string_view word_of(Backing::Kind kind) {
+  switch (kind) {
+    case Backing::Kind::file: return "file";
+    case Backing::Kind::dax: return "dax";
+    case Backing::Kind::device: return "device";
+  }
+  return "?";
+}
+
+}  // namespace
 
 SwapDevice::SwapDevice(Kernel& kernel, Device& dev)
     : kernel_{&kernel},
@@ -48,8 +62,8 @@ class PageMover {
     const auto page = process_.page_at(at_);
     const Vma* const area = process_.areas().find(at_);
     if (!page || area == nullptr) return tl::unexpected{EFAULT};
-    if (!area->anonymous())
-      return refuse(*page, area->backing->kind() == Backing::Kind::device ? "device" : "file", EINVAL);
+    if (!area->anonymous() && !(what_ == migration && area->backing->kind() == Backing::Kind::file))
+      return refuse(*page, word_of(area->backing->kind()), EINVAL);
     if (pages_.pins(*page) != 0 && pinned == Pinned::refuse) return refuse(*page, "pinned", EBUSY);
     return *page;
   }
@@ -95,7 +109,7 @@ class PageMover {
 };
 
 Result<std::uint64_t, int> swap_out(Process& process, VirtAddr at, SwapDevice& device, Pinned pinned) {
-  PageMover mover{process, at, "swap-out"};
+  PageMover mover{process, at, swap_out_word};
   const PhysAddr page = CBIT_TRY(mover.movable(pinned));
   const std::uint64_t index = CBIT_TRY(device.write_page(page));
   const auto slot = std::make_shared<SwapSlot>(device, index, page, mover.holds_foreign_contents(page));
@@ -108,7 +122,7 @@ Result<std::uint64_t, int> swap_out(Process& process, VirtAddr at, SwapDevice& d
 }
 
 Result<PhysAddr, int> migrate_page(Process& process, VirtAddr at, Pinned pinned) {
-  PageMover mover{process, at, "migration"};
+  PageMover mover{process, at, migration};
   const PhysAddr from = CBIT_TRY(mover.movable(pinned));
   const PhysAddr to = CBIT_TRY(mover.pages().allocate(mover.pages().key(from)));
   const bool foreign = mover.holds_foreign_contents(from);
@@ -118,7 +132,10 @@ Result<PhysAddr, int> migrate_page(Process& process, VirtAddr at, Pinned pinned)
   }
   if (foreign)
     process.kernel().machine().tracer().emit(process.space().mmu().agent(),
-                                             FrameCopied{from, to, page_size, "migration"});
+                                             FrameCopied{from, to, page_size, migration});
+  mover.pages().pass_ownership(from, to);
+  if (const Vma* const area = process.areas().find(at.page()); !area->anonymous())
+    area->backing->moved(from, to);
   Result<void, int> updated;
   mover.for_each_mapping(from, [&](Process& mapper, VirtAddr where, auto& entry) {
     mover.pages().map(to, {&mapper, where});

@@ -79,7 +79,8 @@ enum class Pinned : std::uint8_t {
 Result<std::uint64_t, int> swap_out(Process& process, VirtAddr at, SwapDevice& device,
                                     Pinned pinned = Pinned::refuse);
 
-// Moves the page at `at` to another frame, in all processes that map it. Returns the frame. Errors: EFAULT,
+// Moves the page at `at` to another frame, in all processes that map it; pages of a file's cache, too.
+// Returns the frame. Errors: EFAULT,
 // EBUSY and EINVAL as above, ENOMEM.
 Result<PhysAddr, int> migrate_page(Process& process, VirtAddr at, Pinned pinned = Pinned::refuse);
 

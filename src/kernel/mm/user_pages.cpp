@@ -50,6 +50,10 @@ void UserPages::disown(PhysAddr page) {
   pages_.erase(it);
 }
 
+void UserPages::pass_ownership(PhysAddr from, PhysAddr to) {
+  pages_.at(to).adopted = std::exchange(pages_.at(from).adopted, false);
+}
+
 void UserPages::release(PhysAddr page) { release_if_unused(page); }
 
 void UserPages::release_if_unused(PhysAddr page) {

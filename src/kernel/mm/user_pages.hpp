@@ -45,6 +45,8 @@ class UserPages {
   // is not cleared, and its owner takes it back with disown(), when nobody maps or pins it.
   void adopt(PhysAddr page, KeySelector key);
   void disown(PhysAddr page);
+  // The owner of `from`, where it has one, owns `to` instead.
+  void pass_ownership(PhysAddr from, PhysAddr to);
   // Gives up a page that allocate() gave and that is neither mapped nor pinned.
   void release(PhysAddr page);
 

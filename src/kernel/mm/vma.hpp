@@ -40,6 +40,8 @@ class Backing {
   virtual Result<PhysAddr, int> page(std::uint64_t index) = 0;
   // The attribute that the pages' contents are under, and all their mappings.
   [[nodiscard]] virtual KeySelector key() const = 0;
+  // Migration has put what `from` held into `to`. Only the pages of a file's cache move.
+  virtual void moved(PhysAddr, PhysAddr) {}
 };
 
 struct Vma {

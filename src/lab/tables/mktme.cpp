@@ -239,6 +239,8 @@ OrError<Table> mktme_table(std::uint64_t seed) {
       .rows = {},
       .notes = {"The extension to files and persistent memory was announced and never posted; here a file "
                 "or a region has one KeyID, which its mappings take over.",
+                "A file's pages are not swapped, they are written back to the file; the storage then holds "
+                "plain text.",
                 "\"fallback\": the kernel has neither the system call nor the device."}};
   for (const Question& question : questions) {
     std::vector<std::string> row{std::string{question.name}};

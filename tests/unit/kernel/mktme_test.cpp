@@ -329,6 +329,9 @@ TEST_F(MktmeAlternatives, AFilesStorageGetsPlainText) {
   EXPECT_EQ(load(*process, at, page_size), pattern_bytes(page_size, 3));
   ASSERT_TRUE(process->write(at, text));
   EXPECT_NE(dram(*process->page_at(at)), text);
+  const PhysAddr moved = migrate_page(*process, at).value();
+  EXPECT_EQ(file->page(0), moved);
+  EXPECT_EQ(load(*process, at), text);
   ASSERT_TRUE(file->write_back());
   EXPECT_TRUE(std::ranges::equal(text, ConstByteSpan{file->storage()}.first(64)));
 }
