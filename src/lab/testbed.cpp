@@ -11,6 +11,7 @@ ExplainerContext context_of(const TestbedConfig& config, Machine& machine) {
           .layout = machine.paging().view.layout,
           .is_guest = is_guest(platform),
           .is_sme = platform == Platform::sme,
+          .is_mktme = platform == Platform::mktme,
           .swiotlb_can_grow = config.dma.version != KernelVersion::v6_1,
           .ram = machine.memory().ram()};
 }
@@ -64,6 +65,14 @@ OrError<TestDevice> Testbed::add_device(const TestDeviceConfig& config) {
   return TestDevice{dev, hardware_.back()};
 }
 
-KeyId Testbed::cpu_key() const { return machine_->paging().view.key(1); }
+KeyId Testbed::cpu_key() const {
+  const KeyView& view = machine_->paging().view;
+  return view.selector_is_key ? no_key : view.key(1);
+}
+
+KeyId Testbed::cpu_key(PhysAddr page) const {
+  const KeyView& view = machine_->paging().view;
+  return view.selector_is_key ? view.key(kernel_->mm().page_key_id(page)) : cpu_key();
+}
 
 }  // namespace cbit

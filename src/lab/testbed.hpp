@@ -61,6 +61,8 @@ class Testbed {
 
   // The key that the platform's CPU uses for its own, encrypted memory; no_key on a plain machine.
   [[nodiscard]] KeyId cpu_key() const;
+  // The key of one page: on MKTME that of the page's KeyID.
+  [[nodiscard]] KeyId cpu_key(PhysAddr page) const;
 
  private:
   explicit Testbed(const TestbedConfig& config) : config_{config} {}

@@ -42,7 +42,8 @@ struct AccessCauses {
     const bool meets_ciphertext = access.key == no_key && access.page_key != no_key;
     const bool garbles_shared =
         access.key != no_key && access.key != access.page_key && is_plain(access.phys);
-    if (meets_ciphertext || garbles_shared)
+    // Where each page has a KeyID of its own, mktme_causes.cpp explains.
+    if (!facts.context().is_mktme && (meets_ciphertext || garbles_shared))
       explain_wrong_key(scene, access, mapping);
     else if (mapping == nullptr && facts.in_bounce_pool(access.phys))
       outside(access, nullptr);

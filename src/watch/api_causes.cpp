@@ -199,7 +199,10 @@ struct ApiCauses {
                                   {"request", describe(failed)});
     const std::uint64_t last = failed.phys.value() + failed.bytes - 1;
     const bool only_the_bit = context.is_sme && last <= failed.mask && failed.mask < context.layout.mask();
-    const CauseInfo& reason = only_the_bit ? cause("dma-mask-below-c-bit") : cause("buffer-beyond-mask");
+    const bool key_id = context.is_mktme && (failed.address.value() & context.layout.mask()) != 0;
+    const CauseInfo& reason = key_id         ? cause("dma-mask-below-key-id")
+                              : only_the_bit ? cause("dma-mask-below-c-bit")
+                                             : cause("buffer-beyond-mask");
     fill(scene.book.open(reason, failed.device, scene.event.time_ns), failed);
   }
 

@@ -12,6 +12,7 @@
 #include "watch/causes/iommu.hpp"
 #include "watch/causes/keys.hpp"
 #include "watch/causes/masks.hpp"
+#include "watch/causes/mktme.hpp"
 #include "watch/causes/rdma.hpp"
 #include "watch/causes/swiotlb.hpp"
 #include "watch/causes/virtio.hpp"
@@ -26,8 +27,9 @@ template <std::size_t... n>
   return all;
 }
 
-inline constexpr std::array cause_table = joined(key_causes, api_causes, mask_causes, iommu_causes,
-                                                 swiotlb_causes, virtio_causes, rdma_causes, graphics_causes);
+inline constexpr std::array cause_table =
+    joined(key_causes, api_causes, mask_causes, iommu_causes, swiotlb_causes, virtio_causes, rdma_causes,
+           graphics_causes, mktme_causes);
 
 // A row of the table. A name that is not there does not compile.
 [[nodiscard]] consteval const CauseInfo& cause(std::string_view name) {

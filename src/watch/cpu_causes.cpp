@@ -91,7 +91,12 @@ struct CpuCauses {
 
 }  // namespace
 
-void find_cpu_causes(const Scene& scene) { std::visit(CpuCauses{scene}, scene.event.payload); }
+void find_cpu_causes(const Scene& scene) {
+  // With a KeyID per page no attribute of the page says which key a CPU should use.
+  const bool about_caches = std::holds_alternative<CacheAliasHazard>(scene.event.payload);
+  if (scene.facts.context().is_mktme && !about_caches) return;
+  std::visit(CpuCauses{scene}, scene.event.payload);
+}
 
 void explain_stale_contents(const Scene& scene, NameId device, PhysAddr page, const Evidence& evidence) {
   const bool shared = scene.facts.is_shared(page);

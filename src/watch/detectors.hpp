@@ -22,6 +22,7 @@ void find_swiotlb_causes(const Scene& scene);
 void find_virtio_causes(const Scene& scene);
 void find_rdma_causes(const Scene& scene);      // verbs, and what NICs refuse
 void find_graphics_causes(const Scene& scene);  // mappings of one page, buffers of a GPU
+void find_mktme_causes(const Scene& scene);     // KeyIDs, and pages that were moved
 // Causes that show at the end: what is still mapped.
 void find_lost_writes(const Facts& facts, CaseBook& book, std::uint64_t time_ns);
 void find_leaks(const Facts& facts, CaseBook& book, std::uint64_t time_ns);

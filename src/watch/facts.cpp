@@ -100,6 +100,10 @@ void Facts::on(const SwiotlbCleared& cleared, const Event&) {
   new_cleared_[cleared.device].insert(cleared.orig);
 }
 
+void Facts::on(const PageKeyChanged& changed, const Event&) {
+  page_keys_.insert_or_assign(changed.page.page_number(), changed);
+}
+
 void Facts::on(const VirtioNegotiated& negotiated, const Event&) {
   negotiations_[negotiated.device] = negotiated;
 }
@@ -141,6 +145,11 @@ bool Facts::is_shared(PhysAddr at) const {
 bool Facts::was_iova(DmaAddr at) const {
   const auto behind = iovas_.upper_bound(at.value());
   return behind != iovas_.begin() && at.value() < std::prev(behind)->second;
+}
+
+const PageKeyChanged* Facts::page_key(PhysAddr at) const {
+  const auto found = page_keys_.find(at.page_number());
+  return found == page_keys_.end() ? nullptr : &found->second;
 }
 
 const VirtioNegotiated* Facts::negotiation(NameId device) const {

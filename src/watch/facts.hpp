@@ -26,6 +26,7 @@ struct ExplainerContext {
   KeyLayout layout = KeyLayout::none();  // where the encryption bit sits in an address
   bool is_guest = false;                 // devices have no key
   bool is_sme = false;                   // a bare-metal AMD host: the bus address selects the key
+  bool is_mktme = false;                 // the same with a KeyID; each page has its own
   bool swiotlb_can_grow = false;         // the kernel knows dynamic pools (Linux 6.6 and later), on or off
   std::vector<PhysRange> ram;            // empty: not known
 };
@@ -80,6 +81,7 @@ class Facts {
   [[nodiscard]] const Mapping* mapping_of(const DeviceAccess& access) const;
 
   // The last of each; nullptr: none yet.
+  [[nodiscard]] const PageKeyChanged* page_key(PhysAddr at) const;
   [[nodiscard]] const VirtioNegotiated* negotiation(NameId device) const;
   [[nodiscard]] const SwiotlbBounced* last_bounce(NameId device) const;
   [[nodiscard]] const DeviceWrite* last_device_write(PhysAddr at) const;
@@ -101,6 +103,7 @@ class Facts {
   void on(const SwiotlbBounced& bounced, const Event& event);
   void on(const SwiotlbAllocated& allocated, const Event& event);
   void on(const SwiotlbCleared& cleared, const Event& event);
+  void on(const PageKeyChanged& changed, const Event& event);
   void on(const VirtioNegotiated& negotiated, const Event& event);
   void on(const KernelMessage& message, const Event& event);
   void on(const MappingAdded& mapping, const Event& event) {
@@ -130,6 +133,7 @@ class Facts {
   std::map<NameId, std::set<PhysAddr>> new_bounces_;    // originals, until their mapping is reported
   std::map<NameId, std::set<PhysAddr>> new_cleared_;    // of those, the ones that were zeroed again
   std::map<std::uint64_t, DeviceWrite> device_writes_;  // by page number
+  std::map<std::uint64_t, PageKeyChanged> page_keys_;   // by page number
   std::optional<DeviceWrite> last_access_;
   std::optional<SeenMismatch> device_mismatch_;
   std::optional<SeenMismatch> host_mismatch_;

@@ -150,7 +150,7 @@ Sees judge(Run& run, const Observation& observation, ConstByteSpan data, ConstBy
   for (const Spot& spot : observation.spots) {
     const ConstByteSpan seen = ConstByteSpan{observation.seen}.subspan(done, spot.bytes);
     const View view =
-        View::of_bytes(run.memory(), spot.at, Bytes{seen.begin(), seen.end()}, run.bed().cpu_key());
+        View::of_bytes(run.memory(), spot.at, Bytes{seen.begin(), seen.end()}, run.bed().cpu_key(spot.at));
     const Sees sees = classify(view, data.subspan(done, spot.bytes), old.subspan(done, spot.bytes));
     if (verdict && *verdict != sees) return Sees::mixed;
     verdict = sees;

@@ -212,7 +212,27 @@ OrError<Check> parse_causes(const StepParser& step, const Subject&, std::string_
   };
 }
 
+// The KeyID that the device's first access selects, in its address or in the IOMMU's entry.
+OrError<Check> parse_key_id(const StepParser& step, const Subject& subject, std::string_view key) {
+  const std::uint64_t expected = CBIT_TRY(step.keys.need(key, step.keys.number(key, 0, 32767)));
+  const std::size_t device = step.names.mappings[*subject.mapping].device;
+  return [=, id = *subject.mapping](Run& run) -> std::optional<Mismatch> {
+    const auto mapping = run.made_mapping(id);
+    if (!mapping) return Mismatch{std::string{key}, word_of(expected), "no mapping", {}};
+    Machine& machine = run.bed().machine();
+    const DmaAddr at = (*mapping)->segments.front().at;
+    KeyId found = machine.bus().device_view().key(machine.paging().view.layout.split(at).second);
+    if (Iommu* const iommu = machine.iommu()) {
+      const auto translated = iommu->peek(run.device(device).requester, at, false);
+      if (!translated) return Mismatch{std::string{key}, word_of(expected), describe(translated.error()), {}};
+      found = translated->key;
+    }
+    return compare(key, word_of(expected), word_of(std::uint64_t{found}));
+  };
+}
+
 constexpr ExpectKey checks[] = {
+    {"key-id", Needs::mapping, parse_key_id},
     {"encryption-bit", Needs::mapping, parse_mapping_flag<encryption_bit_of>},
     {"bounced", Needs::mapping, parse_mapping_flag<bounced_of>},
     {"path", Needs::mapping, parse_path},

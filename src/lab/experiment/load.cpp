@@ -45,6 +45,8 @@ OrError<TestbedConfig> load_machine(const TableReader& keys) {
   machine.cache = CBIT_TRY(keys.word("cache", cache_model_words)).value_or(machine.cache);
   machine.cipher = CBIT_TRY(keys.word("cipher", cipher_mode_words)).value_or(machine.cipher);
   machine.paging_levels = static_cast<unsigned>(CBIT_TRY(keys.number("paging-levels", 4, 5)).value_or(4));
+  machine.key_id_bits =
+      static_cast<unsigned>(CBIT_TRY(keys.number("key-id-bits", 1, 15)).value_or(machine.key_id_bits));
   machine.seed =
       CBIT_TRY(keys.number("seed", 0, std::numeric_limits<std::uint64_t>::max())).value_or(machine.seed);
   CBIT_TRY(load_dma(keys, config.dma));

@@ -34,6 +34,7 @@ template class NameTable<WindowName>;
 template class NameTable<MappingName>;
 template class NameTable<DeviceName>;
 template class NameTable<ProcessName>;
+template class NameTable<KeyName>;
 
 OrError<unsigned> StepParser::cpu() const {
   const unsigned cpus = experiment.bed.machine.cpus;

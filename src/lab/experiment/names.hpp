@@ -29,6 +29,7 @@ enum class BufferKind : std::uint8_t {
   ring,      // the memory of a virtqueue
   user,      // memory of a process
   bo,        // a buffer object of a GPU: pages that come, go and move
+  area,      // an area of a process that is looked up before each use (user_memory.hpp)
 };
 
 struct BufferName {
@@ -114,6 +115,11 @@ struct DeviceName {
   std::string name;
   std::string_view kind;
   bool probed = false;
+};
+
+// A key of the key service (steps_mktme.cpp).
+struct KeyName {
+  std::string name;
 };
 
 // What the parser of a step sees: its own keys, and the names so far.

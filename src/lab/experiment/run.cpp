@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/format.hpp"
@@ -64,7 +65,21 @@ Result<Run::Buffer*, StepTrouble> Run::live_buffer(std::size_t id) {
   Buffer& found = buffer(id);
   if (!found.exists)
     return trouble_in_step("the buffer does not exist: the step that makes it failed, or it was freed");
+  if (found.process != nullptr) CBIT_TRY(find_frames(found));
   return &found;
+}
+
+Result<void, StepTrouble> Run::find_frames(Buffer& buffer) {
+  buffer.frames.clear();
+  for (VirtAddr at = buffer.user_at; at < buffer.user_at + buffer.now.size(); at += page_size) {
+    std::array<std::byte, 1> touched;
+    if (!buffer.process->page_at(at))
+      if (const auto done = buffer.process->read(at, touched); !done)
+        return trouble_in_step(describe(done.error()));
+    buffer.frames.push_back(buffer.process->page_at(at).value_or(PhysAddr{}));
+  }
+  buffer.at = mm().phys_to_virt(buffer.frames.front(), mm().page_key_id(buffer.frames.front()));
+  return {};
 }
 
 Result<Run::Mapping*, StepTrouble> Run::made_mapping(std::size_t id) {
@@ -86,6 +101,15 @@ Result<void> Run::each_frame(
 }
 
 // ---- CPUs -------------------------------------------------------------------------------------------------
+
+Result<void, StepTrouble> Run::access_as_process(
+    const Lens& lens, std::uint64_t offset,
+    const std::function<Result<void>(Process&, VirtAddr)>& by_process) {
+  Buffer& target = buffer(lens.buffer);
+  const SiteScope scope{target.process->space().mmu(), bed_->tracer().intern("user")};
+  const auto done = by_process(*target.process, target.user_at + offset);
+  return done ? Result<void, StepTrouble>{} : trouble_in_step(describe(done.error()));
+}
 
 Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
                                       const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
@@ -120,12 +144,22 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
 }
 
 Result<void, StepTrouble> Run::cpu_read(const Lens& lens, std::uint64_t offset, ByteSpan to) {
+  CBIT_TRY(live_buffer(lens.buffer));
+  if (buffer(lens.buffer).process != nullptr && !lens.window)
+    return access_as_process(lens, offset, [&](Process& user, VirtAddr at) { return user.read(at, to); });
   return access(
       lens, offset, [&](Mmu& cpu, VirtAddr at) { return cpu.read(at, to); },
       [&](RamBar& bar) { return bar.read(offset, to); });
 }
 
 Result<void, StepTrouble> Run::cpu_write(const Lens& lens, std::uint64_t offset, ConstByteSpan from) {
+  CBIT_TRY(live_buffer(lens.buffer));
+  if (buffer(lens.buffer).process != nullptr && !lens.window) {
+    CBIT_TRY(
+        access_as_process(lens, offset, [&](Process& user, VirtAddr at) { return user.write(at, from); }));
+    buffer(lens.buffer).written(offset, from);
+    return {};
+  }
   CBIT_TRY(access(
       lens, offset, [&](Mmu& cpu, VirtAddr at) { return cpu.write(at, from); },
       [&](RamBar& bar) { return bar.write(offset, from); }));

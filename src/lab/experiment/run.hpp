@@ -14,6 +14,7 @@
 
 #include "dev/block_backend.hpp"
 #include "dev/virtio_blk.hpp"
+#include "kernel/mm/process.hpp"
 #include "kernel/virtio/virtio_blk_driver.hpp"
 #include "lab/experiment.hpp"
 #include "lab/experiment/names.hpp"
@@ -33,9 +34,11 @@ class Run final : public EventSink {
     std::vector<PhysAddr> frames;    // of the pages that it touches
     std::uint64_t first_offset = 0;  // in the first of them
     RamBar* bar = nullptr;
-    UserSpace* user = nullptr;  // whose memory it is; nullptr: the kernel's
-    CoherentBuffer coherent;    // of coherent buffers
-    Bytes now, before;          // the shadow
+    UserSpace* user = nullptr;   // whose memory it is; nullptr: the kernel's
+    Process* process = nullptr;  // of an area; `user_at` is where
+    VirtAddr user_at;
+    CoherentBuffer coherent;  // of coherent buffers
+    Bytes now, before;        // the shadow
 
     [[nodiscard]] PhysAddr phys(std::uint64_t offset) const;
     // Bytes from the offset on that lie in one frame.
@@ -106,6 +109,8 @@ class Run final : public EventSink {
   [[nodiscard]] Mapping& mapping(std::size_t id) { return at(mappings_, id); }
   // StepTrouble when the step that should have made it failed, or it is gone.
   Result<Buffer*, StepTrouble> live_buffer(std::size_t id);
+  // Where the pages of a process' area are now; touches those that are not there.
+  Result<void, StepTrouble> find_frames(Buffer& buffer);
   Result<Mapping*, StepTrouble> made_mapping(std::size_t id);
 
   // What makes the devices of the file, before the first step.
@@ -181,6 +186,9 @@ class Run final : public EventSink {
   OrError<void> add_devices();
   bool perform_step(const ExperimentStep& step);
   void finish();
+  Result<void, StepTrouble> access_as_process(
+      const Lens& lens, std::uint64_t offset,
+      const std::function<Result<void>(Process&, VirtAddr)>& by_process);
   Result<void, StepTrouble> access(const Lens& lens, std::uint64_t offset,
                                    const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
                                    const std::function<Result<void>(RamBar&)>& by_bus);

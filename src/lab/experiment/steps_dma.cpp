@@ -100,7 +100,7 @@ StepResult map(Run& run, const MappingName& name, const MapRequest& request) {
   const bool raw = name.how == MapHow::raw_phys || name.how == MapHow::raw_encrypted;
   if (raw) {
     mapping.path = DmaPath::direct;
-    mapping.encrypted = name.how == MapHow::raw_encrypted && run.kernel().cc().me_mask() != 0;
+    mapping.encrypted = name.how == MapHow::raw_encrypted && run.kernel().cc().dma_encryption_mask() != 0;
   } else if (request.check) {
     (void)run.dma().mapping_error(run.device(name.device), dma);  // the outcome is judged below
   }
@@ -136,7 +136,12 @@ OrError<std::vector<Part>> parse_parts(const StepParser& step, MapHow how) {
   if (how == MapHow::single && step.names.buffers[buffer].kind == BufferKind::bar)
     return step.keys.error("buffer", "a BAR has no address in the direct map",
                            "use how = \"resource\", or how = \"page\" with p2pdma = true");
-  return std::vector{Part{buffer, CBIT_TRY(step.range(step.names.buffers[buffer].bytes))}};
+  const Range range = CBIT_TRY(step.range(step.names.buffers[buffer].bytes));
+  if (step.names.buffers[buffer].kind == BufferKind::area &&
+      range.offset % page_size + range.bytes > page_size)
+    return step.keys.error("buffer", "the pages of a process' memory are not contiguous",
+                           "map them one by one, or with how = \"sg\" and a segment for each");
+  return std::vector{Part{buffer, range}};
 }
 
 constexpr std::string_view map_keys[] = {"name",   "buffer", "segments", "device", "how",   "direction",

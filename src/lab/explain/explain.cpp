@@ -180,7 +180,8 @@ Verdict Transfer::judge() const {
 Bytes Transfer::seen_by_host(const std::vector<PhysRange>& places) const {
   Bytes seen;
   for (const PhysRange& place : places) {
-    const View view = View::of_memory(bed_.memory(), place.first, place.bytes, no_key, bed_.cpu_key());
+    const View view =
+        View::of_memory(bed_.memory(), place.first, place.bytes, no_key, bed_.cpu_key(place.first));
     seen.insert(seen.end(), view.seen.begin(), view.seen.end());
   }
   return seen;
@@ -196,8 +197,8 @@ Sight Transfer::sight(const std::vector<PhysRange>& places, const Bytes& seen) c
     const std::uint64_t n = std::min<std::uint64_t>(place.bytes, seen.size() - done);
     if (n == 0) break;
     const auto part = ConstByteSpan{seen}.subspan(done, n);
-    const View view =
-        View::of_bytes(bed_.memory(), place.first, Bytes(part.begin(), part.end()), bed_.cpu_key());
+    const View view = View::of_bytes(bed_.memory(), place.first, Bytes(part.begin(), part.end()),
+                                     bed_.cpu_key(place.first));
     const Sees sees = classify(view, data.subspan(done, n), old.subspan(done, n));
     result.sees = done == 0 || result.sees == sees ? sees : Sees::mixed;
     done += n;

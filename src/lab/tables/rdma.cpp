@@ -125,7 +125,7 @@ OrError<std::vector<std::string>> row_of(const PlatformRow& platform, const Meth
 
 }  // namespace
 
-OrError<Table> make_rdma_table(std::uint64_t seed) {
+OrError<Table> rdma_table(std::uint64_t seed) {
   Table table;
   table.columns = {
       "platform", "method",        "registration", "NIC's data arrives", "application's data arrives",

@@ -6,9 +6,9 @@ namespace cbit {
 
 std::span<const TableSpec> tables() {
   static const std::vector<TableSpec> all{
-      {"rdma", "Does RDMA work on memory that is encrypted, by which method, at what cost?",
-       lab::make_rdma_table},
+      {"rdma", "Does RDMA work on memory that is encrypted, by which method, at what cost?", lab::rdma_table},
       {"ttm", "Graphics buffers: which mappings of a page agree, by driver and kernel", lab::ttm_table},
+      {"mktme", "What each way to encrypted user memory can do", lab::mktme_table},
   };
   return all;
 }

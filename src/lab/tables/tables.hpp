@@ -5,7 +5,8 @@
 
 namespace cbit::lab {
 
-[[nodiscard]] OrError<Table> make_rdma_table(std::uint64_t seed);
+[[nodiscard]] OrError<Table> rdma_table(std::uint64_t seed);
 [[nodiscard]] OrError<Table> ttm_table(std::uint64_t seed);
+OrError<Table> mktme_table(std::uint64_t seed);
 
 }  // namespace cbit::lab

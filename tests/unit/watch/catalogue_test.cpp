@@ -339,6 +339,36 @@ const Scenario graphics_scenarios[] = {
      }},
 };
 
+const Scenario mktme_scenarios[] = {
+    {"key-id-lost-in-dma-address", "", Stage::mktme,
+     [](Stage& s) {
+       s.cpu(PageKeyChanged{buffer_page, 0, 5, s.site});
+       s.device_reads(raw_dma, buffer_page, 5);
+     }},
+    {"dma-mask-below-key-id", "", Stage::mktme,
+     [](Stage& s) {
+       failed(s, DmaFailure::mask_overflow, bit_mask(46), DmaAddr{buffer_page.value() | 5ull << 46});
+     }},
+    {"contents-lost-by-encrypt-mprotect", "", Stage::mktme,
+     [](Stage& s) { s.cpu(VmaKeyChanged{VirtAddr{0x7f00'0000'0000}, 4096, 0, 5, 1}); }},
+    {"no-free-key-id", "", Stage::mktme,
+     [](Stage& s) { s.cpu(KeyRequestRefused{"add_key", 126, "no-free-key-id"}); }},
+    {"key-payload-refused", "", Stage::mktme,
+     [](Stage& s) { s.cpu(KeyRequestRefused{"add_key", 22, "unknown-type"}); }},
+    {"key-programming-failed", "", Stage::mktme,
+     [](Stage& s) {
+       s.cpu(KeyProgrammed{5, "no-encrypt", 4});
+       s.printk("mktme: Invalid encryption algorithm chosen");
+       s.cpu(KeyRequestRefused{"add_key", 126, "pconfig-failed"});
+     }},
+    {"memory-not-encryptable", "", Stage::mktme,
+     [](Stage& s) { s.cpu(KeyRequestRefused{"encrypt_mprotect", 22, "not-anonymous"}); }},
+    {"swapped-in-elsewhere", "", Stage::sme,
+     [](Stage& s) { s.cpu(FrameCopied{buffer_page, buffer_page + page_size, page_size, "swap-in"}); }},
+    {"page-not-movable", "", Stage::sme,
+     [](Stage& s) { s.cpu(PageMoveRefused{buffer_page, "migration", "pinned"}); }},
+};
+
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   for (const std::span<const Scenario> topic : {std::span<const Scenario>{key_scenarios},
@@ -348,7 +378,8 @@ std::vector<Scenario> scenarios() {
                                                 {swiotlb_scenarios},
                                                 {virtio_scenarios},
                                                 {rdma_scenarios},
-                                                {graphics_scenarios}})
+                                                {graphics_scenarios},
+                                                {mktme_scenarios}})
     all.insert(all.end(), topic.begin(), topic.end());
   return all;
 }

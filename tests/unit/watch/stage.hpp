@@ -33,6 +33,12 @@ class Stage {
     return {
         .platform = "sme", .layout = KeyLayout::amd(47), .is_sme = true, .ram = {{PhysAddr{0}, 3ull << 30}}};
   }
+  static ExplainerContext mktme() {
+    return {.platform = "mktme",
+            .layout = KeyLayout::mktme(46, 6),
+            .is_mktme = true,
+            .ram = {{PhysAddr{0}, 3ull << 30}}};
+  }
   static ExplainerContext plain() { return {.platform = "plain", .ram = {{PhysAddr{0}, 3ull << 30}}}; }
 
   template <class Payload>
