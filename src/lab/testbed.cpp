@@ -12,6 +12,7 @@ ExplainerContext context_of(const TestbedConfig& config, Machine& machine) {
           .is_guest = is_guest(platform),
           .is_sme = platform == Platform::sme,
           .is_mktme = platform == Platform::mktme,
+          .iommu_translates = config.dma.iommu == IommuMode::translated,
           .swiotlb_can_grow = config.dma.version != KernelVersion::v6_1,
           .ram = machine.memory().ram()};
 }

@@ -27,6 +27,7 @@ struct ExplainerContext {
   bool is_guest = false;                 // devices have no key
   bool is_sme = false;                   // a bare-metal AMD host: the bus address selects the key
   bool is_mktme = false;                 // the same with a KeyID; each page has its own
+  bool iommu_translates = false;         // its default domains do
   bool swiotlb_can_grow = false;         // the kernel knows dynamic pools (Linux 6.6 and later), on or off
   std::vector<PhysRange> ram;            // empty: not known
 };
@@ -83,6 +84,8 @@ class Facts {
   // The last of each; nullptr: none yet.
   [[nodiscard]] const PageKeyChanged* page_key(PhysAddr at) const;
   [[nodiscard]] const VirtioNegotiated* negotiation(NameId device) const;
+  // What virtio-iommu last reported of the endpoint; nullptr: nothing.
+  [[nodiscard]] const VirtioIommuFault* viommu_fault(std::uint32_t endpoint) const;
   [[nodiscard]] const SwiotlbBounced* last_bounce(NameId device) const;
   [[nodiscard]] const DeviceWrite* last_device_write(PhysAddr at) const;
   [[nodiscard]] const std::optional<DeviceWrite>& last_access() const { return last_access_; }
@@ -105,6 +108,7 @@ class Facts {
   void on(const SwiotlbCleared& cleared, const Event& event);
   void on(const PageKeyChanged& changed, const Event& event);
   void on(const VirtioNegotiated& negotiated, const Event& event);
+  void on(const VirtioIommuFault& fault, const Event&) { viommu_faults_[fault.endpoint] = fault; }
   void on(const KernelMessage& message, const Event& event);
   void on(const MappingAdded& mapping, const Event& event) {
     aliases_.add(mapping, event.agent, event.time_ns);
@@ -129,6 +133,7 @@ class Facts {
   std::map<std::uint64_t, std::pair<std::uint64_t, Attribute>> attributes_;
   std::map<std::uint64_t, std::uint64_t> iovas_;
   std::map<NameId, VirtioNegotiated> negotiations_;
+  std::map<std::uint32_t, VirtioIommuFault> viommu_faults_;  // the last of each endpoint
   std::map<NameId, SwiotlbBounced> bounces_;
   std::map<NameId, std::set<PhysAddr>> new_bounces_;    // originals, until their mapping is reported
   std::map<NameId, std::set<PhysAddr>> new_cleared_;    // of those, the ones that were zeroed again

@@ -24,10 +24,12 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 [[nodiscard]] std::span<const StepKind> device_steps();  // what devices and IOMMU do
 [[nodiscard]] std::span<const StepKind> host_steps();    // what the host does
 [[nodiscard]] std::span<const StepKind> virtio_steps();
-[[nodiscard]] std::span<const StepKind> rdma_steps();     // processes and memory regions
+[[nodiscard]] std::span<const StepKind> virtio_net_steps();
+[[nodiscard]] std::span<const StepKind> viommu_steps();
 [[nodiscard]] std::span<const StepKind> process_steps();  // a process' memory
 [[nodiscard]] std::span<const StepKind> mktme_steps();
-[[nodiscard]] std::span<const StepKind> gpu_steps();  // buffer objects of graphics
+[[nodiscard]] std::span<const StepKind> rdma_steps();  // memory regions
+[[nodiscard]] std::span<const StepKind> gpu_steps();   // buffer objects of graphics
 [[nodiscard]] std::span<const StepKind> expect_steps();
 
 // All of them, in the order of the documentation.
@@ -40,5 +42,8 @@ inline constexpr std::string_view machine_keys[] = {
     "platform",      "cbit",    "memory",          "cpus",          "kernel-version", "iommu",
     "iommu-default", "swiotlb", "swiotlb-dynamic", "coherent-pool", "cache",          "cipher",
     "paging-levels", "seed",    "key-id-bits"};
+"platform", "iommu-kind", "virtual-machine", "cbit", "memory", "cpus", "kernel-version", "iommu",
+    "iommu-default", "swiotlb", "swiotlb-dynamic", "coherent-pool", "cache", "cipher", "paging-levels", "seed"
+};
 
 }  // namespace cbit::lab

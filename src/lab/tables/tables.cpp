@@ -9,6 +9,8 @@ std::span<const TableSpec> tables() {
       {"rdma", "Does RDMA work on memory that is encrypted, by which method, at what cost?", lab::rdma_table},
       {"ttm", "Graphics buffers: which mappings of a page agree, by driver and kernel", lab::ttm_table},
       {"mktme", "What each way to encrypted user memory can do", lab::mktme_table},
+      {"virtio", "virtio in mixed fleets: which guest works with which device and IOMMU, and what it costs",
+       lab::virtio_table},
   };
   return all;
 }

@@ -7,6 +7,7 @@ namespace cbit::lab {
 
 [[nodiscard]] OrError<Table> rdma_table(std::uint64_t seed);
 [[nodiscard]] OrError<Table> ttm_table(std::uint64_t seed);
-OrError<Table> mktme_table(std::uint64_t seed);
+[[nodiscard]] OrError<Table> mktme_table(std::uint64_t seed);
+[[nodiscard]] OrError<Table> virtio_table(std::uint64_t seed);
 
 }  // namespace cbit::lab
