@@ -39,11 +39,8 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 inline constexpr std::string_view top_keys[] = {"title",  "source", "description", "machine",
                                                 "device", "step",   "causes"};
 inline constexpr std::string_view machine_keys[] = {
-    "platform",      "cbit",    "memory",          "cpus",          "kernel-version", "iommu",
-    "iommu-default", "swiotlb", "swiotlb-dynamic", "coherent-pool", "cache",          "cipher",
-    "paging-levels", "seed",    "key-id-bits"};
-"platform", "iommu-kind", "virtual-machine", "cbit", "memory", "cpus", "kernel-version", "iommu",
-    "iommu-default", "swiotlb", "swiotlb-dynamic", "coherent-pool", "cache", "cipher", "paging-levels", "seed"
-};
+    "platform",      "iommu-kind",     "virtual-machine", "cbit",          "key-id-bits", "memory",
+    "cpus",          "kernel-version", "iommu",           "iommu-default", "swiotlb",     "swiotlb-dynamic",
+    "coherent-pool", "cache",          "cipher",          "paging-levels", "seed"};
 
 }  // namespace cbit::lab
