@@ -36,6 +36,8 @@ IbvContext::~IbvContext() {
   while (!qps_.empty()) (void)ibv_destroy_qp(qps_.begin()->first);
   while (!regions_.empty()) (void)ibv_dereg_mr({.lkey = regions_.begin()->first});
   while (!cqs_.empty()) (void)ibv_destroy_cq(cqs_.begin()->first);
+  while (!shared_buffers_.empty())
+    (void)ibv_free_buf({.addr = shared_buffers_.begin()->first, .cc_shared = true});
 }
 
 // ---- protection domains ----------------------------------------------------------------------------------
@@ -220,6 +222,7 @@ Result<std::vector<rdma::Segment>, Errno> IbvContext::make_ring(CqRing& ring, Cq
 void IbvContext::free_ring(CqRing& ring) {
   const std::uint64_t bytes = align_up(std::uint64_t{ring.entries} * sizeof(rdma::Cqe), page_size);
   ring.umem.reset();
+  if (ring.coherent || ring.kernel) process_->space().unmap(ring.at, bytes / page_size);
   if (ring.coherent) device_->kernel().dma().free(*cpu_, *device_->dma_device(), *ring.coherent);
   if (ring.kernel) device_->kernel().mm().free_pages(*ring.kernel, bytes / page_size);
 }

@@ -106,7 +106,7 @@ Result<void> Run::each_frame(
 Result<void, StepTrouble> Run::access_as_process(
     const Lens& lens, std::uint64_t offset,
     const std::function<Result<void>(Process&, VirtAddr)>& by_process) {
-  Buffer& target = buffer(lens.buffer);
+  const Buffer& target = *CBIT_TRY(live_buffer(lens.buffer));
   const SiteScope scope{target.process->space().mmu(), bed_->tracer().intern("user")};
   const auto done = by_process(*target.process, target.user_at + offset);
   return done ? Result<void, StepTrouble>{} : trouble_in_step(describe(done.error()));
@@ -145,7 +145,6 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
 }
 
 Result<void, StepTrouble> Run::cpu_read(const Lens& lens, std::uint64_t offset, ByteSpan to) {
-  CBIT_TRY(live_buffer(lens.buffer));
   if (buffer(lens.buffer).process != nullptr && !lens.window)
     return access_as_process(lens, offset, [&](Process& user, VirtAddr at) { return user.read(at, to); });
   return access(
@@ -154,7 +153,6 @@ Result<void, StepTrouble> Run::cpu_read(const Lens& lens, std::uint64_t offset, 
 }
 
 Result<void, StepTrouble> Run::cpu_write(const Lens& lens, std::uint64_t offset, ConstByteSpan from) {
-  CBIT_TRY(live_buffer(lens.buffer));
   if (buffer(lens.buffer).process != nullptr && !lens.window) {
     CBIT_TRY(
         access_as_process(lens, offset, [&](Process& user, VirtAddr at) { return user.write(at, from); }));
