@@ -50,4 +50,16 @@ SystemBus::Hit SystemBus::find_mmio(PhysAddr at, std::uint64_t bytes) const {
   return {region, offset, size - offset};
 }
 
+Result<void> SystemBus::io_read(PhysAddr from, ByteSpan to) {
+  const Hit hit = find_mmio(from, to.size());
+  if (hit.region == nullptr) return fault(FaultKind::no_memory, from.value());
+  return hit.region->read(hit.offset, to);
+}
+
+Result<void> SystemBus::io_write(PhysAddr to, ConstByteSpan from) {
+  const Hit hit = find_mmio(to, from.size());
+  if (hit.region == nullptr) return fault(FaultKind::no_memory, to.value(), true);
+  return hit.region->write(hit.offset, from);
+}
+
 }  // namespace cbit

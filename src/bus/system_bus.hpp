@@ -11,6 +11,7 @@
 #include "base/trace.hpp"
 #include "iommu/iommu.hpp"
 #include "mem/memory.hpp"
+#include "paging/io_space.hpp"
 
 namespace cbit {
 
@@ -39,7 +40,7 @@ class RamBar final : public MmioRegion {
   Bytes data_;
 };
 
-class SystemBus {
+class SystemBus final : public IoSpace {
  public:
   // `device_view` says which key the bits of an untranslated device address select: the host's view with SME,
   // no key bits at all for the devices of a guest.
@@ -63,6 +64,10 @@ class SystemBus {
   };
   // region == nullptr when [at, at + bytes) does not lie in one region.
   [[nodiscard]] Hit find_mmio(PhysAddr at, std::uint64_t bytes = 1) const;
+
+  // A CPU's access, once its key bits are off.
+  Result<void> io_read(PhysAddr from, ByteSpan to) override;
+  Result<void> io_write(PhysAddr to, ConstByteSpan from) override;
 
  private:
   Memory* memory_;

@@ -32,12 +32,28 @@ Result<Translation> Mmu::translate(VirtAddr at, Intent intent) {
   return translation;
 }
 
+// Memory first: an access to a device is the rare case, and costs memory's accesses nothing.
+Result<void> Mmu::get(const Reach& from, ByteSpan to) {
+  auto done = memory_->read(from.phys, to, access_with(from.key));
+  if (done || !is_io(from, to.size())) [[likely]]
+    return done;
+  if (from.key != no_key) return fault(FaultKind::private_mmio, from.phys.value());
+  return io_->io_read(from.phys, to);
+}
+
+Result<void> Mmu::put(const Reach& to, ConstByteSpan from) {
+  auto done = memory_->write(to.phys, from, access_with(to.key));
+  if (done || !is_io(to, from.size())) [[likely]]
+    return done;
+  if (to.key != no_key) return fault(FaultKind::private_mmio, to.phys.value(), true);
+  return io_->io_write(to.phys, from);
+}
+
 Result<void> Mmu::read(VirtAddr from, ByteSpan to) {
   while (!to.empty()) {
     const Reach source = reach(CBIT_TRY(page_of(from, Intent::read)), from);
     const std::uint64_t part = std::min<std::uint64_t>(to.size(), source.bytes);
-    if (const auto done = memory_->read(source.phys, to.first(part), access_with(source.key)); !done)
-      return refuse(done.error());
+    if (const auto done = get(source, to.first(part)); !done) return refuse(done.error());
     to = to.subspan(part);
     from += part;
   }
@@ -48,8 +64,7 @@ Result<void> Mmu::write(VirtAddr to, ConstByteSpan from) {
   while (!from.empty()) {
     const Reach target = reach(CBIT_TRY(page_of(to, Intent::write)), to);
     const std::uint64_t part = std::min<std::uint64_t>(from.size(), target.bytes);
-    if (const auto done = memory_->write(target.phys, from.first(part), access_with(target.key)); !done)
-      return refuse(done.error());
+    if (const auto done = put(target, from.first(part)); !done) return refuse(done.error());
     from = from.subspan(part);
     to += part;
   }
@@ -62,9 +77,10 @@ Result<void> Mmu::copy(VirtAddr to, VirtAddr from, std::uint64_t bytes) {
     const Reach target = reach(CBIT_TRY(page_of(to, Intent::write)), to);
     const std::uint64_t part = std::min({bytes, source.bytes, target.bytes});
     const bool aliased = source.phys < target.phys + part && target.phys < source.phys + part;
-    const auto done = aliased ? copy_aliased(target, source, part)
-                              : memory_->copy(target.phys, access_with(target.key), source.phys,
-                                              access_with(source.key), part);
+    const auto done =
+        aliased || is_io(source, part) || is_io(target, part)
+            ? copy_through_buffer(target, source, part)
+            : memory_->copy(target.phys, access_with(target.key), source.phys, access_with(source.key), part);
     if (!done) return refuse(done.error());
     bytes -= part;
     from += part;
@@ -73,13 +89,23 @@ Result<void> Mmu::copy(VirtAddr to, VirtAddr from, std::uint64_t bytes) {
   return {};
 }
 
-// Two views of the same bytes, as when a kernel converts a page in place: through a buffer.
-Result<void> Mmu::copy_aliased(const Reach& target, const Reach& source, std::uint64_t bytes) {
+// For two views of the same bytes, as when a kernel converts a page in place, and for devices.
+Result<void> Mmu::copy_through_buffer(const Reach& target, const Reach& source, std::uint64_t bytes) {
   std::array<std::byte, page_size> buffer;
   for (std::uint64_t done = 0; done < bytes; done += buffer.size()) {
     const ByteSpan part = std::span{buffer}.first(std::min<std::uint64_t>(bytes - done, buffer.size()));
-    CBIT_TRY(memory_->read(source.phys + done, part, access_with(source.key)));
-    CBIT_TRY(memory_->write(target.phys + done, part, access_with(target.key)));
+    CBIT_TRY(get({source.phys + done, source.key, part.size()}, part));
+    CBIT_TRY(put({target.phys + done, target.key, part.size()}, part));
+  }
+  return {};
+}
+
+Result<void> Mmu::fill_io(const Reach& target, std::uint64_t bytes, std::byte value) {
+  std::array<std::byte, page_size> buffer;
+  buffer.fill(value);
+  for (std::uint64_t done = 0; done < bytes; done += buffer.size()) {
+    const std::uint64_t part = std::min<std::uint64_t>(bytes - done, buffer.size());
+    CBIT_TRY(put({target.phys + done, target.key, part}, std::span{buffer}.first(part)));
   }
   return {};
 }
@@ -88,8 +114,9 @@ Result<void> Mmu::fill(VirtAddr to, std::uint64_t bytes, std::byte value) {
   while (bytes > 0) {
     const Reach target = reach(CBIT_TRY(page_of(to, Intent::write)), to);
     const std::uint64_t part = std::min(bytes, target.bytes);
-    if (const auto done = memory_->fill(target.phys, part, value, access_with(target.key)); !done)
-      return refuse(done.error());
+    const auto done = is_io(target, part) ? fill_io(target, part, value)
+                                          : memory_->fill(target.phys, part, value, access_with(target.key));
+    if (!done) return refuse(done.error());
     bytes -= part;
     to += part;
   }

@@ -4,8 +4,11 @@
 // afterwards. An entry that forbids an access is walked again before the access faults, so adding rights
 // needs no flush.
 //
-// Every page fault and every access to a physical address without memory is an AccessFault event; what Memory
-// refuses (RMP, TD integrity) it reports itself.
+// An address that is no memory goes to the IoSpace, where there is one; with the encryption bit it addresses
+// nothing there (private_mmio).
+//
+// Every page fault and every access to a physical address that nobody answers at is an AccessFault event; what
+// Memory refuses (RMP, TD integrity) it reports itself.
 // Threading: one thread per Mmu. Different Mmus may run in parallel on one Memory.
 #pragma once
 
@@ -15,6 +18,7 @@
 #include "base/result.hpp"
 #include "base/trace.hpp"
 #include "mem/memory.hpp"
+#include "paging/io_space.hpp"
 #include "paging/tlb.hpp"
 #include "paging/walker.hpp"
 
@@ -24,6 +28,9 @@ class Mmu {
  public:
   // Starts without tables: load_cr3() comes first. `memory` and `tracer` outlive the Mmu.
   Mmu(Memory& memory, Tracer& tracer, const PagingConfig& config, std::uint16_t cpu);
+
+  // `io` outlives the Mmu; nullptr: no device answers.
+  void set_io(IoSpace* io) { io_ = io; }
 
   // MOV CR3: drops all non-global entries.
   void load_cr3(PtePhys cr3);
@@ -86,7 +93,14 @@ class Mmu {
            (intent != Intent::write || page.entry.get<Pte::Dirty>());
   }
   Result<const Translation*> refill(VirtAddr at, Intent intent);
-  Result<void> copy_aliased(const Reach& target, const Reach& source, std::uint64_t bytes);
+  // One piece, from memory or from a device.
+  Result<void> get(const Reach& from, ByteSpan to);
+  Result<void> put(const Reach& to, ConstByteSpan from);
+  Result<void> copy_through_buffer(const Reach& target, const Reach& source, std::uint64_t bytes);
+  Result<void> fill_io(const Reach& target, std::uint64_t bytes, std::byte value);
+  [[nodiscard]] bool is_io(const Reach& reach, std::uint64_t bytes) const {
+    return io_ != nullptr && !memory_->contains(reach.phys, bytes);
+  }
 
   [[nodiscard]] Access access_with(KeyId key) const { return {access_.agent, key, access_.site}; }
   // Reports what the walker or Memory refused, and hands it on.
@@ -94,6 +108,7 @@ class Mmu {
 
   Memory* memory_;
   Tracer* tracer_;
+  IoSpace* io_ = nullptr;
   PagingConfig config_;
   PtePhys cr3_;
   Privilege privilege_;

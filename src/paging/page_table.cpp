@@ -31,6 +31,16 @@ TableEntries split_leaf(Pte large, unsigned level) {
   return entries;
 }
 
+constexpr std::uint64_t caching_mask = Pte{}.with<Pte::CacheDisable>(true).with<Pte::WriteThrough>(true).raw;
+
+// cachemode2protval() of the PAT that Linux programs.
+std::uint64_t caching_bits(PageCaching caching) {
+  return Pte{}
+      .with<Pte::CacheDisable>(caching == PageCaching::uncached)
+      .with<Pte::WriteThrough>(caching == PageCaching::write_combined)
+      .raw;
+}
+
 // The part of [at, at + bytes) that lies in one entry of `level`.
 std::uint64_t part_in_entry(VirtAddr at, std::uint64_t bytes, unsigned level) {
   return std::min(bytes, span_of_level(level) - at.value() % span_of_level(level));
@@ -150,7 +160,7 @@ Result<PtePhys> PageTable::descend(const Place& place, const Slot& slot, Edit& e
 Pte PageTable::leaf_for(const MapRequest& request, const Slot& slot) const {
   const PhysAddr phys = request.phys + (slot.at - request.at);
   const PageFlags& flags = request.flags;
-  return Pte{config_.view.layout.join(phys, request.selector).value()}
+  return Pte{config_.view.layout.join(phys, request.selector).value() | caching_bits(request.caching)}
       .with<Pte::NoExecute>(!flags.executable)
       .with<Pte::Global>(flags.global)
       .with<Pte::PageSize>(slot.level > 0)
@@ -180,14 +190,22 @@ Result<EditResult> PageTable::unmap(VirtAddr at, std::uint64_t bytes) {
   return apply(at, bytes, {decide, false, {}});
 }
 
-Result<EditResult> PageTable::set_selector(VirtAddr at, std::uint64_t bytes, KeySelector selector) {
-  const KeyLayout& layout = config_.view.layout;
-  const std::uint64_t key_bits = layout.join(PhysAddr{}, selector).value();
+Result<EditResult> PageTable::replace_bits(VirtAddr at, std::uint64_t bytes, std::uint64_t mask,
+                                           std::uint64_t bits) {
   const auto decide = [&](const Slot& slot) -> Result<std::optional<Pte>> {
     if (!slot.entry.present()) return fault(FaultKind::not_present, slot.at.value());
-    return slot.whole ? std::optional{Pte{(slot.entry.raw & ~layout.mask()) | key_bits}} : std::nullopt;
+    return slot.whole ? std::optional{Pte{(slot.entry.raw & ~mask) | bits}} : std::nullopt;
   };
   return apply(at, bytes, {decide, false, {}});
+}
+
+Result<EditResult> PageTable::set_selector(VirtAddr at, std::uint64_t bytes, KeySelector selector) {
+  const KeyLayout& layout = config_.view.layout;
+  return replace_bits(at, bytes, layout.mask(), layout.join(PhysAddr{}, selector).value());
+}
+
+Result<EditResult> PageTable::set_caching(VirtAddr at, std::uint64_t bytes, PageCaching caching) {
+  return replace_bits(at, bytes, caching_mask, caching_bits(caching));
 }
 
 Result<EditResult> PageTable::split(VirtAddr at, std::uint64_t bytes) {

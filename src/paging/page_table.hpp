@@ -33,6 +33,7 @@ struct MapRequest {
   KeySelector selector = 0;  // key bits of the leaves
   PageLevel largest =
       PageLevel::size_1g;  // larger pages are used where address, size and existing tables allow
+  PageCaching caching = PageCaching::write_back;
 };
 
 struct EditResult {
@@ -64,6 +65,8 @@ class PageTable {
   // Sets the key bits of every leaf in the range, splitting large pages at its ends. not_present where
   // nothing is mapped; earlier leaves stay changed, as in the kernel.
   Result<EditResult> set_selector(VirtAddr at, std::uint64_t bytes, KeySelector selector);
+  // The same for the caching of every leaf.
+  Result<EditResult> set_caching(VirtAddr at, std::uint64_t bytes, PageCaching caching);
   // Only splits: afterwards no leaf crosses an end of the range.
   Result<EditResult> split(VirtAddr at, std::uint64_t bytes);
 
@@ -96,6 +99,8 @@ class PageTable {
             const Access& who);
 
   Result<EditResult> apply(VirtAddr at, std::uint64_t bytes, Edit edit);
+  // Gives every leaf of the range these bits in the place of those of `mask`.
+  Result<EditResult> replace_bits(VirtAddr at, std::uint64_t bytes, std::uint64_t mask, std::uint64_t bits);
   Result<void> edit_table(PtePhys pointer, unsigned level, VirtAddr at, std::uint64_t bytes, Edit& edit);
   // Leads to the table below the entry, which there is afterwards.
   Result<PtePhys> descend(const Place& place, const Slot& slot, Edit& edit);
