@@ -9,7 +9,6 @@ namespace cbit {
 namespace {
 
 constexpr std::uint64_t tib = 1ull << 40;
-constexpr VirtAddr mmap_base{0x7f00'0000'0000};
 constexpr std::uint64_t direct_map_unit = bytes_of(PageLevel::size_1g);
 constexpr PageFlags page_kernel{.global = true};
 
@@ -64,6 +63,7 @@ Result<void> Mm::Impl::create_kernel_table() {
   for (unsigned n = 0; n < count; ++n) {
     cpus.emplace_back(memory, tracer, machine.paging(), static_cast<std::uint16_t>(n));
     cpus.back().load_cr3(table->cr3());
+    cpus.back().set_io(&machine.bus());
   }
   return {};
 }
@@ -100,6 +100,9 @@ PhysAddr Mm::virt_to_phys(VirtAddr at) const {
   return PhysAddr{other_key ? offset % impl_->direct_map_stride : offset};
 }
 bool Mm::in_direct_map(VirtAddr at) const { return impl_->in_direct_map(at); }
+Result<void> Mm::set_pages_array(Mmu& cpu, std::span<const PhysAddr> pages, PageCaching caching) {
+  return impl_->set_pages_array(cpu, pages, caching);
+}
 const ConversionCost& Mm::conversion_cost() const { return impl_->cost; }
 void Mm::fail_conversion_after(std::uint64_t calls) { impl_->fail_after = calls; }
 
@@ -133,7 +136,7 @@ Result<VirtAddr> Mm::Impl::reserve_vmalloc(std::uint64_t count) {
 
 void Mm::Impl::release_vmalloc(VirtAddr at, std::uint64_t count) { vmalloc.add(at.page_number(), count + 1); }
 
-Result<VirtAddr> Mm::vmap(const std::vector<PhysAddr>& pages, KeySelector selector) {
+Result<VirtAddr> Mm::vmap(const std::vector<PhysAddr>& pages, KeySelector selector, PageCaching caching) {
   const VirtAddr at = CBIT_TRY(impl_->reserve_vmalloc(pages.size()));
   for (std::size_t first = 0, end = 0; first < pages.size(); first = end) {
     for (end = first + 1; end < pages.size() && pages[end] == pages[end - 1] + page_size;) ++end;
@@ -142,22 +145,25 @@ Result<VirtAddr> Mm::vmap(const std::vector<PhysAddr>& pages, KeySelector select
                                            .bytes = (end - first) * page_size,
                                            .flags = page_kernel,
                                            .selector = selector,
-                                           .largest = PageLevel::size_4k});
+                                           .largest = PageLevel::size_4k,
+                                           .caching = caching});
     if (mapped) continue;
     vunmap(at, pages.size());
     return tl::unexpected{mapped.error()};
   }
+  report_mapped(cpu(0), "vmap", at, pages, selector, "vmap");
   return at;
 }
 
 void Mm::vunmap(VirtAddr at, std::uint64_t pages) {
+  report_unmapped(cpu(0), *impl_->table, at, pages);
   const auto unmapped = impl_->table->unmap(at, pages * page_size);
   impl_->flush_tlb(cpu(0), at, pages);
   // Of tables that somebody overwrote nobody can say what they still map.
   if (unmapped) impl_->release_vmalloc(at, pages);
 }
 
-Result<VirtAddr> Mm::ioremap(PhysAddr at, std::uint64_t bytes) {
+Result<VirtAddr> Mm::ioremap(PhysAddr at, std::uint64_t bytes, PageCaching caching) {
   const PhysAddr last = at + (bytes - 1);
   if (bytes == 0 || last < at) return fault(FaultKind::no_memory, at.value());
   for (const PhysRange& ram : impl_->memory.ram()) {
@@ -173,72 +179,58 @@ Result<VirtAddr> Mm::ioremap(PhysAddr at, std::uint64_t bytes) {
                                          .phys = at.page(),
                                          .bytes = count * page_size,
                                          .flags = page_kernel,
-                                         .largest = PageLevel::size_4k});
-  if (mapped) return to + at.page_offset();
-  vunmap(to, count);
-  return tl::unexpected{mapped.error()};
+                                         .largest = PageLevel::size_4k,
+                                         .caching = caching});
+  if (!mapped) {
+    vunmap(to, count);
+    return tl::unexpected{mapped.error()};
+  }
+  std::vector<PhysAddr> pages;
+  for (std::uint64_t i = 0; i < count; ++i) pages.push_back(at.page() + i * page_size);
+  report_mapped(cpu(0), "ioremap", to, pages, 0, "ioremap");
+  return to + at.page_offset();
+}
+
+void Mm::iounmap(VirtAddr at, std::uint64_t bytes) {
+  vunmap(at.page(), (at + (bytes - 1)).page_number() - at.page_number() + 1);
+}
+
+// ---- reports --------------------------------------------------------------------------------------------
+
+void Mm::report_mapped(const Mmu& cpu, std::string_view kind, VirtAddr at, std::span<const PhysAddr> pages,
+                       KeySelector selector, std::string_view function) {
+  Tracer& tracer = impl_->tracer;
+  if (!tracer.enabled()) return;
+  const bool encrypted = selector != 0 && impl_->default_selector != 0;
+  const SiteId site = cpu.site() != 0 ? cpu.site() : tracer.intern(function);
+  for (std::size_t first = 0, end = 0; first < pages.size(); first = end) {
+    for (end = first + 1; end < pages.size() && pages[end] == pages[end - 1] + page_size;) ++end;
+    tracer.emit(cpu.agent(),
+                MappingAdded{kind, at + first * page_size, pages[first], end - first, encrypted, site});
+  }
+}
+
+void Mm::report_unmapped(const Mmu& cpu, const PageTable& table, VirtAddr at, std::uint64_t pages) {
+  Tracer& tracer = impl_->tracer;
+  if (!tracer.enabled()) return;
+  std::optional<MappingRemoved> run;
+  // A table that somebody overwrote says no more; what it said before is reported.
+  (void)table.for_each_leaf(at, pages * page_size, [&](VirtAddr leaf, PageLevel level, Pte entry) {
+    const PhysAddr phys = impl_->machine.paging().view.layout.split(entry.page(level)).first;
+    if (run && leaf == run->at + run->pages * page_size && phys == run->first + run->pages * page_size) {
+      ++run->pages;
+      return;
+    }
+    if (run) tracer.emit(cpu.agent(), *run);
+    run = MappingRemoved{leaf, phys, 1};
+  });
+  if (run) tracer.emit(cpu.agent(), *run);
 }
 
 // ---- processes ------------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<UserSpace>> Mm::create_user_space() {
   return std::make_unique<UserSpace>(*this, CBIT_TRY(impl_->create_table()), std::uint16_t{0});
-}
-
-UserSpace::UserSpace(Mm& mm, PageTable table, std::uint16_t cpu)
-    : table_{std::move(table)},
-      mmu_{mm.machine().memory(), mm.machine().tracer(), table_.config(), cpu},
-      next_{mmap_base} {
-  mmu_.load_cr3(table_.cr3());
-  mmu_.set_privilege({.user = true});
-}
-
-std::optional<VirtAddr> UserSpace::reserve(std::uint64_t pages) {
-  const VirtAddr at = next_;
-  if (pages >= (end - at) / page_size) return std::nullopt;
-  next_ += (pages + 1) * page_size;
-  return at;
-}
-
-Result<VirtAddr> UserSpace::remap_pfn_range(PhysAddr first, std::uint64_t pages, KeySelector selector) {
-  const auto at = reserve(pages);
-  if (!at) return fault(FaultKind::no_memory, first.value());
-  CBIT_TRY(map_at(*at, first.page(), pages, selector));
-  return *at;
-}
-
-Result<VirtAddr> UserSpace::map_pages(std::span<const PhysAddr> pages, KeySelector selector) {
-  const auto at = reserve(pages.size());
-  if (!at) return fault(FaultKind::no_memory, 0);
-  for (std::size_t i = 0; i < pages.size(); ++i)
-    CBIT_TRY(map_at(*at + i * page_size, pages[i].page(), 1, selector));
-  return *at;
-}
-
-Result<void> UserSpace::map_page(VirtAddr at, PhysAddr page, PageFlags flags, KeySelector selector) {
-  CBIT_TRY(table_.map({.at = at,
-                       .phys = page,
-                       .bytes = page_size,
-                       .flags = flags,
-                       .selector = selector,
-                       .largest = PageLevel::size_4k}));
-  return {};
-}
-
-void UserSpace::unmap(VirtAddr at, std::uint64_t pages) {
-  // Where the table in memory is not what was written there, nothing of it can be trusted, nor undone.
-  static_cast<void>(table_.unmap(at, pages * page_size));
-  mmu_.flush_range(at, pages * page_size);
-}
-
-Result<void> UserSpace::map_at(VirtAddr at, PhysAddr first, std::uint64_t pages, KeySelector selector) {
-  CBIT_TRY(table_.map({.at = at,
-                       .phys = first,
-                       .bytes = pages * page_size,
-                       .flags = {.user = true},
-                       .selector = selector,
-                       .largest = PageLevel::size_4k}));
-  return {};
 }
 
 }  // namespace cbit

@@ -8,6 +8,10 @@
 //   set_memory.cpp     set_memory_*          arch/x86/mm/pat/set_memory.c, arch/x86/coco/tdx/tdx.c
 //   early_memory.cpp   early_set_memory_*    arch/x86/mm/mem_encrypt_amd.c
 //   tlb_flush.cpp      flushes on all CPUs   arch/x86/mm/tlb.c
+//   user_space.cpp     what a process has mapped
+//
+// Every mapping besides the direct map is a MappingAdded event when it is complete, and a MappingRemoved when
+// it goes, so that an observer can hold all mappings of a page against each other.
 //
 // Threading: one thread, except the accesses of different CPUs' Mmu while nothing here changes a mapping.
 #pragma once
@@ -101,12 +105,26 @@ class Mm {
   // paths. 1 is the next call, 0 none.
   void fail_conversion_after(std::uint64_t calls);
 
-  // vmap: maps pages again at a fresh kernel address. `selector` is the mapping's own attribute.
-  Result<VirtAddr> vmap(const std::vector<PhysAddr>& pages, KeySelector selector);
+  // set_pages_array_wc, _uc and _wb: the caching of the direct map's pages, with the flushes of TLB and caches
+  // that it takes. Faults as set_memory_*.
+  Result<void> set_pages_array(Mmu& cpu, std::span<const PhysAddr> pages, PageCaching caching);
+
+  // vmap: maps pages again at a fresh kernel address. `selector` and `caching` are the mapping's own.
+  Result<VirtAddr> vmap(const std::vector<PhysAddr>& pages, KeySelector selector,
+                        PageCaching caching = PageCaching::write_back);
   // `at` and `pages` as vmap() had them.
   void vunmap(VirtAddr at, std::uint64_t pages);
-  // ioremap: C=0, or TDX shared. Fault: protection for RAM, which Linux refuses with "ioremap on RAM at".
-  Result<VirtAddr> ioremap(PhysAddr at, std::uint64_t bytes);
+  // ioremap (UC-) and ioremap_wc: C=0, or TDX shared. Fault: protection for RAM, which Linux refuses with
+  // "ioremap on RAM at".
+  Result<VirtAddr> ioremap(PhysAddr at, std::uint64_t bytes, PageCaching caching = PageCaching::uncached);
+  // `at` as ioremap() returned it, `bytes` as it was given.
+  void iounmap(VirtAddr at, std::uint64_t bytes);
+
+  // Reports a mapping that was made, in physically contiguous runs, or that is about to go. The code that
+  // `cpu` runs is who did it; `function` where that has no name.
+  void report_mapped(const Mmu& cpu, std::string_view kind, VirtAddr at, std::span<const PhysAddr> pages,
+                     KeySelector selector, std::string_view function);
+  void report_unmapped(const Mmu& cpu, const PageTable& table, VirtAddr at, std::uint64_t pages);
 
   // A new process, with an Mmu of its own at CPL 3.
   Result<std::unique_ptr<UserSpace>> create_user_space();
@@ -120,12 +138,17 @@ class Mm {
 class UserSpace {
  public:
   UserSpace(Mm& mm, PageTable table, std::uint16_t cpu);
+  // exit_mmap()
+  ~UserSpace();
+  UserSpace(const UserSpace&) = delete;
+  UserSpace& operator=(const UserSpace&) = delete;
 
   // mmap of given pages (remap_pfn_range); `selector` is vm_page_prot's encryption attribute: 1 by default,
   // 0 after pgprot_decrypted. Returns the user address.
   Result<VirtAddr> remap_pfn_range(PhysAddr first, std::uint64_t pages, KeySelector selector);
   // vm_map_pages: the same for pages that are not contiguous.
   Result<VirtAddr> map_pages(std::span<const PhysAddr> pages, KeySelector selector);
+
   [[nodiscard]] Mmu& mmu() { return mmu_; }
 
   // Beyond the last address that a mapping may have.
@@ -134,13 +157,15 @@ class UserSpace {
   [[nodiscard]] std::optional<VirtAddr> reserve(std::uint64_t pages);
   // Addresses that another space has given out are not given out here: after fork().
   void inherit_layout(const UserSpace& parent) { next_ = parent.next_; }
-  // One page at an address that reserve() gave, replacing what is there; unmap() flushes.
-  Result<void> map_page(VirtAddr at, PhysAddr page, PageFlags flags, KeySelector selector);
+  // One page at an address that reserve() gave, replacing what is there (vmf_insert_pfn_prot); unmap() flushes.
+  Result<void> map_page(VirtAddr at, PhysAddr page, PageFlags flags, KeySelector selector,
+                        PageCaching caching = PageCaching::write_back);
   void unmap(VirtAddr at, std::uint64_t pages);
 
  private:
   Result<void> map_at(VirtAddr at, PhysAddr first, std::uint64_t pages, KeySelector selector);
 
+  Mm* mm_;
   PageTable table_;
   Mmu mmu_;
   VirtAddr next_;

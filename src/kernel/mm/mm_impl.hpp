@@ -52,6 +52,9 @@ struct Mm::Impl {
   [[nodiscard]] std::uint64_t psc_requests(const Conversion& c) const;
   void notify_page_enc_status(const Conversion& c);
   Result<void> refuse_if_asked(const Conversion& c);
+  void report_conversion(const Conversion& c);
+  Result<void> set_pages_array(Mmu& cpu, std::span<const PhysAddr> list, PageCaching caching);
+  Result<void> change_caching(Mmu& cpu, std::span<const PhysAddr> list, PageCaching caching);
   Result<void> split(const Conversion& c, VirtAddr at, std::uint64_t bytes, bool flush);
 
   Result<void> early_set_memory_enc_dec(Mmu& cpu, VirtAddr at, std::uint64_t bytes, bool encrypted);

@@ -21,6 +21,17 @@ constexpr std::uint64_t psc_entries_6_1 = 253;
 constexpr std::uint64_t psc_entries = 64;
 constexpr std::uint64_t pages_2m = bytes_of(PageLevel::size_2m) / page_size;
 
+std::vector<PhysRange> ranges_of(std::span<const PhysAddr> pages) {
+  std::vector<PhysRange> ranges;
+  for (const PhysAddr page : pages) {
+    if (!ranges.empty() && ranges.back().end() == page)
+      ranges.back().bytes += page_size;
+    else
+      ranges.push_back({page, page_size});
+  }
+  return ranges;
+}
+
 }  // namespace
 
 Result<Mm::Impl::Conversion> Mm::Impl::conversion(Mmu& cpu, VirtAddr at, std::uint64_t count,
@@ -62,10 +73,22 @@ Result<void> Mm::Impl::set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64
   flush_tlb(cpu, at, count, !in_direct_map(at));
   CBIT_TRY(changed);
   CBIT_TRY(status_change_finish(c));
-  for (const PhysRange& range : c.ram)
-    tracer.emit(cpu.agent(),
-                PageConversion{range.first, range.bytes / page_size, encrypted, false, cpu.site()});
+  report_conversion(c);
   return {};
+}
+
+// A mapping besides the direct map that gets another attribute is another mapping.
+void Mm::Impl::report_conversion(const Conversion& c) {
+  const bool alias = !in_direct_map(c.at);
+  VirtAddr at = c.at;
+  for (const PhysRange& range : c.ram) {
+    const std::uint64_t count = range.bytes / page_size;
+    const SiteId site = c.cpu.site();
+    if (alias) tracer.emit(c.cpu.agent(), MappingRemoved{at, range.first, count});
+    tracer.emit(c.cpu.agent(), PageConversion{range.first, count, c.encrypted, false, site});
+    if (alias) tracer.emit(c.cpu.agent(), MappingAdded{"vmap", at, range.first, count, c.encrypted, site});
+    at += range.bytes;
+  }
 }
 
 // enc_tlb_flush_required and enc_cache_flush_required: AMD always flushes the TLB, and caches that are not
@@ -129,6 +152,28 @@ Result<void> Mm::Impl::status_change_finish(const Conversion& c) {
     CBIT_TRY(refuse_if_asked(c));
   }
   if (!cc.has(CcAttr::host_mem_encrypt)) notify_page_enc_status(c);
+  return {};
+}
+
+// _set_pages_array, and set_memory_wb for write-back.
+Result<void> Mm::Impl::set_pages_array(Mmu& cpu, std::span<const PhysAddr> list, PageCaching caching) {
+  if (caching == PageCaching::write_combined) CBIT_TRY(change_caching(cpu, list, PageCaching::uncached));
+  return change_caching(cpu, list, caching);
+}
+
+Result<void> Mm::Impl::change_caching(Mmu& cpu, std::span<const PhysAddr> list, PageCaching caching) {
+  std::uint64_t changed = 0;
+  for (const PhysAddr page : list) {
+    CBIT_TRY(split({.cpu = cpu}, phys_to_virt(page), page_size, true));
+    changed += CBIT_TRY(table->set_caching(phys_to_virt(page), page_size, caching)).leaves_changed;
+  }
+  if (changed == 0) return {};  // no CPA_FLUSHTLB
+  step(cpu, source_cpa,
+       [&] { return fmt::format("the direct map of {} pages becomes {}", changed, to_string(caching)); });
+  flush_tlb(cpu, phys_to_virt(list.front()), list.size());
+  for (Mmu& each : cpus)
+    for (const PhysAddr page : list) each.flush_range(phys_to_virt(page), page_size);
+  if (caching != PageCaching::write_back) clflush(cpu, ranges_of(list));
   return {};
 }
 
