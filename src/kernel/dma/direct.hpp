@@ -77,6 +77,7 @@ DmaAddr dma_direct_map_resource(DmaContext& ctx, const DmaRequest& request);
                                                              std::uint64_t bytes, bool atomic,
                                                              DmaAttrs attrs);
 void dma_direct_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation);
+[[nodiscard]] bool dma_direct_mmap_encrypted(const DmaContext& ctx, const Device& dev);
 [[nodiscard]] Result<VirtAddr, Errno> dma_direct_mmap(DmaContext& ctx, UserSpace& user,
                                                       const CoherentAllocation& allocation,
                                                       std::uint64_t pages);

@@ -210,10 +210,15 @@ void dma_direct_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAlloc
     free_pages_order(ctx.mm, page, get_order(allocation.bytes));
 }
 
+// dma_pgprot() and pgprot_decrypted(): as in the kernel's own mapping.
+bool dma_direct_mmap_encrypted(const DmaContext& ctx, const Device& dev) {
+  return ctx.cc.has(CcAttr::mem_encrypt) && !ctx.cc.force_dma_unencrypted(dev);
+}
+
 Result<VirtAddr, Errno> dma_direct_mmap(DmaContext& ctx, UserSpace& user,
                                         const CoherentAllocation& allocation, std::uint64_t pages) {
   const bool decrypted = ctx.cc.force_dma_unencrypted(*allocation.dev);
-  const bool encrypted = ctx.cc.has(CcAttr::mem_encrypt) && !decrypted;
+  const bool encrypted = dma_direct_mmap_encrypted(ctx, *allocation.dev);
   ctx.step(user.mmu(), "kernel/dma/direct.c: dma_direct_mmap", [&] {
     return std::string{decrypted ? "forced unencrypted: pgprot_decrypted, as in the kernel's own mapping"
                                  : "the default user protection, as in the kernel's own mapping"};

@@ -502,6 +502,14 @@ Result<VirtAddr, Errno> Dma::mmap(Device&, UserSpace& user, const CoherentBuffer
                                           : iommu_dma_mmap(ctx, user, found->second, pages);
 }
 
+Result<bool, Errno> Dma::mapping_encrypted(const CoherentBuffer& buffer) const {
+  const auto found = impl_->ctx.coherent.find(buffer.cpu);
+  if (found == impl_->ctx.coherent.end()) return tl::unexpected{Errno::enxio};
+  const Device& dev = *found->second.dev;
+  return Impl::direct(dev) ? dma_direct_mmap_encrypted(impl_->ctx, dev)
+                           : iommu_dma_mmap_encrypted(impl_->ctx);
+}
+
 // ---- the rest --------------------------------------------------------------------------------------------
 
 bool Dma::run_workers(Mmu& cpu) {

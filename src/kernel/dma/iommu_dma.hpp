@@ -86,6 +86,7 @@ void iommu_dma_unmap_resource(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dm
 [[nodiscard]] std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, Mmu& cpu, Device& dev,
                                                             std::uint64_t bytes, bool atomic, DmaAttrs attrs);
 void iommu_dma_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation);
+[[nodiscard]] bool iommu_dma_mmap_encrypted(const DmaContext& ctx);
 [[nodiscard]] Result<VirtAddr, Errno> iommu_dma_mmap(DmaContext& ctx, UserSpace& user,
                                                      const CoherentAllocation& allocation,
                                                      std::uint64_t pages);

@@ -123,6 +123,8 @@ void iommu_dma_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAlloca
 }
 
 // Clears no C-bit, and need not.
+bool iommu_dma_mmap_encrypted(const DmaContext& ctx) { return kernel_selector(ctx) != 0; }
+
 Result<VirtAddr, Errno> iommu_dma_mmap(DmaContext& ctx, UserSpace& user, const CoherentAllocation& allocation,
                                        std::uint64_t pages) {
   const auto at = allocation.source == Source::iommu_remap
