@@ -20,7 +20,8 @@ void find_fault_causes(const Scene& scene);   // somebody was refused
 void find_api_causes(const Scene& scene);     // a driver called the DMA API
 void find_swiotlb_causes(const Scene& scene);
 void find_virtio_causes(const Scene& scene);
-void find_rdma_causes(const Scene& scene);  // verbs, and what NICs refuse
+void find_rdma_causes(const Scene& scene);      // verbs, and what NICs refuse
+void find_graphics_causes(const Scene& scene);  // mappings of one page, buffers of a GPU
 // Causes that show at the end: what is still mapped.
 void find_lost_writes(const Facts& facts, CaseBook& book, std::uint64_t time_ns);
 void find_leaks(const Facts& facts, CaseBook& book, std::uint64_t time_ns);

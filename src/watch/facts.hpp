@@ -15,6 +15,7 @@
 #include "base/trace.hpp"
 #include "mem/key_layout.hpp"
 #include "mem/memory.hpp"
+#include "watch/alias_table.hpp"
 #include "watch/mapping_table.hpp"
 
 namespace cbit {
@@ -67,6 +68,10 @@ class Facts {
   // nullptr: never changed.
   [[nodiscard]] const Attribute* attribute(PhysAddr at) const;
   [[nodiscard]] bool is_shared(PhysAddr at) const;
+  // What is mapped besides the direct map.
+  [[nodiscard]] const AliasTable& aliases() const { return aliases_; }
+  // The device's driver has made graphics buffers of pages that did not come from the DMA API.
+  [[nodiscard]] bool populates_for_streaming(NameId device) const { return streaming_tts_.contains(device); }
   // An IOMMU domain has translated the address at some time.
   [[nodiscard]] bool was_iova(DmaAddr at) const;
 
@@ -98,6 +103,13 @@ class Facts {
   void on(const SwiotlbCleared& cleared, const Event& event);
   void on(const VirtioNegotiated& negotiated, const Event& event);
   void on(const KernelMessage& message, const Event& event);
+  void on(const MappingAdded& mapping, const Event& event) {
+    aliases_.add(mapping, event.agent, event.time_ns);
+  }
+  void on(const MappingRemoved& mapping, const Event&) { aliases_.remove(mapping); }
+  void on(const TtPopulated& tt, const Event&) {
+    if (!tt.dma_alloc) streaming_tts_.insert(tt.device);
+  }
   void on(const DmaDebugReport& report, const Event&) { kernel_log_.push_back(report.text); }
   template <class Other>
   void on(const Other&, const Event&) {}
@@ -108,6 +120,8 @@ class Facts {
   ExplainerContext context_;
   std::vector<PhysRange> pools_;
   MappingTable mappings_;
+  AliasTable aliases_;
+  std::set<NameId> streaming_tts_;
   // Runs of pages: first page number -> page number behind the last, and what holds for them; disjoint.
   std::map<std::uint64_t, std::pair<std::uint64_t, Attribute>> attributes_;
   std::map<std::uint64_t, std::uint64_t> iovas_;

@@ -326,6 +326,19 @@ const Scenario rdma_scenarios[] = {
     {"cq-overrun", "", Stage::plain, [](Stage& s) { refused(s, "cq-overrun"); }},
 };
 
+const Scenario graphics_scenarios[] = {
+    {"conflicting-encryption-alias", "", Stage::guest,
+     [](Stage& s) {
+       s.share(buffer_page);
+       s.cpu(MappingAdded{"vmap", VirtAddr{0xffff'c900'0000'0000}, buffer_page, 1, true, s.site});
+     }},
+    {"tt-pages-bounced", "", Stage::guest,
+     [](Stage& s) {
+       s.cpu(TtPopulated{s.device, 1, "cached", false, false});
+       s.map(DmaPath::swiotlb, bounce_dma, 4096, DmaDirection::bidirectional, DmaMappingKind::page);
+     }},
+};
+
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   for (const std::span<const Scenario> topic : {std::span<const Scenario>{key_scenarios},
@@ -334,7 +347,8 @@ std::vector<Scenario> scenarios() {
                                                 {iommu_scenarios},
                                                 {swiotlb_scenarios},
                                                 {virtio_scenarios},
-                                                {rdma_scenarios}})
+                                                {rdma_scenarios},
+                                                {graphics_scenarios}})
     all.insert(all.end(), topic.begin(), topic.end());
   return all;
 }
