@@ -1,0 +1,242 @@
+#include "kernel/drm/gpu_driver.hpp"
+
+#include <algorithm>
+
+#include "kernel/drm/drm_cache.hpp"
+
+namespace cbit {
+
+GpuDriver::GpuDriver(Kernel& kernel, Device& dev, const GpuCard& card, const GpuDriverOptions& options)
+    : kernel_{&kernel}, dev_{&dev}, card_{card}, options_{options} {}
+
+GpuDriver::~GpuDriver() {
+  ttm_.reset();
+  if (vram_ != VirtAddr{}) kernel_->mm().iounmap(vram_, card_.memory.bytes);
+  if (registers_ != VirtAddr{}) kernel_->mm().iounmap(registers_, card_.registers.bytes);
+}
+
+// ---- probe ------------------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<GpuDriver>, Errno> GpuDriver::probe(Kernel& kernel, Device& dev, const GpuCard& card,
+                                                           const GpuDriverOptions& options) {
+  Mmu& cpu = kernel.cpu(0);
+  CBIT_TRY(kernel.dma().set_mask(dev, bit_mask(options.mask_bits)));
+  CBIT_TRY(kernel.dma().set_coherent_mask(dev, bit_mask(options.mask_bits)));
+  std::unique_ptr<GpuDriver> driver{new GpuDriver{kernel, dev, card, options}};
+  CBIT_TRY(driver->set_up(cpu));
+  const TtmDeviceConfig config = driver->select(cpu);
+  driver->ttm_ = std::make_unique<TtmDevice>(kernel, dev, *driver, config);
+  return driver;
+}
+
+Result<void, Errno> GpuDriver::set_up(Mmu& cpu) {
+  Mm& mm = kernel_->mm();
+  const auto registers = mm.ioremap(card_.registers.first, card_.registers.bytes);
+  if (!registers) return tl::unexpected{Errno::enomem};
+  registers_ = *registers;
+  const auto vram = mm.ioremap(card_.memory.first, card_.memory.bytes, PageCaching::write_combined);
+  if (!vram) return tl::unexpected{Errno::enomem};
+  vram_ = *vram;
+  const auto id = get(cpu, Gpu::Reg64::id);
+  const auto bytes = get(cpu, Gpu::Reg64::vram_bytes);
+  if (!id || *id != Gpu::id_value || !bytes || *bytes < gpu_vram_bytes_min)
+    return tl::unexpected{Errno::enodev};
+  gart_base_ = *bytes - gart_entries_max * sizeof(GartEntry);
+  gart_.add(0, gart_entries_max);
+  if (!set(cpu, Gpu::Reg64::gart_base, gart_base_) || !set(cpu, Gpu::Reg64::gart_entries, gart_entries_max))
+    return tl::unexpected{Errno::eio};
+  return {};
+}
+
+TtmDeviceConfig GpuDriver::select(Mmu& cpu) {
+  TtmDeviceConfig config{.policy = options_.policy, .vram = {card_.memory.first, gart_base_}};
+  switch (options_.kind) {
+    case GpuDriverKind::amdgpu:
+      config.use_dma_alloc = options_.use_dma_alloc.value_or(drm_need_swiotlb(*kernel_, options_.mask_bits));
+      config.use_dma32 = kernel_->dma().addressing_limited(*dev_);
+      break;
+    case GpuDriverKind::vmwgfx:
+      map_mode_ = vmw_dma_select_mode(cpu);
+      config.use_dma_alloc = map_mode_ == VmwMapMode::alloc_coherent;
+      config.dma_mapped = config.use_dma_alloc;
+      break;
+    case GpuDriverKind::shadow:
+      config.dma_mapped = false;
+      shadow_.add(0, gart_base_ / page_size);
+      config.vram = {};  // all of it holds resources
+      break;
+  }
+  return config;
+}
+
+VmwMapMode GpuDriver::vmw_dma_select_mode(Mmu& cpu) const {
+  VmwMapMode mode = options_.map_mode;
+  if (mode == VmwMapMode::select)
+    mode = kernel_->cc().has(CcAttr::mem_encrypt) ? VmwMapMode::alloc_coherent : VmwMapMode::map_populate;
+  const char* const text = mode == VmwMapMode::alloc_coherent ? "DMA map mode: Using coherent TTM pages."
+                           : mode == VmwMapMode::map_populate ? "DMA map mode: Caching DMA mappings."
+                                                              : "DMA map mode: Giving up DMA mappings early.";
+  kernel_->machine().tracer().emit(cpu.agent(), KernelMessage{text});
+  return mode;
+}
+
+// ---- pages ------------------------------------------------------------------------------------------------
+
+// drm_gem_get_pages: shmem pages, one by one and cleared.
+Result<void, Errno> GpuDriver::tt_populate(Mmu& cpu, TtmPool& pool, TtmTt& tt) {
+  if (options_.kind != GpuDriverKind::shadow) return pool.alloc(cpu, tt);
+  Mm& mm = kernel_->mm();
+  for (std::uint64_t i = 0; i < tt.num_pages; ++i) {
+    const auto page = mm.pages().allocate(1);
+    if (page) tt.pages.push_back(*page);
+    if (page && cpu.fill(mm.phys_to_virt(*page), page_size, std::byte{0})) continue;
+    GpuDriver::tt_unpopulate(cpu, pool, tt);
+    return tl::unexpected{Errno::enomem};
+  }
+  return {};
+}
+
+void GpuDriver::tt_unpopulate(Mmu& cpu, TtmPool& pool, TtmTt& tt) {
+  if (options_.kind != GpuDriverKind::shadow) return pool.free(cpu, tt);
+  for (const PhysAddr page : tt.pages) kernel_->mm().pages().free(page, 1);
+  tt.pages.clear();
+}
+
+// ---- binding ----------------------------------------------------------------------------------------------
+
+// sg_alloc_table_from_pages_segment and dma_map_sgtable(DMA_BIDIRECTIONAL).
+Result<void, Errno> GpuDriver::map_sg(Mmu& cpu, const TtmTt& tt, Binding& binding) {
+  for (const PhysAddr page : tt.pages) {
+    std::vector<ScatterEntry>& sg = binding.sg;
+    const bool joins = !sg.empty() && sg.back().phys + sg.back().length == page &&
+                       sg.back().length + page_size <= dev_->max_segment_size;
+    if (joins)
+      sg.back().length += page_size;
+    else
+      sg.push_back({.phys = page, .length = page_size});
+  }
+  CBIT_TRY(kernel_->dma().map_sgtable(cpu, *dev_, binding.sg, DmaDirection::bidirectional));
+  return {};
+}
+
+Result<void, Errno> GpuDriver::bind(Mmu& cpu, TtmBo& bo) {
+  Binding binding;
+  if (!bo.tt.dma_mapped) CBIT_TRY(map_sg(cpu, bo.tt, binding));
+  std::vector<GartEntry> entries;
+  for (const DmaAddr page : bo.tt.dma_address) entries.push_back(GartEntry::of(page));
+  for (const ScatterEntry& segment : binding.sg)
+    for (std::uint64_t done = 0; done < segment.dma_length; done += page_size)
+      entries.push_back(GartEntry::of(segment.dma + done));
+  const auto first = gart_.take(bo.pages, ~std::uint64_t{0});
+  const auto shadow = options_.kind == GpuDriverKind::shadow && first
+                          ? shadow_.take(bo.pages, ~std::uint64_t{0})
+                          : std::optional<std::uint64_t>{0};
+  const bool written = first && shadow && write_gart(cpu, *first, entries);
+  if (!written) {
+    if (first) gart_.add(*first, bo.pages);
+    if (first && shadow && options_.kind == GpuDriverKind::shadow) shadow_.add(*shadow, bo.pages);
+    if (!bo.tt.dma_mapped) kernel_->dma().unmap_sg(cpu, *dev_, binding.sg, DmaDirection::bidirectional);
+    return tl::unexpected{Errno::enospc};
+  }
+  binding.entry = *first;
+  binding.shadow_page = *shadow;
+  bindings_[&bo] = std::move(binding);
+  return {};
+}
+
+void GpuDriver::unbind(Mmu& cpu, TtmBo& bo) {
+  const auto found = bindings_.find(&bo);
+  if (found == bindings_.end()) return;
+  Binding& binding = found->second;
+  // An entry that could not be cleared stays as it was; the GPU would fault on a machine that is gone.
+  (void)write_gart(cpu, binding.entry, std::vector<GartEntry>(bo.pages));
+  if (!bo.tt.dma_mapped) kernel_->dma().unmap_sg(cpu, *dev_, binding.sg, DmaDirection::bidirectional);
+  gart_.add(binding.entry, bo.pages);
+  if (options_.kind == GpuDriverKind::shadow) shadow_.add(binding.shadow_page, bo.pages);
+  bindings_.erase(found);
+}
+
+Result<void, Errno> GpuDriver::write_gart(Mmu& cpu, std::uint64_t first,
+                                          const std::vector<GartEntry>& entries) {
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    if (!cpu.store(vram_ + gart_base_ + (first + i) * sizeof(GartEntry), entries[i]))
+      return tl::unexpected{Errno::eio};
+  return {};
+}
+
+std::optional<GpuAddr> GpuDriver::address(const TtmBo& bo) const {
+  if (bo.placement == TtmPlacement::vram) return GpuAddr{bo.vram_page * page_size};
+  const auto found = bindings_.find(&bo);
+  if (found == bindings_.end()) return std::nullopt;
+  if (options_.kind == GpuDriverKind::shadow) return GpuAddr{found->second.shadow_page * page_size};
+  return gart_address(found->second);
+}
+
+std::optional<DmaAddr> GpuDriver::bus_address(const TtmBo& bo, std::uint64_t page) const {
+  const auto found = bindings_.find(&bo);
+  if (found == bindings_.end() || page >= bo.pages) return std::nullopt;
+  const std::uint64_t at = gart_base_ + (found->second.entry + page) * sizeof(GartEntry);
+  return load<GartEntry>(ConstByteSpan{card_.vram.data()}.subspan(at, sizeof(GartEntry))).page();
+}
+
+// ---- the engine -------------------------------------------------------------------------------------------
+
+Result<void> GpuDriver::set(Mmu& cpu, Gpu::Reg64 reg, std::uint64_t value) {
+  return cpu.store(registers_ + static_cast<std::uint64_t>(reg), value);
+}
+
+Result<std::uint64_t> GpuDriver::get(Mmu& cpu, Gpu::Reg64 reg) {
+  return cpu.load<std::uint64_t>(registers_ + static_cast<std::uint64_t>(reg));
+}
+
+Result<void> GpuDriver::command(Mmu& cpu, Gpu::Command command, GpuAddr from, GpuAddr to,
+                                std::uint64_t bytes) {
+  CBIT_TRY(set(cpu, Gpu::Reg64::source, from.value()));
+  CBIT_TRY(set(cpu, Gpu::Reg64::destination, to.value()));
+  CBIT_TRY(set(cpu, Gpu::Reg64::count, bytes));
+  CBIT_TRY(set(cpu, Gpu::Reg64::command, static_cast<std::uint64_t>(command)));
+  const Gpu::Status status{CBIT_TRY(get(cpu, Gpu::Reg64::status))};
+  if (!status.get<Gpu::Status::Error>()) return {};
+  return fault(status.get<Gpu::Status::Kind>(), CBIT_TRY(get(cpu, Gpu::Reg64::fault_address)),
+               status.get<Gpu::Status::Write>());
+}
+
+bool GpuDriver::copy(Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page) {
+  const auto found = bindings_.find(&bo);
+  if (options_.kind != GpuDriverKind::amdgpu || found == bindings_.end()) return false;
+  const GpuAddr tt = gart_address(found->second);
+  const GpuAddr vram{vram_page * page_size};
+  return command(cpu, Gpu::Command::copy, to_vram ? tt : vram, to_vram ? vram : tt, bo.pages * page_size)
+      .has_value();
+}
+
+Result<std::uint32_t> GpuDriver::scanout(Mmu& cpu, const TtmBo& bo) {
+  const auto at = address(bo);
+  if (!at) return fault(FaultKind::device_protocol, 0);
+  CBIT_TRY(command(cpu, Gpu::Command::scanout, *at, GpuAddr{}, bo.bytes));
+  return static_cast<std::uint32_t>(CBIT_TRY(get(cpu, Gpu::Reg64::result)));
+}
+
+Result<void, Errno> GpuDriver::transfer_to_host(Mmu& cpu, TtmBo& bo) {
+  const auto found = bindings_.find(&bo);
+  if (options_.kind != GpuDriverKind::shadow || found == bindings_.end())
+    return tl::unexpected{Errno::einval};
+  kernel_->dma().sync_sg_for_device(cpu, *dev_, found->second.sg, DmaDirection::to_device);
+  const GpuAddr resource{found->second.shadow_page * page_size};
+  if (!command(cpu, Gpu::Command::copy, gart_address(found->second), resource, bo.bytes))
+    return tl::unexpected{Errno::eio};
+  return {};
+}
+
+Result<void, Errno> GpuDriver::transfer_from_host(Mmu& cpu, TtmBo& bo) {
+  const auto found = bindings_.find(&bo);
+  if (options_.kind != GpuDriverKind::shadow || found == bindings_.end())
+    return tl::unexpected{Errno::einval};
+  const GpuAddr resource{found->second.shadow_page * page_size};
+  if (!command(cpu, Gpu::Command::copy, resource, gart_address(found->second), bo.bytes))
+    return tl::unexpected{Errno::eio};
+  kernel_->dma().sync_sg_for_cpu(cpu, *dev_, found->second.sg, DmaDirection::from_device);
+  return {};
+}
+
+}  // namespace cbit

@@ -1,0 +1,19 @@
+// A GPU in a slot of the board: its registers and its video memory have addresses.
+#pragma once
+
+#include "dev/gpu/gpu.hpp"
+#include "machine/machine.hpp"
+
+namespace cbit {
+
+struct GpuCard {
+  Gpu& gpu;      // owned by the machine, as its BARs
+  RamBar& vram;  // for looking at; a driver uses the BAR
+  PhysRange registers;
+  PhysRange memory;
+};
+
+// `vram_bytes` is a power of two, at least a page; the PCI hole must have room for it.
+[[nodiscard]] GpuCard plug_gpu(Machine& machine, DmaPortConfig config, std::uint64_t vram_bytes);
+
+}  // namespace cbit
