@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "cbit/dma_types.hpp"
+#include "cbit/gpu_policy.hpp"
 #include "cbit/kernel_config.hpp"
 #include "cbit/platform.hpp"
 #include "crypt/xex.hpp"
@@ -52,6 +53,11 @@ inline constexpr Word<DmaAttrs> dma_attr_words[] = {
     {"require-coherent", dma_attr::require_coherent},
     {"cc-shared", dma_attr::cc_shared},
 };
+
+inline constexpr Word<TtmPolicy> ttm_policy_words[] = {{"before-fix", TtmPolicy::before_fix},
+                                                       {"fixed", TtmPolicy::fixed},
+                                                       {"always-decrypted", TtmPolicy::always_decrypted},
+                                                       {"ask-dma", TtmPolicy::ask_dma}};
 
 template <class T, std::size_t n>
 [[nodiscard]] constexpr std::optional<T> find_word(const Word<T> (&words)[n], std::string_view name) {

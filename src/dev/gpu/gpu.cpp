@@ -127,7 +127,8 @@ Result<void> Gpu::transfer(GpuAddr at, std::uint64_t bytes, bool write, Vram&& v
       vram(memory.subspan(here.value(), part), done);
     } else {
       part = std::min(part, page_size - here.page_offset());
-      CBIT_TRY(system(CBIT_TRY(translate(here, write)), part, done));
+      const DmaAddr bus = CBIT_TRY(translate(here, write));
+      CBIT_TRY(system(bus, part, done));
     }
     done += part;
   }

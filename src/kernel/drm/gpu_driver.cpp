@@ -25,7 +25,8 @@ Result<std::unique_ptr<GpuDriver>, Errno> GpuDriver::probe(Kernel& kernel, Devic
   std::unique_ptr<GpuDriver> driver{new GpuDriver{kernel, dev, card, options}};
   CBIT_TRY(driver->set_up(cpu));
   const TtmDeviceConfig config = driver->select(cpu);
-  driver->ttm_ = std::make_unique<TtmDevice>(kernel, dev, *driver, config);
+  TtmDeviceFuncs& funcs = *driver;
+  driver->ttm_ = std::make_unique<TtmDevice>(kernel, dev, funcs, config);
   return driver;
 }
 
@@ -97,60 +98,69 @@ Result<void, Errno> GpuDriver::tt_populate(Mmu& cpu, TtmPool& pool, TtmTt& tt) {
 }
 
 void GpuDriver::tt_unpopulate(Mmu& cpu, TtmPool& pool, TtmTt& tt) {
+  unmap_dma(cpu, tt);
   if (options_.kind != GpuDriverKind::shadow) return pool.free(cpu, tt);
   for (const PhysAddr page : tt.pages) kernel_->mm().pages().free(page, 1);
   tt.pages.clear();
 }
 
-// ---- binding ----------------------------------------------------------------------------------------------
-
 // sg_alloc_table_from_pages_segment and dma_map_sgtable(DMA_BIDIRECTIONAL).
-Result<void, Errno> GpuDriver::map_sg(Mmu& cpu, const TtmTt& tt, Binding& binding) {
-  for (const PhysAddr page : tt.pages) {
-    std::vector<ScatterEntry>& sg = binding.sg;
-    const bool joins = !sg.empty() && sg.back().phys + sg.back().length == page &&
-                       sg.back().length + page_size <= dev_->max_segment_size;
-    if (joins)
-      sg.back().length += page_size;
-    else
-      sg.push_back({.phys = page, .length = page_size});
+Result<std::vector<GartEntry>, Errno> GpuDriver::map_dma(Mmu& cpu, const TtmTt& tt) {
+  std::vector<GartEntry> entries;
+  for (const DmaAddr page : tt.dma_address) entries.push_back(GartEntry::of(page));
+  if (tt.dma_mapped) return entries;
+  if (!mapped_.contains(&tt)) {
+    std::vector<ScatterEntry> sg;
+    for (const PhysAddr page : tt.pages) {
+      const bool joins = !sg.empty() && sg.back().phys + sg.back().length == page &&
+                         sg.back().length + page_size <= dev_->max_segment_size;
+      if (joins)
+        sg.back().length += page_size;
+      else
+        sg.push_back({.phys = page, .length = page_size});
+    }
+    CBIT_TRY(kernel_->dma().map_sgtable(cpu, *dev_, sg, DmaDirection::bidirectional));
+    mapped_[&tt] = std::move(sg);
   }
-  CBIT_TRY(kernel_->dma().map_sgtable(cpu, *dev_, binding.sg, DmaDirection::bidirectional));
-  return {};
+  for (const ScatterEntry& segment : mapped_[&tt])
+    for (std::uint64_t done = 0; done < segment.dma_length && entries.size() < tt.num_pages;
+         done += page_size)
+      entries.push_back(GartEntry::of(segment.dma + done));
+  return entries;
 }
 
+void GpuDriver::unmap_dma(Mmu& cpu, const TtmTt& tt) {
+  const auto found = mapped_.find(&tt);
+  if (found == mapped_.end()) return;
+  kernel_->dma().unmap_sg(cpu, *dev_, found->second, DmaDirection::bidirectional);
+  mapped_.erase(found);
+}
+
+// ---- binding ----------------------------------------------------------------------------------------------
+
 Result<void, Errno> GpuDriver::bind(Mmu& cpu, TtmBo& bo) {
-  Binding binding;
-  if (!bo.tt.dma_mapped) CBIT_TRY(map_sg(cpu, bo.tt, binding));
-  std::vector<GartEntry> entries;
-  for (const DmaAddr page : bo.tt.dma_address) entries.push_back(GartEntry::of(page));
-  for (const ScatterEntry& segment : binding.sg)
-    for (std::uint64_t done = 0; done < segment.dma_length; done += page_size)
-      entries.push_back(GartEntry::of(segment.dma + done));
-  const auto first = gart_.take(bo.pages, ~std::uint64_t{0});
-  const auto shadow = options_.kind == GpuDriverKind::shadow && first
-                          ? shadow_.take(bo.pages, ~std::uint64_t{0})
-                          : std::optional<std::uint64_t>{0};
-  const bool written = first && shadow && write_gart(cpu, *first, entries);
-  if (!written) {
-    if (first) gart_.add(*first, bo.pages);
-    if (first && shadow && options_.kind == GpuDriverKind::shadow) shadow_.add(*shadow, bo.pages);
-    if (!bo.tt.dma_mapped) kernel_->dma().unmap_sg(cpu, *dev_, binding.sg, DmaDirection::bidirectional);
-    return tl::unexpected{Errno::enospc};
+  const std::vector<GartEntry> entries = CBIT_TRY(map_dma(cpu, bo.tt));
+  const auto entry = gart_.take(bo.pages, ~std::uint64_t{0});
+  if (!entry) return tl::unexpected{Errno::enospc};
+  Binding binding{*entry, 0};
+  if (options_.kind == GpuDriverKind::shadow) {
+    const auto resource = shadow_.take(bo.pages, ~std::uint64_t{0});
+    if (!resource) return gart_.add(*entry, bo.pages), tl::unexpected{Errno::enospc};
+    binding.shadow_page = *resource;
   }
-  binding.entry = *first;
-  binding.shadow_page = *shadow;
-  bindings_[&bo] = std::move(binding);
-  return {};
+  bindings_[&bo] = binding;
+  const auto written = write_gart(cpu, *entry, entries);
+  if (!written) unbind(cpu, bo);
+  return written;
 }
 
 void GpuDriver::unbind(Mmu& cpu, TtmBo& bo) {
   const auto found = bindings_.find(&bo);
   if (found == bindings_.end()) return;
-  Binding& binding = found->second;
-  // An entry that could not be cleared stays as it was; the GPU would fault on a machine that is gone.
+  const Binding binding = found->second;
+  // Only a broken mapping of the BAR could refuse that; then nobody reaches the entry either.
   (void)write_gart(cpu, binding.entry, std::vector<GartEntry>(bo.pages));
-  if (!bo.tt.dma_mapped) kernel_->dma().unmap_sg(cpu, *dev_, binding.sg, DmaDirection::bidirectional);
+  if (map_mode_ == VmwMapMode::map_bind) unmap_dma(cpu, bo.tt);
   gart_.add(binding.entry, bo.pages);
   if (options_.kind == GpuDriverKind::shadow) shadow_.add(binding.shadow_page, bo.pages);
   bindings_.erase(found);
@@ -221,7 +231,7 @@ Result<void, Errno> GpuDriver::transfer_to_host(Mmu& cpu, TtmBo& bo) {
   const auto found = bindings_.find(&bo);
   if (options_.kind != GpuDriverKind::shadow || found == bindings_.end())
     return tl::unexpected{Errno::einval};
-  kernel_->dma().sync_sg_for_device(cpu, *dev_, found->second.sg, DmaDirection::to_device);
+  kernel_->dma().sync_sg_for_device(cpu, *dev_, mapped_[&bo.tt], DmaDirection::to_device);
   const GpuAddr resource{found->second.shadow_page * page_size};
   if (!command(cpu, Gpu::Command::copy, gart_address(found->second), resource, bo.bytes))
     return tl::unexpected{Errno::eio};
@@ -235,7 +245,7 @@ Result<void, Errno> GpuDriver::transfer_from_host(Mmu& cpu, TtmBo& bo) {
   const GpuAddr resource{found->second.shadow_page * page_size};
   if (!command(cpu, Gpu::Command::copy, resource, gart_address(found->second), bo.bytes))
     return tl::unexpected{Errno::eio};
-  kernel_->dma().sync_sg_for_cpu(cpu, *dev_, found->second.sg, DmaDirection::from_device);
+  kernel_->dma().sync_sg_for_cpu(cpu, *dev_, mapped_[&bo.tt], DmaDirection::from_device);
   return {};
 }
 

@@ -81,7 +81,6 @@ class GpuDriver final : private TtmDeviceFuncs {
   // What the GPU has of an object.
   struct Binding {
     std::uint64_t entry = 0;        // first GART entry
-    std::vector<ScatterEntry> sg;   // mapped by the driver; empty where TTM has the addresses
     std::uint64_t shadow_page = 0;  // of the shadow driver's resource, in video memory
   };
 
@@ -96,7 +95,9 @@ class GpuDriver final : private TtmDeviceFuncs {
   void unbind(Mmu& cpu, TtmBo& bo) override;
   bool copy(Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page) override;
 
-  Result<void, Errno> map_sg(Mmu& cpu, const TtmTt& tt, Binding& binding);
+  // vmw_ttm_map_dma, drm_gem_shmem_get_pages_sgt: at the first bind. The addresses of the pages.
+  Result<std::vector<GartEntry>, Errno> map_dma(Mmu& cpu, const TtmTt& tt);
+  void unmap_dma(Mmu& cpu, const TtmTt& tt);
   Result<void, Errno> write_gart(Mmu& cpu, std::uint64_t first, const std::vector<GartEntry>& entries);
   Result<void> command(Mmu& cpu, Gpu::Command command, GpuAddr from, GpuAddr to, std::uint64_t bytes);
   Result<void> set(Mmu& cpu, Gpu::Reg64 reg, std::uint64_t value);
@@ -115,6 +116,7 @@ class GpuDriver final : private TtmDeviceFuncs {
   PageRuns gart_;    // free entries
   PageRuns shadow_;  // free pages of video memory for the shadow driver's resources
   std::map<const TtmBo*, Binding> bindings_;
+  std::map<const TtmTt*, std::vector<ScatterEntry>> mapped_;  // where TTM has no addresses
   std::unique_ptr<TtmDevice> ttm_;
 };
 

@@ -20,11 +20,13 @@ struct DeviceKind {
 inline constexpr std::string_view common_device_keys[] = {"name", "kind"};
 
 inline constexpr std::string_view dma_kind = "dma";  // unless a kind is given
+inline constexpr std::string_view gpu_kind = "gpu";
 inline constexpr std::string_view virtio_blk_kind = "virtio-blk";
 
 [[nodiscard]] std::span<const DeviceKind> dma_devices();
 [[nodiscard]] std::span<const DeviceKind> virtio_devices();
 [[nodiscard]] std::span<const DeviceKind> rdma_devices();
+[[nodiscard]] std::span<const DeviceKind> gpu_devices();
 
 // All of them, in the order of the documentation.
 [[nodiscard]] const std::vector<DeviceKind>& device_kinds();

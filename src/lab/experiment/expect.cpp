@@ -14,6 +14,7 @@ const std::vector<ExpectKey>& all_checks() {
   static const std::vector<ExpectKey> all = [] {
     std::vector<ExpectKey> checks{byte_checks().begin(), byte_checks().end()};
     checks.insert(checks.end(), state_checks().begin(), state_checks().end());
+    checks.insert(checks.end(), gpu_checks().begin(), gpu_checks().end());
     return checks;
   }();
   return all;
@@ -139,7 +140,7 @@ const std::vector<StepKind>& step_kinds() {
   static const std::vector<StepKind> all = [] {
     std::vector<StepKind> kinds;
     for (const auto& table : {memory_steps(), dma_steps(), device_steps(), host_steps(), virtio_steps(),
-                              rdma_steps(), expect_steps()})
+                              rdma_steps(), gpu_steps(), expect_steps()})
       kinds.insert(kinds.end(), table.begin(), table.end());
     return kinds;
   }();

@@ -39,6 +39,7 @@ inline constexpr std::string_view subject_keys[] = {"mapping", "buffer", "throug
 
 [[nodiscard]] std::span<const ExpectKey> byte_checks();   // who sees what
 [[nodiscard]] std::span<const ExpectKey> state_checks();  // mappings, devices, kernel, explainer
+[[nodiscard]] std::span<const ExpectKey> gpu_checks();    // buffer objects
 
 // "offset  expected  found", 16 bytes a row: rows that differ, with their neighbours left out. `offset` is
 // that of the first byte.

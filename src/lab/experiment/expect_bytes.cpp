@@ -1,10 +1,11 @@
-// Who sees what: `cpu-sees`, `device-sees`, `host-sees`, `dram-sees`, `pool-sees`, `disk-sees`.
+// Who sees what: `cpu-sees`, `device-sees`, `gpu-sees`, `host-sees`, `dram-sees`, `pool-sees`, `disk-sees`.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <variant>
 
 #include "lab/experiment/expect.hpp"
+#include "lab/experiment/gpu_part.hpp"
 
 namespace cbit::lab {
 namespace {
@@ -80,6 +81,18 @@ std::optional<Observation> look_as_device(Run& run, const Subject& subject) {
     if (!run.port(*subject.device).peek(segment.at, bytes)) return std::nullopt;
     observation.seen.insert(observation.seen.end(), bytes.begin(), bytes.end());
   }
+  return observation;
+}
+
+// By the GPU's own address of the object: through its page table, or in video memory.
+std::optional<Observation> look_as_gpu(Run& run, const Subject& subject) {
+  const auto spots = buffer_spots(run, subject);
+  const auto object = run.part<GpuPart>().object(subject.lens.buffer);
+  if (!spots || !object) return std::nullopt;
+  GpuDriver& driver = run.part<GpuPart>().driver((*object)->device);
+  const auto at = driver.address(*(*object)->bo);
+  Observation observation{Bytes(subject.range.bytes), *spots};
+  if (!at || !driver.gpu().peek(*at + subject.range.offset, observation.seen)) return std::nullopt;
   return observation;
 }
 
@@ -228,11 +241,9 @@ OrError<Check> parse_disk_sees(const StepParser& step, const Subject& subject, s
 }
 
 constexpr ExpectKey checks[] = {
-    {"cpu-sees", Needs::bytes, parse<look_as_cpu>},
-    {"device-sees", Needs::mapping, parse<look_as_device>},
-    {"host-sees", Needs::bytes, parse<look_as_host>},
-    {"dram-sees", Needs::bytes, parse<look_at_dram>},
-    {"pool-sees", Needs::mapping, parse<look_at_pool>},
+    {"cpu-sees", Needs::bytes, parse<look_as_cpu>},   {"device-sees", Needs::mapping, parse<look_as_device>},
+    {"gpu-sees", Needs::bytes, parse<look_as_gpu>},   {"host-sees", Needs::bytes, parse<look_as_host>},
+    {"dram-sees", Needs::bytes, parse<look_at_dram>}, {"pool-sees", Needs::mapping, parse<look_at_pool>},
     {"disk-sees", Needs::disk, parse_disk_sees},
 };
 

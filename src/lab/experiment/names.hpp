@@ -28,6 +28,7 @@ enum class BufferKind : std::uint8_t {
   pool,      // a part of the default bounce pool
   ring,      // the memory of a virtqueue
   user,      // memory of a process
+  bo,        // a buffer object of a GPU: pages that come, go and move
 };
 
 struct BufferName {

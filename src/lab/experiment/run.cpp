@@ -90,7 +90,8 @@ Result<void> Run::each_frame(
 Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
                                       const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
                                       const std::function<Result<void>(RamBar&)>& by_bus) {
-  Buffer* const target = CBIT_TRY(live_buffer(lens.buffer));
+  const bool pages_may_come = lens.window && window(*lens.window).on_fault != nullptr;
+  Buffer* const target = pages_may_come ? &buffer(lens.buffer) : CBIT_TRY(live_buffer(lens.buffer));
   if (target->bar != nullptr && !lens.window) {
     const auto done = by_bus(*target->bar);
     return done ? Result<void, StepTrouble>{} : trouble_in_step(describe(done.error()));
@@ -108,7 +109,12 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
     if (through.user != nullptr) cpu = &through.user->mmu(), site = "user";
   }
   const SiteScope scope{*cpu, bed_->tracer().intern(site)};
-  const auto done = by_cpu(*cpu, at + offset);
+  auto done = by_cpu(*cpu, at + offset);
+  for (std::optional<Fault> last; pages_may_come && !done && last != done.error();) {
+    last = done.error();
+    if (last->kind != FaultKind::not_present || !window(*lens.window).on_fault(*last)) break;
+    done = by_cpu(*cpu, at + offset);
+  }
   if (!done) return trouble_in_step(describe(done.error()));
   return {};
 }

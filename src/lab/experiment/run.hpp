@@ -47,6 +47,8 @@ class Run final : public EventSink {
   struct Window {
     VirtAddr at;                      // of the buffer's first byte; 0: does not exist
     std::unique_ptr<UserSpace> user;  // nullptr: the kernel's
+    // A driver that inserts pages when they are touched. The buffer may get its pages by that.
+    std::function<Result<void>(const Fault&)> on_fault;
   };
   struct Segment {
     DmaAddr at;

@@ -25,6 +25,7 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 [[nodiscard]] std::span<const StepKind> host_steps();    // what the host does
 [[nodiscard]] std::span<const StepKind> virtio_steps();
 [[nodiscard]] std::span<const StepKind> rdma_steps();  // processes and memory regions
+[[nodiscard]] std::span<const StepKind> gpu_steps();   // buffer objects of graphics
 [[nodiscard]] std::span<const StepKind> expect_steps();
 
 // All of them, in the order of the documentation.

@@ -227,6 +227,13 @@ std::vector<PhysAddr> page_frames(const Run::Buffer& buffer) {
   return frames;
 }
 
+// Pages that move are mapped by the driver that moves them.
+OrError<void> refuse_bo(const StepParser& step, std::size_t buffer, std::string hint) {
+  if (step.names.buffers[buffer].kind != BufferKind::bo) return {};
+  return step.keys.error("buffer", fmt::format("\"{}\" is a buffer object", step.names.buffers[buffer].name),
+                         std::move(hint));
+}
+
 constexpr std::string_view vmap_keys[] = {"name", "buffer", "protection"};
 
 OrError<Action> parse_vmap(StepParser& step) {
@@ -235,6 +242,7 @@ OrError<Action> parse_vmap(StepParser& step) {
       CBIT_TRY(step.keys.word("protection", attribute_words)).value_or(Attribute::encrypted);
   if (step.names.buffers[id].kind == BufferKind::bar)
     return step.keys.error("buffer", "a BAR cannot be vmapped", "name a buffer of alloc or alloc-coherent");
+  CBIT_TRY(refuse_bo(step, id, "use bo-vmap"));
   const std::size_t window = CBIT_TRY(new_window(step, id));
   return [=](Run& run) -> StepResult {
     const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
@@ -251,6 +259,7 @@ OrError<Action> parse_remap(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.buffer());
   const auto protection =
       CBIT_TRY(step.keys.word("protection", attribute_words)).value_or(Attribute::encrypted);
+  CBIT_TRY(refuse_bo(step, id, "use bo-mmap"));
   const std::size_t window = CBIT_TRY(new_window(step, id));
   return [=](Run& run) -> StepResult {
     const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
@@ -268,6 +277,23 @@ OrError<Action> parse_remap(StepParser& step) {
   };
 }
 
+constexpr std::string_view unmap_window_keys[] = {"window"};
+
+OrError<Action> parse_unmap_window(StepParser& step) {
+  const std::size_t id = CBIT_TRY(step.names.windows.get(step.keys, "window"));
+  const std::size_t buffer = step.names.windows[id].buffer;
+  if (step.names.buffers[buffer].kind == BufferKind::bo)
+    return step.keys.error("window", "the window is the driver's mapping of a buffer object", "use bo-close");
+  return [=](Run& run) -> StepResult {
+    Run::Window& window = run.window(id);
+    if (window.at == VirtAddr{}) return trouble_in_step("the window does not exist");
+    if (window.user == nullptr) run.mm().vunmap(window.at.page(), run.buffer(buffer).frames.size());
+    const VirtAddr at = window.at;
+    window = {};  // a process that is gone has no mappings
+    return fmt::format("{}", at);
+  };
+}
+
 constexpr StepKind steps[] = {
     {"alloc", alloc_keys, parse_alloc},
     {"free", free_keys, parse_free},
@@ -280,6 +306,7 @@ constexpr StepKind steps[] = {
     {"fail-conversions", fail_conversions_keys, parse_fail_conversions},
     {"vmap", vmap_keys, parse_vmap},
     {"remap-pfn-range", remap_keys, parse_remap},
+    {"unmap-window", unmap_window_keys, parse_unmap_window},
 };
 
 }  // namespace
