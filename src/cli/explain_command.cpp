@@ -14,6 +14,7 @@ namespace cbit {
 namespace {
 
 constexpr auto map_choices = choices_of(map_kind_words);
+constexpr auto ttm_policy_choices = choices_of(ttm_policy_words);
 constexpr auto direction_choices = choices_of(dma_direction_words);
 
 constexpr OptionSpec option_table[] = {
@@ -33,6 +34,8 @@ constexpr OptionSpec option_table[] = {
     {"--bus-limit", "BITS", "Width of the bus in front of the device (bus_dma_limit)", ""},
     {"--min-align-mask", "N", "dma_set_min_align_mask(), such as 4095 for NVMe", "0"},
     {"--map", "KIND", "How the driver makes the buffer reachable", "streaming", map_choices},
+    {"--ttm-policy", "P", "How TTM decides the encryption bit of its mappings, with --map ttm-bo", "fixed",
+     ttm_policy_choices},
     {"--direction", "D", "Direction of the transfer", "from-device for coherent, else to-device",
      direction_choices},
     {"--size", "N", "Bytes to transfer, up to 4M", "4096"},
@@ -60,6 +63,7 @@ constexpr std::string_view examples[] = {
     "cbit explain --platform sev --direction from-device --size 512 --device-writes 100",
     "cbit explain --platform sme --mask 47 --map coherent",
     "cbit explain --platform sev --map raw-phys",
+    "cbit explain --platform sev --map ttm-bo --ttm-policy before-fix",
     "cbit explain --platform sev --size 2M",
     "cbit explain --platform sev --map user-mr --kernel-version next",
 };
@@ -110,6 +114,7 @@ OrError<ExplainOptions> explain_options(const Arguments& arguments) {
   options.bed.dma.iommu_explicit = !arguments.has("--iommu-default");
   options.device = CBIT_TRY(device_config(arguments));
   options.map = arguments.choice("--map", map_kind_words).value_or(MapKind::streaming);
+  options.ttm_policy = arguments.choice("--ttm-policy", ttm_policy_words);
   options.direction = arguments.choice("--direction", dma_direction_words);
   options.size = CBIT_TRY(arguments.size("--size", explain_size_max)).value_or(options.size);
   options.offset = CBIT_TRY(arguments.size("--offset", page_size - 1)).value_or(0);

@@ -18,6 +18,7 @@ enum class MapKind : std::uint8_t {
   raw_phys,         // no DMA API: the driver hands out the buffer's physical address
   resource,         // dma_map_resource of another device's BAR
   user_mr,          // ibv_reg_mr() of an application's memory
+  ttm_bo,           // a graphics buffer, seen through TTM's vmap
 };
 
 inline constexpr Word<MapKind> map_kind_words[] = {{"streaming", MapKind::streaming},
@@ -25,7 +26,8 @@ inline constexpr Word<MapKind> map_kind_words[] = {{"streaming", MapKind::stream
                                                    {"coherent-atomic", MapKind::coherent_atomic},
                                                    {"raw-phys", MapKind::raw_phys},
                                                    {"resource", MapKind::resource},
-                                                   {"user-mr", MapKind::user_mr}};
+                                                   {"user-mr", MapKind::user_mr},
+                                                   {"ttm-bo", MapKind::ttm_bo}};
 [[nodiscard]] std::string_view to_string(MapKind kind);
 
 // Bytes [offset, offset + length) of the mapping.
@@ -48,6 +50,7 @@ struct ExplainOptions {
   DmaAttrs attrs;
   std::optional<SyncRange> sync;  // dma_sync_single_for_cpu before the unmap
   bool unmap = true;
+  std::optional<TtmPolicy> ttm_policy;  // of a graphics buffer; default: fixed
 
   [[nodiscard]] DmaDirection effective_direction() const;
 };

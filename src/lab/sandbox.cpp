@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "base/assert.hpp"
+#include "lab/problems.hpp"
 #include "lab/testbed.hpp"
 
 namespace cbit {
@@ -214,23 +215,11 @@ std::uint64_t Sandbox::bytes_bounced() const {
 }
 
 std::vector<Sandbox::Problem> Sandbox::problems() const {
-  std::vector<Problem> problems;
-  for (const Cause& cause : impl_->bed->explainer().causes()) {
-    std::string evidence;
-    for (const Evidence& one : cause.evidence) evidence += fmt::format("{}: {}\n", one.label, one.text);
-    problems.push_back({.name = std::string{cause.info->name},
-                        .title = std::string{cause.info->title},
-                        .device = cause.device,
-                        .evidence = std::move(evidence),
-                        .kernel_message = cause.kernel_message,
-                        .remedy = cause.remedy});
-  }
-  return problems;
+  return lab::problems_of(impl_->bed->explainer().causes());
 }
 
 bool Sandbox::has_problem(std::string_view name) const {
-  return std::ranges::any_of(impl_->bed->explainer().causes(),
-                             [&](const Cause& c) { return c.info->name == name; });
+  return lab::has_cause(impl_->bed->explainer().causes(), name);
 }
 
 std::vector<std::string> Sandbox::kernel_log() const { return impl_->bed->explainer().kernel_log(); }

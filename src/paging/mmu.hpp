@@ -7,8 +7,8 @@
 // An address that is no memory goes to the IoSpace, where there is one; with the encryption bit it addresses
 // nothing there (private_mmio).
 //
-// Every page fault and every access to a physical address that nobody answers at is an AccessFault event; what
-// Memory refuses (RMP, TD integrity) it reports itself.
+// Every page fault and every access to a physical address that nobody answers at is an AccessFault event;
+// what Memory refuses (RMP, TD integrity) it reports itself.
 // Threading: one thread per Mmu. Different Mmus may run in parallel on one Memory.
 #pragma once
 

@@ -69,7 +69,7 @@ struct Pte : Register<Pte, std::uint64_t> {
 static_assert(Pte{{0x83}}.get<Pte::PageSize>() && Pte{{0x83}}.get<Pte::Writable>());
 static_assert(Pte{{0x4000'1083}}.page(PageLevel::size_1g) == PtePhys{0x4000'0000});
 
-// How a page is cached, as Linux programs the PAT: PWT selects WC, PCD selects UC- (arch/x86/mm/pat/memtype.c).
+// How Linux caches a page: PWT selects WC, PCD selects UC- (arch/x86/mm/pat/memtype.c).
 enum class PageCaching : std::uint8_t { write_back, write_combined, uncached };
 
 [[nodiscard]] constexpr std::string_view to_string(PageCaching caching) {

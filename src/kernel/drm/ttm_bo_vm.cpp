@@ -20,14 +20,14 @@ Result<VirtAddr, Errno> TtmDevice::mmap(UserSpace& user, TtmBo& bo) {
 void TtmDevice::munmap(TtmBo& bo, VirtAddr at) {
   const auto vma = std::ranges::find(bo.vmas, at, &TtmVma::at);
   if (vma == bo.vmas.end()) return;
-  vma->user->zap(vma->at, bo.pages);
+  vma->user->unmap(vma->at, bo.pages);
   bo.vmas.erase(vma);
 }
 
 // ttm_bo_unmap_virtual: the next touch finds the object where it is then, with the protection it has there.
 void TtmDevice::unmap_virtual(TtmBo& bo) {
   for (TtmVma& vma : bo.vmas) {
-    vma.user->zap(vma.at, bo.pages);
+    vma.user->unmap(vma.at, bo.pages);
     vma.inserted.assign(bo.pages, false);
   }
 }
@@ -52,8 +52,8 @@ Result<void> TtmDevice::vm_fault_reserved(TtmBo& bo, TtmVma& vma, const Fault& f
   const std::uint64_t first = (VirtAddr{fault.address} - vma.at) / page_size;
   for (std::uint64_t page = first; page < std::min(first + ttm_bo_vm_num_prefault, bo.pages); ++page) {
     if (vma.inserted[page]) continue;
-    const auto done = vma.user->insert_pfn(vma.at + page * page_size, page_address(bo, page),
-                                           prot.encrypted ? 1 : 0, prot.caching);
+    const auto done = vma.user->map_page(vma.at + page * page_size, page_address(bo, page), {.user = true},
+                                         prot.encrypted ? 1 : 0, prot.caching);
     if (!done) return page == first ? done : Result<void>{};
     vma.inserted[page] = true;
   }

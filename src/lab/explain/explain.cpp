@@ -246,6 +246,11 @@ OrError<void> check(const ExplainOptions& options) {
                        "use OFFSET+LENGTH within --size");
   if (options.device.untrusted && options.bed.dma.iommu != IommuMode::translated)
     return usage_error("--untrusted matters only behind a translating IOMMU", "add --iommu translated");
+  const bool graphics = options.map == MapKind::ttm_bo;
+  if (options.ttm_policy && !graphics)
+    return usage_error("--ttm-policy is about graphics buffers", "add --map ttm-bo");
+  if (graphics && options.attrs != DmaAttrs{})
+    return usage_error("--attrs has no meaning with --map ttm-bo", "TTM chooses the attributes itself");
   return {};
 }
 

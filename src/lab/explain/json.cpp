@@ -15,18 +15,21 @@ Json hex(std::uint64_t value) { return fmt::format("{:#x}", value); }
 
 Json request_of(const ExplainOptions& options) {
   const MachineConfig& machine = options.bed.machine;
-  return {{"platform", to_string(machine.platform)},
-          {"cbit", machine.c_bit},
-          {"memory", machine.memory_bytes},
-          {"cpus", machine.cpus},
-          {"kernel_version", to_string(options.bed.dma.version)},
-          {"iommu", to_string(options.bed.dma.iommu)},
-          {"mask", options.device.mask_bits},
-          {"coherent_mask", options.device.coherent_mask_bits},
-          {"map", to_string(options.map)},
-          {"direction", to_string(options.effective_direction())},
-          {"size", options.size},
-          {"offset", options.offset}};
+  Json request = {{"platform", to_string(machine.platform)},
+                  {"cbit", machine.c_bit},
+                  {"memory", machine.memory_bytes},
+                  {"cpus", machine.cpus},
+                  {"kernel_version", to_string(options.bed.dma.version)},
+                  {"iommu", to_string(options.bed.dma.iommu)},
+                  {"mask", options.device.mask_bits},
+                  {"coherent_mask", options.device.coherent_mask_bits},
+                  {"map", to_string(options.map)},
+                  {"direction", to_string(options.effective_direction())},
+                  {"size", options.size},
+                  {"offset", options.offset}};
+  if (options.map == MapKind::ttm_bo)
+    request["ttm_policy"] = to_string(options.ttm_policy.value_or(TtmPolicy::fixed));
+  return request;
 }
 
 Json steps_of(const Explanation& explanation) {

@@ -151,6 +151,8 @@ constexpr MapKindInfo kinds[] = {
     {MapKind::resource, make_strategy<Resource>, DmaDirection::to_device, false, kernel_view},
     {MapKind::user_mr, make_user_mr, DmaDirection::from_device, false,
      "the buffer, as the application reads it while the region lives"},
+    {MapKind::ttm_bo, make_graphics_buffer, DmaDirection::from_device, false,
+     "the buffer, through TTM's vmap"},
 };
 
 }  // namespace

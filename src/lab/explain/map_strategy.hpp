@@ -76,6 +76,9 @@ std::unique_ptr<MapStrategy> make_strategy(MapBench& bench) {
   return std::make_unique<Strategy>(bench);
 }
 
+// `--map ttm-bo`, in ttm_bo.cpp.
+[[nodiscard]] std::unique_ptr<MapStrategy> make_graphics_buffer(MapBench& bench);
+
 // A buffer of the kernel, in pages of the direct map.
 class DriverBuffer {
  public:

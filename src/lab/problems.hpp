@@ -1,0 +1,16 @@
+// Causes as the library's users get them.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "cbit/sandbox.hpp"
+#include "watch/causes.hpp"
+
+namespace cbit::lab {
+
+[[nodiscard]] std::vector<Sandbox::Problem> problems_of(std::span<const Cause> causes);
+[[nodiscard]] bool has_cause(std::span<const Cause> causes, std::string_view name);
+
+}  // namespace cbit::lab
