@@ -1,8 +1,8 @@
 // cbit as a library for graphics drivers: a driver's TTM code under unit test, on any platform, with the real
 // ciphertext.
 //
-// A GpuSandbox is an emulated machine with a model kernel and one graphics device. The driver under test calls
-// TTM by Linux's names and binds buffer objects itself (TtmDriver); the test plays the hardware with
+// A GpuSandbox is an emulated machine with a model kernel and one graphics device. The driver under test
+// calls TTM by Linux's names and binds buffer objects itself (TtmDriver); the test plays the hardware with
 // device_read() and device_write() on the addresses that the driver was given, reads and writes as kernel and
 // as processes, and asks problems() which mappings disagree.
 //

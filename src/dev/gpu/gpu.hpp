@@ -13,8 +13,8 @@
 // Registers (Reg64) are read and written as 8 aligned bytes; a command runs to its end while its write to
 // `command` is under way. While it runs, the GPU does not answer as an MMIO target. There is no interrupt.
 //
-// Faults: device_protocol (the address is the GPU's) where no valid entry permits the access, no_memory beyond
-// video memory, what DmaPort says of the bus address. The part before the fault has been transferred.
+// Faults: device_protocol (the address is the GPU's) where no valid entry permits the access, no_memory
+// beyond video memory, what DmaPort says of the bus address. The part before the fault has been transferred.
 // Threading: one thread.
 #pragma once
 

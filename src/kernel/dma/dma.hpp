@@ -153,8 +153,8 @@ class Dma {
   // layer chose. -ENXIO for what is not a coherent buffer or exceeds it.
   [[nodiscard]] Result<VirtAddr, Errno> mmap(Device& dev, UserSpace& user, const CoherentBuffer& buffer,
                                              DmaAttrs attrs = {});
-  // The encryption attribute that mmap() gives and that every other mapping of the buffer must have. -ENXIO for
-  // what is not a coherent buffer.
+  // The encryption attribute that mmap() gives and that every other mapping of the buffer must have. -ENXIO
+  // for what is not a coherent buffer.
   [[nodiscard]] Result<bool, Errno> mapping_encrypted(const CoherentBuffer& buffer) const;
 
   // SIZE_MAX as 2^64 - 1. Trap: a device whose mask reaches all of RAM but not the C-bit bounces and is not

@@ -1,11 +1,12 @@
 // Graphics drivers in the shapes that differ where memory is encrypted, on the GPU of dev/gpu:
 //
-//   amdgpu   TTM with DMA addresses; use_dma_alloc = drm_need_swiotlb(bits), use_dma32 = dma_addressing_limited;
-//            the GPU's copy engine moves objects                      drivers/gpu/drm/amd/amdgpu/amdgpu_ttm.c
-//   vmwgfx   TTM by map mode: coherent pages, or pages of alloc_pages() that the driver maps itself when they
-//            are populated or bound                                   drivers/gpu/drm/vmwgfx/vmwgfx_drv.c
-//   shadow   no TTM pool: shmem pages mapped once, bidirectionally, and copied by the device into a resource of
-//            its own at each flush, after an explicit sync            drivers/gpu/drm/virtio: virtgpu_vq.c
+//   amdgpu   TTM with DMA addresses; use_dma_alloc as drm_need_swiotlb() says, use_dma32 as
+//            dma_addressing_limited(); the GPU's copy engine moves objects.
+//            drivers/gpu/drm/amd/amdgpu/amdgpu_ttm.c
+//   vmwgfx   TTM by map mode: coherent pages, or pages of alloc_pages() that the driver maps itself, for as
+//            long as they are populated or bound. drivers/gpu/drm/vmwgfx/vmwgfx_drv.c, vmwgfx_ttm_buffer.c
+//   shadow   no TTM pool: shmem pages mapped once, bidirectionally, and copied by the device into a resource
+//            of its own at each flush, after an explicit sync. drivers/gpu/drm/virtio/virtgpu_vq.c
 //
 // A driver binds a buffer object by writing its DMA addresses into the GART, with the CPU through the BAR.
 // What the GPU then sees follows from those addresses.
@@ -63,17 +64,17 @@ class GpuDriver final : private TtmDeviceFuncs {
   [[nodiscard]] const GpuDriverOptions& options() const { return options_; }
   [[nodiscard]] VmwMapMode map_mode() const { return map_mode_; }  // of vmwgfx
 
-  // Where the GPU finds the object's contents: in video memory, in the aperture, or, for the shadow driver, in
-  // the device's own copy. nullopt in SYSTEM placement.
+  // Where the GPU finds the object's contents: in video memory, in the aperture, or, for the shadow driver,
+  // in the device's own copy. nullopt in SYSTEM placement.
   [[nodiscard]] std::optional<GpuAddr> address(const TtmBo& bo) const;
   // The bus address that the GART holds for a page of a bound object.
   [[nodiscard]] std::optional<DmaAddr> bus_address(const TtmBo& bo, std::uint64_t page) const;
 
   // What the CRTC shows of the object: the engine's checksum. The Fault is the GPU's.
   Result<std::uint32_t> scanout(Mmu& cpu, const TtmBo& bo);
-  // The shadow driver's flush and its opposite: dma_sync_sgtable_for_device() and a copy by the device into its
-  // resource; a copy by the device and dma_sync_sgtable_for_cpu(). -EINVAL for other drivers, -EIO when the
-  // device fails.
+  // The shadow driver's flush and its opposite: dma_sync_sgtable_for_device() and a copy by the device into
+  // its resource; a copy by the device and dma_sync_sgtable_for_cpu(). -EINVAL for other drivers, -EIO when
+  // the device fails.
   Result<void, Errno> transfer_to_host(Mmu& cpu, TtmBo& bo);
   Result<void, Errno> transfer_from_host(Mmu& cpu, TtmBo& bo);
 

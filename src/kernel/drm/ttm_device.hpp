@@ -101,8 +101,8 @@ class TtmDevice {
   Result<void, Errno> tt_populate(Mmu& cpu, TtmBo& bo);
   // ttm_bo_swapout(): to a shmem file, through the direct map. -EBUSY when pinned or not populated.
   Result<std::uint64_t, Errno> swapout(Mmu& cpu, TtmBo& bo);
-  // ttm_bo_validate(): moves the contents by the GPU where it can (`accelerated`), else by ttm_bo_move_memcpy().
-  // User mappings are zapped. -EBUSY when pinned.
+  // ttm_bo_validate(): moves the contents by the GPU where it can (`accelerated`), else by
+  // ttm_bo_move_memcpy(). User mappings are zapped. -EBUSY when pinned.
   Result<void, Errno> validate(Mmu& cpu, TtmBo& bo, TtmPlacement to, bool accelerated);
 
   // ttm_io_prot() of PAGE_KERNEL or the default user protection. All blocks of a tt come from one device, so

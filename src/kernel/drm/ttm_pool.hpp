@@ -1,11 +1,11 @@
 // ttm_pool: where a ttm_tt gets its pages from and what becomes of them. drivers/gpu/drm/ttm/ttm_pool.c.
 //
-// With use_dma_alloc each block is a coherent allocation, and its DMA address is kept. Otherwise it comes from
-// alloc_pages(), and a tt with a dma_address array maps it once with dma_map_page(DMA_BIDIRECTIONAL), to be
-// synced by nobody. Pages that come back are cleared through the direct map and wait on a shelf by caching and
-// order: all of them with use_dma_alloc, else those that are not cached. Changing the caching of the direct map
-// costs flushes, which is why there are shelves at all. What no tt of ours ever had is not cleared: Linux does
-// that for user space's buffers only (zero_alloc).
+// With use_dma_alloc each block is a coherent allocation, and its DMA address is kept. Otherwise it comes
+// from alloc_pages(), and a tt with a dma_address array maps it once with dma_map_page(DMA_BIDIRECTIONAL), to
+// be synced by nobody. Pages that come back are cleared through the direct map and wait on a shelf by caching
+// and order: all of them with use_dma_alloc, else those that are not cached. Changing the caching of the
+// direct map costs flushes, which is why there are shelves at all. What no tt of ours ever had is not
+// cleared: Linux does that for user space's buffers only (zero_alloc).
 //
 // The shelves of uncached pages are global in Linux and the pool's own here.
 // Threading: one thread.

@@ -105,8 +105,8 @@ class Mm {
   // paths. 1 is the next call, 0 none.
   void fail_conversion_after(std::uint64_t calls);
 
-  // set_pages_array_wc, _uc and _wb: the caching of the direct map's pages, with the flushes of TLB and caches
-  // that it takes. Faults as set_memory_*.
+  // set_pages_array_wc, _uc and _wb: the caching of the direct map's pages, with the flushes of TLB and
+  // caches that it takes. Faults as set_memory_*.
   Result<void> set_pages_array(Mmu& cpu, std::span<const PhysAddr> pages, PageCaching caching);
 
   // vmap: maps pages again at a fresh kernel address. `selector` and `caching` are the mapping's own.
@@ -157,7 +157,7 @@ class UserSpace {
   [[nodiscard]] std::optional<VirtAddr> reserve(std::uint64_t pages);
   // Addresses that another space has given out are not given out here: after fork().
   void inherit_layout(const UserSpace& parent) { next_ = parent.next_; }
-  // One page at an address that reserve() gave, replacing what is there (vmf_insert_pfn_prot); unmap() flushes.
+  // One page at an address that reserve() gave, replacing what is there; unmap() flushes. vmf_insert_pfn_prot
   Result<void> map_page(VirtAddr at, PhysAddr page, PageFlags flags, KeySelector selector,
                         PageCaching caching = PageCaching::write_back);
   void unmap(VirtAddr at, std::uint64_t pages);

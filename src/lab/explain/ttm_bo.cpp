@@ -1,5 +1,5 @@
-// `--map ttm-bo`: a graphics buffer. Its owner looks at it through TTM's vmap, the device at the addresses that
-// the driver binds.
+// `--map ttm-bo`: a graphics buffer. Its owner looks at it through TTM's vmap, the device at the addresses
+// that the driver binds.
 #include <algorithm>
 
 #include "kernel/drm/drm_cache.hpp"
