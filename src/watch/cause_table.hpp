@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "watch/causes/api.hpp"
+#include "watch/causes/host.hpp"
 #include "watch/causes/iommu.hpp"
 #include "watch/causes/keys.hpp"
 #include "watch/causes/masks.hpp"
@@ -25,8 +26,8 @@ template <std::size_t... n>
   return all;
 }
 
-inline constexpr std::array cause_table =
-    joined(key_causes, api_causes, mask_causes, iommu_causes, swiotlb_causes, virtio_causes, rdma_causes);
+inline constexpr std::array cause_table = joined(key_causes, api_causes, mask_causes, iommu_causes,
+                                                 swiotlb_causes, virtio_causes, rdma_causes, host_causes);
 
 // A row of the table. A name that is not there does not compile.
 [[nodiscard]] consteval const CauseInfo& cause(std::string_view name) {

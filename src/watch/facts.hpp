@@ -19,12 +19,16 @@
 
 namespace cbit {
 
+// Keys of a host's guests (mem/key_table.hpp).
+[[nodiscard]] constexpr bool is_guests_key(KeyId key) { return key > host_key; }
+
 // What events do not tell about the platform.
 struct ExplainerContext {
   std::string platform;                  // "sev-snp"; for texts
   KeyLayout layout = KeyLayout::none();  // where the encryption bit sits in an address
   bool is_guest = false;                 // devices have no key
   bool is_sme = false;                   // a bare-metal AMD host: the bus address selects the key
+  bool hosts_guests = false;             // encrypted guests run here, under keys of their own
   bool swiotlb_can_grow = false;         // the kernel knows dynamic pools (Linux 6.6 and later), on or off
   std::vector<PhysRange> ram;            // empty: not known
 };

@@ -28,6 +28,8 @@ enum class BufferKind : std::uint8_t {
   pool,      // a part of the default bounce pool
   ring,      // the memory of a virtqueue
   user,      // memory of a process
+  guest,     // memory of a virtual machine
+  process,   // memory of a VMM
 };
 
 struct BufferName {

@@ -33,6 +33,9 @@ class Stage {
     return {
         .platform = "sme", .layout = KeyLayout::amd(47), .is_sme = true, .ram = {{PhysAddr{0}, 3ull << 30}}};
   }
+  static ExplainerContext host_of_guests() {
+    return {.platform = "plain", .hosts_guests = true, .ram = {{PhysAddr{0}, 3ull << 30}}};
+  }
   static ExplainerContext plain() { return {.platform = "plain", .ram = {{PhysAddr{0}, 3ull << 30}}}; }
 
   template <class Payload>
