@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <deque>
-#include <fstream>
 #include <ostream>
 
+#include "cli/lab_file.hpp"
 #include "cli/trace_file.hpp"
 #include "lab/experiment.hpp"
 
@@ -32,28 +30,6 @@ constexpr std::string_view list_examples[] = {"cbit lab list"};
 constexpr std::string_view show_examples[] = {
     "cbit lab show outcome-18-sev-partial-device-write > my-driver.toml"};
 
-constexpr std::size_t file_bytes_max = 4u << 20;
-
-const BuiltinExperiment* find_builtin(std::string_view name) {
-  const auto all = builtin_experiments();
-  const auto found = std::ranges::find(all, name, &BuiltinExperiment::name);
-  return found == all.end() ? nullptr : &*found;
-}
-
-OrError<std::string> read_file(const std::string& path) {
-  errno = 0;
-  std::ifstream file{path, std::ios::binary};
-  std::string text(file_bytes_max + 1, '\0');
-  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad())
-    return bad_input(fmt::format("cannot read {}: {}", path, std::strerror(errno)),
-                     "give a file, or a name that cbit lab list prints");
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > file_bytes_max)
-    return bad_input(fmt::format("{} has more than {} bytes", path, file_bytes_max), "this is no lab file");
-  return text;
-}
-
 // One word of the command line, with what became of it.
 struct Job {
   std::string name;
@@ -63,9 +39,7 @@ struct Job {
 };
 
 OrError<void> load_and_run(Job& job, EventSink* sink) {
-  const BuiltinExperiment* const builtin = find_builtin(job.name);
-  const std::string text = builtin != nullptr ? std::string{builtin->text} : CBIT_TRY(read_file(job.name));
-  job.experiment = CBIT_TRY(load_experiment(text, job.name));
+  job.experiment = CBIT_TRY(load_lab_file(job.name));
   job.result = CBIT_TRY(run_experiment(*job.experiment, sink));
   return {};
 }

@@ -49,6 +49,16 @@ struct ExperimentDevice {
   std::function<OrError<void>(lab::Run&, std::size_t id)> install;
 };
 
+// What steps make under a name.
+struct ExperimentBuffer {
+  std::string name;
+  std::uint64_t bytes = 0;
+};
+struct ExperimentMapping {
+  std::string name;
+  std::size_t device = 0;
+};
+
 struct Experiment {
   std::string name;  // of the file, as errors cite it
   std::string title;
@@ -58,6 +68,8 @@ struct Experiment {
   TestbedConfig bed;
   std::vector<ExperimentDevice> devices;
   std::vector<ExperimentStep> steps;
+  std::vector<ExperimentBuffer> buffers;  // by their numbers in a run, as the next
+  std::vector<ExperimentMapping> mappings;
   // The causes that the explainer has found at the end, all of them; nullopt: nothing is expected of them.
   std::optional<std::vector<std::string>> causes;
   lab::Place causes_place;

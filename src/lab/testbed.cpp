@@ -13,6 +13,7 @@ ExplainerContext context_of(const TestbedConfig& config, Machine& machine) {
           .is_sme = platform == Platform::sme,
           .is_mktme = platform == Platform::mktme,
           .iommu_translates = config.dma.iommu == IommuMode::translated,
+          .hosts_guests = config.machine.sev.asids != 0,
           .swiotlb_can_grow = config.dma.version != KernelVersion::v6_1,
           .ram = machine.memory().ram()};
 }

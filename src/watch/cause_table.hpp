@@ -9,6 +9,7 @@
 
 #include "watch/causes/api.hpp"
 #include "watch/causes/graphics.hpp"
+#include "watch/causes/host.hpp"
 #include "watch/causes/iommu.hpp"
 #include "watch/causes/keys.hpp"
 #include "watch/causes/masks.hpp"
@@ -29,7 +30,7 @@ template <std::size_t... n>
 
 inline constexpr std::array cause_table =
     joined(key_causes, api_causes, mask_causes, iommu_causes, swiotlb_causes, virtio_causes, rdma_causes,
-           graphics_causes, mktme_causes);
+           graphics_causes, mktme_causes, host_causes);
 
 // A row of the table. A name that is not there does not compile.
 [[nodiscard]] consteval const CauseInfo& cause(std::string_view name) {

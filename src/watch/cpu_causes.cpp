@@ -12,7 +12,7 @@ struct CpuCauses {
 
   // A reader whose key agrees with the page's attribute is the victim; otherwise it is the culprit.
   void operator()(const KeyMismatch& read) const {
-    if (scene.event.agent.kind != AgentKind::cpu) return;
+    if (scene.event.agent.kind != AgentKind::cpu || guests_read(scene.facts, read)) return;
     const Evidence seen{"read",
                         fmt::format("{} under {} in {}", agent_name(scene.event.agent),
                                     describe_key(scene.facts, read.key), scene.facts.name(read.site))};
@@ -30,6 +30,7 @@ struct CpuCauses {
 
   void operator()(const ForeignWrite& write) const {
     const bool shared = scene.facts.is_shared(write.page);
+    if (concerns_guest(write)) return;
     if (scene.event.agent.kind != AgentKind::cpu || shared != (write.key != no_key)) return;
     wrong_mapping(write.page, shared, {access("write", write.key, write.site)});
   }
@@ -55,6 +56,11 @@ struct CpuCauses {
 
   void operator()(const auto&) const {}
 
+  // A host's guests have views of their own.
+  [[nodiscard]] bool concerns_guest(const ForeignWrite& write) const {
+    return scene.facts.context().hosts_guests &&
+           (is_guests_key(write.key) || is_guests_key(write.previous_key));
+  }
   [[nodiscard]] Evidence access(std::string label, KeyId key, SiteId site) const {
     return {std::move(label), fmt::format("{} under {} in {}", agent_name(scene.event.agent),
                                           describe_key(scene.facts, key), scene.facts.name(site))};

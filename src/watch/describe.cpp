@@ -42,6 +42,8 @@ std::string describe_writer(const Facts& facts, const KeyMismatch& mismatch) {
 
 std::string describe_key(const Facts& facts, KeyId key) {
   if (key == no_key) return "no key";
+  if (facts.context().hosts_guests && is_guests_key(key))
+    return fmt::format("the key of ASID {}", key - guest_key(0));
   if (facts.context().is_sme) return fmt::format("the SME key ({})", key);
   if (facts.context().is_guest) return fmt::format("the guest's key ({})", key);
   return fmt::format("key {}", key);

@@ -23,10 +23,13 @@ void find_virtio_causes(const Scene& scene);
 void find_rdma_causes(const Scene& scene);      // verbs, and what NICs refuse
 void find_graphics_causes(const Scene& scene);  // mappings of one page, buffers of a GPU
 void find_mktme_causes(const Scene& scene);     // KeyIDs, and pages that were moved
+void find_host_causes(const Scene& scene);      // of encrypted guests
 // Causes that show at the end: what is still mapped.
 void find_lost_writes(const Facts& facts, CaseBook& book, std::uint64_t time_ns);
 void find_leaks(const Facts& facts, CaseBook& book, std::uint64_t time_ns);
 
+// A read on a host of encrypted guests, by or of a guest, that find_host_causes() explains.
+[[nodiscard]] bool guests_read(const Facts& facts, const KeyMismatch& read);
 // A device met encrypted memory without its key. Opens the reason if negotiation explains it: a virtio driver
 // without VIRTIO_F_ACCESS_PLATFORM bypasses the DMA API. False when the reason is another.
 bool explain_by_virtio_flag(const Scene& scene, NameId device, const Evidence& evidence);

@@ -14,7 +14,7 @@ void Explainer::on_event(const Event& event) {
   const Scene scene{event, facts_, book_};
   for (const auto find :
        {find_access_causes, find_cpu_causes, find_fault_causes, find_api_causes, find_swiotlb_causes,
-        find_virtio_causes, find_rdma_causes, find_graphics_causes, find_mktme_causes})
+        find_virtio_causes, find_rdma_causes, find_graphics_causes, find_mktme_causes, find_host_causes})
     find(scene);
   if (const auto* const message = std::get_if<KernelMessage>(&event.payload)) book_.message(message->text);
   if (const auto* const step = std::get_if<StepTaken>(&event.payload)) steps_.push_back(*step);

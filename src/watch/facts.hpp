@@ -20,6 +20,9 @@
 
 namespace cbit {
 
+// Keys of a host's guests (mem/key_table.hpp).
+[[nodiscard]] constexpr bool is_guests_key(KeyId key) { return key > host_key; }
+
 // What events do not tell about the platform.
 struct ExplainerContext {
   std::string platform;                  // "sev-snp"; for texts
@@ -28,6 +31,7 @@ struct ExplainerContext {
   bool is_sme = false;                   // a bare-metal AMD host: the bus address selects the key
   bool is_mktme = false;                 // the same with a KeyID; each page has its own
   bool iommu_translates = false;         // its default domains do
+  bool hosts_guests = false;             // encrypted guests run here, under keys of their own
   bool swiotlb_can_grow = false;         // the kernel knows dynamic pools (Linux 6.6 and later), on or off
   std::vector<PhysRange> ram;            // empty: not known
 };

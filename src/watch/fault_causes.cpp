@@ -13,6 +13,8 @@ struct FaultCauses {
   // Of a CPU or the host; a device's refusal is a DeviceFault as well.
   void operator()(const AccessFault& refused) const {
     if (scene.event.agent.kind == AgentKind::device) return;
+    const bool by_guest = scene.facts.context().hosts_guests && scene.event.agent.kind == AgentKind::cpu;
+    if (by_guest && refused.fault.kind == FaultKind::rmp_violation) return;  // find_host_causes()
     const PhysAddr at{refused.fault.address};
     const Evidence who{"access", fmt::format("{} by {} in {}: {}", refused.fault.write ? "write" : "read",
                                              agent_name(scene.event.agent), scene.facts.name(refused.site),

@@ -71,7 +71,13 @@ SevResult<void> SevVm::guest_init(bool es) {
   if (vcpus_ != 0) return sev_error(EINVAL);
   if (active_) return sev_error(EBUSY);
   const auto asid = kvm_->sev_asid_new(es);
-  if (!asid) return sev_error(asid.error());
+  if (!asid) {
+    if (asid.error() == EBUSY)
+      kvm_->kernel().machine().tracer().emit(
+          {AgentKind::cpu, 0},
+          KeyRequestRefused{es ? "KVM_SEV_ES_INIT" : "KVM_SEV_INIT", EBUSY, "asid-exhausted"});
+    return sev_error(asid.error());
+  }
   if (const auto initialized = kvm_->sev_platform_init(); !initialized) {
     kvm_->sev_asid_free(*asid);
     return initialized;

@@ -101,9 +101,9 @@ SevResult<void> SevVm::dbg_decrypt_user(PhysAddr source, VirtAddr target, PhysAd
   return {};
 }
 
-// Where the target is not made of whole blocks, they are decrypted, changed and encrypted again. As in 6.1, the
-// length is rounded up without the offset: of a range that begins within a block and ends in a later one, the
-// last block stays as it was.
+// Where the target is not made of whole blocks, they are decrypted, changed and encrypted again. As in 6.1,
+// the length is rounded up without the offset: of a range that begins within a block and ends in a later one,
+// the last block stays as it was.
 SevResult<void> SevVm::dbg_encrypt_user(VirtAddr source, PhysAddr source_phys, PhysAddr target,
                                         std::uint32_t len) {
   std::optional<TemporaryPage> source_page;

@@ -22,6 +22,7 @@ constexpr Word<Sees> sees_words[] = {{"plaintext", Sees::plaintext},
 struct Spot {
   PhysAddr at;
   std::uint64_t bytes = 0;
+  KeyId owner = no_key;  // the key under which its owner sees it
 };
 
 // What an observer got, and where it lies; nullopt: nothing.
@@ -36,11 +37,12 @@ std::optional<std::vector<Spot>> buffer_spots(Run& run, const Subject& subject) 
   std::vector<Spot> spots;
   for (const Part& part : subject.parts) {
     if (!run.live_buffer(part.buffer)) return std::nullopt;
-    (void)run.each_frame(run.buffer(part.buffer), part.range,
-                         [&](PhysAddr at, std::uint64_t, std::uint64_t bytes) -> Result<void> {
-                           spots.push_back({at, bytes});
-                           return {};
-                         });
+    (void)run.each_frame(
+        run.buffer(part.buffer), part.range,
+        [&](PhysAddr at, std::uint64_t from, std::uint64_t bytes) -> Result<void> {
+          spots.push_back({at, bytes, run.key_of(run.buffer(part.buffer), part.range.offset + from)});
+          return {};
+        });
   }
   return spots;
 }
@@ -122,7 +124,7 @@ std::optional<Observation> look_at_pool(Run& run, const Subject& subject) {
     const auto bounce = (*mapping)->bounces[i];
     if (!bounce) return std::nullopt;
     const std::uint64_t bytes = std::min(left, size - first);
-    spots.push_back({*bounce + first, bytes});
+    spots.push_back({*bounce + first, bytes, run.bed().cpu_key()});
     left -= bytes;
     first = 0;
   }
@@ -149,8 +151,7 @@ Sees judge(Run& run, const Observation& observation, ConstByteSpan data, ConstBy
   std::size_t done = 0;
   for (const Spot& spot : observation.spots) {
     const ConstByteSpan seen = ConstByteSpan{observation.seen}.subspan(done, spot.bytes);
-    const View view =
-        View::of_bytes(run.memory(), spot.at, Bytes{seen.begin(), seen.end()}, run.bed().cpu_key(spot.at));
+    const View view = View::of_bytes(run.memory(), spot.at, Bytes{seen.begin(), seen.end()}, spot.owner);
     const Sees sees = classify(view, data.subspan(done, spot.bytes), old.subspan(done, spot.bytes));
     if (verdict && *verdict != sees) return Sees::mixed;
     verdict = sees;

@@ -51,6 +51,10 @@ OrError<TestbedConfig> load_machine(const TableReader& keys) {
       static_cast<unsigned>(CBIT_TRY(keys.number("key-id-bits", 1, 15)).value_or(machine.key_id_bits));
   machine.seed =
       CBIT_TRY(keys.number("seed", 0, std::numeric_limits<std::uint64_t>::max())).value_or(machine.seed);
+  machine.sev.asids = static_cast<unsigned>(CBIT_TRY(keys.number("sev-asids", 0, 1023)).value_or(0));
+  machine.sev.min_sev_asid =
+      static_cast<unsigned>(CBIT_TRY(keys.number("sev-min-asid", 1, 1024)).value_or(1));
+  machine.rmp = CBIT_TRY(keys.flag("rmp")).value_or(false);
   CBIT_TRY(load_dma(keys, config.dma));
   return config;
 }
@@ -81,10 +85,18 @@ class Loader {
     CBIT_TRY(load_devices(keys));
     CBIT_TRY(load_steps(keys));
     CBIT_TRY(load_causes(keys));
+    keep_names();
     return std::move(experiment_);
   }
 
  private:
+  void keep_names() {
+    for (std::size_t i = 0; i < names_.buffers.size(); ++i)
+      experiment_.buffers.push_back({names_.buffers[i].name, names_.buffers[i].bytes});
+    for (std::size_t i = 0; i < names_.mappings.size(); ++i)
+      experiment_.mappings.push_back({names_.mappings[i].name, names_.mappings[i].device});
+  }
+
   OrError<void> load_machine_table(const TableReader& keys) {
     const TomlValue* const table = keys.value("machine");
     if (table == nullptr) return keys.missing("machine");

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "lab/experiment/process_names.hpp"
+#include "lab/experiment/vm_names.hpp"
 
 namespace cbit::lab {
 
@@ -35,6 +36,7 @@ template class NameTable<MappingName>;
 template class NameTable<DeviceName>;
 template class NameTable<ProcessName>;
 template class NameTable<KeyName>;
+template class NameTable<VmName>;
 
 OrError<unsigned> StepParser::cpu() const {
   const unsigned cpus = experiment.bed.machine.cpus;

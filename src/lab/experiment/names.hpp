@@ -30,6 +30,8 @@ enum class BufferKind : std::uint8_t {
   user,      // memory of a process
   bo,        // a buffer object of a GPU: pages that come, go and move
   area,      // an area of a process that is looked up before each use (user_memory.hpp)
+  guest,     // memory of a virtual machine
+  process,   // memory of a VMM
 };
 
 struct BufferName {

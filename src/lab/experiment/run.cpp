@@ -114,9 +114,14 @@ Result<void, StepTrouble> Run::access_as_process(
 
 Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
                                       const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
-                                      const std::function<Result<void>(RamBar&)>& by_bus) {
+                                      const std::function<Result<void>(RamBar&)>& by_bus,
+                                      const std::function<Result<void>(Owner&)>& by_owner) {
   const bool pages_may_come = lens.window && window(*lens.window).on_fault != nullptr;
   Buffer* const target = pages_may_come ? &buffer(lens.buffer) : CBIT_TRY(live_buffer(lens.buffer));
+  if (target->owner != nullptr) {
+    const auto done = by_owner(*target->owner);
+    return done ? Result<void, StepTrouble>{} : trouble_in_step(describe(done.error()));
+  }
   if (target->bar != nullptr && !lens.window) {
     const auto done = by_bus(*target->bar);
     return done ? Result<void, StepTrouble>{} : trouble_in_step(describe(done.error()));
@@ -149,7 +154,8 @@ Result<void, StepTrouble> Run::cpu_read(const Lens& lens, std::uint64_t offset, 
     return access_as_process(lens, offset, [&](Process& user, VirtAddr at) { return user.read(at, to); });
   return access(
       lens, offset, [&](Mmu& cpu, VirtAddr at) { return cpu.read(at, to); },
-      [&](RamBar& bar) { return bar.read(offset, to); });
+      [&](RamBar& bar) { return bar.read(offset, to); },
+      [&](Owner& owner) { return owner.read(offset, to); });
 }
 
 Result<void, StepTrouble> Run::cpu_write(const Lens& lens, std::uint64_t offset, ConstByteSpan from) {
@@ -161,7 +167,8 @@ Result<void, StepTrouble> Run::cpu_write(const Lens& lens, std::uint64_t offset,
   }
   CBIT_TRY(access(
       lens, offset, [&](Mmu& cpu, VirtAddr at) { return cpu.write(at, from); },
-      [&](RamBar& bar) { return bar.write(offset, from); }));
+      [&](RamBar& bar) { return bar.write(offset, from); },
+      [&](Owner& owner) { return owner.write(offset, from); }));
   buffer(lens.buffer).written(offset, from);
   return {};
 }
@@ -294,9 +301,11 @@ void Run::mismatch(Mismatch mismatch) {
   result_.failures.push_back({step_, experiment_.steps[step_].place, std::move(mismatch)});
 }
 
-ExperimentResult Run::perform() {
-  for (step_ = 0; step_ < experiment_.steps.size(); ++step_)
+ExperimentResult Run::perform(std::optional<std::size_t> steps, const std::function<void()>& look) {
+  const std::size_t end = std::min(steps.value_or(experiment_.steps.size()), experiment_.steps.size());
+  for (step_ = 0; step_ < end; ++step_)
     if (!perform_step(experiment_.steps[step_])) break;
+  if (step_ == end && look) look();
   finish();
   return std::move(result_);
 }

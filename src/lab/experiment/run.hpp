@@ -28,14 +28,25 @@ namespace cbit::lab {
 
 class Run final : public EventSink {
  public:
+  // How whoever owns a buffer reaches it, where that is not the kernel: a guest's CPU, a process.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual Result<void> read(std::uint64_t offset, ByteSpan to) = 0;
+    virtual Result<void> write(std::uint64_t offset, ConstByteSpan from) = 0;
+    // The key under which the byte at the offset is plain.
+    [[nodiscard]] virtual KeyId key(std::uint64_t offset) const = 0;
+  };
+
   struct Buffer {
     bool exists = false;
     VirtAddr at;                     // of its owner; of no meaning for a bar
     std::vector<PhysAddr> frames;    // of the pages that it touches
     std::uint64_t first_offset = 0;  // in the first of them
     RamBar* bar = nullptr;
-    UserSpace* user = nullptr;   // whose memory it is; nullptr: the kernel's
-    Process* process = nullptr;  // of an area; `user_at` is where
+    UserSpace* user = nullptr;     // whose memory it is; nullptr: the kernel's
+    std::unique_ptr<Owner> owner;  // who reaches it in another way than a kernel or a process does
+    Process* process = nullptr;    // of an area; `user_at` is where
     VirtAddr user_at;
     CoherentBuffer coherent;  // of coherent buffers
     Bytes now, before;        // the shadow
@@ -94,7 +105,8 @@ class Run final : public EventSink {
   static OrError<std::unique_ptr<Run>> create(const Experiment& experiment, EventSink* sink);
   ~Run() override;
 
-  ExperimentResult perform();
+  // `steps`: only so many. `look` is called between the last of them and the end, if the run comes so far.
+  ExperimentResult perform(std::optional<std::size_t> steps = {}, const std::function<void()>& look = {});
   void on_event(const Event& event) override;
 
   [[nodiscard]] const Experiment& experiment() const { return experiment_; }
@@ -146,6 +158,11 @@ class Run final : public EventSink {
   Result<void, StepTrouble> cpu_read(const Lens& lens, std::uint64_t offset, ByteSpan to);
   Result<void, StepTrouble> cpu_write(const Lens& lens, std::uint64_t offset, ConstByteSpan from);
 
+  // The key under which the byte at the offset is plain for its owner.
+  [[nodiscard]] KeyId key_of(const Buffer& buffer, std::uint64_t offset) {
+    return buffer.owner != nullptr ? buffer.owner->key(offset) : bed_->cpu_key();
+  }
+
   // Takes the frames of a buffer from where the CPU's translation leads, and begins its shadow.
   Result<void, StepTrouble> adopt(Buffer& buffer, Mmu& cpu, VirtAddr at, std::uint64_t bytes);
   void begin_shadow(Buffer& buffer, std::uint64_t bytes);
@@ -193,7 +210,8 @@ class Run final : public EventSink {
       const std::function<Result<void>(Process&, VirtAddr)>& by_process);
   Result<void, StepTrouble> access(const Lens& lens, std::uint64_t offset,
                                    const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
-                                   const std::function<Result<void>(RamBar&)>& by_bus);
+                                   const std::function<Result<void>(RamBar&)>& by_bus,
+                                   const std::function<Result<void>(Owner&)>& by_owner);
 
   template <class T>
   static T& at(std::deque<T>& items, std::size_t id) {

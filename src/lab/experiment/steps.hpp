@@ -30,6 +30,7 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 [[nodiscard]] std::span<const StepKind> mktme_steps();
 [[nodiscard]] std::span<const StepKind> rdma_steps();  // memory regions
 [[nodiscard]] std::span<const StepKind> gpu_steps();   // buffer objects of graphics
+[[nodiscard]] std::span<const StepKind> sev_steps();   // guests of an encrypting host
 [[nodiscard]] std::span<const StepKind> expect_steps();
 
 // All of them, in the order of the documentation.
@@ -38,9 +39,25 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 // The keys of the tables that are no steps.
 inline constexpr std::string_view top_keys[] = {"title",  "source", "description", "machine",
                                                 "device", "step",   "causes"};
-inline constexpr std::string_view machine_keys[] = {
-    "platform",      "iommu-kind",     "virtual-machine", "cbit",          "key-id-bits", "memory",
-    "cpus",          "kernel-version", "iommu",           "iommu-default", "swiotlb",     "swiotlb-dynamic",
-    "coherent-pool", "cache",          "cipher",          "paging-levels", "seed"};
+inline constexpr std::string_view machine_keys[] = {"platform",
+                                                    "iommu-kind",
+                                                    "virtual-machine",
+                                                    "cbit",
+                                                    "key-id-bits",
+                                                    "memory",
+                                                    "cpus",
+                                                    "kernel-version",
+                                                    "iommu",
+                                                    "iommu-default",
+                                                    "swiotlb",
+                                                    "swiotlb-dynamic",
+                                                    "coherent-pool",
+                                                    "cache",
+                                                    "cipher",
+                                                    "paging-levels",
+                                                    "seed",
+                                                    "sev-asids",
+                                                    "sev-min-asid",
+                                                    "rmp"};
 
 }  // namespace cbit::lab

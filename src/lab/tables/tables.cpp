@@ -11,6 +11,7 @@ std::span<const TableSpec> tables() {
       {"mktme", "What each way to encrypted user memory can do", lab::mktme_table},
       {"virtio", "virtio in mixed fleets: which guest works with which device and IOMMU, and what it costs",
        lab::virtio_table},
+      {"attacks", "What can a host do to a guest's memory?", lab::attacks_table},
   };
   return all;
 }

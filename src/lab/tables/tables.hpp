@@ -9,5 +9,6 @@ namespace cbit::lab {
 [[nodiscard]] OrError<Table> ttm_table(std::uint64_t seed);
 [[nodiscard]] OrError<Table> mktme_table(std::uint64_t seed);
 [[nodiscard]] OrError<Table> virtio_table(std::uint64_t seed);
+[[nodiscard]] OrError<Table> attacks_table(std::uint64_t seed);
 
 }  // namespace cbit::lab

@@ -43,15 +43,6 @@ inline constexpr CauseInfo rdma_causes[] = {
      .remedy = "Do not bounce regions at all (see mr-on-private-memory); a larger pool changes nothing.",
      .linux_says = "swiotlb buffer is full",
      .source = "drivers/infiniband/core/umem.c: ib_umem_get; kernel/dma/swiotlb.c: swiotlb_do_find_slots"},
-    {.name = "memlock-exceeded",
-     .topic = "RDMA",
-     .title = "The process may not lock as much memory as its regions need.",
-     .meaning = "Pages of regions are pinned and count against RLIMIT_MEMLOCK; ibv_reg_mr() returns ENOMEM, "
-                "or EPERM "
-                "where the limit is 0.",
-     .remedy = "Raise the limit (ulimit -l, LimitMEMLOCK=), or give the process CAP_IPC_LOCK.",
-     .linux_says = "",
-     .source = "drivers/infiniband/core/umem.c: ib_umem_get"},
     {.name = "forged-rkey",
      .topic = "RDMA",
      .title = "A peer named a remote key that is not one of this protection domain's regions.",

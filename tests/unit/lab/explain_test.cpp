@@ -66,6 +66,52 @@ TEST(Explain, TellsAPoolThatIsFullFromARequestThatCannotFit) {
             std::string::npos);
 }
 
+// The verdict and path of one registered region, and the names of its causes.
+struct RegionResult {
+  Verdict verdict{};
+  DmaPath path{};
+  std::vector<std::string> causes;
+  friend bool operator==(const RegionResult&, const RegionResult&) = default;
+};
+
+RegionResult region(Platform platform, DmaDirection direction, KernelVersion version = KernelVersion::v6_1,
+                    unsigned mask = 64, IommuMode iommu = IommuMode::none) {
+  ExplainOptions options{.map = MapKind::user_mr, .direction = direction, .size = 9000, .offset = 100};
+  options.bed.machine.platform = platform;
+  options.bed.dma.version = version;
+  options.bed.dma.iommu = iommu;
+  options.device.mask_bits = mask;
+  const Explanation result = explain(options).value();
+  RegionResult shown{result.verdict, result.path, {}};
+  for (const Cause& cause : result.causes) shown.causes.emplace_back(cause.info->name);
+  return shown;
+}
+
+TEST(ExplainUserMr, WorksWhereTheDeviceReachesTheApplicationsPagesUnderTheirKey) {
+  for (const DmaDirection direction :
+       {DmaDirection::to_device, DmaDirection::from_device, DmaDirection::bidirectional}) {
+    EXPECT_EQ(region(Platform::plain, direction), (RegionResult{Verdict::works, DmaPath::direct, {}}));
+    EXPECT_EQ(region(Platform::sme, direction), (RegionResult{Verdict::works, DmaPath::direct, {}}));
+    EXPECT_EQ(region(Platform::sme, direction, KernelVersion::v6_1, 47, IommuMode::translated),
+              (RegionResult{Verdict::works, DmaPath::iommu, {}}));
+  }
+}
+
+TEST(ExplainUserMr, BreaksInBothDirectionsWhereItBounces) {
+  const RegionResult broken{Verdict::broken, DmaPath::swiotlb, {"mr-on-private-memory"}};
+  for (const DmaDirection direction : {DmaDirection::to_device, DmaDirection::from_device}) {
+    EXPECT_EQ(region(Platform::sev, direction), broken);
+    EXPECT_EQ(region(Platform::tdx, direction), broken);
+    EXPECT_EQ(region(Platform::sme, direction, KernelVersion::v6_1, 47), broken);
+  }
+}
+
+TEST(ExplainUserMr, IsRefusedByTheNextKernelInAGuestAndNotOnAHost) {
+  EXPECT_EQ(region(Platform::sev, DmaDirection::from_device, KernelVersion::next),
+            (RegionResult{Verdict::fails, DmaPath::error, {"mr-refused-cc-dma-bounce"}}));
+  EXPECT_EQ(region(Platform::sme, DmaDirection::from_device, KernelVersion::next).verdict, Verdict::works);
+}
+
 TEST(Explain, LeavesLiveMappingsAloneWhenAskedToLookBeforeTheUnmap) {
   ExplainOptions options{.unmap = false};
   options.bed.machine.platform = Platform::sev;

@@ -381,6 +381,34 @@ const Scenario mktme_scenarios[] = {
      [](Stage& s) { s.cpu(PageMoveRefused{buffer_page, "migration", "pinned"}); }},
 };
 
+constexpr KeyId first_guest = guest_key(1);
+constexpr KeyId second_guest = guest_key(2);
+
+void firmware(Stage& s, std::string_view command, std::uint32_t status) {
+  s.host(SevCommand{command, 1, 0, status});
+}
+
+const Scenario host_scenarios[] = {
+    {"guest-memory-is-encrypted", "", Stage::host_of_guests,
+     [](Stage& s) { cpu_reads_noise(s, buffer_page, no_key, first_guest, cpu0); }},
+    {"plain-page-read-as-private", "", Stage::host_of_guests,
+     [](Stage& s) { cpu_reads_noise(s, buffer_page, first_guest, no_key, cpu0); }},
+    {"guest-page-remapped", "", Stage::host_of_guests,
+     [](Stage& s) { cpu_reads_noise(s, buffer_page, first_guest, second_guest, cpu0); }},
+    {"asid-exhausted", "", Stage::host_of_guests,
+     [](Stage& s) { s.cpu(KeyRequestRefused{"KVM_SEV_INIT", 16, "asid-exhausted"}); }},
+    {"df-flush-required", "", Stage::host_of_guests, [](Stage& s) { firmware(s, "ACTIVATE", 15); }},
+    {"policy-forbids-debug", "", Stage::host_of_guests, [](Stage& s) { firmware(s, "DBG_DECRYPT", 7); }},
+    {"transport-not-authentic", "", Stage::host_of_guests,
+     [](Stage& s) { firmware(s, "LAUNCH_SECRET", 11); }},
+    {"iommu-passthrough-forbids-snp", "", Stage::host_of_guests,
+     [](Stage& s) {
+       s.printk("AMD-Vi: SNP: IOMMU disabled or configured in passthrough mode, SNP cannot be supported.");
+     }},
+    {"memlock-exceeded", "", Stage::host_of_guests,
+     [](Stage& s) { s.cpu(RegionPinned{VirtAddr{0x7f00'0000'0000}, 9, 0, true, 12}); }},
+};
+
 std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   for (const std::span<const Scenario> topic : {std::span<const Scenario>{key_scenarios},
@@ -391,7 +419,8 @@ std::vector<Scenario> scenarios() {
                                                 {virtio_scenarios},
                                                 {rdma_scenarios},
                                                 {graphics_scenarios},
-                                                {mktme_scenarios}})
+                                                {mktme_scenarios},
+                                                {host_scenarios}})
     all.insert(all.end(), topic.begin(), topic.end());
   return all;
 }

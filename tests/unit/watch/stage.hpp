@@ -39,6 +39,9 @@ class Stage {
             .is_mktme = true,
             .ram = {{PhysAddr{0}, 3ull << 30}}};
   }
+  static ExplainerContext host_of_guests() {
+    return {.platform = "plain", .hosts_guests = true, .ram = {{PhysAddr{0}, 3ull << 30}}};
+  }
   static ExplainerContext plain() { return {.platform = "plain", .ram = {{PhysAddr{0}, 3ull << 30}}}; }
 
   template <class Payload>
