@@ -20,6 +20,7 @@ Result<void> at_address(PhysAddr phys, Result<void> result) {
 DmaPort::DmaPort(SystemBus& bus, DmaPortConfig config)
     : bus_{&bus}, config_{std::move(config)}, name_{bus.tracer().intern(config_.device)} {
   CBIT_ASSERT(config_.address_bits >= 1 && config_.address_bits <= 64);
+  bus.add_requester(config_.requester);
 }
 
 Result<void> DmaPort::read(DmaAddr from, ByteSpan to) {
@@ -125,7 +126,7 @@ Result<DmaPort::Piece> DmaPort::resolve(DmaAddr at, std::uint64_t bytes, bool wr
 }
 
 Result<IommuTranslation> DmaPort::translate(DmaAddr at, bool write, Look look) const {
-  const Iommu* const iommu = bus_->iommu();
+  const DmaTranslator* const iommu = bus_->iommu();
   if (iommu == nullptr || config_.bypass_iommu) return untranslated(bus_->device_view(), at);
   return look == Look::peek ? iommu->peek(config_.requester, at, write)
                             : iommu->translate(config_.requester, at, write);

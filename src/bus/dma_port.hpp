@@ -56,6 +56,7 @@ class DmaPort {
   Result<void> peek(DmaAddr from, ByteSpan to) const;
 
   [[nodiscard]] const DmaPortConfig& config() const { return config_; }
+  void set_bypass_iommu(bool bypass) { config_.bypass_iommu = bypass; }
   [[nodiscard]] NameId name() const { return name_; }
   [[nodiscard]] SystemBus& bus() { return *bus_; }
 

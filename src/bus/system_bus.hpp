@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
@@ -51,8 +52,12 @@ class SystemBus {
   [[nodiscard]] const KeyView& device_view() const { return device_view_; }
 
   // The IOMMU translates all devices from now on; nullptr removes it.
-  void set_iommu(Iommu* iommu) { iommu_ = iommu; }
-  [[nodiscard]] Iommu* iommu() const { return iommu_; }
+  void set_iommu(DmaTranslator* iommu) { iommu_ = iommu; }
+  [[nodiscard]] DmaTranslator* iommu() const { return iommu_; }
+
+  // Each requester that has, or had, a way to memory.
+  void add_requester(RequesterId requester) { requesters_.insert(requester); }
+  [[nodiscard]] bool has_requester(RequesterId requester) const { return requesters_.contains(requester); }
 
   // The range is not empty and overlaps neither RAM nor another region; the region outlives the bus.
   void add_mmio(PhysRange range, MmioRegion& region);
@@ -68,7 +73,8 @@ class SystemBus {
   Memory* memory_;
   Tracer* tracer_;
   KeyView device_view_;
-  Iommu* iommu_ = nullptr;
+  DmaTranslator* iommu_ = nullptr;
+  std::set<RequesterId> requesters_;
   std::map<PhysAddr, std::pair<std::uint64_t, MmioRegion*>> mmio_;
 };
 

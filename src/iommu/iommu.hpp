@@ -99,8 +99,19 @@ class IommuDomain {
   std::unique_ptr<Impl> impl_;
 };
 
+// What stands between a device's address and memory.
+class DmaTranslator {
+ public:
+  virtual ~DmaTranslator() = default;
+  [[nodiscard]] virtual Result<IommuTranslation> translate(RequesterId requester, DmaAddr at,
+                                                           bool write) const = 0;
+  // The same without a trace.
+  [[nodiscard]] virtual Result<IommuTranslation> peek(RequesterId requester, DmaAddr at,
+                                                      bool write) const = 0;
+};
+
 // The device table. A requester without entry is blocked once the IOMMU is enabled.
-class Iommu {
+class Iommu final : public DmaTranslator {
  public:
   // `view` is that of bus addresses in identity domains: SystemBus::device_view().
   explicit Iommu(const KeyView& view) : view_{view} {}
@@ -112,9 +123,9 @@ class Iommu {
 
   // Identity domains pass the address on with its key bits, as without IOMMU. Faults: iommu_no_domain, or the
   // domain's.
-  [[nodiscard]] Result<IommuTranslation> translate(RequesterId requester, DmaAddr at, bool write) const;
-  // The same without a trace.
-  [[nodiscard]] Result<IommuTranslation> peek(RequesterId requester, DmaAddr at, bool write) const;
+  [[nodiscard]] Result<IommuTranslation> translate(RequesterId requester, DmaAddr at,
+                                                   bool write) const override;
+  [[nodiscard]] Result<IommuTranslation> peek(RequesterId requester, DmaAddr at, bool write) const override;
 
  private:
   using Lookup = Result<IommuTranslation> (IommuDomain::*)(DmaAddr, bool) const;
