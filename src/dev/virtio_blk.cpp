@@ -25,9 +25,7 @@ std::uint64_t features(const BlockBackend& disk, const VirtioBlkOptions& options
 }
 
 OrError<void> check(const BlockBackend& disk, const VirtioBlkOptions& options) {
-  if (options.virtio.legacy && options.virtio.iommu_platform)
-    return usage_error("a legacy virtio device cannot offer VIRTIO_F_ACCESS_PLATFORM",
-                       "turn iommu_platform off, or legacy off");
+  CBIT_TRY(check(options.virtio));
   if (!std::has_single_bit(options.queue_size) || options.queue_size < 4)
     return usage_error(fmt::format("queue size {} is not a power of two from 4 up", options.queue_size));
   if (!std::has_single_bit(options.blk_size) || options.blk_size < sector_size ||

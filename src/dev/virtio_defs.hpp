@@ -27,6 +27,7 @@ inline constexpr std::uint64_t event_idx = 1ull << 29;
 inline constexpr std::uint64_t version_1 = 1ull << 32;
 inline constexpr std::uint64_t access_platform = 1ull << 33;
 inline constexpr std::uint64_t ring_packed = 1ull << 34;
+inline constexpr std::uint64_t in_order = 1ull << 35;
 inline constexpr std::uint64_t order_platform = 1ull << 36;
 }  // namespace virtio_feature
 
@@ -94,5 +95,63 @@ static_assert(VringAreas{256}.bytes(64) == 4672 + 6 + 8 * 256);
   return static_cast<std::uint16_t>(now - event - 1) < static_cast<std::uint16_t>(now - before);
 }
 static_assert(vring_need_event(0, 1, 0) && !vring_need_event(1, 1, 0) && vring_need_event(0xffff, 0, 0xffff));
+
+// ---- packed virtqueues, 2.8 ----
+
+struct PackedDesc {
+  std::uint64_t addr = 0;
+  std::uint32_t len = 0;
+  std::uint16_t id = 0;
+  std::uint16_t flags = 0;  // vring_flag, and packed_flag
+};
+static_assert(sizeof(PackedDesc) == 16 && offsetof(PackedDesc, id) == 12 &&
+              offsetof(PackedDesc, flags) == 14);
+
+namespace packed_flag {
+inline constexpr std::uint16_t avail = 1 << 7;  // VIRTQ_DESC_F_AVAIL
+inline constexpr std::uint16_t used = 1 << 15;  // VIRTQ_DESC_F_USED
+}  // namespace packed_flag
+
+// Event suppression structure, 2.8.14: `off_wrap` is a place in the ring, and its wrap counter in bit 15.
+struct PackedEvent {
+  std::uint16_t off_wrap = 0;
+  std::uint16_t flags = 0;
+};
+static_assert(sizeof(PackedEvent) == 4);
+
+namespace packed_event {
+inline constexpr std::uint16_t enable = 0;   // RING_EVENT_FLAGS_ENABLE
+inline constexpr std::uint16_t disable = 1;  // RING_EVENT_FLAGS_DISABLE
+inline constexpr std::uint16_t desc = 2;     // RING_EVENT_FLAGS_DESC, with EVENT_IDX only
+inline constexpr std::uint16_t mask = 3;     // the other bits are reserved
+}  // namespace packed_event
+
+// A place in a packed ring, with the wrap counter of whoever walks there; both begin as they are here.
+struct PackedPlace {
+  std::uint16_t index = 0;
+  bool wrap = true;
+
+  constexpr void advance(std::uint32_t places, std::uint32_t size) {
+    const std::uint32_t to = index + places;
+    index = static_cast<std::uint16_t>(to >= size ? to - size : to);
+    if (to >= size) wrap = !wrap;
+  }
+  [[nodiscard]] constexpr std::uint16_t off_wrap() const {
+    return static_cast<std::uint16_t>(index | (wrap ? 1u << 15 : 0u));
+  }
+};
+
+// 2.8.14: having come to `now` over the last `moved` places, was the one passed that the other side waits
+// for?
+[[nodiscard]] constexpr bool packed_need_event(const PackedEvent& event, const PackedPlace& now,
+                                               std::uint32_t moved, std::uint32_t size) {
+  const bool wrap = (event.off_wrap & 1u << 15) != 0;
+  const std::uint32_t place = (event.off_wrap & 0x7fffu) - (wrap != now.wrap ? size : 0u);
+  return vring_need_event(static_cast<std::uint16_t>(place), now.index,
+                          static_cast<std::uint16_t>(now.index - moved));
+}
+static_assert(packed_need_event({1u << 15, 2}, {1, true}, 1, 8));
+static_assert(packed_need_event({7 | 1u << 15, 2}, {1, false}, 2, 8));
+static_assert(!packed_need_event({2, 2}, {1, false}, 2, 8));
 
 }  // namespace cbit

@@ -7,7 +7,7 @@ namespace cbit {
 namespace {
 
 DmaPortConfig with_bypass(DmaPortConfig config, const VirtioOptions& options) {
-  config.bypass_iommu = !options.iommu_platform;
+  config.bypass_iommu |= !options.iommu_platform;
   return config;
 }
 
@@ -16,14 +16,30 @@ std::uint64_t offered(std::uint64_t features, const VirtioOptions& options) {
   if (options.event_idx) features |= virtio_feature::event_idx;
   if (!options.legacy) features |= virtio_feature::version_1;
   if (options.iommu_platform) features |= virtio_feature::access_platform;
+  if (options.packed) features |= virtio_feature::ring_packed;
+  if (options.in_order) features |= virtio_feature::in_order;
   return features;
 }
 
 }  // namespace
 
+OrError<void> check(const VirtioOptions& options) {
+  if (!options.legacy && !options.transitional) return {};
+  if (options.iommu_platform)
+    return usage_error("VIRTIO_F_IOMMU_PLATFORM was supported by neither legacy nor transitional device",
+                       "their interface has no bit 33: turn iommu_platform off, or legacy and transitional "
+                       "(disable-legacy=on)");
+  if (options.legacy && (options.packed || options.in_order))
+    return usage_error("a legacy virtio device has no packed ring and no VIRTIO_F_IN_ORDER",
+                       "turn packed and in_order off, or legacy off");
+  return {};
+}
+
 VirtioDevice::VirtioDevice(SystemBus& bus, DmaPortConfig port, const VirtioOptions& options,
                            std::uint64_t features, std::vector<std::uint16_t> queue_sizes)
-    : port_{bus, with_bypass(std::move(port), options)}, device_features_{offered(features, options)} {
+    : port_{bus, with_bypass(std::move(port), options)},
+      options_{options},
+      device_features_{offered(features, options)} {
   queues_.reserve(queue_sizes.size());
   for (const std::uint16_t size : queue_sizes) queues_.emplace_back(port_, size);
 }
@@ -35,7 +51,13 @@ void VirtioDevice::set_driver_features(std::uint64_t features) {
 bool VirtioDevice::accepts_features() const {
   if ((driver_features_ & ~device_features_) != 0) return false;
   const bool refuses_platform = (device_features_ & ~driver_features_ & virtio_feature::access_platform) != 0;
-  return !(refuses_platform && has(virtio_feature::version_1));
+  return !(refuses_platform && options_.requires_platform && has(virtio_feature::version_1));
+}
+
+// What a device that leaves the driver the choice does with it.
+void VirtioDevice::choose_address_space() {
+  if (options_.iommu_platform && !options_.requires_platform)
+    port_.set_bypass_iommu(!has(virtio_feature::access_platform));
 }
 
 void VirtioDevice::set_status(std::uint8_t value) {
@@ -45,6 +67,8 @@ void VirtioDevice::set_status(std::uint8_t value) {
   if (!refused)
     status_ = static_cast<std::uint8_t>((value & ~virtio_status::needs_reset) |
                                         (status_ & virtio_status::needs_reset));
+  if ((set & (virtio_status::features_ok | virtio_status::driver_ok)) != 0) choose_address_space();
+  if (!refused) on_status();
 
   constexpr auto milestones = virtio_status::features_ok | virtio_status::driver_ok | virtio_status::failed;
   if ((set & milestones) != 0 && tracer().enabled())
@@ -77,8 +101,9 @@ bool VirtioDevice::queue_enabled(std::uint16_t queue) const {
 
 void VirtioDevice::enable_queue(std::uint16_t queue, const VirtQueueConfig& config) {
   if (queue >= queues_.size() || broken_) return;
-  const auto enabled =
-      queues_[queue].enable(config, has(virtio_feature::indirect_desc), has(virtio_feature::event_idx));
+  const auto enabled = queues_[queue].enable(config, {.indirect = has(virtio_feature::indirect_desc),
+                                                      .event_idx = has(virtio_feature::event_idx),
+                                                      .packed = has(virtio_feature::ring_packed)});
   if (!enabled) stop(queue, enabled.error());
 }
 
@@ -87,18 +112,29 @@ void VirtioDevice::disable_queue(std::uint16_t queue) {
 }
 
 void VirtioDevice::notify(std::uint16_t queue) {
-  if (!runs() || !queue_enabled(queue)) return;
+  if (!serving(queue)) return;
   if (const auto served = kicked(queue); !served) stop(queue, served.error());
 }
 
 OrTrouble<void> VirtioDevice::serve(std::uint16_t index, const Handler& handler) {
   VirtQueue& queue = queues_[index];
-  for (std::uint16_t left = CBIT_TRY(queue.available()); left != 0; --left) {
-    const VirtChain chain = CBIT_TRY(queue.pop());
-    const std::uint32_t written = CBIT_TRY(handler(chain));
-    CBIT_TRY(queue.push(chain.head, written));
+  std::uint32_t left = queue.config().size;
+  while (left != 0) {
+    const std::uint16_t available = CBIT_TRY(queue.available());
+    const std::uint32_t now = std::min<std::uint32_t>(available, left);
+    if (now == 0) break;
+    for (std::uint32_t i = 0; i < now; ++i) {
+      const VirtChain chain = CBIT_TRY(queue.pop());
+      const std::uint32_t written = CBIT_TRY(handler(chain));
+      CBIT_TRY(queue.push(chain, written));
+    }
+    left -= now;
   }
-  if (CBIT_TRY(queue.finish())) interrupt({VirtioInterrupt::Kind::queue, index});
+  return finish(index);
+}
+
+OrTrouble<void> VirtioDevice::finish(std::uint16_t queue) {
+  if (CBIT_TRY(queues_[queue].finish())) interrupt({VirtioInterrupt::Kind::queue, queue});
   return {};
 }
 

@@ -34,10 +34,20 @@ struct VirtioInterrupt {
 // Properties that every virtio device has; the names are QEMU's.
 struct VirtioOptions {
   bool iommu_platform = true;  // offers ACCESS_PLATFORM
-  bool legacy = false;         // does not offer VERSION_1: the interface before virtio 1.0
+  // A driver that accepts VERSION_1 must accept ACCESS_PLATFORM where it is offered, as QEMU has it.
+  // Otherwise the device addresses memory directly for a driver that does not.
+  bool requires_platform = true;
+  bool legacy = false;        // does not offer VERSION_1: the interface before virtio 1.0
+  bool transitional = false;  // has that interface too (QEMU: disable-legacy=off)
   bool indirect_desc = true;
   bool event_idx = true;
+  bool packed = false;    // offers RING_PACKED
+  bool in_order = false;  // offers IN_ORDER; the device uses buffers in order in any case
 };
+
+// Errors (usage): options that contradict each other: the legacy interface has 32 feature bits, so neither
+// ACCESS_PLATFORM nor a packed ring. QEMU says the same of ACCESS_PLATFORM when the device is realized.
+OrError<void> check(const VirtioOptions& options);
 
 class VirtioDevice {
  public:
@@ -52,6 +62,7 @@ class VirtioDevice {
   [[nodiscard]] std::uint64_t driver_features() const { return driver_features_; }
   // Ignored once FEATURES_OK is set.
   void set_driver_features(std::uint64_t features);
+  [[nodiscard]] bool has_legacy_interface() const { return options_.legacy || options_.transitional; }
   // Offered and accepted.
   [[nodiscard]] bool has(std::uint64_t feature) const {
     return (device_features_ & driver_features_ & feature) != 0;
@@ -80,7 +91,8 @@ class VirtioDevice {
   void read_config(std::uint32_t offset, ByteSpan to) const;
   virtual void write_config(std::uint32_t, ConstByteSpan) {}
 
-  // Called for each interrupt; must not call back into the device.
+  // Called for each interrupt. It must not notify the device of a queue that the device serves when notified;
+  // one that the device fills when it likes (virtio-iommu's events) it may.
   void on_interrupt(std::function<void(const VirtioInterrupt&)> handler) { interrupt_ = std::move(handler); }
 
   [[nodiscard]] const DmaPort& port() const { return port_; }
@@ -94,11 +106,21 @@ class VirtioDevice {
   virtual OrTrouble<void> kicked(std::uint16_t queue) = 0;
   [[nodiscard]] virtual ConstByteSpan config_space() const = 0;
   virtual void on_reset() {}
+  // The driver wrote the status, and the write had an effect.
+  virtual void on_status() {}
 
   // Serves each available request, at most a queue full, and raises an interrupt if the driver wants one. The
   // handler returns how many bytes it wrote.
   using Handler = std::function<OrTrouble<std::uint32_t>(const VirtChain&)>;
   OrTrouble<void> serve(std::uint16_t queue, const Handler& handler);
+
+  // For a device that answers when it likes: may it use the queue now; the queue; and what ends a series of
+  // pops and pushes.
+  [[nodiscard]] bool serving(std::uint16_t queue) const { return runs() && queue_enabled(queue); }
+  [[nodiscard]] VirtQueue& queue(std::uint16_t index) { return queues_[index]; }
+  OrTrouble<void> finish(std::uint16_t queue);
+  // The driver broke a rule.
+  void stop(std::uint16_t queue, const QueueTrouble& trouble);
 
   [[nodiscard]] DmaPort& dma() { return port_; }
   [[nodiscard]] Tracer& tracer() { return port_.bus().tracer(); }
@@ -107,11 +129,12 @@ class VirtioDevice {
  private:
   [[nodiscard]] bool runs() const;
   [[nodiscard]] bool accepts_features() const;
+  void choose_address_space();
   void reset();
-  void stop(std::uint16_t queue, const QueueTrouble& trouble);
   void interrupt(const VirtioInterrupt& interrupt) const;
 
   DmaPort port_;
+  VirtioOptions options_;
   std::uint64_t device_features_;
   std::uint64_t driver_features_ = 0;
   std::uint8_t status_ = 0;

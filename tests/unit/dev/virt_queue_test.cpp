@@ -19,7 +19,7 @@ class VirtQueueTest : public ::testing::Test {
   void SetUp() override { enable(true, true); }
 
   void enable(bool indirect, bool event_idx) {
-    ASSERT_TRUE(queue.enable(ring.config(), indirect, event_idx));
+    ASSERT_TRUE(queue.enable(ring.config(), {.indirect = indirect, .event_idx = event_idx}));
   }
   void offer_one(std::uint16_t head = 0) {
     ring.offer(head);
@@ -205,27 +205,27 @@ TEST_F(VirtQueueTest, RefusesConfigurationsThatTheSpecificationForbids) {
   for (const std::uint32_t bad : {0u, 3u, 6u, 16u, 0x8000'0000u}) {
     VirtQueueConfig config = good;
     config.size = bad;
-    EXPECT_FALSE(queue.enable(config, true, true)) << bad;
+    EXPECT_FALSE(queue.enable(config, {.indirect = true, .event_idx = true})) << bad;
   }
   VirtQueueConfig config = good;
   config.descriptors += 8;
-  EXPECT_FALSE(queue.enable(config, true, true));
+  EXPECT_FALSE(queue.enable(config, {.indirect = true, .event_idx = true}));
   config = good;
   config.available += 1;
-  EXPECT_FALSE(queue.enable(config, true, true));
+  EXPECT_FALSE(queue.enable(config, {.indirect = true, .event_idx = true}));
   config = good;
   config.used += 2;
-  EXPECT_FALSE(queue.enable(config, true, true));
+  EXPECT_FALSE(queue.enable(config, {.indirect = true, .event_idx = true}));
   config = good;
   config.descriptors = DmaAddr{~std::uint64_t{0} - 15};
-  EXPECT_FALSE(queue.enable(config, true, true));
-  EXPECT_TRUE(queue.enable(good, true, true));
+  EXPECT_FALSE(queue.enable(config, {.indirect = true, .event_idx = true}));
+  EXPECT_TRUE(queue.enable(good, {.indirect = true, .event_idx = true}));
 }
 
 TEST_F(VirtQueueTest, ReportsARingOutsideMemory) {
   VirtQueueConfig config = ring.config();
   config.available = DmaAddr{VirtioBoard::ram_bytes};
-  ASSERT_TRUE(queue.enable(config, true, true));
+  ASSERT_TRUE(queue.enable(config, {.indirect = true, .event_idx = true}));
   EXPECT_FALSE(queue.available());
 }
 
@@ -233,7 +233,7 @@ TEST_F(VirtQueueTest, ReportsARingOutsideMemory) {
 
 TEST_F(VirtQueueTest, WritesTheUsedRingEntryBeforeItsIndex) {
   board.log.clear();
-  ASSERT_TRUE(queue.push(5, 513));
+  ASSERT_TRUE(queue.push({.head = 5}, 513));
   EXPECT_EQ(ring.used_entry(0).id, 5u);
   EXPECT_EQ(ring.used_entry(0).len, 513u);
   EXPECT_EQ(ring.used_index(), 1);
@@ -249,7 +249,7 @@ TEST_F(VirtQueueTest, WrapsAroundTheRing) {
     offer_one();
     ASSERT_EQ(queue.available().value(), 1);
     ASSERT_TRUE(queue.pop());
-    ASSERT_TRUE(queue.push(0, static_cast<std::uint32_t>(i)));
+    ASSERT_TRUE(queue.push({.head = 0}, static_cast<std::uint32_t>(i)));
   }
   EXPECT_EQ(ring.used_index(), 3 * size);
   EXPECT_EQ(ring.used_entry(0).len, 2u * size);
@@ -257,9 +257,9 @@ TEST_F(VirtQueueTest, WrapsAroundTheRing) {
 
 TEST_F(VirtQueueTest, InterruptsWhenTheUsedIndexPassesTheEvent) {
   ring.used_event(1);
-  ASSERT_TRUE(queue.push(0, 0));
+  ASSERT_TRUE(queue.push({.head = 0}, 0));
   EXPECT_FALSE(queue.finish().value());
-  ASSERT_TRUE(queue.push(0, 0));
+  ASSERT_TRUE(queue.push({.head = 0}, 0));
   EXPECT_TRUE(queue.finish().value());
   EXPECT_FALSE(queue.finish().value()) << "nothing was pushed since";
 }
@@ -274,14 +274,14 @@ TEST_F(VirtQueueTest, AsksForTheNextNotificationByEventIndex) {
 
 TEST_F(VirtQueueTest, HeedsNoInterruptOnlyWithoutEventIndex) {
   ring.avail_flags(vring_flag::avail_no_interrupt);
-  ASSERT_TRUE(queue.push(0, 0));
+  ASSERT_TRUE(queue.push({.head = 0}, 0));
   EXPECT_TRUE(queue.finish().value()) << "with EVENT_IDX the flag is ignored";
 
   enable(true, false);
-  ASSERT_TRUE(queue.push(0, 0));
+  ASSERT_TRUE(queue.push({.head = 0}, 0));
   EXPECT_FALSE(queue.finish().value());
   ring.avail_flags(0);
-  ASSERT_TRUE(queue.push(0, 0));
+  ASSERT_TRUE(queue.push({.head = 0}, 0));
   EXPECT_TRUE(queue.finish().value());
   EXPECT_FALSE(queue.finish().value()) << "nothing was pushed since";
 }
