@@ -8,6 +8,9 @@ bool intel_cc_platform_has(CcAttr attr) {
          attr == CcAttr::mem_encrypt;
 }
 
+// arch/powerpc/platforms/pseries/cc_platform.c: a secure guest has this one attribute, not GUEST_MEM_ENCRYPT.
+bool pseries_cc_platform_has(CcAttr attr) { return attr == CcAttr::mem_encrypt; }
+
 bool amd_cc_platform_has(Platform platform, CcAttr attr) {
   const bool sev_es = platform == Platform::sev_es || platform == Platform::sev_snp;
   switch (attr) {
@@ -24,15 +27,22 @@ bool amd_cc_platform_has(Platform platform, CcAttr attr) {
 }  // namespace
 
 bool CcPlatform::has(CcAttr attr) const {
-  return platform_ == Platform::tdx ? intel_cc_platform_has(attr) : amd_cc_platform_has(platform_, attr);
+  if (platform_ == Platform::tdx) return intel_cc_platform_has(attr);
+  if (platform_ == Platform::pef) return pseries_cc_platform_has(attr);
+  return amd_cc_platform_has(platform_, attr);
+}
+
+bool CcPlatform::bounces_always() const {
+  return has(CcAttr::guest_mem_encrypt) || platform_ == Platform::pef;
 }
 
 std::uint64_t CcPlatform::me_mask() const {
-  return is_encrypted(platform_) && platform_ != Platform::tdx ? layout_.mask() : 0;
+  const bool amd = is_encrypted(platform_) && platform_ != Platform::tdx && platform_ != Platform::pef;
+  return amd ? layout_.mask() : 0;
 }
 
 bool CcPlatform::force_dma_unencrypted(const Device& dev) const {
-  if (has(CcAttr::guest_mem_encrypt)) return true;
+  if (bounces_always()) return true;
   if (!has(CcAttr::host_mem_encrypt)) return false;
   const std::uint64_t dma_enc_mask = bit_mask(layout_.lowest_bit());
   return dev.limit(dev.coherent_dma_mask) <= dma_enc_mask;

@@ -1,5 +1,5 @@
 // What the kernel believes about its platform: cc_platform_has() and force_dma_unencrypted().
-// arch/x86/coco/core.c, arch/x86/mm/mem_encrypt.c.
+// arch/x86/coco/core.c, arch/x86/mm/mem_encrypt.c; POWER: arch/powerpc/platforms/pseries/{cc_platform,svm}.c.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,10 @@ class CcPlatform {
   [[nodiscard]] Platform platform() const { return platform_; }
   [[nodiscard]] const KeyLayout& layout() const { return layout_; }
 
-  // sme_me_mask: the C-bit on SME and SEV, 0 elsewhere (TDX included).
+  // The platform sets SWIOTLB_FORCE: x86 guests in pci_swiotlb_detect, POWER secure guests in init_svm.
+  [[nodiscard]] bool bounces_always() const;
+
+  // sme_me_mask: the C-bit on SME and SEV, 0 elsewhere (TDX and POWER included).
   [[nodiscard]] std::uint64_t me_mask() const;
 
   // True when memory of coherent allocations for this device must be decrypted. Looks at the coherent mask

@@ -48,6 +48,7 @@ Device& Kernel::add_device(Device device) {
     next_requester_ = static_cast<RequesterId>(next_requester_ + 8);
   }
   if (device.name.empty()) device.name = pci_name(device.requester);
+  machine_->bus().add_requester(device.requester);
   Device& added = devices_.emplace_back(std::move(device));
   if (!dma_->configure(added))
     machine_->tracer().emit(

@@ -18,6 +18,7 @@ std::string_view errno_name(Errno code) {
     case Errno::enodev: return "-ENODEV";
     case Errno::einval: return "-EINVAL";
     case Errno::enospc: return "-ENOSPC";
+    case Errno::erange: return "-ERANGE";
     case Errno::enosys: return "-ENOSYS";
     case Errno::eopnotsupp: return "-EOPNOTSUPP";
     case Errno::etimedout: return "-ETIMEDOUT";

@@ -22,6 +22,7 @@ KeyId platform_key(Platform platform) {
   return is_guest(platform) ? guest_key(guest_asid) : host_key;
 }
 
+// PEF: the leaf's key bit stands for the ultravisor's partition-scoped entry, which no guest sees (ADR 6).
 KeyView cpu_view(const MachineConfig& config) {
   KeyView view;
   if (config.platform == Platform::tdx)
@@ -121,7 +122,7 @@ Machine::Machine(const MachineConfig& config)
       keys_{config.seed, config.cipher},
       paging_{.levels = config.paging_levels, .phys_bits = phys_bits, .view = cpu_view(config)} {
   if (const KeyId key = platform_key(config.platform); key != no_key)
-    keys_.set_derived(key, is_guest(config.platform) ? "asid 1" : "sme");
+    keys_.set_derived(key, cbit::is_guest(config.platform) ? "asid 1" : "sme");
 }
 
 OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
@@ -129,7 +130,7 @@ OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   std::unique_ptr<Machine> machine{new Machine{config}};
   machine->memory_ = CBIT_TRY(Memory::create(memory_config(config), machine->keys_, machine->tracer_));
   machine->bus_ = std::make_unique<SystemBus>(*machine->memory_, machine->tracer_, device_view(config));
-  if (config.iommu) {
+  if (config.iommu && !config.virtio_iommu) {
     machine->iommu_.emplace(device_view(config));
     machine->bus_->set_iommu(&*machine->iommu_);
   }
@@ -141,6 +142,12 @@ OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
             .capability = config.sev, .c_bit = config.c_bit, .cpus = config.cpus, .seed = config.seed},
         *machine->memory_, machine->tracer_);
   return machine;
+}
+
+IommuKind Machine::iommu_kind() const {
+  if (!config_.iommu) return IommuKind::none;
+  if (config_.virtio_iommu) return IommuKind::virtio;
+  return config_.platform == Platform::pef ? IommuKind::spapr : IommuKind::amd;
 }
 
 PhysAddr Machine::end_of_ram() const { return memory_->ram().back().end(); }

@@ -30,7 +30,9 @@ struct MachineConfig {
   unsigned key_id_bits = 6;                 // MKTME: the top bits of the 52-bit physical address; 1 .. 15
   std::uint64_t memory_bytes = 4ull << 30;  // 16 MiB .. 1 TiB, multiple of 4 KiB
   unsigned cpus = 1;                        // 1 .. 256
-  bool iommu = false;                       // an AMD-Vi IOMMU is present
+  bool iommu = false;                       // an IOMMU is present: AMD-Vi, or sPAPR's on POWER
+  bool virtio_iommu = false;                // it is a virtio-iommu, which comes as a device of its own
+  bool virtual_machine = false;             // a guest although its memory is not encrypted
   CacheModel cache = CacheModel::coherent;
   CipherMode cipher = CipherMode::xex;
   unsigned paging_levels = 4;
@@ -38,6 +40,9 @@ struct MachineConfig {
   SevCapability sev;  // a host of encrypted guests, on plain or sme
   bool rmp = false;   // the host has a reverse map table: guests can be protected as SEV-SNP does
 };
+
+// sPAPR: translation entries are the hypervisor's, written by H_PUT_TCE.
+enum class IommuKind : std::uint8_t { none, amd, spapr, virtio };
 
 class Machine {
  public:
@@ -51,12 +56,16 @@ class Machine {
   [[nodiscard]] KeyTable& keys() { return keys_; }
   [[nodiscard]] Memory& memory() { return *memory_; }
   [[nodiscard]] SystemBus& bus() { return *bus_; }
+  // nullptr: none, or a virtio-iommu (dev/virtio_iommu.hpp).
   [[nodiscard]] Iommu* iommu() { return iommu_ ? &*iommu_ : nullptr; }
   // nullptr where the processor has no SEV.
   [[nodiscard]] SevFirmware* sev_firmware() { return sev_ ? &*sev_ : nullptr; }
 
   // nullptr where the processor has no MKTME.
   [[nodiscard]] Tme* tme() { return tme_ ? &*tme_ : nullptr; }
+  [[nodiscard]] IommuKind iommu_kind() const;
+  // There is a hypervisor, which emulates devices and IOMMU.
+  [[nodiscard]] bool is_guest() const { return config_.virtual_machine || cbit::is_guest(config_.platform); }
 
   // How this platform's CPU interprets page-table entries, and the highest RAM address + 1.
   [[nodiscard]] const PagingConfig& paging() const { return paging_; }

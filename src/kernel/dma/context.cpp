@@ -28,7 +28,8 @@ Result<void> swiotlb_init(DmaContext& ctx, Mmu& cpu) {
   if (sizing)
     ctx.swiotlb = CBIT_TRY(
         Swiotlb::create_default(ctx.mm, ctx.cc, ctx.config.version, *sizing, ctx.config.swiotlb.dynamic));
-  if (ctx.cc.has(CcAttr::mem_encrypt)) ctx.message(cpu, [&] { return memory_encryption_text(ctx.cc); });
+  if (ctx.cc.has(CcAttr::mem_encrypt) && ctx.cc.platform() != Platform::pef)
+    ctx.message(cpu, [&] { return memory_encryption_text(ctx.cc); });
   return {};
 }
 
@@ -47,7 +48,8 @@ void lend_atomic_pools(DmaContext& ctx) {
 void iommu_subsys_init(DmaContext& ctx, const Mmu& cpu) {
   ctx.iommu = IommuDma::default_domain_type(ctx.cc, ctx.config);
   Machine& machine = ctx.mm.machine();
-  machine.bus().set_iommu(ctx.iommu == IommuMode::none ? nullptr : machine.iommu());
+  if (machine.iommu_kind() != IommuKind::virtio)
+    machine.bus().set_iommu(ctx.iommu == IommuMode::none ? nullptr : machine.iommu());
   if (ctx.iommu == IommuMode::none) return;
   if (ctx.iommu != ctx.config.iommu)
     ctx.message(cpu, [] {

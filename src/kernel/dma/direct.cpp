@@ -43,11 +43,15 @@ void step_force_bounce(DmaContext& ctx, const DmaRequest& request) {
     return ctx.step(request.cpu, "kernel/dma/swiotlb.c: rmem_swiotlb_device_init", [] {
       return std::string{"the device has a restricted-dma-pool: every streaming mapping bounces"};
     });
-  if (ctx.cc.has(CcAttr::guest_mem_encrypt))
-    return ctx.step(request.cpu, "arch/x86/kernel/pci-dma.c: pci_swiotlb_detect", [&] {
-      return fmt::format("{} guest: SWIOTLB_FORCE is set, so every streaming mapping bounces",
-                         guest_name(ctx.cc.platform()));
-    });
+  const bool pef = ctx.cc.platform() == Platform::pef;
+  if (ctx.cc.bounces_always())
+    return ctx.step(request.cpu,
+                    pef ? "arch/powerpc/platforms/pseries/svm.c: init_svm"
+                        : "arch/x86/kernel/pci-dma.c: pci_swiotlb_detect",
+                    [&] {
+                      return fmt::format("{} guest: SWIOTLB_FORCE is set, so every streaming mapping bounces",
+                                         guest_name(ctx.cc.platform()));
+                    });
   ctx.step(request.cpu, "kernel/dma/swiotlb.c: setup_io_tlb_npages",
            [] { return std::string{"swiotlb=force: every streaming mapping bounces"}; });
 }

@@ -138,7 +138,7 @@ std::optional<CoherentBuffer> dma_direct_alloc_no_mapping(DmaContext& ctx, const
 void step_decrypted(DmaContext& ctx, const DmaRequest& request, bool unencrypted) {
   ctx.step(request.cpu, "arch/x86/mm/mem_encrypt.c: force_dma_unencrypted", [&] {
     const std::uint64_t limit = request.dev.limit(request.dev.coherent_dma_mask);
-    if (ctx.cc.has(CcAttr::guest_mem_encrypt))
+    if (ctx.cc.bounces_always())
       return std::string{"encrypted guest: memory for coherent DMA is made shared"};
     if (ctx.me_mask == 0) return std::string{"memory is not encrypted: nothing to decrypt"};
     return fmt::format("the coherent mask {:#x} {} the C-bit ({}): memory is {}", limit,

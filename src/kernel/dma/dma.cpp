@@ -296,6 +296,8 @@ Result<std::unique_ptr<Dma>> Dma::create(Mm& mm, const CcPlatform& cc, const Dma
   return dma;
 }
 
+void Dma::register_iommu(IommuOps* ops) { impl_->ctx.iommu_dma.set_ops(ops); }
+
 Result<void> Dma::configure(Device& dev) {
   dev.name_id = impl_->ctx.tracer.intern(dev.name);
   return impl_->ctx.iommu_dma.configure(impl_->ctx, dev);

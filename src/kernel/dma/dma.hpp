@@ -48,6 +48,7 @@ enum class Errno : int {
   enodev = 19,
   einval = 22,
   enospc = 28,
+  erange = 34,
   enosys = 38,
   eopnotsupp = 95,
   etimedout = 110,
@@ -92,6 +93,7 @@ struct DmaReach {
   DmaPath path{};
   bool encrypted = false;  // the device's access carries the encryption bit (address or IOMMU entry)
 };
+class IommuOps;  // kernel/dma/iommu_ops.hpp
 
 class Dma {
  public:
@@ -100,6 +102,9 @@ class Dma {
   static Result<std::unique_ptr<Dma>> create(Mm& mm, const CcPlatform& cc, const DmaConfig& config);
   ~Dma();
 
+  // iommu_device_register, and nullptr takes it back: an IOMMU that has a driver of its own (iommu_ops.hpp)
+  // is that of the devices configured from now on.
+  void register_iommu(IommuOps* ops);
   // Gives the device its name in events and its dma_ops: attaches it to a default IOMMU domain where there is
   // an IOMMU. Call before its first mapping. The device stays where it is until it is released.
   Result<void> configure(Device& dev);

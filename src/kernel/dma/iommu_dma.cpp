@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <utility>
 
 #include "kernel/dma/direct.hpp"
 
@@ -15,14 +16,11 @@ constexpr std::uint64_t iova_mask = granule - 1;
 
 // What iova_reserve_iommu_regions() takes out: the host bridge's window, and from
 // amd_iommu_get_resv_regions() the MSI and HyperTransport ranges.
-struct ReservedRegion {
-  DmaAddr first;
-  std::uint64_t bytes;
-};
-constexpr ReservedRegion reserved_regions[] = {
-    {DmaAddr{pci_hole.value()}, 0xfec0'0000 - pci_hole.value()},
-    {DmaAddr{0xfee0'0000}, 0x10'0000},
-    {DmaAddr{0xfd'0000'0000}, 0x3'0000'0000},
+constexpr ViommuRange host_bridge_window{DmaAddr{pci_hole.value()}, DmaAddr{0xfebf'ffff}};
+constexpr ViommuRange reserved_regions[] = {
+    host_bridge_window,
+    {DmaAddr{0xfee0'0000}, DmaAddr{0xfeef'ffff}},
+    {DmaAddr{0xfd'0000'0000}, DmaAddr{0xff'ffff'ffff}},
 };
 
 bool dev_use_swiotlb(const Device& dev) { return dev.is_pci && dev.untrusted; }
@@ -119,23 +117,50 @@ IommuDma::~IommuDma() {
 }
 
 Result<void> IommuDma::configure(DmaContext& ctx, Device& dev) {
-  iommu_ = ctx.mm.machine().iommu();
+  Machine& machine = ctx.mm.machine();
+  iommu_ = machine.iommu();
   dev.iommu = nullptr;
-  if (ctx.iommu == IommuMode::none || iommu_ == nullptr) return {};
-  attached_.push_back(dev.requester);
+  if (ctx.iommu == IommuMode::none) return {};
   // iommu_get_def_domain_type: an untrusted device is always translated.
-  if (ctx.iommu == IommuMode::passthrough && !dev_use_swiotlb(dev)) {
+  const bool identity = ctx.iommu == IommuMode::passthrough && !dev_use_swiotlb(dev);
+  if (ops_ != nullptr) return configure_by_ops(ctx, dev, identity);
+  if (iommu_ == nullptr) return {};
+  attached_.push_back(dev.requester);
+  if (identity) {
+    if (machine.iommu_kind() == IommuKind::spapr && !std::exchange(has_direct_window_, true))
+      map_direct_window(machine);
     if (identity_ == nullptr) identity_ = CBIT_TRY(create_domain(ctx, IommuDomain::Type::identity, 1));
     iommu_->attach(dev.requester, *identity_);
     return {};
   }
   const auto id = static_cast<std::uint16_t>(2 + domains_.size());
-  auto domain =
-      std::make_unique<IommuDmaDomain>(CBIT_TRY(create_domain(ctx, IommuDomain::Type::translated, id)));
-  for (const auto& [first, bytes] : reserved_regions) domain->iova.reserve(first, bytes / granule);
-  dev.iommu = domains_.emplace_back(std::move(domain)).get();
-  iommu_->attach(dev.requester, *dev.iommu->domain);
+  auto table = CBIT_TRY(create_domain(ctx, IommuDomain::Type::translated, id));
+  iommu_->attach(dev.requester, *table);
+  auto mappings = table_mappings(machine, *table);
+  own(dev, std::make_unique<IommuDmaDomain>(std::move(mappings), std::move(table)), reserved_regions);
   return {};
+}
+
+Result<void> IommuDma::configure_by_ops(DmaContext& ctx, Device& dev, bool identity) {
+  auto mappings = ops_->attach(dev, identity);
+  if (!mappings) {
+    ctx.message(ctx.mm.cpu(0), [&] {
+      return fmt::format("{}: Failed to attach to a default domain: {}", dev.name,
+                         -static_cast<int>(mappings.error()));
+    });
+    return fault(FaultKind::iommu_no_domain, dev.requester);
+  }
+  if (*mappings == nullptr) return {};
+  auto reserved = ops_->reserved(dev);
+  reserved.push_back(host_bridge_window);
+  own(dev, std::make_unique<IommuDmaDomain>(std::move(*mappings), nullptr), reserved);
+  return {};
+}
+
+void IommuDma::own(Device& dev, std::unique_ptr<IommuDmaDomain> domain,
+                   std::span<const ViommuRange> reserved) {
+  for (const auto& [first, last] : reserved) domain->iova.reserve(first, (last - first) / granule + 1);
+  dev.iommu = domains_.emplace_back(std::move(domain)).get();
 }
 
 // ---- drivers/iommu/dma-iommu.c ---------------------------------------------------------------------------
@@ -174,7 +199,7 @@ std::optional<DmaAddr> alloc_iova(DmaContext& ctx, const DmaRequest& request, st
 
 bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova, std::span<const PhysRange> pieces,
                 IommuAccess rights) {
-  IommuDomain& domain = *dev.iommu->domain;
+  IommuMappings& domain = *dev.iommu->mappings;
   std::uint64_t mapped = 0;
   for (std::size_t i = 0; i < pieces.size();) {
     PhysRange run = pieces[i];
@@ -198,7 +223,7 @@ DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint
   const std::scoped_lock hold{ctx.iommu_dma.lock};
   const auto iova = alloc_iova(ctx, request, size, mask);
   if (!iova) return ctx.fail(request, DmaFailure::iova_exhausted, request.dev.limit(mask));
-  if (!request.dev.iommu->domain->map(*iova, phys - offset, size, rights, leaves_encrypted(ctx))) {
+  if (!request.dev.iommu->mappings->map(*iova, phys - offset, size, rights, leaves_encrypted(ctx))) {
     request.dev.iommu->iova.release(*iova, size / granule);
     return ctx.fail(request, DmaFailure::iommu_map, request.dev.limit(mask), *iova);
   }
@@ -210,7 +235,7 @@ void unmap(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t by
   const std::uint64_t offset = dma.page_offset();
   const std::uint64_t size = align(bytes + offset);
   const std::scoped_lock hold{ctx.iommu_dma.lock};
-  if (dev.iommu->domain->unmap(dma - offset, size) != size)
+  if (dev.iommu->mappings->unmap(dma - offset, size) != size)
     ctx.warning(cpu, "drivers/iommu/dma-iommu.c", "__iommu_dma_unmap");
   dev.iommu->iova.release(dma - offset, size / granule);
 }
@@ -218,10 +243,7 @@ void unmap(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t by
 }  // namespace iommu_dma
 
 std::optional<PhysAddr> iommu_iova_to_phys(const Device& dev, DmaAddr dma) {
-  auto found = dev.iommu->domain->peek(dma, false);
-  if (!found) found = dev.iommu->domain->peek(dma, true);
-  if (!found) return std::nullopt;
-  return found->phys;
+  return dev.iommu->mappings->iova_to_phys(dma);
 }
 
 DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request) {
@@ -233,7 +255,7 @@ DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request) {
   } else {
     ctx.step(request.cpu, source_map_page, [&] {
       return std::string{
-          ctx.cc.has(CcAttr::guest_mem_encrypt)
+          ctx.cc.bounces_always()
               ? "dma_ops are iommu-dma: SWIOTLB_FORCE is not consulted, private pages are mapped"
               : "dma_ops are iommu-dma: nothing bounces, whatever the device's mask"};
     });

@@ -20,6 +20,7 @@
 #include "iommu/iommu.hpp"
 #include "iommu/iova.hpp"
 #include "kernel/dma/dma.hpp"
+#include "kernel/dma/iommu_ops.hpp"
 
 namespace cbit {
 
@@ -30,9 +31,11 @@ struct DmaRequest;
 // The default domain of one device, and its I/O virtual addresses.
 class IommuDmaDomain {
  public:
-  explicit IommuDmaDomain(std::unique_ptr<IommuDomain> translation) : domain{std::move(translation)} {}
+  IommuDmaDomain(std::unique_ptr<IommuMappings> space, std::unique_ptr<IommuDomain> table)
+      : domain{std::move(table)}, mappings{std::move(space)} {}
 
-  std::unique_ptr<IommuDomain> domain;
+  std::unique_ptr<IommuDomain> domain;  // the page table; nullptr: the IOMMU has none in memory
+  std::unique_ptr<IommuMappings> mappings;
   IovaAllocator iova;
   bool pci_32bit_workaround = true;  // [6.6] given up for good when the space below 4 GiB is used up
 };
@@ -47,6 +50,8 @@ class IommuDma {
   // iommu_subsys_init: the type of default domains.
   static IommuMode default_domain_type(const CcPlatform& cc, const DmaConfig& config);
 
+  // iommu_device_register: the IOMMU of the devices that are configured from now on.
+  void set_ops(IommuOps* ops) { ops_ = ops; }
   // Gives the device a default domain and attaches it; translated ones become the device's dma_ops.
   Result<void> configure(DmaContext& ctx, Device& dev);
 
@@ -58,7 +63,12 @@ class IommuDma {
                                                                           IommuDomain::Type type,
                                                                           std::uint16_t id);
 
+  Result<void> configure_by_ops(DmaContext& ctx, Device& dev, bool identity);
+  void own(Device& dev, std::unique_ptr<IommuDmaDomain> domain, std::span<const ViommuRange> reserved);
+
   Iommu* iommu_ = nullptr;
+  IommuOps* ops_ = nullptr;
+  bool has_direct_window_ = false;
   std::vector<RequesterId> attached_;
   std::unique_ptr<IommuDomain> identity_;
   std::vector<std::unique_ptr<IommuDmaDomain>> domains_;

@@ -68,7 +68,7 @@ std::optional<CoherentBuffer> iommu_dma_alloc_remap(DmaContext& ctx, const DmaRe
   const auto at =
       mapped ? ctx.mm.vmap(*pages, kernel_selector(ctx)) : Result<VirtAddr>{fault(FaultKind::no_memory, 0)};
   if (!at) {
-    if (mapped) domain.domain->unmap(*iova, size);
+    if (mapped) domain.mappings->unmap(*iova, size);
     domain.iova.release(*iova, size / page_size);
     return give_up(mapped ? DmaFailure::no_memory : DmaFailure::iommu_map);
   }

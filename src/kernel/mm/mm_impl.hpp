@@ -42,6 +42,7 @@ struct Mm::Impl {
   };
   // The range must be mapped throughout.
   Result<Conversion> conversion(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
+  Result<void> svm_set_memory(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
   Result<void> set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
   void flush_before(const Conversion& c);
   Result<void> status_change_prepare(const Conversion& c);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view source_set_memory = "arch/x86/mm/pat/set_memory.c: __set_memory_enc_pgtable";
 constexpr std::string_view source_cpa = "arch/x86/mm/pat/set_memory.c: __change_page_attr_set_clr";
+constexpr std::string_view source_svm = "arch/powerpc/platforms/pseries/svm.c: set_memory_decrypted";
 constexpr std::string_view source_snp = "arch/x86/kernel/sev.c: set_pages_state";
 constexpr std::string_view source_tdx = "arch/x86/coco/tdx/tdx.c: tdx_enc_status_changed";
 constexpr std::string_view source_hypercall = "arch/x86/mm/mem_encrypt_amd.c: enc_dec_hypercall";
@@ -46,6 +47,7 @@ Result<Mm::Impl::Conversion> Mm::Impl::conversion(Mmu& cpu, VirtAddr at, std::ui
 
 Result<void> Mm::Impl::set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted) {
   if (!cc.has(CcAttr::mem_encrypt) || count == 0) return {};
+  if (cc.platform() == Platform::pef) return svm_set_memory(cpu, at, count, encrypted);
   if (!at.is_aligned(page_size)) {
     if (!std::exchange(warned_misaligned, true))
       message(cpu, [&] { return fmt::format("misaligned address: {:#x}", at.value()); });
@@ -102,10 +104,11 @@ Result<void> Mm::Impl::split(const Conversion& c, VirtAddr at, std::uint64_t byt
 }
 
 Result<void> Mm::Impl::change_attribute(const Conversion& c) {
-  step(c.cpu, source_cpa, [&] {
-    return fmt::format("{} in the page-table entries of {} pages; their contents stay as they are in DRAM",
-                       c.encrypted ? "set encrypted" : "set decrypted", c.pages);
-  });
+  if (cc.platform() != Platform::pef)
+    step(c.cpu, source_cpa, [&] {
+      return fmt::format("{} in the page-table entries of {} pages; their contents stay as they are in DRAM",
+                         c.encrypted ? "set encrypted" : "set decrypted", c.pages);
+    });
   const KeySelector selector = c.encrypted ? 1 : 0;
   CBIT_TRY(split(c, c.at, c.pages * page_size, true));
   CBIT_TRY(table->set_selector(c.at, c.pages * page_size, selector));
@@ -129,6 +132,41 @@ Result<void> Mm::Impl::status_change_finish(const Conversion& c) {
     CBIT_TRY(refuse_if_asked(c));
   }
   if (!cc.has(CcAttr::host_mem_encrypt)) notify_page_enc_status(c);
+  return {};
+}
+
+// ---- POWER secure guests: arch/powerpc/platforms/pseries/svm.c ------------------------------------------
+
+// No mapping of the guest changes: the ultravisor's partition-scoped table does, whose state the leaf entry
+// stands for. It zeroes the pages. Linux does not look at what the ultracall returns.
+Result<void> Mm::Impl::svm_set_memory(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted) {
+  const std::string_view call = encrypted ? "UV_UNSHARE_PAGE" : "UV_SHARE_PAGE";
+  if (!at.is_aligned(page_size)) {
+    step(cpu, source_svm, [] { return "the address is not page-aligned: -EINVAL"; });
+    return fault(FaultKind::conversion_refused, at.value());
+  }
+  const Conversion c = CBIT_TRY(conversion(cpu, at, count, encrypted));
+  ++cost.calls;
+  cost.pages += count;
+  step(cpu, source_svm, [&] {
+    return fmt::format(
+        "{}: the ultravisor {} {} pages and zeroes them; no page-table entry of the guest changes", call,
+        encrypted ? "takes back" : "shares", count);
+  });
+  for (const PhysRange& range : c.ram) {
+    ++cost.hypercalls;
+    tracer.emit(cpu.agent(), GuestExit{call, range.first.page_number()}, cost::hypercall_ns);
+  }
+  if (!refuse_if_asked(c)) return {};
+  CBIT_TRY(change_attribute(c));
+  flush_tlb(cpu, at, count);
+  const KeyView& view = machine.paging().view;
+  const Access ultravisor{cpu.agent(), view.key(encrypted ? 1 : 0), tracer.intern(call)};
+  for (const PhysRange& range : c.ram) {
+    tracer.emit(cpu.agent(),
+                PageConversion{range.first, range.bytes / page_size, encrypted, false, cpu.site()});
+    CBIT_TRY(memory.fill(range.first, range.bytes, std::byte{0}, ultravisor));
+  }
   return {};
 }
 
