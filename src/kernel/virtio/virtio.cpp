@@ -10,10 +10,10 @@ namespace {
 constexpr unsigned legacy_pfn_bits = 32;
 constexpr unsigned legacy_page_shift = 12;  // VIRTIO_PCI_QUEUE_ADDR_SHIFT
 
-// What the ring code understands of ring and transport (vring_transport_features), less packed rings.
+// What the ring code understands of ring and transport (vring_transport_features).
 constexpr std::uint64_t ring_features = virtio_feature::indirect_desc | virtio_feature::event_idx |
                                         virtio_feature::version_1 | virtio_feature::access_platform |
-                                        virtio_feature::order_platform;
+                                        virtio_feature::ring_packed | virtio_feature::order_platform;
 
 void set_masks(Dma& dma, Device& parent, bool legacy) {
   if (dma.set_mask(parent, bit_mask(64))) {
@@ -32,7 +32,7 @@ VirtioBinding::VirtioBinding(Kernel& kernel, VirtioDevice& hardware, Device& par
       hardware_{&hardware},
       parent_{&parent},
       options_{options},
-      legacy_{(hardware.device_features() & virtio_feature::version_1) == 0} {
+      legacy_{options.legacy_driver || (hardware.device_features() & virtio_feature::version_1) == 0} {
   set_masks(kernel.dma(), parent, legacy_);
   reset();
   add_status(virtio_status::acknowledge);
@@ -43,10 +43,15 @@ void VirtioBinding::add_status(std::uint8_t bits) {
 }
 
 Result<void, Errno> VirtioBinding::negotiate(std::uint64_t driver_features) {
+  if (options_.legacy_driver && !hardware_->has_legacy_interface()) {
+    step("the driver knows no device without legacy interface", "drivers/virtio/virtio_pci.c (Linux 3.x)");
+    return tl::unexpected{Errno::enodev};
+  }
   add_status(virtio_status::driver);
   const std::uint64_t offered = hardware_->device_features();
   features_ = offered & ((driver_features & ~virtio_transport_features) | ring_features);
   features_ &= ~options_.refused_features;
+  if (options_.legacy_driver) features_ &= bit_mask(32);
   hardware_->set_driver_features(features_);
   const auto result = features_ok();
   if (!result) add_status(virtio_status::failed);

@@ -1,9 +1,8 @@
 // A virtio driver's hold on its device: what Linux keeps in struct virtio_device, from registration to
 // removal. drivers/virtio/virtio.c, and of the transport drivers/virtio/virtio_pci_{modern,legacy}.c.
 //
-// The transport is legacy where the device does not offer VERSION_1; then the ring address is a 32-bit page
-// number, hence the coherent mask of 44 bits.
-// Threading: one thread.
+// The transport is legacy where device or driver are from before VERSION_1; then the ring address is a
+// 32-bit page number, hence the coherent mask of 44 bits. Threading: one thread.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +16,11 @@ namespace cbit {
 struct VirtioDriverOptions {
   // virtio_check_mem_acc_cb: Linux 6.1 installs it in guests with encrypted memory, 5.10 has no such check.
   bool restricted_access_check = true;
+  // A driver from before virtio 1.0: it knows the legacy interface and 32 feature bits.
+  bool legacy_driver = false;
+  // The RFC of 2019, never merged: vring_use_dma_api is true wherever memory is encrypted, whatever the
+  // device offers.
+  bool dma_api_if_encrypted = false;
   // Experiment: the driver puts the physical addresses of its buffers into descriptors, with ring and
   // indirect tables as they should be. The classic mistake of a driver that was written where these addresses
   // are the same.
@@ -41,7 +45,10 @@ class VirtioBinding {
   [[nodiscard]] bool has(std::uint64_t feature) const { return (features_ & feature) != 0; }
   [[nodiscard]] bool legacy() const { return legacy_; }
   // vring_use_dma_api.
-  [[nodiscard]] bool use_dma_api() const { return has(virtio_feature::access_platform); }
+  [[nodiscard]] bool use_dma_api() const {
+    const bool encrypted = options_.dma_api_if_encrypted && kernel_->cc().has(CcAttr::mem_encrypt);
+    return has(virtio_feature::access_platform) || encrypted;
+  }
   // virtio_max_dma_size: the largest segment that can be mapped.
   [[nodiscard]] std::uint64_t max_dma_size() const;
 

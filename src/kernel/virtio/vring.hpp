@@ -1,4 +1,5 @@
-// The driver's side of a split virtqueue: drivers/virtio/virtio_ring.c.
+// The driver's side of a virtqueue: drivers/virtio/virtio_ring.c. What both formats share; the formats are
+// vring_split.hpp and vring_packed.hpp.
 //
 // With ACCESS_PLATFORM (vring_use_dma_api) the ring is coherent DMA memory, buffers are mapped one by one
 // with dma_map_page, and an indirect table is ordinary memory that is mapped TO_DEVICE, so that it bounces
@@ -6,11 +7,12 @@
 // private memory in an encrypted guest.
 //
 // The device is not trusted: what was put into descriptors is kept in memory of our own (desc_extra), and
-// only the used ring is believed, after a check. A used entry that makes no sense marks the queue broken, for
-// good. Linux 6.1 finds the end of a chain by the NEXT flags in the shared ring; here they too are taken from
-// the own copy.
+// only what the device returns is believed, after a check. A used entry that makes no sense marks the queue
+// broken, for good. Linux 6.1 finds the end of a chain of a split ring by the NEXT flags in the shared ring;
+// here they too are taken from the own copy.
 //
-// A ring that the CPU cannot reach (in Linux an oops) breaks the queue as well.
+// A ring that the CPU cannot reach (in Linux an oops) breaks the queue as well. Each notification is a
+// GuestExit.
 // Threading: one thread.
 #pragma once
 
@@ -39,109 +41,108 @@ class Vring {
     std::uint32_t length = 0;  // as the device says
   };
 
-  // setup_vq and vring_create_virtqueue: queue `index` of the device, at its maximum size; a modern transport
-  // halves it when there is no memory. -ENOENT: no such queue or already in use; -EINVAL: size no power of
-  // two; -ENOMEM.
+  // setup_vq and vring_create_virtqueue: queue `index` of the device, at its maximum size; a split ring of a
+  // modern transport is halved when there is no memory. -ENOENT: no such queue or already in use; -EINVAL:
+  // size no power of two; -ENOMEM.
   static Result<std::unique_ptr<Vring>, Errno> create(Mmu& cpu, VirtioBinding& binding, std::uint16_t index,
                                                       std::string name);
   // Unmaps what is still in flight and frees the ring; the device must have been reset.
-  ~Vring();
+  virtual ~Vring() = default;
   Vring(const Vring&) = delete;
   Vring& operator=(const Vring&) = delete;
 
-  // virtqueue_add_sgs: out, then in; not both empty. -EIO: broken; -ENOSPC: no free descriptors; -ENOMEM: a
-  // buffer could not be mapped, and none is.
+  // virtqueue_add_sgs: out, then in; not both empty. -EIO: broken; -ENOSPC: no free descriptors. A buffer
+  // that could not be mapped, and then none is: -ENOMEM of a split ring; -EIO of a packed one without
+  // table.
   Result<void, Errno> add(Mmu& cpu, std::span<const VringBuffer> out, std::span<const VringBuffer> in,
                           Token token);
   // virtqueue_kick: notifies unless the device asked not to be. False when the queue is broken.
-  bool kick(Mmu& cpu);
+  bool kick(Mmu& cpu) { return kick_needed(cpu) ? notify() : !broken_; }
   // virtqueue_get_buf: a finished request, unmapped. nullopt: none, or broken.
   std::optional<Used> get(Mmu& cpu);
   // virtqueue_disable_cb; virtqueue_enable_cb, which is false when requests are pending.
-  void disable_interrupts(Mmu& cpu);
-  [[nodiscard]] bool enable_interrupts(Mmu& cpu);
+  virtual void disable_interrupts(Mmu& cpu) = 0;
+  [[nodiscard]] virtual bool enable_interrupts(Mmu& cpu) = 0;
   // vring_interrupt: is there something to do?
   [[nodiscard]] bool interrupted(Mmu& cpu);
   // virtqueue_detach_unused_buf: takes back a request that the device never finished.
-  std::optional<Token> detach_unused(Mmu& cpu);
+  virtual std::optional<Token> detach_unused(Mmu& cpu) = 0;
 
   [[nodiscard]] bool broken() const { return broken_; }
-  [[nodiscard]] std::uint32_t size() const { return areas_.size; }
+  [[nodiscard]] std::uint32_t size() const { return size_; }
   [[nodiscard]] std::uint32_t free_descriptors() const { return num_free_; }
-  // Where the ring lies, for the CPU and for the device, and how it is laid out.
+  // Where the ring lies, for the CPU and for the device: all of a split ring, the descriptors of a packed
+  // one.
   [[nodiscard]] const CoherentBuffer& memory() const { return ring_; }
-  [[nodiscard]] const VringAreas& areas() const { return areas_; }
-  [[nodiscard]] std::uint64_t align() const { return align_; }
 
- private:
-  // kmalloc'ed, mapped for the device.
+ protected:
+  // kmalloc'ed, mapped for the device. `entries` name what it maps.
   struct IndirectTable {
     VirtAddr at;
     std::uint64_t pages = 0;
     std::vector<VringDesc> entries;
   };
-  // Per descriptor: desc_extra, and desc_state for heads.
-  struct Slot {
-    VringDesc desc;  // addr, len and flags as given to the device; next links the free list too
-    std::optional<Token> token;
-    std::optional<IndirectTable> table;
-  };
 
-  Vring(VirtioBinding& binding, std::uint16_t index, std::string name);
-  Result<void, Errno> allocate(Mmu& cpu, std::uint32_t size);
-  [[nodiscard]] bool allocate_ring(Mmu& cpu);
+  Vring(VirtioBinding& binding, std::uint16_t index, std::string name, std::string_view format);
 
+  virtual Result<void, Errno> allocate(Mmu& cpu, std::uint32_t size) = 0;
+  [[nodiscard]] virtual VirtQueueConfig config() const = 0;
+  virtual Result<void, Errno> add_to_ring(Mmu& cpu, std::span<const VringBuffer> out,
+                                          std::span<const VringBuffer> in, Token token) = 0;
+  [[nodiscard]] virtual bool kick_needed(Mmu& cpu) = 0;
+  [[nodiscard]] virtual bool more_used(Mmu& cpu) = 0;
+  [[nodiscard]] virtual std::optional<Used> take_used(Mmu& cpu) = 0;
+
+  // vring_alloc_queue and vring_free_queue.
+  std::optional<CoherentBuffer> allocate_area(Mmu& cpu, std::uint64_t bytes);
+  void free_area(Mmu& cpu, const CoherentBuffer& area);
   std::optional<IndirectTable> allocate_table(std::size_t entries);
   void free_table(const IndirectTable& table) { mm().free_pages(table.at, table.pages); }
-  // Descriptors for all buffers, each with NEXT but the last.
+  // Descriptors for all buffers, each with NEXT but the last, and with WRITE where the device writes.
+  // -ENOMEM.
   Result<std::vector<VringDesc>, Errno> map_all(Mmu& cpu, std::span<const VringBuffer> out,
                                                 std::span<const VringBuffer> in);
-  Result<VringDesc, Errno> map_one(Mmu& cpu, const VringBuffer& buffer, DmaDirection direction);
-  Result<VringDesc, Errno> map_table(Mmu& cpu, IndirectTable& table);
+  // Writes the finished table and maps it like data: the device reads it as it was at this moment. -ENOMEM.
+  Result<VringDesc, Errno> map_table(Mmu& cpu, const IndirectTable& table, ConstByteSpan contents);
   void unmap(Mmu& cpu, const VringDesc& desc);
   void unmap_all(Mmu& cpu, std::span<const VringDesc> descs);
-  Result<void, Errno> submit(Mmu& cpu, const std::vector<VringDesc>& descs,
-                             std::optional<IndirectTable>& table, Token token);
-  // Puts descriptors into the ring from free_head_ on, and takes their slots.
-  void place(Mmu& cpu, std::span<const VringDesc> descs);
-  void expose(Mmu& cpu, std::uint16_t head);
-  void detach(Mmu& cpu, std::uint16_t head);
-  [[nodiscard]] bool kick_needed(Mmu& cpu);
   bool notify();
-  void bad_ring(std::string_view why);
+  // BAD_RING
+  std::nullopt_t bad_ring(std::string_view why);
 
-  [[nodiscard]] VirtAddr avail() const { return ring_.cpu + areas_.avail_offset(); }
-  [[nodiscard]] VirtAddr used() const { return ring_.cpu + areas_.used_offset(align_); }
-  [[nodiscard]] std::uint32_t wrap(std::uint16_t index) const { return index & (areas_.size - 1); }
-  [[nodiscard]] bool more_used(Mmu& cpu);
   [[nodiscard]] Dma& dma() const { return binding_->kernel().dma(); }
   [[nodiscard]] Mm& mm() const { return binding_->kernel().mm(); }
+  [[nodiscard]] VirtioBinding& binding() const { return *binding_; }
+  [[nodiscard]] bool indirect() const { return indirect_; }
+  [[nodiscard]] bool event_idx() const { return event_; }
   template <class T>
-  T read(Mmu& cpu, VirtAddr at);
+  T read(Mmu& cpu, VirtAddr at) {
+    const auto value = cpu.load<T>(at);
+    if (!value) broken_ = true;
+    return value.value_or(T{});
+  }
   template <class T>
-  void write(Mmu& cpu, VirtAddr at, const T& value);
+  void write(Mmu& cpu, VirtAddr at, const T& value) {
+    if (!cpu.store(at, value)) broken_ = true;
+  }
+
+  CoherentBuffer ring_;
+  std::uint32_t size_ = 0;
+  std::uint32_t num_free_ = 0;
+  bool broken_ = false;
+  bool event_triggered_ = false;
+
+ private:
+  Result<VringDesc, Errno> map_one(Mmu& cpu, const VringBuffer& buffer, DmaDirection direction);
 
   VirtioBinding* binding_;
   std::uint16_t index_;
   std::string name_;
-  std::uint64_t align_;
   bool use_dma_api_;
   bool indirect_;
   bool event_;
   SiteId add_site_;
   SiteId get_site_;
-
-  VringAreas areas_;
-  CoherentBuffer ring_;
-  std::vector<Slot> slots_;
-  bool broken_ = false;
-  bool event_triggered_ = false;
-  std::uint16_t free_head_ = 0;
-  std::uint32_t num_free_ = 0;
-  std::uint16_t num_added_ = 0;
-  std::uint16_t last_used_ = 0;
-  std::uint16_t avail_index_ = 0;
-  std::uint16_t avail_flags_ = 0;
 };
 
 }  // namespace cbit

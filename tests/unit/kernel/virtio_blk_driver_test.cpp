@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernel/virtio/vring_split.hpp"
 #include "unit/kernel/virtio_board.hpp"
 
 namespace cbit::test {
@@ -38,7 +39,7 @@ struct RingView {
 };
 
 RingView raw_ring(VirtioDisk& board) {
-  const Vring& queue = board.driver->queue();
+  const auto& queue = dynamic_cast<const SplitVring&>(board.driver->queue());
   const auto phys = board.kernel->mm().virt_to_phys(queue.memory().cpu);
   return {queue.areas(), queue.align(), board.raw(phys, queue.areas().bytes(queue.align()))};
 }
@@ -139,7 +140,7 @@ TEST(VirtioBlkDriver, WithoutTheCheckTheRingOfASevGuestLooksRandomToTheDevice) {
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error(), Errno::etimedout) << "no answer ever comes";
 
-  const Vring& queue = board.driver->queue();
+  const auto& queue = dynamic_cast<const SplitVring&>(board.driver->queue());
   const PhysAddr ring_at{queue.memory().dma.value()};
   EXPECT_EQ(board.kernel->mm().virt_to_phys(queue.memory().cpu), ring_at)
       << "a guest-physical address without C";

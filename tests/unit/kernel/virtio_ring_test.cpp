@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "kernel/virtio/vring.hpp"
+#include "kernel/virtio/vring_split.hpp"
 #include "unit/kernel/virtio_board.hpp"
 
 namespace cbit::test {
@@ -60,12 +60,14 @@ class VirtioRingTest : public ::testing::Test {
     return ring->add(board->cpu(), std::span{all}.first(out), std::span{all}.subspan(out), token);
   }
 
+  [[nodiscard]] const SplitVring& split() const { return dynamic_cast<const SplitVring&>(*ring); }
+
   // ---- the device's end ----
   [[nodiscard]] DmaAddr used_at(std::uint64_t offset) const {
-    return ring->memory().dma + ring->areas().used_offset(ring->align()) + offset;
+    return ring->memory().dma + split().areas().used_offset(split().align()) + offset;
   }
   [[nodiscard]] DmaAddr avail_at(std::uint64_t offset) const {
-    return ring->memory().dma + ring->areas().avail_offset() + offset;
+    return ring->memory().dma + split().areas().avail_offset() + offset;
   }
   VringDesc desc(std::uint32_t i) {
     return port->load<VringDesc>(ring->memory().dma + VringAreas::desc(i)).value();
@@ -78,10 +80,10 @@ class VirtioRingTest : public ::testing::Test {
     ASSERT_TRUE(port->store(used_at(VringAreas::idx), ++used));
   }
   std::uint16_t used_event() {
-    return port->load<std::uint16_t>(avail_at(ring->areas().used_event())).value();
+    return port->load<std::uint16_t>(avail_at(split().areas().used_event())).value();
   }
   void avail_event(std::uint16_t event) {
-    ASSERT_TRUE(port->store(used_at(ring->areas().avail_event()), event));
+    ASSERT_TRUE(port->store(used_at(split().areas().avail_event()), event));
   }
 
   std::unique_ptr<DmaBoard> board;
@@ -289,7 +291,7 @@ TEST_F(VirtioRingTest, DetachesWhatTheDeviceNeverFinished) {
 TEST_F(VirtioRingTest, IsSharedAndClearedMemoryInAGuest) {
   make();
   const auto phys = board->kernel->mm().virt_to_phys(ring->memory().cpu);
-  const std::uint64_t bytes = ring->areas().bytes(ring->align());
+  const std::uint64_t bytes = split().areas().bytes(split().align());
   EXPECT_EQ(ring->memory().dma.value(), phys.value()) << "no C bit";
   EXPECT_EQ(board->raw(phys, bytes), Bytes(bytes));
   EXPECT_TRUE(board->machine->memory().history(phys).shared);
@@ -297,10 +299,10 @@ TEST_F(VirtioRingTest, IsSharedAndClearedMemoryInAGuest) {
 
 TEST_F(VirtioRingTest, AlignsTheUsedRingByTransport) {
   make({}, Platform::plain);
-  EXPECT_EQ(ring->align(), 64u);
+  EXPECT_EQ(split().align(), 64u);
   ring.reset();
   make({.iommu_platform = false, .legacy = true}, Platform::plain);
-  EXPECT_EQ(ring->align(), 4096u);
+  EXPECT_EQ(split().align(), 4096u);
   EXPECT_TRUE(ring->memory().dma.is_aligned(4096));
 }
 
