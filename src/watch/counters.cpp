@@ -61,6 +61,8 @@ struct Counting {
   void operator()(const AccessFault& refused) const { ++counts.access_faults[refused.fault.kind]; }
   void operator()(const DeviceFault& refused) const { ++counts.device_faults[refused.fault.kind]; }
 
+  void operator()(const GuestExit& exit) const { ++counts.guest_exits[std::string{exit.reason}]; }
+
   void operator()(const auto&) const {}
 };
 
@@ -114,6 +116,7 @@ std::vector<CounterRow> Counters::rows() const {
                            {"owner-changes", c.owner_changes}});
   add_faults(rows, "access", c.access_faults);
   add_faults(rows, "device", c.device_faults);
+  for (const auto& [reason, exits] : c.guest_exits) rows.push_back({fmt::format("exits-{}", reason), exits});
   rows.insert(rows.end(), {{"events", c.events}, {"virtual-ns", c.virtual_ns}});
   return rows;
 }

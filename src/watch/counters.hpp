@@ -1,7 +1,7 @@
 // What a run cost, in counts: bytes bounced, flushes, pages converted, accesses by key, faults.
 //
-// Hypercalls are no events; ConversionCost of the model kernel counts those.
-// Threading: one thread, as for every sink.
+// Exits of the guest are counted by reason. Hypercalls that convert pages on x86 are no events;
+// ConversionCost of the model kernel counts those. Threading: one thread, as for every sink.
 #pragma once
 
 #include <cstdint>
@@ -51,6 +51,7 @@ struct CostCounts {
   std::uint64_t owner_changes = 0;   // the model's own cost, not the hardware's
   std::map<FaultKind, std::uint64_t> access_faults;
   std::map<FaultKind, std::uint64_t> device_faults;
+  std::map<std::string, std::uint64_t> guest_exits;  // by reason
 
   std::uint64_t events = 0;
   std::uint64_t virtual_ns = 0;  // end of the last event

@@ -148,6 +148,11 @@ const VirtioNegotiated* Facts::negotiation(NameId device) const {
   return found == negotiations_.end() ? nullptr : &found->second;
 }
 
+const VirtioIommuFault* Facts::viommu_fault(std::uint32_t endpoint) const {
+  const auto found = viommu_faults_.find(endpoint);
+  return found == viommu_faults_.end() ? nullptr : &found->second;
+}
+
 const SwiotlbBounced* Facts::last_bounce(NameId device) const {
   const auto found = bounces_.find(device);
   return found == bounces_.end() ? nullptr : &found->second;

@@ -25,6 +25,7 @@ struct ExplainerContext {
   KeyLayout layout = KeyLayout::none();  // where the encryption bit sits in an address
   bool is_guest = false;                 // devices have no key
   bool is_sme = false;                   // a bare-metal AMD host: the bus address selects the key
+  bool iommu_translates = false;         // its default domains do
   bool swiotlb_can_grow = false;         // the kernel knows dynamic pools (Linux 6.6 and later), on or off
   std::vector<PhysRange> ram;            // empty: not known
 };
@@ -76,6 +77,8 @@ class Facts {
 
   // The last of each; nullptr: none yet.
   [[nodiscard]] const VirtioNegotiated* negotiation(NameId device) const;
+  // What virtio-iommu last reported of the endpoint; nullptr: nothing.
+  [[nodiscard]] const VirtioIommuFault* viommu_fault(std::uint32_t endpoint) const;
   [[nodiscard]] const SwiotlbBounced* last_bounce(NameId device) const;
   [[nodiscard]] const DeviceWrite* last_device_write(PhysAddr at) const;
   [[nodiscard]] const std::optional<DeviceWrite>& last_access() const { return last_access_; }
@@ -97,6 +100,7 @@ class Facts {
   void on(const SwiotlbAllocated& allocated, const Event& event);
   void on(const SwiotlbCleared& cleared, const Event& event);
   void on(const VirtioNegotiated& negotiated, const Event& event);
+  void on(const VirtioIommuFault& fault, const Event&) { viommu_faults_[fault.endpoint] = fault; }
   void on(const KernelMessage& message, const Event& event);
   void on(const DmaDebugReport& report, const Event&) { kernel_log_.push_back(report.text); }
   template <class Other>
@@ -112,6 +116,7 @@ class Facts {
   std::map<std::uint64_t, std::pair<std::uint64_t, Attribute>> attributes_;
   std::map<std::uint64_t, std::uint64_t> iovas_;
   std::map<NameId, VirtioNegotiated> negotiations_;
+  std::map<std::uint32_t, VirtioIommuFault> viommu_faults_;  // the last of each endpoint
   std::map<NameId, SwiotlbBounced> bounces_;
   std::map<NameId, std::set<PhysAddr>> new_bounces_;    // originals, until their mapping is reported
   std::map<NameId, std::set<PhysAddr>> new_cleared_;    // of those, the ones that were zeroed again

@@ -39,7 +39,7 @@ struct FaultCauses {
       case FaultKind::iommu_not_present: return not_translated(refused);
       case FaultKind::iommu_protection: return not_permitted(refused);
       case FaultKind::iommu_reserved_bit: return open_bus(cause("malformed-iopte"), refused, {});
-      case FaultKind::iommu_no_domain: return open_device(cause("dma-before-viommu-ready"), refused);
+      case FaultKind::iommu_no_domain: return no_domain(refused);
       case FaultKind::device_protocol: return open_device(cause("malformed-descriptor"), refused);
       default: return;
     }
@@ -90,6 +90,8 @@ struct FaultCauses {
   void nothing_there(const DeviceFault& refused) const {
     const ExplainerContext& context = scene.facts.context();
     const Mapping* const mapping = scene.facts.mappings().find(refused.device, refused.bus_address);
+    if (mapping != nullptr && mapping->call.path == DmaPath::iommu)
+      return open_bus(cause("iommu-bypassed"), refused, {"mapping", describe(scene.facts, *mapping)});
     if (context.is_guest && mapping != nullptr)
       return explain_missing_pool(scene, refused.device, range_of(*mapping), {"access", describe(refused)});
     const bool has_key_bits = (refused.bus_address.value() & context.layout.mask()) != 0;
@@ -116,6 +118,19 @@ struct FaultCauses {
                       {"address", is_gpa ? "the address of memory; no IOMMU domain ever translated it"
                                          : "the driver did not accept VIRTIO_F_ACCESS_PLATFORM"});
     open_bus(cause("no-translation"), refused, {});
+  }
+
+  // virtio-iommu tells an endpoint that left its domain from one that nobody ever attached.
+  void no_domain(const DeviceFault& refused) const {
+    const VirtioIommuFault* const fault = scene.facts.viommu_fault(refused.requester);
+    if (fault == nullptr) return open_device(cause("dma-before-viommu-ready"), refused);
+    constexpr std::uint8_t reason_domain = 1;  // VIRTIO_IOMMU_FAULT_R_DOMAIN
+    const bool left = fault->reason == reason_domain;
+    open_device(left ? cause("endpoint-in-no-domain") : cause("dma-before-viommu-ready"), refused);
+    scene.book.amend(
+        scene.event.time_ns,
+        {"virtio-iommu", fmt::format("fault reason {} ({}) of endpoint {} at {}", fault->reason,
+                                     left ? "DOMAIN" : "UNKNOWN", fault->endpoint, fault->address)});
   }
 
   void not_permitted(const DeviceFault& refused) const {

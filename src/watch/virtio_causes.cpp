@@ -41,6 +41,9 @@ struct VirtioCauses {
       open(*missing, negotiated);
     else if (refused)
       open(cause("device-refuses-features"), negotiated);
+    else if (scene.facts.context().iommu_translates && (negotiated.status & driver_ok) != 0 &&
+             (negotiated.offered & access_platform) == 0)
+      open(cause("iommu-bypassed"), negotiated);
   }
 
   // A device that reads ciphertext finds nonsense in the ring: then that is the cause.

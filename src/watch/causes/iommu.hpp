@@ -86,6 +86,25 @@ inline constexpr CauseInfo iommu_causes[] = {
      .remedy = "Attach the device first; for the time before, offer a bypass (virtio-iommu: config.bypass).",
      .linux_says = "IO_PAGE_FAULT",
      .source = "AMD I/O Virtualization Technology specification, 2.2.2; virtio 1.2, 5.13"},
+    {.name = "endpoint-in-no-domain",
+     .topic = "IOMMU",
+     .title = "The device is in no domain of the virtio-iommu, which does not let such devices pass.",
+     .meaning = "The endpoint was detached, or its domain is gone, and config.bypass is 0: each access is a "
+                "fault of reason DOMAIN.",
+     .remedy = "Attach it to a domain. To let devices without domain reach memory: BYPASS_CONFIG and "
+               "config.bypass = 1 (QEMU: boot-bypass=on); Linux does not negotiate the older BYPASS.",
+     .linux_says = "domain fault from EP",
+     .source = "virtio 1.2, 5.13.6; drivers/iommu/virtio-iommu.c: viommu_fault_handler"},
+    {.name = "iommu-bypassed",
+     .topic = "IOMMU",
+     .title = "The device is not behind the IOMMU although there is one.",
+     .meaning =
+         "A virtio device that does not offer VIRTIO_F_ACCESS_PLATFORM addresses memory directly, whatever "
+         "the platform says. By physical addresses that works, and the IOMMU protects nothing from it; an "
+         "address of the IOMMU's leads it nowhere.",
+     .remedy = "QEMU: iommu_platform=on for the device, where the driver knows the flag.",
+     .linux_says = "",
+     .source = "virtio 1.2, 6.1; hw/virtio/virtio-bus.c: virtio_bus_device_plugged"},
     {.name = "iova-exhausted",
      .topic = "IOMMU",
      .title = "No I/O virtual addresses are left below the device's mask.",

@@ -57,12 +57,13 @@ inline constexpr CauseInfo virtio_causes[] = {
     {.name = "forged-descriptor",
      .topic = "virtio",
      .title = "The device returned a descriptor that the driver had not given it.",
-     .meaning =
-         "The used ring is memory that the host can write. An identifier taken from it without a check would "
-         "free or reuse a buffer of the attacker's choice; Linux checks, and stops using the queue.",
+     .meaning = "The used ring, or the descriptors of a packed one, are memory that the host can write. An "
+                "identifier taken from it without a check would "
+                "free or reuse a buffer of the attacker's choice; Linux checks, and stops using the queue.",
      .remedy = "Treat the device as hostile or broken; keep the driver's own copy of descriptors.",
      .linux_says = "is not a head!|out of range",
-     .source = "drivers/virtio/virtio_ring.c: virtqueue_get_buf_ctx_split; virtio 1.2, 2.7.8"},
+     .source = "drivers/virtio/virtio_ring.c: virtqueue_get_buf_ctx_split, virtqueue_get_buf_ctx_packed; "
+               "virtio 1.2, 2.7.8, 2.8"},
 };
 
 }  // namespace cbit

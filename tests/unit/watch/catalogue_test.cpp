@@ -51,6 +51,12 @@ ExplainerContext guest_of_6_6() {
   return context;
 }
 
+ExplainerContext behind_iommu() {
+  ExplainerContext context = Stage::plain();
+  context.iommu_translates = true;
+  return context;
+}
+
 const Scenario key_scenarios[] = {
     {"raw-physical-address", "page-still-private", Stage::guest,
      [](Stage& s) { s.device_reads(raw_dma, buffer_page, memory_key); }},
@@ -213,6 +219,11 @@ const Scenario iommu_scenarios[] = {
      [](Stage& s) { s.device_fault(FaultKind::iommu_not_present, iova, iova.value()); }},
     {"malformed-iopte", "", Stage::sme,
      [](Stage& s) { s.device_fault(FaultKind::iommu_reserved_bit, iova, iova.value()); }},
+    {"endpoint-in-no-domain", "", Stage::plain,
+     [](Stage& s) {
+       s.dev(VirtioIommuFault{1, 0x100, 0x18, iova});
+       s.device_fault(FaultKind::iommu_no_domain, iova, iova.value());
+     }},
     {"dma-before-viommu-ready", "", Stage::plain,
      [](Stage& s) { s.device_fault(FaultKind::iommu_no_domain, raw_dma, raw_dma.value()); }},
     {"iova-exhausted", "", Stage::sme, [](Stage& s) { failed(s, DmaFailure::iova_exhausted); }},
@@ -286,6 +297,7 @@ const Scenario virtio_scenarios[] = {
      [](Stage& s) { negotiate(s, version_1, version_1 | 1, 0x03); }},
     {"malformed-descriptor", "", Stage::plain,
      [](Stage& s) { s.dev(VirtioBroken{s.device, 0, "a loop of descriptors"}); }},
+    {"iommu-bypassed", "", behind_iommu, [](Stage& s) { negotiate(s, version_1, version_1, 0x0f); }},
     {"forged-descriptor", "", Stage::plain, [](Stage& s) { s.printk("req.0:id 77 is not a head!"); }},
 };
 
