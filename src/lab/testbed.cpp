@@ -11,6 +11,7 @@ ExplainerContext context_of(const TestbedConfig& config, Machine& machine) {
           .layout = machine.paging().view.layout,
           .is_guest = is_guest(platform),
           .is_sme = platform == Platform::sme,
+          .iommu_translates = config.dma.iommu == IommuMode::translated,
           .swiotlb_can_grow = config.dma.version != KernelVersion::v6_1,
           .ram = machine.memory().ram()};
 }

@@ -33,6 +33,8 @@ inline constexpr Word<KernelVersion> kernel_version_words[] = {{"6.1", KernelVer
 inline constexpr Word<IommuMode> iommu_mode_words[] = {{"none", IommuMode::none},
                                                        {"passthrough", IommuMode::passthrough},
                                                        {"translated", IommuMode::translated}};
+// Whether the IOMMU is a virtio-iommu, or the platform's own.
+inline constexpr Word<bool> iommu_kind_words[] = {{"platform", false}, {"virtio", true}};
 inline constexpr Word<CacheModel> cache_model_words[] = {
     {"coherent", CacheModel::coherent}, {"report", CacheModel::report}, {"bite", CacheModel::bite}};
 inline constexpr Word<CipherMode> cipher_mode_words[] = {{"xex", CipherMode::xex}, {"xe", CipherMode::xe}};

@@ -9,6 +9,7 @@
 #include "dev/virtio_device.hpp"
 #include "fuzz_input.hpp"
 #include "kernel/virtio/virtio_blk_driver.hpp"
+#include "kernel/virtio/vring_split.hpp"
 
 namespace cbit {
 namespace {
@@ -40,7 +41,7 @@ class HostileDevice final : public VirtioDevice {
   [[nodiscard]] std::uint16_t device_id() const override { return virtio_id_block; }
 
   // The ring, as the driver placed it.
-  void know(const Vring& ring) {
+  void know(const SplitVring& ring) {
     areas_ = ring.areas();
     base_ = ring.memory().dma;
     used_ = base_ + areas_.used_offset(ring.align());
@@ -66,7 +67,10 @@ class HostileDevice final : public VirtioDevice {
   [[nodiscard]] ConstByteSpan config_space() const override { return bytes_of(config_); }
 
  private:
-  static VirtioOptions options(FuzzInput& input) { return {true, false, input.flag(), input.flag()}; }
+  static VirtioOptions options(FuzzInput& input) {
+    const bool indirect = input.flag();
+    return {.indirect_desc = indirect, .event_idx = input.flag()};
+  }
   static std::uint64_t features(FuzzInput& input) {
     return input.flag() ? input.take<std::uint32_t>() & ~virtio_transport_features : 0x7fff;
   }
@@ -150,7 +154,7 @@ void run(Guest& guest, FuzzInput& input) {
     HostileDevice device{guest.machine->bus(), guest.parent->requester, input};
     auto driver = VirtioBlkDriver::probe(*guest.kernel, device, *guest.parent);
     if (driver) {
-      device.know((*driver)->queue());
+      device.know(dynamic_cast<const SplitVring&>((*driver)->queue()));
       for (unsigned n = 0; n < calls_max && !input.empty(); ++n) call(guest, **driver, input);
     }
   }

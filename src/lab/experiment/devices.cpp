@@ -5,7 +5,8 @@ namespace cbit::lab {
 const std::vector<DeviceKind>& device_kinds() {
   static const std::vector<DeviceKind> all = [] {
     std::vector<DeviceKind> kinds;
-    for (const auto some : {dma_devices(), virtio_devices(), rdma_devices()})
+    for (const auto some :
+         {dma_devices(), virtio_devices(), viommu_devices(), virtio_net_devices(), rdma_devices()})
       kinds.insert(kinds.end(), some.begin(), some.end());
     return kinds;
   }();

@@ -21,10 +21,15 @@ inline constexpr std::string_view common_device_keys[] = {"name", "kind"};
 
 inline constexpr std::string_view dma_kind = "dma";  // unless a kind is given
 inline constexpr std::string_view virtio_blk_kind = "virtio-blk";
+inline constexpr std::string_view virtio_iommu_kind = "virtio-iommu";
+inline constexpr std::string_view virtio_net_kind = "virtio-net";
+inline constexpr std::string_view virtio_rng_kind = "virtio-rng";
 
 [[nodiscard]] std::span<const DeviceKind> dma_devices();
 [[nodiscard]] std::span<const DeviceKind> virtio_devices();
 [[nodiscard]] std::span<const DeviceKind> rdma_devices();
+[[nodiscard]] std::span<const DeviceKind> viommu_devices();
+[[nodiscard]] std::span<const DeviceKind> virtio_net_devices();
 
 // All of them, in the order of the documentation.
 [[nodiscard]] const std::vector<DeviceKind>& device_kinds();

@@ -5,9 +5,9 @@
 namespace cbit::lab {
 namespace {
 
-constexpr std::string_view keys_of_virtio_blk[] = {"size",         "access-platform", "acks-access-platform",
-                                                   "legacy",       "indirect",        "restricted-check",
-                                                   "raw-addresses"};
+constexpr std::string_view keys_of_virtio_blk[] = {
+    "size",     "access-platform", "acks-access-platform", "legacy",
+    "indirect", "packed",          "restricted-check",     "raw-addresses"};
 
 OrError<void> parse_virtio_blk(const TableReader& keys, const ExperimentLimits& limits,
                                ExperimentDevice& device) {
@@ -19,11 +19,14 @@ OrError<void> parse_virtio_blk(const TableReader& keys, const ExperimentLimits& 
   disk.acks_access_platform = CBIT_TRY(keys.flag("acks-access-platform")).value_or(true);
   disk.legacy = CBIT_TRY(keys.flag("legacy")).value_or(false);
   disk.indirect = CBIT_TRY(keys.flag("indirect")).value_or(true);
+  disk.packed = CBIT_TRY(keys.flag("packed")).value_or(false);
   disk.restricted_check = CBIT_TRY(keys.flag("restricted-check")).value_or(true);
   disk.raw_addresses = CBIT_TRY(keys.flag("raw-addresses")).value_or(false);
   if (disk.legacy && disk.access_platform)
     return keys.error("legacy", "a legacy device cannot offer VIRTIO_F_ACCESS_PLATFORM, which is bit 33",
                       "add access-platform = false");
+  if (disk.legacy && disk.packed)
+    return keys.error("packed", "a legacy device has no packed ring, which is bit 34", "leave out packed");
   device.install = [disk](Run& run, std::size_t id) { return run.install(id, disk); };
   return {};
 }

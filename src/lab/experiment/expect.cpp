@@ -139,7 +139,8 @@ const std::vector<StepKind>& step_kinds() {
   static const std::vector<StepKind> all = [] {
     std::vector<StepKind> kinds;
     for (const auto& table : {memory_steps(), dma_steps(), device_steps(), host_steps(), virtio_steps(),
-                              rdma_steps(), expect_steps()})
+    for (const auto& table : {memory_steps(), dma_steps(), device_steps(), host_steps(), virtio_steps(),
+                              virtio_net_steps(), viommu_steps(), rdma_steps(), expect_steps()})
       kinds.insert(kinds.end(), table.begin(), table.end());
     return kinds;
   }();

@@ -142,6 +142,7 @@ constexpr Count counts[] = {
     {"tlb-flushes", [](Run& run) { return run.conversions().tlb_flushes; }},
     {"cache-lines-flushed", [](Run& run) { return run.conversions().cache_lines_flushed; }},
     {"hypercalls", [](Run& run) { return run.conversions().hypercalls; }},
+    {"exits", [](Run& run) { return run.guest_exits(); }},
     {"leaked-mappings", [](Run& run) { return run.leaked_mappings; }},
 };
 
@@ -233,6 +234,7 @@ constexpr ExpectKey checks[] = {
     {"tlb-flushes", Needs::nothing, parse_count},
     {"cache-lines-flushed", Needs::nothing, parse_count},
     {"hypercalls", Needs::nothing, parse_count},
+    {"exits", Needs::nothing, parse_count},
     {"leaked-mappings", Needs::nothing, parse_count},
     {"log", Needs::nothing, parse_log},
     {"log-absent", Needs::nothing, parse_log_absent},

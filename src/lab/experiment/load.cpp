@@ -42,6 +42,8 @@ OrError<TestbedConfig> load_machine(const TableReader& keys) {
   machine.memory_bytes =
       CBIT_TRY(keys.number("memory", 16ull << 20, 1ull << 40)).value_or(machine.memory_bytes);
   machine.cpus = static_cast<unsigned>(CBIT_TRY(keys.number("cpus", 1, 256)).value_or(machine.cpus));
+  machine.virtual_machine = CBIT_TRY(keys.flag("virtual-machine")).value_or(false);
+  machine.virtio_iommu = CBIT_TRY(keys.word("iommu-kind", iommu_kind_words)).value_or(false);
   machine.cache = CBIT_TRY(keys.word("cache", cache_model_words)).value_or(machine.cache);
   machine.cipher = CBIT_TRY(keys.word("cipher", cipher_mode_words)).value_or(machine.cipher);
   machine.paging_levels = static_cast<unsigned>(CBIT_TRY(keys.number("paging-levels", 4, 5)).value_or(4));

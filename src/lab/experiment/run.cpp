@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "base/format.hpp"
@@ -187,6 +188,7 @@ OrError<std::unique_ptr<Run>> Run::create(const Experiment& experiment, EventSin
   run->bed_->tracer().attach(*run);
   run->bed_->explainer().forget_steps();
   run->boot_conversions_ = run->mm().conversion_cost();
+  run->boot_exits_ = run->guest_exits();
   if (Swiotlb* const pool = run->dma().swiotlb()) run->boot_swiotlb_ = pool->usage();
   return run;
 }
@@ -229,8 +231,10 @@ OrError<void> Run::install(std::size_t id, const VirtioDiskConfig& config) {
   VirtioDisk& added =
       disks_[id].emplace(VirtioDisk{config, parent, MemoryDisk{Bytes(config.bytes)}, nullptr, nullptr});
   VirtioBlkOptions options;
-  options.virtio = {
-      .iommu_platform = config.access_platform, .legacy = config.legacy, .indirect_desc = config.indirect};
+  options.virtio = {.iommu_platform = config.access_platform,
+                    .legacy = config.legacy,
+                    .indirect_desc = config.indirect,
+                    .packed = config.packed};
   added.hardware = CBIT_TRY(VirtioBlk::create(
       bed_->machine().bus(), {.device = config.name, .requester = parent.requester}, added.disk, options));
   at_end([&added] { added.driver.reset(); });
@@ -280,7 +284,8 @@ bool Run::perform_step(const ExperimentStep& step) {
 }
 
 void Run::finish() {
-  for (const auto& release : at_end_) release();
+  // The last that asked is the first: a device may need what was made before it, as its IOMMU.
+  for (const auto& release : at_end_ | std::views::reverse) release();
   Explainer& explainer = bed_->explainer();
   explainer.finish();
   result_.causes = explainer.causes();
@@ -311,6 +316,12 @@ ConversionCost Run::conversions() {
   cost.cache_lines_flushed -= boot_conversions_.cache_lines_flushed;
   cost.hypercalls -= boot_conversions_.hypercalls;
   return cost;
+}
+
+std::uint64_t Run::guest_exits() const {
+  std::uint64_t exits = 0;
+  for (const auto& [reason, count] : bed_->counters().counts().guest_exits) exits += count;
+  return exits - boot_exits_;
 }
 
 SwiotlbUsage Run::swiotlb_usage() {

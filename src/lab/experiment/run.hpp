@@ -74,6 +74,7 @@ class Run final : public EventSink {
     bool acks_access_platform = true;  // the driver takes it
     bool legacy = false;
     bool indirect = true;
+    bool packed = false;
     bool restricted_check = true;  // the kernel demands it of devices of an encrypted guest
     bool raw_addresses = false;    // the driver's mistake
   };
@@ -172,6 +173,7 @@ class Run final : public EventSink {
   // Since the boot.
   [[nodiscard]] ConversionCost conversions();
   [[nodiscard]] SwiotlbUsage swiotlb_usage();
+  [[nodiscard]] std::uint64_t guest_exits() const;
   std::uint64_t leaked_mappings = 0;  // by the last driver that was released
 
  private:
@@ -211,6 +213,7 @@ class Run final : public EventSink {
   ExperimentResult result_;
   ConversionCost boot_conversions_;
   SwiotlbUsage boot_swiotlb_;
+  std::uint64_t boot_exits_ = 0;
 };
 
 }  // namespace cbit::lab

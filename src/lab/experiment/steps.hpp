@@ -25,6 +25,8 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 [[nodiscard]] std::span<const StepKind> host_steps();    // what the host does
 [[nodiscard]] std::span<const StepKind> virtio_steps();
 [[nodiscard]] std::span<const StepKind> rdma_steps();  // processes and memory regions
+[[nodiscard]] std::span<const StepKind> viommu_steps();
+[[nodiscard]] std::span<const StepKind> virtio_net_steps();
 [[nodiscard]] std::span<const StepKind> expect_steps();
 
 // All of them, in the order of the documentation.
@@ -34,8 +36,8 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 inline constexpr std::string_view top_keys[] = {"title",  "source", "description", "machine",
                                                 "device", "step",   "causes"};
 inline constexpr std::string_view machine_keys[] = {
-    "platform",      "cbit",    "memory",          "cpus",          "kernel-version", "iommu",
-    "iommu-default", "swiotlb", "swiotlb-dynamic", "coherent-pool", "cache",          "cipher",
-    "paging-levels", "seed"};
+    "platform",       "iommu-kind", "virtual-machine", "cbit",    "memory",          "cpus",
+    "kernel-version", "iommu",      "iommu-default",   "swiotlb", "swiotlb-dynamic", "coherent-pool",
+    "cache",          "cipher",     "paging-levels",   "seed"};
 
 }  // namespace cbit::lab

@@ -20,9 +20,12 @@ struct MapRequest {
   bool check = true;  // the driver calls dma_mapping_error()
 };
 
-// Where each part was bounced to, by the address of the original.
+// Where each part was bounced to, by the address of the original. A virtio-iommu bounces its requests
+// meanwhile.
 void note_bounces(Run& run, const MappingName& name, Run::Mapping& mapping) {
-  const std::vector<SwiotlbAllocated>& slots = run.happened().slots;
+  std::vector<SwiotlbAllocated> slots = run.happened().slots;
+  std::erase_if(slots,
+                [&](const SwiotlbAllocated& s) { return s.device != run.device(name.device).name_id; });
   for (const SwiotlbAllocated& taken : slots) mapping.slots += taken.slots;
   if (!slots.empty()) mapping.first_slot = slots.front().slot;
   for (const Part& part : name.parts) {

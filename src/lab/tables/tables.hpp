@@ -6,5 +6,6 @@
 namespace cbit::lab {
 
 [[nodiscard]] OrError<Table> make_rdma_table(std::uint64_t seed);
+[[nodiscard]] OrError<Table> make_virtio_table(std::uint64_t seed);
 
 }  // namespace cbit::lab

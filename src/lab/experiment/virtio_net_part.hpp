@@ -1,0 +1,29 @@
+// The virtio network and entropy devices of a run.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "kernel/virtio/virtio_net_driver.hpp"
+#include "kernel/virtio/virtio_rng_driver.hpp"
+
+namespace cbit::lab {
+
+struct VirtioNetPart {
+  struct Nic {
+    Device* parent = nullptr;
+    VirtioDriverOptions driver_options;
+    std::unique_ptr<VirtioNet> hardware;
+    std::unique_ptr<VirtioNetDriver> driver;  // nullptr: not probed, or the probe failed
+  };
+  struct Rng {
+    Device* parent = nullptr;
+    VirtioDriverOptions driver_options;
+    std::unique_ptr<VirtioRng> hardware;
+    std::unique_ptr<VirtioRngDriver> driver;
+  };
+  std::map<std::size_t, Nic> nics;  // by device id
+  std::map<std::size_t, Rng> rngs;
+};
+
+}  // namespace cbit::lab
