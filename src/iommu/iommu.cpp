@@ -76,7 +76,7 @@ IoDte IommuDomain::device_table_entry() const {
 }
 
 Result<void> IommuDomain::map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IommuAccess rights,
-                              bool encrypted) {
+                              KeySelector selector) {
   const KeyLayout& layout = impl_->config.view.layout;
   const std::uint64_t phys_end =
       layout.mask() != 0 ? std::uint64_t{1} << layout.lowest_bit() : bit_mask(52) + 1;
@@ -90,8 +90,8 @@ Result<void> IommuDomain::map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, 
                           .with<IoPte::Fc>(true)
                           .with<IoPte::Ir>(rights.read)
                           .with<IoPte::Iw>(rights.write);
-  CBIT_TRY(impl_->table.map(iova, phys, bytes, flags, encrypted ? 1 : 0));
-  impl_->tracer->emit(driver_agent, IommuMapped{id(), iova, phys, bytes, encrypted}, cost::iommu_map_ns);
+  CBIT_TRY(impl_->table.map(iova, phys, bytes, flags, selector));
+  impl_->tracer->emit(driver_agent, IommuMapped{id(), iova, phys, bytes, selector != 0}, cost::iommu_map_ns);
   return {};
 }
 

@@ -77,7 +77,9 @@ class IommuDomain {
   // Faults: iommu_protection when part of the range is mapped already; device_protocol where iommu_map() says
   // -EINVAL (not page-aligned, no rights, not a translated domain) and for addresses that do not exist;
   // iommu_reserved_bit when the table in memory is not what was written there; what the page source says.
-  Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IommuAccess rights, bool encrypted);
+  // `selector` is the leaves' key bits: 1 for encrypted on AMD, a KeyID on MKTME.
+  Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IommuAccess rights,
+                   KeySelector selector);
   // Returns the bytes that were unmapped, as iommu_unmap() does, and like it
   //  - takes a large leaf away whole, also when only part of it was asked for, and counts all of it;
   //  - counts a page without mapping as unmapped where a level 1 table covers it, and stops where none does.

@@ -31,6 +31,11 @@ class CcPlatform {
   // sme_me_mask: the C-bit on SME and SEV, 0 elsewhere (TDX included).
   [[nodiscard]] std::uint64_t me_mask() const;
 
+  // mktme_keyid_mask(): the KeyID's bits in an address on MKTME, 0 elsewhere.
+  [[nodiscard]] std::uint64_t key_id_mask() const;
+  // Bits of a bus address that say how its page is encrypted; at most one of the masks above is not 0.
+  [[nodiscard]] std::uint64_t dma_encryption_mask() const { return me_mask() | key_id_mask(); }
+
   // True when memory of coherent allocations for this device must be decrypted. Looks at the coherent mask
   // only.
   [[nodiscard]] bool force_dma_unencrypted(const Device& dev) const;

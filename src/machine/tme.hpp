@@ -1,12 +1,12 @@
 // Total memory encryption with many keys (TME-MK, MKTME) as software sees it: two MSRs and PCONFIG. Intel
 // Architecture Memory Encryption Technologies Specification (336907); SDM vol. 2, PCONFIG; SDM vol. 4.
 //
-// The KeyID lies in the topmost bits of a physical address. KeyID n selects entry n of the memory controller's
-// key table, for CPUs and devices alike. KeyID 0 is not encrypted: TME is active with bypass; so is a KeyID
-// that was never programmed, or was cleared. One package: there is one table to program.
+// The KeyID lies in the topmost bits of a physical address. KeyID n selects entry n of the memory
+// controller's key table, for CPUs and devices alike. KeyID 0 is not encrypted: TME is active with bypass; so
+// is a KeyID that was never programmed, or was cleared. One package: there is one table to program.
 //
-// Model: a KeyID's data key and tweak key are folded into the one key of the machine's cipher (crypt/xex.hpp).
-// Threading: one thread.
+// Model: a KeyID's data key and tweak key are folded into the one key of the machine's cipher
+// (crypt/xex.hpp). Threading: one thread.
 #pragma once
 
 #include <array>
@@ -98,8 +98,8 @@ class Tme {
   void set_activate(TmeActivate value) { activate_ = value; }
 
   // PCONFIG with RAX and RBX. `cpu` executes it at CPL 0. #GP(0) for a leaf that does not exist, TME not
-  // locked or not enabled, a structure that is not aligned, and reserved bits; nothing is programmed then, nor
-  // on any status but `success`. Contents of memory under a KeyID that gets another key become noise.
+  // locked or not enabled, a structure that is not aligned, and reserved bits; nothing is programmed then,
+  // nor on any status but `success`. Contents of memory under a KeyID that gets another key become noise.
   Result<PconfigStatus, CpuException> pconfig(Mmu& cpu, std::uint64_t rax, VirtAddr rbx);
 
   // The next PCONFIG that would succeed ends so instead: an entropy source that runs dry, a controller that

@@ -68,6 +68,7 @@ DmaContext::DmaContext(Mm& kernel_mm, const CcPlatform& platform, const DmaConfi
       config{dma_config},
       tracer{kernel_mm.machine().tracer()},
       me_mask{platform.me_mask()},
+      encryption_mask{platform.dma_encryption_mask()},
       last_page{(kernel_mm.machine().end_of_ram() - page_size).page()},
       sites{.alloc = tracer.intern("dma_direct_alloc"),
             .pool = tracer.intern("dma_alloc_from_pool"),

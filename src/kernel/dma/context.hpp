@@ -78,8 +78,9 @@ struct DmaContext {
   const CcPlatform& cc;
   const DmaConfig config;
   Tracer& tracer;
-  const std::uint64_t me_mask;  // sme_me_mask
-  const PhysAddr last_page;     // (max_pfn - 1) << PAGE_SHIFT
+  const std::uint64_t me_mask;          // sme_me_mask
+  const std::uint64_t encryption_mask;  // the same, or MKTME's KeyID bits
+  const PhysAddr last_page;             // (max_pfn - 1) << PAGE_SHIFT
   IommuMode iommu = IommuMode::none;
 
   AtomicPools atomic_pools;

@@ -30,11 +30,22 @@ std::string mask_text(std::uint64_t mask) {
   return fmt::format("the mask {:#x}", mask);
 }
 
+}  // namespace
+
+std::string encryption_bits_text(const DmaContext& ctx, DmaAddr dma) {
+  if (ctx.encryption_mask == ctx.me_mask) return fmt::format("the C-bit ({})", std::countr_zero(ctx.me_mask));
+  const KeyLayout& layout = ctx.cc.layout();
+  return fmt::format("KeyID {} (bits {}:{})", layout.split(dma).second,
+                     layout.lowest_bit() + layout.bits() - 1, layout.lowest_bit());
+}
+
+namespace {
+
 void step_phys_to_dma(DmaContext& ctx, const DmaRequest& request, DmaAddr dma) {
   ctx.step(request.cpu, "include/linux/dma-direct.h: phys_to_dma", [&] {
-    if (ctx.me_mask == 0) return fmt::format("no sme_me_mask: the DMA address is {:#x}", dma.value());
-    return fmt::format("{:#x} with the C-bit ({}) is {:#x}", request.phys.value(),
-                       std::countr_zero(ctx.me_mask), dma.value());
+    if (ctx.encryption_mask == 0) return fmt::format("no sme_me_mask: the DMA address is {:#x}", dma.value());
+    return fmt::format("{:#x} with {} is {:#x}", request.phys.value(), encryption_bits_text(ctx, dma),
+                       dma.value());
   });
 }
 
@@ -122,7 +133,8 @@ DmaAddr swiotlb_map(DmaContext& ctx, const DmaRequest& request) {
 
   const DmaAddr dma = phys_to_dma_unencrypted(*bounce);
   ctx.step(request.cpu, "kernel/dma/swiotlb.c: swiotlb_map", [&] {
-    return fmt::format("copied into the pool at {:#x}; its DMA address carries no C-bit", bounce->value());
+    return fmt::format("copied into the pool at {:#x}; its DMA address carries no {}", bounce->value(),
+                       ctx.cc.key_id_mask() != 0 ? "KeyID" : "C-bit");
   });
   if (!dma_capable_step(ctx, request, dma)) [[unlikely]] {
     ctx.pool(request.dev)
@@ -204,8 +216,9 @@ DmaAddr dma_direct_map_page(DmaContext& ctx, const DmaRequest& request) {
     return overflow(ctx, request, dma);
   }
   ctx.step(request.cpu, source_map_page, [&] {
-    return fmt::format("mapped directly at {:#x}{}", dma.value(),
-                       ctx.me_mask != 0 ? ": the device's access carries the C-bit" : "");
+    if ((dma.value() & ctx.encryption_mask) == 0) return fmt::format("mapped directly at {:#x}", dma.value());
+    return fmt::format("mapped directly at {:#x}: the device's access carries {}", dma.value(),
+                       ctx.me_mask != 0 ? "the C-bit" : "the KeyID");
   });
   return dma;
 }

@@ -11,14 +11,19 @@ namespace cbit {
 // include/linux/dma-direct.h
 [[nodiscard]] constexpr DmaAddr phys_to_dma_unencrypted(PhysAddr phys) { return DmaAddr{phys.value()}; }
 
-// Sets the C-bit in SEV guests too, where such an address means nothing: only forced bouncing hides that.
+// Sets the C-bit in SEV guests too, where such an address means nothing: only forced bouncing hides that. On
+// MKTME the page's KeyID (__mem_encrypt_dma_set, arch/x86/mm/mem_encrypt_common.c of the RFC).
 [[nodiscard]] inline DmaAddr phys_to_dma(const DmaContext& ctx, PhysAddr phys) {
+  if (ctx.encryption_mask != ctx.me_mask) return ctx.cc.layout().join_dma(phys, ctx.mm.page_key_id(phys));
   return DmaAddr{phys.value() | ctx.me_mask};
 }
 
 [[nodiscard]] inline PhysAddr dma_to_phys(const DmaContext& ctx, DmaAddr dma) {
-  return PhysAddr{dma.value() & ~ctx.me_mask};
+  return PhysAddr{dma.value() & ~ctx.encryption_mask};
 }
+
+// "the C-bit (47)" or "KeyID 5 (bits 51:46)": what makes an address one of encrypted memory.
+[[nodiscard]] std::string encryption_bits_text(const DmaContext& ctx, DmaAddr dma);
 
 // The end of a range near 2^64 wraps around, as it does in the kernel.
 [[nodiscard]] inline bool dma_capable(const Device& dev, DmaAddr dma, std::uint64_t bytes) {

@@ -109,6 +109,8 @@ CoherentBuffer allocated(DmaContext& ctx, const DmaRequest& request, Source sour
                          PhysAddr phys, std::uint64_t bytes) {
   const DmaAddr dma = phys_to_dma_direct(ctx, request.dev, phys);
   ctx.step(request.cpu, source_alloc, [&] {
+    if (ctx.cc.key_id_mask() != 0)
+      return fmt::format("the DMA address is {:#x}, with {}", dma.value(), encryption_bits_text(ctx, dma));
     return fmt::format("the DMA address is {:#x}, {}", dma.value(),
                        (dma.value() & ctx.me_mask) != 0 ? "with the C-bit" : "without C-bit");
   });
@@ -140,6 +142,9 @@ void step_decrypted(DmaContext& ctx, const DmaRequest& request, bool unencrypted
     const std::uint64_t limit = request.dev.limit(request.dev.coherent_dma_mask);
     if (ctx.cc.has(CcAttr::guest_mem_encrypt))
       return std::string{"encrypted guest: memory for coherent DMA is made shared"};
+    if (ctx.cc.key_id_mask() != 0)
+      return fmt::format("the coherent mask {:#x} {} all KeyID bits; coherent memory is KeyID 0's", limit,
+                         unencrypted ? "does not reach" : "reaches");
     if (ctx.me_mask == 0) return std::string{"memory is not encrypted: nothing to decrypt"};
     return fmt::format("the coherent mask {:#x} {} the C-bit ({}): memory is {}", limit,
                        unencrypted ? "does not reach" : "reaches", std::countr_zero(ctx.me_mask),

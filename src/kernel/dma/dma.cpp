@@ -73,9 +73,12 @@ struct Dma::Impl {
 // ---- reports ---------------------------------------------------------------------------------------------
 
 DmaReach Dma::Impl::reach(const Device& dev, DmaAddr dma) const {
-  if (!direct(dev)) return {DmaPath::iommu, iommu_dma::leaves_encrypted(ctx)};
+  if (!direct(dev)) {
+    const PhysAddr phys = iommu_iova_to_phys(dev, dma).value_or(PhysAddr{});
+    return {DmaPath::iommu, iommu_dma::leaf_selector(ctx, phys) != 0};
+  }
   const bool bounced = is_swiotlb_buffer(ctx, dev, dma_to_phys(ctx, dma));
-  return {bounced ? DmaPath::swiotlb : DmaPath::direct, (dma.value() & ctx.me_mask) != 0};
+  return {bounced ? DmaPath::swiotlb : DmaPath::direct, (dma.value() & ctx.encryption_mask) != 0};
 }
 
 void Dma::Impl::report_mapped(const DmaRequest& request, DmaAddr dma) {

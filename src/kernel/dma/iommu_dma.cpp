@@ -82,7 +82,9 @@ std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& requ
 void step_iova(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, DmaAddr iova) {
   ctx.step(request.cpu, "drivers/iommu/dma-iommu.c: __iommu_dma_map", [&] {
     std::string_view bit = "without C-bit: memory is not encrypted";
-    if (iommu_dma::leaves_encrypted(ctx)) bit = "with the C-bit, which the IOVA never has";
+    if (iommu_dma::leaf_selector(ctx, phys) != 0)
+      bit = ctx.me_mask != 0 ? "with the C-bit, which the IOVA never has"
+                             : "with the page's KeyID, which the IOVA never has";
     return fmt::format("IOVA {:#x} for {:#x}; the IOMMU's entry is written {}", iova.value(), phys.value(),
                        bit);
   });
@@ -102,7 +104,7 @@ Result<std::unique_ptr<IommuDomain>> IommuDma::create_domain(DmaContext& ctx, Io
                                                              std::uint16_t id) {
   Machine& machine = ctx.mm.machine();
   KeyView view = machine.bus().device_view();
-  if (ctx.me_mask != 0) view.layout = ctx.cc.layout();
+  if (ctx.encryption_mask != 0) view.layout = ctx.cc.layout();
   PageAllocator& pages = ctx.mm.pages();
   return IommuDomain::create(
       {.id = id, .type = type, .view = view, .table_key = machine.paging().view.encrypted_key},
@@ -148,7 +150,10 @@ IommuAccess rights_of(DmaDirection direction) {
 
 std::uint64_t align(std::uint64_t bytes) { return align_up(bytes, granule); }
 
-bool leaves_encrypted(const DmaContext& ctx) { return ctx.me_mask != 0; }
+KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys) {
+  if (ctx.cc.key_id_mask() != 0) return ctx.mm.page_key_id(phys);
+  return ctx.me_mask != 0 ? 1 : 0;
+}
 
 bool exists(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes) {
   if (bytes == 0 || ctx.mm.machine().memory().contains(phys, bytes)) return true;
@@ -178,8 +183,12 @@ bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova, std::span<const Phys
   std::uint64_t mapped = 0;
   for (std::size_t i = 0; i < pieces.size();) {
     PhysRange run = pieces[i];
-    for (++i; i < pieces.size() && pieces[i].first == run.end(); ++i) run.bytes += pieces[i].bytes;
-    if (run.bytes != 0 && !domain.map(iova + mapped, run.first, run.bytes, rights, leaves_encrypted(ctx))) {
+    const KeySelector selector = leaf_selector(ctx, run.first);
+    for (++i;
+         i < pieces.size() && pieces[i].first == run.end() && leaf_selector(ctx, pieces[i].first) == selector;
+         ++i)
+      run.bytes += pieces[i].bytes;
+    if (run.bytes != 0 && !domain.map(iova + mapped, run.first, run.bytes, rights, selector)) {
       domain.unmap(iova, mapped);
       return false;
     }
@@ -198,7 +207,7 @@ DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint
   const std::scoped_lock hold{ctx.iommu_dma.lock};
   const auto iova = alloc_iova(ctx, request, size, mask);
   if (!iova) return ctx.fail(request, DmaFailure::iova_exhausted, request.dev.limit(mask));
-  if (!request.dev.iommu->domain->map(*iova, phys - offset, size, rights, leaves_encrypted(ctx))) {
+  if (!request.dev.iommu->domain->map(*iova, phys - offset, size, rights, leaf_selector(ctx, phys))) {
     request.dev.iommu->iova.release(*iova, size / granule);
     return ctx.fail(request, DmaFailure::iommu_map, request.dev.limit(mask), *iova);
   }

@@ -112,8 +112,9 @@ namespace iommu_dma {
 DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes,
             IommuAccess rights, std::uint64_t mask);
 void unmap(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes);
-// What the leaves of `ctx`'s platform carry: the C-bit wherever sme_me_mask is set.
-[[nodiscard]] bool leaves_encrypted(const DmaContext& ctx);
+// What a page's leaf carries: the C-bit wherever sme_me_mask is set; the page's KeyID on MKTME ("iommu/vt-d:
+// Support MKTME in DMA remapping" of the RFC).
+[[nodiscard]] KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys);
 
 }  // namespace iommu_dma
 }  // namespace cbit

@@ -332,7 +332,8 @@ bool Swiotlb::Impl::bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysA
   const PhysAddr orig = slot.orig + static_cast<std::uint64_t>(offset);
   const std::uint64_t copied = copyable(cpu, slot, at, offset, bytes);
   const VirtAddr pool_at = mm.phys_to_virt(at);
-  const VirtAddr orig_at = mm.phys_to_virt(orig);
+  // page_address() of the original: on MKTME the direct map of its KeyID.
+  const VirtAddr orig_at = mm.phys_to_virt(orig, mm.page_key_id(orig));
   const SiteScope site{cpu, bounce_site};
   if (copied == 0 || !(to_pool ? cpu.copy(pool_at, orig_at, copied) : cpu.copy(orig_at, pool_at, copied))) {
     tracer.emit(cpu.agent(), SwiotlbDropped{at, bytes, offset < 0});

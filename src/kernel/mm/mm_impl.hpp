@@ -16,7 +16,12 @@ struct Mm::Impl {
   // ---- address space (mm.cpp) ----
   Result<void> create_kernel_table();
   Result<PageTable> create_table();
-  [[nodiscard]] bool in_direct_map(VirtAddr at) const { return at >= direct_map && at < direct_map_end; }
+  // Of any KeyID.
+  [[nodiscard]] bool in_direct_map(VirtAddr at) const {
+    const std::uint64_t offset = at - direct_map;
+    return at >= direct_map && offset / direct_map_stride < key_id_count &&
+           offset % direct_map_stride < direct_map_end - direct_map;
+  }
   [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at) const { return direct_map + at.value(); }
   [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at, KeySelector key) const {
     return phys_to_virt(at) + (key_id_count > 1 ? key * direct_map_stride : 0);

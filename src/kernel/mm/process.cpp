@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "kernel/mm/swap.hpp"
+
 namespace cbit {
 namespace {
 
@@ -17,15 +19,14 @@ bool allows(const Prot& prot, Intent intent) {
   return false;
 }
 
-// The end of a range whose length is rounded up to pages; ENOMEM where it wraps around.
-Result<VirtAddr, int> end_of(VirtAddr at, std::uint64_t bytes) {
+}  // namespace
+
+Result<VirtAddr, int> end_of_range(VirtAddr at, std::uint64_t bytes) {
   if (bytes > ~std::uint64_t{0} - (page_size - 1)) return tl::unexpected{ENOMEM};
   const VirtAddr end = at + align_up(bytes, page_size);
   if (end < at) return tl::unexpected{ENOMEM};
   return end;
 }
-
-}  // namespace
 
 Process::Process(Kernel& kernel, Limits limits, std::unique_ptr<UserSpace> space)
     : kernel_{&kernel}, limits_{limits}, space_{std::move(space)} {}
@@ -42,50 +43,39 @@ Process::~Process() { zap(VirtAddr{0}, VirtAddr{~std::uint64_t{0}}); }
 
 Result<VirtAddr, int> Process::mmap(std::uint64_t bytes, Prot prot) {
   if (bytes == 0) return tl::unexpected{EINVAL};
-  const VirtAddr length = CBIT_TRY(end_of(VirtAddr{0}, bytes));
+  const VirtAddr length = CBIT_TRY(end_of_range(VirtAddr{0}, bytes));
   const auto at = space_->reserve(length.page_number());
   if (!at) return tl::unexpected{ENOMEM};
   const KeySelector key = kernel_->mm().default_selector();
-  areas_.add({*at, *at + length.value(), prot, kernel_->mm().user_pages().key_ref(key)});
+  areas_.add({*at, *at + length.value(), prot, kernel_->mm().user_pages().key_ref(key), nullptr});
+  return *at;
+}
+
+Result<VirtAddr, int> Process::mmap_backed(std::shared_ptr<Backing> backing, std::uint64_t first_page,
+                                           std::uint64_t bytes, Prot prot) {
+  if (bytes == 0) return tl::unexpected{EINVAL};
+  const std::uint64_t count = CBIT_TRY(end_of_range(VirtAddr{0}, bytes)).page_number();
+  if (first_page > backing->pages() || count > backing->pages() - first_page) return tl::unexpected{EINVAL};
+  const auto at = space_->reserve(count);
+  if (!at) return tl::unexpected{ENOMEM};
+  const KeyIdRef key = kernel_->mm().user_pages().key_ref(backing->key());
+  areas_.add({*at, *at + count * page_size, prot, key, std::move(backing), first_page});
   return *at;
 }
 
 Result<void, int> Process::munmap(VirtAddr at, std::uint64_t bytes) {
-  const auto end = end_of(at, bytes);
+  const auto end = end_of_range(at, bytes);
   if (!at.is_aligned(page_size) || bytes == 0 || !end || *end > UserSpace::end) return tl::unexpected{EINVAL};
   zap(at, *end);
   areas_.remove(at, *end);
   return {};
 }
 
-Result<void, int> Process::mprotect(VirtAddr at, std::uint64_t bytes, Prot prot) {
-  if (!at.is_aligned(page_size)) return tl::unexpected{EINVAL};
-  if (bytes == 0) return {};
-  const VirtAddr end = CBIT_TRY(end_of(at, bytes));
-  VirtAddr reached = at;
-  areas_.split(at, end);
-  areas_.for_each(at, end, [&](Vma& area) {
-    if (area.first != reached) return;
-    reached = area.end;
-    protect_area(area, prot);
-  });
-  areas_.merge(at, end);
-  if (reached != end) return tl::unexpected{ENOMEM};
-  return {};
-}
-
-void Process::protect_area(Vma& area, Prot prot) {
-  area.prot = prot;
-  for (auto it = entries_.lower_bound(area.first); it != entries_.end() && it->first < area.end; ++it)
-    // The page's tables are there already, so that this cannot fail for want of memory.
-    static_cast<void>(update_table(it->first, area, it->second));
-}
-
 std::uint64_t Process::zap(VirtAddr first, VirtAddr end) {
   std::uint64_t pages = 0;
   for (auto it = entries_.lower_bound(first); it != entries_.end() && it->first < end; ++pages) {
     space_->unmap(it->first, 1);
-    kernel_->mm().user_pages().unmap(it->second.page, {this, it->first});
+    if (it->second.swap == nullptr) kernel_->mm().user_pages().unmap(it->second.page, {this, it->first});
     it = entries_.erase(it);
   }
   return pages;
@@ -106,23 +96,49 @@ Result<PhysAddr, int> Process::fault_in(VirtAddr at, Intent intent) {
   at = at.page();
   const Vma* area = areas_.find(at);
   if (area == nullptr || !allows(area->prot, intent)) return tl::unexpected{EFAULT};
-  UserPages& pages = kernel_->mm().user_pages();
   auto it = entries_.find(at);
   if (it == entries_.end()) {
-    const PhysAddr page = CBIT_TRY(pages.allocate(area->key.id()));
-    const Entry entry{page};
-    if (const auto mapped = update_table(at, *area, entry); !mapped) {
-      pages.release(page);
-      return tl::unexpected{mapped.error()};
-    }
-    pages.map(page, {this, at});
-    it = entries_.emplace(at, entry).first;
+    CBIT_TRY(fault_new(at, *area));
+    it = entries_.find(at);
   }
+  if (it->second.swap != nullptr) CBIT_TRY(swap_in(at, *area, it->second));
   if (intent == Intent::write) {
     CBIT_TRY(unshare(at, *area, it->second));
     it->second.dirty = true;
   }
   return it->second.page;
+}
+
+// do_anonymous_page(), or what the backing has. The zero page is not used: it has no KeyID.
+Result<void, int> Process::fault_new(VirtAddr at, const Vma& area) {
+  UserPages& pages = kernel_->mm().user_pages();
+  const PhysAddr page =
+      CBIT_TRY(area.anonymous() ? pages.allocate(area.key.id()) : area.backing->page(area.backing_index(at)));
+  const Entry entry{.page = page};
+  if (const auto mapped = update_table(at, area, entry); !mapped) {
+    pages.release(page);
+    return mapped;
+  }
+  pages.map(page, {this, at});
+  entries_.emplace(at, entry);
+  return {};
+}
+
+// do_swap_page(): the new page is of the area's KeyID.
+Result<void, int> Process::swap_in(VirtAddr at, const Vma& area, Entry& entry) {
+  UserPages& pages = kernel_->mm().user_pages();
+  const PhysAddr page = CBIT_TRY(pages.allocate(area.key.id()));
+  auto done = entry.swap->device().read_page(entry.swap->index(), page);
+  const Entry present{.page = page, .dirty = true};
+  if (done) done = update_table(at, area, present);
+  if (!done) {
+    pages.release(page);
+    return done;
+  }
+  entry.swap->swapped_in(kernel_->machine().tracer(), space_->mmu().agent(), page);
+  pages.map(page, {this, at});
+  entry = present;
+  return {};
 }
 
 Result<void, int> Process::unshare(VirtAddr at, const Vma& area, Entry& entry) {
@@ -174,7 +190,8 @@ Result<void> Process::write(VirtAddr to, ConstByteSpan from) {
 
 std::optional<PhysAddr> Process::page_at(VirtAddr at) const {
   const auto it = entries_.find(at.page());
-  return it == entries_.end() ? std::nullopt : std::optional{it->second.page};
+  if (it == entries_.end() || it->second.swap != nullptr) return std::nullopt;
+  return it->second.page;
 }
 
 // ---- fork -----------------------------------------------------------------------------------------------
@@ -193,13 +210,17 @@ Result<std::unique_ptr<Process>, int> Process::fork() {
 Result<void, int> Process::fork_entry(Process& child, VirtAddr at, Entry& entry, const Vma& area) {
   UserPages& pages = kernel_->mm().user_pages();
   Entry copy = entry;
-  if (pages.pins(entry.page) != 0) {
+  if (entry.swap != nullptr) {
+    child.entries_.emplace(at, copy);
+    return {};
+  }
+  if (area.anonymous() && pages.pins(entry.page) != 0) {
     copy = {.page = CBIT_TRY(pages.allocate(area.key.id())), .dirty = entry.dirty};
     if (const auto copied = copy_page(copy.page, entry.page, area.key.id()); !copied) {
       pages.release(copy.page);
       return copied;
     }
-  } else {
+  } else if (area.anonymous()) {
     copy.shared = entry.shared = true;
     CBIT_TRY(update_table(at, area, entry));
   }
@@ -210,9 +231,23 @@ Result<void, int> Process::fork_entry(Process& child, VirtAddr at, Entry& entry,
 
 // ---- pinning --------------------------------------------------------------------------------------------
 
+// check_vma_flags(): VM_PFNMAP areas have no struct pages; FOLL_LONGTERM not on a file system's DAX pages,
+// whose blocks it may want back.
+int Process::forbids_pin(VirtAddr at, std::uint64_t pages) {
+  int error = 0;
+  if (pages > (~at.value() >> 12)) return EFAULT;
+  areas_.for_each(at.page(), at + pages * page_size, [&](const Vma& area) {
+    if (error != 0 || area.anonymous()) return;
+    if (area.backing->kind() == Backing::Kind::device) error = EFAULT;
+    if (area.backing->kind() == Backing::Kind::dax) error = EOPNOTSUPP;
+  });
+  return error;
+}
+
 Result<std::vector<PhysAddr>, int> Process::pin_user_pages(VirtAddr at, std::uint64_t pages, bool write) {
   UserPages& owners = kernel_->mm().user_pages();
   std::vector<PhysAddr> pinned;
+  if (const int error = forbids_pin(at, pages); error != 0) return tl::unexpected{error};
   for (std::uint64_t n = 0; n < pages; ++n) {
     auto page = fault_in(at + n * page_size, write ? Intent::write : Intent::read);
     // FAULT_FLAG_UNSHARE: what a driver pins must stay this process' page, also if it only reads.

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -23,6 +24,11 @@
 #include "kernel/mm/vma.hpp"
 
 namespace cbit {
+
+class SwapSlot;  // kernel/mm/swap.hpp
+
+// The end of a range whose length is rounded up to pages; ENOMEM where it wraps around.
+[[nodiscard]] Result<VirtAddr, int> end_of_range(VirtAddr at, std::uint64_t bytes);
 
 struct ProcessLimits {
   std::uint64_t memlock_bytes = 8ull << 20;  // RLIMIT_MEMLOCK
@@ -44,12 +50,20 @@ class Process {
   // mmap(MAP_PRIVATE | MAP_ANONYMOUS). The length is rounded up to pages. EINVAL for none, ENOMEM when it
   // does not fit.
   Result<VirtAddr, int> mmap(std::uint64_t bytes, Prot prot = prot_read_write);
+  // mmap(MAP_SHARED) of a file, of persistent memory, or of a driver's pages. EINVAL where the backing has no
+  // such pages, else as above.
+  Result<VirtAddr, int> mmap_backed(std::shared_ptr<Backing> backing, std::uint64_t first_page,
+                                    std::uint64_t bytes, Prot prot = prot_read_write);
   // EINVAL where the address is not page-aligned, for no bytes, and beyond the user's addresses; nothing
   // mapped there is no error.
   Result<void, int> munmap(VirtAddr at, std::uint64_t bytes);
   // EINVAL where the address is not page-aligned, ENOMEM where part of the range has no area; areas before
   // the hole have changed by then, as in the kernel.
   Result<void, int> mprotect(VirtAddr at, std::uint64_t bytes, Prot prot);
+  // The same with a KeyID, as encrypt_mprotect() calls it (kernel/mktme/mktme.hpp): the areas lose their
+  // contents and belong to the KeyID from then on. EINVAL where one of them is not anonymous; then none has
+  // changed.
+  Result<void, int> mprotect_ext(VirtAddr at, std::uint64_t bytes, Prot prot, std::optional<KeySelector> key);
 
   // The process' own loads and stores through its Mmu. Demand faults are handled inside; a Fault is what the
   // process would get SIGSEGV or SIGBUS for.
@@ -73,29 +87,39 @@ class Process {
   [[nodiscard]] UserSpace& space() { return *space_; }
   [[nodiscard]] Kernel& kernel() { return *kernel_; }
   [[nodiscard]] const VmaMap& areas() const { return areas_; }
-  // The page behind an address, or nothing where none has come yet.
+  // The page behind an address, or nothing where none has come yet, or it is on a swap device.
   [[nodiscard]] std::optional<PhysAddr> page_at(VirtAddr at) const;
 
  private:
-  // What the kernel knows about one present page of the process.
+  friend class PageMover;  // kernel/mm/swap.cpp
+
+  // What the kernel knows about one page of the process that has contents.
   struct Entry {
     PhysAddr page;
     bool dirty = false;
-    bool shared = false;  // after fork: a write copies first
+    bool shared = false;             // after fork: a write copies first
+    std::shared_ptr<SwapSlot> swap;  // set: the contents are there, and `page` says nothing
   };
 
   Process(Kernel& kernel, Limits limits, std::unique_ptr<UserSpace> space);
 
   // handle_mm_fault(): afterwards the page is there and `intent` is allowed. EFAULT: no area, or no right.
   Result<PhysAddr, int> fault_in(VirtAddr at, Intent intent);
+  // The entry of an area's page, which has none yet, or has it on the swap device.
+  Result<void, int> fault_new(VirtAddr at, const Vma& area);
+  Result<void, int> swap_in(VirtAddr at, const Vma& area, Entry& entry);
   // do_wp_page(): the page is this process' alone.
   Result<void, int> unshare(VirtAddr at, const Vma& area, Entry& entry);
+  // 0, or why the range may not be pinned for long.
+  [[nodiscard]] int forbids_pin(VirtAddr at, std::uint64_t pages);
   Result<void, int> copy_page(PhysAddr to, PhysAddr from, KeySelector key);
   Result<void, int> fork_entry(Process& child, VirtAddr at, Entry& entry, const Vma& area);
   // Puts the page-table entry in the state that area and entry ask for.
   Result<void, int> update_table(VirtAddr at, const Vma& area, const Entry& entry);
   // zap_page_range(): drops the pages of a range; returns how many there were.
   std::uint64_t zap(VirtAddr first, VirtAddr end);
+  [[nodiscard]] bool encryptable(VirtAddr at, VirtAddr end);
+  void encrypt_area(Vma& area, KeySelector key);
   void protect_area(Vma& area, Prot prot);
 
   Kernel* kernel_;

@@ -38,11 +38,27 @@ Result<PhysAddr, int> UserPages::allocate(KeySelector key) {
   return *page;
 }
 
+void UserPages::adopt(PhysAddr page, KeySelector key) {
+  change_key(page, 0, key);
+  pages_.emplace(page, Page{.key = key_ref(key), .adopted = true});
+}
+
+void UserPages::disown(PhysAddr page) {
+  const auto it = pages_.find(page);
+  CBIT_ASSERT(it != pages_.end() && it->second.adopted && it->second.mappings.empty());
+  change_key(page, it->second.key.id(), 0);
+  pages_.erase(it);
+}
+
+void UserPages::pass_ownership(PhysAddr from, PhysAddr to) {
+  pages_.at(to).adopted = std::exchange(pages_.at(from).adopted, false);
+}
+
 void UserPages::release(PhysAddr page) { release_if_unused(page); }
 
 void UserPages::release_if_unused(PhysAddr page) {
   const auto it = pages_.find(page);
-  if (it->second.pins != 0 || !it->second.mappings.empty()) return;
+  if (it->second.adopted || it->second.pins != 0 || !it->second.mappings.empty()) return;
   change_key(page, it->second.key.id(), 0);
   pages_.erase(it);
   mm_->pages().free(page, 1);

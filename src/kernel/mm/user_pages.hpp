@@ -41,6 +41,12 @@ class UserPages {
   // A page of zeros under the attribute `key`, mapped nowhere yet; it goes with its last mapping or pin, or
   // by release(). ENOMEM.
   Result<PhysAddr, int> allocate(KeySelector key);
+  // A page that belongs to somebody else, an area's Backing, and whose contents are under `key` already: it
+  // is not cleared, and its owner takes it back with disown(), when nobody maps or pins it.
+  void adopt(PhysAddr page, KeySelector key);
+  void disown(PhysAddr page);
+  // The owner of `from`, where it has one, owns `to` instead.
+  void pass_ownership(PhysAddr from, PhysAddr to);
   // Gives up a page that allocate() gave and that is neither mapped nor pinned.
   void release(PhysAddr page);
 
@@ -64,6 +70,7 @@ class UserPages {
  private:
   struct Page {
     KeyIdRef key;
+    bool adopted = false;
     std::uint64_t pins = 0;
     std::vector<Mapping> mappings;
   };

@@ -32,6 +32,7 @@ void VmaMap::split_at(VirtAddr at) {
   const auto it = overlapping(at);
   if (it == areas_.end() || it->second.first >= at) return;
   Vma upper = it->second;
+  upper.backing_first = upper.backing_index(at);
   upper.first = at;
   it->second.end = at;
   add(std::move(upper));

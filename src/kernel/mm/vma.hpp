@@ -6,8 +6,9 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
+#include <memory>
 
+#include "base/result.hpp"
 #include "cbit/addr.hpp"
 #include "kernel/mm/key_refs.hpp"
 
@@ -26,16 +27,40 @@ inline constexpr Prot prot_none{false, false, false};
 inline constexpr Prot prot_read{true, false, false};
 inline constexpr Prot prot_read_write{true, true, false};
 
+// What an area maps that is not anonymous memory: a file's page cache, persistent memory, a driver's pages.
+// All mappings of it are shared. Its pages stay its own (UserPages::adopt).
+class Backing {
+ public:
+  enum class Kind : std::uint8_t { file, dax, device };
+
+  virtual ~Backing() = default;
+  [[nodiscard]] virtual Kind kind() const = 0;
+  [[nodiscard]] virtual std::uint64_t pages() const = 0;
+  // The page at this index, below pages(). ENOMEM, or what the storage says.
+  virtual Result<PhysAddr, int> page(std::uint64_t index) = 0;
+  // The attribute that the pages' contents are under, and all their mappings.
+  [[nodiscard]] virtual KeySelector key() const = 0;
+  // Migration has put what `from` held into `to`. Only the pages of a file's cache move.
+  virtual void moved(PhysAddr, PhysAddr) {}
+};
+
 struct Vma {
   VirtAddr first;
   VirtAddr end;
   Prot prot;
-  KeyIdRef key;  // the encryption attribute of vm_page_prot
+  KeyIdRef key;                      // the encryption attribute of vm_page_prot
+  std::shared_ptr<Backing> backing;  // nullptr: anonymous
+  std::uint64_t backing_first = 0;   // vm_pgoff
 
   [[nodiscard]] std::uint64_t pages() const { return (end - first) / page_size; }
+  [[nodiscard]] bool anonymous() const { return backing == nullptr; }
+  [[nodiscard]] std::uint64_t backing_index(VirtAddr at) const {
+    return backing_first + (at - first) / page_size;
+  }
   // can_vma_merge_after: areas with different KeyIDs stay apart.
   [[nodiscard]] bool merges_with(const Vma& next) const {
-    return end == next.first && prot == next.prot && key.id() == next.key.id();
+    return end == next.first && prot == next.prot && key.id() == next.key.id() && backing == next.backing &&
+           (anonymous() || backing_index(end) == next.backing_first);
   }
 };
 
