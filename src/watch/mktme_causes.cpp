@@ -41,12 +41,14 @@ struct MktmeCauses {
   void operator()(const KeyRequestRefused& refused) const {
     // The processor's status tells more.
     if (refused.reason == "pconfig-failed" || refused.reason == "pconfig-fault") return;
-    const bool full = refused.reason == "no-free-key-id";
-    const CauseInfo& reason = full                                 ? cause("no-free-key-id")
-                              : refused.call == "encrypt_mprotect" ? cause("memory-not-encryptable")
-                                                                   : cause("key-payload-refused");
-    open(reason,
-         {"call", fmt::format("{}() returned errno {}: {}", refused.call, refused.error, refused.reason)});
+    const Evidence call{
+        "call", fmt::format("{}() returned errno {}: {}", refused.call, refused.error, refused.reason)};
+    if (refused.reason == "no-free-key-id")
+      open(cause("no-free-key-id"), call);
+    else if (refused.call == "encrypt_mprotect")
+      open(cause("memory-not-encryptable"), call);
+    else if (!refused.call.starts_with("KVM_"))  // see host_causes.cpp
+      open(cause("key-payload-refused"), call);
   }
 
   void operator()(const FrameCopied& copied) const {

@@ -160,7 +160,7 @@ class Run final : public EventSink {
 
   // The key under which the byte at the offset is plain for its owner.
   [[nodiscard]] KeyId key_of(const Buffer& buffer, std::uint64_t offset) {
-    return buffer.owner != nullptr ? buffer.owner->key(offset) : bed_->cpu_key();
+    return buffer.owner != nullptr ? buffer.owner->key(offset) : bed_->cpu_key(buffer.phys(offset));
   }
 
   // Takes the frames of a buffer from where the CPU's translation leads, and begins its shadow.
