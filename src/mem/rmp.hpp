@@ -22,8 +22,6 @@ struct RmpEntry : Register<RmpEntry, std::uint64_t> {
   [[nodiscard]] bool belongs_to(unsigned asid, std::uint64_t guest_page) const {
     return assigned() && get<Asid>() == asid && get<GuestPage>() == guest_page;
   }
-
-  friend bool operator==(const RmpEntry&, const RmpEntry&) = default;
 };
 
 // What RMPUPDATE writes when a hypervisor gives a page to a guest: not validated yet.

@@ -79,9 +79,9 @@ void Gpu::run(Command command) {
   fault_.reset();
   status_ = Status{}.with<Status::Done>(true);
   if (done) return;
-  fault_ = done.error();
-  status_ =
-      status_.with<Status::Error>(true).with<Status::Kind>(fault_->kind).with<Status::Write>(fault_->write);
+  const auto [kind, address, write] = done.error();
+  fault_.emplace(kind, address, write);
+  status_ = status_.with<Status::Error>(true).with<Status::Kind>(kind).with<Status::Write>(write);
 }
 
 Result<void> Gpu::execute(Command command) {

@@ -136,14 +136,14 @@ Result<PhysAddr, int> migrate_page(Process& process, VirtAddr at, Pinned pinned)
   mover.pages().pass_ownership(from, to);
   if (const Vma* const area = process.areas().find(at.page()); !area->anonymous())
     area->backing->moved(from, to);
-  Result<void, int> updated;
+  int error = 0;
   mover.for_each_mapping(from, [&](Process& mapper, VirtAddr where, auto& entry) {
     mover.pages().map(to, {&mapper, where});
     entry.page = to;
-    if (const auto done = PageMover::update(mapper, where, entry); !done) updated = done;
+    if (const auto done = PageMover::update(mapper, where, entry); !done) error = done.error();
     mover.pages().unmap(from, {&mapper, where});
   });
-  CBIT_TRY(updated);
+  if (error != 0) return tl::unexpected{error};
   return to;
 }
 

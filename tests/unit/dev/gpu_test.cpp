@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "dev/crc32c.hpp"
 #include "support/small_machine.hpp"
 
