@@ -1,5 +1,5 @@
 // What changing a page between private and shared costs the model: set_memory_decrypted() and
-// set_memory_encrypted() of runs of pages, with their flushes, in a guest. The peer is a memset of as many pages.
+// set_memory_encrypted() of runs of pages, with their flushes, in a guest. The peer is a memset of the pages.
 #include <benchmark/benchmark.h>
 
 #include <cstring>
