@@ -177,6 +177,7 @@ TEST(VirtioIommuDriver, ItselfNeedsAccessPlatformInAnEncryptedGuest) {
   Device& nic = board.nic();
   const auto buffer = board.buffer(page_size, 1);
   const DmaAddr at = board.dma().map_single(board.cpu(), nic, buffer.at, page_size, DmaDirection::to_device);
+  ASSERT_FALSE(board.dma().mapping_error(nic, at));
   EXPECT_TRUE(board.bounced(nic, at));
   EXPECT_EQ(board.read_by(*board.nic_port, at, page_size), board.seen(buffer));
   board.dma().unmap_single(board.cpu(), nic, at, page_size, DmaDirection::to_device);
