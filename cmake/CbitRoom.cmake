@@ -16,16 +16,27 @@ endfunction()
 # cbit_room_tests(NAME TARGET...): the program test_NAME from tests/unit/NAME and tests/property/NAME.
 #
 # They run in the source folder and carry the label "unit". A test with Threads in its name carries "threads"
-# instead, and runs under ThreadSanitizer as well; the target thread_tests builds the programs that have such
-# tests.
+# instead, and runs under ThreadSanitizer as well, for which its file alone is built; the target thread_tests
+# builds the programs that have such tests.
 function(cbit_room_tests name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS
     ${CMAKE_SOURCE_DIR}/tests/unit/${name}/*.cpp ${CMAKE_SOURCE_DIR}/tests/property/${name}/*.cpp)
+  set(sources_of_threads)
+  foreach(source IN LISTS sources)
+    file(STRINGS ${source} tests_of_threads REGEX "^(TEST|RC_GTEST).*Threads")
+    if(tests_of_threads)
+      list(APPEND sources_of_threads ${source})
+    endif()
+  endforeach()
+  if(CBIT_SANITIZE STREQUAL "thread")
+    set(sources ${sources_of_threads})
+  endif()
   if(NOT CBIT_TESTS OR NOT sources)
     return()
   endif()
   add_executable(test_${name} ${sources})
   target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # they compile longer than they run
   target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main GTest::gmock rapidcheck)
   add_dependencies(tests test_${name})
 
@@ -33,13 +44,9 @@ function(cbit_room_tests name)
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   gtest_discover_tests(test_${name} ${how} TEST_FILTER "-*Threads*" TEST_LIST ${name}_unit_tests
     PROPERTIES LABELS unit)
-  foreach(source IN LISTS sources)
-    file(STRINGS ${source} tests_of_threads REGEX "^(TEST|RC_GTEST).*Threads")
-    if(tests_of_threads)
-      gtest_discover_tests(test_${name} ${how} TEST_FILTER "*Threads*" TEST_LIST ${name}_thread_tests
-        PROPERTIES LABELS threads)
-      add_dependencies(thread_tests test_${name})
-      break()
-    endif()
-  endforeach()
+  if(sources_of_threads)
+    gtest_discover_tests(test_${name} ${how} TEST_FILTER "*Threads*" TEST_LIST ${name}_thread_tests
+      PROPERTIES LABELS threads)
+    add_dependencies(thread_tests test_${name})
+  endif()
 endfunction()
