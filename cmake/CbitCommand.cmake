@@ -10,7 +10,7 @@ endif()
 
 find_package(CLI11 REQUIRED)
 add_library(cbit_cli_parts STATIC ${cli_parts})
-target_link_libraries(cbit_cli_parts PUBLIC cbit_lab CLI11::CLI11 nlohmann_json::nlohmann_json)
+target_link_libraries(cbit_cli_parts PUBLIC cbit_host CLI11::CLI11 nlohmann_json::nlohmann_json)
 target_compile_definitions(cbit_cli_parts PRIVATE CBIT_VERSION="${PROJECT_VERSION}")
 cbit_room_tests(cli cbit_cli_parts)
 
