@@ -11,8 +11,6 @@
 namespace cbit {
 namespace {
 
-constexpr std::uint64_t pages_for(std::uint64_t bytes) { return align_up(bytes, page_size) / page_size; }
-
 constexpr std::uint64_t pool_bytes_min = 128ull << 10;
 constexpr std::uint64_t pool_bytes_per_gib = 128ull << 10;
 

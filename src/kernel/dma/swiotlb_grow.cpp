@@ -16,7 +16,6 @@ constexpr std::uint64_t block_slots_max = page_size / io_tlb_size << max_order_6
 
 constexpr std::uint64_t low_memory = bit_mask(32);  // ARCH_LOW_ADDRESS_LIMIT
 
-std::uint64_t pages_for(std::uint64_t bytes) { return align_up(bytes, page_size) / page_size; }
 std::uint64_t halved(std::uint64_t slots) { return align_up(slots >> 1, io_tlb_segsize); }
 
 }  // namespace

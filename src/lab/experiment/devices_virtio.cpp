@@ -31,10 +31,10 @@ OrError<void> parse_virtio_blk(const TableReader& keys, const ExperimentLimits& 
   return {};
 }
 
-constexpr DeviceKind kinds[] = {{virtio_blk_kind, keys_of_virtio_blk, parse_virtio_blk}};
+constexpr DeviceKind virtio_device_kinds[] = {{virtio_blk_kind, keys_of_virtio_blk, parse_virtio_blk}};
 
 }  // namespace
 
-std::span<const DeviceKind> virtio_devices() { return kinds; }
+std::span<const DeviceKind> virtio_devices() { return virtio_device_kinds; }
 
 }  // namespace cbit::lab

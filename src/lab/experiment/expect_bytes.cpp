@@ -241,7 +241,7 @@ OrError<Check> parse_disk_sees(const StepParser& step, const Subject& subject, s
   };
 }
 
-constexpr ExpectKey checks[] = {
+constexpr ExpectKey bytes_check_keys[] = {
     {"cpu-sees", Needs::bytes, parse<look_as_cpu>},   {"device-sees", Needs::mapping, parse<look_as_device>},
     {"gpu-sees", Needs::bytes, parse<look_as_gpu>},   {"host-sees", Needs::bytes, parse<look_as_host>},
     {"dram-sees", Needs::bytes, parse<look_at_dram>}, {"pool-sees", Needs::mapping, parse<look_at_pool>},
@@ -250,6 +250,6 @@ constexpr ExpectKey checks[] = {
 
 }  // namespace
 
-std::span<const ExpectKey> byte_checks() { return checks; }
+std::span<const ExpectKey> byte_checks() { return bytes_check_keys; }
 
 }  // namespace cbit::lab

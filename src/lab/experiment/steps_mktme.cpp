@@ -203,7 +203,7 @@ OrError<Action> parse_guest_read(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind mktme_step_kinds[] = {
     {"guest-write", guest_write_keys, parse_guest_write},
     {"guest-read", guest_read_keys, parse_guest_read},
     {"mktme", mktme_keys, parse_mktme},
@@ -215,6 +215,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> mktme_steps() { return steps; }
+std::span<const StepKind> mktme_steps() { return mktme_step_kinds; }
 
 }  // namespace cbit::lab

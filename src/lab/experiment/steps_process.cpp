@@ -23,9 +23,9 @@ UserMemory& user_memory(Run& run) { return run.part<UserMemory>(); }
 
 // ---- mmap, munmap, mprotect, fork -----------------------------------------------------------------------
 
-constexpr std::string_view mmap_keys[] = {"name", "size"};
+constexpr std::string_view mmap_anonymous_keys[] = {"name", "size"};
 
-OrError<Action> parse_mmap(StepParser& step) {
+OrError<Action> parse_mmap_anonymous(StepParser& step) {
   const std::uint64_t bytes =
       CBIT_TRY(step.keys.need("size", step.keys.number("size", 1, step.limits.bytes)));
   const std::size_t id = CBIT_TRY(step.new_buffer(BufferKind::area, align_up(bytes, page_size)));
@@ -148,15 +148,18 @@ OrError<Action> parse_migrate(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
-    {"mmap-anonymous", mmap_keys, parse_mmap}, {"munmap", munmap_keys, parse_munmap},
-    {"fork", fork_keys, parse_fork},           {"pin", pin_keys, parse_pin},
-    {"unpin", pin_keys, parse_unpin},          {"swap-out", swap_keys, parse_swap_out},
+constexpr StepKind process_step_kinds[] = {
+    {"mmap-anonymous", mmap_anonymous_keys, parse_mmap_anonymous},
+    {"munmap", munmap_keys, parse_munmap},
+    {"fork", fork_keys, parse_fork},
+    {"pin", pin_keys, parse_pin},
+    {"unpin", pin_keys, parse_unpin},
+    {"swap-out", swap_keys, parse_swap_out},
     {"migrate", migrate_keys, parse_migrate},
 };
 
 }  // namespace
 
-std::span<const StepKind> process_steps() { return steps; }
+std::span<const StepKind> process_steps() { return process_step_kinds; }
 
 }  // namespace cbit::lab

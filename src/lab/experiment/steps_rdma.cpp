@@ -346,7 +346,7 @@ OrError<Action> parse_poll(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind rdma_step_kinds[] = {
     {"process", process_keys, parse_new_process},
     {"mmap", mmap_keys, parse_mmap},
     {"rdma-open", open_keys, parse_open},
@@ -362,6 +362,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> rdma_steps() { return steps; }
+std::span<const StepKind> rdma_steps() { return rdma_step_kinds; }
 
 }  // namespace cbit::lab

@@ -396,7 +396,7 @@ OrError<Action> parse_remap(StepParser& step) {
 
 // ---- migration ------------------------------------------------------------------------------------------
 
-constexpr std::string_view migrate_keys[] = {"vm", "seed"};
+constexpr std::string_view migrate_guest_keys[] = {"vm", "seed"};
 
 // Sends all of the guest to a new host of the same shape, and looks there.
 StepResult migrate(Run& run, std::size_t id, std::uint64_t seed) {
@@ -457,7 +457,7 @@ Result<void, StepTrouble> compare_after_migration(Run& run, std::size_t id, std:
   return {};
 }
 
-OrError<Action> parse_migrate(StepParser& step) {
+OrError<Action> parse_migrate_guest(StepParser& step) {
   const std::size_t id = CBIT_TRY(vm_of(step));
   const std::size_t ram = name_of(step, id).ram;
   const std::uint64_t seed = CBIT_TRY(step.keys.number("seed", 0, bit_mask(63))).value_or(2);
@@ -532,7 +532,7 @@ OrError<Action> parse_snp_enable(StepParser&) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind sev_step_kinds[] = {
     {"vm", vm_keys, parse_vm},
     {"vm-launch", launch_keys, parse_launch},
     {"vm-launch-start", start_keys, parse_start},
@@ -544,7 +544,7 @@ constexpr StepKind steps[] = {
     {"vm-share", share_keys, parse_share},
     {"vm-debug", range_keys, parse_debug},
     {"vm-remap", remap_keys, parse_remap},
-    {"vm-migrate", migrate_keys, parse_migrate},
+    {"vm-migrate", migrate_guest_keys, parse_migrate_guest},
     {"vm-destroy", only_vm_keys, parse_destroy},
     {"vmm-write", data_step_keys, parse_vmm_write},
     {"vmm-read", range_keys, parse_vmm_read},
@@ -554,6 +554,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> sev_steps() { return steps; }
+std::span<const StepKind> sev_steps() { return sev_step_kinds; }
 
 }  // namespace cbit::lab

@@ -147,7 +147,7 @@ OrError<Action> parse_disk_write(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind virtio_step_kinds[] = {
     {"probe", probe_keys, parse_probe},
     {"remove", remove_keys, parse_remove},
     {"blk-write", transfer_keys, parse_blk_write},
@@ -158,6 +158,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> virtio_steps() { return steps; }
+std::span<const StepKind> virtio_steps() { return virtio_step_kinds; }
 
 }  // namespace cbit::lab
