@@ -3,8 +3,11 @@ add_library(cbit_options INTERFACE)
 target_compile_features(cbit_options INTERFACE cxx_std_20)
 target_include_directories(cbit_options INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
 target_compile_options(cbit_options INTERFACE
-  -Wall -Wextra -Wconversion $<$<NOT:$<BOOL:${CBIT_UNITY}>>:-Wshadow> -Wold-style-cast -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wall -Wextra -Wconversion -Wold-style-cast -Wnon-virtual-dtor -Woverloaded-virtual
   -Wno-sign-conversion -Wimplicit-fallthrough -Wno-missing-field-initializers)
+if(NOT CBIT_UNITY)
+  target_compile_options(cbit_options INTERFACE -Wshadow)
+endif()
 if(CBIT_WERROR)
   target_compile_options(cbit_options INTERFACE -Werror)
 endif()
