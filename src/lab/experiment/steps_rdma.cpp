@@ -159,9 +159,26 @@ Result<ibv_mr, Errno> register_region(Run& run, RdmaRun::Nic& nic, const Part& p
                                access);
 }
 
-void note_region(Run& run, RdmaRun::Nic& nic, const ibv_mr& mr, Run::Mapping& mapping) {
+// The application's pages behind a region; contiguous ones are one entry.
+std::vector<ScatterEntry> pages_behind(const Run::Buffer& memory, const Range& range) {
+  std::vector<ScatterEntry> pages;
+  for (std::uint64_t done = 0; done < range.bytes;) {
+    const PhysAddr at = memory.phys(range.offset + done);
+    const std::uint64_t n = std::min(range.bytes - done, memory.run_length(range.offset + done));
+    if (!pages.empty() && pages.back().phys + pages.back().length == at)
+      pages.back().length += n;
+    else
+      pages.push_back({.phys = at, .length = n});
+    done += n;
+  }
+  return pages;
+}
+
+void note_region(Run& run, RdmaRun::Nic& nic, const ibv_mr& mr, const Part& part, Run::Mapping& mapping) {
   mapping.made = true;
   mapping.bounces.resize(1);
+  // Software RDMA is the CPU's work: its addresses are the kernel's.
+  if (!nic.ib().ib_uses_virt_dma()) mapping.sg = pages_behind(run.buffer(part.buffer), part.range);
   for (const rdma::Segment& segment : nic.ib().engine().regions().find(mr.lkey)->segments)
     mapping.segments.push_back({DmaAddr{segment.at}, segment.bytes});
   const DmaReach reach = nic.ib().reach(mapping.segments.front().at);
@@ -194,7 +211,7 @@ OrError<Action> parse_reg(StepParser& step) {
     const auto mr = register_region(run, nic, part, access);
     if (!mr) return trouble(mr.error());
     run.part<RdmaRun>().regions[id] = {device, *mr, true};
-    note_region(run, nic, *mr, run.mapping(id));
+    note_region(run, nic, *mr, part, run.mapping(id));
     return fmt::format("lkey {:#x} rkey {:#x}, {}, {}", mr->lkey, mr->rkey,
                        run.mapping(id).segments.front().at, to_string(run.mapping(id).path));
   };
@@ -221,6 +238,7 @@ OrError<Action> parse_dereg(StepParser& step) {
     RdmaRun::Region& region = *CBIT_TRY(region_of(run, id));
     const auto done = run.part<RdmaRun>().nics.at(region.device).verbs->ibv_dereg_mr(region.mr);
     if (!done) return trouble(done.error());
+    run.mapping(id).ended = true;
     return std::string{"unmapped and unpinned"};
   };
 }
