@@ -182,9 +182,9 @@ void SevHost::launch_finish(GuestId id) {
 // ---- who sees what --------------------------------------------------------------------------------------
 
 std::vector<std::byte> SevHost::guest_read(GuestId id, std::uint64_t gpa, std::size_t bytes, bool encrypted) {
-  Bytes data(bytes);
   Impl::Guest& guest = impl_->live(id);
   static_cast<void>(Impl::place(guest, gpa, bytes));
+  Bytes data(bytes);
   done_or_refuse("the guest's read", guest.vm->read(GuestPhysAddr{gpa}, data, encrypted));
   return data;
 }
@@ -197,8 +197,9 @@ void SevHost::guest_write(GuestId id, std::uint64_t gpa, std::span<const std::by
 
 std::vector<std::byte> SevHost::host_read(GuestId id, std::uint64_t gpa, std::size_t bytes) {
   Impl::Guest& guest = impl_->live(id);
+  const VirtAddr at = Impl::place(guest, gpa, bytes);
   Bytes data(bytes);
-  done_or_refuse("the VMM's read", guest.vmm->read(Impl::place(guest, gpa, bytes), data));
+  done_or_refuse("the VMM's read", guest.vmm->read(at, data));
   return data;
 }
 
