@@ -257,13 +257,15 @@ OrError<Action> parse_measure(StepParser& step) {
     Vm& vm = *CBIT_TRY(live_vm(run, id));
     std::uint32_t len = sizeof(SevMeasurement);
     vm.measurement = CBIT_TRY(tried(vm.vm->launch_measure(len)));
-    if (!image) return to_hex(vm.measurement.measure);
+    const std::string answer =
+        fmt::format("{} nonce {}", to_hex(vm.measurement.measure), to_hex(vm.measurement.nonce));
+    if (!image) return answer;
     const Sha256Digest digest = sha256(image->bytes(0, *image->length()));
     const Key128 integrity = vm.owners_keys.value_or(SevTransportKeys{}).integrity;
     if (launch_measure(integrity, SevVersion{}, vm.policy, digest, vm.measurement.nonce) !=
         vm.measurement.measure)
       return trouble_in_step("the measurement is not that of the image: the guest was not launched with it");
-    return fmt::format("{}, as the owner expects", to_hex(vm.measurement.measure));
+    return answer + ", as the owner expects";
   };
 }
 
