@@ -97,8 +97,7 @@ class Looker {
       Bytes bytes;
       for (const lab::Run::Segment& segment : segments) {
         Bytes part(segment.bytes);
-        if (!run_->port(mappings[id].device).peek(segment.at, part))
-          return {"device", how, {}, Sees::none};
+        if (!run_->port(mappings[id].device).peek(segment.at, part)) return {"device", how, {}, Sees::none};
         bytes.insert(bytes.end(), part.begin(), part.end());
       }
       return judged("device", how, bytes);
@@ -118,7 +117,8 @@ class Looker {
     const auto at = driver.address(*(*object)->bo);
     Bytes bytes(range_.bytes);
     if (!at || !driver.gpu().peek(*at + range_.offset, bytes)) return std::nullopt;
-    return judged("device", fmt::format("the GPU, at its address {:#x}", (*at + range_.offset).value()), bytes);
+    return judged("device", fmt::format("the GPU, at its address {:#x}", (*at + range_.offset).value()),
+                  bytes);
   }
 
   // Where the range begins in a mapping that the driver holds; nullopt when it does not lie in one.

@@ -22,7 +22,7 @@ KeyId platform_key(Platform platform) {
   return is_guest(platform) ? guest_key(guest_asid) : host_key;
 }
 
-// PEF: no entry of the guest has a bit; the ultravisor's partition-scoped table has the state of a page (ADR 6).
+// PEF: no entry of the guest has a bit; the ultravisor's table has the state of a page (ADR 6).
 KeyView cpu_view(const MachineConfig& config) {
   KeyView view;
   if (config.platform == Platform::tdx)

@@ -20,7 +20,7 @@ inline constexpr std::uint64_t rdma_message_max = 1 << 20;
 struct RdmaRunReport {
   RdmaRunOptions options;
   std::string registration = "ok";        // or the errno's name; nothing ran then
-  std::uint64_t completed = 0;            // transfers that ended with success; the first that did not is the last
+  std::uint64_t completed = 0;            // transfers that ended well; the first other one is the last
   std::uint64_t verified = 0;             // transfers that brought exactly the bytes that were written
   ibv_wc_status status = IBV_WC_SUCCESS;  // of the first that failed
   std::uint64_t first_ns = 0;             // virtual time of the first transfer on the platform
