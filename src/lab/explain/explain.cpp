@@ -223,11 +223,15 @@ DmaDirection ExplainOptions::effective_direction() const {
   return direction.value_or(info_of(map).default_direction);
 }
 
+namespace {
+
 // Whether the driver passes attributes to the DMA API itself.
 bool takes_attrs(MapKind kind) {
   return kind == MapKind::streaming || kind == MapKind::coherent || kind == MapKind::coherent_atomic ||
          kind == MapKind::resource;
 }
+
+}  // namespace
 
 OrError<void> check(const ExplainOptions& options) {
   const bool writes = options.effective_direction() != DmaDirection::to_device;
