@@ -161,8 +161,9 @@ SevHost::Measurement SevHost::launch_measure(GuestId id) {
 bool SevHost::owner_accepts(GuestId id, const Measurement& measurement,
                             std::span<const std::byte> image) const {
   const Impl::Guest& guest = impl_->live(id);
-  return cbit::launch_measure(guest.keys.integrity, SevVersion{}, guest.policy, sha256(image),
-                              measurement.nonce) == measurement.measure;
+  const Sha256Digest digest = launch_digest(image, guest.vm->vmsas().size());
+  return cbit::launch_measure(guest.keys.integrity, SevVersion{}, guest.policy, digest, measurement.nonce) ==
+         measurement.measure;
 }
 
 void SevHost::launch_secret(GuestId id, std::uint64_t gpa, std::span<const std::byte> secret) {

@@ -239,7 +239,8 @@ OrError<Action> parse_update_vmsa(StepParser& step) {
   return [=](Run& run) -> StepResult {
     Vm& vm = *CBIT_TRY(live_vm(run, id));
     CBIT_TRY(tried(vm.vm->launch_update_vmsa()));
-    return fmt::format("{} save areas", vm.vm->vmsas().size());
+    vm.measured_cpus = vm.vm->vmsas().size();
+    return fmt::format("{} save areas", vm.measured_cpus);
   };
 }
 
@@ -260,7 +261,7 @@ OrError<Action> parse_measure(StepParser& step) {
     const std::string answer =
         fmt::format("{} nonce {}", to_hex(vm.measurement.measure), to_hex(vm.measurement.nonce));
     if (!image) return answer;
-    const Sha256Digest digest = sha256(image->bytes(0, *image->length()));
+    const Sha256Digest digest = launch_digest(image->bytes(0, *image->length()), vm.measured_cpus);
     const Key128 integrity = vm.owners_keys.value_or(SevTransportKeys{}).integrity;
     if (launch_measure(integrity, SevVersion{}, vm.policy, digest, vm.measurement.nonce) !=
         vm.measurement.measure)
