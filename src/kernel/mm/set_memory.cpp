@@ -182,8 +182,8 @@ Result<void> Mm::Impl::change_caching(Mmu& cpu, std::span<const PhysAddr> list, 
 
 // ---- POWER secure guests: arch/powerpc/platforms/pseries/svm.c ------------------------------------------
 
-// No mapping of the guest changes: the ultravisor's partition-scoped table does, whose state the leaf entry
-// stands for. It zeroes the pages. Linux does not look at what the ultracall returns.
+// No mapping of the guest changes: the ultravisor's partition-scoped table does, for which memory's state of
+// the page stands. It zeroes the pages. Linux does not look at what the ultracall returns.
 Result<void> Mm::Impl::svm_set_memory(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted) {
   const std::string_view call = encrypted ? "UV_UNSHARE_PAGE" : "UV_SHARE_PAGE";
   if (!at.is_aligned(page_size)) {

@@ -70,6 +70,7 @@ class Run final : public EventSink {
   };
   struct Mapping {
     bool made = false;              // the step was performed; it may have failed
+    bool ended = false;             // unmapped or deregistered since; its addresses stay for mistakes
     std::vector<ScatterEntry> sg;   // as the driver holds it; one entry where it is no scatterlist
     std::vector<Segment> segments;  // as the device gets it; never empty once made
     std::vector<std::optional<PhysAddr>> bounces;  // per part

@@ -205,6 +205,7 @@ StepResult unmap(Run& run, const UnmapRequest& request) {
     case MapHow::region:
     case MapHow::coherent: break;
   }
+  mapping.ended = true;
   return fmt::format("{}", dma);
 }
 

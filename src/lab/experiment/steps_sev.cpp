@@ -30,9 +30,15 @@ class GuestRam final : public Run::Owner {
       return vm_->vm->write(guest_address(at), from.subspan(done, bytes), encrypted(at));
     });
   }
+  // A page that the guest shares keeps its contents under the guest's key until somebody writes it.
   [[nodiscard]] KeyId key(std::uint64_t offset) const override {
-    const bool own = vm_->vm != nullptr && vm_->vm->is_sev() && encrypted(offset);
-    return own ? guest_key(vm_->vm->asid()) : vm_->vmm->kernel().machine().paging().view.key(1);
+    Machine& machine = vm_->vmm->kernel().machine();
+    const KeyId host = machine.paging().view.key(1);
+    if (vm_->vm == nullptr || !vm_->vm->is_sev()) return host;
+    const KeyId own = guest_key(vm_->vm->asid());
+    if (encrypted(offset)) return own;
+    const auto page = vm_->vmm->page_at(vm_->ram + offset);
+    return page && machine.memory().history(*page).writer_key == own ? own : host;
   }
 
  private:
@@ -182,9 +188,9 @@ constexpr std::string_view start_keys[] = {"vm", "policy", "session", "owner-pol
 // The guest's owner has the platform's certificate, chooses the transport keys and signs for a policy.
 StepResult launch_start(Run& run, std::size_t id, SevPolicy policy, std::optional<SevPolicy> owners) {
   Vm& vm = *CBIT_TRY(live_vm(run, id));
-  vm.policy = policy;
   if (!owners) {
     const auto handle = CBIT_TRY(tried(vm.vm->launch_start({.policy = policy})));
+    vm.policy = policy;
     return fmt::format("handle {}", handle);
   }
   const std::uint64_t seed = run.experiment().bed.machine.seed;
@@ -199,6 +205,7 @@ StepResult launch_start(Run& run, std::size_t id, SevPolicy policy, std::optiona
   const SevCertificate certificate = make_certificate(owner);
   const auto handle = CBIT_TRY(tried(vm.vm->launch_start(
       {.policy = policy, .dh_cert = bytes_of(certificate), .session = bytes_of(*session)})));
+  vm.policy = policy;
   vm.owners_keys = random.keys;
   return fmt::format("handle {}, session with the owner", handle);
 }
@@ -232,7 +239,8 @@ OrError<Action> parse_update_vmsa(StepParser& step) {
   return [=](Run& run) -> StepResult {
     Vm& vm = *CBIT_TRY(live_vm(run, id));
     CBIT_TRY(tried(vm.vm->launch_update_vmsa()));
-    return fmt::format("{} save areas", vm.vm->vmsas().size());
+    vm.measured_cpus = vm.vm->vmsas().size();
+    return fmt::format("{} save areas", vm.measured_cpus);
   };
 }
 
@@ -250,13 +258,15 @@ OrError<Action> parse_measure(StepParser& step) {
     Vm& vm = *CBIT_TRY(live_vm(run, id));
     std::uint32_t len = sizeof(SevMeasurement);
     vm.measurement = CBIT_TRY(tried(vm.vm->launch_measure(len)));
-    if (!image) return to_hex(vm.measurement.measure);
-    const Sha256Digest digest = sha256(image->bytes(0, *image->length()));
+    const std::string answer =
+        fmt::format("{} nonce {}", to_hex(vm.measurement.measure), to_hex(vm.measurement.nonce));
+    if (!image) return answer;
+    const Sha256Digest digest = launch_digest(image->bytes(0, *image->length()), vm.measured_cpus);
     const Key128 integrity = vm.owners_keys.value_or(SevTransportKeys{}).integrity;
     if (launch_measure(integrity, SevVersion{}, vm.policy, digest, vm.measurement.nonce) !=
         vm.measurement.measure)
       return trouble_in_step("the measurement is not that of the image: the guest was not launched with it");
-    return fmt::format("{}, as the owner expects", to_hex(vm.measurement.measure));
+    return answer + ", as the owner expects";
   };
 }
 

@@ -223,6 +223,16 @@ DmaDirection ExplainOptions::effective_direction() const {
   return direction.value_or(info_of(map).default_direction);
 }
 
+namespace {
+
+// Whether the driver passes attributes to the DMA API itself.
+bool takes_attrs(MapKind kind) {
+  return kind == MapKind::streaming || kind == MapKind::coherent || kind == MapKind::coherent_atomic ||
+         kind == MapKind::resource;
+}
+
+}  // namespace
+
 OrError<void> check(const ExplainOptions& options) {
   const bool writes = options.effective_direction() != DmaDirection::to_device;
   if (options.size == 0 || options.size > explain_size_max)
@@ -250,8 +260,9 @@ OrError<void> check(const ExplainOptions& options) {
   const bool graphics = options.map == MapKind::ttm_bo;
   if (options.ttm_policy && !graphics)
     return usage_error("--ttm-policy is about graphics buffers", "add --map ttm-bo");
-  if (graphics && options.attrs != DmaAttrs{})
-    return usage_error("--attrs has no meaning with --map ttm-bo", "TTM chooses the attributes itself");
+  if (options.attrs != DmaAttrs{} && !takes_attrs(options.map))
+    return usage_error(fmt::format("--attrs has no meaning with --map {}", to_string(options.map)),
+                       "use it with streaming, coherent or resource mappings");
   return {};
 }
 

@@ -18,7 +18,7 @@ std::string headline(const Explanation& e) {
   const MachineConfig& machine = o.bed.machine;
   std::string text = fmt::format("{}, {} MiB, {} CPU{}", to_string(machine.platform),
                                  machine.memory_bytes >> 20, machine.cpus, machine.cpus == 1 ? "" : "s");
-  if (is_encrypted(machine.platform))
+  if (is_encrypted(machine.platform) && machine.platform != Platform::pef)
     text += fmt::format(", {} {}", machine.platform == Platform::tdx ? "shared bit" : "C-bit", machine.c_bit);
   text += fmt::format(", Linux {}, IOMMU {}\n", to_string(o.bed.dma.version), to_string(o.bed.dma.iommu));
   text += fmt::format("device {}: mask {} bits, coherent mask {} bits\n", o.device.name, o.device.mask_bits,
