@@ -30,12 +30,18 @@ class GuestRam final : public Run::Owner {
       return vm_->vm->write(guest_address(at), from.subspan(done, bytes), encrypted(at));
     });
   }
-  [[nodiscard]] KeyId key(std::uint64_t offset) const override {
-    const bool own = vm_->vm != nullptr && vm_->vm->is_sev() && encrypted(offset);
-    return own ? guest_key(vm_->vm->asid()) : vm_->vmm->kernel().machine().paging().view.key(1);
+  [[nodiscard]] std::string_view name(std::uint64_t offset) const override {
+    return has_own_key(offset) ? "the guest's CPU" : "the VMM, or the guest through a shared page";
+  }
+  [[nodiscard]] std::optional<KeyId> key(std::uint64_t offset) const override {
+    return has_own_key(offset) ? guest_key(vm_->vm->asid())
+                               : vm_->vmm->kernel().machine().paging().view.key(1);
   }
 
  private:
+  [[nodiscard]] bool has_own_key(std::uint64_t offset) const {
+    return vm_->vm != nullptr && vm_->vm->is_sev() && encrypted(offset);
+  }
   [[nodiscard]] bool encrypted(std::uint64_t offset) const { return !vm_->shared[offset / page_size]; }
   template <class Visit>
   Result<void> each_page(std::uint64_t offset, std::uint64_t bytes, Visit&& visit) {
@@ -65,7 +71,10 @@ class VmmHeap final : public Run::Owner {
     if (vm_->vmm == nullptr) return fault(FaultKind::not_present, offset);
     return vm_->vmm->write(vm_->heap + offset, from);
   }
-  [[nodiscard]] KeyId key(std::uint64_t) const override {
+  [[nodiscard]] std::string_view name(std::uint64_t) const override {
+    return "the VMM, or the guest through a shared page";
+  }
+  [[nodiscard]] std::optional<KeyId> key(std::uint64_t) const override {
     return vm_->vmm->kernel().machine().paging().view.key(1);
   }
 
