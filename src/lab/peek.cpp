@@ -56,10 +56,7 @@ class Looker {
 
  private:
   [[nodiscard]] std::string owner_name() const {
-    if (buffer_->user != nullptr || buffer_->process != nullptr) return "the process";
-    if (buffer_->owner == nullptr) return "the kernel's CPU";
-    return is_guests_key(buffer_->owner->key(range_.offset)) ? "the guest's CPU"
-                                                             : "the VMM, or the guest through a shared page";
+    return std::string{buffer_->owner == nullptr ? "the kernel's CPU" : buffer_->owner->name(range_.offset)};
   }
 
   [[nodiscard]] std::optional<Bytes> by_owner() {

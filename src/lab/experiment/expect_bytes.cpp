@@ -233,7 +233,7 @@ OrError<Check> parse_disk_sees(const StepParser& step, const Subject& subject, s
   const Bytes expected = data.bytes(0, range.bytes);
   return [=](Run& run) -> std::optional<Mismatch> {
     Bytes found(range.bytes);
-    if (const auto read = run.disk(device).disk.read(range.offset, found); !read)
+    if (const auto read = run.disk(device).medium().read(range.offset, found); !read)
       return Mismatch{std::string{key}, "these bytes", read.error().message, {}};
     if (found == expected) return std::nullopt;
     return Mismatch{std::string{key}, fmt::format("{} bytes as given", expected.size()), "other bytes",

@@ -108,7 +108,7 @@ OrError<Check> parse_virtio_status(const StepParser& step, const Subject& subjec
   const std::uint64_t expected = CBIT_TRY(step.keys.need(key, step.keys.number(key, 0, 255)));
   return [=, device = *subject.device](Run& run) {
     return compare(key, fmt::format("{:#04x}", expected),
-                   fmt::format("{:#04x}", run.disk(device).hardware->status()));
+                   fmt::format("{:#04x}", run.disk(device).hardware().status()));
   };
 }
 

@@ -30,8 +30,11 @@ class GuestRam final : public Run::Owner {
       return vm_->vm->write(guest_address(at), from.subspan(done, bytes), encrypted(at));
     });
   }
+  [[nodiscard]] std::string_view name(std::uint64_t offset) const override {
+    return has_own_key(offset) ? "the guest's CPU" : "the VMM, or the guest through a shared page";
+  }
   // A page that the guest shares keeps its contents under the guest's key until somebody writes it.
-  [[nodiscard]] KeyId key(std::uint64_t offset) const override {
+  [[nodiscard]] std::optional<KeyId> key(std::uint64_t offset) const override {
     Machine& machine = vm_->vmm->kernel().machine();
     const KeyId host = machine.paging().view.key(1);
     if (vm_->vm == nullptr || !vm_->vm->is_sev()) return host;
@@ -42,6 +45,9 @@ class GuestRam final : public Run::Owner {
   }
 
  private:
+  [[nodiscard]] bool has_own_key(std::uint64_t offset) const {
+    return vm_->vm != nullptr && vm_->vm->is_sev() && encrypted(offset);
+  }
   [[nodiscard]] bool encrypted(std::uint64_t offset) const { return !vm_->shared[offset / page_size]; }
   template <class Visit>
   Result<void> each_page(std::uint64_t offset, std::uint64_t bytes, Visit&& visit) {
@@ -71,7 +77,10 @@ class VmmHeap final : public Run::Owner {
     if (vm_->vmm == nullptr) return fault(FaultKind::not_present, offset);
     return vm_->vmm->write(vm_->heap + offset, from);
   }
-  [[nodiscard]] KeyId key(std::uint64_t) const override {
+  [[nodiscard]] std::string_view name(std::uint64_t) const override {
+    return "the VMM, or the guest through a shared page";
+  }
+  [[nodiscard]] std::optional<KeyId> key(std::uint64_t) const override {
     return vm_->vmm->kernel().machine().paging().view.key(1);
   }
 
