@@ -16,6 +16,12 @@ class CommandParser {
   explicit CommandParser(const CommandSpec& spec) : spec_{spec} {
     app_.set_help_flag("-h,--help");
     for (const OptionSpec& option : spec.options) {
+      if (option.repeated) {
+        app_.add_option(std::string{option.name}, lists_[std::string{option.name}])
+            ->allow_extra_args(false)
+            ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+        continue;
+      }
       std::string& value = values_[std::string{option.name}];
       CLI::Option* const added = option.metavar.empty()
                                      ? app_.add_flag_callback(std::string{option.name}, [] {})
@@ -41,9 +47,12 @@ class CommandParser {
     } catch (const CLI::ParseError& error) {
       return usage_error(first_line(error.what()), fmt::format("see cbit {} --help", spec_.name));
     }
-    for (const OptionSpec& option : spec_.options)
-      if (app_.count(std::string{option.name}) > 0)
-        parsed.arguments.options[std::string{option.name}] = values_[std::string{option.name}];
+    for (const OptionSpec& option : spec_.options) {
+      const std::string name{option.name};
+      if (app_.count(name) == 0) continue;
+      parsed.arguments.options[name] = option.repeated ? lists_[name].back() : values_[name];
+      if (option.repeated) parsed.arguments.repeated[name] = lists_[name];
+    }
     parsed.arguments.positional = positional_;
     CBIT_TRY(check_choices(parsed.arguments));
     return parsed;
@@ -68,6 +77,7 @@ class CommandParser {
   const CommandSpec& spec_;
   CLI::App app_;
   std::map<std::string, std::string> values_;
+  std::map<std::string, std::vector<std::string>> lists_;
   std::vector<std::string> positional_;
 };
 
