@@ -47,7 +47,7 @@ void RunMerger::add(const PagesSeen& seen) {
 std::string_view RunMerger::verdict() const {
   if (!is_dense(first_)) return to_string(first_);
   const std::uint64_t compressed = run_->counts[PageLooks::compressed];
-  if (accepted_.refused() || 2 * compressed >= run_->pages) return to_string(PageLooks::compressed);
+  if (accepted_.refused() || 8 * compressed >= 7 * run_->pages) return to_string(PageLooks::compressed);
   return is_accident(compressed, run_->pages) ? to_string(PageLooks::ciphertext) : "mixed";
 }
 

@@ -72,13 +72,16 @@ TEST(PageRuns, OfUnevenPagesTurnOutToBeCompressed) {
 }
 
 TEST(PageRuns, OfMostlyCompressedPagesAreCompressed) {
-  EXPECT_EQ(verdict({compressed(), ciphertext(), compressed()}), "compressed");
+  std::vector<PageLook> looks(16, compressed());
+  looks[3] = looks[9] = ciphertext();
+  EXPECT_EQ(verdict(looks), "compressed");
 }
 
 TEST(PageRuns, SayWhenTheyAreMixed) {
   std::vector<PageLook> looks(100, ciphertext());
   std::fill_n(looks.begin(), 10, compressed());
   EXPECT_EQ(verdict(looks), "mixed");
+  EXPECT_EQ(verdict({ciphertext(), ciphertext(), compressed(), compressed()}), "mixed");
 }
 
 TEST(PageRuns, ForgiveTheFalseAlarmThatIsDue) {
