@@ -40,20 +40,15 @@ std::size_t character_at(PageBytes page, std::size_t at) {
   return size;
 }
 
-struct TextRuns {
-  std::size_t bytes = 0;  // in runs of `min` or more
-  std::size_t longest = 0;
-};
-
-TextRuns find_text(PageBytes page, std::size_t min) {
-  TextRuns found;
+// How many bytes lie in runs of `min` or more bytes of text.
+std::size_t bytes_in_text(PageBytes page, std::size_t min) {
+  std::size_t found = 0;
   std::size_t run = 0;
   for (std::size_t at = 0; at <= page_size;) {
     const std::size_t size = at < page_size ? character_at(page, at) : 0;
     run += size;
     if (size == 0) {
-      if (run >= min) found.bytes += run;
-      found.longest = std::max(found.longest, run);
+      if (run >= min) found += run;
       run = 0;
     }
     at += std::max<std::size_t>(size, 1);
@@ -68,7 +63,7 @@ bool is_text(PageBytes page, const ByteCounts& counts) {
   for (std::size_t c = 0; c < counts.size(); ++c)
     if (c >= 0x80 || is_ascii_text(static_cast<unsigned char>(c))) candidates += counts[c];
   const std::size_t there = page_size - counts[0];
-  return candidates * 100 >= there * percent && find_text(page, run_min).bytes * 100 >= there * percent;
+  return candidates * 100 >= there * percent && bytes_in_text(page, run_min) * 100 >= there * percent;
 }
 
 // Marks of compressed formats. What is shorter than six bytes counts at the page's start only, where a file's
@@ -115,20 +110,52 @@ bool is_jpeg_stuffed(PageBytes page) {
   return stuffed >= 4;
 }
 
+// Whether `length` bytes in a row are ASCII text. Looks at a stretch's last byte first, as Boyer and Moore do.
+bool has_text_run(PageBytes page, std::size_t length) {
+  for (std::size_t begin = 0; begin + length <= page_size;) {
+    std::size_t at = begin + length;
+    while (at > begin && is_ascii_text(std::to_integer<unsigned char>(page[at - 1]))) --at;
+    if (at == begin) return true;
+    begin = at;
+  }
+  return false;
+}
+
+// Whether `length` bytes in a row are the same. Such a run has length - 1 equal pairs, one of them sampled.
+bool has_byte_run(PageBytes page, std::size_t length) {
+  for (std::size_t at = 0; at + 1 < page_size; at += length - 1) {
+    if (page[at] != page[at + 1]) continue;
+    std::size_t begin = at;
+    std::size_t end = at + 2;
+    while (begin > 0 && page[begin - 1] == page[at]) --begin;
+    while (end < page_size && page[end] == page[at]) ++end;
+    if (end - begin >= length) return true;
+  }
+  return false;
+}
+
+// Whether two of the 8-byte words are equal. A page that passes the tests of uniformity spreads them evenly
+// over the table.
+bool has_equal_words(PageBytes page) {
+  constexpr std::size_t words = page_size / word_size;
+  constexpr std::size_t slots = 4 * words;
+  std::array<std::uint16_t, slots> table{};  // 1 + a word's index; 0: free
+  for (std::size_t i = 0; i < words; ++i) {
+    const std::uint64_t word = word_at(page, i);
+    std::size_t slot = word * 0x9e3779b97f4a7c15 >> 53;  // 11 bits
+    static_assert(slots == std::size_t{1} << 11);
+    for (; table[slot] != 0; slot = (slot + 1) % slots)
+      if (word_at(page, table[slot] - 1u) == word) return true;
+    table[slot] = static_cast<std::uint16_t>(i + 1);
+  }
+  return false;
+}
+
 // What uniform bytes do not show by accident. The figures are the probabilities on a random page.
 std::string_view find_structure(PageBytes page) {
-  constexpr std::size_t text_run = 28;  // 6e-9
-  constexpr std::size_t byte_run = 6;   // 4e-9
-  std::size_t run = 1;
-  for (std::size_t i = 1; i < page_size; ++i) {
-    run = page[i] == page[i - 1] ? run + 1 : 1;
-    if (run == byte_run) return "a run of one byte";
-  }
-  if (find_text(page, text_run).bytes != 0) return "a run of text";
-  std::array<std::uint64_t, page_size / word_size> words;  // two equal ones: 7e-15
-  for (std::size_t i = 0; i < words.size(); ++i) words[i] = word_at(page, i);
-  std::ranges::sort(words);
-  if (std::ranges::adjacent_find(words) != words.end()) return "a repeated word";
+  if (has_byte_run(page, 6)) return "a run of one byte";  // 4e-9
+  if (has_text_run(page, 28)) return "a run of text";     // 6e-9
+  if (has_equal_words(page)) return "a repeated word";    // 7e-15
   return {};
 }
 
@@ -156,9 +183,10 @@ std::string_view to_string(PageLooks looks) {
 }
 
 PageLook look_at(PageBytes page) {
-  if (is_one_word(page))
-    return {.looks = word_at(page, 0) == 0 ? PageLooks::zeros : PageLooks::fill,
-            .entropy = entropy(count_bytes(page))};
+  if (is_one_word(page)) {
+    if (word_at(page, 0) == 0) return {.looks = PageLooks::zeros};
+    return {.looks = PageLooks::fill, .entropy = entropy(count_bytes(page))};
+  }
   const ByteCounts counts = count_bytes(page);
   const double bits = entropy(counts);
   if (bits >= compressed_entropy) return judge_dense(page, counts, bits);

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cmath>
+#include <vector>
 
 namespace cbit {
 namespace {
@@ -24,7 +25,7 @@ constexpr Test tests[] = {
 
 // How often each 8-bit window of the ring of bits occurs; the windows at byte boundaries are the bytes.
 ByteCounts count_windows(PageBytes page, const ByteCounts& bytes) {
-  std::array<std::array<std::uint32_t, 256>, 7> shifted{};  // one each: no store waits for the one before
+  std::array<std::array<std::uint16_t, 256>, 7> shifted{};  // one each: no store waits for the one before
   unsigned next = std::to_integer<unsigned>(page[0]);
   for (std::size_t i = page_size; i-- != 0;) {
     const unsigned two = std::to_integer<unsigned>(page[i]) | next << 8;
@@ -62,9 +63,14 @@ ByteCounts count_bytes(PageBytes page) {
 }
 
 double entropy(const ByteCounts& counts) {
+  static const std::vector<double> n_log_n = [] {
+    std::vector<double> table(page_size + 1);
+    for (std::size_t n = 1; n < table.size(); ++n)
+      table[n] = static_cast<double>(n) * std::log2(static_cast<double>(n));
+    return table;
+  }();
   double sum = 0;
-  for (const std::uint32_t count : counts)
-    if (count != 0) sum += count * std::log2(count);
+  for (const std::uint32_t count : counts) sum += n_log_n[count];
   return std::log2(double{page_size}) - sum / page_size;
 }
 

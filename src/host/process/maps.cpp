@@ -137,7 +137,7 @@ const Mapping* largest_memory(std::span<const Mapping> mappings) {
   for (const Mapping& mapping : mappings) {
     const MappingKind kind = mapping.kind();
     const bool memory = kind == MappingKind::anonymous || kind == MappingKind::shared_memory;
-    if (!memory || !mapping.writable) continue;
+    if (!memory || !mapping.writable || mapping.executable) continue;
     if (largest == nullptr || mapping.range.bytes() > largest->range.bytes()) largest = &mapping;
   }
   return largest;

@@ -53,6 +53,8 @@ TEST(Maps, NameTheLargestMemoryThatCanBeWritten) {
   const auto mappings = qemu();
   EXPECT_EQ(largest_memory(mappings), &mappings[2]);
   EXPECT_EQ(largest_memory(std::span{mappings}.first(1)), nullptr) << "a file is no memory";
+  const auto tcg = parse_maps("1000-3000 rw-p 0 00:00 0\n10000-90000 rwxp 0 00:00 0\n").value();
+  EXPECT_EQ(largest_memory(tcg), &tcg[0]) << "translated code is no guest memory";
 }
 
 TEST(Maps, ThatAreNotOfTheFormatAreRefusedWithTheirLine) {
