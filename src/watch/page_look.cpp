@@ -110,7 +110,7 @@ bool is_jpeg_stuffed(PageBytes page) {
   return stuffed >= 4;
 }
 
-// Whether `length` bytes in a row are ASCII text. Looks at a stretch's last byte first, as Boyer and Moore do.
+// Whether `length` bytes in a row are ASCII text. Looks at a stretch's last byte first, as Boyer and Moore.
 bool has_text_run(PageBytes page, std::size_t length) {
   for (std::size_t begin = 0; begin + length <= page_size;) {
     std::size_t at = begin + length;

@@ -40,7 +40,8 @@ class Cbit:
         self.program = Path(program).resolve()
 
     def __call__(self, *arguments, status=0):
-        done = subprocess.run([self.program, *map(str, arguments)], cwd=ROOT, capture_output=True, check=False)
+        command = [self.program, *map(str, arguments)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
         check(done.returncode == status, f"cbit {arguments} ends with {status}: {done}")
         return done
 
@@ -115,7 +116,7 @@ def png_pixels(path):
     while data:
         size, kind = struct.unpack(">I4s", data[:8])
         chunks[kind] = chunks.get(kind, b"") + data[8:8 + size]
-        check(zlib.crc32(kind + data[8:8 + size]) == struct.unpack(">I", data[8 + size:12 + size])[0], "the CRC")
+        check(zlib.crc32(kind + data[8:8 + size]).to_bytes(4, "big") == data[8 + size:12 + size], "the CRC")
         data = data[12 + size:]
     width, height = struct.unpack(">II", chunks[b"IHDR"][:8])
     raw, palette, alpha = zlib.decompress(chunks[b"IDAT"]), chunks[b"PLTE"], chunks[b"tRNS"]
@@ -178,8 +179,8 @@ def main():
     stream = zlib.compress(json.dumps([{"index": i, "square": i * i} for i in range(60000)]).encode(), 1)
     stream = stream[:len(stream) // PAGE * PAGE]
     contents = {TEXT_AT: text, SECRET_AT: encrypted_page(cbit), STREAM_AT: stream}
-    expected = {TEXT_AT: (16, "text"), SECRET_AT: (1, "ciphertext"), STREAM_AT: (len(stream) // PAGE, "compressed"),
-                0x3000000: (256, "absent")}
+    expected = {TEXT_AT: (16, "text"), SECRET_AT: (1, "ciphertext"),
+                STREAM_AT: (len(stream) // PAGE, "compressed"), 0x3000000: (256, "absent")}
     machines = {
         "private anonymous RAM": ["-m", "64M"],
         "RAM in a memfd": ["-m", "64M", "-machine", "memory-backend=ram",

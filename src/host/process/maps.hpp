@@ -62,8 +62,8 @@ struct Segment {
 [[nodiscard]] std::vector<Segment> split_by_mapping(const VirtRange& range,
                                                     std::span<const Mapping> mappings);
 
-// The largest anonymous or shared-memory mapping that can be written and not executed: a VMM's guest memory, if
-// the process is one. (What can be executed is a translator's code, TCG's for one.) nullptr: there is none.
+// The largest anonymous or shared-memory mapping that can be written and not executed: a VMM's guest memory,
+// if the process is one. (What can be executed is a translator's code, TCG's for one.) nullptr: none.
 [[nodiscard]] const Mapping* largest_memory(std::span<const Mapping> mappings);
 
 }  // namespace cbit

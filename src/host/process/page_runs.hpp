@@ -2,8 +2,8 @@
 //
 // Ciphertext and compressed pages form runs together, because one page often cannot tell them apart and many
 // can: compressed data that is uniform in each page is not in the sum (PooledUniformity). A run is compressed
-// when 7 of 8 pages are, or the sum over the others refuses; ciphertext when no more pages are compressed than
-// false alarms explain; and mixed otherwise.
+// when 7 of 8 pages are, or the sum over the others refuses; ciphertext when no more pages are compressed
+// than false alarms explain; and mixed otherwise.
 #pragma once
 
 #include <functional>
