@@ -10,9 +10,10 @@ std::optional<std::string_view> Arguments::text(std::string_view name) const {
   return found->second;
 }
 
-std::vector<std::string> Arguments::texts(std::string_view name) const {
+std::span<const std::string> Arguments::all(std::string_view name) const {
   const auto found = repeated.find(name);
-  return found == repeated.end() ? std::vector<std::string>{} : found->second;
+  if (found == repeated.end()) return {};
+  return found->second;
 }
 
 OrError<std::optional<std::uint64_t>> Arguments::number(std::string_view name, std::uint64_t min,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,14 +17,14 @@ namespace cbit {
 class Arguments {
  public:
   // What the parser found: option name to value (empty for a flag), and the positional words.
-  std::map<std::string, std::string, std::less<>> options;  // of a repeated option the last one
-  std::map<std::string, std::vector<std::string>, std::less<>> repeated;
+  std::map<std::string, std::string, std::less<>> options;
+  std::map<std::string, std::vector<std::string>, std::less<>> repeated;  // in the order given
   std::vector<std::string> positional;
 
   [[nodiscard]] bool has(std::string_view name) const { return options.contains(name); }
   [[nodiscard]] std::optional<std::string_view> text(std::string_view name) const;
-  // All values of a repeated option, in order; none when it was not given.
-  [[nodiscard]] std::vector<std::string> texts(std::string_view name) const;
+  // The values of an option that may be given more than once.
+  [[nodiscard]] std::span<const std::string> all(std::string_view name) const;
 
   // Decimal, 0x hexadecimal; nullopt when the option was not given. The bounds are inclusive.
   [[nodiscard]] OrError<std::optional<std::uint64_t>> number(std::string_view name, std::uint64_t min,

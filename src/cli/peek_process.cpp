@@ -24,7 +24,7 @@ SurveyOptions survey_options(const Arguments& arguments) {
 // What the user has chosen, byte by byte.
 OrError<std::vector<VirtRange>> chosen_ranges(const Arguments& arguments, const ProcessMemory& process) {
   std::vector<VirtRange> ranges;
-  for (const std::string& word : arguments.texts("--range"))
+  for (const std::string& word : arguments.all("--range"))
     for (const VirtRange& range : CBIT_TRY(resolve_range(word, process.mappings()))) {
       const std::vector<Segment> parts = split_by_mapping(range, process.mappings());
       if (parts.size() == 1 && parts.front().mapping == nullptr)
