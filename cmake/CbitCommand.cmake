@@ -9,8 +9,9 @@ if(NOT cli_parts OR NOT EXISTS ${CMAKE_SOURCE_DIR}/src/cli/main.cpp)
 endif()
 
 find_package(CLI11 REQUIRED)
+find_package(PNG REQUIRED)
 add_library(cbit_cli_parts STATIC ${cli_parts})
-target_link_libraries(cbit_cli_parts PUBLIC cbit_host CLI11::CLI11 nlohmann_json::nlohmann_json)
+target_link_libraries(cbit_cli_parts PUBLIC cbit_host CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG)
 target_compile_definitions(cbit_cli_parts PRIVATE CBIT_VERSION="${PROJECT_VERSION}")
 cbit_room_tests(cli cbit_cli_parts)
 

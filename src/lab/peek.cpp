@@ -51,6 +51,7 @@ class Looker {
     peek.views.push_back(by_device());
     peek.views.push_back(judged("host", "the host's software, without a key", by_memory(no_key)));
     peek.views.push_back(judged("dram", "a probe on the memory chips", by_probe()));
+    peek.host_pages = guess_pages();
     return peek;
   }
 
@@ -80,6 +81,18 @@ class Looker {
   }
   [[nodiscard]] std::optional<Bytes> by_probe() const {
     return by_frame([&](PhysAddr at, ByteSpan to) { return run_->memory().probe(at, to); });
+  }
+
+  [[nodiscard]] std::vector<PeekPage> guess_pages() const {
+    std::vector<PeekPage> pages;
+    Bytes bytes(page_size);
+    static_cast<void>(
+        run_->each_frame(*buffer_, range_, [&](PhysAddr at, std::uint64_t, std::uint64_t) -> Result<void> {
+          const bool read = run_->memory().peek(at.page(), bytes, no_key).has_value();
+          pages.push_back({at.page(), read ? look_at(PageBytes{bytes.data(), page_size}) : PageLook{}});
+          return {};
+        }));
+    return pages;
   }
 
   // At the address of a mapping that covers the range, or of the GPU's; else at the physical address, as a
@@ -192,6 +205,23 @@ std::string side_by_side(const Peek& peek, const PeekView& left, const PeekView&
   return text;
 }
 
+// Neighbours that look alike share a line.
+std::string guesses(const std::vector<PeekPage>& pages) {
+  std::string text;
+  for (std::size_t first = 0; first < pages.size();) {
+    std::size_t end = first + 1;
+    while (end < pages.size() && pages[end].look.looks == pages[first].look.looks &&
+           pages[end].at == pages[end - 1].at + page_size)
+      ++end;
+    text += fmt::format("to the host, by its bytes alone, {} at {} look{} like {} (entropy {:.2f})\n",
+                        end - first == 1 ? "the page" : fmt::format("{} pages", end - first), pages[first].at,
+                        end - first == 1 ? "s" : "", to_string(pages[first].look.looks),
+                        pages[first].look.entropy);
+    first = end;
+  }
+  return text;
+}
+
 }  // namespace
 
 OrError<Peek> peek(const Experiment& experiment, const PeekOptions& options) {
@@ -222,7 +252,7 @@ std::string to_text(const Peek& peek) {
     if (i != 0) text += '\n';
     text += side_by_side(peek, peek.views[i], peek.views[i + 1]);
   }
-  return text;
+  return text + '\n' + guesses(peek.host_pages);
 }
 
 std::string to_json(const Peek& peek, std::string_view buffer) {
@@ -232,11 +262,16 @@ std::string to_json(const Peek& peek, std::string_view buffer) {
                      {"how", view.how},
                      {"sees", to_string(view.sees)},
                      {"bytes", to_hex(view.bytes)}});
-  const nlohmann::ordered_json object{{"schema", "cbit-peek-1"},
-                                      {"buffer", buffer},
-                                      {"offset", peek.offset},
-                                      {"physical", fmt::format("{:#x}", peek.at.value())},
-                                      {"views", views}};
+  nlohmann::ordered_json pages = nlohmann::ordered_json::array();
+  for (const PeekPage& page : peek.host_pages)
+    pages.push_back({{"physical", fmt::format("{:#x}", page.at.value())},
+                     {"looks", to_string(page.look.looks)},
+                     {"entropy", page.look.entropy},
+                     {"why", page.look.why}});
+  const nlohmann::ordered_json object{
+      {"schema", "cbit-peek-1"}, {"buffer", buffer},
+      {"offset", peek.offset},   {"physical", fmt::format("{:#x}", peek.at.value())},
+      {"views", views},          {"host_pages", pages}};
   return object.dump(2) + '\n';
 }
 

@@ -11,6 +11,7 @@
 
 #include "lab/experiment.hpp"
 #include "lab/views.hpp"
+#include "watch/page_look.hpp"
 
 namespace cbit {
 
@@ -29,17 +30,25 @@ struct PeekView {
   Sees sees = Sees::none;
 };
 
+// A page that the range touches, as the host guesses it from its bytes alone (watch/page_look.hpp), without
+// comparing it with what was written.
+struct PeekPage {
+  PhysAddr at;
+  PageLook look;
+};
+
 struct Peek {
   PhysAddr at;  // of the first byte
   std::uint64_t offset = 0;
   std::vector<PeekView> views;
+  std::vector<PeekPage> host_pages;
 };
 
 // Errors (usage): no such buffer, step or range; bad_input: the run did not come that far, or the buffer is
 // gone by then.
 [[nodiscard]] OrError<Peek> peek(const Experiment& experiment, const PeekOptions& options);
 
-// Hexdumps, two sides beside each other, 16 bytes a row.
+// Hexdumps, two sides beside each other, 16 bytes a row; then the host's guesses.
 [[nodiscard]] std::string to_text(const Peek& peek);
 // The object of schema/peek.schema.json, pretty-printed with a final newline.
 [[nodiscard]] std::string to_json(const Peek& peek, std::string_view buffer);

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from console import ROOT, Step, run_all
 
-RUN = {"cbit", "build/release/cbit", "cat", "echo", "head", "python3", "validate"}
+RUN = {"cbit", "build/release/cbit", "cat", "echo", "head", "holder", "python3", "validate"}
 SHOWN = {"cd", "cmake", "ctest", "git", "sudo"}
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
 
