@@ -8,13 +8,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "host/facts/live_host.hpp"
 #include "host/facts/rooted_open.hpp"
+#include "host/facts/text.hpp"
 
 namespace cbit {
 namespace {
@@ -41,39 +41,32 @@ Read<std::string> read_all(int fd, std::uint64_t bytes_max) {
   }
 }
 
-std::vector<std::string_view> words_of(std::string_view line) {
-  std::vector<std::string_view> words;
-  line = line.substr(0, line.find('#'));
-  for (std::size_t at = 0; (at = line.find_first_not_of(" \t\r", at)) != std::string_view::npos;) {
-    const std::size_t end = std::min(line.find_first_of(" \t\r", at), line.size());
-    words.push_back(line.substr(at, end - at));
-    at = end;
-  }
-  return words;
-}
-
 // Calls `row(words)` for each line with words; an Error names the line for which it returns false.
 template <class Row>
 OrError<void> for_lines(std::string_view text, std::string_view file, Row&& row) {
   std::size_t number = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    const auto words = words_of(text.substr(at, end - at));
+  for (const std::string_view line : lines_of(text)) {
+    const auto words = words_of(line.substr(0, line.find('#')));
     ++number;
     if (!words.empty() && !row(words))
       return bad_input(fmt::format("{}:{}: not a line of this format", file, number),
                        "docs/doctor.md describes the files of a captured tree");
-    at = end + 1;
   }
   return {};
 }
 
-std::optional<std::uint32_t> hex(std::string_view word) {
-  std::uint32_t value = 0;
-  if (word.starts_with("0x")) word.remove_prefix(2);
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value, 16);
-  if (error != std::errc{} || end != word.data() + word.size()) return std::nullopt;
-  return value;
+// All words as hexadecimal numbers of at most `bits` bits.
+template <std::size_t n>
+std::optional<std::array<std::uint64_t, n>> numbers(const std::vector<std::string_view>& words,
+                                                    unsigned bits) {
+  std::array<std::uint64_t, n> values{};
+  if (words.size() != n) return std::nullopt;
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto value = hexadecimal(words[i]);
+    if (!value || *value > bit_mask(bits)) return std::nullopt;
+    values[i] = *value;
+  }
+  return values;
 }
 
 OrError<void> check_version(const Read<std::string>& file, const std::string& root) {
@@ -123,6 +116,7 @@ HostTree::HostTree(HostTree&& other) noexcept
       refused_{std::move(other.refused_)},
       devices_{std::move(other.devices_)},
       cpuid_{std::move(other.cpuid_)},
+      msrs_{std::move(other.msrs_)},
       record_{std::move(other.record_)} {}
 
 HostTree::~HostTree() {
@@ -135,15 +129,16 @@ OrError<void> HostTree::load_capture(const std::string& root) {
     return read_unrecorded(path, host_file_bytes_max).value_or(std::string{});
   };
   CBIT_TRY(for_lines(text_of("/cbit/cpuid"), root + "/cbit/cpuid", [&](const auto& words) {
-    std::array<std::uint32_t, 6> values{};
-    if (words.size() != values.size()) return false;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      const auto value = hex(words[i]);
-      if (!value) return false;
-      values[i] = *value;
-    }
-    cpuid_[{values[0], values[1]}] = {values[2], values[3], values[4], values[5]};
+    const auto values = numbers<6>(words, 32);
+    if (!values) return false;
+    const auto reg = [&](std::size_t i) { return static_cast<std::uint32_t>((*values)[i]); };
+    cpuid_[{reg(0), reg(1)}] = {reg(2), reg(3), reg(4), reg(5)};
     return true;
+  }));
+  CBIT_TRY(for_lines(text_of("/cbit/msr"), root + "/cbit/msr", [&](const auto& words) {
+    const auto values = numbers<2>(words, 64);
+    if (values) msrs_[(*values)[0]] = (*values)[1];
+    return values.has_value();
   }));
   CBIT_TRY(for_lines(text_of("/cbit/devices"), root + "/cbit/devices", [&](const auto& words) {
     const auto state = words.size() == 2 ? find_word(device_state_words, words[1]) : std::nullopt;
@@ -225,10 +220,21 @@ std::optional<CpuidRegs> HostTree::cpuid(std::uint32_t leaf, std::uint32_t suble
   return regs;
 }
 
+Read<std::uint64_t> HostTree::msr(std::uint32_t index) const {
+  const auto value = [&]() -> Read<std::uint64_t> {
+    if (live_) return live_msr(index);
+    const auto found = msrs_.find(index);
+    if (found == msrs_.end()) return tl::unexpected{refine(msr_device, Unread::absent)};
+    return found->second;
+  }();
+  if (record_) record_->msrs.insert_or_assign(index, value);
+  return value;
+}
+
 Read<std::string> HostTree::kernel_log() const {
   Read<std::string> log =
       live_ ? live_kernel_log() : read_unrecorded("/cbit/kernel.log", kernel_log_bytes_max);
-  if (!live_ && !log) log = tl::unexpected{refine("/dev/kmsg", log.error())};
+  if (!live_ && !log) log = tl::unexpected{refine(kmsg_device, log.error())};
   if (record_) record_->kernel_log = log;
   return log;
 }

@@ -9,6 +9,7 @@
 // A captured tree is a folder with the files under their paths, and beside them
 //   cbit/capture.json  {"version": 1, ...}: makes the folder a captured tree
 //   cbit/cpuid         lines `leaf subleaf eax ebx ecx edx`, hexadecimal
+//   cbit/msr           lines `index value`, hexadecimal
 //   cbit/devices       lines `path state`, a word of device_state_words
 //   cbit/unread        lines `path reason`, a word of unread_words: what the host had and refused
 //   cbit/kernel.log    the kernel's log, as `dmesg` prints it
@@ -71,8 +72,14 @@ struct HostRecord {
   std::map<std::string, Read<std::vector<std::string>>, std::less<>> folders;
   std::map<std::string, DeviceState, std::less<>> devices;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::optional<CpuidRegs>> cpuid;
+  std::map<std::uint32_t, Read<std::uint64_t>> msrs;
   std::optional<Read<std::string>> kernel_log;
 };
+
+// Where MSRs are read; a captured host that refused that has this path in cbit/unread, as has one that refused
+// its log /dev/kmsg.
+inline constexpr std::string_view msr_device = "/dev/cpu/0/msr";
+inline constexpr std::string_view kmsg_device = "/dev/kmsg";
 
 inline constexpr std::uint64_t host_file_bytes_max = 1 << 20;
 inline constexpr std::size_t host_list_max = 65536;
@@ -98,8 +105,11 @@ class HostTree {
   // The last component of a link's target, as of /sys/.../driver: what sysfs calls the other object.
   [[nodiscard]] Read<std::string> link(std::string_view path) const;
   [[nodiscard]] DeviceState device(std::string_view path) const;
-  // nullopt: the leaf is beyond the processor's (or hypervisor's) last one, it is no x86, or it was not captured.
+  // nullopt: the leaf is beyond the processor's (or hypervisor's) last one, it is no x86, or it was not
+  // captured.
   [[nodiscard]] std::optional<CpuidRegs> cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) const;
+  // Of CPU 0, through msr_device. io_error: the processor has no such MSR.
+  [[nodiscard]] Read<std::uint64_t> msr(std::uint32_t index) const;
   // Lines as `dmesg` prints them: "[    0.000000] text".
   [[nodiscard]] Read<std::string> kernel_log() const;
 
@@ -120,6 +130,7 @@ class HostTree {
   std::map<std::string, Unread, std::less<>> refused_;  // cbit/unread
   std::map<std::string, DeviceState, std::less<>> devices_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, CpuidRegs> cpuid_;
+  std::map<std::uint64_t, std::uint64_t> msrs_;
   mutable std::optional<HostRecord> record_;
 };
 

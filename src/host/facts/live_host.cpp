@@ -54,7 +54,7 @@ std::string dmesg_line(std::string_view record) {
 }
 
 Read<std::string> read_kmsg() {
-  const OpenFile kmsg{::open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+  const OpenFile kmsg{::open(std::string{kmsg_device}.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
   if (kmsg.fd() < 0) return tl::unexpected{unread_from_errno(errno)};
   std::string log;
   std::array<char, 8192> record;  // no record is longer: CONSOLE_EXT_LOG_MAX
@@ -114,6 +114,15 @@ DeviceState live_device(const std::string& path) {
     case ENXIO: return DeviceState::absent;
     default: return DeviceState::io_error;
   }
+}
+
+Read<std::uint64_t> live_msr(std::uint32_t index) {
+  const OpenFile device{::open(std::string{msr_device}.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (device.fd() < 0) return tl::unexpected{unread_from_errno(errno)};
+  std::uint64_t value = 0;
+  if (::pread(device.fd(), &value, sizeof value, index) != sizeof value)
+    return tl::unexpected{Unread::io_error};
+  return value;
 }
 
 Read<std::string> live_kernel_log() {
