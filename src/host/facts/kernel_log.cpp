@@ -298,7 +298,7 @@ constexpr Rule rules[] = {
     {"SWIOTLB bounce buffer size adjusted to ", take_number<&KernelLog::pool_adjusted_mib>},
     {"SWIOTLB bounce buffer size roundup to ", take_number<&KernelLog::pool_roundup_mib>},
     {"software IO TLB: area num ", take_number<&KernelLog::pool_areas>},
-    {"software IO TLB: No low mem", take_line<&KernelLog::no_pool>},
+    {"software IO TLB: No low mem", take_line<&KernelLog::pool_absent>},
     {"software IO TLB: Cannot allocate buffer", take_line<&KernelLog::no_pool>},
     {"software IO TLB: swiotlb_init_remap: Failed to allocate", take_line<&KernelLog::no_pool>},
     {"software IO TLB: swiotlb_memblock_alloc: Failed to allocate", take_line<&KernelLog::no_pool>},

@@ -136,7 +136,8 @@ struct KernelLog {
   std::optional<std::uint64_t> pool_adjusted_mib;
   std::optional<std::uint64_t> pool_roundup_mib;
   std::optional<std::uint64_t> pool_areas;
-  std::optional<LogLine> no_pool;  // it could not be allocated
+  std::optional<LogLine> no_pool;      // it could not be allocated
+  std::optional<LogLine> pool_absent;  // "No low mem", also where swiotlb=noforce left it out
   std::vector<PoolFull> pool_full;
   std::uint64_t pool_full_suppressed = 0;  // messages that the kernel's rate limit dropped
   std::vector<DmaOverflow> overflows;

@@ -174,6 +174,19 @@ Masked keep_capabilities(std::string_view text) {
   return masked;
 }
 
+// Without the lines that tell where the kernel lies in memory, which KASLR
+// keeps secret.
+Masked hide_kernel(std::string_view text) {
+  Masked masked;
+  for (const std::string_view line : lines_of(text)) {
+    if (line.find(" : Kernel ") != std::string_view::npos)
+      ++masked.values;
+    else
+      masked.text += line, masked.text += '\n';
+  }
+  return masked;
+}
+
 }  // namespace
 
 Masked mask_command_line(std::string_view line) {
@@ -226,6 +239,7 @@ Masked mask_file(std::string_view path, std::string_view text) {
   const std::string_view name = path.substr(path.rfind('/') + 1);
   if (path == "/proc/cmdline") return mask_command_line(text);
   if (path == "/proc/self/status") return keep_capabilities(text);
+  if (path == "/proc/iomem") return hide_kernel(text);
   if (path.starts_with("/boot/config-")) return mask_configuration(text);
   const bool link_address = name == "address" && path.find("/net/") != std::string_view::npos;
   if (link_address || std::ranges::find(identifier_files, name) != std::end(identifier_files))

@@ -1,5 +1,6 @@
 // Takes out of a host's files what tells who or which one it is: hardware addresses, serial numbers, unique
-// identifiers, host names, and the values of kernel parameters that are not known to be harmless.
+// identifiers, host names, where the kernel lies in memory, and the values of kernel parameters that are not
+// known to be harmless.
 //
 // A masked value keeps its place ("root=<masked>", "xx:xx:xx:xx:xx:xx"), so that what is read of the file
 // stays the same. Functions of their text alone, in linear time.

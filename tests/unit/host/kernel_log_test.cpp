@@ -132,6 +132,15 @@ TEST(KernelLog, ReadsThePoolsPlaceAndSize) {
   EXPECT_FALSE(log.no_pool.has_value());
 }
 
+TEST(KernelLog, TellsAPoolThatCouldNotBeAllocatedFromOneThatWasNotWanted) {
+  const auto failed = parse_kernel_log(
+      "software IO TLB: swiotlb_memblock_alloc: Failed to allocate 67108864 bytes tlb structure\n");
+  EXPECT_TRUE(failed.no_pool.has_value());
+  const auto noforce = parse_kernel_log("software IO TLB: No low mem\n");
+  EXPECT_TRUE(noforce.pool_absent.has_value());
+  EXPECT_FALSE(noforce.no_pool.has_value());
+}
+
 TEST(KernelLog, RefusesAPoolThatEndsBeforeItBegins) {
   EXPECT_FALSE(parse_kernel_log("software IO TLB: mapped [mem 0x7f000000-0x3f000000] (64MB)").pool);
 }

@@ -60,6 +60,11 @@ TEST(Masking, KeepsOnlyCapabilitiesOfAProcess) {
             (Masked{"CapEff:\t00000000a80425fb\n", 2}));
 }
 
+TEST(Masking, HidesWhereTheKernelLies) {
+  EXPECT_EQ(mask_file("/proc/iomem", "00100000-bfffffff : System RAM\n  01000000-022090c7 : Kernel code\n"),
+            (Masked{"00100000-bfffffff : System RAM\n", 1}));
+}
+
 TEST(Masking, MasksTheTextsOfAConfiguration) {
   EXPECT_EQ(mask_file("/boot/config-6.1.0",
                       "CONFIG_SWIOTLB=y\nCONFIG_DEFAULT_HOSTNAME=\"prod-7\"\nCONFIG_CMDLINE=\"\"\n"),
