@@ -256,8 +256,13 @@ std::string describe(const Capture& capture) {
   }
   std::string text;
   for (const auto& [path, group] : groups) {
-    text += fmt::format("  {:<42} {:>9} bytes", printable(path), group.bytes);
-    if (path.ends_with('/')) text += fmt::format(" in {} files", group.files);
+    const bool crowd = path.ends_with('/');
+    text += fmt::format("  {:<42} ", printable(path));
+    if (crowd && group.files == 0)
+      text += "empty";
+    else
+      text += fmt::format("{:>6} bytes", group.bytes);
+    if (crowd && group.files != 0) text += fmt::format(" in {} files", group.files);
     if (group.masked != 0)
       text += fmt::format(", {} value{} masked", group.masked, group.masked == 1 ? "" : "s");
     text += '\n';

@@ -273,12 +273,14 @@ OrError<void> write_tree(const Capture& capture, const std::string& root) {
   return {};
 }
 
-// The folder that holds the whole tree, where somebody packed the folder and not what is in it.
-std::string wrapper(const Capture& capture) {
-  if (capture.contains("cbit/capture.json") || capture.empty()) return {};
+// Where the tree lies: "" or, where somebody packed the folder and not what is in it, "/FOLDER".
+OrError<std::string> tree_in(const Capture& capture, const std::string& file) {
+  if (capture.contains("cbit/capture.json")) return std::string{};
   const std::string& first = capture.begin()->first;
   const std::string top = first.substr(0, first.find('/'));
-  return capture.contains(top + "/cbit/capture.json") ? "/" + top : std::string{};
+  if (capture.contains(top + "/cbit/capture.json")) return "/" + top;
+  return bad_input(fmt::format("{} is no capture: it has no cbit/capture.json", file),
+                   std::string{damaged_hint});
 }
 
 }  // namespace
@@ -313,13 +315,14 @@ OrError<Capture> read_archive(std::string_view archive, const std::string& name,
 OrError<UnpackedCapture> UnpackedCapture::open(const std::string& file, const UnpackLimits& limits) {
   const std::string bytes = CBIT_TRY(read_whole(file, limits.total_bytes));
   const Capture capture = CBIT_TRY(read_archive(bytes, file, limits));
+  std::string below = CBIT_TRY(tree_in(capture, file));
   std::error_code error;
   std::string folder = std::filesystem::temp_directory_path(error).string() + "/cbit-capture-XXXXXX";
   if (error) return no_room("TMPDIR", error.message());
   if (::mkdtemp(folder.data()) == nullptr) return no_room(folder, std::strerror(errno));
   UnpackedCapture unpacked{std::move(folder)};
   CBIT_TRY(write_tree(capture, unpacked.folder_));
-  unpacked.below_ = wrapper(capture);
+  unpacked.below_ = std::move(below);
   return unpacked;
 }
 

@@ -296,6 +296,15 @@ TEST(CaptureArchive, NamesTheFileThatCannotBeRead) {
   EXPECT_NE(folder.error().message.find("is no file"), std::string::npos);
 }
 
+TEST(CaptureArchive, RefusesAnArchiveThatIsNoCapture) {
+  const auto bytes = pack_capture({{"readme", {CaptureKind::file, "x", 0}}});
+  ASSERT_TRUE(bytes.has_value());
+  const TemporaryFile file{*bytes};
+  const auto opened = UnpackedCapture::open(file.path());
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_NE(opened.error().message.find("no cbit/capture.json"), std::string::npos);
+}
+
 TEST(CaptureArchive, TellsAnArchiveFromAFolder) {
   const TemporaryFile file{"x"};
   EXPECT_TRUE(is_archive(file.path()));
