@@ -68,7 +68,7 @@ CpuInfo parse_cpuinfo(std::string_view text) {
       info.x86 = true;
       info.vendor = printable(value);
     }
-    if (key == "model name") info.model = printable(value);
+    if (key == "model name" || (key == "cpu" && info.model.empty())) info.model = printable(value);
     if (key == "cpu family") info.family = static_cast<unsigned>(decimal(value).value_or(0));
     if (key == "flags")
       for (const std::string_view flag : words_of(value)) info.flags.emplace(flag);

@@ -50,7 +50,7 @@ OrError<void> for_lines(std::string_view text, std::string_view file, Row&& row)
     ++number;
     if (!words.empty() && !row(words))
       return bad_input(fmt::format("{}:{}: not a line of this format", file, number),
-                       "docs/doctor.md describes the files of a captured tree");
+                       "docs/doctor-capture.md describes the files of a captured tree");
   }
   return {};
 }
@@ -78,7 +78,7 @@ OrError<void> check_version(const Read<std::string>& file, const std::string& ro
   const bool is_object = json.is_object() && json.contains("version") && json["version"].is_number_unsigned();
   if (!is_object)
     return bad_input(fmt::format("{}/cbit/capture.json is no object with a \"version\"", root),
-                     "docs/doctor.md describes the files of a captured tree");
+                     "docs/doctor-capture.md describes the files of a captured tree");
   if (json["version"] != 1)
     return bad_input(fmt::format("{} is a captured tree of version {}; this program reads version 1", root,
                                  json["version"].dump()),

@@ -1,5 +1,5 @@
 // The only way to the host: the files, links and folders of /proc, /sys and /dev, the CPUID instruction, and
-// the kernel's log; of the running system, or of a captured tree (docs/doctor.md describes its format).
+// the kernel's log; of the running system, or of a captured tree (docs/doctor-capture.md describes its format).
 //
 // It reads only, and it never waits: FIFOs, sockets and devices are not opened, what is larger than the
 // caller's bound or trickles in for seconds is refused, and every listing is bounded. What is read is bytes:
@@ -76,8 +76,7 @@ struct HostRecord {
   std::optional<Read<std::string>> kernel_log;
 };
 
-// Where MSRs are read; a captured host that refused that has this path in cbit/unread, as has one that refused
-// its log /dev/kmsg.
+// Where MSRs and the log are read; a captured host that refused them has these paths in cbit/unread.
 inline constexpr std::string_view msr_device = "/dev/cpu/0/msr";
 inline constexpr std::string_view kmsg_device = "/dev/kmsg";
 

@@ -20,7 +20,8 @@ struct KernelRelease {
 };
 [[nodiscard]] std::optional<KernelRelease> parse_release(std::string_view text);
 
-// The model kernel's version that decides as this release does: the newest that is not newer, but at least 6.1.
+// The model kernel's version that decides as this release does: the newest that is not newer; 6.1 at
+// least.
 [[nodiscard]] KernelVersion nearest_version(const std::optional<KernelRelease>& release);
 
 // /boot/config-RELEASE: "y", "m" or the text of each CONFIG_ that is set.
