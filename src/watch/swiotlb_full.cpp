@@ -22,9 +22,9 @@ std::vector<const CauseInfo*> why_full(const SwiotlbFull& full, bool can_grow) {
 std::string remedy_for(const CauseInfo& info, const SwiotlbFull& full) {
   if (info.name != cause("request-over-segment-limit").name) return std::string{info.remedy};
   return fmt::format(
-      "Limit this device's segments: the request has {} bytes, the limit is {} bytes "
-      "(dma_max_mapping_size()). "
-      "A larger pool does not help.",
+      "Limit this device's segments: the request has {} bytes, and no mapping can have more than {} bytes, "
+      "less "
+      "what alignment costs (dma_max_mapping_size()). A larger pool does not help.",
       full.bytes, full.segment_slots * swiotlb_slot_bytes);
 }
 

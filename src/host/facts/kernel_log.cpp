@@ -260,6 +260,15 @@ bool take_firmware(KernelLog& log, Hit hit) {
   return true;
 }
 
+bool take_tdx_key_ids(KernelLog& log, Hit hit) {
+  const auto first = hit.after.number();
+  if (!first || !hit.after.skip(", ")) return false;
+  const auto end = hit.after.number();
+  if (!end || *end < *first) return false;
+  log.tdx_key_ids = TdxKeyIds{*first, *end, hit.line()};
+  return true;
+}
+
 bool take_missing_flag(KernelLog& log, Hit hit) {
   const auto [driver, device] = device_before(hit.before);
   return add(log, log.virtio_refusals, VirtioRefusal{driver, device, shown(hit.after.word()), hit.line()});
@@ -346,8 +355,14 @@ constexpr Rule rules[] = {
     {" timed out, disabling PSP", trouble},
     {"Both TSME and SME are active", trouble},
     {"IOMMU not currently supported when SME is active", trouble},
+    // arch/x86/virt/vmx/tdx/tdx.c
+    {"virt/tdx: BIOS enabled: private KeyID range [", take_tdx_key_ids},
+    {"virt/tdx: module initialized", take_line<&KernelLog::tdx_module>},
+    {"virt/tdx: TDX-Module initialized", take_line<&KernelLog::tdx_module>},
+    {"virt/tdx: module not loaded", trouble},
+    {"virt/tdx: initialization failed: ", trouble},
     {"virt/tdx: module initialization failed", trouble},
-    {"virt/tdx: TDX not supported", trouble},
+    {"virt/tdx: TDX-Module initialization failed", trouble},
     // drivers/virtio/virtio.c
     {"device must provide ", take_missing_flag},
     {"virtio: device refuses features", take_refused_features},

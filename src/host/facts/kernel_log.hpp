@@ -97,6 +97,13 @@ struct AsidRange {
   LogLine line;
 };
 
+// virt/tdx: "BIOS enabled: private KeyID range [32, 64)".
+struct TdxKeyIds {
+  std::uint64_t first = 0;
+  std::uint64_t end = 0;
+  LogLine line;
+};
+
 // ccp: "SEV API:1.55 build:21".
 struct FirmwareVersion {
   std::uint64_t api_major = 0;
@@ -154,6 +161,8 @@ struct KernelLog {
   std::optional<FirmwareVersion> sev_api;
   std::optional<FirmwareVersion> snp_api;
   std::optional<LogLine> rmp_table;
+  std::optional<TdxKeyIds> tdx_key_ids;
+  std::optional<LogLine> tdx_module;       // it is initialized
   std::vector<LogLine> firmware_troubles;  // ccp, PSP, RMP table, TDX module
 
   std::vector<VirtioRefusal> virtio_refusals;

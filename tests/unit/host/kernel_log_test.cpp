@@ -203,6 +203,19 @@ TEST(KernelLog, ReadsTheFirmwaresVersionAndItsTroubles) {
   EXPECT_EQ(log.firmware_troubles[0].number, 3u);
 }
 
+TEST(KernelLog, ReadsWhatATdxHostSays) {
+  const auto log = parse_kernel_log(
+      "virt/tdx: BIOS enabled: private KeyID range [32, 64)\nvirt/tdx: 1050644 KB allocated for PAMT\n"
+      "virt/tdx: module initialized\n");
+  ASSERT_TRUE(log.tdx_key_ids && log.tdx_module);
+  EXPECT_EQ(log.tdx_key_ids->first, 32u);
+  EXPECT_EQ(log.tdx_key_ids->end, 64u);
+  EXPECT_TRUE(log.firmware_troubles.empty());
+  const auto failed = parse_kernel_log("virt/tdx: module initialization failed (-28)\n");
+  EXPECT_FALSE(failed.tdx_module.has_value());
+  EXPECT_EQ(failed.firmware_troubles.size(), 1u);
+}
+
 TEST(KernelLog, KeepsWhyTheIommuForbidsSnp) {
   const auto log = parse_kernel_log(
       "AMD-Vi: SNP: IOMMU disabled or configured in passthrough mode, SNP cannot be supported.\n");
