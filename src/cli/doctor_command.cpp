@@ -116,7 +116,7 @@ OrError<void> write_capture(const HostTree& tree, std::string_view path, Streams
   OutputFile file = CBIT_TRY(OutputFile::create(std::string{path}));
   file.stream() << archive;
   CBIT_TRY(file.commit());
-  streams.out << path << " holds what was read, without what could be secret:\n" << describe(capture);
+  streams.out << describe(capture);
   return {};
 }
 

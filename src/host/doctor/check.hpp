@@ -1,7 +1,8 @@
 // One check of `cbit doctor`, and the tree of all of them.
 //
-// The table (checks.cpp) is the list of what is checked: a new check is a row there and a function that judges
-// a host. A row that this machine should not have is left out; one whose parent did not pass is skipped.
+// The table (checks.cpp) is the list of what is checked: a new check is a row there and a function that
+// judges a host. A row that this machine should not have is left out; one whose parent did not pass is
+// skipped.
 #pragma once
 
 #include <span>

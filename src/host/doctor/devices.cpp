@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "dev/virtio_defs.hpp"
+#include "host/doctor/device_models.hpp"
 #include "host/facts/text.hpp"
 
 namespace cbit {
@@ -14,29 +14,6 @@ namespace {
 constexpr std::uint32_t virtio_balloon = 5;
 constexpr std::uint64_t virtio_failed = 128;
 constexpr std::uint32_t nvme_align_mask = 4095;  // NVME_CTRL_PAGE_SIZE - 1
-constexpr std::uint64_t no_limit = ~std::uint64_t{0};
-
-// A machine per IOMMU mode, booted when the first device needs it.
-class Models {
- public:
-  Models(const CheckSubject& subject, std::vector<std::string>& notes) : subject_{subject}, notes_{notes} {}
-
-  OrError<ExplainSession*> of(IommuMode mode) {
-    auto found = sessions_.find(mode);
-    if (found == sessions_.end()) {
-      std::vector<std::string> said;
-      const TestbedConfig config = model_of(subject_.host, subject_.system, mode, said);
-      if (sessions_.empty()) notes_.insert(notes_.end(), said.begin(), said.end());
-      found = sessions_.emplace(mode, CBIT_TRY(ExplainSession::create(config))).first;
-    }
-    return &found->second;
-  }
-
- private:
-  const CheckSubject& subject_;
-  std::vector<std::string>& notes_;
-  std::map<IommuMode, ExplainSession> sessions_;
-};
 
 // A device as the DMA layer sees it, whatever bus it is on.
 struct Candidate {
@@ -136,15 +113,6 @@ void add_causes(std::vector<Cause>& all, const std::vector<Cause>& found) {
       all.push_back(one);
 }
 
-DmaUse use_of(const Explanation& done, MapKind map, bool encrypted) {
-  return {.map = map,
-          .verdict = done.verdict,
-          .path = done.path,
-          .encryption_bit = done.encryption_bit,
-          .bounced = done.bounced,
-          .shared = encrypted && !done.encryption_bit && done.path != DmaPath::error};
-}
-
 std::vector<MapKind> maps_of(const Candidate& candidate) {
   if (candidate.virtio != nullptr && !candidate.virtio->has(33)) return {MapKind::raw_phys};
   std::vector<MapKind> maps{MapKind::streaming, MapKind::coherent};
@@ -175,37 +143,42 @@ ExplainOptions options_of(const HostFacts& host, const Candidate& candidate, Map
   return options;
 }
 
-void note_ttm(const KernelFacts& kernel, DeviceReport& report) {
-  if (ttm_policy(kernel) == TtmPolicy::before_fix)
+// Where the repaired TTM would do, its absence is the trouble.
+void note_ttm(DeviceModels& models, ExplainOptions options, DeviceReport& report) {
+  options.ttm_policy = TtmPolicy::fixed;
+  const auto repaired = models.perform(report.iommu, options, {});
+  if (repaired && repaired->use.verdict == Verdict::works)
     report.notes.emplace_back(
         "graphics buffers: as before \"drm/ttm: Make sure the mapped tt pages are decrypted when needed\" "
-        "(Linux "
-        "6.8; Debian's 6.1.192 has it too)");
+        "(Linux 6.8; Debian's 6.1.192 has it too)");
 }
 
-OrError<void> perform(const CheckSubject& subject, Models& models, Candidate& candidate) {
+OrError<void> perform(const CheckSubject& subject, DeviceModels& models, Candidate& candidate) {
   DeviceReport& report = candidate.report;
   report.state = CheckState::pass;
   std::optional<VirtioNegotiated> virtio;
   if (candidate.virtio != nullptr) {
     virtio = negotiation_of(*candidate.virtio);
-    add_causes(report.causes, CBIT_TRY(models.of(report.iommu))->explain_negotiation(report.name, *virtio));
+    add_causes(report.causes, CBIT_TRY(models.explain_negotiation(report.iommu, report.name, *virtio)));
   }
-  ExplainSession* const model = CBIT_TRY(models.of(mode_of(candidate)));
+  CBIT_TRY(models.of(mode_of(candidate)));
   for (const MapKind map : maps_of(candidate)) {
-    const auto done = model->explain(options_of(subject.host, candidate, map), virtio);
+    const ExplainOptions options = options_of(subject.host, candidate, map);
+    const auto done = models.perform(mode_of(candidate), options, virtio);
     if (!done) {  // a mask that this kernel refuses: what sysfs says cannot be
       report.state = CheckState::skip;
       report.notes.push_back(done.error().message);
       return {};
     }
-    report.uses.push_back(use_of(*done, map, is_encrypted(subject.system.platform)));
+    report.uses.push_back(done->use);
     add_causes(report.causes, done->causes);
-    if (done->verdict != Verdict::works) report.state = CheckState::fail;
-    if (map == MapKind::ttm_bo && done->verdict != Verdict::works) note_ttm(subject.host.kernel, report);
+    if (done->use.verdict != Verdict::works) {
+      report.state = CheckState::fail;
+      if (map == MapKind::ttm_bo) note_ttm(models, options, report);
+    }
     if (report.uses.size() > 1) continue;
     report.largest_mapping = done->largest_mapping;
-    report.limit_unknown_to_driver = done->bounced && done->max_mapping_size == no_limit;
+    report.limit_unknown_to_driver = done->limit_unknown_to_driver;
   }
   return {};
 }
@@ -230,7 +203,7 @@ void note_costs(const CheckSubject& subject, DeviceReport& report) {
 }
 
 // Without a driver nothing is mapped; what a failed negotiation is a cause of is told all the same.
-OrError<bool> idle(Models& models, Candidate& candidate) {
+OrError<bool> idle(DeviceModels& models, Candidate& candidate) {
   DeviceReport& report = candidate.report;
   if (report.driver == "vfio-pci") {
     report.notes.emplace_back("its DMA is that of the program that has it (VFIO)");
@@ -245,7 +218,7 @@ OrError<bool> idle(Models& models, Candidate& candidate) {
   report.state = CheckState::fail;
   report.notes.emplace_back(fmt::format("its driver gave up (status {:#x})", *virtio->status));
   add_causes(report.causes,
-             CBIT_TRY(models.of(report.iommu))->explain_negotiation(report.name, negotiation_of(*virtio)));
+             CBIT_TRY(models.explain_negotiation(report.iommu, report.name, negotiation_of(*virtio))));
   return true;
 }
 
@@ -273,7 +246,7 @@ std::string way_of(const DmaUse& use) {
 
 OrError<std::vector<DeviceReport>> report_devices(const CheckSubject& subject,
                                                   std::vector<std::string>& notes) {
-  Models models{subject, notes};
+  DeviceModels models{subject, notes};
   std::vector<DeviceReport> reports;
   for (Candidate& candidate : candidates(subject.host)) {
     if (!CBIT_TRY(idle(models, candidate))) {

@@ -1,5 +1,5 @@
-// Where each device's DMA goes on this system: performed on the model machine that decides as this system does,
-// with the device's masks, IOMMU domain and driver, by the code behind `cbit explain`.
+// Where each device's DMA goes on this system: performed on the model machine that decides as this system
+// does, with the device's masks, IOMMU domain and driver, by the code behind `cbit explain`.
 #pragma once
 
 #include <cstdint>

@@ -77,7 +77,9 @@ Outcome sev_guests(const CheckSubject& s) {
 }
 
 Outcome sev_es_guests(const CheckSubject& s) {
-  return outcome_of(s.host.support.sev_es, s.host.cpu.sev->sev_es ? CheckState::warn : CheckState::skip,
+  // Firmware leaves no ASID to SEV-ES unless told otherwise.
+  const bool ready = s.host.cpu.sev->sev_es && s.host.cpu.sev->first_sev_asid > 1;
+  return outcome_of(s.host.support.sev_es, ready ? CheckState::warn : CheckState::skip,
                     {parameter("sev_es", s.host.kernel.kvm_amd_sev_es)});
 }
 

@@ -1,5 +1,5 @@
 // The only way to the host: the files, links and folders of /proc, /sys and /dev, the CPUID instruction, and
-// the kernel's log; of the running system, or of a captured tree (docs/doctor-capture.md describes its format).
+// the kernel's log; of the running system, or of a captured tree (docs/doctor-capture.md).
 //
 // It reads only, and it never waits: FIFOs, sockets and devices are not opened, what is larger than the
 // caller's bound or trickles in for seconds is refused, and every listing is bounded. What is read is bytes:

@@ -227,6 +227,40 @@ TEST(Doctor, SeesAPoolThatRunsFull) {
   EXPECT_EQ(outcome(guest.diagnose(), "pool-usage").state, CheckState::warn) << "it was full once";
 }
 
+TEST(Doctor, FailsWhatKvmWasAskedForAndSkipsWhatNobodyHas) {
+  Guest host;
+  host.file("/cbit/kernel.log", "").file("/proc/cpuinfo", "vendor_id : AuthenticAMD\nflags : sme sev\n\n");
+  host.file("/cbit/cpuid", "1 0 0 0 40000000 0\n8000001f 0 1f 173 1fd 64\n");
+  host.file("/cbit/devices", "/dev/kvm usable\n");
+  EXPECT_EQ(outcome(host.diagnose(), "sev-guests").state, CheckState::skip) << "kvm_amd is not loaded";
+  host.file("/sys/module/kvm_amd/parameters/sev", "Y\n");
+  EXPECT_EQ(outcome(host.diagnose(), "sev-guests").state, CheckState::fail) << "sev=Y without /dev/sev";
+  EXPECT_EQ(outcome(host.diagnose(), "sev-es-guests").state, CheckState::skip) << "its parent failed";
+  host.file("/sys/module/kvm_amd/parameters/sev", "N\n");
+  EXPECT_EQ(outcome(host.diagnose(), "sev-guests").state, CheckState::warn);
+  host.file("/cbit/devices", "/dev/kvm usable\n/dev/sev usable\n");
+  for (const auto* name : {"sev", "sev_es"})
+    host.file(std::string{"/sys/module/kvm_amd/parameters/"} + name, "Y\n");
+  host.file("/sys/module/kvm_amd/parameters/sev_snp", "N\n").file("/proc/cmdline", "iommu=pt\n");
+  const Diagnosis diagnosis = host.diagnose();
+  EXPECT_EQ(outcome(diagnosis, "sev-es-guests").state, CheckState::pass);
+  EXPECT_EQ(outcome(diagnosis, "sev-snp-guests").state, CheckState::fail);
+  EXPECT_EQ(outcome(diagnosis, "sev-snp-guests").causes.at(0)->name, "iommu-passthrough-forbids-snp");
+}
+
+TEST(Doctor, PerformsOnceWhatDiffersByNameAlone) {
+  Guest guest;
+  guest.file("/proc/cmdline", "swiotlb=noforce\n");
+  guest.pci("0000:00:04.0", "0x020000", "e1000").pci("0000:00:05.0", "0x020000", "e1000");
+  const Diagnosis diagnosis = guest.diagnose();
+  ASSERT_EQ(diagnosis.devices.size(), 2u);
+  EXPECT_EQ(names(diagnosis.devices[0].causes), names(diagnosis.devices[1].causes));
+  for (const DeviceReport& device : diagnosis.devices) {
+    ASSERT_FALSE(device.causes.empty());
+    EXPECT_EQ(device.causes[0].device, device.name);
+  }
+}
+
 TEST(Doctor, FailsAGuestThatRunsWithoutItsPool) {
   Guest guest;
   guest.file("/proc/cmdline", "swiotlb=noforce\n");
