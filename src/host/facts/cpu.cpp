@@ -115,6 +115,7 @@ CpuFacts read_cpu(const HostTree& tree) {
     cpu.hypervisor = cpu.has_flag("hypervisor");
     cpu.rdrand = cpu.has_flag("rdrand");
     cpu.tdx_guest = cpu.has_flag("tdx_guest");
+    cpu.tme = cpu.has_flag("tme");
   }
   // MSRs of the other vendor only cost a fault.
   if (cpu.amd() && cpu.sev) {
