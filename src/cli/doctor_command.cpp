@@ -72,10 +72,11 @@ OrError<ExitCode> watch(const HostTree& tree, const Arguments& arguments, Stream
   PoolSample before = CBIT_TRY(sample_pool(tree));
   const InterruptGuard guard;
   streams.out << pool_watch_header;
+  const auto start = std::chrono::steady_clock::now();
   for (std::uint64_t lines = 0; streams.out.flush();) {
     const PoolSample now = CBIT_TRY(sample_pool(tree));
-    streams.out << pool_watch_line(static_cast<double>(lines) * static_cast<double>(interval.count()), before,
-                                   now);
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    streams.out << pool_watch_line(elapsed.count(), before, now);
     before = now;
     ++lines;
     if (count && lines >= *count) break;

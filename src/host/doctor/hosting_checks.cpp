@@ -130,9 +130,14 @@ Outcome rdma_memlock(const CheckSubject& s) { return memlock(s, "memory regions,
 
 Outcome tdx_guests(const CheckSubject& s) {
   const Read<std::string>& value = s.host.kernel.kvm_intel_tdx;
-  return outcome_of(
-      s.host.support.tdx, CheckState::skip,
-      {{std::string{kvm_intel_parameters} + "tdx", value ? *value : std::string{to_string(value.error())}}});
+  std::vector<HostEvidence> evidence{
+      {std::string{kvm_intel_parameters} + "tdx", value ? *value : std::string{to_string(value.error())}}};
+  const KernelLog& log = s.host.kernel_log();
+  if (log.tdx_key_ids) evidence.push_back({"kernel log", log.tdx_key_ids->line.text});
+  if (log.tdx_module) evidence.push_back({"kernel log", log.tdx_module->text});
+  // tdx=N on a host whose firmware has set KeyIDs aside for it: somebody wanted it.
+  const bool prepared = log.tdx_key_ids && value;
+  return outcome_of(s.host.support.tdx, prepared ? CheckState::warn : CheckState::skip, std::move(evidence));
 }
 
 }  // namespace cbit::checks

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "host/doctor/pool_watch.hpp"
 #include "support/captured_tree.hpp"
 
 namespace cbit {
@@ -246,6 +247,48 @@ TEST(Doctor, FailsWhatKvmWasAskedForAndSkipsWhatNobodyHas) {
   EXPECT_EQ(outcome(diagnosis, "sev-es-guests").state, CheckState::pass);
   EXPECT_EQ(outcome(diagnosis, "sev-snp-guests").state, CheckState::fail);
   EXPECT_EQ(outcome(diagnosis, "sev-snp-guests").causes.at(0)->name, "iommu-passthrough-forbids-snp");
+}
+
+TEST(Doctor, WarnsWhereTdxIsPreparedAndOffOnly) {
+  Guest host;
+  host.file("/proc/cpuinfo", "vendor_id : GenuineIntel\nflags : tdx_host_platform\n\n");
+  host.file("/cbit/cpuid", "1 0 0 0 0 0\n").file("/cbit/devices", "/dev/kvm usable\n");
+  host.file("/cbit/kernel.log", "[    0.0] Linux version 6.16.0\n");
+  EXPECT_EQ(outcome(host.diagnose(), "tdx-guests").state, CheckState::skip);
+  host.file("/sys/module/kvm_intel/parameters/tdx", "N\n");
+  EXPECT_EQ(outcome(host.diagnose(), "tdx-guests").state, CheckState::skip);
+  host.file(
+      "/cbit/kernel.log",
+      "[    0.0] Linux version 6.16.0\n[    0.5] virt/tdx: BIOS enabled: private KeyID range [32, 64)\n");
+  EXPECT_EQ(outcome(host.diagnose(), "tdx-guests").state, CheckState::warn);
+  host.file("/sys/module/kvm_intel/parameters/tdx", "Y\n");
+  EXPECT_EQ(outcome(host.diagnose(), "tdx-guests").state, CheckState::pass);
+}
+
+TEST(Doctor, SamplesThePoolAndSaysWhatToDoWithoutCounters) {
+  Guest guest;
+  const auto none = sample_pool(guest.open());
+  ASSERT_FALSE(none);
+  EXPECT_THAT(none.error().message, HasSubstr("io_tlb_nslabs: absent"));
+  EXPECT_THAT(none.error().hint, HasSubstr("mount debugfs"));
+  guest.file("/cbit/unread", "/sys/kernel/debug/swiotlb/io_tlb_nslabs denied\n");
+  EXPECT_EQ(sample_pool(guest.open()).error().hint, "run as root");
+  guest.file("/sys/kernel/debug/swiotlb/io_tlb_nslabs", "512")
+      .file("/sys/kernel/debug/swiotlb/io_tlb_used", "7\n");
+  guest.file("/sys/kernel/tracing/events/swiotlb/swiotlb_bounced/enable", "0\n");
+  guest.file("/sys/kernel/tracing/trace",
+             "x: swiotlb_bounced: dev_name: a dma_mask=1 dev_addr=1 size=512 FORCE\n");
+  guest.log(
+      "nvme 0000:00:04.0: swiotlb buffer is full (sz: 4096 bytes), total 512 (slots), used 511 (slots)");
+  const auto sample = sample_pool(guest.open());
+  ASSERT_TRUE(sample);
+  EXPECT_EQ(sample->slots, 512u);
+  EXPECT_EQ(sample->used, 7u);
+  EXPECT_TRUE(sample->bounces.empty()) << "the event is off: the trace is an old one";
+  EXPECT_EQ(sample->full, 1u);
+  EXPECT_EQ(sample->full_device, "0000:00:04.0");
+  guest.file("/sys/kernel/tracing/events/swiotlb/swiotlb_bounced/enable", "1\n");
+  EXPECT_EQ(sample_pool(guest.open())->bounces.at("a").bytes, 512u);
 }
 
 TEST(Doctor, PerformsOnceWhatDiffersByNameAlone) {
