@@ -6,6 +6,7 @@
 
 #include "cli/causes_command.hpp"
 #include "cli/command.hpp"
+#include "cli/doctor_command.hpp"
 #include "cli/explain_command.hpp"
 #include "cli/lab_command.hpp"
 #include "cli/matrix_command.hpp"
@@ -49,7 +50,7 @@ std::span<const CommandSpec> commands() {
   static const CommandSpec table[] = {
       run_command,    rdma_bw_command, rdma_pingpong_command, explain_command,  matrix_command,
       table_command,  lab_run_command, lab_list_command,      lab_show_command, peek_command,
-      causes_command, man_command,     completion_command,
+      causes_command, man_command,     completion_command,    doctor_command,
   };
   return table;
 }

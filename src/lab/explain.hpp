@@ -158,13 +158,39 @@ struct Explanation {
   std::vector<Cause> causes;
   std::vector<StepTaken> steps;
   std::vector<std::string> kernel_log;
-  SwiotlbUsage swiotlb;  // while mapped; bytes_bounced over the whole run
+  SwiotlbUsage swiotlb;                // while mapped; bytes_bounced over the whole run
+  std::uint64_t max_mapping_size = 0;  // dma_max_mapping_size(): what the driver is told; 2^64 - 1: no limit
+  // What the bounce pool serves at most in one piece, where the mapping bounced; else max_mapping_size.
+  std::uint64_t largest_mapping = 0;
   ConversionCost conversions;
   Counters counters;
 };
 
 // `sink`, where given, gets all events of the run, boot included.
 [[nodiscard]] OrError<Explanation> explain(const ExplainOptions& options, EventSink* sink = nullptr);
+
+// Many DMAs on one machine that is booted once: for each device of a host, say. What one leaves behind (a
+// bounced mapping's slots, with unmap = false) is there for the next.
+class ExplainSession {
+ public:
+  // Errors (usage) as Testbed::create().
+  static OrError<ExplainSession> create(const TestbedConfig& config);
+
+  // As explain(), with `options.bed` replaced by the session's; conversions and counters are of the session
+  // so far. `virtio`: what the device and its driver agreed on before that; its `device` is ignored.
+  [[nodiscard]] OrError<Explanation> explain(ExplainOptions options,
+                                             const std::optional<VirtioNegotiated>& virtio = {});
+  // What the negotiation alone is a cause of: for a device that does no DMA because of it.
+  [[nodiscard]] std::vector<Cause> explain_negotiation(std::string_view device,
+                                                       const VirtioNegotiated& virtio);
+
+ private:
+  explicit ExplainSession(std::unique_ptr<Testbed> bed);
+  void negotiate(std::string_view device, VirtioNegotiated virtio);
+
+  std::unique_ptr<Testbed> bed_;
+  Explainer booted_;  // knows the boot, and no DMA
+};
 
 // The object of schema/explain.schema.json, pretty-printed with a final newline.
 [[nodiscard]] std::string to_json(const Explanation& explanation);

@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "base/format.hpp"
+#include "watch/beyond_mask.hpp"
 #include "watch/cause_table.hpp"
 #include "watch/describe.hpp"
 #include "watch/detectors.hpp"
@@ -197,12 +198,8 @@ struct ApiCauses {
     if (context.is_guest)
       return explain_missing_pool(scene, failed.device, pages_of(failed.phys, failed.bytes),
                                   {"request", describe(failed)});
-    const std::uint64_t last = failed.phys.value() + failed.bytes - 1;
-    const bool only_the_bit = context.is_sme && last <= failed.mask && failed.mask < context.layout.mask();
-    const bool key_id = context.is_mktme && (failed.address.value() & context.layout.mask()) != 0;
-    const CauseInfo& reason = key_id         ? cause("dma-mask-below-key-id")
-                              : only_the_bit ? cause("dma-mask-below-c-bit")
-                                             : cause("buffer-beyond-mask");
+    const CauseInfo& reason =
+        why_beyond_mask(context, failed.phys + (failed.bytes - 1), failed.address, failed.mask);
     fill(scene.book.open(reason, failed.device, scene.event.time_ns), failed);
   }
 

@@ -7,11 +7,10 @@
 #include "watch/cause_table.hpp"
 #include "watch/describe.hpp"
 #include "watch/detectors.hpp"
+#include "watch/swiotlb_full.hpp"
 
 namespace cbit {
 namespace {
-
-constexpr std::uint64_t slot_bytes = 2048;  // IO_TLB_SIZE
 
 // The devices that hold most of the pool: "0000:00:03.0: 1048576 bytes in 4 mappings; …"; empty: none.
 std::string holders(const Facts& facts) {
@@ -43,18 +42,8 @@ struct SwiotlbCauses {
   const Scene& scene;
 
   void operator()(const SwiotlbFull& full) const {
-    if (full.endless_search) return open(cause("slot-search-never-ends"), full, {});
-    if (full.slots_wanted > full.segment_slots)
-      return open(cause("request-over-segment-limit"), full,
-                  fmt::format("Limit this device's segments: the request has {} bytes, the limit is {} bytes "
-                              "(dma_max_mapping_size()). A larger pool does not help.",
-                              full.bytes, full.segment_slots * slot_bytes));
-    const std::uint64_t free = full.slots_total - std::min(full.slots_used, full.slots_total);
-    if (free < full.slots_wanted)
-      open(cause("pool-exhausted"), full, {});
-    else
-      open(cause("no-aligned-run"), full, {});
-    if (scene.facts.context().swiotlb_can_grow && !full.growth_possible) open(cause("growth-off"), full, {});
+    for (const CauseInfo* const reason : why_full(full, scene.facts.context().swiotlb_can_grow))
+      open(*reason, full);
   }
 
   void operator()(const SwiotlbAllocated& allocated) const {
@@ -108,14 +97,14 @@ struct SwiotlbCauses {
 
   void operator()(const auto&) const {}
 
-  void open(const CauseInfo& reason, const SwiotlbFull& full, std::string remedy) const {
+  void open(const CauseInfo& reason, const SwiotlbFull& full) const {
     Cause* const found = scene.book.open(reason, full.device, scene.event.time_ns);
     if (found == nullptr) return;
-    if (!remedy.empty()) found->remedy = std::move(remedy);
+    found->remedy = remedy_for(reason, full);
     found->evidence = {
         {"request",
          fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)", full.bytes,
-                     full.slots_wanted, full.segment_slots, full.segment_slots * slot_bytes)},
+                     full.slots_wanted, full.segment_slots, full.segment_slots * swiotlb_slot_bytes)},
         {"pool", fmt::format("{} slots, {} used, longest free run {}", full.slots_total, full.slots_used,
                              full.longest_run)}};
     if (std::string held = holders(scene.facts); !held.empty())

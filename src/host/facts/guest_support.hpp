@@ -7,6 +7,12 @@
 #include <optional>
 #include <string>
 
+#include "host/facts/cpu.hpp"
+#include "host/facts/iommu.hpp"
+#include "host/facts/kernel.hpp"
+#include "host/facts/limits.hpp"
+#include "host/facts/misc_cgroup.hpp"
+
 namespace cbit {
 
 // One technology on this host.
@@ -14,6 +20,17 @@ struct Support {
   bool usable = false;
   std::string why_not;  // empty if usable
   std::string remedy;   // empty if usable, or where none is known
+};
+
+struct GuestSupportFacts {
+  const CpuFacts& cpu;
+  const KernelFacts& kernel;
+  const IommuFacts& iommu;
+  const MiscCgroup& misc;
+  DeviceState kvm = DeviceState::absent;  // /dev/kvm
+  DeviceState sev = DeviceState::absent;  // /dev/sev
+  std::optional<std::uint64_t> memory_bytes;
+  Read<MemlockLimit> memlock = tl::unexpected{Unread::absent};
 };
 
 struct GuestSupport {
@@ -33,5 +50,10 @@ struct GuestSupport {
   std::uint64_t memory_bytes = 0;              // MemTotal
   std::optional<std::uint64_t> memlock_bytes;  // RLIMIT_MEMLOCK, soft; nullopt: unlimited, or CAP_IPC_LOCK
 };
+
+// In each technology the first thing that stands in the way, in the order in which it has to be put right.
+[[nodiscard]] GuestSupport read_guest_support(const HostTree& tree);
+// The same from facts that were read already.
+[[nodiscard]] GuestSupport guest_support(const GuestSupportFacts& facts);
 
 }  // namespace cbit

@@ -110,6 +110,10 @@ void Transfer::note_mapping() {
   result_.bounced = !observer_.bounces.empty();
   result_.path = observer_.mapping ? observer_.mapping->path : DmaPath::direct;
   result_.encryption_bit = observer_.mapping && observer_.mapping->encrypted;
+  result_.max_mapping_size = bench_.dma().max_mapping_size(device_.driver);
+  result_.largest_mapping =
+      result_.bounced ? std::min(result_.max_mapping_size, Swiotlb::max_mapping_size(device_.driver))
+                      : result_.max_mapping_size;
   if (Swiotlb* const pool = bench_.dma().swiotlb()) result_.swiotlb = pool->usage();
 }
 
@@ -209,6 +213,34 @@ Sight Transfer::sight(const std::vector<PhysRange>& places, const Bytes& seen) c
   return result;
 }
 
+// A sink that listens while this lives.
+class Attached {
+ public:
+  Attached(Tracer& tracer, EventSink& sink) : tracer_{tracer}, sink_{sink} { tracer_.attach(sink_); }
+  Attached(const Attached&) = delete;
+  Attached& operator=(const Attached&) = delete;
+  ~Attached() { tracer_.detach(sink_); }
+
+ private:
+  Tracer& tracer_;
+  EventSink& sink_;
+};
+
+// `explainer` is attached.
+OrError<Explanation> run_on(Testbed& bed, Explainer& explainer, const ExplainOptions& options) {
+  const TestDevice device = CBIT_TRY(bed.add_device(options.device));
+  MappingObserver observer;
+  explainer.forget_steps();
+  Explanation result = CBIT_TRY([&] {
+    const Attached attached{bed.tracer(), observer};
+    return Transfer{options, bed, device, observer}.run();
+  }());
+  result.device_fault = observer.fault;
+  if (bed.config().machine.platform == Platform::mktme) result.carried_key_id = observer.carried;
+  note_findings(result, bed, explainer, options.unmap ? Ending::complete : Ending::in_flight);
+  return result;
+}
+
 }  // namespace
 
 std::string_view to_string(MapKind kind) { return word_of(map_kind_words, kind); }
@@ -292,11 +324,11 @@ OrError<void> check(const ExplainOptions& options) {
   return {};
 }
 
-void note_findings(Explanation& result, Testbed& bed, Ending ending) {
-  bed.explainer().finish(ending);
-  result.causes = bed.explainer().causes();
-  result.steps = bed.explainer().steps();
-  result.kernel_log = bed.explainer().kernel_log();
+void note_findings(Explanation& result, Testbed& bed, Explainer& explainer, Ending ending) {
+  explainer.finish(ending);
+  result.causes = explainer.causes();
+  result.steps = explainer.steps();
+  result.kernel_log = explainer.kernel_log();
   result.conversions = bed.kernel().mm().conversion_cost();
   result.counters = bed.counters();
 }
@@ -304,17 +336,42 @@ void note_findings(Explanation& result, Testbed& bed, Ending ending) {
 OrError<Explanation> explain(const ExplainOptions& options, EventSink* sink) {
   CBIT_TRY(check(options));
   if (options.map == MapKind::virtio_blk) return explain_virtio_blk(options, sink);
-  auto bed = CBIT_TRY(Testbed::create(options.bed, sink));
-  const TestDevice device = CBIT_TRY(bed->add_device(options.device));
-  MappingObserver observer;
-  bed->tracer().attach(observer);
-  bed->explainer().forget_steps();
-  Explanation result = CBIT_TRY(Transfer{options, *bed, device, observer}.run());
-  bed->tracer().detach(observer);
-  result.device_fault = observer.fault;
-  if (options.bed.machine.platform == Platform::mktme) result.carried_key_id = observer.carried;
-  note_findings(result, *bed, options.unmap ? Ending::complete : Ending::in_flight);
-  return result;
+  const auto bed = CBIT_TRY(Testbed::create(options.bed, sink));
+  return run_on(*bed, bed->explainer(), options);
+}
+
+ExplainSession::ExplainSession(std::unique_ptr<Testbed> bed)
+    : bed_{std::move(bed)}, booted_{bed_->explainer()} {
+  bed_->tracer().detach(bed_->explainer());
+}
+
+OrError<ExplainSession> ExplainSession::create(const TestbedConfig& config) {
+  return ExplainSession{CBIT_TRY(Testbed::create(config))};
+}
+
+OrError<Explanation> ExplainSession::explain(ExplainOptions options,
+                                             const std::optional<VirtioNegotiated>& virtio) {
+  options.bed = bed_->config();
+  CBIT_TRY(check(options));
+  if (options.map == MapKind::virtio_blk)
+    return usage_error("a virtio disk comes with a machine of its own", "explain it by itself");
+  Explainer explainer{booted_};
+  const Attached attached{bed_->tracer(), explainer};
+  if (virtio) negotiate(options.device.name, *virtio);
+  return run_on(*bed_, explainer, options);
+}
+
+std::vector<Cause> ExplainSession::explain_negotiation(std::string_view device,
+                                                       const VirtioNegotiated& virtio) {
+  Explainer explainer{booted_};
+  const Attached attached{bed_->tracer(), explainer};
+  negotiate(device, virtio);
+  return explainer.causes();
+}
+
+void ExplainSession::negotiate(std::string_view device, VirtioNegotiated virtio) {
+  virtio.device = bed_->tracer().intern(device);
+  bed_->tracer().emit(bed_->kernel().cpu(0).agent(), virtio);
 }
 
 }  // namespace cbit

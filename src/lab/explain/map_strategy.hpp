@@ -75,7 +75,7 @@ struct MapKindInfo {
 [[nodiscard]] OrError<void> check_virtio(const ExplainOptions& options);
 
 // What the explainer and the counters have to say at the end of a run.
-void note_findings(Explanation& result, Testbed& bed, Ending ending);
+void note_findings(Explanation& result, Testbed& bed, Explainer& explainer, Ending ending);
 
 // user_mr.cpp
 [[nodiscard]] std::unique_ptr<MapStrategy> make_user_mr(MapBench& bench);

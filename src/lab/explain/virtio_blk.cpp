@@ -257,7 +257,7 @@ OrError<Explanation> explain_virtio_blk(const ExplainOptions& options, EventSink
   Explanation result = CBIT_TRY(Request{options, *bed, *disk}.run());
   if (viommu != nullptr) viommu->remove();
   std::vector<StepTaken> steps = std::move(result.steps);
-  note_findings(result, *bed, Ending::complete);
+  note_findings(result, *bed, bed->explainer(), Ending::complete);
   result.steps = std::move(steps);
   return result;
 }

@@ -319,6 +319,56 @@ TEST(Explain, RefusesWhatContradictsItself) {
   EXPECT_EQ(explain({.size = 64, .sync = SyncRange{60, ~0ull}}).error().code, ExitCode::usage);
 }
 
+// What a reader sees of an explanation, but for addresses and costs.
+std::string gist(const Explanation& explanation) {
+  std::string text = std::string{to_string(explanation.verdict)} + " " +
+                     std::string{to_string(explanation.path)} + (explanation.bounced ? " bounced" : "") +
+                     (explanation.encryption_bit ? " C" : "") + " " +
+                     std::to_string(explanation.largest_mapping);
+  for (const Cause& found : explanation.causes) text += " " + std::string{found.info->name};
+  return text;
+}
+
+TEST(ExplainSession, SaysOfManyDmasOnOneMachineWhatExplainSaysOfEach) {
+  for (const Platform platform : platforms) {
+    ExplainOptions options;
+    options.bed.machine.platform = platform;
+    options.bed.machine.memory_bytes = 6ull << 30;
+    auto session = ExplainSession::create(options.bed);
+    ASSERT_TRUE(session);
+    for (const auto& [word, map] : map_kind_words)
+      for (const unsigned mask : {64u, 32u}) {
+        options.map = map;
+        options.device.mask_bits = options.device.coherent_mask_bits = mask;
+        const auto alone = explain(options), together = session->explain(options),
+                   again = session->explain(options);
+        ASSERT_TRUE(alone && together && again);
+        EXPECT_EQ(gist(*together), gist(*alone)) << to_string(platform) << " " << word << " " << mask;
+        EXPECT_EQ(gist(*again), gist(*alone)) << to_string(platform) << " " << word << " " << mask;
+      }
+  }
+}
+
+TEST(ExplainSession, TellsWhatTheBouncePoolServesAtMost) {
+  ExplainOptions options;
+  options.bed.machine.platform = Platform::sev;
+  auto session = ExplainSession::create(options.bed);
+  ASSERT_TRUE(session);
+  EXPECT_EQ(session->explain(options)->largest_mapping, 262144u);
+  options.device.min_align_mask = 4095;
+  EXPECT_EQ(session->explain(options)->max_mapping_size, 258048u);
+  options.map = MapKind::coherent;
+  EXPECT_EQ(session->explain(options)->largest_mapping, 258048u) << "dma_max_mapping_size() is of the device";
+}
+
+TEST(ExplainSession, GoesOnAfterARefusal) {
+  auto session = ExplainSession::create({});
+  ASSERT_TRUE(session);
+  EXPECT_FALSE(session->explain({.device = {.mask_bits = 0}}));
+  EXPECT_FALSE(session->explain({.size = 0}));
+  EXPECT_EQ(session->explain({})->verdict, Verdict::works);
+}
+
 TEST(Matrix, RunsEveryCombinationOnce) {
   MatrixOptions options;
   options.platforms = {Platform::plain, Platform::sme};

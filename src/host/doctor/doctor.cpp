@@ -1,0 +1,60 @@
+#include "host/doctor/doctor.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "host/facts/text.hpp"
+
+namespace cbit {
+namespace {
+
+std::vector<std::string> denied_paths(const HostRecord& record) {
+  std::vector<std::string> paths;
+  const auto add = [&](const auto& entries) {
+    for (const auto& [path, read] : entries)
+      if (!read && read.error() == Unread::denied) paths.push_back(path);
+  };
+  add(record.files);
+  add(record.links);
+  add(record.folders);
+  for (const auto& [path, state] : record.devices)
+    if (state == DeviceState::denied) paths.push_back(path);
+  if (record.kernel_log && !*record.kernel_log && record.kernel_log->error() == Unread::denied)
+    paths.emplace_back(kmsg_device);
+  if (std::ranges::any_of(
+          record.msrs, [](const auto& msr) { return !msr.second && msr.second.error() == Unread::denied; }))
+    paths.emplace_back(msr_device);
+  for (std::string& path : paths) path = printable(path);
+  std::ranges::sort(paths);
+  const auto repeated = std::ranges::unique(paths);
+  paths.erase(repeated.begin(), repeated.end());
+  return paths;
+}
+
+}  // namespace
+
+std::size_t Diagnosis::count(CheckState state) const {
+  const auto of_checks =
+      std::ranges::count_if(checks, [&](const CheckResult& check) { return check.outcome.state == state; });
+  const auto of_devices = std::ranges::count(devices, state, &DeviceReport::state);
+  return static_cast<std::size_t>(of_checks + of_devices);
+}
+
+OrError<Diagnosis> diagnose(HostTree& tree) {
+  tree.start_recording();
+  Diagnosis diagnosis{.host = read_host(tree)};
+  diagnosis.system = identify(diagnosis.host);
+  diagnosis.model = nearest_version(diagnosis.host.kernel.release);
+  const CheckSubject subject{diagnosis.host, diagnosis.system};
+  diagnosis.checks = run_checks(subject);
+  diagnosis.devices = CBIT_TRY(report_devices(subject, diagnosis.notes));
+  diagnosis.denied = denied_paths(tree.record());
+  const bool memory_hidden =
+      !diagnosis.host.memory.ranges && diagnosis.host.memory.ranges.error() == Unread::denied;
+  if (memory_hidden)
+    diagnosis.notes.emplace_back("/proc/iomem hides its addresses: MemTotal is taken for the memory");
+  return diagnosis;
+}
+
+}  // namespace cbit

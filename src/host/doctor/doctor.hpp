@@ -1,0 +1,38 @@
+// `cbit doctor`: what this host is, whether its memory encryption works, and where each device's DMA goes.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "host/doctor/check.hpp"
+#include "host/doctor/devices.hpp"
+
+namespace cbit {
+
+struct Diagnosis {
+  HostFacts host;
+  System system;
+  KernelVersion model{};  // the version that decided about the devices
+  std::vector<CheckResult> checks;
+  std::vector<DeviceReport> devices;
+  std::vector<std::string> notes;
+  std::vector<std::string> denied;  // what could not be read for want of rights
+
+  // Checks and devices in that state.
+  [[nodiscard]] std::size_t count(CheckState state) const;
+  [[nodiscard]] bool failed() const { return count(CheckState::fail) != 0; }
+};
+
+// Errors: the model refuses the machine that the facts describe. `tree` records from now on.
+[[nodiscard]] OrError<Diagnosis> diagnose(HostTree& tree);
+
+struct DoctorStyle {
+  bool colour = false;
+  bool verbose = false;  // evidence of what passed too, and devices that do no DMA
+};
+[[nodiscard]] std::string to_text(const Diagnosis& diagnosis, const DoctorStyle& style);
+// The object of schema/doctor.schema.json, pretty-printed with a final newline.
+[[nodiscard]] std::string to_json(const Diagnosis& diagnosis);
+
+}  // namespace cbit

@@ -1,0 +1,144 @@
+// The bounce pool: whether there should be one, how large it should be (the model kernel's formula), and how
+// full it is.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "host/doctor/check.hpp"
+#include "host/facts/text.hpp"
+#include "watch/cause_table.hpp"
+
+namespace cbit::checks {
+namespace {
+
+constexpr std::uint64_t nearly_full_percent = 75, full_percent = 95;
+
+std::string slots_text(std::uint64_t slots) {
+  return fmt::format("{} MiB, {} slots", slots * io_tlb_size >> 20, slots);
+}
+
+struct RealPool {
+  std::uint64_t slots = 0;
+  HostEvidence evidence;
+};
+
+// debugfs, or else what the kernel said when it made the pool.
+std::optional<RealPool> real_pool(const HostFacts& host) {
+  if (host.pool.nslabs)
+    return RealPool{*host.pool.nslabs,
+                    {fmt::format("{}/io_tlb_nslabs", swiotlb_debugfs), fmt::format("{}", *host.pool.nslabs)}};
+  if (const auto& mapped = host.kernel_log().pool)
+    return RealPool{(mapped->last - mapped->first + 1) / io_tlb_size, {"kernel log", mapped->line.text}};
+  return std::nullopt;
+}
+
+// Without a pool: `missing` where the kernel's formula wants one.
+Outcome no_pool(const CheckSubject& s, bool wanted, std::vector<HostEvidence> evidence) {
+  if (!encrypted_guest(s) && !wanted)
+    return {.says = "none, and none is needed", .evidence = std::move(evidence)};
+  const auto& said = s.host.kernel_log().no_pool;
+  if (said) evidence.push_back({"kernel log", said->text});
+  const CauseInfo& reason = cause("pool-not-allocated-low-memory");
+  return {.state = encrypted_guest(s) ? CheckState::fail : CheckState::warn,
+          .says = "there is none although this kernel wants one",
+          .evidence = std::move(evidence),
+          .remedy = std::string{reason.remedy},
+          .causes = {&reason}};
+}
+
+// The formula counts memblock's memory, of which MemTotal lacks what the kernel took for itself; so a pool
+// that differs by less than the kernel's halving is no finding.
+bool halved(std::uint64_t real, std::uint64_t wanted) { return real <= wanted / 2; }
+
+}  // namespace
+
+std::optional<SwiotlbSizing> expected_pool(const CheckSubject& s) {
+  const SwiotlbOptions options = swiotlb_options(s.host);
+  if (options.no_force || !s.host.cpu.info || !s.host.cpu.info->x86) return std::nullopt;
+  const CcPlatform cc{s.system.platform, KeyLayout::none()};
+  auto sizing = size_swiotlb(cc, s.host.memory.ram().value_or(4ull << 30),
+                             s.host.memory.above_4g().value_or(true), std::max(1u, s.host.cpu.cpus), options);
+  if (sizing && !sizing->enabled && !options.force) return std::nullopt;
+  return sizing;
+}
+
+Outcome pool(const CheckSubject& s) {
+  const KernelCommandLine& line = s.host.kernel.line();
+  std::vector<HostEvidence> evidence;
+  if (line.has("swiotlb")) evidence.push_back({"/proc/cmdline", line.shown("swiotlb")});
+  if (swiotlb_options(s.host).no_force) {
+    if (!encrypted_guest(s))
+      return {.says = "none: swiotlb=noforce; a device with a narrow mask could not reach all memory",
+              .evidence = std::move(evidence)};
+    const CauseInfo& reason = cause("noforce-in-guest");
+    return {.state = CheckState::fail,
+            .says = "none: swiotlb=noforce in an encrypted guest",
+            .evidence = std::move(evidence),
+            .remedy = std::string{reason.remedy},
+            .causes = {&reason}};
+  }
+  const auto real = real_pool(s.host);
+  const auto wanted = expected_pool(s);
+  if (real && real->slots != 0) {
+    evidence.push_back(real->evidence);
+    return {.state = CheckState::pass, .says = slots_text(real->slots), .evidence = std::move(evidence)};
+  }
+  if (real) evidence.push_back(real->evidence);
+  if (real || s.host.kernel_log().no_pool || !wanted)
+    return no_pool(s, wanted.has_value(), std::move(evidence));
+  return {.says = fmt::format("{} by the kernel's formula; its real size is not to be read",
+                              slots_text(wanted->slots)),
+          .evidence = {{fmt::format("{}/io_tlb_nslabs", swiotlb_debugfs),
+                        std::string{to_string(s.host.pool.nslabs.error())}}},
+          .remedy = "run as root, with debugfs mounted (mount -t debugfs none /sys/kernel/debug)"};
+}
+
+Outcome pool_size(const CheckSubject& s) {
+  const auto real = real_pool(s.host);
+  const auto wanted = expected_pool(s);
+  if (!wanted)
+    return {.state = CheckState::pass, .says = "more than the formula gives", .evidence = {real->evidence}};
+  if (!halved(real->slots, wanted->slots))
+    return {.state = CheckState::pass,
+            .says = fmt::format("the formula gives {}", slots_text(wanted->slots)),
+            .evidence = {real->evidence}};
+  const CauseInfo& reason = cause("pool-not-allocated-low-memory");
+  return {.state = CheckState::warn,
+          .says = fmt::format("it has {}, the formula gives {}", slots_text(real->slots),
+                              slots_text(wanted->slots)),
+          .evidence = {real->evidence},
+          .remedy =
+              "the kernel halves a pool that does not fit below 4 GiB: ask for that size with swiotlb=, or "
+              "give the guest more memory below 4 GiB",
+          .causes = {&reason}};
+}
+
+Outcome pool_usage(const CheckSubject& s) {
+  const PoolCounters& pool = s.host.pool;
+  if (!pool.used || !pool.nslabs || *pool.nslabs == 0)
+    return {.says = fmt::format("{}/io_tlb_used: {}", swiotlb_debugfs,
+                                pool.used ? "of no pool" : to_string(pool.used.error())),
+            .remedy = "run as root, with debugfs mounted"};
+  const auto percent = [&](std::uint64_t slots) {
+    return std::min(slots, *pool.nslabs) * 100 / *pool.nslabs;
+  };
+  const std::uint64_t now = percent(*pool.used), most = std::max(now, percent(pool.hiwater.value_or(0)));
+  Outcome outcome{
+      .state = most >= nearly_full_percent ? CheckState::warn : CheckState::pass,
+      .says = fmt::format("{} of {} slots in use ({} %)", *pool.used, *pool.nslabs, now),
+      .evidence = {{fmt::format("{}/io_tlb_used", swiotlb_debugfs), fmt::format("{}", *pool.used)}}};
+  if (pool.hiwater) {
+    outcome.says += fmt::format(", {} at most so far ({} %)", *pool.hiwater, percent(*pool.hiwater));
+    outcome.evidence.push_back(
+        {fmt::format("{}/io_tlb_used_hiwater", swiotlb_debugfs), fmt::format("{}", *pool.hiwater)});
+  }
+  if (now >= full_percent) outcome.state = CheckState::fail;
+  if (outcome.state != CheckState::pass) {
+    outcome.causes.push_back(&cause("pool-exhausted"));
+    outcome.remedy =
+        std::string{cause("pool-exhausted").remedy} + " `cbit doctor --watch` shows it over time.";
+  }
+  return outcome;
+}
+
+}  // namespace cbit::checks

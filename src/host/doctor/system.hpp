@@ -1,0 +1,39 @@
+// Which of the model's platforms this system is, and how that is known.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cbit/platform.hpp"
+#include "host/facts/host_facts.hpp"
+#include "lab/testbed.hpp"
+
+namespace cbit {
+
+// A thing that was read: the file, register or message, and what it said.
+struct HostEvidence {
+  std::string source;
+  std::string text;
+};
+
+struct System {
+  Platform platform = Platform::plain;
+  bool virtual_machine = false;
+  bool paravisor = false;              // Hyper-V: between the guest and its host
+  unsigned c_bit = 0;                  // 0: no memory is encrypted
+  std::vector<HostEvidence> evidence;  // of the platform
+  std::string hypervisor;              // "KVM", "Hyper-V", ...; empty: none, or not known
+};
+[[nodiscard]] System identify(const HostFacts& host);
+
+// "AMD SEV-SNP guest", "bare metal, AMD SME", "virtual machine, memory not encrypted".
+[[nodiscard]] std::string describe(const System& system);
+
+// The model machine that decides as this system does, with that IOMMU mode. `notes` gets what had to differ.
+[[nodiscard]] TestbedConfig model_of(const HostFacts& host, const System& system, IommuMode iommu,
+                                     std::vector<std::string>& notes);
+
+// The kernel's swiotlb= parameter as it takes it: parts that it does not understand are ignored.
+[[nodiscard]] SwiotlbOptions swiotlb_options(const HostFacts& host);
+
+}  // namespace cbit

@@ -1,0 +1,184 @@
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "host/doctor/doctor.hpp"
+#include "watch/report.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::uint64_t no_limit = ~std::uint64_t{0};
+constexpr std::size_t denied_shown = 8;
+
+struct Look {
+  std::string_view word;
+  std::string_view colour;
+};
+
+Look look_of(CheckState state) {
+  switch (state) {
+    case CheckState::pass: return {"PASS", "32"};
+    case CheckState::warn: return {"WARN", "33"};
+    case CheckState::fail: return {"FAIL", "31"};
+    case CheckState::skip: return {"SKIP", "2"};
+  }
+  return {"?", "0"};
+}
+
+std::string tag(CheckState state, const DoctorStyle& style) {
+  const Look look = look_of(state);
+  return style.colour ? fmt::format("[ \x1b[{}m{}\x1b[0m ]", look.colour, look.word)
+                      : fmt::format("[ {} ]", look.word);
+}
+
+std::string size_text(std::uint64_t bytes) {
+  if (bytes % (1 << 20) == 0) return fmt::format("{} MiB", bytes >> 20);
+  if (bytes % 1024 == 0) return fmt::format("{} KiB", bytes >> 10);
+  return fmt::format("{} bytes", bytes);
+}
+
+class Writer {
+ public:
+  Writer(const Diagnosis& diagnosis, const DoctorStyle& style) : diagnosis_{diagnosis}, style_{style} {}
+
+  std::string write() {
+    head();
+    line("");
+    for (const CheckResult& result : diagnosis_.checks) check(result);
+    line("");
+    devices();
+    tail();
+    return std::move(text_);
+  }
+
+ private:
+  template <class... Args>
+  void line(fmt::format_string<Args...> format, Args&&... args) {
+    fmt::format_to(std::back_inserter(text_), format, std::forward<Args>(args)...);
+    text_ += '\n';
+  }
+  void detail(unsigned indent, std::string_view label, std::string_view text) {
+    line("{:{}}{}: {}", "", indent, label, text);
+  }
+
+  void head();
+  void check(const CheckResult& result);
+  void devices();
+  void device(const DeviceReport& report);
+  void tail();
+  [[nodiscard]] static std::string device_line(const DeviceReport& report);
+
+  const Diagnosis& diagnosis_;
+  const DoctorStyle& style_;
+  std::string text_;
+};
+
+void Writer::head() {
+  const HostFacts& host = diagnosis_.host;
+  line("This system: {}", describe(diagnosis_.system));
+  for (const HostEvidence& evidence : diagnosis_.system.evidence) detail(2, evidence.source, evidence.text);
+  std::string about = host.cpu.cpus == 0
+                          ? std::string{"unknown number of CPUs"}
+                          : fmt::format("{} CPU{}", host.cpu.cpus, host.cpu.cpus == 1 ? "" : "s");
+  about += host.memory.ram() ? fmt::format(", {} MiB", *host.memory.ram() >> 20) : ", unknown memory";
+  if (!diagnosis_.system.hypervisor.empty()) about += ", on " + diagnosis_.system.hypervisor;
+  if (diagnosis_.system.paravisor) about += " with a paravisor";
+  if (!host.product.empty()) about += ", " + host.product;
+  line("  {}", about);
+}
+
+void Writer::check(const CheckResult& result) {
+  const Outcome& outcome = result.outcome;
+  const unsigned indent = 2 * result.depth;
+  line("{} {:{}}- {}{}{}", tag(outcome.state, style_), "", indent, result.spec->title,
+       outcome.says.empty() ? "" : ": ", outcome.says);
+  const bool bad = outcome.state == CheckState::warn || outcome.state == CheckState::fail;
+  const unsigned below = 13 + indent;
+  if (bad || style_.verbose)
+    for (const HostEvidence& evidence : outcome.evidence) detail(below, evidence.source, evidence.text);
+  for (const CauseInfo* const reason : outcome.causes)
+    detail(below, "cause", fmt::format("{}: {}", reason->name, reason->title));
+  if ((bad || style_.verbose) && !outcome.remedy.empty()) detail(below, "remedy", outcome.remedy);
+}
+
+std::string Writer::device_line(const DeviceReport& report) {
+  std::string text = fmt::format("{} {}", report.name, report.what);
+  if (!report.driver.empty()) text += fmt::format(" ({})", report.driver);
+  for (const DmaUse& use : report.uses) {
+    const bool first = &use == &report.uses.front();
+    text += first ? ": " : "; ";
+    if (use.map == MapKind::coherent) text += "coherent memory: ";
+    if (use.map == MapKind::user_mr) text += "application memory: ";
+    if (use.map == MapKind::ttm_bo) text += "graphics buffers: ";
+    text += way_of(use);
+    if (use.verdict == Verdict::broken) text += " [wrong bytes]";
+    if (!first || use.map == MapKind::raw_phys) continue;
+    text += report.mask_bits ? fmt::format(" ({}-bit mask, ", *report.mask_bits) : " (mask not readable, ";
+    text += report.largest_mapping == no_limit ? "no limit)"
+                                               : fmt::format("up to {})", size_text(report.largest_mapping));
+  }
+  return text;
+}
+
+void Writer::device(const DeviceReport& report) {
+  line("{} {}", tag(report.state, style_), device_line(report));
+  constexpr unsigned below = 11;
+  for (const std::string& note : report.notes) detail(below, "note", note);
+  for (const Cause& found : report.causes) {
+    detail(below, "cause", fmt::format("{}: {}", found.info->name, found.info->title));
+    for (const Evidence& evidence : found.evidence)
+      if (style_.verbose) detail(below + 2, evidence.label, evidence.text);
+    detail(below, "remedy", found.remedy);
+  }
+  for (const LogCause& found : report.logged) {
+    detail(below, found.count == 1 ? "kernel log" : fmt::format("kernel log, {} times", found.count),
+           found.first.text);
+    for (const CauseInfo* const reason : found.causes)
+      detail(below, "cause", fmt::format("{}: {}", reason->name, reason->title));
+    for (const Evidence& evidence : found.evidence) detail(below + 2, evidence.label, evidence.text);
+    if (!found.remedy.empty()) detail(below, "remedy", found.remedy);
+  }
+}
+
+void Writer::devices() {
+  line("Devices, by the DMA code of Linux {}", to_string(diagnosis_.model));
+  std::size_t idle = 0;
+  for (const DeviceReport& report : diagnosis_.devices) {
+    const bool shown = style_.verbose || report.state != CheckState::skip;
+    if (shown)
+      device(report);
+    else
+      ++idle;
+  }
+  if (diagnosis_.devices.empty()) line("  none");
+  if (idle != 0) line("  {} more do no DMA of this kernel's; --verbose shows them", idle);
+  for (const RdmaDeviceFacts& rdma : diagnosis_.host.rdma)
+    if (rdma.pci.empty())
+      line("{} {} RDMA in software: the CPU copies, only the network card below does DMA",
+           tag(CheckState::pass, style_), rdma.name);
+}
+
+void Writer::tail() {
+  line("");
+  for (const std::string& note : diagnosis_.notes) line("Note: {}", note);
+  if (!diagnosis_.denied.empty()) {
+    std::string paths;
+    for (std::size_t i = 0; i < diagnosis_.denied.size() && i < denied_shown; ++i)
+      paths += (i == 0 ? "" : ", ") + diagnosis_.denied[i];
+    if (diagnosis_.denied.size() > denied_shown)
+      paths += fmt::format(" and {} more", diagnosis_.denied.size() - denied_shown);
+    line("Not readable without root: {}", paths);
+  }
+  line("{} passed, {} warnings, {} failed, {} skipped", diagnosis_.count(CheckState::pass),
+       diagnosis_.count(CheckState::warn), diagnosis_.count(CheckState::fail),
+       diagnosis_.count(CheckState::skip));
+}
+
+}  // namespace
+
+std::string to_text(const Diagnosis& diagnosis, const DoctorStyle& style) {
+  return Writer{diagnosis, style}.write();
+}
+
+}  // namespace cbit

@@ -1,0 +1,63 @@
+#include "host/facts/host_facts.hpp"
+
+#include "host/facts/text.hpp"
+
+namespace cbit {
+namespace {
+
+std::vector<RdmaDeviceFacts> read_rdma(const HostTree& tree) {
+  std::vector<RdmaDeviceFacts> devices;
+  for (const std::string& name : tree.list("/sys/class/infiniband").value_or(std::vector<std::string>{}))
+    devices.push_back(
+        {printable(name, 40),
+         printable(tree.link("/sys/class/infiniband/" + name + "/device").value_or(std::string{}), 40)});
+  return devices;
+}
+
+std::string read_product(const HostTree& tree) {
+  const auto word = [&](const char* name) {
+    return printable(tree.read(std::string{"/sys/class/dmi/id/"} + name).value_or(std::string{}), 60);
+  };
+  const std::string vendor = word("sys_vendor"), product = word("product_name");
+  return vendor.empty() || product.empty() ? vendor + product : vendor + " " + product;
+}
+
+}  // namespace
+
+const KernelLog& HostFacts::kernel_log() const {
+  static const KernelLog none;
+  return log ? *log : none;
+}
+
+HostFacts read_host(const HostTree& tree) {
+  HostFacts host;
+  host.cpu = read_cpu(tree);
+  host.kernel = read_kernel(tree);
+  host.memory = read_memory(tree);
+  host.iommu = read_iommu(tree);
+  host.misc = read_misc_cgroup(tree);
+  host.memlock = read_memlock(tree);
+  host.pool = read_pool(tree);
+  host.pci = read_pci(tree);
+  host.virtio = read_virtio(tree);
+  host.rdma = read_rdma(tree);
+  host.kvm = tree.device("/dev/kvm");
+  host.sev = tree.device("/dev/sev");
+  host.sev_guest = tree.device("/dev/sev-guest");
+  host.tdx_guest = tree.device("/dev/tdx_guest");
+  host.product = read_product(tree);
+  if (host.cpu.info && !host.cpu.info->x86)
+    host.ultravisor_guest = trimmed(tree.read("/sys/devices/system/cpu/svm").value_or(std::string{})) == "1";
+  host.log = tree.kernel_log().map([](const std::string& text) { return parse_kernel_log(text); });
+  host.support = guest_support({.cpu = host.cpu,
+                                .kernel = host.kernel,
+                                .iommu = host.iommu,
+                                .misc = host.misc,
+                                .kvm = host.kvm,
+                                .sev = host.sev,
+                                .memory_bytes = host.memory.total,
+                                .memlock = host.memlock});
+  return host;
+}
+
+}  // namespace cbit

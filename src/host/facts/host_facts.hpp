@@ -1,0 +1,54 @@
+// Everything that is read of a host, in one object.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "host/facts/cpu.hpp"
+#include "host/facts/guest_support.hpp"
+#include "host/facts/iommu.hpp"
+#include "host/facts/kernel.hpp"
+#include "host/facts/kernel_log.hpp"
+#include "host/facts/limits.hpp"
+#include "host/facts/memory.hpp"
+#include "host/facts/misc_cgroup.hpp"
+#include "host/facts/pci.hpp"
+#include "host/facts/pool.hpp"
+#include "host/facts/virtio.hpp"
+
+namespace cbit {
+
+// /sys/class/infiniband.
+struct RdmaDeviceFacts {
+  std::string name;  // "mlx5_0"
+  std::string pci;   // its function; empty: software such as rxe and siw, which has none
+};
+
+struct HostFacts {
+  CpuFacts cpu;
+  KernelFacts kernel;
+  MemoryFacts memory;
+  IommuFacts iommu;
+  MiscCgroup misc;
+  Read<MemlockLimit> memlock = tl::unexpected{Unread::absent};
+  PoolCounters pool;
+  std::vector<PciDevice> pci;
+  std::vector<VirtioDeviceFacts> virtio;
+  std::vector<RdmaDeviceFacts> rdma;
+  DeviceState kvm = DeviceState::absent;        // /dev/kvm
+  DeviceState sev = DeviceState::absent;        // /dev/sev
+  DeviceState sev_guest = DeviceState::absent;  // /dev/sev-guest
+  DeviceState tdx_guest = DeviceState::absent;  // /dev/tdx_guest
+  std::string product;                          // DMI: vendor and product; empty: not known
+  bool ultravisor_guest = false;                // POWER: /sys/devices/system/cpu/svm is 1
+  Read<KernelLog> log = tl::unexpected{Unread::absent};
+  GuestSupport support;
+
+  // Empty where the log could not be read.
+  [[nodiscard]] const KernelLog& kernel_log() const;
+};
+
+[[nodiscard]] HostFacts read_host(const HostTree& tree);
+
+}  // namespace cbit

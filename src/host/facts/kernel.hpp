@@ -1,0 +1,53 @@
+// The running kernel: its release, command line, configuration, and the parameters of its KVM modules.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cbit/kernel_config.hpp"
+#include "host/facts/command_line.hpp"
+#include "host/facts/host_tree.hpp"
+
+namespace cbit {
+
+// "6.1" of "6.1.0-18-cloud-amd64"; nullopt: it does not begin with a version.
+struct KernelRelease {
+  unsigned major = 0;
+  unsigned minor = 0;
+  friend auto operator<=>(const KernelRelease&, const KernelRelease&) = default;
+};
+[[nodiscard]] std::optional<KernelRelease> parse_release(std::string_view text);
+
+// The model kernel's version that decides as this release does: the newest that is not newer; 6.1 at
+// least.
+[[nodiscard]] KernelVersion nearest_version(const std::optional<KernelRelease>& release);
+
+// /boot/config-RELEASE: "y", "m" or the text of each CONFIG_ that is set.
+using KernelConfigFile = std::map<std::string, std::string, std::less<>>;
+[[nodiscard]] KernelConfigFile parse_kernel_config(std::string_view text);
+
+// A module's boolean parameter in sysfs: Y, N, 1, 0. nullopt: none of these.
+[[nodiscard]] std::optional<bool> parse_switch(std::string_view text);
+
+inline constexpr std::string_view kvm_amd_parameters = "/sys/module/kvm_amd/parameters/";
+inline constexpr std::string_view kvm_intel_parameters = "/sys/module/kvm_intel/parameters/";
+
+struct KernelFacts {
+  Read<std::string> release_text = tl::unexpected{Unread::absent};  // /proc/sys/kernel/osrelease
+  std::optional<KernelRelease> release;
+  Read<KernelCommandLine> command_line = tl::unexpected{Unread::absent};
+  Read<KernelConfigFile> config = tl::unexpected{Unread::absent};
+  // The words of the parameter files.
+  Read<std::string> kvm_amd_sev = tl::unexpected{Unread::absent};
+  Read<std::string> kvm_amd_sev_es = tl::unexpected{Unread::absent};
+  Read<std::string> kvm_amd_sev_snp = tl::unexpected{Unread::absent};
+  Read<std::string> kvm_intel_tdx = tl::unexpected{Unread::absent};
+
+  [[nodiscard]] const KernelCommandLine& line() const;  // empty where it could not be read
+  [[nodiscard]] std::optional<std::string_view> configured(std::string_view name) const;
+};
+[[nodiscard]] KernelFacts read_kernel(const HostTree& tree);
+
+}  // namespace cbit

@@ -1,0 +1,23 @@
+#include "host/facts/pool.hpp"
+
+#include "host/facts/text.hpp"
+
+namespace cbit {
+namespace {
+
+Read<std::uint64_t> counter(const HostTree& tree, std::string_view name) {
+  const std::string text = CBIT_TRY(tree.read(std::string{swiotlb_debugfs} + "/" + std::string{name}));
+  const auto value = decimal(trimmed(text));
+  if (!value) return tl::unexpected{Unread::io_error};
+  return *value;
+}
+
+}  // namespace
+
+PoolCounters read_pool(const HostTree& tree) {
+  return {.nslabs = counter(tree, "io_tlb_nslabs"),
+          .used = counter(tree, "io_tlb_used"),
+          .hiwater = counter(tree, "io_tlb_used_hiwater")};
+}
+
+}  // namespace cbit

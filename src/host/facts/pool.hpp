@@ -1,0 +1,21 @@
+// The bounce pool's counters (debugfs, Linux 6.1: kernel/dma/swiotlb.c, swiotlb_create_debugfs_files()).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "host/facts/host_tree.hpp"
+
+namespace cbit {
+
+inline constexpr std::string_view swiotlb_debugfs = "/sys/kernel/debug/swiotlb";
+
+// In slots of 2 KiB.
+struct PoolCounters {
+  Read<std::uint64_t> nslabs = tl::unexpected{Unread::absent};   // io_tlb_nslabs
+  Read<std::uint64_t> used = tl::unexpected{Unread::absent};     // io_tlb_used
+  Read<std::uint64_t> hiwater = tl::unexpected{Unread::absent};  // io_tlb_used_hiwater [6.6]
+};
+[[nodiscard]] PoolCounters read_pool(const HostTree& tree);
+
+}  // namespace cbit

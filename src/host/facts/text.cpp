@@ -1,0 +1,60 @@
+#include "host/facts/text.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace cbit {
+namespace {
+
+constexpr std::string_view blanks{" \t\r\n\v\f\0", 7};
+
+std::optional<std::uint64_t> number(std::string_view word, int base) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value, base);
+  if (error != std::errc{} || end != word.data() + word.size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+std::string_view trimmed(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(blanks);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+}
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return lines;
+}
+
+std::vector<std::string_view> words_of(std::string_view line) {
+  std::vector<std::string_view> words;
+  for (std::size_t at = 0; (at = line.find_first_not_of(blanks, at)) != std::string_view::npos;) {
+    const std::size_t end = std::min(line.find_first_of(blanks, at), line.size());
+    words.push_back(line.substr(at, end - at));
+    at = end;
+  }
+  return words;
+}
+
+std::optional<std::uint64_t> decimal(std::string_view word) { return number(word, 10); }
+
+std::optional<std::uint64_t> hexadecimal(std::string_view word) {
+  if (word.starts_with("0x") || word.starts_with("0X")) word.remove_prefix(2);
+  return number(word, 16);
+}
+
+std::string printable(std::string_view bytes, std::size_t columns_max) {
+  std::string text{trimmed(bytes)};
+  std::ranges::replace_if(text, [](char c) { return c < ' ' || c > '~'; }, '?');
+  if (text.size() > columns_max) text = text.substr(0, columns_max) + "...";
+  return text;
+}
+
+}  // namespace cbit

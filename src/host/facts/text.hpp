@@ -1,0 +1,24 @@
+// Small tools for the text files of /proc and /sys. They take any bytes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cbit {
+
+// Without spaces, tabs, newlines and NULs at either end.
+[[nodiscard]] std::string_view trimmed(std::string_view text);
+[[nodiscard]] std::vector<std::string_view> lines_of(std::string_view text);
+[[nodiscard]] std::vector<std::string_view> words_of(std::string_view line);
+
+// All of the word, or nullopt; hexadecimal with or without 0x.
+[[nodiscard]] std::optional<std::uint64_t> decimal(std::string_view word);
+[[nodiscard]] std::optional<std::uint64_t> hexadecimal(std::string_view word);
+
+// For a terminal: one line of printable ASCII, `?` for every other byte, cut with "..." after `columns_max`.
+[[nodiscard]] std::string printable(std::string_view bytes, std::size_t columns_max = 120);
+
+}  // namespace cbit

@@ -1,0 +1,31 @@
+#include "watch/swiotlb_full.hpp"
+
+#include <algorithm>
+
+#include "base/format.hpp"
+#include "watch/cause_table.hpp"
+
+namespace cbit {
+
+bool can_never_fit(const SwiotlbFull& full) { return full.slots_wanted > full.segment_slots; }
+
+std::vector<const CauseInfo*> why_full(const SwiotlbFull& full, bool can_grow) {
+  if (full.endless_search) return {&cause("slot-search-never-ends")};
+  if (can_never_fit(full)) return {&cause("request-over-segment-limit")};
+  const std::uint64_t free = full.slots_total - std::min(full.slots_used, full.slots_total);
+  std::vector<const CauseInfo*> found{free < full.slots_wanted ? &cause("pool-exhausted")
+                                                               : &cause("no-aligned-run")};
+  if (can_grow && !full.growth_possible) found.push_back(&cause("growth-off"));
+  return found;
+}
+
+std::string remedy_for(const CauseInfo& info, const SwiotlbFull& full) {
+  if (info.name != cause("request-over-segment-limit").name) return std::string{info.remedy};
+  return fmt::format(
+      "Limit this device's segments: the request has {} bytes, and no mapping can have more than {} bytes, "
+      "less "
+      "what alignment costs (dma_max_mapping_size()). A larger pool does not help.",
+      full.bytes, full.segment_slots * swiotlb_slot_bytes);
+}
+
+}  // namespace cbit

@@ -1,0 +1,26 @@
+// Why Linux says "swiotlb buffer is full": one message, and the causes that its numbers tell apart.
+//
+// The one home of that decision: the explainer asks with a request that it watched, `cbit doctor` with the
+// numbers of a line in a kernel log.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/events/swiotlb.hpp"
+#include "watch/causes.hpp"
+
+namespace cbit {
+
+inline constexpr std::uint64_t swiotlb_slot_bytes = 2048;    // IO_TLB_SIZE
+inline constexpr std::uint64_t swiotlb_segment_slots = 128;  // IO_TLB_SEGSIZE
+
+// The most specific first. `can_grow`: the kernel knows dynamic pools (Linux 6.6 and later), on or off.
+[[nodiscard]] std::vector<const CauseInfo*> why_full(const SwiotlbFull& full, bool can_grow);
+// The cause's own, or the same with this request's numbers.
+[[nodiscard]] std::string remedy_for(const CauseInfo& cause, const SwiotlbFull& full);
+// A request that no pool can serve, however large and empty.
+[[nodiscard]] bool can_never_fit(const SwiotlbFull& full);
+
+}  // namespace cbit

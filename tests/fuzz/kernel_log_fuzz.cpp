@@ -1,0 +1,39 @@
+// Kernel logs from anywhere: whatever the bytes, they are taken apart in bounded memory, what is shown of
+// them is printable, and the lines that matter are no more than there were.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "host/facts/kernel_log.hpp"
+#include "host/facts/log_causes.hpp"
+
+namespace {
+
+void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+bool is_printable(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; });
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text{reinterpret_cast<const char*>(data), size};
+  const cbit::KernelLog log = cbit::parse_kernel_log(text);
+  require(log.lines <= size);
+  for (const cbit::PoolFull& full : log.pool_full)
+    require(is_printable(full.device) && is_printable(full.driver) && is_printable(full.line.text));
+  for (const cbit::IommuFault& fault : log.iommu_faults) require(is_printable(fault.device));
+  std::uint64_t counted = 0;
+  for (const cbit::LogCause& cause : cbit::causes_of_full_pool(log, true, false)) counted += cause.count;
+  require(counted == log.pool_full.size());
+  (void)cbit::causes_of_overflows(log,
+                                  {.platform = "sme", .layout = cbit::KeyLayout::amd(47), .is_sme = true});
+  const std::string kept = cbit::lines_that_matter(text);
+  require(static_cast<std::size_t>(std::ranges::count(kept, '\n')) <= log.lines);
+  (void)cbit::parse_kernel_log(kept);
+  return 0;
+}

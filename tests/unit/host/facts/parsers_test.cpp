@@ -1,0 +1,225 @@
+// The parsers of /proc and /sys: what they read, and that they take anything.
+#include <gmock/gmock.h>
+
+#include "host/doctor/pool_watch.hpp"
+#include "host/facts/command_line.hpp"
+#include "host/facts/cpu.hpp"
+#include "host/facts/iommu.hpp"
+#include "host/facts/kernel.hpp"
+#include "host/facts/limits.hpp"
+#include "host/facts/memory.hpp"
+#include "host/facts/misc_cgroup.hpp"
+#include "host/facts/text.hpp"
+#include "host/facts/virtio.hpp"
+
+namespace cbit {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+const std::string hostile[] = {
+    "",
+    "\n\n\n",
+    std::string(100'000, 'x'),
+    std::string(5'000, '\0'),
+    "\xff\xfe\x80 : \x01\n=\n:\n- : -\n",
+    "99999999999999999999999999 99999999999999999999\n",
+    "-1--1,,,\n",
+};
+
+TEST(Parsers, TakeAnything) {
+  for (const std::string& text : hostile) {
+    EXPECT_FALSE(parse_cpuinfo(text).x86);
+    EXPECT_EQ(count_cpus(text), 0u);
+    EXPECT_EQ(parse_release(text), std::nullopt);
+    EXPECT_THAT(parse_kernel_config(text), IsEmpty());
+    EXPECT_EQ(parse_switch(text), std::nullopt);
+    EXPECT_EQ(parse_limits(text), std::nullopt);
+    EXPECT_EQ(parse_effective_capabilities(text), std::nullopt);
+    EXPECT_EQ(parse_meminfo(text), std::nullopt);
+    EXPECT_THAT(parse_iomem(text), IsEmpty());
+    EXPECT_EQ(parse_domain_type(text), std::nullopt);
+    EXPECT_THAT(parse_misc(text), IsEmpty());
+    EXPECT_EQ(parse_features(text), std::nullopt);
+    EXPECT_THAT(parse_bounce_trace(text), IsEmpty());
+    (void)KernelCommandLine{text};
+  }
+}
+
+TEST(Text, ShowsOneLineOfWhatATerminalCanTake) {
+  EXPECT_EQ(printable(" a\x1b[31mb\xff\n"), "a?[31mb?");
+  EXPECT_EQ(printable("abcdef", 3), "abc...");
+  EXPECT_EQ(printable(std::string_view{"\0\n a \0", 6}), "a");
+}
+
+TEST(Text, ReadsWholeNumbersOnly) {
+  EXPECT_EQ(decimal("42"), 42u);
+  EXPECT_EQ(hexadecimal("0x1f"), 31u);
+  EXPECT_EQ(hexadecimal("1F"), 31u);
+  for (const auto* word : {"", "4x", "-1", " 4", "18446744073709551616", "0x"}) {
+    EXPECT_EQ(decimal(word), std::nullopt) << word;
+    EXPECT_EQ(hexadecimal(std::string{word} + "g"), std::nullopt) << word;
+  }
+}
+
+TEST(KernelCommandLine, SplitsAsTheKernelDoes) {
+  const KernelCommandLine line{
+      "BOOT_IMAGE=/vmlinuz ro a=\"x y\" \"b=z z\" kvm-amd.sev=1 quiet -- init=x swiotlb=1\n"};
+  ASSERT_THAT(line.parameters(), SizeIs(6));
+  EXPECT_EQ(line.last("a")->value, "x y");
+  EXPECT_EQ(line.last("b")->value, "z z");
+  EXPECT_EQ(line.last("kvm_amd.sev")->value, "1");
+  EXPECT_EQ(line.last("quiet")->value, std::nullopt);
+  EXPECT_FALSE(line.has("swiotlb")) << "what follows -- is not the kernel's";
+  EXPECT_EQ(line.shown("ro"), "ro");
+  EXPECT_EQ(line.shown("none"), "");
+}
+
+TEST(KernelCommandLine, LetsTheLastParameterCountAndAnyWord) {
+  const KernelCommandLine line{"iommu=pt,nobypass mem_encrypt=on mem_encrypt=off iommu=soft"};
+  EXPECT_EQ(line.last("mem_encrypt")->value, "off");
+  EXPECT_TRUE(line.has_word("iommu", "pt"));
+  EXPECT_TRUE(line.has_word("iommu", "soft"));
+  EXPECT_FALSE(line.has_word("iommu", "p"));
+  EXPECT_FALSE(line.has_word("amd_iommu", "pt"));
+}
+
+TEST(Cpu, ReadsTheLeafOfSev) {
+  const SevLeaf leaf = sev_leaf({0x41f, 0x4173, 509, 100});
+  EXPECT_TRUE(leaf.sme && leaf.sev && leaf.sev_es && leaf.sev_snp && leaf.sme_coherent);
+  EXPECT_EQ(leaf.c_bit, 51u);
+  EXPECT_EQ(leaf.reduced_phys_bits, 5u);
+  EXPECT_EQ(leaf.asids, 509u);
+  EXPECT_EQ(leaf.first_sev_asid, 100u);
+  EXPECT_FALSE(sev_leaf({0x2, 0x6f, 0, 0}).sme);
+}
+
+TEST(Cpu, ReadsTheFirstProcessorAlone) {
+  const CpuInfo info = parse_cpuinfo(
+      "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel name\t: A\nflags\t\t: sme sev\n"
+      "address sizes\t: 43 bits physical, 48 bits virtual\n\nprocessor\t: 1\nmodel name\t: B\nflags : x\n");
+  EXPECT_TRUE(info.x86);
+  EXPECT_EQ(info.model, "A");
+  EXPECT_EQ(info.family, 25u);
+  EXPECT_EQ(info.phys_bits, 43u);
+  EXPECT_TRUE(info.flags.contains("sev"));
+  EXPECT_FALSE(info.flags.contains("x"));
+}
+
+TEST(Cpu, CountsPossibleOnes) {
+  EXPECT_EQ(count_cpus("0-3,8,10-11\n"), 7u);
+  EXPECT_EQ(count_cpus("0"), 1u);
+  for (const auto* list : {"3-0", "0-99999999", "0-", "a", ","}) EXPECT_EQ(count_cpus(list), 0u) << list;
+}
+
+TEST(Kernel, TakesTheNewestModelThatIsNotNewer) {
+  EXPECT_EQ(parse_release("6.1.0-30-amd64\n"), (KernelRelease{6, 1}));
+  EXPECT_EQ(parse_release("6.12.9+bpo-amd64"), (KernelRelease{6, 12}));
+  EXPECT_EQ(nearest_version(KernelRelease{5, 10}), KernelVersion::v6_1);
+  EXPECT_EQ(nearest_version(KernelRelease{6, 5}), KernelVersion::v6_1);
+  EXPECT_EQ(nearest_version(KernelRelease{6, 6}), KernelVersion::v6_6);
+  EXPECT_EQ(nearest_version(KernelRelease{6, 9}), KernelVersion::v6_6);
+  EXPECT_EQ(nearest_version(KernelRelease{6, 18}), KernelVersion::v6_10);
+  EXPECT_EQ(nearest_version(KernelRelease{10, 0}), KernelVersion::v6_10);
+  EXPECT_EQ(nearest_version(std::nullopt), KernelVersion::v6_1);
+}
+
+TEST(Kernel, ReadsItsConfiguration) {
+  const auto config = parse_kernel_config("# CONFIG_A is not set\nCONFIG_B=y\nCONFIG_C=\"x\"\nOTHER=y\n");
+  EXPECT_THAT(config, SizeIs(2));
+  EXPECT_EQ(config.at("B"), "y");
+}
+
+TEST(Limits, ReadsLockedMemory) {
+  const auto limit =
+      parse_limits("Limit  Soft Limit  Hard Limit  Units\nMax locked memory  8388608  unlimited  bytes\n");
+  ASSERT_TRUE(limit);
+  EXPECT_EQ(limit->soft, 8388608u);
+  EXPECT_EQ(limit->hard, std::nullopt);
+  EXPECT_EQ(parse_limits("Max locked memory     unlimited  unlimited  bytes\n")->soft, std::nullopt);
+  for (const auto* line :
+       {"Max locked memory\n", "Max locked memory 1\n", "Max locked memory 8MB 8MB bytes\n"})
+    EXPECT_FALSE(parse_limits(line)) << line;
+  EXPECT_EQ(parse_effective_capabilities("CapPrm:\t1\nCapEff:\t000001ffffffffff\n"), 0x1ffffffffffu);
+}
+
+TEST(Memory, ReadsTheOutermostRanges) {
+  const auto ranges = parse_iomem(
+      "00000000-00000fff : Reserved\n00001000-0009fbff : System RAM\n  00001000-00002000 : Kernel code\n"
+      "100000000-23fffffff : System RAM\nbad-line : x\n5-4 : backwards\n");
+  ASSERT_THAT(ranges, SizeIs(3));
+  EXPECT_EQ(ranges[2].last, 0x23fffffffu);
+  MemoryFacts memory{.ranges = ranges};
+  EXPECT_EQ(memory.ram(), 0x9fc00u - 0x1000 + 0x140000000);
+  EXPECT_EQ(memory.above_4g(), true);
+}
+
+TEST(Memory, TakesMemTotalWhereTheMapIsHidden) {
+  EXPECT_THAT(parse_iomem("00000000-00000000 : System RAM\n00000000-00000000 : Reserved\n"), IsEmpty());
+  MemoryFacts memory{.total = parse_meminfo("MemTotal:       16384000 kB\nMemFree: 1 kB\n")};
+  EXPECT_EQ(memory.ram(), 16384000ull << 10);
+  EXPECT_EQ(memory.above_4g(), true);
+  memory.total = 1 << 30;
+  EXPECT_EQ(memory.above_4g(), std::nullopt);
+}
+
+TEST(Iommu, KnowsWhichDomainsTranslate) {
+  EXPECT_EQ(parse_domain_type("DMA\n"), IommuMode::translated);
+  EXPECT_EQ(parse_domain_type("DMA-FQ\n"), IommuMode::translated);
+  EXPECT_EQ(parse_domain_type("identity\n"), IommuMode::passthrough);
+  EXPECT_EQ(parse_domain_type("blocked\n"), std::nullopt);
+}
+
+TEST(MiscCgroup, CountsFreeAsids) {
+  MiscCgroup misc{.capacity = parse_misc("sev 410\nsev_es 99\n"),
+                  .current = parse_misc("sev 400\nsev_es 200\n")};
+  EXPECT_EQ(misc.free_of("sev"), 10u);
+  EXPECT_EQ(misc.free_of("sev_es"), 0u) << "more than the capacity cannot be, and is not less than none";
+  EXPECT_EQ(misc.free_of("tdx"), std::nullopt);
+}
+
+TEST(Virtio, ReadsFeatureBitsFromTheLeft) {
+  std::string text(128, '0');
+  text[28] = text[32] = text[33] = text[127] = '1';
+  EXPECT_EQ(parse_features(text + "\n"), 1ull << 28 | 3ull << 32);
+  EXPECT_EQ(parse_features("01"), 2u);
+  EXPECT_EQ(parse_features("012"), std::nullopt);
+  EXPECT_EQ(virtio_kind(2), "block device");
+  EXPECT_EQ(virtio_kind(999), "device 999");
+}
+
+TEST(PoolWatch, SumsTheBouncesOfEachDevice) {
+  const auto found = parse_bounce_trace(
+      "# tracer: nop\n"
+      " kworker-7 [001] d..2. 12.5: swiotlb_bounced: dev_name: 0000:00:04.0 dma_mask=ffffffffffffffff "
+      "dev_addr=8000012345000 size=4096 FORCE\n"
+      " kworker-7 [001] d..2. 12.6: swiotlb_bounced: dev_name: 0000:00:04.0 dma_mask=ffffffff dev_addr=1 "
+      "size=512 "
+      "NORMAL\n"
+      " x: swiotlb_bounced: dev_name: 0000:00:05.0 dma_mask=1 dev_addr=1 size=nonsense FORCE\n");
+  ASSERT_THAT(found, SizeIs(1));
+  EXPECT_EQ(found.at("0000:00:04.0").count, 2u);
+  EXPECT_EQ(found.at("0000:00:04.0").bytes, 4608u);
+}
+
+TEST(PoolWatch, NamesTheDeviceThatFillsThePool) {
+  const PoolSample before{.slots = 1000, .used = 10, .bounces = {{"a", {5, 5000}}, {"b", {1, 100}}}};
+  const PoolSample now{.slots = 1000,
+                       .used = 750,
+                       .hiwater = 800,
+                       .bounces = {{"a", {6, 6024}}, {"b", {11, 100 + 20480}}},
+                       .full = 2,
+                       .full_device = "c"};
+  EXPECT_EQ(
+      pool_watch_line(3, before, now),
+      "      3.0      750     1000  75     +740      800  b bounced 10 times, 20 KiB; pool full 2 times, "
+      "last for c\n");
+  EXPECT_EQ(pool_watch_line(0, before, before), "      0.0       10     1000   1       +0        -\n");
+  EXPECT_EQ(pool_watch_line(1, now, before), "      1.0       10     1000   1     -740        -\n")
+      << "the trace's ring has lost what it held";
+}
+
+}  // namespace
+}  // namespace cbit
