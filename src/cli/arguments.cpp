@@ -10,6 +10,12 @@ std::optional<std::string_view> Arguments::text(std::string_view name) const {
   return found->second;
 }
 
+std::span<const std::string> Arguments::all(std::string_view name) const {
+  const auto found = repeated.find(name);
+  if (found == repeated.end()) return {};
+  return found->second;
+}
+
 OrError<std::optional<std::uint64_t>> Arguments::number(std::string_view name, std::uint64_t min,
                                                         std::uint64_t max) const {
   const auto word = text(name);

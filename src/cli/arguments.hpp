@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,10 +18,13 @@ class Arguments {
  public:
   // What the parser found: option name to value (empty for a flag), and the positional words.
   std::map<std::string, std::string, std::less<>> options;
+  std::map<std::string, std::vector<std::string>, std::less<>> repeated;  // in the order given
   std::vector<std::string> positional;
 
   [[nodiscard]] bool has(std::string_view name) const { return options.contains(name); }
   [[nodiscard]] std::optional<std::string_view> text(std::string_view name) const;
+  // The values of an option that may be given more than once.
+  [[nodiscard]] std::span<const std::string> all(std::string_view name) const;
 
   // Decimal, 0x hexadecimal; nullopt when the option was not given. The bounds are inclusive.
   [[nodiscard]] OrError<std::optional<std::uint64_t>> number(std::string_view name, std::uint64_t min,

@@ -18,6 +18,7 @@ struct OptionSpec {
   std::string_view help;                           // one sentence, no full stop
   std::string_view fallback;                       // default as the user would write it; empty: none
   std::span<const std::string_view> choices = {};  // the only values, where there are few
+  bool repeated = false;                           // may be given more than once: Arguments::all()
 };
 
 // Arguments without a name; metavar empty: there are none.

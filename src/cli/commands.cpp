@@ -8,6 +8,7 @@
 #include "cli/command.hpp"
 #include "cli/explain_command.hpp"
 #include "cli/lab_command.hpp"
+#include "cli/launch_command.hpp"
 #include "cli/matrix_command.hpp"
 #include "cli/pages.hpp"
 #include "cli/pages_command.hpp"
@@ -47,9 +48,9 @@ OrError<ExitCode> dispatch(std::span<const std::string_view> words, Streams& str
 
 std::span<const CommandSpec> commands() {
   static const CommandSpec table[] = {
-      run_command,    rdma_bw_command, rdma_pingpong_command, explain_command,  matrix_command,
-      table_command,  lab_run_command, lab_list_command,      lab_show_command, peek_command,
-      causes_command, man_command,     completion_command,
+      run_command,    rdma_bw_command, rdma_pingpong_command, explain_command,    matrix_command,
+      table_command,  lab_run_command, lab_list_command,      lab_show_command,   peek_command,
+      launch_command, causes_command,  man_command,           completion_command,
   };
   return table;
 }

@@ -16,10 +16,14 @@ class CommandParser {
   explicit CommandParser(const CommandSpec& spec) : spec_{spec} {
     app_.set_help_flag("-h,--help");
     for (const OptionSpec& option : spec.options) {
-      std::string& value = values_[std::string{option.name}];
-      CLI::Option* const added = option.metavar.empty()
-                                     ? app_.add_flag_callback(std::string{option.name}, [] {})
-                                     : app_.add_option(std::string{option.name}, value);
+      const std::string name{option.name};
+      if (option.repeated) {
+        CLI::Option* const added = app_.add_option(name, lists_[name]);
+        added->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+        continue;
+      }
+      CLI::Option* const added =
+          option.metavar.empty() ? app_.add_flag_callback(name, [] {}) : app_.add_option(name, values_[name]);
       added->multi_option_policy(CLI::MultiOptionPolicy::Throw);
     }
     if (!spec.positional.metavar.empty()) {
@@ -44,6 +48,7 @@ class CommandParser {
     for (const OptionSpec& option : spec_.options)
       if (app_.count(std::string{option.name}) > 0)
         parsed.arguments.options[std::string{option.name}] = values_[std::string{option.name}];
+    parsed.arguments.repeated = std::move(lists_);
     parsed.arguments.positional = positional_;
     CBIT_TRY(check_choices(parsed.arguments));
     return parsed;
@@ -68,6 +73,7 @@ class CommandParser {
   const CommandSpec& spec_;
   CLI::App app_;
   std::map<std::string, std::string> values_;
+  std::map<std::string, std::vector<std::string>, std::less<>> lists_;
   std::vector<std::string> positional_;
 };
 

@@ -1,0 +1,52 @@
+#include <fmt/format.h>
+
+#include "base/format.hpp"
+#include "host/launch/plan_render.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::size_t width = 100;
+
+// The text in lines of at most `width` columns, broken at blanks.
+void append_wrapped(std::string& out, std::string_view text, std::size_t indent) {
+  while (!text.empty()) {
+    std::size_t end = text.size();
+    if (end > width - indent) {
+      end = text.rfind(' ', width - indent);
+      if (end == std::string_view::npos) end = std::min(text.find(' '), text.size());
+    }
+    out += fmt::format("{:{}}{}\n", "", indent, text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+void append_reason(std::string& out, const Reason& reason, std::size_t indent) {
+  append_wrapped(out, reason.why, indent);
+  append_wrapped(out, fmt::format("[{}]", reason.source), indent);
+}
+
+}  // namespace
+
+std::string to_shell(const LaunchPlan& plan) { return to_shell(command_of(plan), true) + '\n'; }
+
+std::string to_explanation(const LaunchPlan& plan) {
+  std::string out;
+  for (const Candidate& candidate : plan.candidates)
+    out += fmt::format("{:<8} {}\n", title_of(candidate.protection),
+                       candidate.usable ? std::string{"usable"} : "not usable: " + candidate.why_not);
+  out += fmt::format("plan: {}, QEMU {}.{}\n\n{}\n", title_of(plan.protection), plan.qemu.release,
+                     plan.qemu.update, plan.program);
+  for (const PlannedOption& option : plan.options) {
+    out += fmt::format("  {}\n", to_shell(to_words(option_of(option))));
+    append_reason(out, option.reason, 6);
+    for (const PlannedProperty& property : option.properties) {
+      if (property.reason.why.empty()) continue;
+      out += fmt::format("      {}={}\n", property.key, property.value);
+      append_reason(out, property.reason, 10);
+    }
+  }
+  return out;
+}
+
+}  // namespace cbit
