@@ -147,10 +147,21 @@ OrError<void> parse_argument(const QemuOptionSpec& spec, const std::string& text
   return {};
 }
 
+constexpr std::string_view system_emulator = "qemu-system-";
+
+std::string_view file_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
 bool is_qemu(std::string_view word) {
-  const auto slash = word.rfind('/');
-  if (slash != std::string_view::npos) word.remove_prefix(slash + 1);
-  return word.starts_with("qemu-system-") || word == "qemu-kvm" || word == "kvm" || word == "qemu";
+  const std::string_view name = file_name(word);
+  return name.starts_with(system_emulator) || name == "qemu-kvm" || name == "kvm" || name == "qemu";
+}
+
+// kvm and qemu-kvm are those of the host.
+bool is_x86(std::string_view program) {
+  std::string_view name = file_name(program);
+  if (!name.starts_with(system_emulator)) return true;
+  name.remove_prefix(system_emulator.size());
+  return name.starts_with("x86_64") || name.starts_with("i386");
 }
 
 tl::unexpected<Error> unknown_option(const std::string& word, std::string_view name) {
@@ -219,6 +230,8 @@ OrError<QemuCommand> parse_qemu_command(std::span<const std::string> words) {
   const auto program = std::ranges::find_if(words, is_qemu);
   if (program == words.end())
     return bad_input("the command line names no QEMU", "it begins with qemu-system-x86_64, or a path of it");
+  if (!is_x86(*program))
+    return bad_input(fmt::format("{} is not QEMU for x86", *program), "cbit knows qemu-system-x86_64");
   QemuCommand command{*program, {}};
   for (auto word = program + 1; word != words.end(); ++word) {
     QemuOption option{"hda", {}, *word};

@@ -50,12 +50,12 @@ struct QemuCommand {
 [[nodiscard]] OrError<std::vector<std::string>> shell_words(std::string_view text);
 
 // What stands before QEMU's name (sudo, A=B, numactl ...) is left out.
-// Errors (input): no QEMU; an option that QEMU 4.2 to 10 does not know; one whose argument is missing; malformed
-// JSON.
+// Errors (input): no QEMU, or not one for x86; an option that QEMU 4.2 to 10 does not know; one whose argument
+// is missing; malformed JSON.
 [[nodiscard]] OrError<QemuCommand> parse_qemu_command(std::span<const std::string> words);
 
-// parse_qemu_command() makes the same command of them again, whatever is in its values; only those of -cpu must
-// be free of commas, which have no spelling there.
+// parse_qemu_command() makes the same command of them again, whatever is in its values; only those of -cpu
+// must be free of commas, which have no spelling there.
 [[nodiscard]] std::vector<std::string> to_words(const QemuCommand& command);
 [[nodiscard]] std::vector<std::string> to_words(const QemuOption& option);
 

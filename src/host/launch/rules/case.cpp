@@ -126,6 +126,13 @@ std::optional<std::string_view> Case::machine(std::string_view key) const {
   return command().value("machine", key);
 }
 
+const QemuOption* Case::option_with(std::string_view option, std::string_view key) const {
+  const QemuOption* found = nullptr;
+  for (const QemuOption* const candidate : command().all(option))
+    if (candidate->value(key)) found = candidate;
+  return found;
+}
+
 std::string_view Case::machine_type() const { return machine("type").value_or("pc"); }
 
 std::uint64_t Case::memory_bytes() const {

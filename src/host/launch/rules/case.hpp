@@ -43,6 +43,11 @@ class Case {
   }
   [[nodiscard]] std::string_view machine_type() const;
   [[nodiscard]] std::optional<std::string_view> machine(std::string_view key) const;
+  // The last of these options that has the key; nullptr: none has.
+  [[nodiscard]] const QemuOption* option_with(std::string_view option, std::string_view key) const;
+  [[nodiscard]] const QemuOption* machine_with(std::string_view key) const {
+    return option_with("machine", key);
+  }
   [[nodiscard]] std::uint64_t memory_bytes() const;
   [[nodiscard]] std::vector<std::string_view> kernel_words() const;
   // -object whose id is that.

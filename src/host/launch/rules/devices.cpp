@@ -53,7 +53,7 @@ void judge_devices(Case& guest) {
   for (const QemuOption* const device : guest.command().all("device"))
     if (const auto driver = device->value("driver")) judge_device(guest, *device, *driver);
   // The machine property of QEMU before 4.0 and its relatives.
-  if (is_on(guest.machine("iommu"))) judge_iommu(guest, *guest.command().last("machine"));
+  if (is_on(guest.machine("iommu"))) judge_iommu(guest, *guest.machine_with("iommu"));
 }
 
 }  // namespace cbit

@@ -16,7 +16,7 @@ bool is_i440fx(std::string_view type) {
 
 void judge_type(Case& guest) {
   const std::string_view type = guest.machine_type();
-  const QemuOption* const machine = guest.command().last("machine");
+  const QemuOption* const machine = guest.machine_with("type");
   if (type.starts_with("microvm")) {
     guest.find(rule("machine-microvm"), machine, {},
                guest.in_language("-machine q35", "<type arch='x86_64' machine='q35'>hvm</type>"));
@@ -45,7 +45,8 @@ Firmware firmware_of(const Case& guest) {
   found.flash = command.last("pflash");
   for (const QemuOption* const drive : command.all("drive"))
     if (drive->value("if") == "pflash") found.flash = drive;
-  if (guest.machine("pflash0") || guest.machine("pflash1")) found.flash = command.last("machine");
+  if (guest.machine("pflash0") || guest.machine("pflash1"))
+    found.flash = guest.machine_with(guest.machine("pflash0") ? "pflash0" : "pflash1");
   return found;
 }
 
@@ -70,7 +71,7 @@ void judge_irqchip(Case& guest) {
   // QEMU takes both spellings.
   const auto dashed = guest.machine("kernel-irqchip");
   const auto irqchip = dashed ? dashed : guest.machine("kernel_irqchip");
-  const QemuOption* option = guest.command().last("machine");
+  const QemuOption* option = guest.machine_with(dashed ? "kernel-irqchip" : "kernel_irqchip");
   auto value = irqchip;
   for (const QemuOption* const accel : guest.command().all("accel"))
     if (const auto own = accel->value("kernel-irqchip")) value = own, option = accel;
@@ -85,7 +86,7 @@ void judge_irqchip(Case& guest) {
 // SEV-ES and up: the registers are the guest's own.
 void judge_encrypted_state(Case& guest) {
   if (!guest.has_encrypted_state()) return;
-  const QemuOption* const machine = guest.command().last("machine");
+  const QemuOption* const machine = guest.machine_with("smm");
   if (is_on(guest.machine("smm")))
     guest.find(rule("smm-with-encrypted-state"), machine, {},
                guest.in_language(Case::with(*machine, {{"smm", "off"}}), "<smm state='off'/>"));

@@ -27,14 +27,14 @@ void judge_memlock(Case& guest) {
                      : guest.context().host != nullptr ? guest.context().host->memlock_bytes
                                                        : std::nullopt;
   if (!limit || *limit >= needed) return;
-  guest.find(rule("memlock-exceeded"), guest.command().last("m"),
+  guest.find(rule("memlock-exceeded"), guest.option_with("m", "size"),
              fmt::format("{} may be locked, about {} will be", size_text(*limit), size_text(needed)),
              guest.in_language("", fmt::format("<hard_limit unit='KiB'>{}</hard_limit>", needed >> 10)));
 }
 
 void judge_size(Case& guest) {
   const std::uint64_t ram = guest.memory_bytes();
-  const QemuOption* const option = guest.command().last("m");
+  const QemuOption* const option = guest.option_with("m", "size");
   const GuestSupport* const host = guest.context().host;
   if (host != nullptr && host->memory_bytes != 0 && ram > host->memory_bytes)
     guest.find(rule("memory-more-than-the-host-has"), option,
@@ -67,8 +67,8 @@ void judge_devices_of_memory(Case& guest) {
     }
   }
   if (is_on(guest.machine("nvdimm")))
-    guest.find(rule("nvdimm-enabled"), guest.command().last("machine"), {},
-               guest.in_language(Case::with(*guest.command().last("machine"), {}, {"nvdimm"}), ""));
+    guest.find(rule("nvdimm-enabled"), guest.machine_with("nvdimm"), {},
+               guest.in_language(Case::with(*guest.machine_with("nvdimm"), {}, {"nvdimm"}), ""));
 }
 
 // hugetlbfs and tmpfs have no disk behind them.
@@ -82,7 +82,7 @@ bool is_memory_backend(const QemuOption& object) {
 }
 
 void judge_backends(Case& guest) {
-  const QemuOption* const machine = guest.command().last("machine");
+  const QemuOption* const machine = guest.machine_with("mem-merge");
   if (is_on(guest.machine("mem-merge")))
     guest.find(rule("memory-merge"), machine, {},
                guest.in_language(Case::with(*machine, {{"mem-merge", "off"}}),

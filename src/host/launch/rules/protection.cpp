@@ -46,7 +46,8 @@ std::string_view link_name(const Case& guest) {
 void judge_link(Case& guest) {
   const auto current = guest.machine("confidential-guest-support");
   const auto id = current ? current : guest.machine("memory-encryption");
-  const QemuOption* const machine = guest.command().last("machine");
+  const QemuOption* const machine =
+      guest.machine_with(current ? "confidential-guest-support" : "memory-encryption");
   if (!id) {
     for (const QemuOption* const object : guest.command().all("object"))
       if (is_protection_object(*object))
@@ -57,7 +58,7 @@ void judge_link(Case& guest) {
     const bool is_tdx = guest.protection() == Protection::tdx;
     const bool guessed = !is_tdx && (guest.context().host == nullptr || !guest.context().host->c_bit);
     return guest.find(rule("not-encrypted"), nullptr,
-                      guessed ? "this host says nothing about its C-bit; 51 is that of EPYC since 7002" : "",
+                      guessed ? "this host says nothing about its C-bit; 51 is that of EPYC since 7003" : "",
                       guest.in_language(fmt::format("-machine q35,{}={} -object {}", link_name(guest),
                                                     is_tdx ? "tdx0" : "sev0", object),
                                         launch_security_text(guest.protection())));
@@ -85,7 +86,8 @@ void judge_version(Case& guest) {
                            guest.context().qemu->release, guest.context().qemu->update));
   };
   if (guest.machine("confidential-guest-support") && !guest.is_libvirt())
-    too_old(guest.command().last("machine"), "confidential-guest-support=", with_confidential_guest_support);
+    too_old(guest.machine_with("confidential-guest-support"),
+            "confidential-guest-support=", with_confidential_guest_support);
   if (guest.object() == nullptr) return;
   if (guest.object()->value("kernel-hashes")) too_old(guest.object(), "kernel-hashes=", with_kernel_hashes);
   if (guest.protection() == Protection::sev_snp) too_old(guest.object(), "sev-snp-guest", with_snp);

@@ -80,7 +80,7 @@ inline constexpr RuleInfo protection_rules[] = {
      .topic = "Protection",
      .title = "cbitpos= is not the position of the C-bit on this host.",
      .why = "QEMU compares it with CPUID 8000001F EBX[5:0], and ends with \"cbitpos check failed\". Its "
-            "default is 0, which no processor has: 47 on the first EPYC, 51 on later ones.",
+            "default is 0, which no processor has: 47 on EPYC before 7003, 51 since.",
      .remedy = "Write the host's position: cbitpos=51, or what CPUID 8000001F EBX[5:0] says.",
      .libvirt_remedy = "<cbitpos>51</cbitpos>, as `virsh domcapabilities` says; or leave it out.",
      .source = "target/i386/sev.c: sev_kvm_init; APM vol. 3, E.4.17"},

@@ -1,5 +1,5 @@
-// The rows of the table (host/launch/rules.hpp), in the order of the documentation. For the judges, which name
-// their rules at compile time.
+// The rows of the table (host/launch/rules.hpp), in the order of the documentation. For the judges, which
+// name their rules at compile time.
 #pragma once
 
 #include <algorithm>

@@ -49,7 +49,8 @@ void judge_flags(Case& guest, const QemuOption& device, std::string_view driver)
   const bool legacy_only = is_on(property(guest, device, driver, "disable-modern"));
   const bool modern_only = driver.ends_with("-non-transitional");
   if (transitional || legacy_only || (has_legacy && !modern_only))
-    return guest.find(rule("legacy-virtio"), &device, {}, right_device(guest, device, driver));
+    return guest.find(rule("legacy-virtio"), &device, {},
+                      guest.is_libvirt() ? "model='virtio'" : right_device(guest, device, driver));
   const auto flag = property(guest, device, driver, "iommu_platform");
   if (is_off(flag) || (!defaults && !is_on(flag)))
     guest.find(rule("flag-not-offered"), &device, {}, right_device(guest, device, driver));
