@@ -6,11 +6,14 @@
 
 #include "base/format.hpp"
 #include "host/facts/log_line.hpp"
+#include "host/facts/text.hpp"
 
 namespace cbit {
 namespace {
 
 constexpr std::size_t line_bytes_max = 4096;  // of a message; the kernel's own limit is 1 KiB
+
+std::string shown(std::string_view text) { return printable(text, line_bytes_max); }
 
 // A line of the log in which a rule has found its words.
 struct Hit {
@@ -19,7 +22,7 @@ struct Hit {
   std::string_view before;  // the message up to the words
   LogScanner after;         // and behind them
 
-  [[nodiscard]] LogLine line() const { return {number, message.time_us, printable(message.text)}; }
+  [[nodiscard]] LogLine line() const { return {number, message.time_us, shown(message.text)}; }
 };
 
 // Says whether it took something.
@@ -51,7 +54,7 @@ DeviceName device_before(std::string_view text) {
   const std::string_view device = cut == std::string_view::npos ? text : text.substr(cut + 1);
   std::string_view driver = cut == std::string_view::npos ? std::string_view{} : text.substr(0, cut);
   driver = driver.substr(driver.rfind(' ') + 1);
-  return {printable(driver), printable(device)};
+  return {shown(driver), shown(device)};
 }
 
 // The same in dev_printk() of an IOMMU's driver: "nvme 0000:41:00.0: AMD-Vi: ".
@@ -78,7 +81,7 @@ bool take_each(KernelLog& log, Hit hit) {
 
 bool take_version(KernelLog& log, Hit hit) {
   if (!hit.before.empty()) return false;
-  log.version = printable(hit.after.word());
+  log.version = shown(hit.after.word());
   log.complete = true;
   return true;
 }
@@ -138,7 +141,7 @@ bool take_old_full(KernelLog& log, Hit hit) {
   const auto bytes = hit.after.number();
   if (!bytes || !hit.after.past("at device ")) return false;
   return add(log, log.pool_full,
-             PoolFull{{}, printable(hit.after.word()), *bytes, std::nullopt, std::nullopt, hit.line()});
+             PoolFull{{}, shown(hit.after.word()), *bytes, std::nullopt, std::nullopt, hit.line()});
 }
 
 // "swiotlb_tbl_map_single: 187 callbacks suppressed"
@@ -185,7 +188,7 @@ bool take_amd_event(KernelLog& log, Hit hit) {
       event != std::end(events) ? event->second : IommuFaultKind::other_event, {}, {}, hit.line()};
   LogScanner scan = hit.after;
   if (scan.past("device="))
-    fault.device = printable(scan.word(",]"));
+    fault.device = shown(scan.word(",]"));
   else
     fault.device = device_before(hit.before, "AMD-Vi: ").device;
   for (const std::string_view key : {"address=", " gpa=", " spa="}) {
@@ -197,7 +200,7 @@ bool take_amd_event(KernelLog& log, Hit hit) {
 
 // "DMAR: [DMA Read NO_PASID] Request device [00:02.0] fault addr 0x... [fault reason 0x06] ..."
 bool take_dmar_fault(KernelLog& log, Hit hit) {
-  IommuFault fault{IommuFaultKind::dmar, printable(hit.after.word("]")), {}, hit.line()};
+  IommuFault fault{IommuFaultKind::dmar, shown(hit.after.word("]")), {}, hit.line()};
   if (hit.after.past("fault addr ")) fault.address = hit.after.hex();
   return add(log, log.iommu_faults, std::move(fault));
 }
@@ -259,8 +262,7 @@ bool take_firmware(KernelLog& log, Hit hit) {
 
 bool take_missing_flag(KernelLog& log, Hit hit) {
   const auto [driver, device] = device_before(hit.before);
-  return add(log, log.virtio_refusals,
-             VirtioRefusal{driver, device, printable(hit.after.word()), hit.line()});
+  return add(log, log.virtio_refusals, VirtioRefusal{driver, device, shown(hit.after.word()), hit.line()});
 }
 bool take_refused_features(KernelLog& log, Hit hit) {
   const auto [driver, device] = device_before(hit.before);
@@ -268,7 +270,7 @@ bool take_refused_features(KernelLog& log, Hit hit) {
 }
 
 bool take_io_error(KernelLog& log, Hit hit) {
-  IoError error{printable(hit.after.word(",")), {}, hit.line()};
+  IoError error{shown(hit.after.word(",")), {}, hit.line()};
   if (hit.after.skip(", sector ")) error.sector = hit.after.number();
   return add(log, log.io_errors, std::move(error));
 }
@@ -393,7 +395,7 @@ std::string lines_that_matter(std::string_view text) {
     constexpr std::uint64_t second_us = 1'000'000;
     if (message.time_us)
       kept += fmt::format("[{:5}.{:06}] ", *message.time_us / second_us, *message.time_us % second_us);
-    kept += printable(message.text) + '\n';
+    kept += shown(message.text) + '\n';
   });
   return kept;
 }

@@ -169,11 +169,4 @@ Message strip_stamps(std::string_view line) {
   return message;
 }
 
-std::string printable(std::string_view text) {
-  std::string shown{text};
-  for (char& c : shown)
-    if (c < ' ' || c > '~') c = c == '\t' ? ' ' : '?';
-  return shown;
-}
-
 }  // namespace cbit

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 
 namespace cbit {
@@ -34,8 +33,5 @@ struct Message {
 
 // Takes off what dmesg, /dev/kmsg, journalctl and syslog put before a message.
 [[nodiscard]] Message strip_stamps(std::string_view line);
-
-// The bytes that are not printable ASCII become '?'.
-[[nodiscard]] std::string printable(std::string_view text);
 
 }  // namespace cbit

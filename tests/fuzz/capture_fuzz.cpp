@@ -1,0 +1,51 @@
+// Captures from anywhere: whatever the bytes of an archive, it is read within its limits or refused with the
+// file's name and a remedy; what was read can be packed and read again. Masking a text twice masks no more.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "host/facts/capture_archive.hpp"
+#include "host/facts/masking.hpp"
+
+namespace {
+
+constexpr cbit::UnpackLimits limits{.entries = 64, .file_bytes = 1 << 16, .total_bytes = 1 << 18};
+
+void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+void read(std::string_view bytes) {
+  const auto capture = cbit::read_archive(bytes, "fuzz.tar.zst", limits);
+  if (!capture) {
+    require(capture.error().message.starts_with("fuzz.tar.zst") && !capture.error().hint.empty());
+    return;
+  }
+  std::uint64_t total = 0;
+  for (const auto& [path, entry] : *capture) {
+    require(!path.empty() && !path.starts_with('/') && path.find("..") != 0);
+    require(entry.kind != cbit::CaptureKind::file || entry.content.size() <= limits.file_bytes);
+    total += entry.kind == cbit::CaptureKind::file ? entry.content.size() : 0;
+  }
+  require(total <= limits.total_bytes && capture->size() <= limits.entries);
+  const auto packed = cbit::pack_capture(*capture);
+  if (packed) require(cbit::read_archive(*packed, "again", limits) == *capture);
+}
+
+void mask(std::string_view text) {
+  for (const std::string_view path :
+       {"/proc/cmdline", "/sys/some/file", "/proc/self/status", "/boot/config-6.1"}) {
+    const cbit::Masked once = cbit::mask_file(path, text);
+    require(cbit::mask_file(path, once.text).text == once.text);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view bytes{reinterpret_cast<const char*>(data), size};
+  read(bytes);
+  mask(bytes);
+  return 0;
+}
