@@ -6,9 +6,11 @@
 #include <ostream>
 
 #include "cli/arguments.hpp"
+#include "cli/launch_check.hpp"
 #include "cli/launch_options.hpp"
 #include "host/facts/guest_support.hpp"
 #include "host/facts/host_tree.hpp"
+#include "host/launch/findings_render.hpp"
 #include "host/launch/plan_render.hpp"
 #include "host/launch/qemu_program.hpp"
 
@@ -41,21 +43,13 @@ OrError<void> check_words(const Arguments& arguments) {
   return {};
 }
 
-OrError<QemuVersion> qemu_version(const Arguments& arguments, const std::string& program) {
-  const auto text = arguments.text("--qemu-version");
-  if (!text) return ask_qemu_version(program);
-  const auto version = parse_qemu_version(*text);
-  if (!version)
-    return usage_error(fmt::format("--qemu-version {} is no version", *text), "use one such as 9.1");
-  return *version;
-}
-
 OrError<LaunchSite> site_of(const Arguments& arguments, const LaunchRequest& request) {
   LaunchSite site;
   const HostTree host = CBIT_TRY(HostTree::open(std::string{arguments.text("--root").value_or("/")}));
   site.support = read_guest_support(host);
   site.qemu_program = arguments.text("--qemu").value_or("qemu-system-x86_64");
-  site.qemu = CBIT_TRY(qemu_version(arguments, site.qemu_program));
+  const auto version = arguments.text("--qemu-version");
+  site.qemu = version ? CBIT_TRY(qemu_version_of(*version)) : CBIT_TRY(ask_qemu_version(site.qemu_program));
   if (request.firmware.empty())
     site.firmware = installed_firmware();
   else if (request.firmware != "default")
@@ -63,16 +57,22 @@ OrError<LaunchSite> site_of(const Arguments& arguments, const LaunchRequest& req
   return site;
 }
 
-void tell(const LaunchPlan& plan, std::ostream& err) {
-  if (plan.protection != Protection::none) {
-    err << fmt::format("cbit: the plan encrypts the guest's memory with {}\n", title_of(plan.protection));
-  } else if (plan.candidates.empty()) {
-    err << "cbit: the guest's memory is in clear\n";
-  } else {
-    err << "cbit: warning: nothing encrypts the guest's memory here\n";
-    for (const Candidate& candidate : plan.candidates)
-      err << fmt::format("      {}: {}\n", title_of(candidate.protection), candidate.why_not);
+// What was considered before the plan's own protection, and why it was not taken.
+void tell_stronger(const LaunchPlan& plan, std::ostream& err) {
+  for (const Candidate& candidate : plan.candidates) {
+    if (candidate.usable || candidate.protection == plan.protection) return;
+    err << fmt::format("      {}: {}\n", title_of(candidate.protection), candidate.why_not);
   }
+}
+
+void tell(const LaunchPlan& plan, std::ostream& err) {
+  if (plan.protection != Protection::none)
+    err << fmt::format("cbit: the plan encrypts the guest's memory with {}\n", title_of(plan.protection));
+  else if (plan.candidates.empty())
+    err << "cbit: the guest's memory is in clear\n";
+  else
+    err << "cbit: warning: nothing encrypts the guest's memory here\n";
+  tell_stronger(plan, err);
   for (const std::string& remark : plan.remarks) err << "cbit: " << remark << '\n';
   for (const std::string& risk : plan.risks) err << "cbit: forced: " << risk << '\n';
 }
@@ -87,8 +87,6 @@ void tell(const Finding& finding, bool forced, std::ostream& err) {
   else
     err << "      " << finding.remedy(GuestLanguage::qemu) << '\n';
 }
-
-bool is_error(const Finding& finding) { return finding.rule->severity == Severity::error; }
 
 OrError<ExitCode> start(const LaunchPlan& plan, Streams& streams) {
   if (plan.protection == Protection::none && !plan.candidates.empty())
@@ -114,6 +112,7 @@ OrError<std::string> render(const LaunchPlan& plan, const std::vector<Finding>& 
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   CBIT_TRY(check_words(arguments));
+  if (arguments.has("--check")) return check_launch(arguments, streams);
   const LaunchRequest request = CBIT_TRY(launch_request(arguments));
   const LaunchSite site = CBIT_TRY(site_of(arguments, request));
   const LaunchPlan plan = CBIT_TRY(plan_launch(request, site));

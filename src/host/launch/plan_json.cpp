@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "host/launch/findings_render.hpp"
 #include "host/launch/plan_render.hpp"
 
 namespace cbit {
@@ -31,17 +32,6 @@ Json candidate_json(const Candidate& candidate) {
   return json;
 }
 
-Json finding_json(const Finding& finding) {
-  return {{"rule", finding.rule->name},
-          {"severity", to_string(finding.rule->severity)},
-          {"title", finding.rule->title},
-          {"where", finding.where},
-          {"detail", finding.detail},
-          {"why", finding.rule->why},
-          {"remedy", finding.remedy(GuestLanguage::qemu)},
-          {"source", finding.rule->source}};
-}
-
 template <class T>
 Json list(const std::vector<T>& values, Json (*to)(const T&)) {
   Json json = Json::array();
@@ -58,7 +48,9 @@ std::string to_json(const LaunchPlan& plan, const std::vector<Finding>& findings
                   {"version", std::to_string(plan.qemu.release) + '.' + std::to_string(plan.qemu.update)}};
   json["words"] = to_words(command_of(plan));
   json["options"] = list(plan.options, option_json);
-  json["findings"] = list(findings, finding_json);
+  json["findings"] = Json::array();
+  for (const Finding& finding : findings)
+    json["findings"].push_back(finding_json(finding, GuestLanguage::qemu));
   json["risks"] = plan.risks;
   json["remarks"] = plan.remarks;
   // File names are bytes; JSON is UTF-8.

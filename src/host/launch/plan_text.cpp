@@ -1,25 +1,10 @@
 #include <fmt/format.h>
 
-#include "base/format.hpp"
 #include "host/launch/plan_render.hpp"
+#include "host/launch/wrapped_text.hpp"
 
 namespace cbit {
 namespace {
-
-constexpr std::size_t width = 100;
-
-// The text in lines of at most `width` columns, broken at blanks.
-void append_wrapped(std::string& out, std::string_view text, std::size_t indent) {
-  while (!text.empty()) {
-    std::size_t end = text.size();
-    if (end > width - indent) {
-      end = text.rfind(' ', width - indent);
-      if (end == std::string_view::npos) end = std::min(text.find(' '), text.size());
-    }
-    out += fmt::format("{:{}}{}\n", "", indent, text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-}
 
 void append_reason(std::string& out, const Reason& reason, std::size_t indent) {
   append_wrapped(out, reason.why, indent);

@@ -162,6 +162,12 @@ std::optional<QemuVersion> parse_qemu_version(std::string_view text) {
   return ends ? std::optional{version} : std::nullopt;
 }
 
+OrError<QemuVersion> qemu_version_of(std::string_view text) {
+  const auto version = parse_qemu_version(text);
+  if (!version) return usage_error(fmt::format("\"{}\" is no version of QEMU", text), "use one such as 9.1");
+  return *version;
+}
+
 OrError<QemuVersion> ask_qemu_version(const std::string& program) {
   Pipe pipe;
   const pid_t child = CBIT_TRY(spawn({program, "-version"}, pipe, STDOUT_FILENO, true));

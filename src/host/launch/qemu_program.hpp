@@ -14,6 +14,8 @@ namespace cbit {
 
 // "7.2", or what `qemu-system-x86_64 -version` prints.
 [[nodiscard]] std::optional<QemuVersion> parse_qemu_version(std::string_view text);
+// Errors (usage): it is no version.
+[[nodiscard]] OrError<QemuVersion> qemu_version_of(std::string_view text);
 
 // Asks the program. Errors (input): it is not there, cannot be started, does not answer within seconds, or
 // answers something else.
