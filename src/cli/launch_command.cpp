@@ -61,13 +61,13 @@ OrError<LaunchSite> site_of(const Arguments& arguments, const LaunchRequest& req
 void tell_stronger(const LaunchPlan& plan, std::ostream& err) {
   for (const Candidate& candidate : plan.candidates) {
     if (candidate.usable || candidate.protection == plan.protection) return;
-    err << fmt::format("      {}: {}\n", title_of(candidate.protection), candidate.why_not);
+    err << fmt::format("      {}: {}\n", to_string(candidate.protection), candidate.why_not);
   }
 }
 
 void tell(const LaunchPlan& plan, std::ostream& err) {
   if (plan.protection != Protection::none)
-    err << fmt::format("cbit: the plan encrypts the guest's memory with {}\n", title_of(plan.protection));
+    err << fmt::format("cbit: the plan encrypts the guest's memory with {}\n", to_string(plan.protection));
   else if (plan.candidates.empty())
     err << "cbit: the guest's memory is in clear\n";
   else

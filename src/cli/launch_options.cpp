@@ -2,15 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 namespace cbit {
 namespace {
 
-constexpr Word<std::optional<Protection>> protection_words[] = {
-    {"auto", std::nullopt},   {"sev-snp", Protection::sev_snp}, {"sev-es", Protection::sev_es},
-    {"sev", Protection::sev}, {"tdx", Protection::tdx},         {"none", Protection::none},
-};
 constexpr Word<Accelerator> accelerator_words[] = {
     {"auto", Accelerator::automatic}, {"kvm", Accelerator::kvm}, {"tcg", Accelerator::tcg}};
 
@@ -20,7 +17,11 @@ constexpr std::array<std::string_view, n> names_of(const Word<T> (&words)[n]) {
   for (std::size_t i = 0; i < n; ++i) names[i] = words[i].word;
   return names;
 }
-constexpr auto protection_choices = names_of(protection_words);
+constexpr auto protection_choices = [] {
+  std::array<std::string_view, std::size(protection_words) + 1> names{"auto"};
+  std::ranges::copy(names_of(protection_words), names.begin() + 1);
+  return names;
+}();
 constexpr auto accelerator_choices = names_of(accelerator_words);
 constexpr std::string_view format_choices[] = {"command", "json", "libvirt", "kata"};
 
@@ -108,7 +109,7 @@ std::string text_of(const Arguments& arguments, std::string_view name) {
 
 OrError<std::optional<Protection>> wanted_protection(const Arguments& arguments) {
   const auto word = arguments.text("--protection");
-  if (!arguments.has("--no-encryption")) return *find_word(protection_words, word.value_or("auto"));
+  if (!arguments.has("--no-encryption")) return find_word(protection_words, word.value_or("auto"));
   if (word && *word != "none")
     return usage_error(fmt::format("--no-encryption contradicts --protection {}", *word), "give one of them");
   return std::optional{Protection::none};

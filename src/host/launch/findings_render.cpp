@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "host/launch/plan.hpp"
 #include "host/launch/wrapped_text.hpp"
 
 namespace cbit {
@@ -76,7 +77,7 @@ Json finding_json(const Finding& finding, GuestLanguage language) {
 std::string to_json(std::span<const Finding> findings, const GuestConfig& config) {
   Json json{{"schema", "cbit-launch-check-1"},
             {"language", config.language == GuestLanguage::qemu ? "qemu" : "libvirt"},
-            {"protection", to_string(protection_of(config.command))}};
+            {"protection", word_of(protection_words, protection_of(config.command))}};
   json["findings"] = Json::array();
   for (const Finding& finding : findings) json["findings"].push_back(finding_json(finding, config.language));
   // What is quoted from the configuration are bytes; JSON is UTF-8.

@@ -16,8 +16,16 @@
 #include "host/launch/firmware.hpp"
 #include "host/launch/qemu_command.hpp"
 #include "host/launch/rules.hpp"
+#include "lab/words.hpp"
 
 namespace cbit {
+
+// As options and JSON have them; to_string() is for people.
+inline constexpr Word<Protection> protection_words[] = {{"sev-snp", Protection::sev_snp},
+                                                        {"sev-es", Protection::sev_es},
+                                                        {"sev", Protection::sev},
+                                                        {"tdx", Protection::tdx},
+                                                        {"none", Protection::none}};
 
 struct DiskRequest {
   std::string file;
@@ -121,7 +129,5 @@ struct LaunchPlan {
 
 // The version of QEMU that first had a protection's object.
 [[nodiscard]] QemuVersion first_version_with(Protection protection);
-// For people: "SEV-SNP".
-[[nodiscard]] std::string_view title_of(Protection protection);
 
 }  // namespace cbit

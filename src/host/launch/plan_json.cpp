@@ -26,7 +26,7 @@ Json option_json(const PlannedOption& option) {
 }
 
 Json candidate_json(const Candidate& candidate) {
-  Json json{{"protection", to_string(candidate.protection)}, {"usable", candidate.usable}};
+  Json json{{"protection", word_of(protection_words, candidate.protection)}, {"usable", candidate.usable}};
   if (!candidate.usable) json["why_not"] = candidate.why_not;
   if (!candidate.remedy.empty()) json["remedy"] = candidate.remedy;
   return json;
@@ -42,7 +42,7 @@ Json list(const std::vector<T>& values, Json (*to)(const T&)) {
 }  // namespace
 
 std::string to_json(const LaunchPlan& plan, const std::vector<Finding>& findings) {
-  Json json{{"schema", "cbit-launch-1"}, {"protection", to_string(plan.protection)}};
+  Json json{{"schema", "cbit-launch-1"}, {"protection", word_of(protection_words, plan.protection)}};
   json["candidates"] = list(plan.candidates, candidate_json);
   json["qemu"] = {{"program", plan.program},
                   {"version", std::to_string(plan.qemu.release) + '.' + std::to_string(plan.qemu.update)}};

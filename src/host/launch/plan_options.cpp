@@ -215,7 +215,7 @@ void Options::protection() {
   const Protection protection = plan_.protection;
   if (protection == Protection::none) return;
   PlannedOption& object =
-      add("object", {fmt::format("{}: QEMU {} or later.", title_of(protection),
+      add("object", {fmt::format("{}: QEMU {} or later.", to_string(protection),
                                  fmt::format("{}.{}", first_version_with(protection).release,
                                              first_version_with(protection).update)),
                      "QEMU qapi/qom.json"});

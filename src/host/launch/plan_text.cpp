@@ -18,9 +18,9 @@ std::string to_shell(const LaunchPlan& plan) { return to_shell(command_of(plan),
 std::string to_explanation(const LaunchPlan& plan) {
   std::string out;
   for (const Candidate& candidate : plan.candidates)
-    out += fmt::format("{:<8} {}\n", title_of(candidate.protection),
+    out += fmt::format("{:<8} {}\n", to_string(candidate.protection),
                        candidate.usable ? std::string{"usable"} : "not usable: " + candidate.why_not);
-  out += fmt::format("plan: {}, QEMU {}.{}\n\n{}\n", title_of(plan.protection), plan.qemu.release,
+  out += fmt::format("plan: {}, QEMU {}.{}\n\n{}\n", to_string(plan.protection), plan.qemu.release,
                      plan.qemu.update, plan.program);
   for (const PlannedOption& option : plan.options) {
     out += fmt::format("  {}\n", to_shell(to_words(option_of(option))));

@@ -90,7 +90,7 @@ OrError<void> choose_protection(const LaunchSite& site, LaunchPlan& plan) {
   plan.candidates.push_back(asked);
   if (asked.usable) return {};
   const std::string message =
-      fmt::format("{} cannot be used here: {}", title_of(plan.protection), asked.why_not);
+      fmt::format("{} cannot be used here: {}", to_string(plan.protection), asked.why_not);
   if (!request.force)
     return bad_input(message, fmt::format("{}{}--force plans it all the same, for another host", asked.remedy,
                                           asked.remedy.empty() ? "" : "; "));
@@ -168,7 +168,7 @@ OrError<void> choose_policy(LaunchPlan& plan) {
   if (plan.protection != Protection::sev_snp) {
     if (plan.request.policy)
       return usage_error(
-          fmt::format("--policy is of SEV guests, and the plan is for {}", title_of(plan.protection)),
+          fmt::format("--policy is of SEV guests, and the plan is for {}", to_string(plan.protection)),
           "leave it out, or choose another --protection");
     return {};
   }
@@ -183,13 +183,12 @@ void choose_kernel_hashes(LaunchPlan& plan) {
   const bool sev = plan.protection == Protection::sev || plan.protection == Protection::sev_es ||
                    plan.protection == Protection::sev_snp;
   if (!sev || plan.request.kernel.empty()) return;
-  constexpr std::string_view unmeasured =
-      "kernel, initrd and command line are not measured, so the host may swap them unnoticed";
   if (plan.qemu < kernel_hashes_since)
-    plan.remarks.push_back(fmt::format("{}: kernel-hashes= came with QEMU 6.2", unmeasured));
+    plan.remarks.emplace_back("kernel-hashes=on is left out: it came with QEMU 6.2");
   else if (!plan.firmware || !has_room_for_hashes(*plan.firmware))
-    plan.remarks.push_back(fmt::format("{}: {} has no room for their hashes; OVMF's AmdSev build does",
-                                       unmeasured, plan.firmware ? plan.firmware->path : "the firmware"));
+    plan.remarks.push_back(fmt::format(
+        "kernel-hashes=on is left out: {} has no room for the hashes, which OVMF's AmdSev build has",
+        plan.firmware ? plan.firmware->path : "QEMU's own firmware"));
   else
     plan.kernel_hashes = true;
 }
@@ -223,8 +222,13 @@ OrError<void> name_devices(LaunchRequest& request) {
       return usage_error(fmt::format("the id \"{}\" is used twice", id), "give each device its own id");
     return {};
   };
-  for (DiskRequest& disk : request.disks) CBIT_TRY(name(disk.id, "disk"));
-  for (NetRequest& net : request.nets) CBIT_TRY(name(net.id, "net"));
+  // Given ids first, so that ours avoid them.
+  for (const bool given : {true, false}) {
+    for (DiskRequest& disk : request.disks)
+      if (disk.id.empty() != given) CBIT_TRY(name(disk.id, "disk"));
+    for (NetRequest& net : request.nets)
+      if (net.id.empty() != given) CBIT_TRY(name(net.id, "net"));
+  }
   return {};
 }
 
@@ -252,17 +256,6 @@ QemuVersion first_version_with(Protection protection) {
     case Protection::none: break;
   }
   return oldest_qemu;
-}
-
-std::string_view title_of(Protection protection) {
-  switch (protection) {
-    case Protection::none: return "no protection";
-    case Protection::sev: return "SEV";
-    case Protection::sev_es: return "SEV-ES";
-    case Protection::sev_snp: return "SEV-SNP";
-    case Protection::tdx: return "TDX";
-  }
-  return "?";
 }
 
 OrError<LaunchPlan> plan_launch(const LaunchRequest& request, const LaunchSite& site) {
