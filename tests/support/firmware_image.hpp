@@ -1,7 +1,9 @@
 // Firmware images that end as OVMF's do: entries of the table of GUIDs, its footer, a reset vector.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

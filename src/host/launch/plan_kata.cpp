@@ -14,7 +14,8 @@ namespace {
 template <class T>
 std::string value_text(T value) {
   std::ostringstream out;
-  out << toml::value{std::move(value)};
+  const toml::value held{std::move(value)};
+  out << toml::toml_formatter{held, toml::format_flags::none};  // "..." and not '...', as Kata's own files
   return out.str();
 }
 

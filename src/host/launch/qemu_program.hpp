@@ -37,8 +37,8 @@ struct QemuEnd {
 };
 
 // Starts the guest with this process' terminal and waits for its end. What QEMU writes to stderr passes
-// through. Interrupts from the terminal are the guest's; SIGTERM and SIGHUP are passed on. Errors (input): the
-// program cannot be started.
+// through. Interrupts from the terminal are the guest's; SIGTERM and SIGHUP are passed on. Errors (input):
+// the program cannot be started.
 [[nodiscard]] OrError<QemuEnd> run_qemu(const std::vector<std::string>& words);
 
 }  // namespace cbit
