@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
 DEVICES = ["--kernel", "/k", "--initrd", "/i", "--disk", "/a,ro", "--disk", "/b,format=qcow2",
-           "--net", "user", "--net", "tap,ifname=tap0,vhost=on", "--net", "tap", "--vsock", "5", "--console", "/log",
-           "--name", "guest", "--cpu", "host,pmu=off"]
+           "--net", "user", "--net", "tap,ifname=tap0,vhost=on", "--net", "tap", "--vsock", "5",
+           "--console", "/log", "--name", "guest", "--cpu", "host,pmu=off"]
 FORCED = ["--force", "--cbitpos", "51", "--reduced-phys-bits", "1"]
 
 
