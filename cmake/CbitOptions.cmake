@@ -3,8 +3,11 @@ add_library(cbit_options INTERFACE)
 target_compile_features(cbit_options INTERFACE cxx_std_20)
 target_include_directories(cbit_options INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
 target_compile_options(cbit_options INTERFACE
-  -Wall -Wextra -Wconversion -Wshadow -Wold-style-cast -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wall -Wextra -Wconversion -Wold-style-cast -Wnon-virtual-dtor -Woverloaded-virtual
   -Wno-sign-conversion -Wimplicit-fallthrough -Wno-missing-field-initializers)
+if(NOT CBIT_UNITY)
+  target_compile_options(cbit_options INTERFACE -Wshadow)
+endif()
 if(CBIT_WERROR)
   target_compile_options(cbit_options INTERFACE -Werror)
 endif()
@@ -13,3 +16,15 @@ if(CBIT_SANITIZE)
     -fsanitize=${CBIT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(cbit_options INTERFACE -fsanitize=${CBIT_SANITIZE})
 endif()
+
+# Programs of tests compile longer than they run, and libFuzzer's counters in them count nothing.
+set(CBIT_TEST_FLAGS $<$<CONFIG:Release>:-O1>)
+if(CBIT_SANITIZE)
+  list(APPEND CBIT_TEST_FLAGS -O0 -fno-sanitize=fuzzer-no-link)
+endif()
+
+# cbit_unity(TARGET): the files of a target are compiled together, a dozen at a time. Their unnamed namespaces
+# become one, so that names in them differ from file to file, and may be shadowed.
+function(cbit_unity target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
+endfunction()

@@ -7,6 +7,9 @@ function(cbit_room name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.[ch]pp)
   add_library(cbit_${name} STATIC ${sources})
   set_target_properties(cbit_${name} PROPERTIES LINKER_LANGUAGE CXX)
+  if(CBIT_UNITY AND NOT name STREQUAL crypt)  # whose files are compiled for one instruction set each
+    cbit_unity(cbit_${name})
+  endif()
   list(TRANSFORM ROOM_DEPENDS PREPEND cbit_)
   target_link_libraries(cbit_${name} PUBLIC cbit_options ${ROOM_DEPENDS} ${ROOM_LIBRARIES})
   set_property(GLOBAL APPEND PROPERTY CBIT_ROOMS cbit_${name})
@@ -36,7 +39,7 @@ function(cbit_room_tests name)
   endif()
   add_executable(test_${name} ${sources})
   target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
-  target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # they compile longer than they run
+  target_compile_options(test_${name} PRIVATE ${CBIT_TEST_FLAGS})
   target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main GTest::gmock rapidcheck)
   add_dependencies(tests test_${name})
 

@@ -37,6 +37,12 @@ TEST(SevLaunch, TheGuestGetsItsSecretAndTheHostCiphertext) {
   EXPECT_NE(host.host_read(guest, 0, firmware.size()), firmware);
 }
 
+TEST(SevLaunch, ASevEsGuestIsMeasuredWithItsRegistersAndGetsItsSecret) {
+  cbit::SevHost host{{.min_sev_asid = 4}};
+  const auto guest = launched(host, 5);
+  EXPECT_EQ(host.guest_read(guest, 0x8000, 32), disk_key);
+}
+
 TEST(SevLaunch, TheOwnerNoticesAnotherFirmware) {
   cbit::SevHost host;
   const auto guest = host.create_guest({});

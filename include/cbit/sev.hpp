@@ -82,8 +82,10 @@ class SevHost {
   void launch_start(GuestId guest);
   // The VMM writes `bytes` at the address and has them encrypted and measured.
   void launch_update(GuestId guest, std::uint64_t gpa, std::span<const std::byte> bytes);
+  // Of a SEV-ES guest with its CPU's registers, as QEMU does.
   [[nodiscard]] Measurement launch_measure(GuestId guest);
-  // The owner's check: the measurement is that of these bytes, under this session and policy.
+  // The owner's check: the measurement is that of these bytes (and of a CPU after reset, with SEV-ES), under
+  // this session and policy.
   [[nodiscard]] bool owner_accepts(GuestId guest, const Measurement& measurement,
                                    std::span<const std::byte> image) const;
   // After launch_measure(); whole 16-byte blocks.

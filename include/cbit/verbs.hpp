@@ -70,8 +70,8 @@ class RdmaHost {
   RdmaHost& operator=(RdmaHost&&) = delete;
 
   // ---- the process' memory ----
-  // Zeroed pages; an empty machine throws std::bad_alloc. Access outside of the process' memory throws
-  // std::out_of_range.
+  // Zeroed pages; an empty machine throws std::bad_alloc, a mapping of 0 bytes std::invalid_argument. Access
+  // outside of the process' memory throws std::out_of_range.
   [[nodiscard]] VirtAddr mmap(std::uint64_t bytes);
   [[nodiscard]] std::vector<std::byte> read(VirtAddr from, std::size_t bytes);
   void write(VirtAddr to, std::span<const std::byte> bytes);

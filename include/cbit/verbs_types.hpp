@@ -130,6 +130,7 @@ enum ibv_event_type : unsigned {
   IBV_EVENT_QP_REQ_ERR,
   IBV_EVENT_QP_ACCESS_ERR,
   IBV_EVENT_COMM_EST,
+  IBV_EVENT_SQ_DRAINED,
 };
 
 // ibv_device_attr_ex.device_cap_flags_ex: streaming DMA of user memory would bounce, so ibv_reg_mr() refuses
@@ -196,6 +197,8 @@ struct ibv_qp_attr {
   ibv_qp_state qp_state = IBV_QPS_RESET;
   ibv_qp_state cur_qp_state = IBV_QPS_RESET;
   unsigned qp_access_flags = 0;
+  std::uint8_t en_sqd_async_notify = 0;
+  std::uint8_t sq_draining = 0;  // of ibv_query_qp(): in SQD, requests are still on their way
   std::uint16_t pkey_index = 0;
   std::uint8_t port_num = 1;
   std::uint32_t qkey = 0;

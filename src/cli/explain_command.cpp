@@ -15,6 +15,10 @@ namespace {
 
 constexpr auto map_choices = choices_of(map_kind_words);
 constexpr auto ttm_policy_choices = choices_of(ttm_policy_words);
+constexpr auto ring_choices = choices_of(ring_words);
+constexpr auto virtio_driver_choices = choices_of(virtio_driver_words);
+constexpr auto virtio_kernel_choices = choices_of(virtio_kernel_words);
+constexpr auto iommu_kind_choices = choices_of(iommu_kind_words);
 constexpr auto direction_choices = choices_of(dma_direction_words);
 
 constexpr OptionSpec option_table[] = {
@@ -36,6 +40,19 @@ constexpr OptionSpec option_table[] = {
     {"--map", "KIND", "How the driver makes the buffer reachable", "streaming", map_choices},
     {"--ttm-policy", "P", "How TTM decides the encryption bit of its mappings, with --map ttm-bo", "fixed",
      ttm_policy_choices},
+    {"--key-id", "N",
+     "MKTME: the buffer is an application's memory of this KeyID, with --map streaming, raw-phys or user-mr",
+     ""},
+    {"--offers", "F,...",
+     "Of version-1, access-platform, indirect-desc, event-idx: what the disk offers, with --map virtio-blk",
+     "all"},
+    {"--ring", "RING", "The virtio disk's ring", "split", ring_choices},
+    {"--transitional", "", "The virtio disk has the legacy interface too (QEMU: disable-legacy=off)", ""},
+    {"--virtio-driver", "KIND", "Who drives the virtio disk", "current", virtio_driver_choices},
+    {"--virtio-kernel", "KIND",
+     "Whether the kernel demands the flag of devices of an encrypted guest, or uses the DMA API anyway",
+     "check", virtio_kernel_choices},
+    {"--iommu-kind", "KIND", "The IOMMU in front of the virtio disk", "platform", iommu_kind_choices},
     {"--direction", "D", "Direction of the transfer", "from-device for coherent, else to-device",
      direction_choices},
     {"--size", "N", "Bytes to transfer, up to 4M", "4096"},
@@ -66,6 +83,8 @@ constexpr std::string_view examples[] = {
     "cbit explain --platform sev --map ttm-bo --ttm-policy before-fix",
     "cbit explain --platform sev --size 2M",
     "cbit explain --platform sev --map user-mr --kernel-version next",
+    "cbit explain --platform mktme --key-id 5",
+    "cbit explain --platform sev --map virtio-blk --offers version-1 --virtio-kernel before-check",
 };
 
 OrError<DmaAttrs> parse_attrs(std::string_view text) {
@@ -80,6 +99,35 @@ OrError<DmaAttrs> parse_attrs(std::string_view text) {
     attrs = attrs | *attr;
   }
   return attrs;
+}
+
+OrError<std::uint64_t> parse_offers(std::string_view text) {
+  std::uint64_t offers = 0;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    const auto feature = find_word(virtio_offer_words, word);
+    if (!feature)
+      return usage_error(fmt::format("--offers does not know \"{}\"", word),
+                         "use version-1, access-platform, indirect-desc, event-idx");
+    offers |= *feature;
+  }
+  return offers;
+}
+
+// nullopt: none of its options was given.
+OrError<std::optional<VirtioChoice>> virtio_choice(const Arguments& arguments) {
+  VirtioChoice choice;
+  if (const auto offers = arguments.text("--offers")) choice.offers = CBIT_TRY(parse_offers(*offers));
+  choice.packed = arguments.choice("--ring", ring_words).value_or(false);
+  choice.transitional = arguments.has("--transitional");
+  choice.driver = arguments.choice("--virtio-driver", virtio_driver_words).value_or(choice.driver);
+  choice.kernel = arguments.choice("--virtio-kernel", virtio_kernel_words).value_or(choice.kernel);
+  choice.virtio_iommu = arguments.choice("--iommu-kind", iommu_kind_words).value_or(false);
+  for (const std::string_view option :
+       {"--offers", "--ring", "--transitional", "--virtio-driver", "--virtio-kernel", "--iommu-kind"})
+    if (arguments.has(option)) return std::optional{choice};
+  return std::optional<VirtioChoice>{};
 }
 
 OrError<SyncRange> parse_sync(std::string_view text) {
@@ -115,6 +163,9 @@ OrError<ExplainOptions> explain_options(const Arguments& arguments) {
   options.device = CBIT_TRY(device_config(arguments));
   options.map = arguments.choice("--map", map_kind_words).value_or(MapKind::streaming);
   options.ttm_policy = arguments.choice("--ttm-policy", ttm_policy_words);
+  if (const auto key_id = CBIT_TRY(arguments.number("--key-id", 0, 65535)))
+    options.key_id = static_cast<KeySelector>(*key_id);
+  options.virtio = CBIT_TRY(virtio_choice(arguments));
   options.direction = arguments.choice("--direction", dma_direction_words);
   options.size = CBIT_TRY(arguments.size("--size", explain_size_max)).value_or(options.size);
   options.offset = CBIT_TRY(arguments.size("--offset", page_size - 1)).value_or(0);

@@ -14,7 +14,7 @@ constexpr OptionSpec option_table[] = {
     {"--offset", "SIZE", "Where to begin in the buffer", "0"},
     {"--length", "SIZE", "How many bytes, up to 64K", "256"},
     {"--step", "N", "Look after this step, the first is 1; at the end unless given", ""},
-    {"--json", "", "Print an object with the bytes in hex", ""},
+    {"--json", "", "Print the object of schema/peek.schema.json", ""},
 };
 
 constexpr std::string_view examples[] = {

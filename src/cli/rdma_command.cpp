@@ -27,6 +27,7 @@ constexpr OptionSpec option_table[] = {
     trace_format_option,
     trace_events_option,
     seed_option,
+    {"--json", "", "Print the object of schema/rdma.schema.json", ""},
 };
 
 constexpr std::string_view bw_examples[] = {
@@ -55,12 +56,12 @@ OrError<RdmaRunOptions> run_options(const Arguments& arguments) {
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams,
                       OrError<RdmaRunReport> (*measure)(const RdmaRunOptions&, EventSink*),
-                      std::string (*text)(const RdmaRunReport&)) {
+                      std::string (*text)(const RdmaRunReport&), std::string_view test) {
   const RdmaRunOptions options = CBIT_TRY(run_options(arguments));
   auto trace = CBIT_TRY(TraceFile::open(arguments));
   const RdmaRunReport report = CBIT_TRY(measure(options, trace ? &trace->sink() : nullptr));
   if (trace) CBIT_TRY(trace->commit());
-  streams.out << text(report);
+  streams.out << (arguments.has("--json") ? to_json(report, test) : text(report));
   return report.intact() ? ExitCode::ok : ExitCode::check_failed;
 }
 
@@ -78,7 +79,7 @@ const CommandSpec rdma_bw_command{
     {},
     bw_examples,
     [](const Arguments& arguments, Streams& streams) {
-      return run(arguments, streams, rdma_bandwidth, bandwidth_text);
+      return run(arguments, streams, rdma_bandwidth, bandwidth_text, "bw");
     },
 };
 
@@ -90,7 +91,7 @@ const CommandSpec rdma_pingpong_command{
     {},
     pingpong_examples,
     [](const Arguments& arguments, Streams& streams) {
-      return run(arguments, streams, rdma_pingpong, pingpong_text);
+      return run(arguments, streams, rdma_pingpong, pingpong_text, "pingpong");
     },
 };
 

@@ -49,9 +49,9 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
 
 const CommandSpec table_command{
     "table",
-    "Make a table that compares systems: RDMA, graphics buffers, MKTME, virtio",
+    "Make a table that compares systems: RDMA, graphics buffers, MKTME, virtio, a host's attacks",
     "Runs the same work on many machines, one per cell or row, and prints what came of it. Without a name, "
-    "lists the tables.",
+    "lists the tables. --json prints the object of schema/table.schema.json.",
     option_table,
     {.metavar = "NAME", .help = "The table; see the list that cbit table prints"},
     examples,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "dev/virtio_defs.hpp"
 #include "lab/testbed.hpp"
 #include "lab/views.hpp"
 #include "lab/words.hpp"
@@ -19,6 +20,7 @@ enum class MapKind : std::uint8_t {
   resource,         // dma_map_resource of another device's BAR
   user_mr,          // ibv_reg_mr() of an application's memory
   ttm_bo,           // a graphics buffer, seen through TTM's vmap
+  virtio_blk,       // a request to a virtio disk: the device is that disk
 };
 
 inline constexpr Word<MapKind> map_kind_words[] = {{"streaming", MapKind::streaming},
@@ -27,13 +29,54 @@ inline constexpr Word<MapKind> map_kind_words[] = {{"streaming", MapKind::stream
                                                    {"raw-phys", MapKind::raw_phys},
                                                    {"resource", MapKind::resource},
                                                    {"user-mr", MapKind::user_mr},
-                                                   {"ttm-bo", MapKind::ttm_bo}};
+                                                   {"ttm-bo", MapKind::ttm_bo},
+                                                   {"virtio-blk", MapKind::virtio_blk}};
 [[nodiscard]] std::string_view to_string(MapKind kind);
+
+// `--offers`; what is not among them is the disk's own choice.
+inline constexpr Word<std::uint64_t> virtio_offer_words[] = {
+    {"version-1", virtio_feature::version_1},
+    {"access-platform", virtio_feature::access_platform},
+    {"indirect-desc", virtio_feature::indirect_desc},
+    {"event-idx", virtio_feature::event_idx}};
+inline constexpr Word<bool> ring_words[] = {{"split", false}, {"packed", true}};
+
+enum class VirtioDriverKind : std::uint8_t {
+  current,        // Linux 6.1's
+  without_flag,   // virtio 1.0, older than ACCESS_PLATFORM
+  legacy,         // before virtio 1.0
+  raw_addresses,  // the driver's mistake: physical addresses in descriptors
+};
+inline constexpr Word<VirtioDriverKind> virtio_driver_words[] = {
+    {"current", VirtioDriverKind::current},
+    {"without-flag", VirtioDriverKind::without_flag},
+    {"legacy", VirtioDriverKind::legacy},
+    {"raw-addresses", VirtioDriverKind::raw_addresses}};
+
+enum class VirtioKernelKind : std::uint8_t {
+  check,         // a guest with encrypted memory demands the flag
+  before_check,  // Linux 5.10
+  rfc,           // 2019, never merged: the DMA API if memory is encrypted
+};
+inline constexpr Word<VirtioKernelKind> virtio_kernel_words[] = {
+    {"check", VirtioKernelKind::check},
+    {"before-check", VirtioKernelKind::before_check},
+    {"rfc", VirtioKernelKind::rfc}};
 
 // Bytes [offset, offset + length) of the mapping.
 struct SyncRange {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
+};
+
+// What a virtio disk offers (QEMU's properties) and who drives it.
+struct VirtioChoice {
+  std::optional<std::uint64_t> offers;  // of virtio_offer_words; default: all
+  bool packed = false;                  // the disk offers RING_PACKED too
+  bool transitional = false;            // it has the interface before VERSION_1 too
+  VirtioDriverKind driver = VirtioDriverKind::current;
+  VirtioKernelKind kernel = VirtioKernelKind::check;
+  bool virtio_iommu = false;  // the IOMMU is a virtio-iommu
 };
 
 // The largest buffer: what the page allocator hands out in one piece (MAX_ORDER of Linux 6.1).
@@ -51,6 +94,8 @@ struct ExplainOptions {
   std::optional<SyncRange> sync;  // dma_sync_single_for_cpu before the unmap
   bool unmap = true;
   std::optional<TtmPolicy> ttm_policy;  // of a graphics buffer; default: fixed
+  std::optional<KeySelector> key_id;    // MKTME: of the application's memory that the driver maps
+  std::optional<VirtioChoice> virtio;   // of a virtio disk; default: VirtioChoice{}
 
   [[nodiscard]] DmaDirection effective_direction() const;
 };
@@ -72,6 +117,29 @@ struct Sight {
   Bytes bytes;
 };
 
+// MKTME: the KeyID that the device's accesses selected, and by what.
+struct CarriedKeyId {
+  KeySelector id = 0;
+  bool in_iommu_entry = false;  // else in the bus address
+  friend bool operator==(const CarriedKeyId&, const CarriedKeyId&) = default;
+};
+
+// What became of a virtio disk.
+struct VirtioFacts {
+  std::uint64_t offered = 0;
+  std::uint64_t accepted = 0;
+  std::uint8_t status = 0;       // after the probe
+  std::optional<Errno> probe;    // why no driver is bound
+  bool uses_dma_api = false;     // vring_use_dma_api
+  bool request_reached = false;  // the device found the request in the ring
+  std::optional<Errno> request;  // how it ended for the driver; nullopt: well, or there was no driver
+  std::optional<DmaAddr> ring;   // as the device was told
+  Sight ring_device, ring_host;  // its first page
+  std::uint64_t exits = 0;       // of the request, as the next
+  std::uint64_t bounces = 0;
+  std::uint64_t translated = 0;  // accesses of the device that an IOMMU translated
+};
+
 struct Explanation {
   ExplainOptions options;
   PhysAddr buffer;
@@ -85,6 +153,8 @@ struct Explanation {
   Sight pool;    // the bounce slots as the host reads them, while mapped; none when not bounced
   Verdict verdict = Verdict::fails;
   std::optional<Fault> device_fault;
+  std::optional<CarriedKeyId> carried_key_id;
+  std::optional<VirtioFacts> virtio;
   std::vector<Cause> causes;
   std::vector<StepTaken> steps;
   std::vector<std::string> kernel_log;

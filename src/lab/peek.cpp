@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/format.hpp"
+#include "lab/experiment/gpu_part.hpp"
 #include "lab/experiment/run.hpp"
 #include "watch/facts.hpp"
 
@@ -55,9 +56,7 @@ class Looker {
 
  private:
   [[nodiscard]] std::string owner_name() const {
-    if (buffer_->owner == nullptr) return "the kernel's CPU";
-    return is_guests_key(buffer_->owner->key(range_.offset)) ? "the guest's CPU"
-                                                             : "the VMM, or the guest through a shared page";
+    return std::string{buffer_->owner == nullptr ? "the kernel's CPU" : buffer_->owner->name(range_.offset)};
   }
 
   [[nodiscard]] std::optional<Bytes> by_owner() {
@@ -83,8 +82,8 @@ class Looker {
     return by_frame([&](PhysAddr at, ByteSpan to) { return run_->memory().probe(at, to); });
   }
 
-  // At the address of a mapping that covers the range; else at the physical address, as a device without
-  // IOMMU would try it.
+  // At the address of a mapping that covers the range, or of the GPU's; else at the physical address, as a
+  // device without IOMMU would try it.
   [[nodiscard]] PeekView by_device() const {
     const auto& mappings = run_->experiment().mappings;
     for (std::size_t id = mappings.size(); id-- != 0;) {
@@ -95,22 +94,34 @@ class Looker {
       Bytes bytes;
       for (const lab::Run::Segment& segment : segments) {
         Bytes part(segment.bytes);
-        if (!run_->hardware(mappings[id].device).port().peek(segment.at, part))
-          return {"device", how, {}, Sees::none};
+        if (!run_->port(mappings[id].device).peek(segment.at, part)) return {"device", how, {}, Sees::none};
         bytes.insert(bytes.end(), part.begin(), part.end());
       }
       return judged("device", how, bytes);
     }
+    if (auto seen = by_gpu()) return *std::move(seen);
     const KeyView& view = run_->bed().machine().bus().device_view();
     return judged("device",
                   fmt::format("at the physical address {}, not mapped", buffer_->phys(range_.offset)),
                   by_memory(view.key(0)));
   }
 
+  // A buffer object, at the GPU's own address of it; nullopt: it is none, or the GPU has no address of it.
+  [[nodiscard]] std::optional<PeekView> by_gpu() const {
+    const auto object = run_->part<lab::GpuPart>().object(id_);
+    if (!object) return std::nullopt;
+    GpuDriver& driver = run_->part<lab::GpuPart>().driver((*object)->device);
+    const auto at = driver.address(*(*object)->bo);
+    Bytes bytes(range_.bytes);
+    if (!at || !driver.gpu().peek(*at + range_.offset, bytes)) return std::nullopt;
+    return judged("device", fmt::format("the GPU, at its address {:#x}", (*at + range_.offset).value()),
+                  bytes);
+  }
+
   // Where the range begins in a mapping that the driver holds; nullopt when it does not lie in one.
   [[nodiscard]] std::optional<std::uint64_t> offset_in(std::size_t id) const {
     const lab::Run::Mapping& mapping = run_->mapping(id);
-    if (!mapping.made || mapping.path == DmaPath::error) return std::nullopt;
+    if (!mapping.made || mapping.ended || mapping.path == DmaPath::error) return std::nullopt;
     std::uint64_t before = 0;
     for (const ScatterEntry& entry : mapping.sg) {
       const PhysRange covered{entry.phys, entry.length};
@@ -221,7 +232,8 @@ std::string to_json(const Peek& peek, std::string_view buffer) {
                      {"how", view.how},
                      {"sees", to_string(view.sees)},
                      {"bytes", to_hex(view.bytes)}});
-  const nlohmann::ordered_json object{{"buffer", buffer},
+  const nlohmann::ordered_json object{{"schema", "cbit-peek-1"},
+                                      {"buffer", buffer},
                                       {"offset", peek.offset},
                                       {"physical", fmt::format("{:#x}", peek.at.value())},
                                       {"views", views}};

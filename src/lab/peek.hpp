@@ -41,7 +41,7 @@ struct Peek {
 
 // Hexdumps, two sides beside each other, 16 bytes a row.
 [[nodiscard]] std::string to_text(const Peek& peek);
-// {"buffer": ..., "physical": ..., "views": [{"who", "how", "sees", "bytes"}]}, with a final newline.
+// The object of schema/peek.schema.json, pretty-printed with a final newline.
 [[nodiscard]] std::string to_json(const Peek& peek, std::string_view buffer);
 
 }  // namespace cbit

@@ -161,8 +161,9 @@ SevHost::Measurement SevHost::launch_measure(GuestId id) {
 bool SevHost::owner_accepts(GuestId id, const Measurement& measurement,
                             std::span<const std::byte> image) const {
   const Impl::Guest& guest = impl_->live(id);
-  return cbit::launch_measure(guest.keys.integrity, SevVersion{}, guest.policy, sha256(image),
-                              measurement.nonce) == measurement.measure;
+  const Sha256Digest digest = launch_digest(image, guest.vm->vmsas().size());
+  return cbit::launch_measure(guest.keys.integrity, SevVersion{}, guest.policy, digest, measurement.nonce) ==
+         measurement.measure;
 }
 
 void SevHost::launch_secret(GuestId id, std::uint64_t gpa, std::span<const std::byte> secret) {
@@ -182,9 +183,9 @@ void SevHost::launch_finish(GuestId id) {
 // ---- who sees what --------------------------------------------------------------------------------------
 
 std::vector<std::byte> SevHost::guest_read(GuestId id, std::uint64_t gpa, std::size_t bytes, bool encrypted) {
-  Bytes data(bytes);
   Impl::Guest& guest = impl_->live(id);
   static_cast<void>(Impl::place(guest, gpa, bytes));
+  Bytes data(bytes);
   done_or_refuse("the guest's read", guest.vm->read(GuestPhysAddr{gpa}, data, encrypted));
   return data;
 }
@@ -197,8 +198,9 @@ void SevHost::guest_write(GuestId id, std::uint64_t gpa, std::span<const std::by
 
 std::vector<std::byte> SevHost::host_read(GuestId id, std::uint64_t gpa, std::size_t bytes) {
   Impl::Guest& guest = impl_->live(id);
+  const VirtAddr at = Impl::place(guest, gpa, bytes);
   Bytes data(bytes);
-  done_or_refuse("the VMM's read", guest.vmm->read(Impl::place(guest, gpa, bytes), data));
+  done_or_refuse("the VMM's read", guest.vmm->read(at, data));
   return data;
 }
 

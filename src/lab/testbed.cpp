@@ -8,7 +8,7 @@ namespace {
 ExplainerContext context_of(const TestbedConfig& config, Machine& machine) {
   const Platform platform = config.machine.platform;
   return {.platform = std::string{to_string(platform)},
-          .layout = machine.paging().view.layout,
+          .layout = platform == Platform::pef ? KeyLayout::none() : machine.paging().view.layout,
           .is_guest = is_guest(platform),
           .is_sme = platform == Platform::sme,
           .is_mktme = platform == Platform::mktme,

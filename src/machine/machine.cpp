@@ -22,7 +22,7 @@ KeyId platform_key(Platform platform) {
   return is_guest(platform) ? guest_key(guest_asid) : host_key;
 }
 
-// PEF: the leaf's key bit stands for the ultravisor's partition-scoped entry, which no guest sees (ADR 6).
+// PEF: no entry of the guest has a bit; the ultravisor's table has the state of a page (ADR 6).
 KeyView cpu_view(const MachineConfig& config) {
   KeyView view;
   if (config.platform == Platform::tdx)
@@ -34,6 +34,7 @@ KeyView cpu_view(const MachineConfig& config) {
   view.selector_is_key = config.platform == Platform::mktme;
   view.encrypted_key = platform_key(config.platform);
   view.walks_private = is_guest(config.platform);
+  view.page_decides = config.platform == Platform::pef;
   return view;
 }
 

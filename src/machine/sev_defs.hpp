@@ -10,6 +10,7 @@
 
 #include "base/bytes.hpp"
 #include "base/reg.hpp"
+#include "base/result.hpp"
 #include "crypt/sha256.hpp"
 #include "crypt/xex.hpp"
 
@@ -42,6 +43,11 @@ enum class SevStatusCode : std::uint32_t {
   resource_limit = 23,
   secure_data_invalid = 24,
 };
+
+// A command's way out with a status that is not success.
+[[nodiscard]] inline tl::unexpected<SevStatusCode> refused(SevStatusCode status) {
+  return tl::unexpected{status};
+}
 // "DFFLUSH_REQUIRED".
 [[nodiscard]] std::string_view to_string(SevStatusCode status);
 

@@ -10,8 +10,6 @@ namespace {
 
 constexpr std::uint32_t guests_max = 1024;
 
-tl::unexpected<SevStatusCode> refused(SevStatusCode status) { return tl::unexpected{status}; }
-
 Key128 pdh_seed(std::uint64_t seed) { return derive_key(seed, "sev pdh"); }
 
 }  // namespace

@@ -2,11 +2,6 @@
 #include "machine/sev_firmware.hpp"
 
 namespace cbit {
-namespace {
-
-tl::unexpected<SevStatusCode> refused(SevStatusCode status) { return tl::unexpected{status}; }
-
-}  // namespace
 
 SevStatusCode SevFirmware::launch_start(LaunchStart& request) {
   return command("LAUNCH_START", request.handle, [&]() -> Done {

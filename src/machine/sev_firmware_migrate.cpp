@@ -5,8 +5,6 @@
 namespace cbit {
 namespace {
 
-tl::unexpected<SevStatusCode> refused(SevStatusCode status) { return tl::unexpected{status}; }
-
 SevMacContext mac_context(bool vmsa) { return vmsa ? SevMacContext::vmsa : SevMacContext::data; }
 
 }  // namespace

@@ -9,8 +9,6 @@ namespace {
 
 using Coordinate = std::array<std::byte, 72>;
 
-tl::unexpected<SevStatusCode> refused(SevStatusCode status) { return tl::unexpected{status}; }
-
 Coordinate to_certificate(const P384Number& number) {
   Coordinate out{};
   std::ranges::reverse_copy(number, out.begin());

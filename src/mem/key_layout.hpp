@@ -79,6 +79,7 @@ struct KeyView {
   KeyId encrypted_key = no_key;  // selector 1 on AMD and TDX
   bool selector_is_key = false;  // MKTME: the KeyID is the index into the key table
   bool walks_private = false;    // SEV and TDX guests: table walks and fetches ignore the bit (APM 15.34.5)
+  bool page_decides = false;     // PEF: whether memory is shared is the page's state, not its mapping's
 
   [[nodiscard]] constexpr KeyId key(KeySelector s) const {
     if (selector_is_key) return s;

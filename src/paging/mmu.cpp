@@ -22,7 +22,18 @@ tl::unexpected<Fault> Mmu::refuse(const Fault& fault) {
 Result<const Translation*> Mmu::refill(VirtAddr at, Intent intent) {
   const auto walked = walk(*memory_, config_, cr3_, at, intent, privilege_, access_);
   if (!walked) return refuse(walked.error());
+  if (config_.view.page_decides && memory_->contains(walked->phys.page(), page_size))
+    return with_state_of_page(*walked);
   return tlb_.insert(at, *walked);
+}
+
+// An ultracall changes the state for all mappings at once, so it is asked for at each access.
+const Translation* Mmu::with_state_of_page(const Translation& walked) {
+  uncached_ = walked;
+  uncached_.phys = PhysAddr{align_down(walked.phys.value(), bytes_of(walked.level))};
+  uncached_.selector = memory_->history(walked.phys.page()).shared ? 0 : 1;
+  uncached_.key = config_.view.key(uncached_.selector);
+  return &uncached_;
 }
 
 Result<Translation> Mmu::translate(VirtAddr at, Intent intent) {

@@ -93,6 +93,7 @@ class Mmu {
            (intent != Intent::write || page.entry.get<Pte::Dirty>());
   }
   Result<const Translation*> refill(VirtAddr at, Intent intent);
+  const Translation* with_state_of_page(const Translation& walked);
   // One piece, from memory or from a device.
   Result<void> get(const Reach& from, ByteSpan to);
   Result<void> put(const Reach& to, ConstByteSpan from);
@@ -114,6 +115,7 @@ class Mmu {
   Privilege privilege_;
   Access access_;
   Tlb tlb_;
+  Translation uncached_;  // of the last page, where pages decide
 };
 
 // Names the code that runs until the end of the scope.

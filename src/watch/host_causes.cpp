@@ -66,6 +66,19 @@ struct HostCauses {
                                                 region.first, region.pinned)}};
   }
 
+  void operator()(const PageDiscarded& discarded) const {
+    if (discarded.pins == 0) return;
+    std::vector<Evidence> evidence{
+        {"discarded", fmt::format("{} at {} of the process, pinned {} time{}", discarded.page, discarded.at,
+                                  discarded.pins, discarded.pins == 1 ? "" : "s")}};
+    scene.facts.mappings().for_each_active([&](const Mapping& mapping) {
+      const bool covers = discarded.page + page_size > mapping.call.phys &&
+                          discarded.page < mapping.call.phys + mapping.call.bytes;
+      if (covers) evidence.push_back({"a device still reaches it", describe(scene.facts, mapping)});
+    });
+    open_page(cause("discard-vs-pinned"), discarded.page, std::move(evidence));
+  }
+
   void operator()(const KernelMessage& message) const {
     const CauseInfo& reason = cause("iommu-passthrough-forbids-snp");
     if (is_about(reason, message.text)) static_cast<void>(open(reason));

@@ -57,6 +57,30 @@ struct SwiotlbCauses {
       found->evidence.push_back({"first mapping", describe(scene.facts, *first)});
   }
 
+  void operator()(const KernelMessage& message) const {
+    if (!is_about(cause("sleep-in-atomic-on-flip"), message.text)) return;
+    Cause* const found = scene.book.open(cause("sleep-in-atomic-on-flip"), 0, scene.event.time_ns);
+    if (found != nullptr) found->evidence = {{"Linux", message.text}};
+  }
+
+  // The atomic pools never shrink: what they decrypted stays so.
+  void operator()(const PageConversion& conversion) const {
+    const Attribute* const before = scene.facts.attribute(conversion.first);
+    if (!conversion.encrypted || before == nullptr || before->encrypted ||
+        scene.facts.name(before->site) != "atomic_pool_expand")
+      return;
+    Cause* const found =
+        scene.book.open(cause("alias-free-mismatch"), 0,
+                        pages_of(conversion.first, conversion.pages * page_size), scene.event.time_ns);
+    if (found == nullptr) return;
+    found->evidence = {{"memory", fmt::format("{} pages at {}, shared by {}", conversion.pages,
+                                              conversion.first, scene.facts.name(before->site))},
+                       {"encrypted by", std::string{scene.facts.name(conversion.site)}}};
+    if (const auto left = scene.facts.aliases().find(conversion.first, conversion.pages, false))
+      found->evidence.push_back(
+          {"still shared", fmt::format("the {} mapping at {}", left->alias.kind, left->alias.at)});
+  }
+
   // A drop for another reason is a sync or unmap beyond the mapping, which shows in the call itself.
   void operator()(const SwiotlbDropped& dropped) const {
     if (!dropped.negative_offset) return;

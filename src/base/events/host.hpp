@@ -57,4 +57,13 @@ struct PageMoveRefused {
   void visit(auto&& v) const { v("page", page), v("what", what), v("reason", reason); }
 };
 
+// madvise(MADV_DONTNEED): a process gave up a page and kept the address. `pins`: a driver still holds it.
+struct PageDiscarded {
+  static constexpr std::string_view name = "page_discarded";
+  VirtAddr at;
+  PhysAddr page;
+  std::uint64_t pins = 0;
+  void visit(auto&& v) const { v("at", at), v("page", page), v("pins", pins); }
+};
+
 }  // namespace cbit

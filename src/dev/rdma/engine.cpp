@@ -176,7 +176,13 @@ Result<void, int> Engine::modify_qp(std::uint32_t number, const ibv_qp_attr& att
       found->retries_left = found->attr.retry_cnt;
       found->rnr_left = found->attr.rnr_retry;
     }
+    const bool drains = found->state != IBV_QPS_SQD && to == IBV_QPS_SQD;
     found->state = to;
+    if (drains) {
+      found->tells_drained = (mask & IBV_QP_EN_SQD_ASYNC_NOTIFY) != 0 && attr.en_sqd_async_notify != 0;
+      note_drained(*found);
+    }
+    transmit(*found);
   }
   return {};
 }
@@ -186,7 +192,7 @@ Result<void, int> Engine::modify_qp(std::uint32_t number, const ibv_qp_attr& att
 Result<void, int> Engine::post_send(std::uint32_t number, const ibv_send_wr& wr, Bytes inline_data) {
   QueuePair* const found = qp(number);
   if (found == nullptr || wr.opcode > IBV_WR_ATOMIC_FETCH_AND_ADD) return tl::unexpected{EINVAL};
-  if (found->state != IBV_QPS_RTS && found->state != IBV_QPS_ERR) return tl::unexpected{EINVAL};
+  if (found->state < IBV_QPS_RTS) return tl::unexpected{EINVAL};
   const bool is_send = wr.opcode == IBV_WR_SEND || wr.opcode == IBV_WR_SEND_WITH_IMM;
   if (found->init.type == IBV_QPT_UD && !is_send) return tl::unexpected{EINVAL};
   const bool is_inline = (wr.send_flags & IBV_SEND_INLINE) != 0;
@@ -201,6 +207,8 @@ Result<void, int> Engine::post_send(std::uint32_t number, const ibv_send_wr& wr,
   found->sq.push_back(std::move(work));
   if (found->state == IBV_QPS_ERR)
     flush(*found);
+  else if (found->state == IBV_QPS_SQE)
+    flush_sends(*found);
   else
     transmit(*found);
   return {};
@@ -234,7 +242,7 @@ void Engine::receive(PortAddress from, ConstByteSpan wire) {
 
 void Engine::tick() {
   for (auto& [number, waiting] : qps_) {
-    if (waiting.state != IBV_QPS_RTS || waiting.sq.empty() || !waiting.sq.front().sent) continue;
+    if (!waiting.finishes_requests() || !waiting.has_sent()) continue;
     if (!waiting.waiting) {
       if (waiting.retries_left == 0) {
         fail_request(waiting, IBV_WC_RETRY_EXC_ERR);
@@ -319,12 +327,30 @@ void Engine::fail(QueuePair& failed, ibv_event_type event) {
   fail(failed);
 }
 
-void Engine::flush(QueuePair& failed) {
+void Engine::fail_sends(QueuePair& failed) {
+  if (failed.init.type == IBV_QPT_RC) return fail(failed);
+  // The completion itself may have ended it.
+  if (failed.state == IBV_QPS_ERR) return;
+  failed.state = IBV_QPS_SQE;
+  flush_sends(failed);
+}
+
+void Engine::note_drained(QueuePair& owner) {
+  if (owner.state != IBV_QPS_SQD || !owner.tells_drained || owner.has_sent()) return;
+  owner.tells_drained = false;
+  events_.push_back({IBV_EVENT_SQ_DRAINED, owner.number});
+}
+
+void Engine::flush_sends(QueuePair& failed) {
   while (!failed.sq.empty()) {
     const SendWork work = std::move(failed.sq.front());
     failed.sq.pop_front();
     complete_send(failed, work, IBV_WC_WR_FLUSH_ERR);
   }
+}
+
+void Engine::flush(QueuePair& failed) {
+  flush_sends(failed);
   while (!failed.rq.empty()) complete_receive(failed, IBV_WC_WR_FLUSH_ERR, IBV_WC_RECV, 0, nullptr);
 }
 

@@ -81,6 +81,11 @@ class Engine {
   void fail(QueuePair& qp);
   void fail(QueuePair& qp, ibv_event_type event);
   void flush(QueuePair& qp);
+  void flush_sends(QueuePair& qp);
+  // A send work request of this queue pair failed here: RC goes to ERR, UD to SQE.
+  void fail_sends(QueuePair& qp);
+  // In SQD: says so when the last request that was sent is finished.
+  void note_drained(QueuePair& qp);
   void reset(QueuePair& qp);
   void refuse(std::uint32_t qp, std::uint32_t key, std::uint64_t at, std::uint64_t bytes,
               std::string_view reason);

@@ -1,5 +1,5 @@
 // Which transitions of a queue pair there are, and which attributes each needs and takes:
-// drivers/infiniband/core/verbs.c qp_state_table, without the states SQD and SQE.
+// drivers/infiniband/core/verbs.c qp_state_table.
 #pragma once
 
 #include "cbit/verbs_types.hpp"

@@ -75,7 +75,8 @@ struct QueuePair {
   std::deque<SendWork> sq;
   std::uint32_t next_psn = 0;
   unsigned retries_left = 0, rnr_left = 0;
-  bool waiting = false;  // the responder was not ready; sending goes on at the next tick
+  bool waiting = false;        // the responder was not ready; sending goes on at the next tick
+  bool tells_drained = false;  // in SQD: IBV_EVENT_SQ_DRAINED was asked for and not yet given
 
   // responder
   std::deque<ibv_recv_wr> rq;
@@ -85,7 +86,11 @@ struct QueuePair {
   Inbound inbound;
   std::map<std::uint32_t, std::uint64_t> atomics;  // results by PSN, for repeated requests
 
-  [[nodiscard]] bool receives() const { return state == IBV_QPS_RTR || state == IBV_QPS_RTS; }
+  // SQD and SQE are about the send queue. 10.3.1.
+  [[nodiscard]] bool receives() const { return state >= IBV_QPS_RTR && state <= IBV_QPS_SQE; }
+  // Requests that were sent are finished in SQD too; none is begun there.
+  [[nodiscard]] bool finishes_requests() const { return state == IBV_QPS_RTS || state == IBV_QPS_SQD; }
+  [[nodiscard]] bool has_sent() const { return !sq.empty() && sq.front().sent; }
 };
 
 // 24-bit sequence numbers: how far `a` is after `b`, negative when before.

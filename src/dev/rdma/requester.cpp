@@ -67,7 +67,7 @@ bool Engine::start(QueuePair& owner, SendWork& work) {
     const SendWork failed = work;
     std::erase_if(owner.sq, [&](const SendWork& w) { return &w == &work; });
     complete_send(owner, failed, status);
-    fail(owner);
+    fail_sends(owner);
     return false;
   };
   const bool inline_data = (work.wr.send_flags & IBV_SEND_INLINE) != 0;
@@ -175,7 +175,7 @@ void Engine::fail_request(QueuePair& owner, ibv_wc_status status) {
 // ---- responses -------------------------------------------------------------------------------------------
 
 void Engine::on_response(QueuePair& owner, const Packet& packet) {
-  if (owner.state != IBV_QPS_RTS || owner.sq.empty() || !owner.sq.front().sent) return;
+  if (!owner.finishes_requests() || !owner.has_sent()) return;
   // Only what answers a request that is on its way; the rest are ghosts. 9.7.4.1.
   if (psn_distance(packet.bth.psn, owner.sq.front().first_psn) < -1 ||
       psn_distance(packet.bth.psn, owner.next_psn) >= 0)
@@ -208,6 +208,7 @@ void Engine::acknowledged(QueuePair& owner, std::uint32_t psn) {
     owner.sq.pop_front();
     complete_send(owner, done, IBV_WC_SUCCESS);
   }
+  note_drained(owner);
   transmit(owner);
 }
 
@@ -215,7 +216,7 @@ void Engine::on_nak(QueuePair& owner, const Packet& packet) {
   const Syndrome syndrome = packet.aeth->syndrome;
   // What came before the refused packet has arrived.
   acknowledged(owner, psn_add(packet.bth.psn, mask_24_bits));
-  if (owner.state != IBV_QPS_RTS || owner.sq.empty() || !owner.sq.front().sent) return;
+  if (!owner.finishes_requests() || !owner.has_sent()) return;
   if (syndrome.get<Syndrome::Kind>() == syndrome_rnr_nak) {
     if (owner.rnr_left == 0) return fail_request(owner, IBV_WC_RNR_RETRY_EXC_ERR);
     if (owner.rnr_left != 7) --owner.rnr_left;
@@ -264,7 +265,7 @@ void Engine::on_atomic_response(QueuePair& owner, SendWork& work, const Packet& 
 // Go back to the oldest request that is not finished, and send it and what follows again.
 void Engine::retransmit(QueuePair& owner) {
   owner.waiting = false;
-  for (std::size_t i = 0; owner.state == IBV_QPS_RTS && i < owner.sq.size() && owner.sq[i].sent; ++i) {
+  for (std::size_t i = 0; owner.finishes_requests() && i < owner.sq.size() && owner.sq[i].sent; ++i) {
     if (owner.sq[i].answered) continue;
     owner.sq[i].responses = 0;
     if (!start(owner, owner.sq[i])) return;

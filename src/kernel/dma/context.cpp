@@ -40,9 +40,10 @@ void lend_atomic_pools(DmaContext& ctx) {
       {.alloc =
            [&ctx](Mmu& cpu, Device& dev, std::uint64_t bytes) {
              const DmaRequest request = coherent_request(cpu, dev, bytes, dma_attr::no_warn);
-             return ctx.atomic_pools.allocate(ctx, request, bytes, GfpZone::normal);
+             const auto got = ctx.atomic_pools.allocate(ctx, request, bytes, GfpZone::normal);
+             return got ? std::optional{got->page} : std::nullopt;
            },
-       .free = [&ctx](PhysAddr first, std::uint64_t bytes) { ctx.atomic_pools.free(first, bytes); }});
+       .free = [&ctx](VirtAddr at, std::uint64_t bytes) { return ctx.atomic_pools.free(at, bytes); }});
 }
 
 void iommu_subsys_init(DmaContext& ctx, const Mmu& cpu) {

@@ -3,6 +3,7 @@
 
 #include <bit>
 
+#include "base/assert.hpp"
 #include "kernel/dma/direct.hpp"
 
 namespace cbit {
@@ -125,9 +126,9 @@ std::optional<CoherentBuffer> dma_direct_alloc_from_pool(DmaContext& ctx, const 
   });
   std::uint64_t phys_limit = 0;
   const GfpZone zone = dma_direct_optimal_gfp_mask(ctx, request, phys_limit);
-  const auto page = ctx.atomic_pools.allocate(ctx, request, bytes, zone);
-  if (!page) return ctx.fail(request, DmaFailure::atomic_pool_empty), std::nullopt;
-  return allocated(ctx, request, Source::atomic_pool, ctx.mm.phys_to_virt(*page), *page, bytes);
+  const auto got = ctx.atomic_pools.allocate(ctx, request, bytes, zone);
+  if (!got) return ctx.fail(request, DmaFailure::atomic_pool_empty), std::nullopt;
+  return allocated(ctx, request, Source::atomic_pool, got->at, got->page, bytes);
 }
 
 std::optional<CoherentBuffer> dma_direct_alloc_no_mapping(DmaContext& ctx, const DmaRequest& request,
@@ -203,7 +204,11 @@ void dma_direct_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAlloc
   const PhysAddr page = allocation.pages.front();
   switch (allocation.source) {
     case Source::no_mapping: return free_pages_order(ctx.mm, page, get_order(allocation.bytes));
-    case Source::atomic_pool: return ctx.atomic_pools.free(page, allocation.bytes);
+    case Source::atomic_pool: {
+      const bool is_ours = ctx.atomic_pools.free(at, allocation.bytes);
+      CBIT_ASSERT(is_ours);  // it is what allocate() gave
+      return;
+    }
     default: break;
   }
   // Linux does so for restricted pools as well, whose slots are then encrypted while the pool still uses

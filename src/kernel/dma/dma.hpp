@@ -62,6 +62,7 @@ struct DmaConfig {
   // iommu= was on the command line. Where it was not, encryption turns passthrough into translated.
   bool iommu_explicit = true;
   std::uint64_t coherent_pool_bytes = 0;  // coherent_pool=; 0: the default size
+  bool direct_remap = false;              // CONFIG_DMA_DIRECT_REMAP: atomic pools are mapped by vmap
   bool debug = true;                      // dma-debug
 };
 

@@ -10,7 +10,7 @@
 namespace cbit {
 namespace {
 
-constexpr std::string_view source_map_page = "drivers/iommu/dma-iommu.c: iommu_dma_map_page";
+constexpr std::string_view source_iommu_map_page = "drivers/iommu/dma-iommu.c: iommu_dma_map_page";
 constexpr std::uint64_t granule = page_size;
 constexpr std::uint64_t iova_mask = granule - 1;
 
@@ -23,14 +23,12 @@ constexpr ViommuRange reserved_regions[] = {
     {DmaAddr{0xfd'0000'0000}, DmaAddr{0xff'ffff'ffff}},
 };
 
-bool dev_use_swiotlb(const Device& dev) { return dev.is_pci && dev.untrusted; }
-
 // 6.1 zeroes everything that the copy is not needed for, and so loses the copy for FROM_DEVICE.
 bool clear_padding_6_1(DmaContext& ctx, const DmaRequest& request, PhysAddr bounce) {
   const bool keeps_data =
       !request.attrs.has(dma_attr::skip_cpu_sync) && request.direction != DmaDirection::from_device;
   const std::uint64_t keep = keeps_data ? request.bytes : 0;
-  ctx.step(request.cpu, source_map_page, [&] {
+  ctx.step(request.cpu, source_iommu_map_page, [&] {
     return keeps_data ? std::string{"the padding behind the data is zeroed"}
                       : std::string{"the whole bounce buffer is zeroed, the copy of the original included"};
   });
@@ -43,7 +41,7 @@ bool clear_padding_6_1(DmaContext& ctx, const DmaRequest& request, PhysAddr boun
 }
 
 bool clear_padding_6_10(DmaContext& ctx, const DmaRequest& request, PhysAddr bounce) {
-  ctx.step(request.cpu, source_map_page,
+  ctx.step(request.cpu, source_iommu_map_page,
            [] { return std::string{"the padding before and behind the data is zeroed, the data stays"}; });
   const VirtAddr at = ctx.mm.phys_to_virt(bounce);
   const VirtAddr end = at + request.bytes;
@@ -53,7 +51,7 @@ bool clear_padding_6_10(DmaContext& ctx, const DmaRequest& request, PhysAddr bou
 
 // The bounce of an untrusted device: its pages hold nothing else. nullopt: reported.
 std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& request) {
-  ctx.step(request.cpu, source_map_page, [&] {
+  ctx.step(request.cpu, source_iommu_map_page, [&] {
     return fmt::format("untrusted device, and {:#x} + {} shares its pages: it bounces", request.phys.value(),
                        request.bytes);
   });
@@ -124,7 +122,7 @@ Result<void> IommuDma::configure(DmaContext& ctx, Device& dev) {
   dev.iommu = nullptr;
   if (ctx.iommu == IommuMode::none) return {};
   // iommu_get_def_domain_type: an untrusted device is always translated.
-  const bool identity = ctx.iommu == IommuMode::passthrough && !dev_use_swiotlb(dev);
+  const bool identity = ctx.iommu == IommuMode::passthrough && !iommu_dma::dev_use_swiotlb(dev);
   if (ops_ != nullptr) return configure_by_ops(ctx, dev, identity);
   if (iommu_ == nullptr) return {};
   attached_.push_back(dev.requester);
@@ -168,6 +166,8 @@ void IommuDma::own(Device& dev, std::unique_ptr<IommuDmaDomain> domain,
 // ---- drivers/iommu/dma-iommu.c ---------------------------------------------------------------------------
 
 namespace iommu_dma {
+
+bool dev_use_swiotlb(const Device& dev) { return dev.is_pci && dev.untrusted; }
 
 IommuAccess rights_of(DmaDirection direction) {
   return {.read = direction != DmaDirection::from_device, .write = direction != DmaDirection::to_device};
@@ -257,12 +257,12 @@ std::optional<PhysAddr> iommu_iova_to_phys(const Device& dev, DmaAddr dma) {
 
 DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request) {
   PhysAddr phys = request.phys;
-  if (dev_use_swiotlb(request.dev) && ((phys.value() | request.bytes) & iova_mask) != 0) {
+  if (iommu_dma::dev_use_swiotlb(request.dev) && ((phys.value() | request.bytes) & iova_mask) != 0) {
     const auto bounce = bounce_untrusted(ctx, request);
     if (!bounce) return dma_mapping_error;
     phys = *bounce;
   } else {
-    ctx.step(request.cpu, source_map_page, [&] {
+    ctx.step(request.cpu, source_iommu_map_page, [&] {
       return std::string{
           ctx.cc.bounces_always()
               ? "dma_ops are iommu-dma: SWIOTLB_FORCE is not consulted, private pages are mapped"
@@ -291,7 +291,7 @@ bool iommu_dma_unmap_page(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, s
 
 bool iommu_dma_sync_single_for_cpu(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
                                    DmaDirection direction) {
-  if (!dev_use_swiotlb(dev)) return false;
+  if (!iommu_dma::dev_use_swiotlb(dev)) return false;
   const auto phys = iommu_iova_to_phys(dev, dma);
   return phys && is_swiotlb_buffer(ctx, dev, *phys) &&
          ctx.pool(dev)->sync_single_for_cpu(cpu, dev, *phys, bytes, direction);
@@ -299,7 +299,7 @@ bool iommu_dma_sync_single_for_cpu(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAd
 
 bool iommu_dma_sync_single_for_device(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma,
                                       std::uint64_t bytes, DmaDirection direction) {
-  if (!dev_use_swiotlb(dev)) return false;
+  if (!iommu_dma::dev_use_swiotlb(dev)) return false;
   const auto phys = iommu_iova_to_phys(dev, dma);
   return phys && is_swiotlb_buffer(ctx, dev, *phys) &&
          ctx.pool(dev)->sync_single_for_device(cpu, dev, *phys, bytes, direction);

@@ -105,6 +105,7 @@ void iommu_dma_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAlloca
 // held.
 namespace iommu_dma {
 
+[[nodiscard]] bool dev_use_swiotlb(const Device& dev);
 // dma_info_to_prot
 [[nodiscard]] IommuAccess rights_of(DmaDirection direction);
 // iova_align: up to the granule; 0 when that leaves the address space.

@@ -12,7 +12,7 @@ namespace {
 
 using Source = CoherentAllocation::Source;
 
-constexpr std::string_view source_alloc = "drivers/iommu/dma-iommu.c: iommu_dma_alloc";
+constexpr std::string_view source_iommu_alloc = "drivers/iommu/dma-iommu.c: iommu_dma_alloc";
 
 // PAGE_KERNEL and the default user protection: encrypted where memory is.
 KeySelector kernel_selector(const DmaContext& ctx) { return ctx.cc.has(CcAttr::mem_encrypt) ? 1 : 0; }
@@ -105,7 +105,7 @@ std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, Mmu& cpu, Device&
   const std::uint64_t size = iommu_dma::align(bytes);
   if (size == 0) return ctx.fail(request, DmaFailure::invalid_size), std::nullopt;
   const bool remap = !atomic && !attrs.has(dma_attr::force_contiguous);
-  ctx.step(cpu, source_alloc, [&] {
+  ctx.step(cpu, source_iommu_alloc, [&] {
     return fmt::format("{} pages, never decrypted: the IOMMU's entry {}", remap ? "scattered" : "contiguous",
                        ctx.me_mask != 0 ? "carries the C-bit" : "needs no C-bit");
   });

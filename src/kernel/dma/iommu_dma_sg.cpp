@@ -8,8 +8,6 @@ namespace {
 
 constexpr std::string_view source_map_sg = "drivers/iommu/dma-iommu.c: iommu_dma_map_sg";
 
-bool dev_use_swiotlb(const Device& dev) { return dev.is_pci && dev.untrusted; }
-
 bool iommu_dma_unmap_sg_swiotlb(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                                 DmaDirection direction, DmaAttrs attrs) {
   bool copied = false;
@@ -109,7 +107,7 @@ void step_sg(DmaContext& ctx, Mmu& cpu, const Device& dev, std::size_t entries, 
 Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& dev,
                                             std::span<ScatterEntry> sg, DmaDirection direction,
                                             DmaAttrs attrs) {
-  if (dev_use_swiotlb(dev)) return iommu_dma_map_sg_swiotlb(ctx, cpu, dev, sg, direction, attrs);
+  if (iommu_dma::dev_use_swiotlb(dev)) return iommu_dma_map_sg_swiotlb(ctx, cpu, dev, sg, direction, attrs);
   if (sg.empty()) return std::size_t{0};
   for (const ScatterEntry& entry : sg) {
     const DmaRequest part{cpu,       dev,   entry.phys,         entry.length,
@@ -140,7 +138,7 @@ Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& d
 
 bool iommu_dma_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                         DmaDirection direction, DmaAttrs attrs) {
-  if (dev_use_swiotlb(dev)) return iommu_dma_unmap_sg_swiotlb(ctx, cpu, dev, sg, direction, attrs);
+  if (iommu_dma::dev_use_swiotlb(dev)) return iommu_dma_unmap_sg_swiotlb(ctx, cpu, dev, sg, direction, attrs);
 
   // One IOVA range: from the first segment's start to the last one's end.
   DmaAddr end{0};

@@ -11,8 +11,6 @@
 namespace cbit {
 namespace {
 
-constexpr std::uint64_t pages_for(std::uint64_t bytes) { return align_up(bytes, page_size) / page_size; }
-
 constexpr std::uint64_t pool_bytes_min = 128ull << 10;
 constexpr std::uint64_t pool_bytes_per_gib = 128ull << 10;
 
@@ -37,11 +35,11 @@ std::uint64_t default_pool_bytes(const PageAllocator& pages) {
 
 // ---- GenPool ---------------------------------------------------------------------------------------------
 
-void GenPool::add(PhysAddr first, std::uint64_t pages) {
-  chunks_.push_front({first, std::vector<bool>(pages), pages});
+void GenPool::add(PhysAddr first, std::uint64_t pages, VirtAddr at) {
+  chunks_.push_front({first, at, std::vector<bool>(pages), pages});
 }
 
-std::optional<PhysAddr> GenPool::allocate(std::uint64_t pages) {
+std::optional<PoolPages> GenPool::allocate(std::uint64_t pages) {
   const std::uint64_t step = std::bit_ceil(pages);
   for (Chunk& chunk : chunks_) {
     if (pages > chunk.available) continue;
@@ -51,26 +49,28 @@ std::optional<PhysAddr> GenPool::allocate(std::uint64_t pages) {
       if (std::find(first, last, true) != last) continue;
       std::fill(first, last, true);
       chunk.available -= pages;
-      return chunk.first + at * page_size;
+      return PoolPages{chunk.first + at * page_size, chunk.at + at * page_size};
     }
   }
   return std::nullopt;
 }
 
-GenPool::Chunk* GenPool::find(PhysAddr first, std::uint64_t pages) {
-  for (Chunk& chunk : chunks_)
-    if (PhysRange{chunk.first, chunk.used.size() * page_size}.contains(first, pages * page_size))
+GenPool::Chunk* GenPool::find(VirtAddr at, std::uint64_t pages) {
+  for (Chunk& chunk : chunks_) {
+    const std::uint64_t size = chunk.used.size();
+    if (at >= chunk.at && (at - chunk.at) / page_size <= size && pages <= size - (at - chunk.at) / page_size)
       return &chunk;
+  }
   return nullptr;
 }
 
-bool GenPool::free(PhysAddr first, std::uint64_t pages) {
-  Chunk* const chunk = find(first, pages);
+bool GenPool::free(VirtAddr at, std::uint64_t pages) {
+  Chunk* const chunk = find(at, pages);
   if (chunk == nullptr) return false;
-  const auto at = chunk->used.begin() + static_cast<std::ptrdiff_t>((first - chunk->first) / page_size);
-  const auto end = at + static_cast<std::ptrdiff_t>(pages);
-  CBIT_ASSERT(std::find(at, end, false) == end);
-  std::fill(at, end, false);
+  const auto first = chunk->used.begin() + static_cast<std::ptrdiff_t>((at - chunk->at) / page_size);
+  const auto end = first + static_cast<std::ptrdiff_t>(pages);
+  CBIT_ASSERT(std::find(first, end, false) == end);
+  std::fill(first, end, false);
   chunk->available += pages;
   return true;
 }
@@ -118,12 +118,22 @@ bool AtomicPools::expand(DmaContext& ctx, Mmu& cpu, GenPool& pool, GfpZone zone,
   if (!page) return false;
 
   const std::uint64_t pages = std::uint64_t{1} << order;
-  const SiteScope site{cpu, ctx.sites.pool};
+  const SiteScope site{cpu, ctx.tracer.intern("atomic_pool_expand")};
   if (!ctx.mm.set_memory_decrypted(cpu, ctx.mm.phys_to_virt(*page), pages)) {
     free_pages_order(ctx.mm, *page, order);
     return false;
   }
-  pool.add(*page, pages);
+  VirtAddr at = ctx.mm.phys_to_virt(*page);
+  if (ctx.config.direct_remap) {
+    // dma_common_contiguous_remap
+    std::vector<PhysAddr> frames;
+    for (std::uint64_t i = 0; i < pages; ++i) frames.push_back(*page + i * page_size);
+    const auto alias = ctx.mm.vmap(frames, 0);
+    // Linux maps first and decrypts then; pages that are decrypted and cannot be mapped are leaked.
+    if (!alias) return false;
+    at = *alias;
+  }
+  pool.add(*page, pages, at);
   return true;
 }
 
@@ -144,21 +154,21 @@ GenPool* AtomicPools::guess(const GenPool* previous, GfpZone zone) {
   return previous == pool(GfpZone::dma32) ? pool(GfpZone::dma) : nullptr;
 }
 
-std::optional<PhysAddr> AtomicPools::allocate(DmaContext& ctx, const DmaRequest& request, std::uint64_t bytes,
-                                              GfpZone zone) {
+std::optional<PoolPages> AtomicPools::allocate(DmaContext& ctx, const DmaRequest& request,
+                                               std::uint64_t bytes, GfpZone zone) {
   bool found = false;
   for (GenPool* pool = guess(nullptr, zone); pool != nullptr; pool = guess(pool, zone)) {
     found = true;
-    const auto page = pool->allocate(pages_for(bytes));
-    if (!page) continue;
-    if (!dma_coherent_ok(ctx, request.dev, *page, bytes)) {
-      pool->free(*page, pages_for(bytes));
+    const auto got = pool->allocate(pages_for(bytes));
+    if (!got) continue;
+    if (!dma_coherent_ok(ctx, request.dev, got->page, bytes)) {
+      pool->free(got->at, pages_for(bytes));
       continue;
     }
     if (pool->available_bytes() < initial_bytes_) work_scheduled_ = true;
     const SiteScope site{request.cpu, ctx.sites.pool};
-    if (request.cpu.fill(ctx.mm.phys_to_virt(*page), bytes, std::byte{0})) return page;
-    pool->free(*page, pages_for(bytes));
+    if (request.cpu.fill(got->at, bytes, std::byte{0})) return got;
+    pool->free(got->at, pages_for(bytes));
     return std::nullopt;
   }
   if (!found)
@@ -169,9 +179,8 @@ std::optional<PhysAddr> AtomicPools::allocate(DmaContext& ctx, const DmaRequest&
   return std::nullopt;
 }
 
-void AtomicPools::free(PhysAddr first, std::uint64_t bytes) {
-  for (auto& pool : pools_)
-    if (pool && pool->free(first, pages_for(bytes))) return;
+bool AtomicPools::free(VirtAddr at, std::uint64_t bytes) {
+  return std::ranges::any_of(pools_, [&](auto& pool) { return pool && pool->free(at, pages_for(bytes)); });
 }
 
 bool AtomicPools::run_worker(DmaContext& ctx, Mmu& cpu) {

@@ -25,24 +25,32 @@ inline constexpr unsigned zone_dma_bits = 24;
 // GFP zone modifiers.
 enum class GfpZone : std::uint8_t { normal, dma32, dma };
 
+// What a pool gives: its pages, and the address at which the pool knows them.
+struct PoolPages {
+  PhysAddr page;
+  VirtAddr at;
+};
+
 // lib/genalloc.c with gen_pool_first_fit_order_align: first fit, aligned to the size rounded up to a power of
 // two.
 class GenPool {
  public:
-  void add(PhysAddr first, std::uint64_t pages);
-  [[nodiscard]] std::optional<PhysAddr> allocate(std::uint64_t pages);
-  // False when the pages are not the pool's; those that are were allocated.
-  bool free(PhysAddr first, std::uint64_t pages);
+  // gen_pool_add_virt: `at` is the mapping of `first` under which the pages are given out and taken back.
+  void add(PhysAddr first, std::uint64_t pages, VirtAddr at);
+  [[nodiscard]] std::optional<PoolPages> allocate(std::uint64_t pages);
+  // False when the addresses are not the pool's; those that are were allocated.
+  bool free(VirtAddr at, std::uint64_t pages);
   [[nodiscard]] std::uint64_t total_bytes() const;
   [[nodiscard]] std::uint64_t available_bytes() const;
 
  private:
   struct Chunk {
     PhysAddr first;
+    VirtAddr at;
     std::vector<bool> used;  // per page
     std::uint64_t available = 0;
   };
-  [[nodiscard]] Chunk* find(PhysAddr first, std::uint64_t pages);
+  [[nodiscard]] Chunk* find(VirtAddr at, std::uint64_t pages);
 
   std::deque<Chunk> chunks_;  // newest first
 };
@@ -54,10 +62,10 @@ class AtomicPools {
 
   // dma_alloc_from_pool: zeroed pages that dma_coherent_ok() accepts, from the pool of `zone` or one below.
   // Reports "DMA pool exhausted" unless NO_WARN.
-  [[nodiscard]] std::optional<PhysAddr> allocate(DmaContext& ctx, const DmaRequest& request,
-                                                 std::uint64_t bytes, GfpZone zone);
-  // dma_free_from_pool: what allocate() gave.
-  void free(PhysAddr first, std::uint64_t bytes);
+  [[nodiscard]] std::optional<PoolPages> allocate(DmaContext& ctx, const DmaRequest& request,
+                                                  std::uint64_t bytes, GfpZone zone);
+  // dma_free_from_pool: false where no pool knows the address.
+  bool free(VirtAddr at, std::uint64_t bytes);
 
   // atomic_pool_work_fn, if it was scheduled. True when a pool grew.
   bool run_worker(DmaContext& ctx, Mmu& cpu);

@@ -97,10 +97,11 @@ class Swiotlb {
 
   // dma_alloc_from_pool and dma_free_from_pool (kernel/dma/pool.c): the memory of transient pools for devices
   // whose DMA memory must be decrypted, since a mapping cannot wait for a conversion. Without it those pools
-  // are not made.
+  // are not made. `alloc` gives the struct page; `free` goes by the address under which the pool knows it,
+  // and is false for one that it does not know.
   struct AtomicMemory {
     std::function<std::optional<PhysAddr>(Mmu& cpu, Device& dev, std::uint64_t bytes)> alloc;
-    std::function<void(PhysAddr first, std::uint64_t bytes)> free;
+    std::function<bool(VirtAddr at, std::uint64_t bytes)> free;
   };
   void use_atomic_memory(AtomicMemory memory);
 

@@ -16,7 +16,6 @@ constexpr std::uint64_t block_slots_max = page_size / io_tlb_size << max_order_6
 
 constexpr std::uint64_t low_memory = bit_mask(32);  // ARCH_LOW_ADDRESS_LIMIT
 
-std::uint64_t pages_for(std::uint64_t bytes) { return align_up(bytes, page_size) / page_size; }
 std::uint64_t halved(std::uint64_t slots) { return align_up(slots >> 1, io_tlb_segsize); }
 
 }  // namespace
@@ -141,11 +140,14 @@ std::optional<PhysAddr> Swiotlb::Impl::alloc_dma_pages(Mmu& cpu, std::uint64_t b
   return std::nullopt;
 }
 
-// swiotlb_free_tlb: pages that cannot be encrypted again are leaked on purpose.
-void Swiotlb::Impl::free_dma_pages(Mmu& cpu, PhysRange memory) {
+// swiotlb_free_tlb: pages that cannot be encrypted again are leaked on purpose. The atomic pools are asked by
+// the page's direct-map address: where they know their pages by another (CONFIG_DMA_DIRECT_REMAP), they deny
+// them, and what is theirs is encrypted and freed.
+void Swiotlb::Impl::free_dma_pages(Mmu& cpu, PhysRange memory, Context context) {
   const std::uint64_t pages = pages_for(memory.bytes);
-  if (mm.set_memory_encrypted(cpu, mm.phys_to_virt(memory.first), pages))
-    mm.pages().free(memory.first, std::bit_ceil(pages));
+  const VirtAddr at = mm.phys_to_virt(memory.first);
+  if (atomic_memory.free && atomic_memory.free(at, memory.bytes)) return;
+  if (mm.set_memory_encrypted(cpu, at, pages, context)) mm.pages().free(memory.first, std::bit_ceil(pages));
 }
 
 // The second half of swiotlb_find_slots [6.6]: a pool just for this mapping, which must not sleep. Where the
@@ -171,7 +173,7 @@ void Swiotlb::Impl::allocate_transient(Mmu& cpu, Device& dev, const SwiotlbPool:
   if (!first) return;
 
   const PhysRange memory{*first, memory_bytes};
-  auto owned = std::make_unique<Transient>(&dev, atomic, SwiotlbPool{version, memory, 1});
+  auto owned = std::make_unique<Transient>(&dev, SwiotlbPool{version, memory, 1});
   SwiotlbPool& pool = owned->pool;
   const SwiotlbPool::Plan plan = pool.plan(request);
   const bool cleared = clear(cpu, memory).has_value();
@@ -192,10 +194,11 @@ bool Swiotlb::Impl::delete_transient(Mmu& cpu, const Device& dev, PhysAddr at) {
   if (found == transient.end()) return false;
   SwiotlbPool& pool = (*found)->pool;
   const PhysRange memory = pool.memory();
-  if ((*found)->atomic)
-    atomic_memory.free(memory.first, memory.bytes);
-  else
-    free_dma_pages(cpu, memory);
+  {
+    // swiotlb_dyn_free is an RCU callback.
+    const SiteScope site{cpu, mm.machine().tracer().intern("swiotlb_dyn_free")};
+    free_dma_pages(cpu, memory, Context::softirq);
+  }
   transient_slots -= pool.slots();
   transient.erase(found);
   return true;
@@ -215,7 +218,7 @@ bool Swiotlb::run_worker(Mmu& cpu) {
     slots = halved(slots);
   }
   const PhysRange memory{*first, slots * io_tlb_size};
-  if (!impl.clear(cpu, memory)) return impl.free_dma_pages(cpu, memory), false;
+  if (!impl.clear(cpu, memory)) return impl.free_dma_pages(cpu, memory, Context::process), false;
   impl.add_pool(memory, impl.default_areas);
   impl.step(cpu, "kernel/dma/swiotlb.c: swiotlb_dyn_alloc",
             [&] { return fmt::format("the pool grew by {} slots at {:#x}", slots, first->value()); });

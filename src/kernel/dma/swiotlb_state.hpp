@@ -28,7 +28,6 @@ struct Swiotlb::Impl {
   // A pool for one mapping of one device [6.6].
   struct Transient {
     const Device* dev;
-    bool atomic;  // its memory is from the atomic pools
     SwiotlbPool pool;
   };
 
@@ -79,7 +78,7 @@ struct Swiotlb::Impl {
   // False when `at` is in no transient pool.
   bool delete_transient(Mmu& cpu, const Device& dev, PhysAddr at);
   [[nodiscard]] std::optional<PhysAddr> alloc_dma_pages(Mmu& cpu, std::uint64_t bytes, std::uint64_t limit);
-  void free_dma_pages(Mmu& cpu, PhysRange memory);
+  void free_dma_pages(Mmu& cpu, PhysRange memory, Context context);
 
   // swiotlb.cpp
   [[nodiscard]] std::optional<Measured> measure(Mmu& cpu, const Device& dev, PhysAddr orig,

@@ -50,15 +50,27 @@ Result<void, int> SevVm::set_user_memory_region(GuestPhysAddr gpa, std::uint64_t
   return {};
 }
 
-// A CPU after reset: CS:IP leads to the reset vector. Offsets of struct sev_es_save_area.
+// CS:IP leads to the reset vector. Offsets of struct sev_es_save_area.
+Bytes reset_save_area() {
+  Bytes save(page_size);
+  store(save, 0x158, std::uint64_t{0x6000'0010});  // CR0
+  store(save, 0x170, std::uint64_t{0x2});          // RFLAGS
+  store(save, 0x178, std::uint64_t{0xfff0});       // RIP
+  return save;
+}
+
+Sha256Digest launch_digest(ConstByteSpan image, std::size_t cpus) {
+  Sha256 digest;
+  digest.update(image);
+  for (std::size_t i = 0; i < cpus; ++i) digest.update(reset_save_area());
+  return digest.finish();
+}
+
 Result<void, int> SevVm::create_vcpu() {
   if (es_active_) {
     const auto page = kvm_->kernel().mm().pages().allocate(1);
     if (!page) return tl::unexpected{ENOMEM};
-    Bytes save(page_size);
-    store(save, 0x158, std::uint64_t{0x6000'0010});  // CR0
-    store(save, 0x170, std::uint64_t{0x2});          // RFLAGS
-    store(save, 0x178, std::uint64_t{0xfff0});       // RIP
+    const Bytes save = reset_save_area();
     const auto [phys, key] = kvm_->kernel().machine().paging().view.resolve(page_pa(*page));
     static_cast<void>(kvm_->kernel().machine().memory().write(phys, save, {{AgentKind::cpu, 0}, key, site_}));
     vmsas_.push_back(*page);

@@ -27,6 +27,12 @@
 
 namespace cbit {
 
+// The save area of a CPU after reset, which LAUNCH_UPDATE_VMSA measures: whoever verifies the measurement of
+// a SEV-ES guest has to know it.
+[[nodiscard]] Bytes reset_save_area();
+// The launch digest of a guest whose image was measured first, and then so many CPUs.
+[[nodiscard]] Sha256Digest launch_digest(ConstByteSpan image, std::size_t cpus);
+
 class SevVm {
  public:
   struct UserAddr {

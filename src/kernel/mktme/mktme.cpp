@@ -187,7 +187,7 @@ Result<void, int> Mktme::encrypt_mprotect(Process& process, VirtAddr at, std::ui
   const auto key = keys_.find(serial);
   if (key == keys_.end()) return refuse(call, ENOKEY, "no-such-key");
   if (!key->second.viewable) return refuse(call, EACCES, "no-view-permission");
-  const auto done = process.mprotect_ext(at, bytes, prot, key->second.id);
+  const auto done = process.mprotect_ext(at, bytes, prot, {.pkey = {}, .key_id = key->second.id});
   if (done) return {};
   if (!at.is_aligned(page_size)) return refuse(call, done.error(), "address-not-page-aligned");
   return refuse(call, done.error(), done.error() == EINVAL ? "not-anonymous" : "no-such-range");

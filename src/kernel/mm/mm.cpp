@@ -113,11 +113,11 @@ std::optional<VirtAddr> Mm::alloc_pages(std::uint64_t pages, std::uint64_t limit
 
 void Mm::free_pages(VirtAddr at, std::uint64_t pages) { impl_->pages.free(virt_to_phys(at), pages); }
 
-Result<void> Mm::set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages) {
-  return impl_->set_memory_enc_pgtable(cpu, at, pages, true);
+Result<void> Mm::set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages, Context context) {
+  return impl_->set_memory_enc_pgtable(cpu, at, pages, true, context);
 }
-Result<void> Mm::set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages) {
-  return impl_->set_memory_enc_pgtable(cpu, at, pages, false);
+Result<void> Mm::set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages, Context context) {
+  return impl_->set_memory_enc_pgtable(cpu, at, pages, false, context);
 }
 Result<void> Mm::early_set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t bytes) {
   return impl_->early_set_memory_enc_dec(cpu, at, bytes, true);

@@ -52,6 +52,12 @@ struct ConversionCost {
   std::uint64_t hypercalls = 0;  // KVM_HC_MAP_GPA_RANGE, page-state changes, MapGPA
 };
 
+// What preempt_count() says of the caller.
+enum class Context : std::uint8_t {
+  process,  // may sleep
+  softirq,  // may not: RCU callbacks, timers
+};
+
 // A process' page table: what mmap gave it.
 class UserSpace;
 class UserPages;  // kernel/mm/user_pages.hpp
@@ -94,8 +100,11 @@ class Mm {
   // Faults: not_present where part of the range is not mapped, no_memory when no page is left for a split,
   // conversion_refused. A refusal may come after the mapping has changed, as in the kernel: such pages are
   // nobody's to use or to free.
-  Result<void> set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages);
-  Result<void> set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages);
+  // They sleep. A caller who must not and calls all the same is told what CONFIG_DEBUG_ATOMIC_SLEEP tells.
+  Result<void> set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages,
+                                    Context context = Context::process);
+  Result<void> set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages,
+                                    Context context = Context::process);
   // early_set_memory_*: convert the contents in place through a 4 KiB buffer (__sme_early_enc_dec). They work
   // on AMD's C-bit only: a no-op on TDX, as in the kernel.
   Result<void> early_set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t bytes);

@@ -48,7 +48,10 @@ struct Mm::Impl {
   // The range must be mapped throughout.
   Result<Conversion> conversion(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
   Result<void> svm_set_memory(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
-  Result<void> set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
+  Result<void> set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted,
+                                      Context context);
+  // might_sleep()
+  void might_sleep(const Mmu& cpu, Context context);
   void flush_before(const Conversion& c);
   Result<void> status_change_prepare(const Conversion& c);
   Result<void> change_attribute(const Conversion& c);

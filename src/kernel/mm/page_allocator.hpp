@@ -18,6 +18,11 @@
 
 namespace cbit {
 
+// The pages that hold so many bytes.
+[[nodiscard]] constexpr std::uint64_t pages_for(std::uint64_t bytes) {
+  return align_up(bytes, page_size) / page_size;
+}
+
 inline constexpr unsigned max_order_6_1 = 10;  // the largest buddy block: 2^10 pages = 4 MiB
 
 class PageAllocator {

@@ -1,7 +1,6 @@
 #include "kernel/mm/process.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -47,7 +46,11 @@ Result<VirtAddr, int> Process::mmap(std::uint64_t bytes, Prot prot) {
   const auto at = space_->reserve(length.page_number());
   if (!at) return tl::unexpected{ENOMEM};
   const KeySelector key = kernel_->mm().default_selector();
-  areas_.add({*at, *at + length.value(), prot, kernel_->mm().user_pages().key_ref(key), nullptr});
+  areas_.add({.first = *at,
+              .end = *at + length.value(),
+              .prot = prot,
+              .key = kernel_->mm().user_pages().key_ref(key),
+              .backing = nullptr});
   return *at;
 }
 
@@ -59,7 +62,12 @@ Result<VirtAddr, int> Process::mmap_backed(std::shared_ptr<Backing> backing, std
   const auto at = space_->reserve(count);
   if (!at) return tl::unexpected{ENOMEM};
   const KeyIdRef key = kernel_->mm().user_pages().key_ref(backing->key());
-  areas_.add({*at, *at + count * page_size, prot, key, std::move(backing), first_page});
+  areas_.add({.first = *at,
+              .end = *at + count * page_size,
+              .prot = prot,
+              .key = key,
+              .backing = std::move(backing),
+              .backing_first = first_page});
   return *at;
 }
 
@@ -68,6 +76,19 @@ Result<void, int> Process::munmap(VirtAddr at, std::uint64_t bytes) {
   if (!at.is_aligned(page_size) || bytes == 0 || !end || *end > UserSpace::end) return tl::unexpected{EINVAL};
   zap(at, *end);
   areas_.remove(at, *end);
+  return {};
+}
+
+Result<void, int> Process::madvise_dontneed(VirtAddr at, std::uint64_t bytes) {
+  const auto end = end_of_range(at, bytes);
+  if (!at.is_aligned(page_size) || !end || *end > UserSpace::end) return tl::unexpected{EINVAL};
+  if (!areas_.cover(at, *end)) return tl::unexpected{ENOMEM};
+  const UserPages& pages = kernel_->mm().user_pages();
+  for (auto it = entries_.lower_bound(at); it != entries_.end() && it->first < *end; ++it)
+    if (it->second.swap == nullptr)
+      kernel_->machine().tracer().emit(
+          space_->mmu().agent(), PageDiscarded{it->first, it->second.page, pages.pins(it->second.page)});
+  zap(at, *end);
   return {};
 }
 
@@ -95,7 +116,8 @@ Result<void, int> Process::update_table(VirtAddr at, const Vma& area, const Entr
 Result<PhysAddr, int> Process::fault_in(VirtAddr at, Intent intent) {
   at = at.page();
   const Vma* area = areas_.find(at);
-  if (area == nullptr || !allows(area->prot, intent)) return tl::unexpected{EFAULT};
+  if (area == nullptr || !allows(area->prot, intent) || !pkru_allows(*area, intent))
+    return tl::unexpected{EFAULT};
   auto it = entries_.find(at);
   if (it == entries_.end()) {
     CBIT_TRY(fault_new(at, *area));
@@ -168,8 +190,10 @@ Result<void, int> Process::copy_page(PhysAddr to, PhysAddr from, KeySelector key
 Result<void> Process::read(VirtAddr from, ByteSpan to) {
   while (!to.empty()) {
     const auto part = std::min<std::uint64_t>(to.size(), page_size - from.page_offset());
-    // Where this fails the Mmu finds no right either, and says so.
+    // Where this fails the Mmu finds no right either, and says so; PKRU is not in its tables.
     static_cast<void>(fault_in(from, Intent::read));
+    if (const Vma* const area = areas_.find(from); area != nullptr && !pkru_allows(*area, Intent::read))
+      return fault(FaultKind::protection, from.value());
     CBIT_TRY(space_->mmu().read(from, to.first(part)));
     to = to.subspan(part);
     from += part;
@@ -181,6 +205,8 @@ Result<void> Process::write(VirtAddr to, ConstByteSpan from) {
   while (!from.empty()) {
     const auto part = std::min<std::uint64_t>(from.size(), page_size - to.page_offset());
     static_cast<void>(fault_in(to, Intent::write));
+    if (const Vma* const area = areas_.find(to); area != nullptr && !pkru_allows(*area, Intent::write))
+      return fault(FaultKind::protection, to.value(), true);
     CBIT_TRY(space_->mmu().write(to, from.first(part)));
     from = from.subspan(part);
     to += part;
@@ -202,6 +228,8 @@ Result<std::unique_ptr<Process>, int> Process::fork() {
   std::unique_ptr<Process> child{new Process{*kernel_, limits_, *std::move(space)}};
   child->space_->inherit_layout(*space_);
   child->areas_ = areas_;
+  child->pkru_ = pkru_;
+  child->pkeys_allocated_ = pkeys_allocated_;  // arch_dup_pkeys
   for (auto& [at, entry] : entries_) CBIT_TRY(fork_entry(*child, at, entry, *areas_.find(at)));
   return child;
 }

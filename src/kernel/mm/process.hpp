@@ -10,6 +10,7 @@
 // calls return them. Threading: one thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -57,21 +58,45 @@ class Process {
   // EINVAL where the address is not page-aligned, for no bytes, and beyond the user's addresses; nothing
   // mapped there is no error.
   Result<void, int> munmap(VirtAddr at, std::uint64_t bytes);
+  // madvise(MADV_DONTNEED): the pages go, the areas stay, and the next touch brings new ones. A page that is
+  // pinned leaves the process all the same, and its driver keeps it. EINVAL where the address is not
+  // page-aligned, ENOMEM where part of the range has no area.
+  Result<void, int> madvise_dontneed(VirtAddr at, std::uint64_t bytes);
   // EINVAL where the address is not page-aligned, ENOMEM where part of the range has no area; areas before
   // the hole have changed by then, as in the kernel.
   Result<void, int> mprotect(VirtAddr at, std::uint64_t bytes, Prot prot);
-  // The same with a KeyID, as encrypt_mprotect() calls it (kernel/mktme/mktme.hpp): the areas lose their
-  // contents and belong to the KeyID from then on. EINVAL where one of them is not anonymous; then none has
-  // changed.
-  Result<void, int> mprotect_ext(VirtAddr at, std::uint64_t bytes, Prot prot, std::optional<KeySelector> key);
+  // do_mprotect_ext(), below mprotect(), pkey_mprotect() and encrypt_mprotect() (kernel/mktme/mktme.hpp):
+  // with a KeyID the areas lose their contents and belong to the KeyID from then on; with a protection key
+  // they get that. A call has one of the two or neither: EINVAL for both. EINVAL also for a protection key
+  // that is not allocated, and where an area that is to be encrypted is not anonymous; then none has changed.
+  struct MprotectKeys {
+    std::optional<ProtectionKey> pkey;
+    std::optional<KeySelector> key_id;
+  };
+  Result<void, int> mprotect_ext(VirtAddr at, std::uint64_t bytes, Prot prot, const MprotectKeys& keys);
+
+  // pkey_alloc(), pkey_free() and WRPKRU. Rights as in PKRU: access disabled, writing disabled. ENOSPC when
+  // all 15 are taken; EINVAL for a key that is not allocated. A key that is freed stays with its areas.
+  struct PkeyRights {
+    bool no_access = false;
+    bool no_write = false;
+  };
+  Result<ProtectionKey, int> pkey_alloc(PkeyRights rights);
+  Result<void, int> pkey_free(ProtectionKey pkey);
+  void write_pkru(ProtectionKey pkey, PkeyRights rights);
+  // ENOMEM, EINVAL as mprotect_ext().
+  Result<void, int> pkey_mprotect(VirtAddr at, std::uint64_t bytes, Prot prot, ProtectionKey pkey) {
+    return mprotect_ext(at, bytes, prot, {.pkey = pkey, .key_id = {}});
+  }
 
   // The process' own loads and stores through its Mmu. Demand faults are handled inside; a Fault is what the
-  // process would get SIGSEGV or SIGBUS for.
+  // process would get SIGSEGV or SIGBUS for: `protection` also where PKRU forbids it (SEGV_PKUERR).
   Result<void> read(VirtAddr from, ByteSpan to);
   Result<void> write(VirtAddr to, ConstByteSpan from);
 
   // pin_user_pages(FOLL_LONGTERM, and FOLL_WRITE if `write`): all pages or none. EFAULT where there is no
-  // area or no right, ENOMEM when no page is left.
+  // area, no right, or PKRU forbids it (arch_vma_access_permitted); ENOMEM when no page is left. What is
+  // pinned already a later PKRU does not take from a device.
   Result<std::vector<PhysAddr>, int> pin_user_pages(VirtAddr at, std::uint64_t pages, bool write);
   // unpin_user_pages_dirty_lock: a dirty page may not be dropped, it has to be written to the swap device.
   void unpin_user_pages(std::span<const PhysAddr> pages, bool dirty);
@@ -110,6 +135,10 @@ class Process {
   Result<void, int> swap_in(VirtAddr at, const Vma& area, Entry& entry);
   // do_wp_page(): the page is this process' alone.
   Result<void, int> unshare(VirtAddr at, const Vma& area, Entry& entry);
+  // mm_pkey_is_allocated()
+  [[nodiscard]] bool pkey_is_allocated(ProtectionKey pkey) const;
+  // arch_vma_access_permitted()
+  [[nodiscard]] bool pkru_allows(const Vma& area, Intent intent) const;
   // 0, or why the range may not be pinned for long.
   [[nodiscard]] int forbids_pin(VirtAddr at, std::uint64_t pages);
   Result<void, int> copy_page(PhysAddr to, PhysAddr from, KeySelector key);
@@ -128,6 +157,8 @@ class Process {
   VmaMap areas_;
   std::map<VirtAddr, Entry> entries_;  // by page
   std::uint64_t pinned_ = 0;
+  std::array<PkeyRights, 16> pkru_{};
+  std::uint16_t pkeys_allocated_ = 1;  // mm_context_t::pkey_allocation_map
 };
 
 }  // namespace cbit

@@ -56,9 +56,22 @@ Result<Mm::Impl::Conversion> Mm::Impl::conversion(Mmu& cpu, VirtAddr at, std::ui
   return c;
 }
 
-Result<void> Mm::Impl::set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted) {
+// vm_unmap_aliases() takes a mutex, and so does the allocator of page tables for a split.
+void Mm::Impl::might_sleep(const Mmu& cpu, Context context) {
+  if (context == Context::process) return;
+  message(cpu, [&] {
+    return fmt::format(
+        "BUG: sleeping function called from invalid context at kernel/locking/mutex.c, in_atomic(): 1, "
+        "in {}",
+        cpu.site() != 0 ? tracer.name(cpu.site()) : std::string_view{"set_memory"});
+  });
+}
+
+Result<void> Mm::Impl::set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted,
+                                              Context context) {
   if (!cc.has(CcAttr::mem_encrypt) || count == 0) return {};
   if (cc.platform() == Platform::pef) return svm_set_memory(cpu, at, count, encrypted);
+  might_sleep(cpu, context);
   if (!at.is_aligned(page_size)) {
     if (!std::exchange(warned_misaligned, true))
       message(cpu, [&] { return fmt::format("misaligned address: {:#x}", at.value()); });
@@ -182,8 +195,8 @@ Result<void> Mm::Impl::change_caching(Mmu& cpu, std::span<const PhysAddr> list, 
 
 // ---- POWER secure guests: arch/powerpc/platforms/pseries/svm.c ------------------------------------------
 
-// No mapping of the guest changes: the ultravisor's partition-scoped table does, whose state the leaf entry
-// stands for. It zeroes the pages. Linux does not look at what the ultracall returns.
+// No mapping of the guest changes: the ultravisor's partition-scoped table does, for which memory's state of
+// the page stands. It zeroes the pages. Linux does not look at what the ultracall returns.
 Result<void> Mm::Impl::svm_set_memory(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted) {
   const std::string_view call = encrypted ? "UV_UNSHARE_PAGE" : "UV_SHARE_PAGE";
   if (!at.is_aligned(page_size)) {

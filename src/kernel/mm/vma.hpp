@@ -44,6 +44,9 @@ class Backing {
   virtual void moved(PhysAddr, PhysAddr) {}
 };
 
+// A protection key, 0 to 15. 0 is everybody's.
+using ProtectionKey = std::uint8_t;
+
 struct Vma {
   VirtAddr first;
   VirtAddr end;
@@ -51,6 +54,7 @@ struct Vma {
   KeyIdRef key;                      // the encryption attribute of vm_page_prot
   std::shared_ptr<Backing> backing;  // nullptr: anonymous
   std::uint64_t backing_first = 0;   // vm_pgoff
+  ProtectionKey pkey = 0;            // vma_pkey()
 
   [[nodiscard]] std::uint64_t pages() const { return (end - first) / page_size; }
   [[nodiscard]] bool anonymous() const { return backing == nullptr; }
@@ -59,8 +63,8 @@ struct Vma {
   }
   // can_vma_merge_after: areas with different KeyIDs stay apart.
   [[nodiscard]] bool merges_with(const Vma& next) const {
-    return end == next.first && prot == next.prot && key.id() == next.key.id() && backing == next.backing &&
-           (anonymous() || backing_index(end) == next.backing_first);
+    return end == next.first && prot == next.prot && key.id() == next.key.id() && pkey == next.pkey &&
+           backing == next.backing && (anonymous() || backing_index(end) == next.backing_first);
   }
 };
 

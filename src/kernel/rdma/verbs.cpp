@@ -305,6 +305,7 @@ Result<ibv_qp_attr, Errno> IbvContext::ibv_query_qp(std::uint32_t qp) const {
   const rdma::QueuePair& found = *device_->engine().find_qp(qp);
   ibv_qp_attr attr = found.attr;
   attr.qp_state = attr.cur_qp_state = found.state;
+  attr.sq_draining = found.state == IBV_QPS_SQD && found.has_sent() ? 1 : 0;
   return attr;
 }
 

@@ -54,9 +54,9 @@ class VirtioBinding {
 
   // virtio_cread.
   template <class T>
-  [[nodiscard]] T config(std::uint32_t offset) const {
+  [[nodiscard]] T config(std::size_t offset) const {
     std::array<std::byte, sizeof(T)> raw;
-    hardware_->read_config(offset, raw);
+    hardware_->read_config(static_cast<std::uint32_t>(offset), raw);
     return load<T>(raw);
   }
 

@@ -12,10 +12,10 @@ namespace cbit {
 namespace {
 
 // Of the driver's feature table, what the model driver makes use of.
-constexpr std::uint64_t driver_features = virtio_blk_feature::seg_max | virtio_blk_feature::size_max |
-                                          virtio_blk_feature::ro | virtio_blk_feature::blk_size |
-                                          virtio_blk_feature::flush | virtio_blk_feature::discard |
-                                          virtio_blk_feature::write_zeroes;
+constexpr std::uint64_t virtio_blk_driver_features =
+    virtio_blk_feature::seg_max | virtio_blk_feature::size_max | virtio_blk_feature::ro |
+    virtio_blk_feature::blk_size | virtio_blk_feature::flush | virtio_blk_feature::discard |
+    virtio_blk_feature::write_zeroes;
 
 // Limits of virtio_blk.c and of the block layer (include/linux/blkdev.h).
 constexpr std::uint32_t sg_elems_max = 32768 - 2;  // VIRTIO_BLK_MAX_SG_ELEMS less header and status
@@ -26,11 +26,6 @@ constexpr std::uint64_t segment_boundary = 1ull << 32;           // BLK_SEG_BOUN
 constexpr std::uint64_t status_offset = sizeof(VirtioBlkOutHdr);
 constexpr std::uint64_t payload_offset = cache_line_size;
 constexpr std::uint64_t request_stride = 2 * cache_line_size;
-
-template <class T>
-T config(const VirtioBinding& binding, std::size_t offset) {
-  return binding.config<T>(static_cast<std::uint32_t>(offset));
-}
 
 std::uint32_t or_unlimited(std::uint32_t value) {
   return value != 0 ? value : std::numeric_limits<std::uint32_t>::max();
@@ -59,7 +54,7 @@ Result<std::unique_ptr<VirtioBlkDriver>, Errno> VirtioBlkDriver::probe(Kernel& k
                                                                        Device& parent,
                                                                        const VirtioDriverOptions& options) {
   std::unique_ptr<VirtioBlkDriver> driver{new VirtioBlkDriver{kernel, hardware, parent, options}};
-  CBIT_TRY(driver->binding_.negotiate(driver_features));
+  CBIT_TRY(driver->binding_.negotiate(virtio_blk_driver_features));
   if (const auto started = driver->start(kernel.cpu(0)); !started) {
     driver->binding_.add_status(virtio_status::failed);
     return tl::unexpected{started.error()};
@@ -88,7 +83,7 @@ Result<void, Errno> VirtioBlkDriver::start(Mmu& cpu) {
   queue_ = CBIT_TRY(Vring::create(cpu, binding_, 0, "req.0"));
   CBIT_TRY(read_limits());
   CBIT_TRY(allocate_requests(cpu));
-  capacity_ = config<std::uint64_t>(binding_, offsetof(VirtioBlkConfig, capacity));
+  capacity_ = binding_.config<std::uint64_t>(offsetof(VirtioBlkConfig, capacity));
   binding_.add_status(virtio_status::driver_ok);
   live_ = true;
   return {};
@@ -97,7 +92,7 @@ Result<void, Errno> VirtioBlkDriver::start(Mmu& cpu) {
 Result<void, Errno> VirtioBlkDriver::read_limits() {
   using Config = VirtioBlkConfig;
   const auto value = [&](std::uint64_t feature, std::size_t offset, std::uint32_t otherwise) {
-    return binding_.has(feature) ? config<std::uint32_t>(binding_, offset) : otherwise;
+    return binding_.has(feature) ? binding_.config<std::uint32_t>(offset) : otherwise;
   };
   limits_.max_segments =
       std::clamp(value(virtio_blk_feature::seg_max, offsetof(Config, seg_max), 1), 1u, sg_elems_max);
@@ -117,10 +112,10 @@ Result<void, Errno> VirtioBlkDriver::read_limits() {
 
   if (binding_.has(virtio_blk_feature::discard))
     limits_.max_discard_sectors =
-        or_unlimited(config<std::uint32_t>(binding_, offsetof(Config, max_discard_sectors)));
+        or_unlimited(binding_.config<std::uint32_t>(offsetof(Config, max_discard_sectors)));
   if (binding_.has(virtio_blk_feature::write_zeroes))
     limits_.max_write_zeroes_sectors =
-        or_unlimited(config<std::uint32_t>(binding_, offsetof(Config, max_write_zeroes_sectors)));
+        or_unlimited(binding_.config<std::uint32_t>(offsetof(Config, max_write_zeroes_sectors)));
   return {};
 }
 

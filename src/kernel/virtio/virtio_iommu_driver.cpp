@@ -10,7 +10,7 @@
 namespace cbit {
 namespace {
 
-constexpr std::uint64_t driver_features =
+constexpr std::uint64_t virtio_iommu_driver_features =
     virtio_iommu_feature::map_unmap | virtio_iommu_feature::input_range | virtio_iommu_feature::domain_range |
     virtio_iommu_feature::probe | virtio_iommu_feature::mmio | virtio_iommu_feature::bypass_config;
 constexpr std::uint64_t reply_offset = 1024;
@@ -31,11 +31,6 @@ Errno errno_of(ViommuStatus status) {
     case ViommuStatus::nomem: return Errno::enomem;
     default: return Errno::eio;
   }
-}
-
-template <class T>
-T config(const VirtioBinding& binding, std::size_t offset) {
-  return binding.config<T>(static_cast<std::uint32_t>(offset));
 }
 
 }  // namespace
@@ -86,7 +81,7 @@ class VirtioIommuDriver::Domain final : public IommuMappings {
 Result<std::unique_ptr<VirtioIommuDriver>, Errno> VirtioIommuDriver::probe(
     Kernel& kernel, VirtioDevice& hardware, Device& parent, const VirtioDriverOptions& options) {
   std::unique_ptr<VirtioIommuDriver> driver{new VirtioIommuDriver{kernel, hardware, parent, options}};
-  CBIT_TRY(driver->binding_.negotiate(driver_features));
+  CBIT_TRY(driver->binding_.negotiate(virtio_iommu_driver_features));
   if (const auto started = driver->start(kernel.cpu(0)); !started) {
     driver->binding_.add_status(virtio_status::failed);
     return tl::unexpected{started.error()};
@@ -124,18 +119,18 @@ Result<void, Errno> VirtioIommuDriver::start(Mmu& cpu) {
   requests_ = CBIT_TRY(Vring::create(cpu, binding_, 0, "request"));
   events_ = CBIT_TRY(Vring::create(cpu, binding_, 1, "event"));
   using Config = VirtioIommuConfig;
-  const auto pages = config<std::uint64_t>(binding_, offsetof(Config, page_size_mask));
+  const auto pages = binding_.config<std::uint64_t>(offsetof(Config, page_size_mask));
   if (pages == 0) return tl::unexpected{Errno::einval};
   granule_ = std::uint64_t{1} << std::countr_zero(pages);
   if (binding_.has(virtio_iommu_feature::input_range))
-    input_ = {DmaAddr{config<std::uint64_t>(binding_, offsetof(Config, input_start))},
-              DmaAddr{config<std::uint64_t>(binding_, offsetof(Config, input_end))}};
+    input_ = {DmaAddr{binding_.config<std::uint64_t>(offsetof(Config, input_start))},
+              DmaAddr{binding_.config<std::uint64_t>(offsetof(Config, input_end))}};
   if (binding_.has(virtio_iommu_feature::domain_range)) {
-    next_domain_ = config<std::uint32_t>(binding_, offsetof(Config, domain_start));
-    last_domain_ = config<std::uint32_t>(binding_, offsetof(Config, domain_end));
+    next_domain_ = binding_.config<std::uint32_t>(offsetof(Config, domain_start));
+    last_domain_ = binding_.config<std::uint32_t>(offsetof(Config, domain_end));
   }
   if (binding_.has(virtio_iommu_feature::probe))
-    probe_size_ = config<std::uint32_t>(binding_, offsetof(Config, probe_size));
+    probe_size_ = binding_.config<std::uint32_t>(offsetof(Config, probe_size));
   if (probe_size_ > page_size - reply_offset - sizeof(VirtioIommuTail)) return tl::unexpected{Errno::einval};
 
   const auto page = binding_.kernel().mm().alloc_pages(1);

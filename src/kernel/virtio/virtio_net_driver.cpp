@@ -3,7 +3,7 @@
 namespace cbit {
 namespace {
 
-constexpr std::uint64_t driver_features = virtio_net_feature::mac | virtio_net_feature::status;
+constexpr std::uint64_t virtio_net_driver_features = virtio_net_feature::mac | virtio_net_feature::status;
 constexpr std::uint64_t slot_bytes = 2048;
 constexpr std::uint32_t legacy_header_bytes = 10;
 
@@ -13,7 +13,7 @@ Result<std::unique_ptr<VirtioNetDriver>, Errno> VirtioNetDriver::probe(Kernel& k
                                                                        Device& parent,
                                                                        const VirtioDriverOptions& options) {
   std::unique_ptr<VirtioNetDriver> driver{new VirtioNetDriver{kernel, hardware, parent, options}};
-  CBIT_TRY(driver->binding_.negotiate(driver_features));
+  CBIT_TRY(driver->binding_.negotiate(virtio_net_driver_features));
   if (const auto started = driver->start(kernel.cpu(0)); !started) {
     driver->binding_.add_status(virtio_status::failed);
     return tl::unexpected{started.error()};

@@ -21,7 +21,7 @@ OrError<std::optional<std::uint64_t>> low_mask(const TableReader& keys, std::str
   return mask;
 }
 
-OrError<void> parse(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
+OrError<void> parse_dma(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
   Run::DmaDeviceConfig dma;
   TestDeviceConfig& config = dma.device;
   config.name = device.name;
@@ -44,10 +44,10 @@ OrError<void> parse(const TableReader& keys, const ExperimentLimits&, Experiment
   return {};
 }
 
-constexpr DeviceKind kinds[] = {{dma_kind, keys_of_dma, parse}};
+constexpr DeviceKind dma_device_kinds[] = {{dma_kind, keys_of_dma, parse_dma}};
 
 }  // namespace
 
-std::span<const DeviceKind> dma_devices() { return kinds; }
+std::span<const DeviceKind> dma_devices() { return dma_device_kinds; }
 
 }  // namespace cbit::lab

@@ -31,7 +31,7 @@ OrError<void> check_driver_keys(const TableReader& keys, GpuDriverKind kind) {
   return {};
 }
 
-OrError<void> parse(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
+OrError<void> parse_gpu(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
   GpuConfig gpu{.name = device.name};
   GpuDriverOptions& driver = gpu.driver;
   driver.kind = CBIT_TRY(keys.word("driver", driver_words)).value_or(driver.kind);
@@ -50,11 +50,11 @@ OrError<void> parse(const TableReader& keys, const ExperimentLimits&, Experiment
   return {};
 }
 
-constexpr DeviceKind kinds[] = {{gpu_kind, keys_of_gpu, parse}};
+constexpr DeviceKind gpu_device_kinds[] = {{gpu_kind, keys_of_gpu, parse_gpu}};
 
 }  // namespace
 
-std::span<const DeviceKind> gpu_devices() { return kinds; }
+std::span<const DeviceKind> gpu_devices() { return gpu_device_kinds; }
 
 // ---- the part ---------------------------------------------------------------------------------------------
 

@@ -21,10 +21,10 @@ OrError<void> parse_nic(const TableReader& keys, const ExperimentLimits&, Experi
   return {};
 }
 
-constexpr DeviceKind kinds[] = {{rdma_kind, keys_of_nic, parse_nic}};
+constexpr DeviceKind rdma_device_kinds[] = {{rdma_kind, keys_of_nic, parse_nic}};
 
 }  // namespace
 
-std::span<const DeviceKind> rdma_devices() { return kinds; }
+std::span<const DeviceKind> rdma_devices() { return rdma_device_kinds; }
 
 }  // namespace cbit::lab

@@ -48,7 +48,7 @@ OrError<void> install(Run& run, std::size_t id, const std::string& name, const V
   return {};
 }
 
-OrError<void> parse(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
+OrError<void> parse_viommu(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
   VirtioIommuOptions options;
   options.virtio.iommu_platform = CBIT_TRY(keys.flag("access-platform")).value_or(true);
   options.virtio.packed = CBIT_TRY(keys.flag("packed")).value_or(false);
@@ -64,10 +64,10 @@ OrError<void> parse(const TableReader& keys, const ExperimentLimits&, Experiment
   return {};
 }
 
-constexpr DeviceKind kinds[] = {{virtio_iommu_kind, keys_of_viommu, parse}};
+constexpr DeviceKind viommu_device_kinds[] = {{virtio_iommu_kind, keys_of_viommu, parse_viommu}};
 
 }  // namespace
 
-std::span<const DeviceKind> viommu_devices() { return kinds; }
+std::span<const DeviceKind> viommu_devices() { return viommu_device_kinds; }
 
 }  // namespace cbit::lab

@@ -14,27 +14,29 @@ OrError<void> parse_virtio_blk(const TableReader& keys, const ExperimentLimits& 
   device.disk_bytes = CBIT_TRY(keys.number("size", page_size, limits.bytes)).value_or(64 * 1024);
   if (device.disk_bytes % page_size != 0)
     return keys.error("size", "a disk has whole blocks", "use a multiple of 4K");
-  Run::VirtioDiskConfig disk{.name = device.name, .bytes = device.disk_bytes};
-  disk.access_platform = CBIT_TRY(keys.flag("access-platform")).value_or(true);
-  disk.acks_access_platform = CBIT_TRY(keys.flag("acks-access-platform")).value_or(true);
-  disk.legacy = CBIT_TRY(keys.flag("legacy")).value_or(false);
-  disk.indirect = CBIT_TRY(keys.flag("indirect")).value_or(true);
-  disk.packed = CBIT_TRY(keys.flag("packed")).value_or(false);
-  disk.restricted_check = CBIT_TRY(keys.flag("restricted-check")).value_or(true);
-  disk.raw_addresses = CBIT_TRY(keys.flag("raw-addresses")).value_or(false);
-  if (disk.legacy && disk.access_platform)
+  VirtioDiskConfig disk{.name = device.name, .bytes = device.disk_bytes};
+  VirtioOptions& hardware = disk.hardware;
+  hardware.iommu_platform = CBIT_TRY(keys.flag("access-platform")).value_or(true);
+  hardware.legacy = CBIT_TRY(keys.flag("legacy")).value_or(false);
+  hardware.indirect_desc = CBIT_TRY(keys.flag("indirect")).value_or(true);
+  hardware.packed = CBIT_TRY(keys.flag("packed")).value_or(false);
+  if (!CBIT_TRY(keys.flag("acks-access-platform")).value_or(true))
+    disk.driver.refused_features = virtio_feature::access_platform;
+  disk.driver.restricted_access_check = CBIT_TRY(keys.flag("restricted-check")).value_or(true);
+  disk.driver.raw_addresses = CBIT_TRY(keys.flag("raw-addresses")).value_or(false);
+  if (hardware.legacy && hardware.iommu_platform)
     return keys.error("legacy", "a legacy device cannot offer VIRTIO_F_ACCESS_PLATFORM, which is bit 33",
                       "add access-platform = false");
-  if (disk.legacy && disk.packed)
+  if (hardware.legacy && hardware.packed)
     return keys.error("packed", "a legacy device has no packed ring, which is bit 34", "leave out packed");
   device.install = [disk](Run& run, std::size_t id) { return run.install(id, disk); };
   return {};
 }
 
-constexpr DeviceKind kinds[] = {{virtio_blk_kind, keys_of_virtio_blk, parse_virtio_blk}};
+constexpr DeviceKind virtio_device_kinds[] = {{virtio_blk_kind, keys_of_virtio_blk, parse_virtio_blk}};
 
 }  // namespace
 
-std::span<const DeviceKind> virtio_devices() { return kinds; }
+std::span<const DeviceKind> virtio_devices() { return virtio_device_kinds; }
 
 }  // namespace cbit::lab

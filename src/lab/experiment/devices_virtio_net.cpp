@@ -69,7 +69,7 @@ OrError<void> install_rng(Run& run, std::size_t id, const std::string& name, con
 }
 
 template <auto install>
-OrError<void> parse(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
+OrError<void> parse_virtio_net(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
   const Options options = CBIT_TRY(parse_options(keys));
   device.install = [name = device.name, options](Run& run, std::size_t id) {
     return install(run, id, name, options);
@@ -77,11 +77,12 @@ OrError<void> parse(const TableReader& keys, const ExperimentLimits&, Experiment
   return {};
 }
 
-constexpr DeviceKind kinds[] = {{virtio_net_kind, keys_of_virtio, parse<install_net>},
-                                {virtio_rng_kind, keys_of_virtio, parse<install_rng>}};
+constexpr DeviceKind virtio_net_device_kinds[] = {
+    {virtio_net_kind, keys_of_virtio, parse_virtio_net<install_net>},
+    {virtio_rng_kind, keys_of_virtio, parse_virtio_net<install_rng>}};
 
 }  // namespace
 
-std::span<const DeviceKind> virtio_net_devices() { return kinds; }
+std::span<const DeviceKind> virtio_net_devices() { return virtio_net_device_kinds; }
 
 }  // namespace cbit::lab

@@ -134,6 +134,11 @@ const std::vector<StepKind>& steps() {
 
 }  // namespace
 
+std::optional<Mismatch> compare(std::string_view what, std::string expected, std::string found) {
+  if (expected == found) return std::nullopt;
+  return Mismatch{std::string{what}, std::move(expected), std::move(found), {}};
+}
+
 std::span<const StepKind> expect_steps() { return steps(); }
 
 const std::vector<StepKind>& step_kinds() {

@@ -41,6 +41,9 @@ inline constexpr std::string_view subject_keys[] = {"mapping", "buffer", "throug
 [[nodiscard]] std::span<const ExpectKey> state_checks();  // mappings, devices, kernel, explainer
 [[nodiscard]] std::span<const ExpectKey> gpu_checks();    // buffer objects
 
+// nullopt if the two words are equal.
+[[nodiscard]] std::optional<Mismatch> compare(std::string_view what, std::string expected, std::string found);
+
 // "offset  expected  found", 16 bytes a row: rows that differ, with their neighbours left out. `offset` is
 // that of the first byte.
 [[nodiscard]] std::string hex_diff(ConstByteSpan expected, ConstByteSpan found, std::uint64_t offset);

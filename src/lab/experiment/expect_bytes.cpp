@@ -233,7 +233,7 @@ OrError<Check> parse_disk_sees(const StepParser& step, const Subject& subject, s
   const Bytes expected = data.bytes(0, range.bytes);
   return [=](Run& run) -> std::optional<Mismatch> {
     Bytes found(range.bytes);
-    if (const auto read = run.disk(device).disk.read(range.offset, found); !read)
+    if (const auto read = run.disk(device).medium().read(range.offset, found); !read)
       return Mismatch{std::string{key}, "these bytes", read.error().message, {}};
     if (found == expected) return std::nullopt;
     return Mismatch{std::string{key}, fmt::format("{} bytes as given", expected.size()), "other bytes",
@@ -241,7 +241,7 @@ OrError<Check> parse_disk_sees(const StepParser& step, const Subject& subject, s
   };
 }
 
-constexpr ExpectKey checks[] = {
+constexpr ExpectKey bytes_check_keys[] = {
     {"cpu-sees", Needs::bytes, parse<look_as_cpu>},   {"device-sees", Needs::mapping, parse<look_as_device>},
     {"gpu-sees", Needs::bytes, parse<look_as_gpu>},   {"host-sees", Needs::bytes, parse<look_as_host>},
     {"dram-sees", Needs::bytes, parse<look_at_dram>}, {"pool-sees", Needs::mapping, parse<look_at_pool>},
@@ -250,6 +250,6 @@ constexpr ExpectKey checks[] = {
 
 }  // namespace
 
-std::span<const ExpectKey> byte_checks() { return checks; }
+std::span<const ExpectKey> byte_checks() { return bytes_check_keys; }
 
 }  // namespace cbit::lab

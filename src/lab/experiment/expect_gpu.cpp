@@ -12,11 +12,6 @@ namespace {
 constexpr Word<TtmPlacement> placement_words[] = {
     {"system", TtmPlacement::system}, {"tt", TtmPlacement::tt}, {"vram", TtmPlacement::vram}};
 
-std::optional<Mismatch> compare(std::string_view key, std::string expected, std::string found) {
-  if (expected == found) return std::nullopt;
-  return Mismatch{std::string{key}, std::move(expected), std::move(found), {}};
-}
-
 // A check of one object; `fact` puts it in words.
 template <class Fact>
 Check check_object(const Subject& subject, std::string_view key, std::string expected, Fact fact) {
@@ -64,7 +59,7 @@ OrError<Check> parse_scanout(const StepParser& step, const Subject& subject, std
       });
 }
 
-constexpr ExpectKey checks[] = {
+constexpr ExpectKey gpu_check_keys[] = {
     {"placement", Needs::bytes, parse_placement},
     {"tt-decrypted", Needs::bytes, parse_decrypted},
     {"gart-c-bit", Needs::bytes, parse_gart_c_bit},
@@ -73,6 +68,6 @@ constexpr ExpectKey checks[] = {
 
 }  // namespace
 
-std::span<const ExpectKey> gpu_checks() { return checks; }
+std::span<const ExpectKey> gpu_checks() { return gpu_check_keys; }
 
 }  // namespace cbit::lab

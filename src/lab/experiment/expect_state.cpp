@@ -12,12 +12,6 @@
 namespace cbit::lab {
 namespace {
 
-std::optional<Mismatch> compare(std::string_view what, const std::string& expected,
-                                const std::string& found) {
-  if (expected == found) return std::nullopt;
-  return Mismatch{std::string{what}, expected, found, {}};
-}
-
 std::string word_of(bool value) { return value ? "true" : "false"; }
 std::string word_of(std::uint64_t value) { return fmt::format("{}", value); }
 std::string word_of(DmaPath path) { return std::string{to_string(path)}; }
@@ -114,7 +108,7 @@ OrError<Check> parse_virtio_status(const StepParser& step, const Subject& subjec
   const std::uint64_t expected = CBIT_TRY(step.keys.need(key, step.keys.number(key, 0, 255)));
   return [=, device = *subject.device](Run& run) {
     return compare(key, fmt::format("{:#04x}", expected),
-                   fmt::format("{:#04x}", run.disk(device).hardware->status()));
+                   fmt::format("{:#04x}", run.disk(device).hardware().status()));
   };
 }
 
@@ -232,7 +226,7 @@ OrError<Check> parse_key_id(const StepParser& step, const Subject& subject, std:
   };
 }
 
-constexpr ExpectKey checks[] = {
+constexpr ExpectKey state_check_keys[] = {
     {"key-id", Needs::mapping, parse_key_id},
     {"encryption-bit", Needs::mapping, parse_mapping_flag<encryption_bit_of>},
     {"bounced", Needs::mapping, parse_mapping_flag<bounced_of>},
@@ -269,6 +263,6 @@ constexpr ExpectKey checks[] = {
 
 }  // namespace
 
-std::span<const ExpectKey> state_checks() { return checks; }
+std::span<const ExpectKey> state_checks() { return state_check_keys; }
 
 }  // namespace cbit::lab

@@ -21,6 +21,7 @@ OrError<void> load_dma(const TableReader& keys, DmaConfig& dma) {
   dma.version = CBIT_TRY(keys.word("kernel-version", kernel_version_words)).value_or(dma.version);
   dma.iommu = CBIT_TRY(keys.word("iommu", iommu_mode_words)).value_or(dma.iommu);
   dma.iommu_explicit = !CBIT_TRY(keys.flag("iommu-default")).value_or(false);
+  dma.direct_remap = CBIT_TRY(keys.flag("direct-remap")).value_or(false);
   dma.coherent_pool_bytes = CBIT_TRY(keys.number("coherent-pool", page_size, 4ull << 20)).value_or(0);
   if (const auto parameter = CBIT_TRY(keys.text("swiotlb"))) {
     auto options = parse_swiotlb(*parameter);

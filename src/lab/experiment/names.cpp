@@ -69,6 +69,11 @@ OrError<std::size_t> StepParser::new_buffer(BufferKind kind, std::uint64_t bytes
   return names.buffers.add(keys, {.name = name, .kind = kind, .bytes = bytes});
 }
 
+OrError<std::size_t> StepParser::new_window(std::size_t buffer) {
+  const std::string name = CBIT_TRY(keys.need("name", keys.text("name")));
+  return names.windows.add(keys, {name, buffer});
+}
+
 OrError<Range> StepParser::range(std::uint64_t total) const {
   Range range;
   range.offset = CBIT_TRY(keys.number("offset", 0, total - 1)).value_or(0);

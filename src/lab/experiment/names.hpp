@@ -157,6 +157,8 @@ class StepParser {
 
   // A buffer of `bytes` named by the key `name`, counted against the limit.
   OrError<std::size_t> new_buffer(BufferKind kind, std::uint64_t bytes);
+  // A window on a whole buffer, named by the key `name`.
+  OrError<std::size_t> new_window(std::size_t buffer);
 
   // `offset` and `length` within `total` bytes; by default all that follows the offset.
   OrError<Range> range(std::uint64_t total) const;

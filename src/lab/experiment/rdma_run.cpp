@@ -1,5 +1,7 @@
 #include "lab/experiment/rdma_run.hpp"
 
+#include "lab/experiment/user_memory.hpp"
+
 namespace cbit::lab {
 
 OrError<void> RdmaRun::install(Run& run, std::size_t id, const HcaConfig& config, bool software) {
@@ -45,7 +47,7 @@ Result<void, StepTrouble> adopt_user_memory(Run& run, std::size_t buffer, Proces
   const auto touched = process.write(at, zeros);
   if (!touched) return trouble_in_step(describe(touched.error()));
   Run::Buffer& target = run.buffer(buffer);
-  target.user = &process.space();
+  target.owner = std::make_unique<ProcessMemory>(process, at);
   CBIT_TRY(run.adopt(target, process.space().mmu(), at, bytes));
   target.written(0, zeros);
   return {};

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <ranges>
 #include <utility>
 
@@ -66,21 +65,8 @@ Result<Run::Buffer*, StepTrouble> Run::live_buffer(std::size_t id) {
   Buffer& found = buffer(id);
   if (!found.exists)
     return trouble_in_step("the buffer does not exist: the step that makes it failed, or it was freed");
-  if (found.process != nullptr) CBIT_TRY(find_frames(found));
+  if (found.owner != nullptr) CBIT_TRY(found.owner->locate(found));
   return &found;
-}
-
-Result<void, StepTrouble> Run::find_frames(Buffer& buffer) {
-  buffer.frames.clear();
-  for (VirtAddr at = buffer.user_at; at < buffer.user_at + buffer.now.size(); at += page_size) {
-    std::array<std::byte, 1> touched;
-    if (!buffer.process->page_at(at))
-      if (const auto done = buffer.process->read(at, touched); !done)
-        return trouble_in_step(describe(done.error()));
-    buffer.frames.push_back(buffer.process->page_at(at).value_or(PhysAddr{}));
-  }
-  buffer.at = mm().phys_to_virt(buffer.frames.front(), mm().page_key_id(buffer.frames.front()));
-  return {};
 }
 
 Result<Run::Mapping*, StepTrouble> Run::made_mapping(std::size_t id) {
@@ -103,22 +89,13 @@ Result<void> Run::each_frame(
 
 // ---- CPUs -------------------------------------------------------------------------------------------------
 
-Result<void, StepTrouble> Run::access_as_process(
-    const Lens& lens, std::uint64_t offset,
-    const std::function<Result<void>(Process&, VirtAddr)>& by_process) {
-  const Buffer& target = *CBIT_TRY(live_buffer(lens.buffer));
-  const SiteScope scope{target.process->space().mmu(), bed_->tracer().intern("user")};
-  const auto done = by_process(*target.process, target.user_at + offset);
-  return done ? Result<void, StepTrouble>{} : trouble_in_step(describe(done.error()));
-}
-
 Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
                                       const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
                                       const std::function<Result<void>(RamBar&)>& by_bus,
                                       const std::function<Result<void>(Owner&)>& by_owner) {
   const bool pages_may_come = lens.window && window(*lens.window).on_fault != nullptr;
   Buffer* const target = pages_may_come ? &buffer(lens.buffer) : CBIT_TRY(live_buffer(lens.buffer));
-  if (target->owner != nullptr) {
+  if (target->owner != nullptr && !lens.window) {
     const auto done = by_owner(*target->owner);
     return done ? Result<void, StepTrouble>{} : trouble_in_step(describe(done.error()));
   }
@@ -129,7 +106,6 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
   Mmu* cpu = &kernel().cpu(lens.cpu);
   VirtAddr at = target->at;
   std::string_view site = "driver";
-  if (target->user != nullptr) cpu = &target->user->mmu(), site = "user";
   if (lens.window) {
     Window& through = window(*lens.window);
     if (through.at == VirtAddr{})
@@ -150,8 +126,6 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
 }
 
 Result<void, StepTrouble> Run::cpu_read(const Lens& lens, std::uint64_t offset, ByteSpan to) {
-  if (buffer(lens.buffer).process != nullptr && !lens.window)
-    return access_as_process(lens, offset, [&](Process& user, VirtAddr at) { return user.read(at, to); });
   return access(
       lens, offset, [&](Mmu& cpu, VirtAddr at) { return cpu.read(at, to); },
       [&](RamBar& bar) { return bar.read(offset, to); },
@@ -159,12 +133,6 @@ Result<void, StepTrouble> Run::cpu_read(const Lens& lens, std::uint64_t offset, 
 }
 
 Result<void, StepTrouble> Run::cpu_write(const Lens& lens, std::uint64_t offset, ConstByteSpan from) {
-  if (buffer(lens.buffer).process != nullptr && !lens.window) {
-    CBIT_TRY(
-        access_as_process(lens, offset, [&](Process& user, VirtAddr at) { return user.write(at, from); }));
-    buffer(lens.buffer).written(offset, from);
-    return {};
-  }
   CBIT_TRY(access(
       lens, offset, [&](Mmu& cpu, VirtAddr at) { return cpu.write(at, from); },
       [&](RamBar& bar) { return bar.write(offset, from); },
@@ -271,18 +239,9 @@ OrError<void> Run::install(std::size_t id, const DmaDeviceConfig& config) {
 }
 
 OrError<void> Run::install(std::size_t id, const VirtioDiskConfig& config) {
-  Device& parent = kernel().add_device({.name = config.name});
-  install(id, parent);
-  VirtioDisk& added =
-      disks_[id].emplace(VirtioDisk{config, parent, MemoryDisk{Bytes(config.bytes)}, nullptr, nullptr});
-  VirtioBlkOptions options;
-  options.virtio = {.iommu_platform = config.access_platform,
-                    .legacy = config.legacy,
-                    .indirect_desc = config.indirect,
-                    .packed = config.packed};
-  added.hardware = CBIT_TRY(VirtioBlk::create(
-      bed_->machine().bus(), {.device = config.name, .requester = parent.requester}, added.disk, options));
-  at_end([&added] { added.driver.reset(); });
+  disks_[id] = CBIT_TRY(VirtioDisk::create(*bed_, config));
+  install(id, disks_[id]->parent());
+  at_end([disk = disks_[id].get()] { disk->remove(); });
   return {};
 }
 

@@ -12,13 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "dev/block_backend.hpp"
-#include "dev/virtio_blk.hpp"
-#include "kernel/mm/process.hpp"
-#include "kernel/virtio/virtio_blk_driver.hpp"
 #include "lab/experiment.hpp"
 #include "lab/experiment/names.hpp"
 #include "lab/views.hpp"
+#include "lab/virtio_disk.hpp"
 
 namespace cbit::lab {
 
@@ -28,14 +25,20 @@ namespace cbit::lab {
 
 class Run final : public EventSink {
  public:
-  // How whoever owns a buffer reaches it, where that is not the kernel: a guest's CPU, a process.
+  struct Buffer;
+
+  // Whose memory a buffer is, where it is not the kernel's: how they reach it, and where it is by now.
   class Owner {
    public:
     virtual ~Owner() = default;
+    // "the guest's CPU", of who reads the byte at the offset.
+    [[nodiscard]] virtual std::string_view name(std::uint64_t offset) const = 0;
     virtual Result<void> read(std::uint64_t offset, ByteSpan to) = 0;
     virtual Result<void> write(std::uint64_t offset, ConstByteSpan from) = 0;
-    // The key under which the byte at the offset is plain.
-    [[nodiscard]] virtual KeyId key(std::uint64_t offset) const = 0;
+    // The key under which the byte at the offset is plain; nullopt: that of its page.
+    [[nodiscard]] virtual std::optional<KeyId> key(std::uint64_t) const { return std::nullopt; }
+    // Called before each use: memory that moves tells the buffer its frames.
+    virtual Result<void, StepTrouble> locate(Buffer&) { return {}; }
   };
 
   struct Buffer {
@@ -44,12 +47,9 @@ class Run final : public EventSink {
     std::vector<PhysAddr> frames;    // of the pages that it touches
     std::uint64_t first_offset = 0;  // in the first of them
     RamBar* bar = nullptr;
-    UserSpace* user = nullptr;     // whose memory it is; nullptr: the kernel's
-    std::unique_ptr<Owner> owner;  // who reaches it in another way than a kernel or a process does
-    Process* process = nullptr;    // of an area; `user_at` is where
-    VirtAddr user_at;
-    CoherentBuffer coherent;  // of coherent buffers
-    Bytes now, before;        // the shadow
+    std::unique_ptr<Owner> owner;  // nullptr: the kernel
+    CoherentBuffer coherent;       // of coherent buffers
+    Bytes now, before;             // the shadow
 
     [[nodiscard]] PhysAddr phys(std::uint64_t offset) const;
     // Bytes from the offset on that lie in one frame.
@@ -70,6 +70,7 @@ class Run final : public EventSink {
   };
   struct Mapping {
     bool made = false;              // the step was performed; it may have failed
+    bool ended = false;             // unmapped or deregistered since; its addresses stay for mistakes
     std::vector<ScatterEntry> sg;   // as the driver holds it; one entry where it is no scatterlist
     std::vector<Segment> segments;  // as the device gets it; never empty once made
     std::vector<std::optional<PhysAddr>> bounces;  // per part
@@ -83,25 +84,6 @@ class Run final : public EventSink {
     std::uint64_t seg_boundary_mask = bit_mask(64);
     std::uint64_t restricted_pool = 0;  // bytes of its restricted-dma-pool; 0: none
   };
-  struct VirtioDiskConfig {
-    std::string name;
-    std::uint64_t bytes = 0;
-    bool access_platform = true;       // the device offers VIRTIO_F_ACCESS_PLATFORM
-    bool acks_access_platform = true;  // the driver takes it
-    bool legacy = false;
-    bool indirect = true;
-    bool packed = false;
-    bool restricted_check = true;  // the kernel demands it of devices of an encrypted guest
-    bool raw_addresses = false;    // the driver's mistake
-  };
-  struct VirtioDisk {
-    VirtioDiskConfig config;
-    Device& parent;
-    MemoryDisk disk;
-    std::unique_ptr<VirtioBlk> hardware;
-    std::unique_ptr<VirtioBlkDriver> driver;  // nullptr: not probed, or the probe failed
-  };
-
   static OrError<std::unique_ptr<Run>> create(const Experiment& experiment, EventSink* sink);
   ~Run() override;
 
@@ -122,8 +104,6 @@ class Run final : public EventSink {
   [[nodiscard]] Mapping& mapping(std::size_t id) { return at(mappings_, id); }
   // StepTrouble when the step that should have made it failed, or it is gone.
   Result<Buffer*, StepTrouble> live_buffer(std::size_t id);
-  // Where the pages of a process' area are now; touches those that are not there.
-  Result<void, StepTrouble> find_frames(Buffer& buffer);
   Result<Mapping*, StepTrouble> made_mapping(std::size_t id);
 
   // What makes the devices of the file, before the first step.
@@ -160,7 +140,8 @@ class Run final : public EventSink {
 
   // The key under which the byte at the offset is plain for its owner.
   [[nodiscard]] KeyId key_of(const Buffer& buffer, std::uint64_t offset) {
-    return buffer.owner != nullptr ? buffer.owner->key(offset) : bed_->cpu_key(buffer.phys(offset));
+    const auto own = buffer.owner != nullptr ? buffer.owner->key(offset) : std::nullopt;
+    return own ? *own : bed_->cpu_key(buffer.phys(offset));
   }
 
   // Takes the frames of a buffer from where the CPU's translation leads, and begins its shadow.
@@ -205,9 +186,6 @@ class Run final : public EventSink {
   OrError<void> add_devices();
   bool perform_step(const ExperimentStep& step);
   void finish();
-  Result<void, StepTrouble> access_as_process(
-      const Lens& lens, std::uint64_t offset,
-      const std::function<Result<void>(Process&, VirtAddr)>& by_process);
   Result<void, StepTrouble> access(const Lens& lens, std::uint64_t offset,
                                    const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
                                    const std::function<Result<void>(RamBar&)>& by_bus,
@@ -231,7 +209,7 @@ class Run final : public EventSink {
   std::vector<Device*> drivers_;  // by device id, as the next
   std::vector<DmaPort*> ports_;
   std::deque<std::optional<DmaDevice>> dma_devices_;
-  std::deque<std::optional<VirtioDisk>> disks_;
+  std::vector<std::unique_ptr<VirtioDisk>> disks_;
   std::deque<Buffer> buffers_;
   std::deque<Window> windows_;
   std::deque<Mapping> mappings_;

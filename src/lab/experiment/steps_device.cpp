@@ -79,7 +79,7 @@ OrError<Action> parse_set_ioptes(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind device_step_kinds[] = {
     {"device-read", read_keys, parse_device_read},
     {"device-write", write_keys, parse_device_write},
     {"device-copy", copy_keys, parse_device_copy},
@@ -88,6 +88,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> device_steps() { return steps; }
+std::span<const StepKind> device_steps() { return device_step_kinds; }
 
 }  // namespace cbit::lab

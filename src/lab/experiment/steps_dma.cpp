@@ -205,6 +205,7 @@ StepResult unmap(Run& run, const UnmapRequest& request) {
     case MapHow::region:
     case MapHow::coherent: break;
   }
+  mapping.ended = true;
   return fmt::format("{}", dma);
 }
 
@@ -386,7 +387,7 @@ OrError<Action> parse_run_worker(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind dma_step_kinds[] = {
     {"map", map_keys, parse_map},
     {"unmap", unmap_keys, parse_unmap},
     {"sync-for-cpu", sync_keys, parse_sync_for_cpu},
@@ -400,6 +401,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> dma_steps() { return steps; }
+std::span<const StepKind> dma_steps() { return dma_step_kinds; }
 
 }  // namespace cbit::lab

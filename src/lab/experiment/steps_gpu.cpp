@@ -57,7 +57,7 @@ OrError<Action> parse_create(StepParser& step) {
 
 constexpr std::string_view bo_keys[] = {"bo", "cpu"};
 
-OrError<Action> parse_free(StepParser& step) {
+OrError<Action> parse_bo_free(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_bo(step));
   return [id](Run& run) -> StepResult {
     GpuPart& part = run.part<GpuPart>();
@@ -143,17 +143,12 @@ OrError<Action> parse_transfer(StepParser& step) {
 
 // ---- windows ----------------------------------------------------------------------------------------------
 
-OrError<std::size_t> new_window(StepParser& step, std::size_t buffer) {
-  const std::string name = CBIT_TRY(step.keys.need("name", step.keys.text("name")));
-  return step.names.windows.add(step.keys, {name, buffer});
-}
+constexpr std::string_view bo_vmap_keys[] = {"name", "bo", "cpu"};
 
-constexpr std::string_view vmap_keys[] = {"name", "bo", "cpu"};
-
-OrError<Action> parse_vmap(StepParser& step) {
+OrError<Action> parse_bo_vmap(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_bo(step));
   const unsigned cpu = CBIT_TRY(step.cpu());
-  const std::size_t window = CBIT_TRY(new_window(step, id));
+  const std::size_t window = CBIT_TRY(step.new_window(id));
   return [=](Run& run) -> StepResult {
     GpuPart& part = run.part<GpuPart>();
     const GpuPart::Object& object = *CBIT_TRY(part.object(id));
@@ -173,7 +168,7 @@ OrError<Action> parse_kmap(StepParser& step) {
   const std::uint64_t page = CBIT_TRY(step.keys.number("page", 0, bit_mask(32))).value_or(0);
   const std::uint64_t pages = CBIT_TRY(step.keys.number("pages", 1, bit_mask(32))).value_or(1);
   const unsigned cpu = CBIT_TRY(step.cpu());
-  const std::size_t window = CBIT_TRY(new_window(step, id));
+  const std::size_t window = CBIT_TRY(step.new_window(id));
   return [=](Run& run) -> StepResult {
     GpuPart& part = run.part<GpuPart>();
     const GpuPart::Object& object = *CBIT_TRY(part.object(id));
@@ -190,11 +185,11 @@ OrError<Action> parse_kmap(StepParser& step) {
   };
 }
 
-constexpr std::string_view mmap_keys[] = {"name", "bo"};
+constexpr std::string_view bo_mmap_keys[] = {"name", "bo"};
 
-OrError<Action> parse_mmap(StepParser& step) {
+OrError<Action> parse_bo_mmap(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_bo(step));
-  const std::size_t window = CBIT_TRY(new_window(step, id));
+  const std::size_t window = CBIT_TRY(step.new_window(id));
   return [=](Run& run) -> StepResult {
     GpuPart& part = run.part<GpuPart>();
     const GpuPart::Object& object = *CBIT_TRY(part.object(id));
@@ -291,16 +286,16 @@ OrError<Action> parse_gpu_copy(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind gpu_step_kinds[] = {
     {"bo-create", create_keys, parse_create},
-    {"bo-free", bo_keys, parse_free},
+    {"bo-free", bo_keys, parse_bo_free},
     {"bo-populate", bo_keys, parse_populate},
     {"bo-swapout", bo_keys, parse_swapout},
     {"bo-move", move_keys, parse_move},
     {"bo-transfer", transfer_keys, parse_transfer},
-    {"bo-vmap", vmap_keys, parse_vmap},
+    {"bo-vmap", bo_vmap_keys, parse_bo_vmap},
     {"bo-kmap", kmap_keys, parse_kmap},
-    {"bo-mmap", mmap_keys, parse_mmap},
+    {"bo-mmap", bo_mmap_keys, parse_bo_mmap},
     {"bo-close", close_keys, parse_close},
     {"gpu-write", gpu_write_keys, parse_gpu_write},
     {"gpu-read", gpu_read_keys, parse_gpu_read},
@@ -309,6 +304,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> gpu_steps() { return steps; }
+std::span<const StepKind> gpu_steps() { return gpu_step_kinds; }
 
 }  // namespace cbit::lab

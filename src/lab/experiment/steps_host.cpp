@@ -84,7 +84,7 @@ OrError<Action> parse_flush(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind host_step_kinds[] = {
     {"host-read", host_read_keys, parse_host_read},
     {"host-write", host_write_keys, parse_host_write},
     {"copy-frame", copy_frame_keys, parse_copy_frame},
@@ -93,6 +93,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> host_steps() { return steps; }
+std::span<const StepKind> host_steps() { return host_step_kinds; }
 
 }  // namespace cbit::lab

@@ -215,12 +215,6 @@ OrError<Action> parse_fail_conversions(StepParser& step) {
 // ---- windows
 // ------------------------------------------------------------------------------------------------
 
-// A window on a whole buffer.
-OrError<std::size_t> new_window(StepParser& step, std::size_t buffer) {
-  const std::string name = CBIT_TRY(step.keys.need("name", step.keys.text("name")));
-  return step.names.windows.add(step.keys, {name, buffer});
-}
-
 std::vector<PhysAddr> page_frames(const Run::Buffer& buffer) {
   std::vector<PhysAddr> frames;
   for (const PhysAddr frame : buffer.frames) frames.push_back(frame.page());
@@ -243,7 +237,7 @@ OrError<Action> parse_vmap(StepParser& step) {
   if (step.names.buffers[id].kind == BufferKind::bar)
     return step.keys.error("buffer", "a BAR cannot be vmapped", "name a buffer of alloc or alloc-coherent");
   CBIT_TRY(refuse_bo(step, id, "use bo-vmap"));
-  const std::size_t window = CBIT_TRY(new_window(step, id));
+  const std::size_t window = CBIT_TRY(step.new_window(id));
   return [=](Run& run) -> StepResult {
     const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
     const auto at = run.mm().vmap(page_frames(buffer), protection == Attribute::encrypted ? 1 : 0);
@@ -260,7 +254,7 @@ OrError<Action> parse_remap(StepParser& step) {
   const auto protection =
       CBIT_TRY(step.keys.word("protection", attribute_words)).value_or(Attribute::encrypted);
   CBIT_TRY(refuse_bo(step, id, "use bo-mmap"));
-  const std::size_t window = CBIT_TRY(new_window(step, id));
+  const std::size_t window = CBIT_TRY(step.new_window(id));
   return [=](Run& run) -> StepResult {
     const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
     const std::vector<PhysAddr> frames = page_frames(buffer);
@@ -294,7 +288,7 @@ OrError<Action> parse_unmap_window(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind memory_step_kinds[] = {
     {"alloc", alloc_keys, parse_alloc},
     {"free", free_keys, parse_free},
     {"bar", bar_keys, parse_bar},
@@ -311,6 +305,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> memory_steps() { return steps; }
+std::span<const StepKind> memory_steps() { return memory_step_kinds; }
 
 }  // namespace cbit::lab

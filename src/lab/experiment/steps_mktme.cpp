@@ -103,12 +103,12 @@ OrError<Action> parse_encrypt_mprotect(StepParser& step) {
   const Range range = CBIT_TRY(step.free_range(step.names.buffers[id].bytes));
   return [=](Run& run) -> StepResult {
     Mktme& mktme = *CBIT_TRY(run.part<UserMemory>().mktme(run));
-    const Run::Buffer& buffer = *CBIT_TRY(untouched(run, id));
+    const Area& area = area_of(*CBIT_TRY(untouched(run, id)));
     const Refusal refusal{run.bed().tracer()};
-    const auto done = mktme.encrypt_mprotect(*buffer.process, buffer.user_at + range.offset, range.bytes,
+    const auto done = mktme.encrypt_mprotect(area.process(), area.at() + range.offset, range.bytes,
                                              prot_read_write, CBIT_TRY(live_key(run, key)));
     if (!done) return refusal.trouble(done.error());
-    return fmt::format("{} bytes at {}", range.bytes, buffer.user_at + range.offset);
+    return fmt::format("{} bytes at {}", range.bytes, area.at() + range.offset);
   };
 }
 
@@ -203,7 +203,7 @@ OrError<Action> parse_guest_read(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind mktme_step_kinds[] = {
     {"guest-write", guest_write_keys, parse_guest_write},
     {"guest-read", guest_read_keys, parse_guest_read},
     {"mktme", mktme_keys, parse_mktme},
@@ -215,6 +215,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> mktme_steps() { return steps; }
+std::span<const StepKind> mktme_steps() { return mktme_step_kinds; }
 
 }  // namespace cbit::lab

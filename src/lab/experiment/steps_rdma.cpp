@@ -74,15 +74,24 @@ OrError<Action> parse_alloc_buf(StepParser& step) {
 
 // ---- rdma-open -------------------------------------------------------------------------------------------
 
-constexpr std::string_view open_keys[] = {"device", "process", "cq-entries", "cq-memory"};
+constexpr std::string_view open_keys[] = {"device", "process", "cq-entries", "cq-memory", "path-mtu"};
 constexpr Word<CqMemory> cq_memory_words[] = {{"coherent", CqMemory::coherent}, {"user", CqMemory::user}};
 
-Result<void, Errno> to_rts(RdmaRun::Nic& nic) {
-  ibv_qp_attr attr{.qp_state = IBV_QPS_INIT,
-                   .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
-                   .ah_attr = nic.peer->address(),
-                   .path_mtu = IBV_MTU_4096,
-                   .dest_qp_num = nic.peer->qp()};
+struct OpenRequest {
+  std::size_t device = 0;
+  std::size_t process = 0;
+  std::uint32_t cq_entries = 64;
+  CqMemory cq_memory{};
+  ibv_mtu mtu = IBV_MTU_4096;
+};
+
+Result<void, Errno> to_rts(RdmaRun::Nic& nic, ibv_mtu mtu) {
+  ibv_qp_attr attr{
+      .qp_state = IBV_QPS_INIT,
+      .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC,
+      .ah_attr = nic.peer->address(),
+      .path_mtu = mtu,
+      .dest_qp_num = nic.peer->qp()};
   IbvContext& verbs = *nic.verbs;
   CBIT_TRY(verbs.ibv_modify_qp(nic.qp, attr,
                                IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS));
@@ -94,31 +103,40 @@ Result<void, Errno> to_rts(RdmaRun::Nic& nic) {
   CBIT_TRY(verbs.ibv_modify_qp(nic.qp, attr,
                                IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
                                    IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC));
-  nic.peer->connect(verbs.port_address(), nic.qp);
+  nic.peer->connect(verbs.port_address(), nic.qp, mtu);
   return {};
 }
 
-Result<void, Errno> open(RdmaRun::Nic& nic, Process& process, Mmu& cpu, std::uint32_t entries,
-                         CqMemory memory) {
+Result<void, Errno> open(RdmaRun::Nic& nic, Process& process, Mmu& cpu, const OpenRequest& request) {
   nic.verbs.emplace(nic.ib(), process, cpu);
   nic.pd = CBIT_TRY(nic.verbs->ibv_alloc_parent_domain(nic.verbs->ibv_alloc_pd(), true));
-  nic.cq = CBIT_TRY(nic.verbs->ibv_create_cq(entries, memory));
+  nic.cq = CBIT_TRY(nic.verbs->ibv_create_cq(request.cq_entries, request.cq_memory));
   nic.qp = CBIT_TRY(nic.verbs->ibv_create_qp(nic.pd, {.send_cq = nic.cq, .recv_cq = nic.cq}));
-  return to_rts(nic);
+  return to_rts(nic, request.mtu);
+}
+
+OrError<ibv_mtu> parse_mtu(const StepParser& step) {
+  const auto bytes = CBIT_TRY(step.keys.number("path-mtu", 256, 4096)).value_or(4096);
+  for (const ibv_mtu mtu : {IBV_MTU_256, IBV_MTU_512, IBV_MTU_1024, IBV_MTU_2048, IBV_MTU_4096})
+    if (bytes_of_mtu(mtu) == bytes) return mtu;
+  return step.keys.error("path-mtu", fmt::format("there is no path MTU of {} bytes", bytes),
+                         "use 256, 512, 1024, 2048 or 4096");
 }
 
 OrError<Action> parse_open(StepParser& step) {
-  const std::size_t device = CBIT_TRY(parse_nic(step));
-  const std::size_t process = CBIT_TRY(parse_process(step, "process"));
-  const auto entries =
-      static_cast<std::uint32_t>(CBIT_TRY(step.keys.number("cq-entries", 1, 65536)).value_or(64));
-  const CqMemory memory = CBIT_TRY(step.keys.word("cq-memory", cq_memory_words)).value_or(CqMemory::coherent);
-  return [=](Run& run) -> StepResult {
+  OpenRequest request;
+  request.device = CBIT_TRY(parse_nic(step));
+  request.process = CBIT_TRY(parse_process(step, "process"));
+  request.cq_entries = static_cast<std::uint32_t>(
+      CBIT_TRY(step.keys.number("cq-entries", 1, 65536)).value_or(request.cq_entries));
+  request.cq_memory = CBIT_TRY(step.keys.word("cq-memory", cq_memory_words)).value_or(CqMemory::coherent);
+  request.mtu = CBIT_TRY(parse_mtu(step));
+  return [request](Run& run) -> StepResult {
     RdmaRun& rdma = run.part<RdmaRun>();
-    RdmaRun::Nic& nic = rdma.nics.at(device);
+    RdmaRun::Nic& nic = rdma.nics.at(request.device);
     if (nic.verbs) return trouble_in_step("-EBUSY: a process has opened the device");
-    Process& owner = *CBIT_TRY(rdma.process(process));
-    const auto done = open(nic, owner, run.kernel().cpu(0), entries, memory);
+    Process& owner = *CBIT_TRY(rdma.process(request.process));
+    const auto done = open(nic, owner, run.kernel().cpu(0), request);
     if (!done) {
       nic.verbs.reset();
       return trouble(done.error());
@@ -159,9 +177,26 @@ Result<ibv_mr, Errno> register_region(Run& run, RdmaRun::Nic& nic, const Part& p
                                access);
 }
 
-void note_region(Run& run, RdmaRun::Nic& nic, const ibv_mr& mr, Run::Mapping& mapping) {
+// The application's pages behind a region; contiguous ones are one entry.
+std::vector<ScatterEntry> pages_behind(const Run::Buffer& memory, const Range& range) {
+  std::vector<ScatterEntry> pages;
+  for (std::uint64_t done = 0; done < range.bytes;) {
+    const PhysAddr at = memory.phys(range.offset + done);
+    const std::uint64_t n = std::min(range.bytes - done, memory.run_length(range.offset + done));
+    if (!pages.empty() && pages.back().phys + pages.back().length == at)
+      pages.back().length += n;
+    else
+      pages.push_back({.phys = at, .length = n});
+    done += n;
+  }
+  return pages;
+}
+
+void note_region(Run& run, RdmaRun::Nic& nic, const ibv_mr& mr, const Part& part, Run::Mapping& mapping) {
   mapping.made = true;
   mapping.bounces.resize(1);
+  // Software RDMA is the CPU's work: its addresses are the kernel's.
+  if (!nic.ib().ib_uses_virt_dma()) mapping.sg = pages_behind(run.buffer(part.buffer), part.range);
   for (const rdma::Segment& segment : nic.ib().engine().regions().find(mr.lkey)->segments)
     mapping.segments.push_back({DmaAddr{segment.at}, segment.bytes});
   const DmaReach reach = nic.ib().reach(mapping.segments.front().at);
@@ -194,7 +229,7 @@ OrError<Action> parse_reg(StepParser& step) {
     const auto mr = register_region(run, nic, part, access);
     if (!mr) return trouble(mr.error());
     run.part<RdmaRun>().regions[id] = {device, *mr, true};
-    note_region(run, nic, *mr, run.mapping(id));
+    note_region(run, nic, *mr, part, run.mapping(id));
     return fmt::format("lkey {:#x} rkey {:#x}, {}, {}", mr->lkey, mr->rkey,
                        run.mapping(id).segments.front().at, to_string(run.mapping(id).path));
   };
@@ -221,6 +256,7 @@ OrError<Action> parse_dereg(StepParser& step) {
     RdmaRun::Region& region = *CBIT_TRY(region_of(run, id));
     const auto done = run.part<RdmaRun>().nics.at(region.device).verbs->ibv_dereg_mr(region.mr);
     if (!done) return trouble(done.error());
+    run.mapping(id).ended = true;
     return std::string{"unmapped and unpinned"};
   };
 }
@@ -287,6 +323,62 @@ OrError<Action> parse_rdma_read(StepParser& step) {
   };
 }
 
+constexpr std::string_view atomic_keys[] = {"mr",      "op",  "offset",         "value",
+                                            "compare", "was", "address-offset", "rkey-offset"};
+constexpr Word<ibv_wr_opcode> atomic_words[] = {{"compare-swap", IBV_WR_ATOMIC_CMP_AND_SWP},
+                                                {"fetch-add", IBV_WR_ATOMIC_FETCH_AND_ADD}};
+
+struct AtomicRequest {
+  std::size_t mapping = 0;
+  Part part;  // the region's memory
+  std::uint64_t offset = 0;
+  ibv_wr_opcode opcode{};
+  std::uint64_t value = 0;  // to swap or to add
+  std::uint64_t compare = 0;
+  std::optional<std::uint64_t> was;
+  std::uint64_t address_offset = 0;
+  std::uint32_t rkey_offset = 0;
+};
+
+StepResult atomic(Run& run, const AtomicRequest& request) {
+  const RdmaRun::Region& region = *CBIT_TRY(region_of(run, request.mapping));
+  RdmaPeer& peer = *run.part<RdmaRun>().nics.at(region.device).peer;
+  const bool swap = request.opcode == IBV_WR_ATOMIC_CMP_AND_SWP;
+  const ibv_wc_status status = peer.atomic(
+      {request.opcode, swap ? request.compare : request.value, swap ? request.value : 0},
+      region.mr.addr.value() + request.offset + request.address_offset, region.mr.rkey + request.rkey_offset);
+  if (status != IBV_WC_SUCCESS) return trouble_in_step(std::string{ibv_wc_status_str(status)});
+  const auto old = load<std::uint64_t>(peer.memory());
+  if (request.was && *request.was != old)
+    run.mismatch({"value that the peer found", fmt::format("{}", *request.was), fmt::format("{}", old), {}});
+  const std::uint64_t now = !swap ? old + request.value : old == request.compare ? request.value : old;
+  if (request.address_offset == 0)
+    run.buffer(request.part.buffer).written(request.part.range.offset + request.offset, bytes_of(now));
+  return fmt::format("{} became {}", old, now);
+}
+
+OrError<Action> parse_atomic(StepParser& step) {
+  constexpr std::uint64_t any = bit_mask(63);
+  AtomicRequest request;
+  request.mapping = CBIT_TRY(parse_region(step));
+  const MappingName& region = step.names.mappings[request.mapping];
+  request.part = region.parts.front();
+  request.opcode = CBIT_TRY(step.keys.need("op", step.keys.word("op", atomic_words)));
+  request.offset = CBIT_TRY(step.keys.number("offset", 0, any)).value_or(0);
+  if (region.bytes < sizeof request.value || request.offset > region.bytes - sizeof request.value)
+    return step.keys.error("offset", fmt::format("8 bytes from {} do not lie in the region", request.offset),
+                           "use a smaller offset, or address-offset for a forged request");
+  request.value = CBIT_TRY(step.keys.need("value", step.keys.number("value", 0, any)));
+  request.compare = CBIT_TRY(step.keys.number("compare", 0, any)).value_or(0);
+  if (step.keys.has("compare") && request.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD)
+    return step.keys.error("compare", "fetch-add compares nothing", "leave \"compare\" out");
+  request.was = CBIT_TRY(step.keys.number("was", 0, any));
+  request.address_offset = CBIT_TRY(step.keys.number("address-offset", 0, any)).value_or(0);
+  request.rkey_offset =
+      static_cast<std::uint32_t>(CBIT_TRY(step.keys.number("rkey-offset", 0, 0xffff)).value_or(0));
+  return [request](Run& run) { return atomic(run, request); };
+}
+
 constexpr std::string_view packet_keys[] = {"device", "data", "length"};
 constexpr std::uint64_t packet_bytes_max = 4096;
 
@@ -346,7 +438,7 @@ OrError<Action> parse_poll(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind rdma_step_kinds[] = {
     {"process", process_keys, parse_new_process},
     {"mmap", mmap_keys, parse_mmap},
     {"rdma-open", open_keys, parse_open},
@@ -355,6 +447,7 @@ constexpr StepKind steps[] = {
     {"dereg-mr", dereg_keys, parse_dereg},
     {"rdma-write", peer_keys, parse_rdma_write},
     {"rdma-read", peer_keys, parse_rdma_read},
+    {"rdma-atomic", atomic_keys, parse_atomic},
     {"rdma-packet", packet_keys, parse_packet},
     {"rdma-flood", flood_keys, parse_flood},
     {"poll-cq", poll_keys, parse_poll},
@@ -362,6 +455,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> rdma_steps() { return steps; }
+std::span<const StepKind> rdma_steps() { return rdma_step_kinds; }
 
 }  // namespace cbit::lab

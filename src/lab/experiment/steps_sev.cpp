@@ -30,12 +30,24 @@ class GuestRam final : public Run::Owner {
       return vm_->vm->write(guest_address(at), from.subspan(done, bytes), encrypted(at));
     });
   }
-  [[nodiscard]] KeyId key(std::uint64_t offset) const override {
-    const bool own = vm_->vm != nullptr && vm_->vm->is_sev() && encrypted(offset);
-    return own ? guest_key(vm_->vm->asid()) : vm_->vmm->kernel().machine().paging().view.key(1);
+  [[nodiscard]] std::string_view name(std::uint64_t offset) const override {
+    return has_own_key(offset) ? "the guest's CPU" : "the VMM, or the guest through a shared page";
+  }
+  // A page that the guest shares keeps its contents under the guest's key until somebody writes it.
+  [[nodiscard]] std::optional<KeyId> key(std::uint64_t offset) const override {
+    Machine& machine = vm_->vmm->kernel().machine();
+    const KeyId host = machine.paging().view.key(1);
+    if (vm_->vm == nullptr || !vm_->vm->is_sev()) return host;
+    const KeyId own = guest_key(vm_->vm->asid());
+    if (encrypted(offset)) return own;
+    const auto page = vm_->vmm->page_at(vm_->ram + offset);
+    return page && machine.memory().history(*page).writer_key == own ? own : host;
   }
 
  private:
+  [[nodiscard]] bool has_own_key(std::uint64_t offset) const {
+    return vm_->vm != nullptr && vm_->vm->is_sev() && encrypted(offset);
+  }
   [[nodiscard]] bool encrypted(std::uint64_t offset) const { return !vm_->shared[offset / page_size]; }
   template <class Visit>
   Result<void> each_page(std::uint64_t offset, std::uint64_t bytes, Visit&& visit) {
@@ -65,7 +77,10 @@ class VmmHeap final : public Run::Owner {
     if (vm_->vmm == nullptr) return fault(FaultKind::not_present, offset);
     return vm_->vmm->write(vm_->heap + offset, from);
   }
-  [[nodiscard]] KeyId key(std::uint64_t) const override {
+  [[nodiscard]] std::string_view name(std::uint64_t) const override {
+    return "the VMM, or the guest through a shared page";
+  }
+  [[nodiscard]] std::optional<KeyId> key(std::uint64_t) const override {
     return vm_->vmm->kernel().machine().paging().view.key(1);
   }
 
@@ -182,9 +197,9 @@ constexpr std::string_view start_keys[] = {"vm", "policy", "session", "owner-pol
 // The guest's owner has the platform's certificate, chooses the transport keys and signs for a policy.
 StepResult launch_start(Run& run, std::size_t id, SevPolicy policy, std::optional<SevPolicy> owners) {
   Vm& vm = *CBIT_TRY(live_vm(run, id));
-  vm.policy = policy;
   if (!owners) {
     const auto handle = CBIT_TRY(tried(vm.vm->launch_start({.policy = policy})));
+    vm.policy = policy;
     return fmt::format("handle {}", handle);
   }
   const std::uint64_t seed = run.experiment().bed.machine.seed;
@@ -199,6 +214,7 @@ StepResult launch_start(Run& run, std::size_t id, SevPolicy policy, std::optiona
   const SevCertificate certificate = make_certificate(owner);
   const auto handle = CBIT_TRY(tried(vm.vm->launch_start(
       {.policy = policy, .dh_cert = bytes_of(certificate), .session = bytes_of(*session)})));
+  vm.policy = policy;
   vm.owners_keys = random.keys;
   return fmt::format("handle {}, session with the owner", handle);
 }
@@ -232,7 +248,8 @@ OrError<Action> parse_update_vmsa(StepParser& step) {
   return [=](Run& run) -> StepResult {
     Vm& vm = *CBIT_TRY(live_vm(run, id));
     CBIT_TRY(tried(vm.vm->launch_update_vmsa()));
-    return fmt::format("{} save areas", vm.vm->vmsas().size());
+    vm.measured_cpus = vm.vm->vmsas().size();
+    return fmt::format("{} save areas", vm.measured_cpus);
   };
 }
 
@@ -250,13 +267,15 @@ OrError<Action> parse_measure(StepParser& step) {
     Vm& vm = *CBIT_TRY(live_vm(run, id));
     std::uint32_t len = sizeof(SevMeasurement);
     vm.measurement = CBIT_TRY(tried(vm.vm->launch_measure(len)));
-    if (!image) return to_hex(vm.measurement.measure);
-    const Sha256Digest digest = sha256(image->bytes(0, *image->length()));
+    const std::string answer =
+        fmt::format("{} nonce {}", to_hex(vm.measurement.measure), to_hex(vm.measurement.nonce));
+    if (!image) return answer;
+    const Sha256Digest digest = launch_digest(image->bytes(0, *image->length()), vm.measured_cpus);
     const Key128 integrity = vm.owners_keys.value_or(SevTransportKeys{}).integrity;
     if (launch_measure(integrity, SevVersion{}, vm.policy, digest, vm.measurement.nonce) !=
         vm.measurement.measure)
       return trouble_in_step("the measurement is not that of the image: the guest was not launched with it");
-    return fmt::format("{}, as the owner expects", to_hex(vm.measurement.measure));
+    return answer + ", as the owner expects";
   };
 }
 
@@ -396,7 +415,7 @@ OrError<Action> parse_remap(StepParser& step) {
 
 // ---- migration ------------------------------------------------------------------------------------------
 
-constexpr std::string_view migrate_keys[] = {"vm", "seed"};
+constexpr std::string_view migrate_guest_keys[] = {"vm", "seed"};
 
 // Sends all of the guest to a new host of the same shape, and looks there.
 StepResult migrate(Run& run, std::size_t id, std::uint64_t seed) {
@@ -457,7 +476,7 @@ Result<void, StepTrouble> compare_after_migration(Run& run, std::size_t id, std:
   return {};
 }
 
-OrError<Action> parse_migrate(StepParser& step) {
+OrError<Action> parse_migrate_guest(StepParser& step) {
   const std::size_t id = CBIT_TRY(vm_of(step));
   const std::size_t ram = name_of(step, id).ram;
   const std::uint64_t seed = CBIT_TRY(step.keys.number("seed", 0, bit_mask(63))).value_or(2);
@@ -532,7 +551,7 @@ OrError<Action> parse_snp_enable(StepParser&) {
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind sev_step_kinds[] = {
     {"vm", vm_keys, parse_vm},
     {"vm-launch", launch_keys, parse_launch},
     {"vm-launch-start", start_keys, parse_start},
@@ -544,7 +563,7 @@ constexpr StepKind steps[] = {
     {"vm-share", share_keys, parse_share},
     {"vm-debug", range_keys, parse_debug},
     {"vm-remap", remap_keys, parse_remap},
-    {"vm-migrate", migrate_keys, parse_migrate},
+    {"vm-migrate", migrate_guest_keys, parse_migrate_guest},
     {"vm-destroy", only_vm_keys, parse_destroy},
     {"vmm-write", data_step_keys, parse_vmm_write},
     {"vmm-read", range_keys, parse_vmm_read},
@@ -554,6 +573,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> sev_steps() { return steps; }
+std::span<const StepKind> sev_steps() { return sev_step_kinds; }
 
 }  // namespace cbit::lab

@@ -27,9 +27,9 @@ OrError<std::uint32_t> parse_domain(const StepParser& step) {
 
 // ---- probe ----
 
-constexpr std::string_view probe_keys[] = {"device"};
+constexpr std::string_view endpoint_probe_keys[] = {"device"};
 
-OrError<Action> parse_probe(StepParser& step) {
+OrError<Action> parse_endpoint_probe(StepParser& step) {
   CBIT_TRY(step.device(virtio_iommu_kind));
   return [](Run& run) -> StepResult {
     ViommuPart& part = run.part<ViommuPart>();
@@ -124,14 +124,17 @@ OrError<Action> parse_raw_dma(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
-    {"viommu-probe", probe_keys, parse_probe},    {"viommu-attach", attach_keys, parse_attach},
-    {"viommu-detach", detach_keys, parse_detach}, {"viommu-map", map_keys, parse_map},
-    {"viommu-unmap", unmap_keys, parse_unmap},    {"device-dma", dma_keys, parse_raw_dma},
+constexpr StepKind viommu_step_kinds[] = {
+    {"viommu-probe", endpoint_probe_keys, parse_endpoint_probe},
+    {"viommu-attach", attach_keys, parse_attach},
+    {"viommu-detach", detach_keys, parse_detach},
+    {"viommu-map", map_keys, parse_map},
+    {"viommu-unmap", unmap_keys, parse_unmap},
+    {"device-dma", dma_keys, parse_raw_dma},
 };
 
 }  // namespace
 
-std::span<const StepKind> viommu_steps() { return steps; }
+std::span<const StepKind> viommu_steps() { return viommu_step_kinds; }
 
 }  // namespace cbit::lab

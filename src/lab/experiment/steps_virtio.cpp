@@ -11,19 +11,13 @@ namespace {
 OrError<std::size_t> parse_disk(const StepParser& step) { return step.device(virtio_blk_kind); }
 
 Result<VirtioBlkDriver*, StepTrouble> driver_of(Run& run, std::size_t device) {
-  VirtioBlkDriver* const driver = run.disk(device).driver.get();
+  VirtioBlkDriver* const driver = run.disk(device).driver();
   if (driver == nullptr) return trouble_in_step("no driver is bound to the device");
   return driver;
 }
 
 // ---- probe, remove
 // ------------------------------------------------------------------------------------------
-
-VirtioDriverOptions driver_options(const Run::VirtioDiskConfig& device) {
-  return {.restricted_access_check = device.restricted_check,
-          .raw_addresses = device.raw_addresses,
-          .refused_features = device.acks_access_platform ? 0 : virtio_feature::access_platform};
-}
 
 constexpr std::string_view probe_keys[] = {"device", "ring"};
 
@@ -40,13 +34,11 @@ OrError<Action> parse_probe(StepParser& step) {
     ring = CBIT_TRY(step.names.buffers.add(step.keys, {*name, BufferKind::ring, ring_bytes}));
   }
   return [id, ring](Run& run) -> StepResult {
-    Run::VirtioDisk& disk = run.disk(id);
-    if (disk.driver != nullptr) return trouble_in_step("-EBUSY: a driver is bound to the device");
-    auto driver =
-        VirtioBlkDriver::probe(run.kernel(), *disk.hardware, disk.parent, driver_options(disk.config));
-    if (!driver) return trouble_in_step(std::string{errno_name(driver.error())});
-    disk.driver = std::move(*driver);
-    const CoherentBuffer& memory = disk.driver->queue().memory();
+    VirtioDisk& disk = run.disk(id);
+    if (disk.driver() != nullptr) return trouble_in_step("-EBUSY: a driver is bound to the device");
+    if (const auto probed = disk.probe(); !probed)
+      return trouble_in_step(std::string{errno_name(probed.error())});
+    const CoherentBuffer& memory = disk.driver()->queue().memory();
     if (ring) CBIT_TRY(run.adopt(run.buffer(*ring), run.kernel().cpu(0), memory.cpu, ring_bytes));
     return fmt::format("ring at {}", memory.dma);
   };
@@ -58,7 +50,7 @@ OrError<Action> parse_remove(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_disk(step));
   return [id](Run& run) -> StepResult {
     CBIT_TRY(driver_of(run, id));
-    run.disk(id).driver.reset();
+    run.disk(id).remove();
     return std::string{"the device is reset"};
   };
 }
@@ -103,7 +95,7 @@ StepResult blk_read(Run& run, const Request& request) {
                                 buffer.at + request.range.offset, request.range.bytes);
   if (!done) return trouble_in_step(std::string{errno_name(done.error())});
   Bytes contents(request.range.bytes);
-  const auto read = run.disk(request.device).disk.read(request.sector * sector_size, contents);
+  const auto read = run.disk(request.device).medium().read(request.sector * sector_size, contents);
   if (!read) return trouble_in_step(read.error().message);
   buffer.written(request.range.offset, contents);
   return fmt::format("{} bytes from sector {}", request.range.bytes, request.sector);
@@ -141,13 +133,14 @@ OrError<Action> parse_disk_write(StepParser& step) {
   const std::uint64_t sector = CBIT_TRY(step.keys.number("sector", 0, size / sector_size - 1)).value_or(0);
   const auto contents = CBIT_TRY(step.contents(size - sector * sector_size, Author::device, false));
   return [=](Run& run) -> StepResult {
-    const auto done = run.disk(id).disk.write(sector * sector_size + contents.range.offset, contents.bytes);
+    const auto done =
+        run.disk(id).medium().write(sector * sector_size + contents.range.offset, contents.bytes);
     if (!done) return trouble_in_step(done.error().message);
     return fmt::format("{} bytes to sector {}", contents.bytes.size(), sector);
   };
 }
 
-constexpr StepKind steps[] = {
+constexpr StepKind virtio_step_kinds[] = {
     {"probe", probe_keys, parse_probe},
     {"remove", remove_keys, parse_remove},
     {"blk-write", transfer_keys, parse_blk_write},
@@ -158,6 +151,6 @@ constexpr StepKind steps[] = {
 
 }  // namespace
 
-std::span<const StepKind> virtio_steps() { return steps; }
+std::span<const StepKind> virtio_steps() { return virtio_step_kinds; }
 
 }  // namespace cbit::lab

@@ -25,7 +25,7 @@ Result<VirtioNetDriver*, StepTrouble> nic_driver(Run& run, std::size_t id) {
   return driver;
 }
 
-constexpr std::string_view probe_keys[] = {"device"};
+constexpr std::string_view net_probe_keys[] = {"device"};
 
 OrError<Action> parse_net_probe(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.device(virtio_net_kind));
@@ -99,14 +99,14 @@ OrError<Action> parse_rng_read(StepParser& step) {
   };
 }
 
-constexpr StepKind steps[] = {
-    {"net-probe", probe_keys, parse_net_probe},       {"net-send", frame_keys, parse_net_send},
-    {"net-receive", receive_keys, parse_net_receive}, {"rng-probe", probe_keys, parse_rng_probe},
+constexpr StepKind virtio_net_step_kinds[] = {
+    {"net-probe", net_probe_keys, parse_net_probe},   {"net-send", frame_keys, parse_net_send},
+    {"net-receive", receive_keys, parse_net_receive}, {"rng-probe", net_probe_keys, parse_rng_probe},
     {"rng-read", rng_keys, parse_rng_read},
 };
 
 }  // namespace
 
-std::span<const StepKind> virtio_net_steps() { return steps; }
+std::span<const StepKind> virtio_net_steps() { return virtio_net_step_kinds; }
 
 }  // namespace cbit::lab

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cerrno>
 
+#include "base/assert.hpp"
 #include "lab/words.hpp"
 
 namespace cbit::lab {
@@ -12,6 +14,38 @@ StepTrouble errno_trouble(int error, std::string_view reason) {
   const std::string_view name = error == ENOKEY ? "-ENOKEY" : errno_name(static_cast<Errno>(error));
   if (reason.empty()) return {std::string{name}};
   return {fmt::format("{}: {}", name, reason)};
+}
+
+Result<void> ProcessMemory::read(std::uint64_t offset, ByteSpan to) {
+  Mmu& cpu = process_->space().mmu();
+  const SiteScope scope{cpu, process_->kernel().machine().tracer().intern("user")};
+  return process_->read(at_ + offset, to);
+}
+
+Result<void> ProcessMemory::write(std::uint64_t offset, ConstByteSpan from) {
+  Mmu& cpu = process_->space().mmu();
+  const SiteScope scope{cpu, process_->kernel().machine().tracer().intern("user")};
+  return process_->write(at_ + offset, from);
+}
+
+Result<void, StepTrouble> Area::locate(Run::Buffer& buffer) {
+  buffer.frames.clear();
+  for (VirtAddr page = at(); page < at() + buffer.now.size(); page += page_size) {
+    std::array<std::byte, 1> touched;
+    if (!process().page_at(page))
+      if (const auto done = process().read(page, touched); !done)
+        return trouble_in_step(describe(done.error()));
+    buffer.frames.push_back(process().page_at(page).value_or(PhysAddr{}));
+  }
+  Mm& mm = process().kernel().mm();
+  buffer.at = mm.phys_to_virt(buffer.frames.front(), mm.page_key_id(buffer.frames.front()));
+  return {};
+}
+
+Area& area_of(const Run::Buffer& buffer) {
+  auto* const area = dynamic_cast<Area*>(buffer.owner.get());
+  CBIT_ASSERT(area != nullptr);  // the file's names have kinds, and steps ask for this one
+  return *area;
 }
 
 Result<Process*, StepTrouble> UserMemory::first_process(Run& run) {
@@ -59,8 +93,7 @@ Result<Run::Buffer*, StepTrouble> untouched(Run& run, std::size_t id) {
 
 void begin_user_buffer(Run& run, std::size_t id, Process& process, VirtAddr at, std::uint64_t bytes) {
   Run::Buffer& buffer = run.buffer(id);
-  buffer.process = &process;
-  buffer.user_at = at;
+  buffer.owner = std::make_unique<Area>(process, at);
   run.begin_shadow(buffer, bytes);
 }
 

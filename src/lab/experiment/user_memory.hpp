@@ -1,7 +1,5 @@
-// The memory of a process in an experiment: what the steps of steps_process.cpp and steps_mktme.cpp share.
-//
-// A buffer of kind `area` is an area of a process. Its frames are looked up before every use, since swapping
-// and migration change them; a page that is not there is touched first. A CPU reaches it as the process does.
+// The memory of a process in an experiment: what the steps of steps_process.cpp, steps_mktme.cpp and
+// steps_rdma.cpp share.
 #pragma once
 
 #include <map>
@@ -19,6 +17,31 @@ namespace cbit::lab {
 // "ENOKEY: no-free-key-id"; the reason is what the kernel reported last, if it did.
 [[nodiscard]] StepTrouble errno_trouble(int error, std::string_view reason = {});
 
+// A process, as the owner of a buffer: it reads and writes with its own loads and stores.
+class ProcessMemory : public Run::Owner {
+ public:
+  ProcessMemory(Process& process, VirtAddr at) : process_{&process}, at_{at} {}
+
+  [[nodiscard]] std::string_view name(std::uint64_t) const override { return "the process"; }
+  Result<void> read(std::uint64_t offset, ByteSpan to) override;
+  Result<void> write(std::uint64_t offset, ConstByteSpan from) override;
+
+  [[nodiscard]] Process& process() const { return *process_; }
+  [[nodiscard]] VirtAddr at() const { return at_; }
+
+ private:
+  Process* process_;
+  VirtAddr at_;
+};
+
+// An area of a process, which swapping and migration move: its frames are looked up before every use, and a
+// page that is not there is touched first. The owner of buffers of kind `area`.
+class Area final : public ProcessMemory {
+ public:
+  using ProcessMemory::ProcessMemory;
+  Result<void, StepTrouble> locate(Run::Buffer& buffer) override;
+};
+
 class UserMemory {
  public:
   // The process of all areas that no fork made.
@@ -34,6 +57,7 @@ class UserMemory {
 
   std::map<std::size_t, std::vector<PhysAddr>> pinned;  // by buffer
   std::map<std::size_t, KeySerial> keys;                // by name
+  std::map<std::size_t, ProtectionKey> pkeys;           // by name
 
  private:
   std::map<std::size_t, std::unique_ptr<SwapDevice>> swaps_;
@@ -41,6 +65,9 @@ class UserMemory {
   MktmeConfig config_;
   std::vector<std::unique_ptr<Process>> processes_;
 };
+
+// The area behind a buffer of its kind.
+[[nodiscard]] Area& area_of(const Run::Buffer& buffer);
 
 // The buffer of an area as it is: nothing is touched, so its frames may be those of its last use.
 Result<Run::Buffer*, StepTrouble> untouched(Run& run, std::size_t id);

@@ -27,6 +27,7 @@ struct Vm {
   std::optional<SevTransportKeys> owners_keys;  // of a launch with a session
   SevPolicy policy;
   SevMeasurement measurement;
+  std::size_t measured_cpus = 0;  // by LAUNCH_UPDATE_VMSA
 };
 
 // Guest memory begins at guest-physical 0.

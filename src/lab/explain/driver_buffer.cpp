@@ -3,7 +3,7 @@
 
 namespace cbit {
 
-OrError<void> DriverBuffer::allocate() {
+OrError<void> DriverBuffer::allocate(const Bytes& contents) {
   const ExplainOptions& options = bench_.options;
   Mm& mm = bench_.bed.kernel().mm();
   const auto first = mm.alloc_pages(align_up(options.offset + options.size, page_size) / page_size);
@@ -11,7 +11,7 @@ OrError<void> DriverBuffer::allocate() {
     return usage_error("the machine has no room for the buffer", "use more --memory or less --size");
   at_ = *first + options.offset;
   phys_ = mm.virt_to_phys(at_);
-  const auto written = bench_.cpu().write(at_, bench_.initial);
+  const auto written = bench_.cpu().write(at_, contents);
   CBIT_ASSERT(written);  // the kernel's own mapping of its own buffer
   return {};
 }

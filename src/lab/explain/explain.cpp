@@ -16,6 +16,8 @@ class MappingObserver final : public EventSink {
     if (const auto* mapped = std::get_if<DmaMapped>(&event.payload); mapped != nullptr && !mapping)
       mapping = *mapped;
     if (const auto* slots = std::get_if<SwiotlbAllocated>(&event.payload)) bounces.push_back(*slots);
+    if (const auto* access = std::get_if<DeviceAccess>(&event.payload); access != nullptr && !carried)
+      carried = CarriedKeyId{static_cast<KeySelector>(access->key), access->through_iommu};
     if (const auto* refused = std::get_if<DeviceFault>(&event.payload)) fault = refused->fault;
   }
 
@@ -30,6 +32,7 @@ class MappingObserver final : public EventSink {
   std::optional<DmaMapped> mapping;  // of the first segment
   std::vector<SwiotlbAllocated> bounces;
   std::optional<Fault> fault;
+  std::optional<CarriedKeyId> carried;
 };
 
 // One DMA from the owner's first write to the last look.
@@ -223,6 +226,34 @@ DmaDirection ExplainOptions::effective_direction() const {
   return direction.value_or(info_of(map).default_direction);
 }
 
+namespace {
+
+// Whether the driver passes attributes to the DMA API itself.
+bool takes_attrs(MapKind kind) {
+  return kind == MapKind::streaming || kind == MapKind::coherent || kind == MapKind::coherent_atomic ||
+         kind == MapKind::resource;
+}
+
+OrError<void> check_key_id(const ExplainOptions& options) {
+  const MachineConfig& machine = options.bed.machine;
+  if (machine.platform != Platform::mktme)
+    return usage_error(
+        fmt::format("--key-id has no meaning on {}, which has no KeyIDs", to_string(machine.platform)),
+        "add --platform mktme");
+  const std::uint64_t key_ids = bit_mask(machine.key_id_bits);
+  if (*options.key_id == 0 || *options.key_id > key_ids)
+    return usage_error(fmt::format("--key-id {} is not a KeyID that a key can have", *options.key_id),
+                       fmt::format("use 1 to {}", key_ids));
+  if (!info_of(options.map).takes_key_id)
+    return usage_error(
+        fmt::format("--key-id has no meaning with --map {}, whose memory is the kernel's and of KeyID 0",
+                    to_string(options.map)),
+        "use --map streaming, raw-phys or user-mr");
+  return {};
+}
+
+}  // namespace
+
 OrError<void> check(const ExplainOptions& options) {
   const bool writes = options.effective_direction() != DmaDirection::to_device;
   if (options.size == 0 || options.size > explain_size_max)
@@ -247,16 +278,32 @@ OrError<void> check(const ExplainOptions& options) {
                        "use OFFSET+LENGTH within --size");
   if (options.device.untrusted && options.bed.dma.iommu != IommuMode::translated)
     return usage_error("--untrusted matters only behind a translating IOMMU", "add --iommu translated");
+  if (options.key_id) CBIT_TRY(check_key_id(options));
+  const bool virtio = options.map == MapKind::virtio_blk;
+  if (options.virtio && !virtio)
+    return usage_error("options of a virtio disk have no meaning here", "add --map virtio-blk");
+  if (virtio) return check_virtio(options);
   const bool graphics = options.map == MapKind::ttm_bo;
   if (options.ttm_policy && !graphics)
     return usage_error("--ttm-policy is about graphics buffers", "add --map ttm-bo");
-  if (graphics && options.attrs != DmaAttrs{})
-    return usage_error("--attrs has no meaning with --map ttm-bo", "TTM chooses the attributes itself");
+  if (options.attrs != DmaAttrs{} && !takes_attrs(options.map))
+    return usage_error(fmt::format("--attrs has no meaning with --map {}", to_string(options.map)),
+                       "use it with streaming, coherent or resource mappings");
   return {};
+}
+
+void note_findings(Explanation& result, Testbed& bed, Ending ending) {
+  bed.explainer().finish(ending);
+  result.causes = bed.explainer().causes();
+  result.steps = bed.explainer().steps();
+  result.kernel_log = bed.explainer().kernel_log();
+  result.conversions = bed.kernel().mm().conversion_cost();
+  result.counters = bed.counters();
 }
 
 OrError<Explanation> explain(const ExplainOptions& options, EventSink* sink) {
   CBIT_TRY(check(options));
+  if (options.map == MapKind::virtio_blk) return explain_virtio_blk(options, sink);
   auto bed = CBIT_TRY(Testbed::create(options.bed, sink));
   const TestDevice device = CBIT_TRY(bed->add_device(options.device));
   MappingObserver observer;
@@ -264,13 +311,9 @@ OrError<Explanation> explain(const ExplainOptions& options, EventSink* sink) {
   bed->explainer().forget_steps();
   Explanation result = CBIT_TRY(Transfer{options, *bed, device, observer}.run());
   bed->tracer().detach(observer);
-  bed->explainer().finish(options.unmap ? Ending::complete : Ending::in_flight);
   result.device_fault = observer.fault;
-  result.causes = bed->explainer().causes();
-  result.steps = bed->explainer().steps();
-  result.kernel_log = bed->explainer().kernel_log();
-  result.conversions = bed->kernel().mm().conversion_cost();
-  result.counters = bed->counters();
+  if (options.bed.machine.platform == Platform::mktme) result.carried_key_id = observer.carried;
+  note_findings(result, *bed, options.unmap ? Ending::complete : Ending::in_flight);
   return result;
 }
 

@@ -13,6 +13,43 @@ using Json = nlohmann::ordered_json;
 
 Json hex(std::uint64_t value) { return fmt::format("{:#x}", value); }
 
+Json feature_words(std::uint64_t features) {
+  Json words = Json::array();
+  for (const auto& [word, bit] : virtio_offer_words)
+    if ((features & bit) != 0) words.push_back(word);
+  return words;
+}
+
+Json virtio_of(const VirtioChoice& choice) {
+  return {{"offers", feature_words(choice.offers.value_or(~std::uint64_t{0}))},
+          {"ring", word_of(ring_words, choice.packed)},
+          {"transitional", choice.transitional},
+          {"driver", word_of(virtio_driver_words, choice.driver)},
+          {"kernel", word_of(virtio_kernel_words, choice.kernel)},
+          {"iommu_kind", word_of(iommu_kind_words, choice.virtio_iommu)}};
+}
+
+Json errno_of(const std::optional<Errno>& error) {
+  if (!error) return nullptr;
+  return errno_name(*error);
+}
+
+Json facts_of(const VirtioFacts& virtio) {
+  return {{"offered", hex(virtio.offered)},
+          {"accepted", hex(virtio.accepted)},
+          {"status", virtio.status},
+          {"probe", errno_of(virtio.probe)},
+          {"uses_dma_api", virtio.uses_dma_api},
+          {"ring", virtio.ring ? hex(virtio.ring->value()) : Json(nullptr)},
+          {"ring_device_sees", to_string(virtio.ring_device.sees)},
+          {"ring_host_sees", to_string(virtio.ring_host.sees)},
+          {"request_reached", virtio.request_reached},
+          {"request", errno_of(virtio.request)},
+          {"exits", virtio.exits},
+          {"bounces", virtio.bounces},
+          {"translated", virtio.translated}};
+}
+
 Json request_of(const ExplainOptions& options) {
   const MachineConfig& machine = options.bed.machine;
   Json request = {{"platform", to_string(machine.platform)},
@@ -29,6 +66,9 @@ Json request_of(const ExplainOptions& options) {
                   {"offset", options.offset}};
   if (options.map == MapKind::ttm_bo)
     request["ttm_policy"] = to_string(options.ttm_policy.value_or(TtmPolicy::fixed));
+  if (options.key_id) request["key_id"] = *options.key_id;
+  if (options.map == MapKind::virtio_blk)
+    request["virtio"] = virtio_of(options.virtio.value_or(VirtioChoice{}));
   return request;
 }
 
@@ -79,6 +119,10 @@ std::string to_json(const Explanation& explanation) {
   json["host_sees"] = to_string(explanation.host.sees);
   json["pool_sees"] = to_string(explanation.pool.sees);
   json["device_fault"] = fault_of(explanation);
+  if (explanation.carried_key_id)
+    json["carried_key_id"] = {{"id", explanation.carried_key_id->id},
+                              {"in_iommu_entry", explanation.carried_key_id->in_iommu_entry}};
+  if (explanation.virtio) json["virtio"] = facts_of(*explanation.virtio);
   json["causes"] = causes_json(explanation.causes);
   json["steps"] = steps_of(explanation);
   json["kernel_log"] = explanation.kernel_log;

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "base/assert.hpp"
-#include "lab/explain/map_strategy.hpp"
+#include "lab/explain/user_buffer.hpp"
 
 namespace cbit {
 namespace {
@@ -13,7 +13,7 @@ class Streaming final : public MapStrategy {
  public:
   explicit Streaming(MapBench& bench) : bench_{bench}, buffer_{bench} {}
 
-  OrError<void> prepare() override { return buffer_.allocate(); }
+  OrError<void> prepare() override { return buffer_.allocate(bench_.initial); }
   bool map() override {
     const ExplainOptions& options = bench_.options;
     dma_ = bench_.dma().map_single(bench_.cpu(), device(), buffer_.at(), options.size, bench_.direction(),
@@ -80,11 +80,67 @@ class Coherent final : public MapStrategy {
   PhysAddr phys_;
 };
 
+// dma_map_page() of each page that the driver has pinned.
+class PinnedPages final : public MapStrategy {
+ public:
+  explicit PinnedPages(MapBench& bench) : bench_{bench}, buffer_{bench} {}
+
+  OrError<void> prepare() override { return buffer_.allocate(bench_.initial); }
+  bool map() override {
+    const std::vector<PhysRange> pieces = buffer_.memory();
+    const auto pages = buffer_.process().pin_user_pages(buffer_.at(), pieces.size(),
+                                                        bench_.direction() != DmaDirection::to_device);
+    CBIT_ASSERT(pages);  // the pages are there, and the application may write to them
+    pinned_ = *pages;
+    for (const PhysRange& piece : pieces) {
+      const DmaAddr at = bench_.dma().map_page(bench_.cpu(), device(), piece.first, piece.bytes,
+                                               bench_.direction(), bench_.options.attrs);
+      if (bench_.dma().mapping_error(device(), at)) {
+        unmap();
+        return false;
+      }
+      segments_.push_back({at, piece.bytes});
+    }
+    return true;
+  }
+  std::vector<DmaSegment> segments() const override { return segments_; }
+  void sync_for_cpu(const SyncRange& range) override {
+    std::uint64_t start = 0;
+    for (const DmaSegment& segment : segments_) {
+      const std::uint64_t first = std::max(start, range.offset);
+      const std::uint64_t end = std::min(start + segment.bytes, range.offset + range.length);
+      if (first < end)
+        bench_.dma().sync_single_for_cpu(bench_.cpu(), device(), segment.at + (first - start), end - first,
+                                         bench_.direction());
+      start += segment.bytes;
+    }
+  }
+  void unmap() override {
+    for (const DmaSegment& segment : segments_)
+      bench_.dma().unmap_page(bench_.cpu(), device(), segment.at, segment.bytes, bench_.direction(),
+                              bench_.options.attrs);
+    buffer_.process().unpin_user_pages(pinned_, bench_.direction() != DmaDirection::to_device);
+    pinned_.clear();
+  }
+  Bytes read() override { return buffer_.read(); }
+  std::vector<PhysRange> memory() const override { return buffer_.memory(); }
+
+ private:
+  [[nodiscard]] Device& device() const { return bench_.device.driver; }
+
+  MapBench& bench_;
+  UserBuffer buffer_;
+  std::vector<PhysAddr> pinned_;
+  std::vector<DmaSegment> segments_;
+};
+
+// Buffer: DriverBuffer, or UserBuffer.
+template <class Buffer>
 class RawPhys final : public MapStrategy {
  public:
   explicit RawPhys(MapBench& bench) : bench_{bench}, buffer_{bench} {}
 
-  OrError<void> prepare() override { return buffer_.allocate(); }
+  OrError<void> prepare() override { return buffer_.allocate(bench_.initial); }
   bool map() override {
     bench_.bed.tracer().emit(
         bench_.cpu().agent(),
@@ -93,14 +149,16 @@ class RawPhys final : public MapStrategy {
     return true;
   }
   std::vector<DmaSegment> segments() const override {
-    return {{DmaAddr{buffer_.phys().value()}, bench_.options.size}};
+    std::vector<DmaSegment> segments;
+    for (const PhysRange& piece : memory()) segments.push_back({DmaAddr{piece.first.value()}, piece.bytes});
+    return segments;
   }
   Bytes read() override { return buffer_.read(); }
   std::vector<PhysRange> memory() const override { return buffer_.memory(); }
 
  private:
   MapBench& bench_;
-  DriverBuffer buffer_;
+  Buffer buffer_;
 };
 
 // Another device's BAR.
@@ -141,18 +199,43 @@ class Resource final : public MapStrategy {
   DmaAddr dma_ = dma_mapping_error;
 };
 
+// A KeyID belongs to an application's memory; the kernel's own has none.
+template <class Kernels, class Users>
+std::unique_ptr<MapStrategy> make_by_owner(MapBench& bench) {
+  return bench.options.key_id ? make_strategy<Users>(bench) : make_strategy<Kernels>(bench);
+}
+
 constexpr std::string_view kernel_view = "the buffer, through the kernel's mapping";
 
 constexpr MapKindInfo kinds[] = {
-    {MapKind::streaming, make_strategy<Streaming>, DmaDirection::to_device, true, kernel_view},
-    {MapKind::coherent, make_strategy<Coherent>, DmaDirection::from_device, false, kernel_view},
-    {MapKind::coherent_atomic, make_strategy<Coherent>, DmaDirection::from_device, false, kernel_view},
-    {MapKind::raw_phys, make_strategy<RawPhys>, DmaDirection::to_device, false, kernel_view},
-    {MapKind::resource, make_strategy<Resource>, DmaDirection::to_device, false, kernel_view},
-    {MapKind::user_mr, make_user_mr, DmaDirection::from_device, false,
-     "the buffer, as the application reads it while the region lives"},
-    {MapKind::ttm_bo, make_graphics_buffer, DmaDirection::from_device, false,
-     "the buffer, through TTM's vmap"},
+    {.kind = MapKind::streaming,
+     .make = make_by_owner<Streaming, PinnedPages>,
+     .can_sync = true,
+     .takes_key_id = true,
+     .cpu_view = kernel_view},
+    {.kind = MapKind::coherent,
+     .make = make_strategy<Coherent>,
+     .default_direction = DmaDirection::from_device,
+     .cpu_view = kernel_view},
+    {.kind = MapKind::coherent_atomic,
+     .make = make_strategy<Coherent>,
+     .default_direction = DmaDirection::from_device,
+     .cpu_view = kernel_view},
+    {.kind = MapKind::raw_phys,
+     .make = make_by_owner<RawPhys<DriverBuffer>, RawPhys<UserBuffer>>,
+     .takes_key_id = true,
+     .cpu_view = kernel_view},
+    {.kind = MapKind::resource, .make = make_strategy<Resource>, .cpu_view = kernel_view},
+    {.kind = MapKind::user_mr,
+     .make = make_user_mr,
+     .default_direction = DmaDirection::from_device,
+     .takes_key_id = true,
+     .cpu_view = "the buffer, as the application reads it while the region lives"},
+    {.kind = MapKind::ttm_bo,
+     .make = make_graphics_buffer,
+     .default_direction = DmaDirection::from_device,
+     .cpu_view = "the buffer, through TTM's vmap"},
+    {.kind = MapKind::virtio_blk, .make = nullptr, .cpu_view = kernel_view},
 };
 
 }  // namespace

@@ -59,13 +59,23 @@ class MapStrategy {
 // What the command and the reports know about a kind.
 struct MapKindInfo {
   MapKind kind{};
+  // nullptr: the device does its own DMA (virtio_blk.cpp).
   std::unique_ptr<MapStrategy> (*make)(MapBench& bench) = nullptr;
   DmaDirection default_direction = DmaDirection::to_device;
   bool can_sync = false;      // --sync has a meaning
+  bool takes_key_id = false;  // --key-id has
   std::string_view cpu_view;  // who the CPU's view belongs to
 };
 
 [[nodiscard]] const MapKindInfo& info_of(MapKind kind);
+
+// `--map virtio-blk`, in virtio_blk.cpp. The options have been checked.
+[[nodiscard]] OrError<Explanation> explain_virtio_blk(const ExplainOptions& options, EventSink* sink);
+// Errors (usage): options that contradict each other, or that a virtio driver decides itself.
+[[nodiscard]] OrError<void> check_virtio(const ExplainOptions& options);
+
+// What the explainer and the counters have to say at the end of a run.
+void note_findings(Explanation& result, Testbed& bed, Ending ending);
 
 // user_mr.cpp
 [[nodiscard]] std::unique_ptr<MapStrategy> make_user_mr(MapBench& bench);
@@ -84,8 +94,8 @@ class DriverBuffer {
  public:
   explicit DriverBuffer(MapBench& bench) : bench_{bench} {}
 
-  // Errors (usage): the machine has no room.
-  OrError<void> allocate();
+  // With `contents` of options.size bytes. Errors (usage): the machine has no room.
+  OrError<void> allocate(const Bytes& contents);
   [[nodiscard]] Bytes read() const;
   [[nodiscard]] std::vector<PhysRange> memory() const;
   [[nodiscard]] VirtAddr at() const { return at_; }

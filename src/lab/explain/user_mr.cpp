@@ -1,11 +1,9 @@
 // --map user-mr: an application registers its memory with ibv_reg_mr(), and works on it while the region
 // lives.
-#include <algorithm>
-
 #include "dev/rdma/engine.hpp"
 #include "kernel/rdma/hca.hpp"
 #include "kernel/rdma/verbs.hpp"
-#include "lab/explain/map_strategy.hpp"
+#include "lab/explain/user_buffer.hpp"
 
 namespace cbit {
 namespace {
@@ -26,30 +24,21 @@ class UserMr final : public MapStrategy {
         engine_{memory_,
                 bench.bed.tracer(),
                 {bench.device.driver.name_id, {AgentKind::device, bench.device.driver.requester}, {}},
-                [](rdma::PortAddress, const Bytes&) {}} {}
+                [](rdma::PortAddress, const Bytes&) {}},
+        buffer_{bench} {}
 
-  OrError<void> prepare() override {
-    auto process = Process::create(bench_.bed.kernel(), {.cap_ipc_lock = true});
-    const auto at = process ? (*process)->mmap(bench_.options.offset + bench_.options.size)
-                            : Result<VirtAddr, int>{tl::unexpected{process.error()}};
-    if (!at) return usage_error("the machine has no room for the buffer", "use more --memory or less --size");
-    process_ = std::move(*process);
-    at_ = *at + bench_.options.offset;
-    if (!process_->write(at_, bench_.before))
-      return usage_error("the machine has no room for the buffer", "use more --memory or less --size");
-    return {};
-  }
+  OrError<void> prepare() override { return buffer_.allocate(bench_.before); }
   bool map() override {
     Device& device = bench_.device.driver;
     device.max_segment_size = HcaConfig{}.max_segment_size;
     ib_.emplace(bench_.bed.kernel(), device.name, engine_, fabric_, rdma::PortAddress{}, &device);
-    context_.emplace(*ib_, *process_, bench_.cpu());
+    context_.emplace(*ib_, buffer_.process(), bench_.cpu());
     const auto mr =
-        context_->ibv_reg_mr(context_->ibv_alloc_pd(), at_, bench_.options.size,
+        context_->ibv_reg_mr(context_->ibv_alloc_pd(), buffer_.at(), bench_.options.size,
                              IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ);
     if (!mr) return false;
     mr_ = *mr;
-    return process_->write(at_, bench_.initial).has_value();
+    return buffer_.write(bench_.initial);
   }
   std::vector<DmaSegment> segments() const override {
     std::vector<DmaSegment> segments;
@@ -57,23 +46,8 @@ class UserMr final : public MapStrategy {
       segments.push_back({DmaAddr{segment.at}, segment.bytes});
     return segments;
   }
-  Bytes read() override {
-    Bytes bytes(bench_.options.size);
-    if (!process_->read(at_, bytes)) bytes.clear();
-    return bytes;
-  }
-  std::vector<PhysRange> memory() const override {
-    std::vector<PhysRange> places;
-    for (std::uint64_t done = 0; done < bench_.options.size;) {
-      const VirtAddr at = at_ + done;
-      const std::uint64_t n = std::min(page_size - at.page_offset(), bench_.options.size - done);
-      const auto page = process_->page_at(at);
-      if (!page) return {};
-      places.push_back({*page + at.page_offset(), n});
-      done += n;
-    }
-    return places;
-  }
+  Bytes read() override { return buffer_.read(); }
+  std::vector<PhysRange> memory() const override { return buffer_.memory(); }
   // Deregistration comes after the last look: the question is what both sides see while the region lives.
   void release() override { (void)context_->ibv_dereg_mr(mr_); }
 
@@ -82,10 +56,9 @@ class UserMr final : public MapStrategy {
   PortMemory memory_;
   rdma::Engine engine_;
   rdma::Fabric fabric_;
-  std::unique_ptr<Process> process_;
+  UserBuffer buffer_;
   std::optional<IbDevice> ib_;
   std::optional<IbvContext> context_;
-  VirtAddr at_;
   ibv_mr mr_;
 };
 

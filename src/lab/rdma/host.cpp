@@ -90,6 +90,7 @@ RdmaHost::~RdmaHost() = default;
 RdmaHost::RdmaHost(RdmaHost&&) noexcept = default;
 
 VirtAddr RdmaHost::mmap(std::uint64_t bytes) {
+  if (bytes == 0) throw std::invalid_argument{"mmap of 0 bytes; ask for 1 or more"};
   const auto at = impl_->process->mmap(bytes);
   if (!at) throw std::bad_alloc{};
   return *at;

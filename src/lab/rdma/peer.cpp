@@ -46,11 +46,11 @@ RdmaPeer::RdmaPeer(rdma::Fabric& fabric)
 
 RdmaPeer::~RdmaPeer() { fabric_->detach(address_); }
 
-void RdmaPeer::connect(rdma::PortAddress port, std::uint32_t qp) {
+void RdmaPeer::connect(rdma::PortAddress port, std::uint32_t qp, ibv_mtu mtu) {
   ibv_qp_attr attr{.qp_state = IBV_QPS_INIT,
                    .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
                    .ah_attr = port,
-                   .path_mtu = IBV_MTU_4096,
+                   .path_mtu = mtu,
                    .dest_qp_num = qp};
   const auto to = [&](ibv_qp_state state, unsigned mask) {
     attr.qp_state = state;
@@ -69,6 +69,16 @@ ibv_wc_status RdmaPeer::request(ibv_wr_opcode opcode, std::uint64_t remote, std:
                                 std::uint64_t bytes) {
   ibv_send_wr wr{.sg_list = {{0, static_cast<std::uint32_t>(bytes), key_}}, .opcode = opcode};
   wr.rdma = {remote, rkey};
+  return perform(wr);
+}
+
+ibv_wc_status RdmaPeer::atomic(const Atomic& request, std::uint64_t remote, std::uint32_t rkey) {
+  ibv_send_wr wr{.sg_list = {{0, sizeof(std::uint64_t), key_}}, .opcode = request.opcode};
+  wr.atomic = {remote, request.compare_add, request.swap, rkey};
+  return perform(wr);
+}
+
+ibv_wc_status RdmaPeer::perform(const ibv_send_wr& wr) {
   if (!engine_.post_send(qp_, wr)) return IBV_WC_LOC_QP_OP_ERR;
   for (unsigned i = 0; i < polls; ++i) {
     fabric_->run();

@@ -19,16 +19,25 @@ class RdmaPeer final : public rdma::FabricPort {
   [[nodiscard]] std::uint32_t qp() const { return qp_; }
   [[nodiscard]] std::uint32_t rkey() const { return key_; }
   // To RTS, towards that queue pair.
-  void connect(rdma::PortAddress port, std::uint32_t qp);
+  void connect(rdma::PortAddress port, std::uint32_t qp, ibv_mtu mtu = IBV_MTU_4096);
 
   // Performs a request on `bytes` bytes of its memory from offset 0, at most memory_bytes, to its completion.
   ibv_wc_status request(ibv_wr_opcode opcode, std::uint64_t remote, std::uint32_t rkey, std::uint64_t bytes);
+  // IBV_WR_ATOMIC_*: what was there comes to offset 0 of its memory.
+  struct Atomic {
+    ibv_wr_opcode opcode{};
+    std::uint64_t compare_add = 0;
+    std::uint64_t swap = 0;
+  };
+  ibv_wc_status atomic(const Atomic& request, std::uint64_t remote, std::uint32_t rkey);
   // Anything, as if it were a packet.
   void send_raw(rdma::PortAddress to, ConstByteSpan packet);
   [[nodiscard]] ByteSpan memory() { return memory_.bytes; }
   void receive(const rdma::Frame& frame) override { engine_.receive(frame.source, frame.packet); }
 
  private:
+  ibv_wc_status perform(const ibv_send_wr& wr);
+
   struct Flat final : rdma::RegionMemory {
     Result<void> read(std::uint64_t at, ByteSpan to) override;
     Result<void> write(std::uint64_t at, ConstByteSpan from) override;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "watch/report.hpp"
 
 namespace cbit {
@@ -74,8 +76,8 @@ OrError<RdmaRunReport> run(const RdmaRunOptions& options, EventSink* sink, Itera
     const auto arrived = once(bench, n, report);
     if (!arrived) return bad_input(fmt::format("a verb failed with {}", errno_name(arrived.error())));
     report.verified += *arrived ? 1 : 0;
-    if (n == 0) report.first_ns = difference(bench.local->cost(), report.set_up).virtual_ns;
     if (report.status != IBV_WC_SUCCESS) break;
+    if (report.completed++ == 0) report.first_ns = difference(bench.local->cost(), report.set_up).virtual_ns;
   }
   report.cost = difference(bench.local->cost(), report.set_up);
   bench.local->deregister();
@@ -104,10 +106,10 @@ std::string head(const RdmaRunReport& report, std::string_view title) {
 
 std::string tail(const RdmaRunReport& report) {
   const RdmaCost& cost = report.cost;
-  const std::uint64_t n = report.options.iterations;
+  const std::uint64_t n = std::max<std::uint64_t>(1, report.completed);
   std::string text{rule};
   text += fmt::format(" Verified        : {} of {} transfers brought the bytes that were written\n",
-                      report.verified, n);
+                      report.verified, report.options.iterations);
   if (report.status != IBV_WC_SUCCESS)
     text += fmt::format(" Failed with     : {}\n", ibv_wc_status_str(report.status));
   text += fmt::format(" Per transfer    : {} copies, {} bytes bounced, {} bytes copied by the application\n",
@@ -134,8 +136,8 @@ OrError<RdmaRunReport> rdma_pingpong(const RdmaRunOptions& options, EventSink* s
 
 std::string bandwidth_text(const RdmaRunReport& report) {
   constexpr double mib = 1 << 20;
-  const std::uint64_t bytes = report.options.node.bytes, n = report.options.iterations;
-  const double first = per_second(bytes, report.first_ns) / mib;
+  const std::uint64_t bytes = report.options.node.bytes, n = report.completed;
+  const double first = per_second(n == 0 ? 0 : bytes, report.first_ns) / mib;
   const double average = per_second(bytes * n, report.cost.virtual_ns) / mib;
   return head(report, "RDMA_Write BW Test (virtual time)") +
          " #bytes     #iterations    BW peak[MiB/sec]    BW average[MiB/sec]   MsgRate[Mpps]\n" +
@@ -145,12 +147,13 @@ std::string bandwidth_text(const RdmaRunReport& report) {
 }
 
 std::string pingpong_text(const RdmaRunReport& report) {
-  const std::uint64_t n = report.options.iterations;
+  const std::uint64_t n = report.completed;
+  const auto all_ns = static_cast<double>(n == 0 ? 0 : report.cost.virtual_ns);
   return head(report, "Send Latency Test (virtual time)") +
          " #bytes     #iterations    t_first[usec]       t_avg[usec]\n" +
          fmt::format(" {:<10} {:<14} {:<19.2f} {:.2f}\n", report.options.node.bytes, n,
                      static_cast<double>(report.first_ns) / 1e3,
-                     static_cast<double>(report.cost.virtual_ns) / 1e3 / static_cast<double>(n)) +
+                     all_ns / 1e3 / static_cast<double>(std::max<std::uint64_t>(1, n))) +
          tail(report);
 }
 

@@ -20,6 +20,7 @@ inline constexpr std::uint64_t rdma_message_max = 1 << 20;
 struct RdmaRunReport {
   RdmaRunOptions options;
   std::string registration = "ok";        // or the errno's name; nothing ran then
+  std::uint64_t completed = 0;            // transfers that ended well; the first other one is the last
   std::uint64_t verified = 0;             // transfers that brought exactly the bytes that were written
   ibv_wc_status status = IBV_WC_SUCCESS;  // of the first that failed
   std::uint64_t first_ns = 0;             // virtual time of the first transfer on the platform
@@ -38,5 +39,7 @@ struct RdmaRunReport {
 // A table as perftest prints it, the cost in counts, and the causes.
 [[nodiscard]] std::string bandwidth_text(const RdmaRunReport& report);
 [[nodiscard]] std::string pingpong_text(const RdmaRunReport& report);
+// The object of schema/rdma.schema.json, pretty-printed with a final newline. `test` is "bw" or "pingpong".
+[[nodiscard]] std::string to_json(const RdmaRunReport& report, std::string_view test);
 
 }  // namespace cbit

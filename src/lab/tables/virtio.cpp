@@ -8,13 +8,8 @@
 #include <memory>
 #include <numeric>
 
-#include "dev/block_backend.hpp"
-#include "dev/virtio_blk.hpp"
-#include "dev/virtio_iommu.hpp"
-#include "kernel/virtio/virtio_blk_driver.hpp"
-#include "kernel/virtio/virtio_iommu_driver.hpp"
 #include "lab/tables/tables.hpp"
-#include "lab/testbed.hpp"
+#include "lab/virtio_disk.hpp"
 #include "lab/words.hpp"
 
 namespace cbit::lab {
@@ -116,47 +111,34 @@ class Trial {
     config.dma.iommu = translation_.mode;
     config.dma.swiotlb.slots = 2048;
     bed_ = CBIT_TRY(Testbed::create(config, &watcher_));
-    return translation_.virtio ? add_iommu() : OrError<void>{};
-  }
-
-  // A guest that does not know virtio-iommu leaves its devices in no domain.
-  OrError<void> add_iommu() {
-    Kernel& kernel = bed_->kernel();
-    Device& parent = kernel.add_device({.name = "viommu"});
-    VirtioIommuOptions options;
-    options.boot_bypass = translation_.mode == IommuMode::passthrough;
-    iommu_ = CBIT_TRY(VirtioIommu::create(bed_->machine().bus(),
-                                          {.device = "viommu", .requester = parent.requester}, options));
-    if (!guest_.knows_flag) return {};
-    auto driver = VirtioIommuDriver::probe(kernel, *iommu_, parent);
-    if (driver) iommu_driver_ = std::move(*driver);
+    // A guest that does not know virtio-iommu leaves its devices in no domain.
+    if (translation_.virtio)
+      iommu_ = CBIT_TRY(
+          GuestViommu::create(*bed_, translation_.mode == IommuMode::passthrough, guest_.knows_flag));
     return {};
   }
 
   OrError<Outcome> perform() {
-    Device& parent = bed_->kernel().add_device({.name = "vda"});
-    watcher_.disk = parent.requester;
-    VirtioBlkOptions options;
-    options.virtio = device_.options;
-    auto hardware = VirtioBlk::create(bed_->machine().bus(), {.device = "vda", .requester = parent.requester},
-                                      disk_, options);
-    if (!hardware)
-      return Outcome{fmt::format("no: QEMU: {}", hardware.error().message), "", "", "", "", "", ""};
-    hardware_ = std::move(*hardware);
-    VirtioDriverOptions driver{.restricted_access_check = kernel_.check,
-                               .legacy_driver = guest_.legacy_driver,
-                               .dma_api_if_encrypted = kernel_.rfc};
-    if (!guest_.knows_flag) driver.refused_features = virtio_feature::access_platform;
-    auto probed = VirtioBlkDriver::probe(bed_->kernel(), *hardware_, parent, driver);
-    Outcome outcome = probed ? use(**probed) : refused(probed.error());
-    if (probed) probed->reset();
-    iommu_driver_.reset();
+    VirtioDiskConfig config{.bytes = blocks * block_bytes,
+                            .hardware = device_.options,
+                            .driver = {.restricted_access_check = kernel_.check,
+                                       .legacy_driver = guest_.legacy_driver,
+                                       .dma_api_if_encrypted = kernel_.rfc}};
+    if (!guest_.knows_flag) config.driver.refused_features = virtio_feature::access_platform;
+    auto disk = VirtioDisk::create(*bed_, config);
+    if (!disk) return Outcome{fmt::format("no: QEMU: {}", disk.error().message), "", "", "", "", "", ""};
+    disk_ = std::move(*disk);
+    watcher_.disk = disk_->parent().requester;
+    const auto probed = disk_->probe();
+    Outcome outcome = probed ? use(*disk_->driver()) : refused(probed.error());
+    disk_->remove();
+    if (iommu_ != nullptr) iommu_->remove();
     outcome.causes = causes();
     return outcome;
   }
 
   [[nodiscard]] Outcome refused(Errno error) const {
-    const std::string words = hardware_->status() == 1 ? "no driver binds" : watcher_.words;
+    const std::string words = disk_->hardware().status() == 1 ? "no driver binds" : watcher_.words;
     return {fmt::format("no: {}, {}", errno_name(error), words), "", "", "", "", "", ""};
   }
 
@@ -190,7 +172,8 @@ class Trial {
   std::string verdict(VirtioBlkDriver& driver, Result<void, Errno> done, VirtAddr buffer,
                       ConstByteSpan text) {
     if (!done) return fmt::format("up, but {}", errno_name(done.error()));
-    if (!std::ranges::equal(disk_.contents().first(text.size()), text)) return "up, but the disk has noise";
+    if (!std::ranges::equal(disk_->medium().contents().first(text.size()), text))
+      return "up, but the disk has noise";
     Mmu& cpu = bed_->kernel().cpu(0);
     Bytes back(text.size());
     if (!cpu.write(buffer, back)) return "up, but the buffer is gone";
@@ -244,10 +227,8 @@ class Trial {
   const KernelKind& kernel_;
   Watcher watcher_;
   std::unique_ptr<Testbed> bed_;
-  std::unique_ptr<VirtioIommu> iommu_;
-  std::unique_ptr<VirtioIommuDriver> iommu_driver_;
-  MemoryDisk disk_{Bytes(blocks * block_bytes)};
-  std::unique_ptr<VirtioBlk> hardware_;
+  std::unique_ptr<GuestViommu> iommu_;
+  std::unique_ptr<VirtioDisk> disk_;
 };
 
 // ---- the rows ----

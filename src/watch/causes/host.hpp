@@ -87,6 +87,18 @@ inline constexpr CauseInfo host_causes[] = {
      .remedy = "Enable the IOMMU in the BIOS and boot without iommu=pt.",
      .linux_says = "configured in passthrough mode, SNP cannot be supported",
      .source = "drivers/iommu/amd/init.c: amd_iommu_snp_enable (6.1), iommu_snp_enable (6.10)"},
+    {.name = "discard-vs-pinned",
+     .topic = "Hosts of encrypted guests",
+     .title = "Memory was discarded while a device has it pinned.",
+     .meaning =
+         "A VMM that converts a page of its guest between private and shared may give the other copy back "
+         "(QEMU: discard=both). VFIO has pinned it and mapped it in the IOMMU, so the device keeps the old "
+         "page, while the next touch gives the guest a new one: each sees its own. The host gets no memory "
+         "back either.",
+     .remedy = "Do not discard what VFIO maps (discard=none), or unmap it from the IOMMU before and map it "
+               "again after (RamDiscardManager).",
+     .linux_says = "",
+     .source = "mm/madvise.c: madvise_dontneed_free; drivers/vfio/vfio_iommu_type1.c: vfio_pin_pages_remote"},
     {.name = "memlock-exceeded",
      .topic = "Hosts of encrypted guests",
      .title = "The process may not lock as much memory as a driver has to pin for it.",

@@ -26,6 +26,33 @@ inline constexpr CauseInfo swiotlb_causes[] = {
          "queue depths, or find who holds the slots.",
      .linux_says = "swiotlb buffer is full",
      .source = "kernel/dma/swiotlb.c: swiotlb_tbl_map_single; arch/x86/mm/mem_encrypt_amd.c: sev_setup_arch"},
+    {.name = "sleep-in-atomic-on-flip",
+     .topic = "SWIOTLB",
+     .title = "A page's attribute was changed where the kernel must not sleep.",
+     .meaning =
+         "set_memory_encrypted() and set_memory_decrypted() take mutexes. The pool of a single mapping is "
+         "freed by an RCU callback; when its memory is not an atomic pool's, or the atomic pools do not "
+         "recognize it, it is encrypted there. Without CONFIG_DEBUG_ATOMIC_SLEEP the kernel only says so "
+         "when it comes to waiting: \"scheduling while atomic\", often as a panic.",
+     .remedy =
+         "Free such pools from a work queue, give transient pools memory that is decrypted already, or size "
+         "the pool so that it need not grow.",
+     .linux_says = "BUG: sleeping function called from invalid context",
+     .source = "kernel/dma/swiotlb.c: swiotlb_dyn_free, swiotlb_free_tlb; mm/vmalloc.c: vm_unmap_aliases"},
+    {.name = "alias-free-mismatch",
+     .topic = "SWIOTLB",
+     .title = "Memory of an atomic pool was freed by another address than the pool knows.",
+     .meaning =
+         "With CONFIG_DMA_DIRECT_REMAP the atomic pools know their pages by a vmap address. Who frees by the "
+         "address of the struct page in the direct map is told that the memory is not the pool's; it is "
+         "encrypted and given to the page allocator, while the pool counts it as in use and its mapping "
+         "still is a shared one.",
+     .remedy =
+         "Free with the address that the pool returned (dma_alloc_from_pool's third argument), or build "
+         "without CONFIG_DMA_DIRECT_REMAP.",
+     .linux_says = "",
+     .source = "kernel/dma/pool.c: atomic_pool_expand, dma_free_from_pool; kernel/dma/swiotlb.c: "
+               "swiotlb_free_tlb"},
     {.name = "no-aligned-run",
      .topic = "SWIOTLB",
      .title = "Enough slots are free, but no run of them is long enough where the alignment allows one.",

@@ -360,14 +360,32 @@ TEST(DmaAtomicPool, AlignsToTheSizeRoundedUpToAPowerOfTwo) {
 
 TEST(DmaAtomicPool, IsLeftOutWhereItCannotBeDecrypted) {
   GenPool pool;
-  pool.add(PhysAddr{0x10000}, 4);
-  EXPECT_FALSE(pool.free(PhysAddr{0x20000}, 1));
-  EXPECT_EQ(pool.allocate(5), std::nullopt);
-  EXPECT_EQ(pool.allocate(4), PhysAddr{0x10000});
+  const VirtAddr at{0xffff'8880'0001'0000};
+  pool.add(PhysAddr{0x10000}, 4, at);
+  EXPECT_FALSE(pool.free(at + 4 * page_size, 1));
+  EXPECT_FALSE(pool.allocate(5));
+  const auto got = pool.allocate(4);
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->page, PhysAddr{0x10000});
+  EXPECT_EQ(got->at, at);
   EXPECT_EQ(pool.available_bytes(), 0u);
-  EXPECT_EQ(pool.allocate(1), std::nullopt);
-  EXPECT_TRUE(pool.free(PhysAddr{0x10000}, 4));
+  EXPECT_FALSE(pool.allocate(1));
+  EXPECT_TRUE(pool.free(at, 4));
   EXPECT_EQ(pool.available_bytes(), 4 * page_size);
+}
+
+TEST(DmaCoherent, FromARemappedAtomicPoolHasAnAddressOfVmallocAndIsFreedByIt) {
+  DmaBoard board{Platform::sev, {.direct_remap = true}};
+  Device& dev = board.add_device();
+  const auto sizes = board.dma().atomic_pools();
+  const auto buffer = board.dma().alloc(board.cpu(), dev, length, true).value();
+  EXPECT_FALSE(board.kernel->mm().in_direct_map(buffer.cpu));
+  ASSERT_TRUE(board.cpu().write(buffer.cpu, pattern_bytes(length, 3)));
+  DmaPort port = board.port(dev);
+  EXPECT_EQ(DmaBoard::read_by(port, buffer.dma, length), pattern_bytes(length, 3));
+  board.dma().free(board.cpu(), dev, buffer);
+  EXPECT_EQ(board.dma().alloc(board.cpu(), dev, length, true)->cpu, buffer.cpu);
+  EXPECT_EQ(board.dma().atomic_pools().kernel, sizes.kernel);
 }
 
 // ---- restricted pools ------------------------------------------------------------------------------------

@@ -355,5 +355,30 @@ TEST_F(MktmeAlternatives, PersistentMemoryIsTheKeys) {
   EXPECT_EQ(load(*process, at), text);
 }
 
+// ---- protection keys ----
+
+TEST_F(EncryptMprotect, ExcludesAProtectionKeyInTheSameCall) {
+  const KeySerial key = mktme->add_key("k", cpu_key).value();
+  const VirtAddr at = encrypted_page(key);
+  const ProtectionKey pkey = process->pkey_alloc({}).value();
+  const Process::MprotectKeys both{.pkey = pkey, .key_id = mktme->key_id(key)};
+  EXPECT_EQ(process->mprotect_ext(at, page_size, prot_read_write, both).error(), EINVAL);
+  EXPECT_EQ(load(*process, at), text);
+  EXPECT_EQ(process->areas().find(at)->pkey, 0);
+}
+
+TEST_F(EncryptMprotect, AndPkeyMprotectLeaveEachOthersKeyAlone) {
+  const KeySerial key = mktme->add_key("k", cpu_key).value();
+  const VirtAddr at = process->mmap(page_size).value();
+  const ProtectionKey pkey = process->pkey_alloc({}).value();
+  ASSERT_TRUE(process->pkey_mprotect(at, page_size, prot_read_write, pkey));
+  ASSERT_TRUE(mktme->encrypt_mprotect(*process, at, page_size, prot_read_write, key));
+  EXPECT_EQ(process->areas().find(at)->pkey, pkey);
+  ASSERT_TRUE(process->write(at, text));
+  ASSERT_TRUE(process->pkey_mprotect(at, page_size, prot_read, 0));
+  EXPECT_EQ(process->areas().find(at)->key.id(), mktme->key_id(key));
+  EXPECT_EQ(load(*process, at), text);  // not zapped
+}
+
 }  // namespace
 }  // namespace cbit::test

@@ -162,5 +162,75 @@ TEST(Process, StaysWithinItsMemlockLimit) {
   EXPECT_TRUE(able->account_pinned(1000));
 }
 
+// ---- discarding ----
+
+TEST_P(ProcessOn, GetsNewPagesForDiscardedOnesWhileADriverKeepsWhatItPinned) {
+  const VirtAddr at = process->mmap(2 * page_size).value();
+  const Bytes data = pattern_bytes(16, 6);
+  ASSERT_TRUE(process->write(at, data));
+  ASSERT_TRUE(process->write(at + page_size, data));
+  const auto pinned = process->pin_user_pages(at, 1, true).value();
+  ASSERT_TRUE(process->madvise_dontneed(at, 2 * page_size));
+  EXPECT_EQ(pages().size(), 1u);  // the pinned one, which is nobody's mapping any more
+  EXPECT_EQ(read(*process, at), Bytes(16));
+  EXPECT_NE(*process->page_at(at), pinned[0]);
+  const auto discarded = board.log.all<PageDiscarded>();
+  ASSERT_EQ(discarded.size(), 2u);
+  EXPECT_EQ(discarded[0].pins, 1u);
+  EXPECT_EQ(discarded[1].pins, 0u);
+  process->unpin_user_pages(pinned, true);
+
+  EXPECT_EQ(process->madvise_dontneed(at + 1, page_size).error(), EINVAL);
+  EXPECT_EQ(process->madvise_dontneed(at, 3 * page_size).error(), ENOMEM);
+}
+
+// ---- protection keys ----
+
+TEST_P(ProcessOn, ObeysPkruInLoadsStoresAndPins) {
+  const VirtAddr at = process->mmap(2 * page_size).value();
+  const Bytes data = pattern_bytes(16, 4);
+  ASSERT_TRUE(process->write(at, data));
+  const ProtectionKey pkey = process->pkey_alloc({.no_write = true}).value();
+  ASSERT_TRUE(process->pkey_mprotect(at, page_size, prot_read_write, pkey));
+  EXPECT_EQ(read(*process, at), data);
+  EXPECT_EQ(process->write(at, data).error(), (Fault{FaultKind::protection, at.value(), true}));
+  EXPECT_EQ(process->pin_user_pages(at, 1, true).error(), EFAULT);
+  EXPECT_TRUE(process->write(at + page_size, data));
+
+  process->write_pkru(pkey, {.no_access = true});
+  Bytes seen(16);
+  EXPECT_EQ(process->read(at, seen).error(), (Fault{FaultKind::protection, at.value(), false}));
+  process->write_pkru(pkey, {});
+  EXPECT_TRUE(process->write(at, data));
+}
+
+TEST_P(ProcessOn, HasFifteenProtectionKeysAndRefusesOthers) {
+  const VirtAddr at = process->mmap(page_size).value();
+  EXPECT_EQ(process->pkey_mprotect(at, page_size, prot_read_write, 1).error(), EINVAL);
+  for (ProtectionKey pkey = 1; pkey <= 15; ++pkey) EXPECT_EQ(process->pkey_alloc({}).value(), pkey);
+  EXPECT_EQ(process->pkey_alloc({}).error(), ENOSPC);
+  EXPECT_EQ(process->pkey_mprotect(at, page_size, prot_read_write, 16).error(), EINVAL);
+  ASSERT_TRUE(process->pkey_mprotect(at, page_size, prot_read_write, 7));
+  ASSERT_TRUE(process->pkey_free(7));
+  EXPECT_EQ(process->pkey_free(7).error(), EINVAL);
+  EXPECT_EQ(process->areas().find(at)->pkey, 7);  // the area keeps it
+  EXPECT_EQ(process->pkey_alloc({}).value(), 7);
+}
+
+TEST_P(ProcessOn, KeepsAreasOfDifferentProtectionKeysApartAndForksThem) {
+  const VirtAddr at = process->mmap(3 * page_size).value();
+  const ProtectionKey pkey = process->pkey_alloc({.no_access = true}).value();
+  ASSERT_TRUE(process->pkey_mprotect(at + page_size, page_size, prot_read_write, pkey));
+  EXPECT_EQ(process->areas().areas().size(), 3u);
+  ASSERT_TRUE(process->mprotect(at, 3 * page_size, prot_read_write));  // without one: each keeps its own
+  EXPECT_EQ(process->areas().areas().size(), 3u);
+  const auto child = process->fork().value();
+  Bytes seen(16);
+  EXPECT_FALSE(child->read(at + page_size, seen));
+  EXPECT_TRUE(child->read(at, seen));
+  ASSERT_TRUE(process->pkey_mprotect(at, 3 * page_size, prot_read_write, 0));
+  EXPECT_EQ(process->areas().areas().size(), 1u);
+}
+
 }  // namespace
 }  // namespace cbit::test

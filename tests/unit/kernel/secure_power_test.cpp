@@ -50,6 +50,34 @@ TEST(SecurePowerGuest, ShareAndUnshareZeroThePagesAndAreOneUltracallEach) {
   EXPECT_EQ(exits(board).back(), "UV_UNSHARE_PAGE");
 }
 
+// The ultravisor's table has the state: no entry of the guest's own tables carries a bit.
+TEST(SecurePowerGuest, EveryMappingOfAPageIsSharedWithItWhateverItsProtection) {
+  DmaBoard board{Platform::pef, small_pool, small_guest};
+  Mm& mm = board.kernel->mm();
+  const auto buffer = board.buffer(page_size, 1);
+  const VirtAddr before = mm.vmap({buffer.phys}, 1).value();
+  ASSERT_TRUE(board.cpu().load<std::uint64_t>(before)) << "what a TLB would keep";
+  ASSERT_TRUE(mm.set_memory_decrypted(board.cpu(), buffer.at, 1));
+  const VirtAddr after = mm.vmap({buffer.phys}, 1).value();
+  const auto process = mm.create_user_space().value();
+  const VirtAddr user = process->remap_pfn_range(buffer.phys, 1, 1).value();
+
+  ASSERT_TRUE(board.cpu().write(before, pattern_bytes(page_size, 2)));
+  Bytes seen(page_size);
+  for (const VirtAddr alias : {buffer.at, after}) {
+    ASSERT_TRUE(board.cpu().read(alias, seen));
+    EXPECT_EQ(seen, pattern_bytes(page_size, 2)) << alias.value();
+  }
+  ASSERT_TRUE(process->mmu().read(user, seen));
+  EXPECT_EQ(seen, pattern_bytes(page_size, 2));
+  EXPECT_EQ(board.raw(buffer.phys, page_size), pattern_bytes(page_size, 2)) << "and with the host";
+
+  ASSERT_TRUE(mm.set_memory_encrypted(board.cpu(), buffer.at, 1));
+  ASSERT_TRUE(process->mmu().write(user, pattern_bytes(page_size, 3)));
+  EXPECT_EQ(board.seen(buffer), pattern_bytes(page_size, 3));
+  EXPECT_NE(board.raw(buffer.phys, page_size), pattern_bytes(page_size, 3)) << "secure again: ciphertext";
+}
+
 TEST(SecurePowerGuest, LinuxDoesNotNoticeARefusedUltracall) {
   DmaBoard board{Platform::pef, small_pool, small_guest};
   const auto buffer = board.buffer(page_size, 1);

@@ -129,9 +129,10 @@ TEST_F(SwiotlbGuestGrowth, TakesTransientPoolsFromTheAtomicPools) {
          return first;
        },
        .free =
-           [&](PhysAddr at, std::uint64_t bytes) {
-             EXPECT_EQ(at, first);
+           [&](VirtAddr at, std::uint64_t bytes) {
+             EXPECT_EQ(at, board.mm->phys_to_virt(first));
              returned.push_back(bytes);
+             return true;
            }});
   const Bytes data = pattern_bytes(5000, 1);
   board.put(buffer, data);
@@ -141,6 +142,33 @@ TEST_F(SwiotlbGuestGrowth, TakesTransientPoolsFromTheAtomicPools) {
   EXPECT_TRUE(board.unmap(*bounce, 5000, Direction::from_device));
   EXPECT_THAT(given, ElementsAre(3 * 2048));
   EXPECT_EQ(returned, given);
+}
+
+// CONFIG_DMA_DIRECT_REMAP: the pools know their memory by another address.
+TEST_F(SwiotlbGuestGrowth, EncryptsAndFreesInAnRcuCallbackWhatTheAtomicPoolsDeny) {
+  board.swiotlb->use_atomic_memory(
+      {.alloc = [&](Mmu&, Device&, std::uint64_t) { return std::optional{first}; },
+       .free = [](VirtAddr, std::uint64_t) { return false; }});
+  const auto bounce = board.map(buffer, 4096);
+  ASSERT_EQ(bounce, first);
+  const std::uint64_t free_pages = board.mm->pages().free_pages();
+  EXPECT_FALSE(board.unmap(*bounce, 4096));
+  EXPECT_EQ(board.mm->pages().free_pages(), free_pages + 1);
+  EXPECT_THAT(board.messages(), Contains(HasSubstr("BUG: sleeping function called from invalid context")));
+  EXPECT_THAT(board.messages(), Contains(HasSubstr("swiotlb_dyn_free")));
+}
+
+TEST(SwiotlbGrowth, MaySleepWhereItAddsAPoolAndNotWhereItFreesOne) {
+  SwiotlbBoardConfig config = host(KernelVersion::v6_6);
+  config.platform = Platform::sme;
+  SwiotlbBoard board{config};
+  fill(board);
+  const auto bounce = board.map(buffer, 4096);
+  ASSERT_TRUE(bounce);
+  ASSERT_TRUE(board.swiotlb->run_worker(board.cpu()));
+  EXPECT_THAT(board.messages(), testing::Not(Contains(HasSubstr("BUG: sleeping"))));
+  EXPECT_FALSE(board.unmap(*bounce, 4096));
+  EXPECT_THAT(board.messages(), Contains(HasSubstr("BUG: sleeping")));
 }
 
 TEST_F(SwiotlbGuestGrowth, TheWorkerAddsADecryptedPool) {

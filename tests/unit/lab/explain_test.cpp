@@ -112,6 +112,200 @@ TEST(ExplainUserMr, IsRefusedByTheNextKernelInAGuestAndNotOnAHost) {
   EXPECT_EQ(region(Platform::sme, DmaDirection::from_device, KernelVersion::next).verdict, Verdict::works);
 }
 
+// ---- a KeyID ----
+
+ExplainOptions keyed(MapKind map, DmaDirection direction, KeySelector key_id = 5) {
+  ExplainOptions options{.map = map, .direction = direction, .size = 9000, .offset = 100};
+  options.bed.machine.platform = Platform::mktme;
+  options.key_id = key_id;
+  return options;
+}
+
+TEST(ExplainKeyId, IsCarriedByTheAddressAndBothSidesSeeTheSame) {
+  for (const MapKind map : {MapKind::streaming, MapKind::user_mr})
+    for (const DmaDirection direction :
+         {DmaDirection::to_device, DmaDirection::from_device, DmaDirection::bidirectional}) {
+      const Explanation result = explain(keyed(map, direction)).value();
+      EXPECT_EQ(result.verdict, Verdict::works);
+      EXPECT_EQ(result.carried_key_id, (CarriedKeyId{5, false}));
+      EXPECT_EQ(result.dma_address->value() >> 46, 5u);
+      EXPECT_EQ(result.device.sees, Sees::plaintext);
+      EXPECT_EQ(result.host.sees, Sees::ciphertext);
+      EXPECT_TRUE(result.causes.empty());
+    }
+}
+
+TEST(ExplainKeyId, IsCarriedByTheIommusEntryForADeviceThatCannotDriveIt) {
+  ExplainOptions options = keyed(MapKind::streaming, DmaDirection::bidirectional, 7);
+  options.bed.dma.iommu = IommuMode::translated;
+  options.device.mask_bits = options.device.coherent_mask_bits = 32;
+  const Explanation result = explain(options).value();
+  EXPECT_EQ(result.verdict, Verdict::works);
+  EXPECT_EQ(result.carried_key_id, (CarriedKeyId{7, true}));
+  EXPECT_LT(result.dma_address->value(), 1ull << 32);
+  EXPECT_FALSE(result.bounced);
+}
+
+TEST(ExplainKeyId, BouncesThroughKeyIdZeroForANarrowDevice) {
+  ExplainOptions options = keyed(MapKind::streaming, DmaDirection::bidirectional);
+  options.device.mask_bits = 46;
+  const Explanation result = explain(options).value();
+  EXPECT_EQ(result.verdict, Verdict::works);
+  EXPECT_TRUE(result.bounced);
+  EXPECT_EQ(result.carried_key_id, (CarriedKeyId{0, false}));
+  EXPECT_EQ(result.host.sees, Sees::ciphertext);
+  EXPECT_EQ(result.pool.sees, Sees::plaintext);
+}
+
+TEST(ExplainKeyId, IsLostByADriverThatHandsOutPhysicalAddresses) {
+  const Explanation read = explain(keyed(MapKind::raw_phys, DmaDirection::to_device)).value();
+  EXPECT_EQ(read.verdict, Verdict::broken);
+  EXPECT_EQ(read.device.sees, Sees::ciphertext);
+  EXPECT_EQ(read.carried_key_id, (CarriedKeyId{0, false}));
+  ASSERT_FALSE(read.causes.empty());
+  EXPECT_EQ(read.causes.front().info->name, "key-id-lost-in-dma-address");
+  const Explanation written = explain(keyed(MapKind::raw_phys, DmaDirection::from_device)).value();
+  EXPECT_EQ(written.verdict, Verdict::broken);
+  EXPECT_EQ(written.cpu.sees, Sees::noise);
+}
+
+TEST(ExplainKeyId, SyncsAPartOfPagesThatWereMappedOneByOne) {
+  ExplainOptions options = keyed(MapKind::streaming, DmaDirection::from_device);
+  options.device.mask_bits = 46;
+  options.sync = SyncRange{4000, 200};
+  options.unmap = false;
+  const Explanation result = explain(options).value();
+  EXPECT_EQ(result.cpu.sees, Sees::mixed);
+  options.sync = SyncRange{0, 9000};
+  EXPECT_EQ(explain(options)->cpu.sees, Sees::plaintext);
+}
+
+TEST(ExplainKeyId, IsRefusedWhereThereIsNone) {
+  ExplainOptions options = keyed(MapKind::streaming, DmaDirection::to_device);
+  options.bed.machine.platform = Platform::sme;
+  EXPECT_EQ(explain(options).error().code, ExitCode::usage);
+  for (const KeySelector beyond : {KeySelector{0}, KeySelector{64}})
+    EXPECT_EQ(explain(keyed(MapKind::streaming, DmaDirection::to_device, beyond)).error().code,
+              ExitCode::usage);
+  for (const MapKind map : {MapKind::coherent, MapKind::coherent_atomic, MapKind::resource, MapKind::ttm_bo})
+    EXPECT_EQ(explain(keyed(map, DmaDirection::from_device)).error().code, ExitCode::usage);
+}
+
+// ---- a virtio disk ----
+
+struct DiskResult {
+  Verdict verdict{};
+  std::optional<Errno> probe;
+  Sees ring{};  // by the device
+  Sees data{};
+  std::vector<std::string> causes;
+  friend bool operator==(const DiskResult&, const DiskResult&) = default;
+};
+
+DiskResult shown(const Explanation& result) {
+  DiskResult shown{
+      result.verdict, result.virtio->probe, result.virtio->ring_device.sees, result.device.sees, {}};
+  for (const Cause& cause : result.causes) shown.causes.emplace_back(cause.info->name);
+  return shown;
+}
+
+ExplainOptions disk(Platform platform, const VirtioChoice& choice = {},
+                    DmaDirection direction = DmaDirection::to_device) {
+  ExplainOptions options{.map = MapKind::virtio_blk, .direction = direction, .size = 8192, .offset = 512};
+  options.bed.machine.platform = platform;
+  options.virtio = choice;
+  return options;
+}
+
+constexpr std::uint64_t without_flag =
+    virtio_feature::version_1 | virtio_feature::indirect_desc | virtio_feature::event_idx;
+
+TEST(ExplainVirtio, WorksOnEveryPlatformWithEitherRingWhenTheFlagIsTaken) {
+  const DiskResult works{Verdict::works, std::nullopt, Sees::plaintext, Sees::plaintext, {}};
+  for (const Platform platform : platforms)
+    for (const bool packed : {false, true})
+      for (const DmaDirection direction : {DmaDirection::to_device, DmaDirection::from_device}) {
+        SCOPED_TRACE(to_string(platform));
+        EXPECT_EQ(shown(explain(disk(platform, {.packed = packed}, direction)).value()), works);
+      }
+}
+
+TEST(ExplainVirtio, CountsWhatEncryptionAndTranslationCost) {
+  const VirtioFacts plain = *explain(disk(Platform::plain))->virtio;
+  EXPECT_EQ(plain.bounces, 0u);
+  EXPECT_EQ(plain.exits, 1u);
+  const VirtioFacts sev = *explain(disk(Platform::sev))->virtio;
+  EXPECT_GT(sev.bounces, 0u);
+  EXPECT_EQ(sev.exits, 1u);
+  EXPECT_EQ(sev.translated, 0u);
+  ExplainOptions translated = disk(Platform::plain, {.virtio_iommu = true});
+  translated.bed.dma.iommu = IommuMode::translated;
+  const VirtioFacts viommu = *explain(translated)->virtio;
+  EXPECT_GT(viommu.exits, 1u);
+  EXPECT_GT(viommu.translated, 0u);
+}
+
+TEST(ExplainVirtio, IsRefusedByTheCheckAndHangsWithoutIt) {
+  EXPECT_EQ(shown(explain(disk(Platform::sev, {.offers = without_flag})).value()),
+            (DiskResult{Verdict::fails, Errno::enodev, Sees::none, Sees::none, {"flag-not-offered"}}));
+  const Explanation before =
+      explain(disk(Platform::sev, {.offers = without_flag, .kernel = VirtioKernelKind::before_check}))
+          .value();
+  EXPECT_EQ(before.verdict, Verdict::fails);
+  EXPECT_FALSE(before.virtio->uses_dma_api);
+  EXPECT_FALSE(before.virtio->request_reached);
+  EXPECT_EQ(before.virtio->ring_device.sees, Sees::ciphertext);
+  EXPECT_FALSE(before.bounced);
+}
+
+TEST(ExplainVirtio, WorksWithoutTheFlagWhenTheKernelAsksAboutEncryptionInstead) {
+  const Explanation rfc =
+      explain(disk(Platform::sev, {.offers = without_flag, .kernel = VirtioKernelKind::rfc})).value();
+  EXPECT_EQ(rfc.verdict, Verdict::works);
+  EXPECT_TRUE(rfc.virtio->uses_dma_api);
+  EXPECT_TRUE(rfc.bounced);
+}
+
+TEST(ExplainVirtio, NamesALegacyDeviceAndADriverOlderThanTheFlag) {
+  const std::uint64_t legacy = virtio_feature::indirect_desc;
+  EXPECT_EQ(shown(explain(disk(Platform::sev, {.offers = legacy})).value()).causes,
+            std::vector<std::string>{"legacy-virtio"});
+  EXPECT_EQ(explain(disk(Platform::plain, {.offers = legacy}))->verdict, Verdict::works);
+  EXPECT_EQ(shown(explain(disk(Platform::plain, {.driver = VirtioDriverKind::without_flag})).value()),
+            (DiskResult{Verdict::fails, Errno::enodev, Sees::none, Sees::none, {"flag-not-acked"}}));
+  EXPECT_EQ(explain(disk(Platform::plain, {.driver = VirtioDriverKind::legacy}))->virtio->probe,
+            Errno::enodev);
+  EXPECT_EQ(explain(disk(Platform::plain,
+                         {.offers = without_flag, .transitional = true, .driver = VirtioDriverKind::legacy}))
+                ->verdict,
+            Verdict::works);
+}
+
+TEST(ExplainVirtio, ShowsWhatADeviceReadsAtRawAddressesBesideARingThatIsRight) {
+  const Explanation raw = explain(disk(Platform::sev, {.driver = VirtioDriverKind::raw_addresses})).value();
+  EXPECT_EQ(raw.virtio->ring_device.sees, Sees::plaintext);
+  EXPECT_NE(raw.verdict, Verdict::works);
+  EXPECT_FALSE(raw.causes.empty());
+  EXPECT_EQ(explain(disk(Platform::plain, {.driver = VirtioDriverKind::raw_addresses}))->verdict,
+            Verdict::works);
+}
+
+TEST(ExplainVirtio, RefusesWhatContradictsItself) {
+  const auto code = [](const ExplainOptions& options) { return explain(options).error().code; };
+  EXPECT_EQ(code(disk(Platform::sev, {}, DmaDirection::bidirectional)), ExitCode::usage);
+  ExplainOptions options = disk(Platform::sev);
+  options.size = 100;
+  EXPECT_EQ(code(options), ExitCode::usage);
+  options = disk(Platform::sev);
+  options.device.mask_bits = 32;
+  EXPECT_EQ(code(options), ExitCode::usage);
+  EXPECT_EQ(code(disk(Platform::sev, {.virtio_iommu = true})), ExitCode::usage);
+  EXPECT_EQ(code(disk(Platform::sev, {.offers = virtio_feature::access_platform})), ExitCode::usage);
+  options = {};
+  options.virtio = VirtioChoice{};
+  EXPECT_EQ(code(options), ExitCode::usage);
+}
+
 TEST(Explain, LeavesLiveMappingsAloneWhenAskedToLookBeforeTheUnmap) {
   ExplainOptions options{.unmap = false};
   options.bed.machine.platform = Platform::sev;

@@ -260,6 +260,16 @@ const Scenario swiotlb_scenarios[] = {
        event.endless_search = true;
        s.cpu(event);
      }},
+    {"sleep-in-atomic-on-flip", "", Stage::sme,
+     [](Stage& s) {
+       s.printk(
+           "BUG: sleeping function called from invalid context at kernel/locking/mutex.c, in_atomic(): 1");
+     }},
+    {"alias-free-mismatch", "", Stage::guest,
+     [](Stage& s) {
+       s.cpu(PageConversion{buffer_page, 32, false, false, s.tracer.intern("atomic_pool_expand")});
+       s.cpu(PageConversion{buffer_page, 1, true, false, s.tracer.intern("swiotlb_dyn_free")});
+     }},
     {"pool-not-allocated-low-memory", "", Stage::guest,
      [](Stage& s) {
        s.printk("software IO TLB: swiotlb_memblock_alloc: Failed to allocate 1048576 bytes tlb structure");
@@ -378,6 +388,11 @@ const Scenario mktme_scenarios[] = {
      [](Stage& s) { s.cpu(FrameCopied{buffer_page, buffer_page + page_size, page_size, "swap-in"}); }},
     {"page-not-movable", "", Stage::sme,
      [](Stage& s) { s.cpu(PageMoveRefused{buffer_page, "migration", "pinned"}); }},
+    {"discard-vs-pinned", "", Stage::plain,
+     [](Stage& s) {
+       s.cpu(PageDiscarded{VirtAddr{0x7f00'0000'0000}, PhysAddr{0x9000}, 0});
+       s.cpu(PageDiscarded{VirtAddr{0x7f00'0000'0000}, buffer_page, 1});
+     }},
 };
 
 constexpr KeyId first_guest = guest_key(1);

@@ -11,6 +11,20 @@ constexpr unsigned all_rights =
     IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
 constexpr std::uint64_t va = 0x7000'0000;
 
+// A datagram pair of this side, ready to send.
+std::uint32_t datagram_pair(RdmaSide& side) {
+  const std::uint32_t qp =
+      side.engine
+          .create_qp(
+              {.type = IBV_QPT_UD, .pd = RdmaSide::pd, .send_cq = side.cq, .recv_cq = side.cq, .cap = {}})
+          .value();
+  EXPECT_TRUE(side.engine.modify_qp(qp, {.qp_state = IBV_QPS_INIT, .qkey = 0x42},
+                                    IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY));
+  EXPECT_TRUE(side.engine.modify_qp(qp, {.qp_state = IBV_QPS_RTR}, IBV_QP_STATE));
+  EXPECT_TRUE(side.engine.modify_qp(qp, {.qp_state = IBV_QPS_RTS}, IBV_QP_STATE | IBV_QP_SQ_PSN));
+  return qp;
+}
+
 class RdmaEngine : public testing::Test {
  protected:
   void SetUp() override {
@@ -292,19 +306,7 @@ TEST_F(RdmaEngine, GivesARequestWithANumberOfThePastNoRightsOfItsOwn) {
 }
 
 TEST_F(RdmaEngine, DeliversDatagramsBehindTheGrhAndDropsThoseWithAnotherQkey) {
-  const auto make = [](RdmaSide& side) {
-    const std::uint32_t qp =
-        side.engine
-            .create_qp(
-                {.type = IBV_QPT_UD, .pd = RdmaSide::pd, .send_cq = side.cq, .recv_cq = side.cq, .cap = {}})
-            .value();
-    EXPECT_TRUE(side.engine.modify_qp(qp, {.qp_state = IBV_QPS_INIT, .qkey = 0x42},
-                                      IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY));
-    EXPECT_TRUE(side.engine.modify_qp(qp, {.qp_state = IBV_QPS_RTR}, IBV_QP_STATE));
-    EXPECT_TRUE(side.engine.modify_qp(qp, {.qp_state = IBV_QPS_RTS}, IBV_QP_STATE | IBV_QP_SQ_PSN));
-    return qp;
-  };
-  const std::uint32_t from = make(a), to = make(b);
+  const std::uint32_t from = datagram_pair(a), to = datagram_pair(b);
   ASSERT_TRUE(b.engine.post_recv(to, {.wr_id = 3, .sg_list = {{va, 200, b_key}}}));
   ibv_send_wr wr = request(IBV_WR_SEND, 100);
   wr.ud = {.ah = b.address, .remote_qpn = to, .remote_qkey = 0x43};
@@ -321,6 +323,77 @@ TEST_F(RdmaEngine, DeliversDatagramsBehindTheGrhAndDropsThoseWithAnotherQkey) {
   EXPECT_EQ(got[0].src_qp, from);
   const Bytes region = region_of_b(), text = pattern_bytes(4096, 1);
   EXPECT_TRUE(std::equal(text.begin(), text.begin() + 100, region.begin() + ud_grh_bytes));
+}
+
+// ---- send queue drain and error, 10.3.1 ----
+
+TEST_F(RdmaEngine, DrainsItsSendQueueAndGoesOnWhereItStopped) {
+  ASSERT_TRUE(a.engine.post_send(a.qp, request(IBV_WR_RDMA_WRITE, 64)));  // on its way
+  ASSERT_TRUE(a.engine.modify_qp(a.qp, {.qp_state = IBV_QPS_SQD, .en_sqd_async_notify = 1},
+                                 IBV_QP_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY));
+  EXPECT_FALSE(a.engine.take_async_event());
+  ASSERT_TRUE(a.engine.post_send(a.qp, request(IBV_WR_RDMA_WRITE, 64, 1024)));  // taken, not begun
+  fabric.run();
+  EXPECT_EQ(a.poll().size(), 1u);
+  EXPECT_EQ(a.engine.take_async_event()->event_type, IBV_EVENT_SQ_DRAINED);
+  EXPECT_EQ(region_of_b()[1024], std::byte{0});
+
+  // What may change now and could not before.
+  EXPECT_TRUE(
+      a.engine.modify_qp(a.qp, {.qp_state = IBV_QPS_SQD, .retry_cnt = 3}, IBV_QP_STATE | IBV_QP_RETRY_CNT));
+  ASSERT_TRUE(a.engine.modify_qp(a.qp, {.qp_state = IBV_QPS_RTS}, IBV_QP_STATE));
+  fabric.run();
+  const auto done = a.poll();
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].status, IBV_WC_SUCCESS);
+  EXPECT_EQ(region_of_b()[1024], pattern_bytes(4096, 1)[0]);
+  EXPECT_FALSE(a.engine.take_async_event());
+}
+
+TEST_F(RdmaEngine, AnswersItsPeerWhileItsSendQueueIsDrained) {
+  ASSERT_TRUE(b.engine.modify_qp(b.qp, {.qp_state = IBV_QPS_SQD}, IBV_QP_STATE));
+  EXPECT_FALSE(b.engine.take_async_event());  // nobody asked for it
+  EXPECT_EQ(send(request(IBV_WR_RDMA_WRITE, 64)).at(0).status, IBV_WC_SUCCESS);
+}
+
+TEST_F(RdmaEngine, RefusesADrainBeforeItSendsAndAttributesThatAreNotOfIt) {
+  EXPECT_EQ(a.engine.modify_qp(a.qp, {.qp_state = IBV_QPS_SQD}, IBV_QP_STATE | IBV_QP_RETRY_CNT).error(),
+            EINVAL);
+  EXPECT_EQ(a.engine.modify_qp(a.qp, {.qp_state = IBV_QPS_SQE}, IBV_QP_STATE).error(), EINVAL);
+  EXPECT_EQ(a.engine.find_qp(a.qp)->state, IBV_QPS_RTS);
+  const std::uint32_t fresh =
+      a.engine
+          .create_qp({.type = IBV_QPT_RC, .pd = RdmaSide::pd, .send_cq = a.cq, .recv_cq = a.cq, .cap = {}})
+          .value();
+  EXPECT_EQ(a.engine.modify_qp(fresh, {.qp_state = IBV_QPS_SQD}, IBV_QP_STATE).error(), EINVAL);
+}
+
+TEST_F(RdmaEngine, StopsTheSendQueueOfADatagramPairAloneWhenARequestFails) {
+  const std::uint32_t from = datagram_pair(a), to = datagram_pair(b);
+  ASSERT_TRUE(a.engine.post_recv(from, {.wr_id = 9, .sg_list = {{va, 200, a_key}}}));
+  ibv_send_wr wr = request(IBV_WR_SEND, 100);
+  wr.sg_list[0].lkey ^= 0x80;  // forged
+  wr.ud = {.ah = b.address, .remote_qpn = to, .remote_qkey = 0x42};
+  ASSERT_TRUE(a.engine.post_send(from, wr));
+  EXPECT_EQ(a.engine.find_qp(from)->state, IBV_QPS_SQE);
+  ASSERT_TRUE(a.engine.post_send(from, wr));
+  const auto failed = a.poll();
+  ASSERT_EQ(failed.size(), 2u);
+  EXPECT_EQ(failed[0].status, IBV_WC_LOC_PROT_ERR);
+  EXPECT_EQ(failed[1].status, IBV_WC_WR_FLUSH_ERR);
+
+  // It still receives, and sends again after a modify_qp().
+  wr = request(IBV_WR_SEND, 8);
+  wr.sg_list[0].lkey = b_key;
+  wr.ud = {.ah = a.address, .remote_qpn = from, .remote_qkey = 0x42};
+  ASSERT_TRUE(b.engine.post_send(to, wr));
+  fabric.run();
+  EXPECT_EQ(a.poll().at(0).wr_id, 9u);
+  ASSERT_TRUE(a.engine.modify_qp(from, {.qp_state = IBV_QPS_RTS}, IBV_QP_STATE));
+  wr.sg_list[0].lkey = a_key;
+  wr.ud = {.ah = b.address, .remote_qpn = to, .remote_qkey = 0x42};
+  ASSERT_TRUE(a.engine.post_send(from, wr));
+  EXPECT_EQ(a.poll().at(0).status, IBV_WC_SUCCESS);
 }
 
 }  // namespace
