@@ -131,6 +131,7 @@ TEST(QemuCommand, IsMadeOfItsWordsAgain) {
       {"-device", ""},
       {"-device", "a=b"},
       {"-cpu", ""},
+      {"-cpu", ","},
       {"-cpu", ",+x"},
       {"-global", "a.b=c,d=e"},
       {"-global", ".a=b,c"},
