@@ -1,4 +1,5 @@
-// For each rule about a guest's configuration: one that it is about, and nearly the same that it is not about.
+// For each rule about a guest's configuration: one that it is about, and nearly the same that it is not
+// about.
 #pragma once
 
 #include <functional>

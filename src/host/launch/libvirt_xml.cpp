@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
-#include <map>
 #include <pugixml.hpp>
-#include <span>
 
 #include "base/format.hpp"
 #include "host/launch/libvirt_devices.hpp"

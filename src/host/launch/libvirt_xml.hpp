@@ -1,7 +1,8 @@
 // A libvirt domain, read as the QEMU options that libvirt makes of it.
 //
-// Only what memory encryption has to do with is read; <qemu:commandline> is read as QEMU's words. What libvirt
-// adds by itself is added: a balloon, i440fx, the processor qemu64. No entity but XML's own five is expanded.
+// Only what memory encryption has to do with is read; <qemu:commandline> is read as QEMU's words. What
+// libvirt adds by itself is added: a balloon, i440fx, the processor qemu64. No entity but XML's own five is
+// expanded.
 #pragma once
 
 #include <string_view>

@@ -90,6 +90,7 @@ OrError<Properties> parse_json(std::string_view text) {
 
 // target/i386/cpu.c: x86_cpu_parse_featurestr(). Underscores of old names are dashes.
 OrError<Properties> parse_cpu(std::string_view text) {
+  if (text.empty()) return Properties{{"model", {}}};
   Properties result;
   for (const auto part : std::views::split(text, ',')) {
     std::string_view item{part.begin(), part.end()};

@@ -50,8 +50,8 @@ struct QemuCommand {
 [[nodiscard]] OrError<std::vector<std::string>> shell_words(std::string_view text);
 
 // What stands before QEMU's name (sudo, A=B, numactl ...) is left out.
-// Errors (input): no QEMU, or not one for x86; an option that QEMU 4.2 to 10 does not know; one whose argument
-// is missing; malformed JSON.
+// Errors (input): no QEMU, or not one for x86; an option that QEMU 4.2 to 10 does not know; one whose
+// argument is missing; malformed JSON.
 [[nodiscard]] OrError<QemuCommand> parse_qemu_command(std::span<const std::string> words);
 
 // parse_qemu_command() makes the same command of them again, whatever is in its values; only those of -cpu

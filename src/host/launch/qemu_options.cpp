@@ -196,7 +196,7 @@ std::string similar_qemu_options(std::string_view name) {
     const bool begins = name.size() >= 3 && spec.name.starts_with(name);
     if (begins || apart <= std::max<std::size_t>(1, name.size() / 3)) near.emplace_back(apart, spec.name);
   }
-  std::ranges::stable_sort(near, {}, &std::pair<std::size_t, std::string_view>::first);
+  std::ranges::sort(near);
   std::string text;
   for (const auto& [apart, option] : std::span{near}.first(std::min(near.size(), shown_max)))
     text.append(text.empty() ? "-" : ", -").append(option);

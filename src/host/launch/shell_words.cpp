@@ -43,7 +43,7 @@ class ShellReader {
     return skip(1);
   }
 
-  OrError<void> skip(std::size_t count) { return at_ += count, OrError<void>{}; }
+  OrError<void> skip(std::size_t count) { return at_ = std::min(at_ + count, text_.size()), OrError<void>{}; }
 
   // Only blank lines and comments may follow a line's end.
   OrError<void> end_of_command() {
@@ -65,9 +65,8 @@ class ShellReader {
   }
 
   OrError<void> backslash() {
-    if (at_ + 1 == text_.size()) return add('\\'), skip(1);  // as dash and bash have it
-    const char next = text_[at_ + 1];
-    if (next != '\n') add(next);
+    // At the end it continues the line with nothing.
+    if (at_ + 1 < text_.size() && text_[at_ + 1] != '\n') add(text_[at_ + 1]);
     return skip(2);
   }
 

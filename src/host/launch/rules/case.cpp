@@ -182,9 +182,11 @@ std::string Case::where(const QemuOption* option) const {
 }
 
 std::vector<Finding> Case::take() {
-  std::ranges::stable_sort(findings_, std::ranges::greater{},
-                           [](const Finding& finding) { return finding.rule->severity; });
-  return std::move(findings_);
+  std::vector<Finding> sorted;
+  for (const Severity severity : {Severity::error, Severity::warning, Severity::note})
+    for (Finding& finding : findings_)
+      if (finding.rule->severity == severity) sorted.push_back(std::move(finding));
+  return sorted;
 }
 
 }  // namespace cbit
