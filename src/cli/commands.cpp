@@ -9,6 +9,7 @@
 #include "cli/doctor_command.hpp"
 #include "cli/explain_command.hpp"
 #include "cli/lab_command.hpp"
+#include "cli/launch_command.hpp"
 #include "cli/matrix_command.hpp"
 #include "cli/pages.hpp"
 #include "cli/pages_command.hpp"
@@ -50,7 +51,7 @@ std::span<const CommandSpec> commands() {
   static const CommandSpec table[] = {
       run_command,    rdma_bw_command, rdma_pingpong_command, explain_command,  matrix_command,
       table_command,  lab_run_command, lab_list_command,      lab_show_command, peek_command,
-      causes_command, man_command,     completion_command,    doctor_command,
+      doctor_command, launch_command,  causes_command,        man_command,      completion_command,
   };
   return table;
 }

@@ -1,0 +1,212 @@
+#include "cli/launch_options.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace cbit {
+namespace {
+
+constexpr Word<Accelerator> accelerator_words[] = {
+    {"auto", Accelerator::automatic}, {"kvm", Accelerator::kvm}, {"tcg", Accelerator::tcg}};
+
+template <class T, std::size_t n>
+constexpr std::array<std::string_view, n> names_of(const Word<T> (&words)[n]) {
+  std::array<std::string_view, n> names;
+  for (std::size_t i = 0; i < n; ++i) names[i] = words[i].word;
+  return names;
+}
+constexpr auto protection_choices = [] {
+  std::array<std::string_view, std::size(protection_words) + 1> names{"auto"};
+  std::ranges::copy(names_of(protection_words), names.begin() + 1);
+  return names;
+}();
+constexpr auto accelerator_choices = names_of(accelerator_words);
+constexpr std::string_view format_choices[] = {"command", "json", "libvirt", "kata"};
+
+constexpr OptionSpec option_table[] = {
+    {"--protection", "P", "What encrypts the guest's memory; auto: the strongest that works here", "auto",
+     protection_choices},
+    {"--no-encryption", "", "The same guest with its memory in clear; as --protection none", ""},
+    {"--force", "", "Plan, or start, in spite of what is wrong; what is risked goes to standard error", ""},
+    {"--kernel", "FILE", "Boot this Linux kernel", ""},
+    {"--initrd", "FILE", "The kernel's first file system", ""},
+    {"--append", "TEXT", "The kernel's command line; console=ttyS0 unless given", ""},
+    {.name = "--disk",
+     .metavar = "FILE[,format=raw|qcow2][,ro][,id=ID]",
+     .help = "A virtio disk; repeatable",
+     .repeated = true},
+    {.name = "--net",
+     .metavar = "user|tap|none[,...]",
+     .help = "A virtio network card; user takes hostfwd=, tap takes ifname= and vhost=on; repeatable",
+     .fallback = "none",
+     .repeated = true},
+    {"--vsock", "CID", "Sockets between host and guest, which has this number", ""},
+    {"--memory", "SIZE", "The guest's memory, whole MiB", "2G"},
+    {"--cpus", "N", "The guest's CPUs, 1 to 1024", "1"},
+    {"--cpu", "MODEL", "QEMU's -cpu; chosen by the protection unless given", ""},
+    {"--firmware", "FILE",
+     "An image of OVMF; the first that fits of those installed unless given; "
+     "default: QEMU's own",
+     ""},
+    {"--accel", "A", "Who runs the guest's CPUs; auto: KVM where it can be used", "auto",
+     accelerator_choices},
+    {"--policy", "N",
+     "The policy of the guest's owner; 0x3 for SEV, 0x7 for SEV-ES, 0x30000 for SEV-SNP unless given", ""},
+    {"--cbitpos", "N", "The C-bit's position, 0 to 63; the host's unless given", ""},
+    {"--reduced-phys-bits", "N", "Address bits that encryption takes, 1 to 63; the host's unless given", ""},
+    {"--name", "NAME", "The guest's name", ""},
+    {"--console", "WHERE", "Where its serial port leads: stdio, pty, none or a file", "stdio"},
+    {"--format", "FORMAT", "What to print: a shell command, JSON, a libvirt domain, a Kata configuration",
+     "command", format_choices},
+    {"--json", "", "The same as --format json (schema/launch.schema.json)", ""},
+    {"--explain", "", "Give the reason of every option, with its source", ""},
+    {"--dry-run", "", "Print, and start nothing; so unless --run is given", ""},
+    {"--run", "", "Start the guest and end with its QEMU's exit status", ""},
+    {"--qemu", "PROGRAM", "QEMU, in PATH or by its path", "qemu-system-x86_64"},
+    {"--qemu-version", "V", "Plan for this version instead of asking the program", ""},
+    {"--root", "DIR", "Plan for the host that this tree was captured of", "/"},
+    {"--check", "WHAT",
+     "Say what is wrong with a QEMU command line, or a file with one or with libvirt's XML", ""},
+};
+
+// The parts between commas; a doubled comma is one comma of a part.
+std::vector<std::string> parts_of(std::string_view text) {
+  std::vector<std::string> parts(1);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != ',') {
+      parts.back() += text[i];
+    } else if (i + 1 < text.size() && text[i + 1] == ',') {
+      parts.back() += text[i++];
+    } else {
+      parts.emplace_back();
+    }
+  }
+  return parts;
+}
+
+// "key=value", or "key" alone with an empty value.
+std::pair<std::string_view, std::string_view> split(std::string_view part) {
+  const auto equals = part.find('=');
+  if (equals == std::string_view::npos) return {part, {}};
+  return {part.substr(0, equals), part.substr(equals + 1)};
+}
+
+OrError<bool> on_or_off(std::string_view key, std::string_view value) {
+  if (value == "on" || value.empty()) return true;
+  if (value == "off") return false;
+  return usage_error(fmt::format("{}={} is neither on nor off", key, value), "write on or off");
+}
+
+std::optional<unsigned> narrow(std::optional<std::uint64_t> value) {
+  return value ? std::optional{static_cast<unsigned>(*value)} : std::nullopt;
+}
+
+std::string text_of(const Arguments& arguments, std::string_view name) {
+  return std::string{arguments.text(name).value_or("")};
+}
+
+OrError<std::optional<Protection>> wanted_protection(const Arguments& arguments) {
+  const auto word = arguments.text("--protection");
+  if (!arguments.has("--no-encryption")) return find_word(protection_words, word.value_or("auto"));
+  if (word && *word != "none")
+    return usage_error(fmt::format("--no-encryption contradicts --protection {}", *word), "give one of them");
+  return std::optional{Protection::none};
+}
+
+OrError<std::vector<QemuOption>> extra_options(const std::vector<std::string>& words) {
+  if (words.empty()) return std::vector<QemuOption>{};
+  if (!words.front().starts_with('-'))
+    return usage_error(fmt::format("\"{}\" is no option", words.front()),
+                       "QEMU's own options follow --, as in cbit launch -- -device virtio-balloon-pci");
+  std::vector<std::string> command{"qemu-system-x86_64"};
+  command.insert(command.end(), words.begin(), words.end());
+  return CBIT_TRY(parse_qemu_command(command)).options;
+}
+
+OrError<void> read_numbers(const Arguments& arguments, LaunchRequest& request) {
+  constexpr std::uint64_t memory_max = std::uint64_t{16} << 40;
+  constexpr std::uint32_t first_guest_cid = 3, last_cid = 0xffff'fffe;
+  request.memory_bytes = CBIT_TRY(arguments.size("--memory", memory_max)).value_or(request.memory_bytes);
+  request.cpus = narrow(CBIT_TRY(arguments.number("--cpus", 1, 1024))).value_or(request.cpus);
+  request.policy = CBIT_TRY(arguments.number("--policy", 0, ~std::uint64_t{0}));
+  request.c_bit = narrow(CBIT_TRY(arguments.number("--cbitpos", 0, 63)));
+  request.reduced_phys_bits = narrow(CBIT_TRY(arguments.number("--reduced-phys-bits", 1, 63)));
+  request.vsock_cid = narrow(CBIT_TRY(arguments.number("--vsock", first_guest_cid, last_cid)));
+  return {};
+}
+
+}  // namespace
+
+std::span<const OptionSpec> launch_option_table() { return option_table; }
+
+OrError<DiskRequest> parse_disk(std::string_view text) {
+  const std::vector<std::string> parts = parts_of(text);
+  DiskRequest disk{.file = parts.front()};
+  if (disk.file.starts_with("file=")) disk.file.erase(0, 5);
+  if (disk.file.empty()) return usage_error("--disk names no file", "write --disk FILE,format=raw");
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    const auto [key, value] = split(parts[i]);
+    if (key == "format" && (value == "raw" || value == "qcow2"))
+      disk.format = value;
+    else if (key == "ro" || key == "readonly")
+      disk.read_only = CBIT_TRY(on_or_off(key, value));
+    else if (key == "id" && !value.empty())
+      disk.id = value;
+    else
+      return usage_error(
+          fmt::format("--disk does not know \"{}\"", parts[i]),
+          "use format=raw, format=qcow2, ro or id=ID; a comma in a file's name is written twice");
+  }
+  return disk;
+}
+
+OrError<std::optional<NetRequest>> parse_net(std::string_view text) {
+  const std::vector<std::string> parts = parts_of(text);
+  if (parts.front() == "none" && parts.size() == 1) return std::optional<NetRequest>{};
+  NetRequest net;
+  if (parts.front() == "tap")
+    net.kind = NetKind::tap;
+  else if (parts.front() != "user")
+    return usage_error(fmt::format("--net does not know \"{}\"", parts.front()),
+                       "use one of user, tap, none");
+  const bool tap = net.kind == NetKind::tap;
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    const auto [key, value] = split(parts[i]);
+    if (key == "id" && !value.empty())
+      net.id = value;
+    else if (key == "hostfwd" && !tap && !value.empty())
+      net.forwards = value;
+    else if (key == "ifname" && tap && !value.empty())
+      net.ifname = value;
+    else if (key == "vhost" && tap)
+      net.vhost = CBIT_TRY(on_or_off(key, value));
+    else
+      return usage_error(fmt::format("--net {} does not know \"{}\"", parts.front(), parts[i]),
+                         tap ? "use ifname=NAME, vhost=on or id=ID" : "use hostfwd=tcp::2222-:22 or id=ID");
+  }
+  return std::optional{net};
+}
+
+OrError<LaunchRequest> launch_request(const Arguments& arguments) {
+  LaunchRequest request;
+  request.protection = CBIT_TRY(wanted_protection(arguments));
+  request.force = arguments.has("--force");
+  request.kernel = text_of(arguments, "--kernel");
+  request.initrd = text_of(arguments, "--initrd");
+  if (const auto append = arguments.text("--append")) request.append = std::string{*append};
+  for (const std::string& disk : arguments.all("--disk")) request.disks.push_back(CBIT_TRY(parse_disk(disk)));
+  for (const std::string& text : arguments.all("--net"))
+    if (const auto net = CBIT_TRY(parse_net(text))) request.nets.push_back(*net);
+  request.cpu_model = text_of(arguments, "--cpu");
+  request.firmware = text_of(arguments, "--firmware");
+  request.accelerator = arguments.choice("--accel", accelerator_words).value_or(Accelerator::automatic);
+  request.name = text_of(arguments, "--name");
+  request.console = arguments.text("--console").value_or("stdio");
+  CBIT_TRY(read_numbers(arguments, request));
+  request.extra = CBIT_TRY(extra_options(arguments.positional));
+  return request;
+}
+
+}  // namespace cbit

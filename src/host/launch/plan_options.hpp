@@ -1,0 +1,13 @@
+// A plan's decisions as QEMU's options, each with its reason.
+#pragma once
+
+#include <vector>
+
+#include "host/launch/plan.hpp"
+
+namespace cbit {
+
+// Everything in the plan but `options` must have been decided.
+[[nodiscard]] std::vector<PlannedOption> plan_options(const LaunchPlan& plan);
+
+}  // namespace cbit

@@ -1,0 +1,61 @@
+#include "host/launch/rules.hpp"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "host/launch/rules/case.hpp"
+#include "host/launch/rules/rule_table.hpp"
+
+namespace cbit {
+namespace {
+
+// Markdown takes these for markup.
+std::string escaped(std::string_view text) {
+  std::string result;
+  for (const char c : text) {
+    if (c == '*' || c == '<') result += '\\';
+    result += c;
+  }
+  return result;
+}
+
+}  // namespace
+
+std::span<const RuleInfo> rule_table() { return all_rules; }
+
+const RuleInfo* find_rule(std::string_view name) {
+  const auto* const found = std::ranges::find(all_rules, name, &RuleInfo::name);
+  return found == all_rules.end() ? nullptr : found;
+}
+
+std::string rules_markdown() {
+  std::string text =
+      "# What `cbit launch` finds in a guest's configuration\n\n"
+      "Every finding about a configuration for a guest with encrypted memory, by its stable name. An *error* "
+      "keeps QEMU, the guest or a device from working; a *warning* is something that works less well than it "
+      "seems; a *note* is worth knowing. Names that are also in [causes](causes.md) are the same thing, seen "
+      "before it happens.\n";
+  auto out = std::back_inserter(text);
+  std::string_view topic;
+  for (const RuleInfo& info : all_rules) {
+    if (info.topic != topic) fmt::format_to(out, "\n## {}\n", topic = info.topic);
+    fmt::format_to(out, "\n### {}\n\n*{}*: {}\n\n{}\n\n", info.name, to_string(info.severity),
+                   escaped(info.title), escaped(info.why));
+    fmt::format_to(out, "- Remedy: {}\n", escaped(info.remedy));
+    if (!info.libvirt_remedy.empty()) fmt::format_to(out, "- libvirt: {}\n", escaped(info.libvirt_remedy));
+    fmt::format_to(out, "- Source: {}\n", escaped(info.source));
+  }
+  return text;
+}
+
+std::vector<Finding> judge(const GuestConfig& config, const JudgeContext& context) {
+  if (!context.encrypted && protection_of(config.command) == Protection::none) return {};
+  Case guest{config, context};
+  for (const auto judge_topic :
+       {judge_protection, judge_machine, judge_memory, judge_virtio, judge_devices, judge_kernel})
+    judge_topic(guest);
+  return guest.take();
+}
+
+}  // namespace cbit

@@ -1,0 +1,52 @@
+// The table's topic "Other devices" (host/launch/rules/rule_table.hpp).
+#pragma once
+
+#include "host/launch/rules/rule_of_cause.hpp"
+
+namespace cbit {
+
+inline constexpr RuleInfo device_rules[] = {
+    {.name = "bounced-device",
+     .severity = Severity::note,
+     .topic = "Other devices",
+     .title = "The device works, through the bounce pool.",
+     .why = "Each of its DMA buffers is copied through SWIOTLB, at most 256 KiB at once; NVMe limits its "
+            "requests to 252 KiB by itself.",
+     .remedy = "Nothing to do; virtio devices cost less exits.",
+     .libvirt_remedy = "",
+     .source = "kernel/dma/direct.h: dma_direct_map_page; kernel/dma/swiotlb.c: swiotlb_max_mapping_size"},
+    {.name = "passed-through-device",
+     .severity = Severity::note,
+     .topic = "Other devices",
+     .title = "The passed-through device reaches shared pages only.",
+     .why = "It has no key: Linux bounces its streaming DMA and shares its coherent memory. User-space "
+            "drivers (RDMA, DPDK, CUDA) that give it private pages get ciphertext, peer-to-peer DMA is "
+            "refused (p2pdma-needs-bounce), and the whole guest is pinned for it.",
+     .remedy = "Use kernel drivers that go through the DMA API; RDMA: buffers of the system_cc_shared heap.",
+     .libvirt_remedy = "",
+     .source = "drivers/vfio/vfio_iommu_type1.c; kernel/dma/direct.h: dma_direct_map_page"},
+    rule_of_cause("guest-iommu-skips-bounce", Severity::error, "Other devices",
+                  "No <iommu>, or iommu=pt on the guest kernel's command line."),
+    {.name = "ivshmem",
+     .severity = Severity::error,
+     .topic = "Other devices",
+     .title = "The guest maps ivshmem's memory as its own, encrypted memory.",
+     .why = "The shared memory is a BAR that drivers map write-back as if it were RAM "
+            "(devm_memremap_pages), with the C-bit: each side reads the other's ciphertext "
+            "(mapped-encrypted-but-shared).",
+     .remedy =
+         "Leave it out, or use a guest driver that clears the C-bit; vsock or virtio-net move data as well.",
+     .libvirt_remedy = "No <shmem>",
+     .source = "https://github.com/gnif/LookingGlass/issues/1077; kernel/iomem.c: memremap"},
+    {.name = "option-rom-before-encryption",
+     .severity = Severity::note,
+     .topic = "Other devices",
+     .title = "The network card's boot ROM does not know memory encryption.",
+     .why = "iPXE gives the card addresses of private pages, so booting over the network from the ROM "
+            "fails; OVMF's own drivers bounce.",
+     .remedy = "romfile= (empty) for the network card",
+     .libvirt_remedy = "<rom enabled='no'/> in the <interface>",
+     .source = "libvirt: docs/kbase/launch_security_sev.rst"},
+};
+
+}  // namespace cbit

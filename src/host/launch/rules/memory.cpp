@@ -1,0 +1,118 @@
+#include <algorithm>
+
+#include "base/format.hpp"
+#include "host/launch/rules/case.hpp"
+#include "host/launch/rules/rule_table.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::uint64_t mib = 1 << 20;
+// What QEMU registers besides RAM: firmware flash, video memory, option ROMs.
+constexpr std::uint64_t besides_ram_bytes = 64 * mib;
+
+bool passes_device_through(const Case& guest) {
+  return std::ranges::any_of(guest.command().all("device"), [](const QemuOption* device) {
+    return device->value("driver").value_or("").starts_with("vfio-pci");
+  });
+}
+
+// sev_pin_memory() counts against RLIMIT_MEMLOCK. Private memory of SNP and TDX guests does not, unless VFIO
+// pins it. libvirt raises the limit of the QEMU that it starts, to memtune/hard_limit where there is one.
+void judge_memlock(Case& guest) {
+  if (guest.has_private_memory() && !passes_device_through(guest)) return;
+  const std::uint64_t ram = guest.memory_bytes();
+  const std::uint64_t needed = ram > ~0ull - besides_ram_bytes ? ~0ull : ram + besides_ram_bytes;
+  const auto limit = guest.is_libvirt()                ? guest.config().hard_limit_bytes
+                     : guest.context().host != nullptr ? guest.context().host->memlock_bytes
+                                                       : std::nullopt;
+  if (!limit || *limit >= needed) return;
+  guest.find(rule("memlock-exceeded"), guest.option_with("m", "size"),
+             fmt::format("{} may be locked, about {} will be", size_text(*limit), size_text(needed)),
+             guest.in_language("", fmt::format("<hard_limit unit='KiB'>{}</hard_limit>", needed >> 10)));
+}
+
+void judge_size(Case& guest) {
+  const std::uint64_t ram = guest.memory_bytes();
+  const QemuOption* const option = guest.option_with("m", "size");
+  const GuestSupport* const host = guest.context().host;
+  if (host != nullptr && host->memory_bytes != 0 && ram > host->memory_bytes)
+    guest.find(rule("memory-more-than-the-host-has"), option,
+               fmt::format("{} of {}", size_text(ram), size_text(host->memory_bytes)));
+  constexpr std::uint64_t small = 512 * mib;
+  if (ram < small && ram != 0)
+    guest.find(rule("memory-small"), option, size_text(ram),
+               guest.in_language("-m 1G", "<memory unit='GiB'>1</memory>"));
+}
+
+void judge_hotplug(Case& guest) {
+  if (guest.command().value("m", "maxmem"))
+    guest.find(
+        rule("memory-hotplug"), guest.command().last("m"), {},
+        guest.in_language(fmt::format("-m {}", guest.command().value("m", "size").value_or("SIZE")), ""));
+}
+
+void judge_devices_of_memory(Case& guest) {
+  for (const QemuOption* const device : guest.command().all("device")) {
+    const std::string_view driver = device->value("driver").value_or("");
+    if (driver == "nvdimm" || driver.starts_with("virtio-pmem") || driver == "cxl-type3")
+      guest.find(rule("nvdimm"), device);
+    if (driver == "pc-dimm") guest.find(rule("memory-hotplug"), device);
+    if (driver.starts_with("virtio-mem") && !guest.has_private_memory())
+      guest.find(rule("memory-discard"), device);
+    if (driver == "loader" || driver == "guest-loader") {
+      // Of a single value for a register, not of a file, there is nothing to encrypt.
+      if (device->value("file") || device->value("data") || driver == "guest-loader")
+        guest.find(rule("loaded-after-launch"), device);
+    }
+  }
+  if (is_on(guest.machine("nvdimm")))
+    guest.find(rule("nvdimm-enabled"), guest.machine_with("nvdimm"), {},
+               guest.in_language(Case::with(*guest.machine_with("nvdimm"), {}, {"nvdimm"}), ""));
+}
+
+// hugetlbfs and tmpfs have no disk behind them.
+bool is_on_disk(std::string_view path) {
+  return !path.starts_with("/dev/shm") && !path.starts_with("/dev/hugepages") &&
+         path.find("hugetlb") == std::string_view::npos && path.find("hugepages") == std::string_view::npos;
+}
+
+bool is_memory_backend(const QemuOption& object) {
+  return object.value("qom-type").value_or("").starts_with("memory-backend-");
+}
+
+void judge_backends(Case& guest) {
+  const QemuOption* const machine = guest.machine_with("mem-merge");
+  if (is_on(guest.machine("mem-merge")))
+    guest.find(rule("memory-merge"), machine, {},
+               guest.in_language(Case::with(*machine, {{"mem-merge", "off"}}),
+                                 "<memoryBacking><nosharepages/></memoryBacking>"));
+  for (const QemuOption* const object : guest.command().all("object")) {
+    if (!is_memory_backend(*object)) continue;
+    if (is_on(object->value("merge")))
+      guest.find(rule("memory-merge"), object, {},
+                 guest.in_language(Case::with(*object, {{"merge", "off"}}),
+                                   "<memoryBacking><nosharepages/></memoryBacking>"));
+    const auto path = object->value("mem-path");
+    if (path && is_on_disk(*path) && is_on(object->value("share")))
+      guest.find(rule("memory-in-a-shared-file"), object);
+    if (guest.has_private_memory() && is_on(object->value("prealloc")))
+      guest.find(rule("prealloc-doubles-memory"), object, {},
+                 guest.in_language(Case::with(*object, {}, {"prealloc"}), ""));
+  }
+  if (const QemuOption* const prealloc = guest.command().last("mem-prealloc");
+      prealloc != nullptr && guest.has_private_memory())
+    guest.find(rule("prealloc-doubles-memory"), prealloc);
+}
+
+}  // namespace
+
+void judge_memory(Case& guest) {
+  judge_memlock(guest);
+  judge_size(guest);
+  judge_hotplug(guest);
+  judge_devices_of_memory(guest);
+  judge_backends(guest);
+}
+
+}  // namespace cbit

@@ -1,0 +1,258 @@
+#include "base/format.hpp"
+#include "host/launch/rules/case.hpp"
+#include "host/launch/rules/rule_table.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr QemuVersion with_confidential_guest_support{6, 0}, with_kernel_hashes{6, 2}, with_snp{9, 1},
+    with_tdx{10, 1};
+
+// The object for a protection, with the host's values where they are known.
+std::string object_text(const Case& guest) {
+  const GuestSupport* const host = guest.context().host;
+  const unsigned c_bit = host != nullptr ? host->c_bit.value_or(51) : 51;
+  switch (guest.protection()) {
+    case Protection::tdx: return "tdx-guest,id=tdx0";
+    case Protection::sev_snp:
+      return fmt::format("sev-snp-guest,id=sev0,cbitpos={},reduced-phys-bits=1,policy=0x30000", c_bit);
+    case Protection::sev_es:
+      return fmt::format("sev-guest,id=sev0,cbitpos={},reduced-phys-bits=1,policy=0x5", c_bit);
+    default: return fmt::format("sev-guest,id=sev0,cbitpos={},reduced-phys-bits=1,policy=0x1", c_bit);
+  }
+}
+
+std::string launch_security_text(Protection protection) {
+  switch (protection) {
+    case Protection::tdx: return "<launchSecurity type='tdx'/>";
+    case Protection::sev_snp:
+      return "<launchSecurity type='sev-snp'><policy>0x30000</policy></launchSecurity>";
+    case Protection::sev_es: return "<launchSecurity type='sev'><policy>0x5</policy></launchSecurity>";
+    default: return "<launchSecurity type='sev'><policy>0x1</policy></launchSecurity>";
+  }
+}
+
+bool is_protection_object(const QemuOption& object) {
+  const auto type = object.value("qom-type");
+  return type == "sev-guest" || type == "sev-snp-guest" || type == "tdx-guest";
+}
+
+std::string_view link_name(const Case& guest) {
+  return guest.qemu_is_at_least(with_confidential_guest_support) ? "confidential-guest-support"
+                                                                 : "memory-encryption";
+}
+
+// The link -machine -> -object.
+void judge_link(Case& guest) {
+  const auto current = guest.machine("confidential-guest-support");
+  const auto id = current ? current : guest.machine("memory-encryption");
+  const QemuOption* const machine =
+      guest.machine_with(current ? "confidential-guest-support" : "memory-encryption");
+  if (!id) {
+    for (const QemuOption* const object : guest.command().all("object"))
+      if (is_protection_object(*object))
+        return guest.find(rule("protection-object-unused"), object, {},
+                          fmt::format("-machine {},{}={}", guest.machine_type(), link_name(guest),
+                                      object->value("id").value_or("ID")));
+    const std::string object = object_text(guest);
+    const bool is_tdx = guest.protection() == Protection::tdx;
+    const bool guessed = !is_tdx && (guest.context().host == nullptr || !guest.context().host->c_bit);
+    return guest.find(rule("not-encrypted"), nullptr,
+                      guessed ? "this host says nothing about its C-bit; 51 is that of EPYC since 7003" : "",
+                      guest.in_language(fmt::format("-machine q35,{}={} -object {}", link_name(guest),
+                                                    is_tdx ? "tdx0" : "sev0", object),
+                                        launch_security_text(guest.protection())));
+  }
+  if (guest.object() == nullptr)
+    return guest.find(rule("protection-object-missing"), machine, fmt::format("no -object has id={}", *id),
+                      "-object " + object_text(guest));
+  if (!is_protection_object(*guest.object()))
+    return guest.find(
+        rule("protection-object-of-other-kind"), guest.object(),
+        fmt::format("its type is {}", guest.object()->value("qom-type").value_or("missing")),
+        guest.in_language("-object " + object_text(guest), launch_security_text(guest.protection())));
+  if (!current && guest.qemu_is_at_least(with_confidential_guest_support) && !guest.is_libvirt())
+    guest.find(
+        rule("memory-encryption-is-old"), machine, {},
+        Case::with(*machine, {{"confidential-guest-support", std::string{*id}}}, {"memory-encryption"}));
+}
+
+void judge_version(Case& guest) {
+  if (!guest.context().qemu) return;
+  const auto too_old = [&](const QemuOption* option, std::string_view what, QemuVersion since) {
+    if (*guest.context().qemu >= since) return;
+    guest.find(rule("option-newer-than-qemu"), option,
+               fmt::format("{} needs QEMU {}.{}, this is {}.{}", what, since.release, since.update,
+                           guest.context().qemu->release, guest.context().qemu->update));
+  };
+  if (guest.machine("confidential-guest-support") && !guest.is_libvirt())
+    too_old(guest.machine_with("confidential-guest-support"),
+            "confidential-guest-support=", with_confidential_guest_support);
+  if (guest.object() == nullptr) return;
+  if (guest.object()->value("kernel-hashes")) too_old(guest.object(), "kernel-hashes=", with_kernel_hashes);
+  if (guest.protection() == Protection::sev_snp) too_old(guest.object(), "sev-snp-guest", with_snp);
+  if (guest.protection() == Protection::tdx) too_old(guest.object(), "tdx-guest", with_tdx);
+}
+
+// vl.c: without -accel and -machine accel=, a program called kvm or qemu-kvm takes KVM, others TCG.
+std::string_view first_accelerator(const Case& guest) {
+  const QemuCommand& command = guest.command();
+  if (command.last("enable-kvm") != nullptr) return "kvm";
+  for (const QemuOption* const accel : command.all("accel"))
+    if (const auto name = accel->value("accel")) return *name;
+  if (const auto list = guest.machine("accel")) return list->substr(0, list->find(':'));
+  return command.program.ends_with("kvm") ? "kvm" : "tcg";
+}
+
+void judge_accelerator(Case& guest) {
+  const std::string_view accelerator = first_accelerator(guest);
+  if (accelerator == "kvm") return;
+  const QemuOption* const option = guest.command().last("accel");
+  guest.find(rule("needs-kvm"), option, fmt::format("the accelerator is {}", accelerator),
+             guest.in_language("-accel kvm", "<domain type='kvm'>"));
+}
+
+const Support& support_of(const GuestSupport& host, Protection protection) {
+  switch (protection) {
+    case Protection::tdx: return host.tdx;
+    case Protection::sev_snp: return host.sev_snp;
+    case Protection::sev_es: return host.sev_es;
+    default: return host.sev;
+  }
+}
+
+void judge_asids(Case& guest, const GuestSupport& host) {
+  if (guest.protection() == Protection::tdx) return;
+  const auto free = guest.is_plain_sev() ? host.sev_asids_free : host.sev_es_asids_free;
+  if (free && *free == 0)
+    return guest.find(rule("asid-exhausted"), guest.object(),
+                      fmt::format("no {} ASID is free", to_string(guest.protection())));
+  if (!host.asids || !host.first_sev_asid) return;
+  // SEV-ES and SNP guests have the ASIDs below EDX, SEV guests the rest.
+  const bool none = guest.is_plain_sev() ? *host.first_sev_asid > *host.asids : *host.first_sev_asid <= 1;
+  if (none)
+    guest.find(rule("asid-exhausted"), guest.object(),
+               fmt::format("CPUID 8000001F: {} ASIDs, of which 1 to {} are for SEV-ES and SNP", *host.asids,
+                           *host.first_sev_asid - 1));
+}
+
+void judge_host(Case& guest) {
+  const GuestSupport* const host = guest.context().host;
+  if (host == nullptr) return;
+  if (!host->kvm.usable)
+    guest.find(rule("technology-not-usable"), nullptr, fmt::format("KVM: {}", host->kvm.why_not),
+               host->kvm.remedy);
+  const Support& support = support_of(*host, guest.protection());
+  if (!support.usable)
+    return guest.find(rule("technology-not-usable"), guest.object(),
+                      fmt::format("{}: {}", to_string(guest.protection()), support.why_not), support.remedy);
+  judge_asids(guest, *host);
+}
+
+void judge_c_bit(Case& guest) {
+  const GuestSupport* const host = guest.context().host;
+  const QemuOption& object = *guest.object();
+  const auto written = object.value("cbitpos");
+  if (!written && guest.is_libvirt()) return;  // libvirt asks QEMU (query-sev-capabilities)
+  const auto position = written ? parse_qemu_number(*written) : std::optional<std::uint64_t>{0};
+  const auto expected = host != nullptr ? host->c_bit : std::nullopt;
+  const bool wrong = expected ? position != *expected : !position || *position < 32 || *position > 63;
+  if (!wrong) return;
+  const std::string right = std::to_string(expected.value_or(51));
+  guest.find(rule("c-bit-position"), &object,
+             expected ? fmt::format("the host's is {}", *expected) : "no host has this position",
+             guest.in_language(Case::with(object, {{"cbitpos", right}}),
+                               fmt::format("<cbitpos>{}</cbitpos>", right)));
+}
+
+void judge_reduced_phys_bits(Case& guest) {
+  const QemuOption& object = *guest.object();
+  const auto written = object.value("reduced-phys-bits");
+  if (!written && guest.is_libvirt()) return;
+  const auto bits = written ? parse_qemu_number(*written) : std::nullopt;
+  if (bits == 1u) return;
+  const bool in_range = bits && *bits >= 1 && *bits <= 63;
+  guest.find(in_range ? rule("reduced-phys-bits-of-the-host") : rule("reduced-phys-bits-range"), &object, {},
+             guest.in_language(Case::with(object, {{"reduced-phys-bits", "1"}}),
+                               "<reducedPhysBits>1</reducedPhysBits>"));
+}
+
+struct PolicyTrouble {
+  const RuleInfo* rule = nullptr;
+  std::string detail;
+  std::uint64_t better = 0;
+};
+
+// SEV API, 3: guest policy.
+std::vector<PolicyTrouble> sev_policy_troubles(std::uint64_t policy) {
+  constexpr std::uint64_t no_debug = 1, flags = 0x3f, reserved = 0xffc0, api_major_max = 1;
+  std::vector<PolicyTrouble> found;
+  const std::uint64_t right = (policy & flags) | no_debug;
+  if (policy >> 32 != 0 || (policy >> 16 & 0xff) > api_major_max)
+    return {{&rule("policy-of-other-object"), "it asks for a version of the API that does not exist", right}};
+  if ((policy & reserved) != 0) found.push_back({&rule("policy-reserved-bits"), {}, right});
+  if ((policy & no_debug) == 0) found.push_back({&rule("policy-allows-debug"), {}, policy | no_debug});
+  return found;
+}
+
+// SNP firmware ABI, 4.3: guest policy.
+std::vector<PolicyTrouble> snp_policy_troubles(std::uint64_t policy) {
+  constexpr std::uint64_t smt = 1ull << 16, must_be_one = 1ull << 17, debug = 1ull << 19;
+  constexpr std::uint64_t reserved = ~((1ull << 26) - 1);
+  std::vector<PolicyTrouble> found;
+  const std::uint64_t right = (policy | must_be_one | smt) & ~debug & ~reserved;
+  if ((policy & must_be_one) == 0) return {{&rule("policy-of-other-object"), "bit 17 is 0", 0x30000}};
+  if ((policy & reserved) != 0) found.push_back({&rule("policy-reserved-bits"), {}, right});
+  if ((policy & smt) == 0) found.push_back({&rule("policy-forbids-smt"), {}, policy | smt});
+  if ((policy & debug) != 0) found.push_back({&rule("policy-allows-debug"), {}, policy & ~debug});
+  return found;
+}
+
+// QEMU's defaults are 0x1 and 0x30000.
+std::optional<std::uint64_t> policy_of(const Case& guest) {
+  const bool snp = guest.protection() == Protection::sev_snp;
+  const auto written = guest.object()->value("policy");
+  return written ? parse_qemu_number(*written) : std::optional<std::uint64_t>{snp ? 0x30000u : 1u};
+}
+
+void judge_policy(Case& guest) {
+  const auto policy = policy_of(guest);
+  if (!policy) return;  // QEMU says so itself
+  const bool snp = guest.protection() == Protection::sev_snp;
+  for (PolicyTrouble& trouble : snp ? snp_policy_troubles(*policy) : sev_policy_troubles(*policy)) {
+    const std::string better = fmt::format("{:#x}", trouble.better);
+    const std::string detail = fmt::format("policy {:#x}", *policy);
+    guest.find(*trouble.rule, guest.object(),
+               trouble.detail.empty() ? detail : fmt::format("{}: {}", detail, trouble.detail),
+               guest.in_language(Case::with(*guest.object(), {{"policy", better}}),
+                                 fmt::format("<policy>{}</policy>", better)));
+  }
+}
+
+void judge_debugger(Case& guest) {
+  const QemuOption* const gdb = guest.command().last("gdb");
+  const QemuOption* const option = gdb != nullptr ? gdb : guest.command().last("s");
+  if (option == nullptr || (gdb != nullptr && gdb->text == "none")) return;
+  const auto policy = guest.object() != nullptr ? policy_of(guest) : std::nullopt;
+  const bool sev_without_debug = policy && !guest.has_private_memory() && (*policy & 1) != 0;
+  guest.find(sev_without_debug ? rule("policy-forbids-debug") : rule("gdb-reads-ciphertext"), option);
+}
+
+}  // namespace
+
+void judge_protection(Case& guest) {
+  judge_link(guest);
+  judge_version(guest);
+  judge_accelerator(guest);
+  judge_host(guest);
+  const bool is_sev = guest.object() != nullptr && is_protection_object(*guest.object()) &&
+                      guest.protection() != Protection::tdx;
+  if (is_sev) {
+    judge_c_bit(guest);
+    judge_reduced_phys_bits(guest);
+    judge_policy(guest);
+  }
+  judge_debugger(guest);
+}
+
+}  // namespace cbit

@@ -1,0 +1,15 @@
+// A rule whose reason is a cause of the catalogue: name and texts are the cause's.
+#pragma once
+
+#include "host/launch/rules.hpp"
+#include "watch/cause_table.hpp"
+
+namespace cbit {
+
+[[nodiscard]] consteval RuleInfo rule_of_cause(std::string_view name, Severity severity,
+                                               std::string_view topic, std::string_view libvirt_remedy) {
+  const CauseInfo& info = cause(name);
+  return {info.name, severity, topic, info.title, info.meaning, info.remedy, libvirt_remedy, info.source};
+}
+
+}  // namespace cbit

@@ -1,0 +1,28 @@
+// A libvirt domain from anywhere: whatever the bytes, they are read and judged, or refused with a message
+// and a remedy; each option has the element that it comes from.
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "host/launch/libvirt_xml.hpp"
+#include "host/launch/rules.hpp"
+
+namespace {
+
+void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const auto config = cbit::parse_libvirt_domain({reinterpret_cast<const char*>(data), size});
+  if (!config) {
+    require(!config.error().message.empty() && !config.error().hint.empty());
+    return 0;
+  }
+  require(config->places.size() == config->command.options.size());
+  for (const cbit::Finding& finding : cbit::judge(*config, {}))
+    require(finding.rule != nullptr && finding.write.find("-device") == std::string::npos);
+  return 0;
+}
