@@ -202,6 +202,10 @@ void Request::note_request() {
   facts_.translated = observer_.translated;
   result_.device_fault = observer_.fault;
   result_.bounced = !observer_.slots_of_buffer.empty();
+  result_.max_mapping_size = bed_.kernel().dma().max_mapping_size(disk_.parent());
+  result_.largest_mapping =
+      result_.bounced ? std::min(result_.max_mapping_size, Swiotlb::max_mapping_size(disk_.parent()))
+                      : result_.max_mapping_size;
   if (observer_.mapping) {
     result_.dma_address = observer_.mapping->dma;
     result_.path = observer_.mapping->path;
