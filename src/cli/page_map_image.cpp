@@ -67,9 +67,8 @@ void write_to_stream(png_structp png, png_bytep data, std::size_t size) {
 }
 void flush_nothing(png_structp) {}
 // The stream keeps its failure until commit(); libpng has no other trouble with our input.
-[[noreturn]] void fail(png_structp, png_const_charp) {
-  CBIT_ASSERT(!"libpng refused");
-  std::abort();
+[[noreturn]] void fail(png_structp, png_const_charp message) {
+  assertion_failed(message, __FILE_NAME__, __LINE__);
 }
 void warn(png_structp, png_const_charp) {}
 
