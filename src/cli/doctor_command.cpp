@@ -126,7 +126,7 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   OpenedRoot root = CBIT_TRY(open_root(std::string{arguments.text("--root").value_or("/")}));
   HostTree& tree = root.tree;
   if (arguments.has("--watch")) return watch(tree, arguments, streams);
-  const Diagnosis diagnosis = CBIT_TRY(diagnose(tree));
+  const Diagnosis diagnosis = diagnose(tree);
   if (const auto path = arguments.text("--capture")) {
     CBIT_TRY(write_capture(tree, *path, streams));
     return ExitCode::ok;

@@ -18,7 +18,9 @@ bool sev_guest(const CheckSubject& s) {
 // An encrypted guest has no guests of that kind.
 bool may_host(const CheckSubject& s) { return !is_guest(s.system.platform); }
 bool x86(const CheckSubject& s) { return s.host.cpu.info && s.host.cpu.info->x86; }
-bool may_host_sev(const CheckSubject& s) { return may_host(s) && (s.host.cpu.amd() || s.host.cpu.sev); }
+bool may_host_sev(const CheckSubject& s) {
+  return may_host(s) && (s.host.cpu.amd() || (s.host.cpu.sev && s.host.cpu.sev->sev));
+}
 bool may_host_tdx(const CheckSubject& s) { return may_host(s) && s.host.cpu.intel(); }
 // On POWER the groups are VFIO's; how the kernel maps does not depend on them.
 bool has_iommu_or_should(const CheckSubject& s) {

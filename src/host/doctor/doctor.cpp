@@ -41,14 +41,18 @@ std::size_t Diagnosis::count(CheckState state) const {
   return static_cast<std::size_t>(of_checks + of_devices);
 }
 
-OrError<Diagnosis> diagnose(HostTree& tree) {
+Diagnosis diagnose(HostTree& tree) {
   tree.start_recording();
   Diagnosis diagnosis{.host = read_host(tree)};
   diagnosis.system = identify(diagnosis.host);
   diagnosis.model = nearest_version(diagnosis.host.kernel.release);
   const CheckSubject subject{diagnosis.host, diagnosis.system};
   diagnosis.checks = run_checks(subject);
-  diagnosis.devices = CBIT_TRY(report_devices(subject, diagnosis.notes));
+  if (auto devices = report_devices(subject, diagnosis.notes))
+    diagnosis.devices = std::move(*devices);
+  else
+    diagnosis.notes.push_back("the devices are not judged, because there is no such machine: " +
+                              devices.error().message);
   diagnosis.denied = denied_paths(tree.record());
   const bool memory_hidden =
       !diagnosis.host.memory.ranges && diagnosis.host.memory.ranges.error() == Unread::denied;

@@ -24,8 +24,9 @@ struct Diagnosis {
   [[nodiscard]] bool failed() const { return count(CheckState::fail) != 0; }
 };
 
-// Errors: the model refuses the machine that the facts describe. `tree` records from now on.
-[[nodiscard]] OrError<Diagnosis> diagnose(HostTree& tree);
+// `tree` records from now on. Where the facts contradict each other so that there is no such machine, a note
+// says so and no device is judged.
+[[nodiscard]] Diagnosis diagnose(HostTree& tree);
 
 struct DoctorStyle {
   bool colour = false;
