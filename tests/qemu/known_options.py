@@ -10,7 +10,8 @@ from vm import Qmp, QmpError
 LISTED_AS = {"m": "memory", "smp": "smp-opts", "boot": "boot-opts"}
 # The key that a first property without one has.
 IMPLIED_KEY = {"device": "driver", "object": "qom-type", "machine": "type", "accel": "accel", "cpu": "model",
-               "m": "size", "smp": "cpus", "netdev": "type", "chardev": "backend", "name": "guest"}
+               "m": "size", "smp": "cpus", "netdev": "type", "chardev": "backend", "name": "guest",
+               "mon": "chardev"}
 # Older names of properties that are still taken: QEMU blockdev.c, drive_new().
 RENAMED = {"drive": {"readonly"}}
 # What -device takes of its own, besides the properties of the device.
@@ -75,11 +76,17 @@ class KnownOptions:
                          for name in (machine["name"], machine.get("alias")) if name}
         self.cpus = {cpu["name"] for cpu in self.qmp.ask("query-cpu-definitions")}
         helped = subprocess.run([self.program, "-help"], check=True, text=True, stdout=subprocess.PIPE)
-        self.options = set(re.findall(r"^-([\w-]+)", helped.stdout, re.MULTILINE))
+        self.options = set(re.findall(r"^--?(\w[\w-]*)", helped.stdout, re.MULTILINE))
         return self
 
     def __exit__(self, *arguments):
         self.qmp.__exit__(*arguments)
+
+    def takes_argument(self, option):
+        """QEMU looks at all options (softmmu/vl.c: qemu_init) before it obeys the first, to print."""
+        done = subprocess.run([self.program, "-version", f"-{option}"], text=True, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=10)
+        return f"-{option}: requires an argument" in done.stderr
 
     def unknown(self, words):
         """What QEMU does not know in these words (without the program): one sentence for each."""

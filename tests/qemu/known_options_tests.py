@@ -1,8 +1,9 @@
 """Every option and property of every plan is one that the installed QEMU knows."""
 
 import itertools
+import json
+import shlex
 import unittest
-from pathlib import Path
 
 import under_test
 from known_options import KnownOptions
@@ -16,6 +17,17 @@ OTHERS = ((), ("--vsock", "3", "--name", "a", "--cpus", "4", "--memory", "3G"),
           ("--kernel", "vmlinuz", "--initrd", "initrd", "--append", "console=ttyS0 a,b"),
           ("--firmware", "default"), ("--console", "none"), ("--console", "pty"), ("--console", "a.txt"),
           ("--cpu", "EPYC-Milan,-la57,+rdrand"))
+# Command lines that are wrong in the ways that `--check` has options to write for.
+ENCRYPTED = "qemu-system-x86_64 -machine q35,confidential-guest-support=sev0 -accel kvm -cpu host" \
+            " -object sev-guest,id=sev0,cbitpos=51,reduced-phys-bits=1 "
+WRONG_COMMANDS = (
+    "qemu-system-x86_64 -machine q35 -accel kvm -device virtio-net-pci",
+    "qemu-system-x86_64 -machine pc -accel tcg -device virtio-blk-pci,drive=d0 -drive if=none,id=d0,file=a",
+    ENCRYPTED + "-device virtio-net-pci,disable-legacy=off",
+    ENCRYPTED + "-device virtio-blk-pci,drive=d0,iommu_platform=off -drive if=none,id=d0,file=a",
+    ENCRYPTED + "-m 1G,slots=2,maxmem=4G -smp 1,maxcpus=2",
+    ENCRYPTED + "-kernel vmlinuz -bios bios.bin",
+)
 
 
 def plans_of(protection):
@@ -60,8 +72,7 @@ class PlannedOptions(KnownOptionsTest):
                 self.assertIsNone(self.known.union_members("object-add", f"{protection}-guest"))
                 done = under_test.launch("--protection", protection)
                 self.assertEqual((done.returncode, done.stdout), (65, ""), done.stderr)
-                self.assertIn("QEMU {}.{}".format(*self.known.version), done.stderr)
-                self.assertIn("QEMU {}.{}".format(*since), done.stderr)
+                self.assertIn("cannot be used here", done.stderr)
 
     def test_are_labelled_where_a_plan_for_such_an_object_is_forced(self):
         for protection, since in SINCE.items():
@@ -69,7 +80,10 @@ class PlannedOptions(KnownOptionsTest):
                 continue
             with self.subTest(protection):
                 plan = under_test.plan("--protection", protection, *OF_SOME_EPYC)
-                self.assertTrue(any("QEMU" in risk for risk in plan["risks"]), plan["risks"])
+                needs = "{}-guest needs QEMU {}.{}, this is {}.{}".format(protection, *since,
+                                                                          *self.known.version)
+                self.assertIn(("option-newer-than-qemu", needs),
+                              [(finding["rule"], finding["detail"]) for finding in plan["findings"]])
                 # Apart from the object, this QEMU knows everything of it.
                 unknown = self.unknown(plan["words"])
                 self.assertEqual(len(unknown), 1, unknown)
@@ -102,3 +116,25 @@ class KnownOptionsThemselves(KnownOptionsTest):
                     self.assertIn(wrong, found[0])
                 else:
                     self.assertEqual(found, [])
+
+
+class CheckedOptions(KnownOptionsTest):
+    def test_of_this_qemu_are_read_by_check_as_qemu_reads_them(self):
+        for option in sorted(self.known.options):
+            with self.subTest(option):
+                said = under_test.launch("--check", f"{under_test.QEMU} -{option}").stderr
+                self.assertNotIn("QEMU has no option", said)
+                self.assertEqual(f"the argument of -{option} is missing" in said,
+                                 self.known.takes_argument(option))
+
+    def test_that_check_recommends_are_known_to_this_qemu(self):
+        recommended = 0
+        for command in WRONG_COMMANDS:
+            with self.subTest(command):
+                done = under_test.launch("--check", command, "--json")
+                self.assertEqual(done.returncode, 1, done.stderr)
+                for finding in json.loads(done.stdout)["findings"]:
+                    if finding["write"]:
+                        self.assertEqual(self.known.unknown(shlex.split(finding["write"])), [], finding)
+                        recommended += 1
+        self.assertGreater(recommended, len(WRONG_COMMANDS))

@@ -7,7 +7,10 @@ from pathlib import Path
 import under_test
 import vm
 
-# The host of a plan that is not for this one, where no captured tree gives them.
+# A host that has both.
+EPYC = ("--root", "tests/doctor/epyc-snp-iommu-pt")
+EPYC_NUMBERS = (51, 5)
+# The numbers of a host, for a plan that this one has to start.
 OF_SOME_EPYC = ("--cbitpos", "51", "--reduced-phys-bits", "1")
 PROTECTIONS = ("sev", "sev-es")  # that QEMU 7.2 has
 # What QEMU says where the hardware is missing, and what cbit launch makes of it. Which of them comes first
@@ -61,7 +64,7 @@ class SevPlanOnAMachineWithoutSev(unittest.TestCase):
     def test_is_accepted_whole_once_the_hardware_is_left_out(self):
         for protection in PROTECTIONS:
             with self.subTest(protection):
-                words = under_test.plan(*forced(protection), *self.devices)["words"]
+                words = under_test.plan("--protection", protection, *EPYC, *self.devices)["words"]
                 with vm.Qmp([*without_hardware(words), "-S"]) as qemu:
                     self.assertEqual(qemu.ask("query-status")["status"], "prelaunch")
                     self.expect_protection(qemu, protection)
@@ -72,7 +75,7 @@ class SevPlanOnAMachineWithoutSev(unittest.TestCase):
         def of(key):
             return qemu.ask("qom-get", path="/objects/sev0", property=key)
         self.assertEqual(of("type"), "sev-guest")
-        self.assertEqual((of("cbitpos"), of("reduced-phys-bits")), (51, 1))
+        self.assertEqual((of("cbitpos"), of("reduced-phys-bits")), EPYC_NUMBERS)
         # SEV API, chapter 3: bit 0 no debugging, bit 1 no sharing of the key, bit 2 encrypted state.
         self.assertEqual(of("policy") & 0b111, 0b111 if protection == "sev-es" else 0b011)
 

@@ -52,11 +52,11 @@ def kernel_options(folder, tests, *append, programs=()):
             "--append", " ".join(["console=ttyS0", "loglevel=4", *append])]
 
 
-def boot(folder, *options):
-    """Runs a guest by `cbit launch --run`."""
+def boot(folder, *options, more=()):
+    """Runs a guest by `cbit launch --run`; `more` are QEMU's own options."""
     report = folder / "report"
-    return vm.run([str(program), "launch", *SMALL, *EMULATED, *options, "--run", "--", *vm.report_to(report)],
-                  report=report)
+    return vm.run([str(program), "launch", *SMALL, *EMULATED, *options, "--run", "--", *vm.report_to(report),
+                   *more], report=report)
 
 
 def boot_words(folder, words):

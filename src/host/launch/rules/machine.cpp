@@ -119,7 +119,7 @@ void judge_cpu(Case& guest) {
                guest.in_language(Case::with(*cpu, {}, {"rdrand"}), "<cpu mode='host-passthrough'/>"));
   } else if (has_no_rdrand(model) && !is_on(rdrand)) {
     guest.find(rule("cpu-without-rdrand"), cpu, fmt::format("the model is {}", model),
-               guest.in_language("-cpu EPYC-v4", "<cpu mode='host-passthrough'/>"));
+               guest.in_language("-cpu EPYC-v3", "<cpu mode='host-passthrough'/>"));
   }
   const auto phys_bits =
       cpu != nullptr ? parse_qemu_number(cpu->value("phys-bits").value_or("")) : std::nullopt;

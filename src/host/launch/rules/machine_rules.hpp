@@ -76,7 +76,7 @@ inline constexpr RuleInfo machine_rules[] = {
      .why = "Linux asks RDRAND in an endless loop to verify the C-bit, and panics if it cannot seed its "
             "random numbers from it: the guest hangs before its first message. qemu64, the default, and "
             "models before Ivy Bridge and EPYC do not have it.",
-     .remedy = "-cpu EPYC-v4, or -cpu host",
+     .remedy = "-cpu EPYC-v3, or -cpu host",
      .libvirt_remedy = "<cpu mode='host-passthrough'/>",
      .source = "arch/x86/kernel/sev_verify_cbit.S; arch/x86/coco/core.c: cc_random_init"},
     {.name = "phys-bits-cover-c-bit",
