@@ -9,7 +9,7 @@ import vm
 
 # A host that has both.
 EPYC = ("--root", "tests/doctor/epyc-snp-iommu-pt")
-EPYC_NUMBERS = (51, 5)
+EPYC_NUMBERS = (51, 1)
 # The numbers of a host, for a plan that this one has to start.
 OF_SOME_EPYC = ("--cbitpos", "51", "--reduced-phys-bits", "1")
 PROTECTIONS = ("sev", "sev-es")  # that QEMU 7.2 has

@@ -232,7 +232,10 @@ void Options::protection() {
        "must see too.",
        "AMD APM vol. 3, E.4.17; QEMU target/i386/sev.c"});
   put(object, "reduced-phys-bits", fmt::format("{}", plan_.reduced_phys_bits),
-      {"Address bits that encryption takes: CPUID 8000001F EBX[11:6].", "AMD APM vol. 3, E.4.17"});
+      {"Address bits that the guest loses: one, the C-bit itself. CPUID 8000001F EBX[11:6] of the host "
+       "counts "
+       "what host-physical addresses lose, which is no concern of the guest's.",
+       "AMD APM vol. 3, E.4.17; QEMU docs/system/i386/amd-memory-encryption.rst"});
   put(object, "policy", fmt::format("{:#x}", plan_.policy),
       {policy_text(plan_),
        protection == Protection::sev_snp ? "SEV-SNP Firmware ABI, 4.3" : "SEV API, chapter 3"});

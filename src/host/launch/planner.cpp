@@ -127,19 +127,21 @@ OrError<void> choose_firmware(const LaunchSite& site, LaunchPlan& plan) {
   return {};
 }
 
+// The guest's own addresses lose the C-bit and no more. CPUID 8000001F EBX[11:6] counts what host-physical
+// addresses lose, 5 on EPYC 7002 and 7003; a guest that is told so has 35 bits, 32 GiB, of a default CPU's 40.
+constexpr unsigned sev_guest_reduced_phys_bits = 1;
+
 OrError<void> choose_sev_numbers(const LaunchSite& site, LaunchPlan& plan) {
   const auto c_bit = plan.request.c_bit ? plan.request.c_bit : site.support.c_bit;
-  const auto reduced =
-      plan.request.reduced_phys_bits ? plan.request.reduced_phys_bits : site.support.reduced_phys_bits;
-  if ((!c_bit || !reduced) && !plan.request.force)
+  if (!c_bit && !plan.request.force)
     return bad_input("the position of the C-bit is not known: CPUID 8000001F cannot be read",
-                     "give --cbitpos and --reduced-phys-bits, as the host has them");
-  if (!c_bit || !reduced)
+                     "give --cbitpos, as the host has it");
+  if (!c_bit)
     plan.risks.push_back(
-        "CPUID 8000001F cannot be read here: cbitpos=51 and reduced-phys-bits=1 are those of current EPYC "
-        "processors; QEMU refuses to start where the host's C-bit is another");
+        "CPUID 8000001F cannot be read here: cbitpos=51 is that of current EPYC processors; QEMU refuses to "
+        "start where the host's C-bit is another");
   plan.c_bit = c_bit.value_or(51);
-  plan.reduced_phys_bits = reduced.value_or(1);
+  plan.reduced_phys_bits = plan.request.reduced_phys_bits.value_or(sev_guest_reduced_phys_bits);
   return {};
 }
 

@@ -19,7 +19,7 @@ constexpr QemuFailure failure_table[] = {
      "no SEV, "
      "and --no-encryption starts the guest in clear"},
     {"Invalid value for 'reduced-phys-bits'", "reduced-phys-bits= does not fit the processor",
-     "give --reduced-phys-bits as this host's CPUID 8000001F EBX[11:6] has it"},
+     "give --reduced-phys-bits 1: a guest loses the C-bit alone"},
     {"guest policy requires SEV-ES", "the policy demands SEV-ES, which this host does not have",
      "load kvm_amd with sev_es=1, or use --protection sev"},
     {"SEV-ES guests require in-kernel irqchip", "KVM's interrupt controller is switched off",

@@ -95,11 +95,13 @@ TEST(Planner, GivesEveryOptionAReasonAndASource) {
 TEST(Planner, TakesTheNumbersOfTheHostAndTheUsersFirst) {
   LaunchSite site = capable_site();
   site.support.c_bit = 47;
-  site.support.reduced_phys_bits = 1;
+  site.support.reduced_phys_bits = 5;
   EXPECT_EQ(planned({.protection = Protection::sev}, site).c_bit, 47u);
   EXPECT_EQ(planned({.protection = Protection::sev, .c_bit = 51}, site).c_bit, 51u);
+  EXPECT_EQ(planned({.protection = Protection::sev}, site).reduced_phys_bits, 1u) << "not the host's loss";
+  EXPECT_EQ(planned({.protection = Protection::sev, .reduced_phys_bits = 5}, site).reduced_phys_bits, 5u);
   site.support.c_bit.reset();
-  EXPECT_THAT(refusal({.protection = Protection::sev}, site), HasSubstr("--cbitpos and --reduced-phys-bits"));
+  EXPECT_THAT(refusal({.protection = Protection::sev}, site), HasSubstr("--cbitpos"));
   const LaunchPlan forced = planned({.protection = Protection::sev, .force = true}, site);
   EXPECT_EQ(forced.c_bit, 51u);
   EXPECT_THAT(forced.risks, testing::ElementsAre(HasSubstr("cbitpos=51")));
