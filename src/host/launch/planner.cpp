@@ -127,8 +127,8 @@ OrError<void> choose_firmware(const LaunchSite& site, LaunchPlan& plan) {
   return {};
 }
 
-// The guest's own addresses lose the C-bit and no more. CPUID 8000001F EBX[11:6] counts what host-physical
-// addresses lose, 5 on EPYC 7002 and 7003; a guest that is told so has 35 bits, 32 GiB, of a default CPU's 40.
+// A guest's addresses lose the C-bit and no more. CPUID 8000001F EBX[11:6] counts what host-physical ones
+// lose, 5 on EPYC 7002 and 7003; a guest that is told so keeps 35 bits, 32 GiB, of a default CPU's 40.
 constexpr unsigned sev_guest_reduced_phys_bits = 1;
 
 OrError<void> choose_sev_numbers(const LaunchSite& site, LaunchPlan& plan) {
