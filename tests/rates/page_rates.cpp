@@ -1,13 +1,15 @@
 // Measures how often watch/page_look.hpp takes one kind of page for another, prints the confusion matrix as
 // Markdown, and ends with 1 when a rate is beyond its bound.
 //
-// usage: page_rates [--pages N]     N pages of ciphertext (default 100000); run it in the repository's folder
+// usage: page_rates [--pages N] [--corpus-mib M]     in the repository's folder
+//
+// N pages of ciphertext (default 100000), and M MiB of each plain corpus (default all).
 //
 // "single" is look_at() on every page; "run of 16" is RunMerger's verdict on 16 neighbouring pages.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <string>
@@ -134,9 +136,10 @@ class Table {
   std::string broken_;
 };
 
-int run(std::uint64_t pages) {
+int run(std::uint64_t pages, std::size_t corpus_bytes) {
   Table table;
-  const std::vector<Corpus> corpora = plain_corpora();
+  std::vector<Corpus> corpora = plain_corpora();
+  for (Corpus& corpus : corpora) corpus.bytes.resize(std::min(corpus.bytes.size(), corpus_bytes));
   // A hundred times the stated false alarm of 1.2e-6, so that the test never fails by chance.
   constexpr double ciphertext_low = 0.9998;
   table.add("random numbers", measure_random(pages), ciphertext_low, 1, 1);
@@ -159,9 +162,13 @@ int run(std::uint64_t pages) {
 
 int main(int argc, char** argv) {
   std::uint64_t pages = 100'000;
-  if (argc == 3 && std::strcmp(argv[1], "--pages") == 0)
-    pages = std::strtoull(argv[2], nullptr, 10);
-  else if (argc != 1)
-    return fmt::print(stderr, "usage: page_rates [--pages N]\n"), 64;
-  return cbit::rates::run(pages);
+  std::size_t corpus_bytes = ~std::size_t{0};
+  for (int i = 1; i < argc; i += 2) {
+    const std::string_view name{argv[i]};
+    const std::uint64_t value = i + 1 < argc ? std::strtoull(argv[i + 1], nullptr, 10) : 0;
+    if (value == 0 || (name != "--pages" && name != "--corpus-mib"))
+      return fmt::print(stderr, "usage: page_rates [--pages N] [--corpus-mib M]\n"), 64;
+    name == "--pages" ? pages = value : corpus_bytes = value << 20;
+  }
+  return cbit::rates::run(pages, corpus_bytes);
 }
