@@ -177,7 +177,8 @@ class ExplainSession {
   static OrError<ExplainSession> create(const TestbedConfig& config);
 
   // As explain(), with `options.bed` replaced by the session's; conversions and counters are of the session
-  // so far. `virtio`: what the device and its driver agreed on before that; its `device` is ignored.
+  // so far. `virtio`: what the device and its driver agreed on before that; its `device` is ignored. A virtio
+  // disk is refused (usage): it comes with a machine of its own.
   [[nodiscard]] OrError<Explanation> explain(ExplainOptions options,
                                              const std::optional<VirtioNegotiated>& virtio = {});
   // What the negotiation alone is a cause of: for a device that does no DMA because of it.
