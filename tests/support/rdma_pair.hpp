@@ -29,7 +29,7 @@ class RdmaSide final : public FabricPort {
   void receive(const Frame& frame) override { engine.receive(frame.source, frame.packet); }
 
   // INIT, RTR, RTS with the attributes that each needs.
-  void connect(const RdmaSide& peer, ibv_mtu mtu = IBV_MTU_256) {
+  void connect(const RdmaSide& peer, ibv_mtu mtu = IBV_MTU_256, std::uint8_t responder_resources = 4) {
     ibv_qp_attr attr{
         .qp_state = IBV_QPS_INIT,
         .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC};
@@ -39,7 +39,7 @@ class RdmaSide final : public FabricPort {
     attr.ah_attr = peer.address;
     attr.dest_qp_num = peer.qp;
     attr.path_mtu = mtu;
-    attr.max_dest_rd_atomic = 4;
+    attr.max_dest_rd_atomic = responder_resources;
     CBIT_ASSERT(engine.modify_qp(qp, attr,
                                  IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
                                      IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));

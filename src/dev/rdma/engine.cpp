@@ -265,7 +265,7 @@ std::optional<ibv_async_event> Engine::take_async_event() {
 
 void Engine::complete(QueuePair& owner, std::uint32_t cq, Cqe entry) {
   CompletionQueue& queue = cqs_.at(cq);
-  if (queue.in_error) return;
+  if (queue.in_error) return fail(owner, IBV_EVENT_QP_FATAL);
   entry.qp_num = owner.number;
   if (queue.produced - queue.consumed >= queue.entries) {
     queue.in_error = true;

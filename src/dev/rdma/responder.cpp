@@ -107,6 +107,9 @@ Engine::Verdict Engine::execute(QueuePair& to, const Packet& packet) {
   if (!in_sequence(to, packet.info(), packet)) return invalid(refusal::invalid_request);
   if (is_send(packet.bth.opcode)) return execute_send(to, packet);
   if ((to.attr.qp_access_flags & right_for(packet)) == 0) return invalid(refusal::invalid_request);
+  // Reads and atomics take responder resources. 9.7.4.1.3.
+  const bool takes_resources = packet.atomic || packet.bth.opcode == Opcode::rc_read_request;
+  if (takes_resources && to.attr.max_dest_rd_atomic == 0) return invalid(refusal::invalid_request);
   if (packet.atomic) return execute_atomic(to, packet);
   if (packet.bth.opcode == Opcode::rc_read_request) return execute_read(to, packet);
   return execute_write(to, packet);

@@ -30,6 +30,7 @@ Support device_support(std::string_view path, DeviceState state, std::string_vie
 }
 
 Support kvm_support(const GuestSupportFacts& facts) {
+  if (facts.cpu.info && !facts.cpu.info->x86) return refused("this is no x86 processor", "");
   return device_support("/dev/kvm", facts.kvm,
                         "switch virtualization (SVM, VT-x) on in the firmware and load kvm_amd or kvm_intel; "
                         "in a virtual machine, let its host allow nested guests",

@@ -175,6 +175,16 @@ TEST_F(RdmaEngine, RefusesAtomicsThatAreNotAligned) {
   expect_refused(request(IBV_WR_ATOMIC_FETCH_AND_ADD, 8, 4), IBV_WC_REM_INV_REQ_ERR);
 }
 
+TEST_F(RdmaEngine, RefusesReadsAndAtomicsWithoutResponderResources) {
+  for (const ibv_wr_opcode opcode : {IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD}) {
+    for (RdmaSide* const side : {&a, &b})
+      ASSERT_TRUE(side->engine.modify_qp(side->qp, {.qp_state = IBV_QPS_RESET}, IBV_QP_STATE));
+    a.connect(b);
+    b.connect(a, IBV_MTU_256, 0);
+    expect_refused(request(opcode, 8), IBV_WC_REM_INV_REQ_ERR);
+  }
+}
+
 TEST_F(RdmaEngine, RefusesAnotherProtectionDomainsRegion) {
   b_key =
       b.engine
@@ -245,6 +255,20 @@ TEST_F(RdmaEngine, LosesTheCompletionThatOverrunsItsQueueAndEndsTheQueuePair) {
   EXPECT_EQ(event->event_type, IBV_EVENT_CQ_ERR);
   EXPECT_EQ(a.engine.find_qp(a.qp)->state, IBV_QPS_ERR);
   EXPECT_EQ(a.poll().size(), RdmaSide::cq_entries);
+}
+
+TEST_F(RdmaEngine, EndsEveryQueuePairThatCompletesOnAnOverrunQueue) {
+  const std::uint32_t other = datagram_pair(a), peer = datagram_pair(b);
+  for (unsigned i = 0; i <= RdmaSide::cq_entries; ++i) {
+    ASSERT_TRUE(a.engine.post_send(a.qp, request(IBV_WR_RDMA_WRITE, 8)));
+    fabric.run();
+  }
+  EXPECT_EQ(a.engine.find_qp(other)->state, IBV_QPS_RTS) << "it has completed nothing yet";
+  ibv_send_wr wr = request(IBV_WR_SEND, 8);
+  wr.ud = {.ah = b.address, .remote_qpn = peer, .remote_qkey = 0x42};
+  ASSERT_TRUE(a.engine.post_send(other, wr));
+  fabric.run();
+  EXPECT_EQ(a.engine.find_qp(other)->state, IBV_QPS_ERR);
 }
 
 TEST_F(RdmaEngine, KnowsTheTransitionsOfAQueuePair) {
