@@ -17,7 +17,8 @@ if(CBIT_SANITIZE)
   target_link_options(cbit_options INTERFACE -fsanitize=${CBIT_SANITIZE})
 endif()
 
-# Programs of tests compile longer than they run. What they test is sanitized; ThreadSanitizer has to see both.
+# Programs of tests compile longer than they run. What they test is sanitized; only ThreadSanitizer has to
+# see both.
 set(CBIT_TEST_FLAGS $<$<CONFIG:Release>:-O1>)
 if(CBIT_SANITIZE)
   list(APPEND CBIT_TEST_FLAGS -O0)

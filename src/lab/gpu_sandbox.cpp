@@ -9,20 +9,13 @@
 #include "kernel/drm/drm_cache.hpp"
 #include "kernel/drm/ttm_device.hpp"
 #include "lab/problems.hpp"
+#include "lab/refusal.hpp"
 #include "lab/testbed.hpp"
 
 namespace cbit {
 namespace {
 
 constexpr std::uint64_t vram_bytes_max = 16 << 20;
-
-template <class T>
-T value_or_throw(OrError<T>&& result) {
-  if (result) return *std::move(result);
-  const Error& error = result.error();
-  throw std::invalid_argument{error.hint.empty() ? error.message
-                                                 : fmt::format("{}; {}", error.message, error.hint)};
-}
 
 TestbedConfig testbed_config(const GpuSandbox::Options& options) {
   if (options.vram_bytes < page_size || options.vram_bytes > vram_bytes_max ||

@@ -8,21 +8,11 @@
 
 #include "base/assert.hpp"
 #include "lab/problems.hpp"
+#include "lab/refusal.hpp"
 #include "lab/testbed.hpp"
 
 namespace cbit {
 namespace {
-
-[[noreturn]] void refuse(const Error& error) {
-  throw std::invalid_argument{error.hint.empty() ? error.message
-                                                 : fmt::format("{}; {}", error.message, error.hint)};
-}
-
-template <class T>
-T value_or_throw(OrError<T>&& result) {
-  if (!result) refuse(result.error());
-  return *std::move(result);
-}
 
 TestbedConfig testbed_config(const Sandbox::Options& options) {
   TestbedConfig config;

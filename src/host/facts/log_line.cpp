@@ -6,7 +6,7 @@
 namespace cbit {
 namespace {
 
-constexpr std::string_view blanks = " \t";
+constexpr std::string_view log_blanks = " \t";
 constexpr std::size_t journal_prefix_max = 160;  // a stamp and a host name
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -14,8 +14,8 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool has(std::string_view text, std::string_view words) { return text.find(words) != std::string_view::npos; }
 bool has_digit(std::string_view text) { return std::ranges::any_of(text, is_digit); }
 
-std::string_view trimmed(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
+std::string_view without_blanks(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(log_blanks), text.size()));
   return text;
 }
 
@@ -29,7 +29,7 @@ std::optional<std::uint64_t> take_number(std::string_view& text, int base) {
 
 // "12.345678", the form of the kernel's own stamp.
 std::optional<std::uint64_t> seconds(std::string_view text) {
-  LogScanner scan{trimmed(text)};
+  LogScanner scan{without_blanks(text)};
   const auto whole = scan.number();
   constexpr std::size_t digits = 6;
   if (!whole || !scan.skip(".") || scan.rest().size() < digits) return std::nullopt;
@@ -61,7 +61,7 @@ bool strip_facility(Message& message) {
   LogScanner scan{message.text};
   if (!scan.skip("kern ")) return false;
   if (!scan.past(":") || !scan.past(":")) return false;
-  message.text = trimmed(scan.rest());
+  message.text = without_blanks(scan.rest());
   return true;
 }
 
@@ -72,7 +72,7 @@ bool strip_bracket(Message& message) {
   constexpr std::size_t stamp_max = 48;
   const std::size_t end = text.substr(0, stamp_max).find(']');
   if (!text.starts_with('[') || end == std::string_view::npos) return false;
-  const std::string_view inside = trimmed(text.substr(1, end - 1));
+  const std::string_view inside = without_blanks(text.substr(1, end - 1));
   const auto time_us = seconds(inside);
   const bool caller = inside.size() > 1 && (inside[0] == 'T' || inside[0] == 'C') && is_digit(inside[1]);
   const bool date =
@@ -152,7 +152,8 @@ std::optional<std::uint64_t> LogScanner::hex() {
 }
 
 std::string_view LogScanner::word(std::string_view stops) {
-  const std::size_t end = std::min({rest_.find_first_of(blanks), rest_.find_first_of(stops), rest_.size()});
+  const std::size_t end =
+      std::min({rest_.find_first_of(log_blanks), rest_.find_first_of(stops), rest_.size()});
   const std::string_view found = rest_.substr(0, end);
   rest_.remove_prefix(end);
   return found;

@@ -22,11 +22,11 @@ std::string_view text_of(const xml_node& node) {
   return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
-std::string_view attribute(const xml_node& node, const char* name) { return node.attribute(name).value(); }
+std::string_view attribute_of(const xml_node& node, const char* name) { return node.attribute(name).value(); }
 
 // libvirt: virScaleInteger(); the default unit is KiB.
 std::optional<std::uint64_t> bytes_of(const xml_node& node) {
-  std::string_view unit = attribute(node, "unit");
+  std::string_view unit = attribute_of(node, "unit");
   if (unit.empty()) unit = "KiB";
   constexpr std::pair<std::string_view, std::uint64_t> units[] = {{"b", 1},
                                                                   {"bytes", 1},
@@ -87,13 +87,13 @@ class DomainReader {
 
   OrError<void> read_os() {
     const xml_node type = domain_.child("os").child("type");
-    const std::string_view arch = attribute(type, "arch");
+    const std::string_view arch = attribute_of(type, "arch");
     if (!arch.empty() && arch != "x86_64" && arch != "i686")
       return bad_input(fmt::format("the domain is for {}", arch), "cbit knows x86 guests (arch='x86_64')");
     const std::string_view emulator = text_of(domain_.child("devices").child("emulator"));
     config_.command.program = emulator.empty() ? "qemu-system-x86_64" : emulator;
-    add("domain", "accel", {{"accel", attribute(domain_, "type") == "kvm" ? "kvm" : "tcg"}});
-    const std::string_view machine_type = attribute(type, "machine");
+    add("domain", "accel", {{"accel", attribute_of(domain_, "type") == "kvm" ? "kvm" : "tcg"}});
+    const std::string_view machine_type = attribute_of(type, "machine");
     machine("os/type", "type", machine_type.empty() ? "pc" : machine_type);
     for (const char* const name : {"kernel", "initrd"})
       if (const xml_node node = domain_.child("os").child(name))
@@ -108,7 +108,7 @@ class DomainReader {
   void read_launch_security() {
     const xml_node node = domain_.child("launchSecurity");
     if (!node) return;
-    const std::string_view type = attribute(node, "type");
+    const std::string_view type = attribute_of(node, "type");
     std::vector<QemuProperty> object{
         {"qom-type", type == "sev" ? "sev-guest" : fmt::format("{}-guest", type)}, {"id", "lsec0"}};
     constexpr std::pair<const char*, const char*> elements[] = {
@@ -120,7 +120,7 @@ class DomainReader {
         const bool bare = std::string_view{element} == "policy" && !value.starts_with("0x");
         object.push_back({property, fmt::format("{}{}", bare ? "0x" : "", value)});
       }
-    if (const auto hashes = attribute(node, "kernelHashes"); !hashes.empty())
+    if (const auto hashes = attribute_of(node, "kernelHashes"); !hashes.empty())
       object.push_back({"kernel-hashes", hashes == "yes" ? "on" : "off"});
     has_private_memory_ = type == "sev-snp" || type == "tdx";
     add("launchSecurity", "object", std::move(object));
@@ -129,9 +129,9 @@ class DomainReader {
 
   void read_firmware() {
     const xml_node os = domain_.child("os"), loader = os.child("loader");
-    const bool automatic = attribute(os, "firmware") == "efi";
+    const bool automatic = attribute_of(os, "firmware") == "efi";
     const bool flash =
-        loader && !automatic ? attribute(loader, "type") == "pflash" : automatic && !has_private_memory_;
+        loader && !automatic ? attribute_of(loader, "type") == "pflash" : automatic && !has_private_memory_;
     if (flash) {
       add(loader ? "os/loader" : "os", "drive",
           {{"if", "pflash"}, {"format", "raw"}, {"unit", "0"}, {"file", std::string{text_of(loader)}}});
@@ -141,7 +141,7 @@ class DomainReader {
     if (const xml_node nvram = os.child("nvram"))
       add("os/nvram", "drive",
           {{"if", "pflash"}, {"format", "raw"}, {"unit", "1"}, {"file", std::string{text_of(nvram)}}});
-    if (attribute(loader, "secure") == "yes") machine("os/loader", "smm", "on");
+    if (attribute_of(loader, "secure") == "yes") machine("os/loader", "smm", "on");
   }
 
   OrError<void> read_memory() {
@@ -156,7 +156,7 @@ class DomainReader {
     }
     if (const xml_node maximum = domain_.child("maxMemory"))
       add("maxMemory", "m",
-          {{"slots", std::string{attribute(maximum, "slots")}},
+          {{"slots", std::string{attribute_of(maximum, "slots")}},
            {"maxmem", fmt::format("{}K", CBIT_TRY(size(maximum, "maxMemory")) >> 10)}});
     if (const xml_node limit = domain_.child("memtune").child("hard_limit"))
       config_.hard_limit_bytes = CBIT_TRY(size(limit, "hard_limit"));
@@ -165,13 +165,14 @@ class DomainReader {
 
   void read_backing() {
     const xml_node backing = domain_.child("memoryBacking");
-    std::string_view source = attribute(backing.child("source"), "type");
-    const bool shared = attribute(backing.child("access"), "mode") == "shared" ||
-                        attribute(domain_.child("cpu").child("numa").child("cell"), "memAccess") == "shared";
+    std::string_view source = attribute_of(backing.child("source"), "type");
+    const bool shared =
+        attribute_of(backing.child("access"), "mode") == "shared" ||
+        attribute_of(domain_.child("cpu").child("numa").child("cell"), "memAccess") == "shared";
     const bool huge = static_cast<bool>(backing.child("hugepages"));
     if (backing.child("nosharepages")) machine("memoryBacking/nosharepages", "mem-merge", "off");
     if (backing.child("locked")) add("memoryBacking/locked", "overcommit", {{"mem-lock", "on"}});
-    const bool prealloc = attribute(backing.child("allocation"), "mode") == "immediate";
+    const bool prealloc = attribute_of(backing.child("allocation"), "mode") == "immediate";
     if (source.empty() && !shared && !huge && !prealloc) return;
     std::vector<QemuProperty> object{{"qom-type", "memory-backend-ram"},
                                      {"id", "pc.ram"},
@@ -189,38 +190,38 @@ class DomainReader {
 
   void read_processors() {
     if (const xml_node vcpu = domain_.child("vcpu")) {
-      const std::string_view current = attribute(vcpu, "current");
+      const std::string_view current = attribute_of(vcpu, "current");
       std::vector<QemuProperty> smp{{"cpus", std::string{current.empty() ? text_of(vcpu) : current}}};
       if (!current.empty()) smp.push_back({"maxcpus", std::string{text_of(vcpu)}});
       add("vcpu", "smp", std::move(smp));
     }
     const xml_node cpu = domain_.child("cpu");
-    const std::string_view mode = attribute(cpu, "mode"), model = text_of(cpu.child("model"));
+    const std::string_view mode = attribute_of(cpu, "mode"), model = text_of(cpu.child("model"));
     std::vector<QemuProperty> properties{{"model", model.empty() ? "qemu64" : std::string{model}}};
     if (mode.starts_with("host-")) properties[0].value = "host";
     if (mode == "maximum") properties[0].value = "max";
     for (const xml_node feature : cpu.children("feature")) {
-      const std::string_view policy = attribute(feature, "policy");
+      const std::string_view policy = attribute_of(feature, "policy");
       const bool off = policy == "disable" || policy == "forbid";
-      properties.push_back({std::string{attribute(feature, "name")}, off ? "off" : "on"});
+      properties.push_back({std::string{attribute_of(feature, "name")}, off ? "off" : "on"});
     }
-    if (const xml_node bits = cpu.child("maxphysaddr"); attribute(bits, "mode") == "emulate")
-      properties.push_back({"phys-bits", std::string{attribute(bits, "bits")}});
+    if (const xml_node bits = cpu.child("maxphysaddr"); attribute_of(bits, "mode") == "emulate")
+      properties.push_back({"phys-bits", std::string{attribute_of(bits, "bits")}});
     add("cpu", "cpu", std::move(properties));
   }
 
   void read_features() {
     const xml_node features = domain_.child("features");
     if (const xml_node smm = features.child("smm"))
-      machine("features/smm", "smm", attribute(smm, "state") == "off" ? "off" : "on");
-    if (const std::string_view driver = attribute(features.child("ioapic"), "driver"); !driver.empty())
+      machine("features/smm", "smm", attribute_of(smm, "state") == "off" ? "off" : "on");
+    if (const std::string_view driver = attribute_of(features.child("ioapic"), "driver"); !driver.empty())
       machine("features/ioapic", "kernel-irqchip", driver == "qemu" ? "split" : "on");
   }
 
   OrError<void> read_commandline() {
     std::vector<std::string> words{"qemu-system-x86_64"};
     for (const xml_node argument : domain_.child("qemu:commandline").children("qemu:arg"))
-      words.emplace_back(attribute(argument, "value"));
+      words.emplace_back(attribute_of(argument, "value"));
     auto command = parse_qemu_command(words);
     if (!command)
       return bad_input("<qemu:commandline>: " + command.error().message, std::move(command.error().hint));

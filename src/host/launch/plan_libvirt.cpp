@@ -251,7 +251,7 @@ void Domain::command_line() {
     for (const std::string& word : to_words(option)) with(add(line, "qemu:arg"), "value", word);
 }
 
-OrError<void> check(const LaunchPlan& plan) {
+OrError<void> check_libvirt(const LaunchPlan& plan) {
   for (const auto& [what, path] : paths_of(plan))
     if (!path.starts_with('/'))
       return usage_error(fmt::format("libvirt wants absolute paths, and {} {} is none", what, path),
@@ -265,7 +265,7 @@ OrError<void> check(const LaunchPlan& plan) {
 }  // namespace
 
 OrError<std::string> to_libvirt(const LaunchPlan& plan, bool explain) {
-  CBIT_TRY(check(plan));
+  CBIT_TRY(check_libvirt(plan));
   return Domain{plan, explain}.text();
 }
 

@@ -35,9 +35,9 @@ std::string policy_text(const LaunchPlan& plan) {
       policy.get<SevPolicy::Es>() ? "demanded" : "not demanded");
 }
 
-class Options {
+class OptionList {
  public:
-  explicit Options(const LaunchPlan& plan) : plan_{plan} {}
+  explicit OptionList(const LaunchPlan& plan) : plan_{plan} {}
 
   std::vector<PlannedOption> all() {
     begin();
@@ -96,7 +96,7 @@ class Options {
   std::vector<PlannedOption> options_;
 };
 
-void Options::begin() {
+void OptionList::begin() {
   if (!plan_.request.name.empty())
     put(add("name", {"What libvirt, ps and QMP call the guest.", "QEMU qemu-options.hx"}), "guest",
         plan_.request.name);
@@ -106,7 +106,7 @@ void Options::begin() {
        "QEMU qemu-options.hx"});
 }
 
-void Options::machine() {
+void OptionList::machine() {
   PlannedOption& option = add("machine", {"The board.", "QEMU docs/system/i386"});
   put(option, "type", "q35",
       {"A PCI Express board: on i440fx virtio devices are transitional by default, which encrypted guests "
@@ -138,7 +138,7 @@ void Options::machine() {
         {"VMware's port passes values in registers that QEMU cannot read.", "QEMU hw/i386/vmport.c"});
 }
 
-void Options::processor() {
+void OptionList::processor() {
   if (plan_.kvm)
     put(add("accel",
             {plan_.protection == Protection::none ? "The host's processor runs the guest."
@@ -180,7 +180,7 @@ void Options::processor() {
       "cpus", fmt::format("{}", plan_.request.cpus));
 }
 
-void Options::memory() {
+void OptionList::memory() {
   const std::string size = whole_size(plan_.request.memory_bytes);
   put(add("m", {"No slots= and maxmem=: memory that is plugged in later was neither measured nor encrypted "
                 "at launch.",
@@ -211,7 +211,7 @@ void Options::memory() {
          "Linux arch/x86/kvm/svm/sev.c: sev_mem_enc_register_region"});
 }
 
-void Options::protection() {
+void OptionList::protection() {
   const Protection protection = plan_.protection;
   if (protection == Protection::none) return;
   PlannedOption& object =
@@ -246,7 +246,7 @@ void Options::protection() {
          "QEMU qapi/qom.json (since 6.2); OVMF OvmfPkg/AmdSev"});
 }
 
-void Options::firmware() {
+void OptionList::firmware() {
   if (!plan_.firmware) return;
   if (!plan_.firmware_in_flash) {
     add_text("bios", plan_.firmware->path,
@@ -271,7 +271,7 @@ void Options::firmware() {
   put(flash, "file", plan_.firmware->path);
 }
 
-void Options::kernel() {
+void OptionList::kernel() {
   const LaunchRequest& request = plan_.request;
   if (request.kernel.empty()) return;
   add_text("kernel", request.kernel, {"Booted directly, without a boot loader.", "QEMU hw/i386/x86.c"});
@@ -287,7 +287,7 @@ void Options::kernel() {
               "Linux Documentation/admin-guide/kernel-parameters.txt"});
 }
 
-void Options::add_disk(const DiskRequest& disk) {
+void OptionList::add_disk(const DiskRequest& disk) {
   PlannedOption& drive = add(
       "drive",
       {"The disk's contents: plain on the host, so the guest should encrypt them.", "QEMU qemu-options.hx"});
@@ -305,7 +305,7 @@ void Options::add_disk(const DiskRequest& disk) {
   put_virtio(device);
 }
 
-void Options::add_net(const NetRequest& net) {
+void OptionList::add_net(const NetRequest& net) {
   PlannedOption& back = add("netdev", {"The host's side of the network.", "QEMU qemu-options.hx"});
   put(back, "type", net.kind == NetKind::user ? "user" : "tap");
   put(back, "id", net.id);
@@ -328,7 +328,7 @@ void Options::add_net(const NetRequest& net) {
        "OVMF; libvirt's <rom enabled='no'/>"});
 }
 
-void Options::other_devices() {
+void OptionList::other_devices() {
   PlannedOption& entropy = add("object", {"Entropy for virtio-rng.", "QEMU qapi/qom.json"});
   put(entropy, "qom-type", "rng-random");
   put(entropy, "id", "rng0");
@@ -350,7 +350,7 @@ void Options::other_devices() {
   put_virtio(vsock);
 }
 
-void Options::console() {
+void OptionList::console() {
   add_text("display", "",
            {"No screen: a frame buffer of QEMU's is memory that the host reads.", "QEMU qemu-options.hx"});
   options_.back().properties.push_back({"type", "none", {}});
@@ -377,7 +377,7 @@ void Options::console() {
   put(monitor, "mode", "readline");
 }
 
-void Options::end() {
+void OptionList::end() {
   if (state_is_encrypted(plan_.protection))
     add("no-reboot", {"A reset would have to write the CPUs' registers; the guest's end is QEMU's end.",
                       "QEMU docs/system/i386/amd-memory-encryption.rst"});
@@ -390,7 +390,7 @@ void Options::end() {
 
 }  // namespace
 
-std::vector<PlannedOption> plan_options(const LaunchPlan& plan) { return Options{plan}.all(); }
+std::vector<PlannedOption> plan_options(const LaunchPlan& plan) { return OptionList{plan}.all(); }
 
 QemuOption option_of(const PlannedOption& planned) {
   QemuOption option{.name = planned.name, .text = planned.text};

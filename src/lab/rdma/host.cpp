@@ -9,15 +9,11 @@
 #include "kernel/rdma/hca.hpp"
 #include "kernel/rdma/rxe.hpp"
 #include "kernel/rdma/verbs.hpp"
+#include "lab/refusal.hpp"
 #include "lab/testbed.hpp"
 
 namespace cbit {
 namespace {
-
-[[noreturn]] void refuse(const Error& error) {
-  throw std::invalid_argument{error.hint.empty() ? error.message
-                                                 : fmt::format("{}; {}", error.message, error.hint)};
-}
 
 TestbedConfig config_of(const RdmaHost::Options& options) {
   TestbedConfig config;

@@ -7,9 +7,9 @@
 namespace cbit {
 namespace {
 
-constexpr std::uint32_t cq_entries = 64;
+constexpr std::uint32_t peer_cq_entries = 64;
 constexpr std::uint32_t pd = 1;
-constexpr unsigned polls = 16;
+constexpr unsigned peer_polls = 16;
 
 }  // namespace
 
@@ -33,14 +33,14 @@ RdmaPeer::RdmaPeer(rdma::Fabric& fabric)
       engine_{memory_, tracer_, {}, [this](rdma::PortAddress to, Bytes packet) {
                 fabric_->send({address_, to, std::move(packet)});
               }} {
-  memory_.ring.resize(cq_entries * sizeof(rdma::Cqe));
+  memory_.ring.resize(peer_cq_entries * sizeof(rdma::Cqe));
   key_ = *engine_.register_region(
       {.pd = pd,
        .access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
        .first = 0,
        .bytes = memory_bytes,
        .segments = {{0, memory_bytes}}});
-  cq_ = *engine_.create_cq(cq_entries, {{memory_bytes, memory_.ring.size()}});
+  cq_ = *engine_.create_cq(peer_cq_entries, {{memory_bytes, memory_.ring.size()}});
   qp_ = *engine_.create_qp({.type = IBV_QPT_RC, .pd = pd, .send_cq = cq_, .recv_cq = cq_, .cap = {}});
 }
 
@@ -80,10 +80,10 @@ ibv_wc_status RdmaPeer::atomic(const Atomic& request, std::uint64_t remote, std:
 
 ibv_wc_status RdmaPeer::perform(const ibv_send_wr& wr) {
   if (!engine_.post_send(qp_, wr)) return IBV_WC_LOC_QP_OP_ERR;
-  for (unsigned i = 0; i < polls; ++i) {
+  for (unsigned i = 0; i < peer_polls; ++i) {
     fabric_->run();
-    const auto cqe = load<rdma::Cqe>(memory_.ring, consumed_ % cq_entries * sizeof(rdma::Cqe));
-    if (cqe.generation == consumed_ / cq_entries + 1) {
+    const auto cqe = load<rdma::Cqe>(memory_.ring, consumed_ % peer_cq_entries * sizeof(rdma::Cqe));
+    if (cqe.generation == consumed_ / peer_cq_entries + 1) {
       engine_.consumed(cq_, ++consumed_);
       return static_cast<ibv_wc_status>(cqe.status);
     }

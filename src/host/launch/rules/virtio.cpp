@@ -98,7 +98,7 @@ void judge_vhost_user(Case& guest, const QemuOption& device, std::string_view dr
   guest.find(rule("vhost-user-back-end-must-know-the-flag"), &device);
 }
 
-void judge_device(Case& guest, const QemuOption& device, std::string_view driver) {
+void judge_virtio_device(Case& guest, const QemuOption& device, std::string_view driver) {
   if (driver.starts_with("virtio-balloon"))
     return guest.find(rule("flag-not-acked"), &device, {},
                       guest.in_language("", "<memballoon model='none'/>"));
@@ -113,7 +113,7 @@ void judge_device(Case& guest, const QemuOption& device, std::string_view driver
 void judge_virtio(Case& guest) {
   for (const QemuOption* const device : guest.command().all("device"))
     if (const auto driver = device->value("driver"); driver && is_virtio(*driver))
-      judge_device(guest, *device, *driver);
+      judge_virtio_device(guest, *device, *driver);
   judge_implicit(guest);
   for (const QemuOption* const netdev : guest.command().all("netdev")) {
     const auto type = netdev->value("type");
