@@ -6,21 +6,9 @@
 #include <iterator>
 
 #include "watch/cause_table.hpp"
+#include "watch/markdown.hpp"
 
 namespace cbit {
-namespace {
-
-// Markdown takes these for markup.
-std::string escaped(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '*' || c == '<') result += '\\';
-    result += c;
-  }
-  return result;
-}
-
-}  // namespace
 
 std::span<const CauseInfo> cause_catalogue() { return cause_table; }
 
@@ -53,8 +41,9 @@ std::string catalogue_markdown() {
   std::string_view topic;
   for (const CauseInfo& info : cause_table) {
     if (info.topic != topic) fmt::format_to(out, "\n## {}\n", topic = info.topic);
-    fmt::format_to(out, "\n### {}\n\n{}\n\n{}\n\n", info.name, escaped(info.title), escaped(info.meaning));
-    fmt::format_to(out, "- Remedy: {}\n", escaped(info.remedy));
+    fmt::format_to(out, "\n### {}\n\n{}\n\n{}\n\n", info.name, escaped_markdown(info.title),
+                   escaped_markdown(info.meaning));
+    fmt::format_to(out, "- Remedy: {}\n", escaped_markdown(info.remedy));
     if (!info.linux_says.empty()) fmt::format_to(out, "- Linux says: {}\n", linux_words(info));
     fmt::format_to(out, "- Source: {}\n", info.source);
   }

@@ -6,21 +6,9 @@
 
 #include "host/launch/rules/case.hpp"
 #include "host/launch/rules/rule_table.hpp"
+#include "watch/markdown.hpp"
 
 namespace cbit {
-namespace {
-
-// Markdown takes these for markup.
-std::string escaped(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '*' || c == '<') result += '\\';
-    result += c;
-  }
-  return result;
-}
-
-}  // namespace
 
 std::span<const RuleInfo> rule_table() { return all_rules; }
 
@@ -41,10 +29,11 @@ std::string rules_markdown() {
   for (const RuleInfo& info : all_rules) {
     if (info.topic != topic) fmt::format_to(out, "\n## {}\n", topic = info.topic);
     fmt::format_to(out, "\n### {}\n\n*{}*: {}\n\n{}\n\n", info.name, to_string(info.severity),
-                   escaped(info.title), escaped(info.why));
-    fmt::format_to(out, "- Remedy: {}\n", escaped(info.remedy));
-    if (!info.libvirt_remedy.empty()) fmt::format_to(out, "- libvirt: {}\n", escaped(info.libvirt_remedy));
-    fmt::format_to(out, "- Source: {}\n", escaped(info.source));
+                   escaped_markdown(info.title), escaped_markdown(info.why));
+    fmt::format_to(out, "- Remedy: {}\n", escaped_markdown(info.remedy));
+    if (!info.libvirt_remedy.empty())
+      fmt::format_to(out, "- libvirt: {}\n", escaped_markdown(info.libvirt_remedy));
+    fmt::format_to(out, "- Source: {}\n", escaped_markdown(info.source));
   }
   return text;
 }
