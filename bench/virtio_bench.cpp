@@ -3,7 +3,7 @@
 #include <benchmark/benchmark.h>
 
 #include "dev/block_backend.hpp"
-#include "dev/virtio_blk.hpp"
+#include "dev/virtio/virtio_blk.hpp"
 #include "kernel/virtio/virtio_blk_driver.hpp"
 
 namespace cbit {

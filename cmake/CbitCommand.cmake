@@ -1,21 +1,21 @@
-# The command `cbit` from src/cli, and the pages that it prints about itself.
+# The command `cbit` from src/face/cli, and the pages that it prints about itself.
 #
 # Targets: cbit_cli (the program, left at the top of the build folder), cbit_pages (man page and shell
 # completions, under pages/).
-file(GLOB_RECURSE cli_parts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.cpp)
+file(GLOB_RECURSE cli_parts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/face/cli/*.cpp)
 list(FILTER cli_parts EXCLUDE REGEX "/main\\.cpp$")
-if(NOT cli_parts OR NOT EXISTS ${CMAKE_SOURCE_DIR}/src/cli/main.cpp)
+if(NOT cli_parts OR NOT EXISTS ${CMAKE_SOURCE_DIR}/src/face/cli/main.cpp)
   return()
 endif()
 
 find_package(CLI11 REQUIRED)
 find_package(PNG REQUIRED)
 add_library(cbit_cli_parts STATIC ${cli_parts})
-target_link_libraries(cbit_cli_parts PUBLIC cbit_host CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG)
+target_link_libraries(cbit_cli_parts PUBLIC cbit_lab cbit_stream cbit_doctor cbit_launch cbit_process CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG)
 target_compile_definitions(cbit_cli_parts PRIVATE CBIT_VERSION="${PROJECT_VERSION}")
 cbit_room_tests(cli cbit_cli_parts)
 
-add_executable(cbit_cli ${CMAKE_SOURCE_DIR}/src/cli/main.cpp)
+add_executable(cbit_cli ${CMAKE_SOURCE_DIR}/src/face/cli/main.cpp)
 target_link_libraries(cbit_cli PRIVATE cbit_cli_parts)
 set_target_properties(cbit_cli PROPERTIES OUTPUT_NAME cbit RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 

@@ -1,7 +1,9 @@
 # Compiler settings that every target shares.
 add_library(cbit_options INTERFACE)
 target_compile_features(cbit_options INTERFACE cxx_std_20)
-target_include_directories(cbit_options INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
+set(CBIT_WINGS core hardware system insight host face)
+list(TRANSFORM CBIT_WINGS PREPEND ${CMAKE_SOURCE_DIR}/src/ OUTPUT_VARIABLE cbit_include_roots)
+target_include_directories(cbit_options INTERFACE ${cbit_include_roots} ${CMAKE_SOURCE_DIR}/include)
 target_compile_options(cbit_options INTERFACE
   -Wall -Wextra -Wconversion -Wold-style-cast -Wnon-virtual-dtor -Woverloaded-virtual
   -Wno-sign-conversion -Wimplicit-fallthrough -Wno-missing-field-initializers)

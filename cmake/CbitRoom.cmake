@@ -1,10 +1,15 @@
+# cbit_wing(NAME): the rooms of the lines below it are folders of src/NAME, which is an include root.
+macro(cbit_wing name)
+  set(cbit_current_wing ${name})
+endmacro()
+
 # cbit_room(NAME [DEPENDS room...] [LIBRARIES target...])
 #
-# One static library per folder of src/. A room sees only the rooms it names and the ones below those;
-# tools/check-rooms reads these lines and holds the #include lines to the same order.
+# One static library per room. It sees only the rooms it names and the ones below those; tools/check-rooms reads
+# these lines and holds the #include lines to the same order.
 function(cbit_room name)
   cmake_parse_arguments(ROOM "" "" "DEPENDS;LIBRARIES" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.[ch]pp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${cbit_current_wing}/${name}/*.[ch]pp)
   add_library(cbit_${name} STATIC ${sources})
   set_target_properties(cbit_${name} PROPERTIES LINKER_LANGUAGE CXX)
   if(name IN_LIST CBIT_UNITY)
@@ -16,14 +21,16 @@ function(cbit_room name)
   cbit_room_tests(${name} cbit_${name})
 endfunction()
 
-# cbit_room_tests(NAME TARGET...): the program test_NAME from tests/unit/NAME and tests/property/NAME.
+# cbit_room_tests(NAME TARGET...): the program test_NAME from tests/unit/WING/NAME and
+# tests/property/WING/NAME.
 #
 # They run in the source folder and carry the label "unit". A test with Threads in its name carries "threads"
 # instead, and runs under ThreadSanitizer as well, for which its file alone is built; the target thread_tests
 # builds the programs that have such tests.
 function(cbit_room_tests name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS
-    ${CMAKE_SOURCE_DIR}/tests/unit/${name}/*.cpp ${CMAKE_SOURCE_DIR}/tests/property/${name}/*.cpp)
+    ${CMAKE_SOURCE_DIR}/tests/unit/${cbit_current_wing}/${name}/*.cpp
+    ${CMAKE_SOURCE_DIR}/tests/property/${cbit_current_wing}/${name}/*.cpp)
   set(sources_of_threads)
   foreach(source IN LISTS sources)
     file(STRINGS ${source} tests_of_threads REGEX "^(TEST|RC_GTEST).*Threads")

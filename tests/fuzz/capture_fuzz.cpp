@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
-#include "host/facts/capture_archive.hpp"
-#include "host/facts/masking.hpp"
+#include "facts/capture_archive.hpp"
+#include "facts/masking.hpp"
 
 namespace {
 

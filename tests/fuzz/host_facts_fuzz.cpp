@@ -4,16 +4,16 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "host/doctor/pool_watch.hpp"
-#include "host/facts/command_line.hpp"
-#include "host/facts/cpu.hpp"
-#include "host/facts/iommu.hpp"
-#include "host/facts/kernel.hpp"
-#include "host/facts/limits.hpp"
-#include "host/facts/memory.hpp"
-#include "host/facts/misc_cgroup.hpp"
-#include "host/facts/text.hpp"
-#include "host/facts/virtio.hpp"
+#include "doctor/pool_watch.hpp"
+#include "facts/command_line.hpp"
+#include "facts/cpu.hpp"
+#include "facts/iommu.hpp"
+#include "facts/kernel.hpp"
+#include "facts/limits.hpp"
+#include "facts/memory.hpp"
+#include "facts/misc_cgroup.hpp"
+#include "facts/text.hpp"
+#include "facts/virtio.hpp"
 
 namespace {
 

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "host/facts/kernel_log.hpp"
-#include "host/facts/log_causes.hpp"
+#include "facts/kernel_log.hpp"
+#include "facts/log_causes.hpp"
 
 namespace {
 

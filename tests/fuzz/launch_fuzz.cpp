@@ -4,8 +4,8 @@
 #include <string_view>
 
 #include "cli/launch_options.hpp"
-#include "host/launch/plan_render.hpp"
-#include "host/launch/qemu_program.hpp"
+#include "launch/plan_render.hpp"
+#include "launch/qemu_program.hpp"
 
 namespace {
 

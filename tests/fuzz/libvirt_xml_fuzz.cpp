@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "host/launch/libvirt_xml.hpp"
-#include "host/launch/rules.hpp"
+#include "launch/libvirt_xml.hpp"
+#include "launch/rules.hpp"
 
 namespace {
 

@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "dev/block_backend.hpp"
-#include "dev/virtio_blk.hpp"
+#include "dev/virtio/virtio_blk.hpp"
 #include "fuzz_input.hpp"
 #include "kernel/virtio/virtio_blk_driver.hpp"
 #include "kernel/virtio/vring_packed.hpp"

@@ -4,9 +4,9 @@
 #include <string_view>
 
 #include "fuzz_input.hpp"
-#include "host/process/access.hpp"
-#include "host/process/range_words.hpp"
-#include "host/process/survey.hpp"
+#include "process/access.hpp"
+#include "process/range_words.hpp"
+#include "process/survey.hpp"
 
 namespace cbit {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "host/launch/rules.hpp"
+#include "launch/rules.hpp"
 
 namespace {
 

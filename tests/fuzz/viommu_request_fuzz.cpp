@@ -8,7 +8,7 @@
 #include <map>
 #include <memory>
 
-#include "dev/virtio_iommu.hpp"
+#include "dev/virtio/virtio_iommu.hpp"
 #include "fuzz_input.hpp"
 #include "mem/memory.hpp"
 

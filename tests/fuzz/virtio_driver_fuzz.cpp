@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <memory>
 
-#include "dev/virtio_device.hpp"
+#include "dev/virtio/virtio_device.hpp"
 #include "fuzz_input.hpp"
 #include "kernel/virtio/virtio_blk_driver.hpp"
 #include "kernel/virtio/vring_split.hpp"

@@ -9,7 +9,7 @@
 #include "base/trace.hpp"
 #include "bus/system_bus.hpp"
 #include "dev/block_backend.hpp"
-#include "dev/virtio_blk.hpp"
+#include "dev/virtio/virtio_blk.hpp"
 #include "fuzz_input.hpp"
 #include "mem/memory.hpp"
 

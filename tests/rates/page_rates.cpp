@@ -17,7 +17,7 @@
 #include "base/random.hpp"
 #include "corpus.hpp"
 #include "crypt/xex.hpp"
-#include "host/process/page_runs.hpp"
+#include "process/page_runs.hpp"
 
 namespace cbit::rates {
 namespace {

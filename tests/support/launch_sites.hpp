@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "host/launch/plan.hpp"
+#include "launch/plan.hpp"
 #include "support/launch_cases.hpp"
 
 namespace cbit::launch_sites {

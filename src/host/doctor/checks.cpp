@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "base/assert.hpp"
-#include "host/doctor/check.hpp"
+#include "doctor/check.hpp"
 
 namespace cbit {
 namespace {

@@ -1,4 +1,4 @@
-#include "host/doctor/device_models.hpp"
+#include "doctor/device_models.hpp"
 
 namespace cbit {
 namespace {

@@ -8,7 +8,7 @@
 #include <tuple>
 #include <vector>
 
-#include "host/doctor/devices.hpp"
+#include "doctor/devices.hpp"
 
 namespace cbit {
 

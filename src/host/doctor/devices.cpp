@@ -1,12 +1,12 @@
-#include "host/doctor/devices.hpp"
+#include "doctor/devices.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "dev/virtio_defs.hpp"
-#include "host/doctor/device_models.hpp"
-#include "host/facts/text.hpp"
+#include "doctor/device_models.hpp"
+#include "facts/text.hpp"
+#include "spec/virtio.hpp"
 
 namespace cbit {
 namespace {

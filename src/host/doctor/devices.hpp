@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "host/doctor/check.hpp"
-#include "host/facts/log_causes.hpp"
-#include "lab/explain.hpp"
+#include "doctor/check.hpp"
+#include "explain/explain.hpp"
+#include "facts/log_causes.hpp"
 
 namespace cbit {
 

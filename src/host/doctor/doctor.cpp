@@ -1,10 +1,10 @@
-#include "host/doctor/doctor.hpp"
+#include "doctor/doctor.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "host/doctor/check.hpp"
-#include "host/doctor/devices.hpp"
+#include "doctor/check.hpp"
+#include "doctor/devices.hpp"
 
 namespace cbit {
 

@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "host/doctor/doctor.hpp"
-#include "lab/cause_json.hpp"
+#include "doctor/doctor.hpp"
+#include "testbed/cause_json.hpp"
 
 namespace cbit {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "host/doctor/check.hpp"
-#include "host/facts/log_causes.hpp"
+#include "doctor/check.hpp"
+#include "facts/log_causes.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit::checks {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "host/doctor/check.hpp"
-#include "host/facts/text.hpp"
+#include "doctor/check.hpp"
+#include "facts/text.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit::checks {

@@ -1,12 +1,12 @@
-#include "host/doctor/pool_watch.hpp"
+#include "doctor/pool_watch.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "host/facts/kernel_log.hpp"
-#include "host/facts/pool.hpp"
-#include "host/facts/text.hpp"
+#include "facts/kernel_log.hpp"
+#include "facts/pool.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -1,10 +1,10 @@
-#include "host/doctor/system.hpp"
+#include "doctor/system.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "cbit/platform.hpp"
-#include "host/facts/host_facts.hpp"
-#include "lab/testbed.hpp"
+#include "facts/host_facts.hpp"
+#include "testbed/testbed.hpp"
 
 namespace cbit {
 

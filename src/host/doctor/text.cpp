@@ -2,7 +2,7 @@
 
 #include <iterator>
 
-#include "host/doctor/doctor.hpp"
+#include "doctor/doctor.hpp"
 #include "watch/report.hpp"
 
 namespace cbit {

@@ -1,4 +1,4 @@
-#include "host/facts/capture.hpp"
+#include "facts/capture.hpp"
 
 #include <fmt/format.h>
 
@@ -7,8 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "host/facts/masking.hpp"
-#include "host/facts/text.hpp"
+#include "facts/masking.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

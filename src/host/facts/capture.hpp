@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "host/facts/host_tree.hpp"
+#include "facts/host_tree.hpp"
 
 namespace cbit {
 

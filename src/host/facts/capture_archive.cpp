@@ -1,4 +1,4 @@
-#include "host/facts/capture_archive.hpp"
+#include "facts/capture_archive.hpp"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -15,8 +15,8 @@
 #include <memory>
 #include <system_error>
 
-#include "host/facts/rooted_open.hpp"
-#include "host/facts/text.hpp"
+#include "facts/rooted_open.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

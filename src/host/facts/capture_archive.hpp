@@ -10,7 +10,7 @@
 #include <string>
 
 #include "base/result.hpp"
-#include "host/facts/capture.hpp"
+#include "facts/capture.hpp"
 
 namespace cbit {
 

@@ -1,8 +1,8 @@
-#include "host/facts/command_line.hpp"
+#include "facts/command_line.hpp"
 
 #include <algorithm>
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

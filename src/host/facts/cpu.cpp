@@ -1,10 +1,10 @@
-#include "host/facts/cpu.hpp"
+#include "facts/cpu.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -1,9 +1,9 @@
-#include "host/facts/guest_support.hpp"
+#include "facts/guest_support.hpp"
 
 #include <fmt/format.h>
 
-#include "host/facts/memory.hpp"
-#include "host/facts/text.hpp"
+#include "facts/memory.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -7,11 +7,11 @@
 #include <optional>
 #include <string>
 
-#include "host/facts/cpu.hpp"
-#include "host/facts/iommu.hpp"
-#include "host/facts/kernel.hpp"
-#include "host/facts/limits.hpp"
-#include "host/facts/misc_cgroup.hpp"
+#include "facts/cpu.hpp"
+#include "facts/iommu.hpp"
+#include "facts/kernel.hpp"
+#include "facts/limits.hpp"
+#include "facts/misc_cgroup.hpp"
 
 namespace cbit {
 

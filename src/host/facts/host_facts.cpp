@@ -1,6 +1,6 @@
-#include "host/facts/host_facts.hpp"
+#include "facts/host_facts.hpp"
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

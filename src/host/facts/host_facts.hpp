@@ -5,17 +5,17 @@
 #include <string>
 #include <vector>
 
-#include "host/facts/cpu.hpp"
-#include "host/facts/guest_support.hpp"
-#include "host/facts/iommu.hpp"
-#include "host/facts/kernel.hpp"
-#include "host/facts/kernel_log.hpp"
-#include "host/facts/limits.hpp"
-#include "host/facts/memory.hpp"
-#include "host/facts/misc_cgroup.hpp"
-#include "host/facts/pci.hpp"
-#include "host/facts/pool.hpp"
-#include "host/facts/virtio.hpp"
+#include "facts/cpu.hpp"
+#include "facts/guest_support.hpp"
+#include "facts/iommu.hpp"
+#include "facts/kernel.hpp"
+#include "facts/kernel_log.hpp"
+#include "facts/limits.hpp"
+#include "facts/memory.hpp"
+#include "facts/misc_cgroup.hpp"
+#include "facts/pci.hpp"
+#include "facts/pool.hpp"
+#include "facts/virtio.hpp"
 
 namespace cbit {
 

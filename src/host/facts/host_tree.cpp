@@ -1,4 +1,4 @@
-#include "host/facts/host_tree.hpp"
+#include "facts/host_tree.hpp"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,9 +12,9 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "host/facts/live_host.hpp"
-#include "host/facts/rooted_open.hpp"
-#include "host/facts/text.hpp"
+#include "facts/live_host.hpp"
+#include "facts/rooted_open.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -28,7 +28,7 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "lab/words.hpp"
+#include "base/words.hpp"
 
 namespace cbit {
 

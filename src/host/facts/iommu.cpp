@@ -1,8 +1,8 @@
-#include "host/facts/iommu.hpp"
+#include "facts/iommu.hpp"
 
 #include <algorithm>
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cbit/kernel_config.hpp"
-#include "host/facts/host_tree.hpp"
+#include "facts/host_tree.hpp"
 
 namespace cbit {
 

@@ -1,6 +1,6 @@
-#include "host/facts/kernel.hpp"
+#include "facts/kernel.hpp"
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "cbit/kernel_config.hpp"
-#include "host/facts/command_line.hpp"
-#include "host/facts/host_tree.hpp"
+#include "facts/command_line.hpp"
+#include "facts/host_tree.hpp"
 
 namespace cbit {
 

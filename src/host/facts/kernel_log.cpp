@@ -1,12 +1,12 @@
-#include "host/facts/kernel_log.hpp"
+#include "facts/kernel_log.hpp"
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "base/format.hpp"
-#include "host/facts/log_line.hpp"
-#include "host/facts/text.hpp"
+#include "facts/log_line.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -1,6 +1,6 @@
-#include "host/facts/limits.hpp"
+#include "facts/limits.hpp"
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

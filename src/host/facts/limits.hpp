@@ -5,7 +5,7 @@
 #include <optional>
 #include <string_view>
 
-#include "host/facts/host_tree.hpp"
+#include "facts/host_tree.hpp"
 
 namespace cbit {
 

@@ -1,4 +1,4 @@
-#include "host/facts/live_host.hpp"
+#include "facts/live_host.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -12,7 +12,7 @@
 #include <charconv>
 #include <iterator>
 
-#include "host/facts/rooted_open.hpp"
+#include "facts/rooted_open.hpp"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>

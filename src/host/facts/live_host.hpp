@@ -1,7 +1,7 @@
 // What the running system tells without a file: its CPUID instruction, its devices, its kernel's log.
 #pragma once
 
-#include "host/facts/host_tree.hpp"
+#include "facts/host_tree.hpp"
 
 namespace cbit {
 

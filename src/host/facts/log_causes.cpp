@@ -1,11 +1,11 @@
-#include "host/facts/log_causes.hpp"
+#include "facts/log_causes.hpp"
 
 #include <algorithm>
 #include <utility>
 
 #include "base/format.hpp"
-#include "watch/beyond_mask.hpp"
 #include "watch/cause_table.hpp"
+#include "watch/detect/beyond_mask.hpp"
 #include "watch/swiotlb_full.hpp"
 
 namespace cbit {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "host/facts/kernel_log.hpp"
+#include "facts/kernel_log.hpp"
 #include "watch/causes.hpp"
 #include "watch/facts.hpp"
 

@@ -1,4 +1,4 @@
-#include "host/facts/log_line.hpp"
+#include "facts/log_line.hpp"
 
 #include <algorithm>
 #include <charconv>

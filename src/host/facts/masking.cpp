@@ -1,10 +1,10 @@
-#include "host/facts/masking.hpp"
+#include "facts/masking.hpp"
 
 #include <algorithm>
 #include <iterator>
 
-#include "host/facts/kernel_log.hpp"
-#include "host/facts/text.hpp"
+#include "facts/kernel_log.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -1,8 +1,8 @@
-#include "host/facts/memory.hpp"
+#include "facts/memory.hpp"
 
 #include <algorithm>
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -1,8 +1,8 @@
-#include "host/facts/misc_cgroup.hpp"
+#include "facts/misc_cgroup.hpp"
 
 #include <algorithm>
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 

@@ -1,8 +1,8 @@
-#include "host/facts/pci.hpp"
+#include "facts/pci.hpp"
 
 #include <algorithm>
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

@@ -1,6 +1,6 @@
-#include "host/facts/pool.hpp"
+#include "facts/pool.hpp"
 
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

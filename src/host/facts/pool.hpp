@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "host/facts/host_tree.hpp"
+#include "facts/host_tree.hpp"
 
 namespace cbit {
 

@@ -1,4 +1,4 @@
-#include "host/facts/rooted_open.hpp"
+#include "facts/rooted_open.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "host/facts/host_tree.hpp"
+#include "facts/host_tree.hpp"
 
 namespace cbit {
 

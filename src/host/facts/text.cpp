@@ -1,4 +1,4 @@
-#include "host/facts/text.hpp"
+#include "facts/text.hpp"
 
 #include <algorithm>
 #include <charconv>

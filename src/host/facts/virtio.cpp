@@ -1,9 +1,9 @@
-#include "host/facts/virtio.hpp"
+#include "facts/virtio.hpp"
 
 #include <fmt/format.h>
 
-#include "host/facts/text.hpp"
-#include "lab/words.hpp"
+#include "base/words.hpp"
+#include "facts/text.hpp"
 
 namespace cbit {
 namespace {

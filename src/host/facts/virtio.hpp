@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "host/facts/host_tree.hpp"
+#include "facts/host_tree.hpp"
 
 namespace cbit {
 

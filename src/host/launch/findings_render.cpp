@@ -1,12 +1,12 @@
-#include "host/launch/findings_render.hpp"
+#include "launch/findings_render.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "host/launch/plan.hpp"
-#include "host/launch/wrapped_text.hpp"
+#include "launch/plan.hpp"
+#include "launch/wrapped_text.hpp"
 
 namespace cbit {
 namespace {

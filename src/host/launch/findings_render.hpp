@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "host/launch/rules.hpp"
+#include "launch/rules.hpp"
 
 namespace cbit {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "host/launch/rules.hpp"
+#include "launch/rules.hpp"
 
 namespace cbit {
 

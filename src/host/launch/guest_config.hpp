@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "host/launch/qemu_command.hpp"
+#include "launch/qemu_command.hpp"
 
 namespace cbit {
 

@@ -1,4 +1,4 @@
-#include "host/launch/libvirt_devices.hpp"
+#include "launch/libvirt_devices.hpp"
 
 #include <map>
 #include <pugixml.hpp>

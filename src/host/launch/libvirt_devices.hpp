@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "host/launch/qemu_command.hpp"
+#include "launch/qemu_command.hpp"
 
 namespace pugi {
 class xml_node;

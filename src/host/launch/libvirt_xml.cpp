@@ -1,12 +1,12 @@
-#include "host/launch/libvirt_xml.hpp"
+#include "launch/libvirt_xml.hpp"
 
 #include <algorithm>
 #include <iterator>
 #include <pugixml.hpp>
 
 #include "base/format.hpp"
-#include "host/launch/libvirt_devices.hpp"
-#include "host/launch/rules/case.hpp"
+#include "launch/libvirt_devices.hpp"
+#include "launch/rules/case.hpp"
 
 namespace cbit {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <string_view>
 
-#include "host/launch/guest_config.hpp"
+#include "launch/guest_config.hpp"
 
 namespace cbit {
 

@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "host/facts/guest_support.hpp"
-#include "host/launch/firmware.hpp"
-#include "host/launch/qemu_command.hpp"
-#include "host/launch/rules.hpp"
-#include "lab/words.hpp"
+#include "base/words.hpp"
+#include "facts/guest_support.hpp"
+#include "launch/firmware.hpp"
+#include "launch/qemu_command.hpp"
+#include "launch/rules.hpp"
 
 namespace cbit {
 

@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
-#include "host/launch/findings_render.hpp"
-#include "host/launch/plan_render.hpp"
+#include "launch/findings_render.hpp"
+#include "launch/plan_render.hpp"
 
 namespace cbit {
 namespace {

@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <sstream>
 
-#include "host/launch/plan_render.hpp"
-#include "host/launch/plan_strings.hpp"
+#include "launch/plan_render.hpp"
+#include "launch/plan_strings.hpp"
 
 namespace cbit {
 namespace {

@@ -5,8 +5,8 @@
 #include <pugixml.hpp>
 #include <sstream>
 
-#include "host/launch/plan_render.hpp"
-#include "host/launch/plan_strings.hpp"
+#include "launch/plan_render.hpp"
+#include "launch/plan_strings.hpp"
 
 namespace cbit {
 namespace {

@@ -1,8 +1,8 @@
-#include "host/launch/plan_options.hpp"
+#include "launch/plan_options.hpp"
 
 #include <fmt/format.h>
 
-#include "machine/sev_defs.hpp"
+#include "spec/sev.hpp"
 
 namespace cbit {
 namespace {

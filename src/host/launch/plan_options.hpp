@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "host/launch/plan.hpp"
+#include "launch/plan.hpp"
 
 namespace cbit {
 

@@ -1,4 +1,4 @@
-#include "host/launch/plan_strings.hpp"
+#include "launch/plan_strings.hpp"
 
 #include <fmt/format.h>
 

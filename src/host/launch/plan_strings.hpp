@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "host/launch/plan.hpp"
+#include "launch/plan.hpp"
 
 namespace cbit {
 

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
-#include "host/launch/plan_render.hpp"
-#include "host/launch/wrapped_text.hpp"
+#include "launch/plan_render.hpp"
+#include "launch/wrapped_text.hpp"
 
 namespace cbit {
 namespace {

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <set>
 
-#include "host/launch/plan.hpp"
-#include "host/launch/plan_options.hpp"
-#include "machine/sev_defs.hpp"
+#include "launch/plan.hpp"
+#include "launch/plan_options.hpp"
+#include "spec/sev.hpp"
 
 namespace cbit {
 namespace {

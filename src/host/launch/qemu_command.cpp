@@ -1,11 +1,11 @@
-#include "host/launch/qemu_command.hpp"
+#include "launch/qemu_command.hpp"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <ranges>
 
 #include "base/format.hpp"
-#include "host/launch/qemu_options.hpp"
+#include "launch/qemu_options.hpp"
 
 namespace cbit {
 namespace {

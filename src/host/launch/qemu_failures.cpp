@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "host/launch/qemu_program.hpp"
+#include "launch/qemu_program.hpp"
 
 namespace cbit {
 namespace {

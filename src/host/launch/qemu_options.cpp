@@ -1,4 +1,4 @@
-#include "host/launch/qemu_options.hpp"
+#include "launch/qemu_options.hpp"
 
 #include <algorithm>
 #include <numeric>

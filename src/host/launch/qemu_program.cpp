@@ -1,4 +1,4 @@
-#include "host/launch/qemu_program.hpp"
+#include "launch/qemu_program.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>

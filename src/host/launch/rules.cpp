@@ -1,11 +1,11 @@
-#include "host/launch/rules.hpp"
+#include "launch/rules.hpp"
 
 #include <fmt/format.h>
 
 #include <iterator>
 
-#include "host/launch/rules/case.hpp"
-#include "host/launch/rules/rule_table.hpp"
+#include "launch/rules/case.hpp"
+#include "launch/rules/rule_table.hpp"
 #include "watch/markdown.hpp"
 
 namespace cbit {

@@ -13,8 +13,8 @@
 #include <string_view>
 #include <vector>
 
-#include "host/facts/guest_support.hpp"
-#include "host/launch/guest_config.hpp"
+#include "facts/guest_support.hpp"
+#include "launch/guest_config.hpp"
 
 namespace cbit {
 

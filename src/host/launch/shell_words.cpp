@@ -2,7 +2,7 @@
 #include <optional>
 
 #include "base/format.hpp"
-#include "host/launch/qemu_command.hpp"
+#include "launch/qemu_command.hpp"
 
 namespace cbit {
 namespace {

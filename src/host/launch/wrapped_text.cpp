@@ -1,4 +1,4 @@
-#include "host/launch/wrapped_text.hpp"
+#include "launch/wrapped_text.hpp"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "host/process/access.hpp"
+#include "process/access.hpp"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include <charconv>
 #include <iterator>
 
-#include "host/process/proc_file.hpp"
+#include "process/proc_file.hpp"
 
 namespace cbit {
 namespace {

@@ -1,4 +1,4 @@
-#include "host/process/maps.hpp"
+#include "process/maps.hpp"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "host/process/page_runs.hpp"
+#include "process/page_runs.hpp"
 
 #include <algorithm>
 #include <cmath>

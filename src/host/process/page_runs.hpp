@@ -10,7 +10,7 @@
 #include <optional>
 #include <string_view>
 
-#include "host/process/survey.hpp"
+#include "process/survey.hpp"
 
 namespace cbit {
 

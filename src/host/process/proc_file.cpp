@@ -1,11 +1,11 @@
-#include "host/process/proc_file.hpp"
+#include "process/proc_file.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 
-#include "host/process/file_descriptor.hpp"
+#include "process/file_descriptor.hpp"
 
 namespace cbit {
 

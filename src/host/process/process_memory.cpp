@@ -1,4 +1,4 @@
-#include "host/process/process_memory.hpp"
+#include "process/process_memory.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "host/process/access.hpp"
-#include "host/process/proc_file.hpp"
+#include "process/access.hpp"
+#include "process/proc_file.hpp"
 
 namespace cbit {
 namespace {

@@ -16,8 +16,8 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
-#include "host/process/file_descriptor.hpp"
-#include "host/process/maps.hpp"
+#include "process/file_descriptor.hpp"
+#include "process/maps.hpp"
 
 namespace cbit {
 

@@ -1,4 +1,4 @@
-#include "host/process/range_words.hpp"
+#include "process/range_words.hpp"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <charconv>
 #include <optional>
 
-#include "lab/words.hpp"
+#include "base/words.hpp"
 
 namespace cbit {
 namespace {

@@ -6,7 +6,7 @@
 //   [heap], /memfd:ram, ram.so the mappings of this name or file name
 #pragma once
 
-#include "host/process/maps.hpp"
+#include "process/maps.hpp"
 
 namespace cbit {
 

@@ -1,4 +1,4 @@
-#include "host/process/survey.hpp"
+#include "process/survey.hpp"
 
 #include <algorithm>
 #include <numeric>

@@ -6,7 +6,7 @@
 #include <array>
 #include <functional>
 
-#include "host/process/process_memory.hpp"
+#include "process/process_memory.hpp"
 #include "watch/page_look.hpp"
 
 namespace cbit {

@@ -1,4 +1,4 @@
-#include "host/launch/rules/case.hpp"
+#include "launch/rules/case.hpp"
 
 #include <algorithm>
 #include <array>

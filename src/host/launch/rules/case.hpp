@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "host/launch/rules.hpp"
+#include "launch/rules.hpp"
 
 namespace cbit {
 

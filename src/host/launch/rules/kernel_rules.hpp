@@ -1,7 +1,7 @@
 // The table's topic "Guest kernel" (host/launch/rules/rule_table.hpp).
 #pragma once
 
-#include "host/launch/rules/rule_of_cause.hpp"
+#include "launch/rules/rule_of_cause.hpp"
 
 namespace cbit {
 

@@ -1,7 +1,7 @@
 // The table's topic "Machine" (host/launch/rules/rule_table.hpp).
 #pragma once
 
-#include "host/launch/rules.hpp"
+#include "launch/rules.hpp"
 
 namespace cbit {
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 
 #include "base/format.hpp"
-#include "host/launch/rules/case.hpp"
-#include "host/launch/rules/rule_table.hpp"
+#include "launch/rules/case.hpp"
+#include "launch/rules/rule_table.hpp"
 
 namespace cbit {
 namespace {

@@ -1,7 +1,7 @@
 // A rule whose reason is a cause of the catalogue: name and texts are the cause's.
 #pragma once
 
-#include "host/launch/rules.hpp"
+#include "launch/rules.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit {

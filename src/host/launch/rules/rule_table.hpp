@@ -6,12 +6,12 @@
 #include <array>
 #include <cstddef>
 
-#include "host/launch/rules/device_rules.hpp"
-#include "host/launch/rules/kernel_rules.hpp"
-#include "host/launch/rules/machine_rules.hpp"
-#include "host/launch/rules/memory_rules.hpp"
-#include "host/launch/rules/protection_rules.hpp"
-#include "host/launch/rules/virtio_rules.hpp"
+#include "launch/rules/device_rules.hpp"
+#include "launch/rules/kernel_rules.hpp"
+#include "launch/rules/machine_rules.hpp"
+#include "launch/rules/memory_rules.hpp"
+#include "launch/rules/protection_rules.hpp"
+#include "launch/rules/virtio_rules.hpp"
 
 namespace cbit {
 

@@ -2,8 +2,8 @@
 #include <array>
 
 #include "base/format.hpp"
-#include "host/launch/rules/case.hpp"
-#include "host/launch/rules/rule_table.hpp"
+#include "launch/rules/case.hpp"
+#include "launch/rules/rule_table.hpp"
 
 namespace cbit {
 namespace {

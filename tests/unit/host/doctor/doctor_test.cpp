@@ -1,10 +1,10 @@
-#include "host/doctor/doctor.hpp"
+#include "doctor/doctor.hpp"
 
 #include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>
 
-#include "host/doctor/pool_watch.hpp"
+#include "doctor/pool_watch.hpp"
 #include "support/captured_tree.hpp"
 
 namespace cbit {

@@ -1,4 +1,4 @@
-#include "host/facts/guest_support.hpp"
+#include "facts/guest_support.hpp"
 
 #include <gmock/gmock.h>
 

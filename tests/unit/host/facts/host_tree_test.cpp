@@ -1,4 +1,4 @@
-#include "host/facts/host_tree.hpp"
+#include "facts/host_tree.hpp"
 
 #include <gmock/gmock.h>
 #include <sys/socket.h>

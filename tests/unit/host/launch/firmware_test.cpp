@@ -1,4 +1,4 @@
-#include "host/launch/firmware.hpp"
+#include "launch/firmware.hpp"
 
 #include <gtest/gtest.h>
 

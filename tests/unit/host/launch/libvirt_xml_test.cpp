@@ -1,9 +1,9 @@
-#include "host/launch/libvirt_xml.hpp"
+#include "launch/libvirt_xml.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "host/launch/rules.hpp"
+#include "launch/rules.hpp"
 #include "support/launch_cases.hpp"
 
 namespace cbit {

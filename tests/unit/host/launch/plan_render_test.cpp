@@ -1,4 +1,4 @@
-#include "host/launch/plan_render.hpp"
+#include "launch/plan_render.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <pugixml.hpp>
 
-#include "host/launch/libvirt_xml.hpp"
+#include "launch/libvirt_xml.hpp"
 #include "support/launch_sites.hpp"
 
 namespace cbit {

@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "host/launch/plan.hpp"
+#include "launch/plan.hpp"
 #include "support/launch_sites.hpp"
 
 namespace cbit {

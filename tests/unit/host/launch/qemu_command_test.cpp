@@ -1,11 +1,11 @@
-#include "host/launch/qemu_command.hpp"
+#include "launch/qemu_command.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "host/launch/qemu_options.hpp"
+#include "launch/qemu_options.hpp"
 
 namespace cbit {
 namespace {

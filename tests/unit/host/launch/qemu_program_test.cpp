@@ -1,4 +1,4 @@
-#include "host/launch/qemu_program.hpp"
+#include "launch/qemu_program.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>

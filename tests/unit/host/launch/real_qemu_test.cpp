@@ -10,8 +10,8 @@
 #include <set>
 #include <sstream>
 
-#include "host/launch/qemu_options.hpp"
-#include "host/launch/rules.hpp"
+#include "launch/qemu_options.hpp"
+#include "launch/rules.hpp"
 #include "support/launch_cases.hpp"
 
 namespace cbit {

@@ -1,4 +1,4 @@
-#include "host/launch/rules.hpp"
+#include "launch/rules.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "host/launch/qemu_command.hpp"
+#include "launch/qemu_command.hpp"
 
 namespace cbit {
 namespace {

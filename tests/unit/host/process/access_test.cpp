@@ -1,4 +1,4 @@
-#include "host/process/access.hpp"
+#include "process/access.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "host/process/maps.hpp"
+#include "process/maps.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "host/process/page_runs.hpp"
+#include "process/page_runs.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "host/process/process_memory.hpp"
+#include "process/process_memory.hpp"
 
 #include <gmock/gmock.h>
 #include <grp.h>
@@ -13,8 +13,8 @@
 #include <functional>
 
 #include "base/random.hpp"
-#include "host/process/page_runs.hpp"
-#include "host/process/survey.hpp"
+#include "process/page_runs.hpp"
+#include "process/survey.hpp"
 
 namespace cbit {
 namespace {

@@ -1,4 +1,4 @@
-#include "host/process/range_words.hpp"
+#include "process/range_words.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,0 +1,245 @@
+#include <fmt/format.h>
+
+#include <bit>
+#include <deque>
+#include <map>
+#include <stdexcept>
+
+#include "api/problems.hpp"
+#include "api/refusal.hpp"
+#include "cbit/gpu.hpp"
+#include "kernel/drm/drm_cache.hpp"
+#include "kernel/drm/ttm_device.hpp"
+#include "testbed/testbed.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::uint64_t vram_bytes_max = 16 << 20;
+
+TestbedConfig testbed_config(const GpuSandbox::Options& options) {
+  if (options.vram_bytes < page_size || options.vram_bytes > vram_bytes_max ||
+      !std::has_single_bit(options.vram_bytes))
+    throw std::invalid_argument{fmt::format(
+        "vram_bytes {} is out of range; use a power of two, 4 KiB to 16 MiB", options.vram_bytes)};
+  TestbedConfig config;
+  config.machine.platform = options.platform;
+  config.machine.c_bit = options.c_bit;
+  config.machine.memory_bytes = options.memory_bytes;
+  config.machine.seed = options.seed;
+  config.dma.iommu = options.iommu;
+  return config;
+}
+
+TestDeviceConfig device_config(const GpuSandbox::Options& options) {
+  return {.name = "gpu", .mask_bits = options.mask_bits, .coherent_mask_bits = options.mask_bits};
+}
+
+}  // namespace
+
+struct GpuSandbox::Impl final : private TtmDeviceFuncs {
+  explicit Impl(const Options& options)
+      : bed{value_or_throw(Testbed::create(testbed_config(options)))},
+        device{value_or_throw(bed->add_device(device_config(options)))},
+        policy{options.policy} {
+    auto bar = std::make_unique<RamBar>(options.vram_bytes);
+    vram = bar.get();
+    vram_range = bed->machine().add_bar(std::move(bar), options.vram_bytes);
+  }
+
+  void init(TtmDriver& under_test, bool use_dma_alloc, bool use_dma32) {
+    if (ttm != nullptr) throw std::invalid_argument{"ttm_device_init() was called before"};
+    driver = &under_test;
+    TtmDeviceFuncs& funcs = *this;
+    ttm = std::make_unique<TtmDevice>(
+        bed->kernel(), device.driver, funcs,
+        TtmDeviceConfig{
+            .use_dma_alloc = use_dma_alloc, .use_dma32 = use_dma32, .policy = policy, .vram = vram_range});
+  }
+
+  Result<void, Errno> bind(Mmu&, TtmBo& bo) override {
+    const BoId id = id_of(bo);
+    if (driver->bind(id, bo.tt.dma_address)) return {};
+    ids.erase(&bo);
+    return tl::unexpected{Errno::enospc};
+  }
+  void unbind(Mmu&, TtmBo& bo) override {
+    if (driver != nullptr) driver->unbind(id_of(bo));
+  }
+  bool copy(Mmu&, const TtmBo&, bool, std::uint64_t) override { return false; }
+
+  // An object that enters TT while it is made gets its name then.
+  BoId id_of(const TtmBo& bo) {
+    const auto found = ids.find(&bo);
+    if (found != ids.end()) return found->second;
+    return ids[&bo] = BoId{next_id++};
+  }
+  TtmBo& bo(BoId id) {
+    const auto found = bos.find(id);
+    if (found == bos.end()) throw std::invalid_argument{"there is no such buffer object"};
+    return *found->second;
+  }
+  TtmDevice& device_ttm() {
+    if (ttm == nullptr) throw std::invalid_argument{"call ttm_device_init() first"};
+    return *ttm;
+  }
+  UserSpace& process(ProcessId id) {
+    const auto index = static_cast<std::size_t>(id);
+    if (index >= processes.size()) throw std::invalid_argument{"there is no such process"};
+    return *processes[index];
+  }
+  Mmu& cpu() { return bed->kernel().cpu(0); }
+
+  std::unique_ptr<Testbed> bed;
+  TestDevice device;
+  TtmPolicy policy;
+  RamBar* vram = nullptr;
+  PhysRange vram_range;
+  TtmDriver* driver = nullptr;
+  std::deque<std::unique_ptr<UserSpace>> processes;
+  std::map<const TtmBo*, BoId> ids;
+  std::map<BoId, TtmBo*> bos;
+  std::uint32_t next_id = 0;
+  std::unique_ptr<TtmDevice> ttm;  // goes before what its objects are mapped in
+};
+
+GpuSandbox::GpuSandbox(const Options& options) : impl_{std::make_unique<Impl>(options)} {}
+GpuSandbox::~GpuSandbox() {
+  if (impl_ != nullptr) impl_->driver = nullptr;
+}
+GpuSandbox::GpuSandbox(GpuSandbox&&) noexcept = default;
+
+// ---- TTM --------------------------------------------------------------------------------------------------
+
+bool GpuSandbox::drm_need_swiotlb(unsigned dma_bits) const {
+  return cbit::drm_need_swiotlb(impl_->bed->kernel(), dma_bits);
+}
+
+bool GpuSandbox::dma_addressing_limited() const {
+  return impl_->bed->kernel().dma().addressing_limited(impl_->device.driver);
+}
+
+void GpuSandbox::ttm_device_init(TtmDriver& driver, bool use_dma_alloc, bool use_dma32) {
+  impl_->init(driver, use_dma_alloc, use_dma32);
+}
+
+std::optional<BoId> GpuSandbox::ttm_bo_init(std::uint64_t bytes, TtmPlacement placement, Caching caching) {
+  const auto made = impl_->device_ttm().bo_init(
+      impl_->cpu(), {.bytes = bytes, .placement = placement, .caching = static_cast<PageCaching>(caching)});
+  if (!made) return std::nullopt;
+  const BoId id = impl_->id_of(**made);
+  impl_->bos[id] = *made;
+  return id;
+}
+
+void GpuSandbox::ttm_bo_put(BoId id) {
+  TtmBo& bo = impl_->bo(id);
+  if (bo.pin_count != 0 || !bo.vmas.empty())
+    throw std::invalid_argument{"ttm_bo_put() of an object that is still mapped"};
+  impl_->device_ttm().bo_put(impl_->cpu(), bo);
+  impl_->ids.erase(&bo);
+  impl_->bos.erase(id);
+}
+
+int GpuSandbox::ttm_bo_validate(BoId id, TtmPlacement placement) {
+  const auto done = impl_->device_ttm().validate(impl_->cpu(), impl_->bo(id), placement, false);
+  return done ? 0 : -static_cast<int>(done.error());
+}
+
+int GpuSandbox::ttm_bo_swapout(BoId id) {
+  const auto done = impl_->device_ttm().swapout(impl_->cpu(), impl_->bo(id));
+  return done ? 0 : -static_cast<int>(done.error());
+}
+
+std::optional<VirtAddr> GpuSandbox::ttm_bo_vmap(BoId id) {
+  const auto at = impl_->device_ttm().vmap(impl_->cpu(), impl_->bo(id));
+  return at ? std::optional{*at} : std::nullopt;
+}
+
+void GpuSandbox::ttm_bo_vunmap(BoId id, VirtAddr at) {
+  TtmBo& bo = impl_->bo(id);
+  if (bo.pin_count == 0) throw std::invalid_argument{"ttm_bo_vunmap() of an object that is not mapped"};
+  impl_->device_ttm().vunmap(bo, at);
+}
+
+std::optional<std::uint64_t> GpuSandbox::vram_offset(BoId id) const {
+  const TtmBo& bo = impl_->bo(id);
+  if (bo.placement != TtmPlacement::vram) return std::nullopt;
+  return bo.vram_page * page_size;
+}
+
+// ---- CPUs -------------------------------------------------------------------------------------------------
+
+std::vector<std::byte> GpuSandbox::read(VirtAddr from, std::size_t bytes) {
+  std::vector<std::byte> out(bytes);
+  if (!impl_->cpu().read(from, out))
+    throw std::invalid_argument{"read of an address that the kernel has not mapped"};
+  return out;
+}
+
+void GpuSandbox::write(VirtAddr to, std::span<const std::byte> bytes) {
+  if (!impl_->cpu().write(to, bytes))
+    throw std::invalid_argument{"write to an address that the kernel may not write"};
+}
+
+GpuSandbox::ProcessId GpuSandbox::create_process() {
+  auto user = impl_->bed->kernel().mm().create_user_space();
+  if (!user) throw std::bad_alloc{};
+  impl_->processes.push_back(std::move(*user));
+  return ProcessId{static_cast<std::uint32_t>(impl_->processes.size() - 1)};
+}
+
+VirtAddr GpuSandbox::mmap(ProcessId process, BoId id) {
+  const auto at = impl_->device_ttm().mmap(impl_->process(process), impl_->bo(id));
+  if (!at) throw std::bad_alloc{};
+  return *at;
+}
+
+void GpuSandbox::munmap(BoId id, VirtAddr at) { impl_->device_ttm().munmap(impl_->bo(id), at); }
+
+std::optional<std::vector<std::byte>> GpuSandbox::user_read(ProcessId process, VirtAddr from,
+                                                            std::size_t bytes) {
+  std::vector<std::byte> out(bytes);
+  if (!impl_->device_ttm().user_read(impl_->process(process), from, out)) return std::nullopt;
+  return out;
+}
+
+bool GpuSandbox::user_write(ProcessId process, VirtAddr to, std::span<const std::byte> bytes) {
+  return impl_->device_ttm().user_write(impl_->process(process), to, bytes).has_value();
+}
+
+// ---- the hardware -----------------------------------------------------------------------------------------
+
+std::optional<std::vector<std::byte>> GpuSandbox::device_read(DmaAddr from, std::size_t bytes) {
+  auto got = impl_->device.hardware.read(from, bytes);
+  if (!got) return std::nullopt;
+  return *std::move(got);
+}
+
+bool GpuSandbox::device_write(DmaAddr to, std::span<const std::byte> bytes) {
+  return impl_->device.hardware.write(to, bytes).has_value();
+}
+
+std::span<std::byte> GpuSandbox::vram() { return impl_->vram->data(); }
+
+// ---- looking ----------------------------------------------------------------------------------------------
+
+std::uint64_t GpuSandbox::pages_converted() const {
+  return impl_->bed->kernel().mm().conversion_cost().pages;
+}
+
+std::uint64_t GpuSandbox::tlb_flushes() const {
+  return impl_->bed->kernel().mm().conversion_cost().tlb_flushes;
+}
+
+std::vector<Sandbox::Problem> GpuSandbox::problems() const {
+  return lab::problems_of(impl_->bed->explainer().causes());
+}
+
+bool GpuSandbox::has_problem(std::string_view name) const {
+  return lab::has_cause(impl_->bed->explainer().causes(), name);
+}
+
+std::vector<std::string> GpuSandbox::kernel_log() const { return impl_->bed->explainer().kernel_log(); }
+
+}  // namespace cbit

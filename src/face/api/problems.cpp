@@ -1,0 +1,28 @@
+#include "api/problems.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace cbit::lab {
+
+std::vector<Sandbox::Problem> problems_of(std::span<const Cause> causes) {
+  std::vector<Sandbox::Problem> problems;
+  for (const Cause& cause : causes) {
+    std::string evidence;
+    for (const Evidence& one : cause.evidence) evidence += fmt::format("{}: {}\n", one.label, one.text);
+    problems.push_back({.name = std::string{cause.info->name},
+                        .title = std::string{cause.info->title},
+                        .device = cause.device,
+                        .evidence = std::move(evidence),
+                        .kernel_message = cause.kernel_message,
+                        .remedy = cause.remedy});
+  }
+  return problems;
+}
+
+bool has_cause(std::span<const Cause> causes, std::string_view name) {
+  return std::ranges::any_of(causes, [&](const Cause& cause) { return cause.info->name == name; });
+}
+
+}  // namespace cbit::lab

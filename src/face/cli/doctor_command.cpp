@@ -1,0 +1,159 @@
+#include "cli/doctor_command.hpp"
+
+#include <chrono>
+#include <csignal>
+#include <optional>
+#include <ostream>
+#include <thread>
+
+#include "cli/arguments.hpp"
+#include "cli/output_file.hpp"
+#include "cli/terminal.hpp"
+#include "doctor/doctor.hpp"
+#include "doctor/pool_watch.hpp"
+#include "facts/capture.hpp"
+#include "facts/capture_archive.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr OptionSpec option_table[] = {
+    {"--root", "DIR", "Diagnose a captured tree, a folder or an archive, instead of the running system", "/"},
+    {"--capture", "FILE.tar.zst", "Write what was read into an archive, for a bug report", ""},
+    {"--json", "", "Print the object of schema/doctor.schema.json", ""},
+    {"--quiet", "", "Print nothing; the exit code tells", ""},
+    {"--verbose", "", "Show what was read for every check, and devices that do no DMA", ""},
+    {"--watch", "", "Show the bounce pool's usage until Ctrl-C", ""},
+    {"--interval", "SECONDS", "Time between two lines of --watch, 1 to 3600", "1"},
+    {"--count", "N", "End --watch after N lines", ""},
+    color_option,
+};
+
+constexpr std::string_view examples[] = {
+    "cbit doctor",
+    "cbit doctor --json",
+    "cbit doctor --root tests/doctor/epyc-snp-iommu-pt",
+    "cbit doctor --capture host.tar.zst",
+    "cbit doctor --watch",
+};
+
+volatile std::sig_atomic_t interrupted = 0;
+
+// Ctrl-C ends the watch after the line that is being written.
+class InterruptGuard {
+ public:
+  InterruptGuard() {
+    interrupted = 0;
+    struct sigaction action{};
+    action.sa_handler = [](int) { interrupted = 1; };
+    ::sigaction(SIGINT, &action, &before_);
+  }
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+  ~InterruptGuard() { ::sigaction(SIGINT, &before_, nullptr); }
+
+ private:
+  struct sigaction before_{};
+};
+
+// False: interrupted.
+bool wait_for(std::chrono::seconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (interrupted == 0 && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds{50});
+  return interrupted == 0;
+}
+
+OrError<ExitCode> watch(const HostTree& tree, const Arguments& arguments, Streams& streams) {
+  if (!tree.live())
+    return usage_error("--watch needs the running system", "a captured tree stands still; leave out --root");
+  const std::chrono::seconds interval{CBIT_TRY(arguments.number("--interval", 1, 3600)).value_or(1)};
+  const auto count = CBIT_TRY(arguments.number("--count", 1, 1'000'000'000));
+  PoolSample before = CBIT_TRY(sample_pool(tree));
+  const InterruptGuard guard;
+  streams.out << pool_watch_header;
+  const auto start = std::chrono::steady_clock::now();
+  for (std::uint64_t lines = 0; streams.out.flush();) {
+    const PoolSample now = CBIT_TRY(sample_pool(tree));
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    streams.out << pool_watch_line(elapsed.count(), before, now);
+    before = now;
+    ++lines;
+    if (count && lines >= *count) break;
+    streams.out.flush();
+    if (!wait_for(interval)) break;
+  }
+  return ExitCode::ok;
+}
+
+OrError<void> check_options(const Arguments& arguments) {
+  const bool watching = arguments.has("--watch");
+  for (const std::string_view option : {"--interval", "--count"})
+    if (arguments.has(option) && !watching)
+      return usage_error(std::string{option} + " is about --watch", "add --watch");
+  if (watching && (arguments.has("--json") || arguments.has("--quiet") || arguments.has("--capture")))
+    return usage_error("--watch prints lines for people", "leave out --json, --quiet and --capture");
+  if (arguments.has("--capture") && arguments.has("--json"))
+    return usage_error("--capture prints what is in the archive", "leave out --json");
+  return {};
+}
+
+// A tree, and the folder that an archive was unpacked into.
+struct OpenedRoot {
+  std::optional<UnpackedCapture> archive;
+  HostTree tree;
+};
+
+OrError<OpenedRoot> open_root(const std::string& root) {
+  if (!is_archive(root)) return OpenedRoot{std::nullopt, CBIT_TRY(HostTree::open(root))};
+  UnpackedCapture archive = CBIT_TRY(UnpackedCapture::open(root));
+  HostTree tree = CBIT_TRY(HostTree::open(archive.root()));
+  return OpenedRoot{std::move(archive), std::move(tree)};
+}
+
+OrError<void> write_capture(const HostTree& tree, std::string_view path, Streams& streams) {
+  const Capture capture = make_capture(tree.record(), "cbit " CBIT_VERSION);
+  const std::string archive = CBIT_TRY(pack_capture(capture));
+  OutputFile file = CBIT_TRY(OutputFile::create(std::string{path}));
+  file.stream() << archive;
+  CBIT_TRY(file.commit());
+  streams.out << describe(capture);
+  return {};
+}
+
+OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+  CBIT_TRY(check_options(arguments));
+  OpenedRoot root = CBIT_TRY(open_root(std::string{arguments.text("--root").value_or("/")}));
+  HostTree& tree = root.tree;
+  if (arguments.has("--watch")) return watch(tree, arguments, streams);
+  const Diagnosis diagnosis = diagnose(tree);
+  if (const auto path = arguments.text("--capture")) {
+    CBIT_TRY(write_capture(tree, *path, streams));
+    return ExitCode::ok;
+  }
+  if (arguments.has("--json"))
+    streams.out << to_json(diagnosis);
+  else if (!arguments.has("--quiet"))
+    streams.out << to_text(diagnosis,
+                           {.colour = use_colour(arguments, streams), .verbose = arguments.has("--verbose")});
+  return diagnosis.failed() ? ExitCode::check_failed : ExitCode::ok;
+}
+
+}  // namespace
+
+const CommandSpec doctor_command{
+    "doctor",
+    "Say what this host is, whether its memory encryption works, and where each device's DMA goes",
+    "Reads the running system (CPUID, /proc, /sys, the kernel's log) and changes nothing. Prints a tree of "
+    "checks, and a line per device: the way of its DMA on this system as the kernel's DMA code decides it, "
+    "its "
+    "limit, and each cause of trouble with its remedy. Works without root with what it can read, and says "
+    "what "
+    "it could not. Exit code 1: a check failed.",
+    option_table,
+    {},
+    examples,
+    run,
+};
+
+}  // namespace cbit

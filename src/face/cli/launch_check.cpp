@@ -1,0 +1,89 @@
+#include "cli/launch_check.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <ostream>
+
+#include "facts/guest_support.hpp"
+#include "facts/host_tree.hpp"
+#include "launch/findings_render.hpp"
+#include "launch/libvirt_xml.hpp"
+#include "launch/qemu_program.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::uintmax_t config_bytes_max = 4 << 20;
+constexpr std::string_view allowed[] = {"--check",         "--root",       "--qemu-version", "--format",
+                                        "--no-encryption", "--protection", "--json"};
+
+OrError<void> check_words(const Arguments& arguments) {
+  const auto refuse = [](std::string_view other) {
+    return usage_error(fmt::format("{} has no meaning with --check", other),
+                       "--check takes --root, --qemu-version, --no-encryption and --json");
+  };
+  for (const auto& [name, value] : arguments.options)
+    if (std::ranges::find(allowed, name) == std::end(allowed)) return refuse(name);
+  for (const auto& [name, values] : arguments.repeated)
+    if (!values.empty()) return refuse(name);
+  if (!arguments.positional.empty()) return refuse(arguments.positional.front());
+  if (const auto format = arguments.text("--format"); format && *format != "command" && *format != "json")
+    return refuse(fmt::format("--format {}", *format));
+  if (const auto protection = arguments.text("--protection"); protection && *protection != "none")
+    return refuse(fmt::format("--protection {}", *protection));
+  return {};
+}
+
+// A file's text, or the words themselves.
+OrError<std::string> text_to_check(const std::string& what) {
+  std::error_code error;
+  if (!std::filesystem::exists(what, error)) {
+    if (what.find_first_of(" \t\n") == std::string::npos && !what.starts_with('<'))
+      return bad_input(fmt::format("there is no file {}", what),
+                       "give a file, or a whole command line as one word: 'qemu-system-x86_64 -machine ...'");
+    return what;
+  }
+  if (!std::filesystem::is_regular_file(what, error))
+    return bad_input(fmt::format("{} is not a file", what),
+                     "give a file with a command line or libvirt's XML");
+  if (std::filesystem::file_size(what, error) > config_bytes_max || error)
+    return bad_input(fmt::format("{} is larger than 4 MiB", what), "that is no guest's configuration");
+  std::ifstream file{what, std::ios::binary};
+  std::string text{std::istreambuf_iterator<char>{file}, {}};
+  if (!file)
+    return bad_input(fmt::format("cannot read {}: {}", what, std::strerror(errno)), "check its permissions");
+  return text;
+}
+
+OrError<GuestConfig> config_of(const std::string& text) {
+  if (looks_like_xml(text)) return parse_libvirt_domain(text);
+  GuestConfig config;
+  const std::vector<std::string> words = CBIT_TRY(shell_words(text));
+  config.command = CBIT_TRY(parse_qemu_command(words));
+  return config;
+}
+
+}  // namespace
+
+OrError<ExitCode> check_launch(const Arguments& arguments, Streams& streams) {
+  CBIT_TRY(check_words(arguments));
+  const std::string text = CBIT_TRY(text_to_check(std::string{*arguments.text("--check")}));
+  const GuestConfig config = CBIT_TRY(config_of(text));
+  const HostTree tree = CBIT_TRY(HostTree::open(std::string{arguments.text("--root").value_or("/")}));
+  const GuestSupport host = read_guest_support(tree);
+  JudgeContext context{.host = &host};
+  context.encrypted = !arguments.has("--no-encryption") && !arguments.has("--protection");
+  if (const auto version = arguments.text("--qemu-version"))
+    context.qemu = CBIT_TRY(qemu_version_of(*version));
+  const std::vector<Finding> findings = judge(config, context);
+  const bool json = arguments.has("--json") || arguments.text("--format") == "json";
+  streams.out << (json ? to_json(findings, config) : to_text(findings, config));
+  return std::ranges::any_of(findings, is_error) ? ExitCode::check_failed : ExitCode::ok;
+}
+
+}  // namespace cbit

@@ -1,0 +1,150 @@
+#include "cli/launch_command.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ostream>
+
+#include "cli/arguments.hpp"
+#include "cli/launch_check.hpp"
+#include "cli/launch_options.hpp"
+#include "facts/guest_support.hpp"
+#include "facts/host_tree.hpp"
+#include "launch/findings_render.hpp"
+#include "launch/plan_render.hpp"
+#include "launch/qemu_program.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::string_view examples[] = {
+    "cbit launch --kernel vmlinuz --initrd initrd.img --disk root.qcow2,format=qcow2 --net user",
+    "cbit launch --kernel vmlinuz --disk root.img --explain",
+    "cbit launch --protection sev-snp --kernel vmlinuz --initrd initrd.img --format libvirt",
+    "cbit launch --no-encryption --kernel vmlinuz --initrd initrd.img --run",
+    "cbit launch --kernel vmlinuz -- -device virtio-scsi-pci,iommu_platform=on,disable-legacy=on",
+    "cbit launch --check 'qemu-system-x86_64 -machine q35 -device virtio-net-pci'",
+};
+
+std::string_view format_of(const Arguments& arguments) {
+  return arguments.has("--json") ? "json" : arguments.text("--format").value_or("command");
+}
+
+OrError<void> check_words(const Arguments& arguments) {
+  const auto refuse = [](std::string_view one, std::string_view other) {
+    return usage_error(fmt::format("{} contradicts {}", one, other), "give one of them");
+  };
+  if (arguments.has("--json") && arguments.has("--format")) return refuse("--json", "--format");
+  if (!arguments.has("--run")) return {};
+  for (const std::string_view other : {"--dry-run", "--format", "--json", "--explain", "--qemu-version"})
+    if (arguments.has(other)) return refuse("--run", other);
+  if (arguments.text("--root").value_or("/") != "/")
+    return usage_error("--run starts a guest on this host, not on that of --root", "leave one of them out");
+  return {};
+}
+
+OrError<LaunchSite> site_of(const Arguments& arguments, const LaunchRequest& request) {
+  LaunchSite site;
+  const HostTree host = CBIT_TRY(HostTree::open(std::string{arguments.text("--root").value_or("/")}));
+  site.support = read_guest_support(host);
+  site.qemu_program = arguments.text("--qemu").value_or("qemu-system-x86_64");
+  const auto version = arguments.text("--qemu-version");
+  site.qemu = version ? CBIT_TRY(qemu_version_of(*version)) : CBIT_TRY(ask_qemu_version(site.qemu_program));
+  if (request.firmware.empty())
+    site.firmware = installed_firmware();
+  else if (request.firmware != "default")
+    site.firmware.push_back(CBIT_TRY(read_firmware(request.firmware)));
+  return site;
+}
+
+// What was considered before the plan's own protection, and why it was not taken.
+void tell_stronger(const LaunchPlan& plan, std::ostream& err) {
+  for (const Candidate& candidate : plan.candidates) {
+    if (candidate.usable || candidate.protection == plan.protection) return;
+    err << fmt::format("      {}: {}\n", to_string(candidate.protection), candidate.why_not);
+  }
+}
+
+void tell(const LaunchPlan& plan, std::ostream& err) {
+  if (plan.protection != Protection::none)
+    err << fmt::format("cbit: the plan encrypts the guest's memory with {}\n", to_string(plan.protection));
+  else if (plan.candidates.empty())
+    err << "cbit: the guest's memory is in clear\n";
+  else
+    err << "cbit: warning: nothing encrypts the guest's memory here\n";
+  tell_stronger(plan, err);
+  for (const std::string& remark : plan.remarks) err << "cbit: " << remark << '\n';
+  for (const std::string& risk : plan.risks) err << "cbit: forced: " << risk << '\n';
+}
+
+void tell(const Finding& finding, bool forced, std::ostream& err) {
+  err << fmt::format("cbit: {}: {}: {}\n", forced ? "forced" : to_string(finding.rule->severity),
+                     finding.rule->name, finding.rule->title);
+  if (!finding.where.empty()) err << "      in " << finding.where << '\n';
+  if (!finding.detail.empty()) err << "      " << finding.detail << '\n';
+  if (forced)
+    err << "      " << finding.rule->why << '\n';
+  else
+    err << "      " << finding.remedy(GuestLanguage::qemu) << '\n';
+}
+
+OrError<ExitCode> start(const LaunchPlan& plan, Streams& streams) {
+  if (plan.protection == Protection::none && !plan.candidates.empty())
+    return bad_input("nothing encrypts the guest's memory here, so it is not started",
+                     "start it in clear with --no-encryption");
+  const QemuEnd end = CBIT_TRY(run_qemu(to_words(command_of(plan))));
+  if (end.status == 0) return ExitCode::ok;
+  if (const QemuFailure* failure = find_qemu_failure(end.errors); failure != nullptr)
+    streams.err << fmt::format("cbit: QEMU did not start the guest: {}\n      {}\n", failure->cause,
+                               failure->remedy);
+  return static_cast<ExitCode>(end.status);
+}
+
+OrError<std::string> render(const LaunchPlan& plan, const std::vector<Finding>& findings,
+                            const Arguments& arguments) {
+  const std::string_view format = format_of(arguments);
+  const bool explain = arguments.has("--explain");
+  if (format == "json") return to_json(plan, findings);
+  if (format == "libvirt") return to_libvirt(plan, explain);
+  if (format == "kata") return to_kata(plan, explain);
+  return explain ? to_explanation(plan) : to_shell(plan);
+}
+
+OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+  CBIT_TRY(check_words(arguments));
+  if (arguments.has("--check")) return check_launch(arguments, streams);
+  const LaunchRequest request = CBIT_TRY(launch_request(arguments));
+  const LaunchSite site = CBIT_TRY(site_of(arguments, request));
+  const LaunchPlan plan = CBIT_TRY(plan_launch(request, site));
+  const std::vector<Finding> findings =
+      judge({.command = command_of(plan)},
+            {.host = &site.support, .qemu = plan.qemu, .encrypted = plan.protection != Protection::none});
+  const bool refused = !request.force && std::ranges::any_of(findings, is_error);
+  const std::string text = refused ? std::string{} : CBIT_TRY(render(plan, findings, arguments));
+  tell(plan, streams.err);
+  for (const Finding& finding : findings)
+    if (finding.rule->severity != Severity::note || arguments.has("--explain"))
+      tell(finding, request.force && is_error(finding), streams.err);
+  if (refused) return ExitCode::bad_input;
+  if (arguments.has("--run")) return start(plan, streams);
+  streams.out << text;
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+const CommandSpec launch_command{
+    "launch",
+    "Plan and start a guest whose memory is encrypted, or check somebody's command line for one",
+    "Finds out what this host and its QEMU can do (SEV-SNP, SEV-ES, SEV, TDX), picks QEMU's options, checks "
+    "them "
+    "for contradictions and prints them as a shell command, as JSON, as a libvirt domain or as a "
+    "configuration of "
+    "Kata Containers. Starts nothing unless --run is given. Words after -- are passed to QEMU.",
+    launch_option_table(),
+    {.metavar = "QEMU-OPTION", .help = "After --: options that QEMU gets as they are", .repeated = true},
+    examples,
+    run,
+};
+
+}  // namespace cbit

@@ -1,0 +1,202 @@
+#include "cli/peek_process.hpp"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <optional>
+#include <ostream>
+
+#include "cli/page_map_image.hpp"
+#include "cli/process_report.hpp"
+#include "process/range_words.hpp"
+
+namespace cbit {
+namespace {
+
+constexpr std::uint64_t any = ~std::uint64_t{0};
+constexpr std::uint64_t runs_shown = 16;
+constexpr std::uint64_t dump_max = 64 * 1024;
+
+SurveyOptions survey_options(const Arguments& arguments) {
+  return {.fault_in = arguments.has("--fault-in"), .devices = arguments.has("--devices")};
+}
+
+// What the user has chosen, byte by byte.
+OrError<std::vector<VirtRange>> chosen_ranges(const Arguments& arguments, const ProcessMemory& process) {
+  std::vector<VirtRange> ranges;
+  for (const std::string& word : arguments.all("--range"))
+    for (const VirtRange& range : CBIT_TRY(resolve_range(word, process.mappings()))) {
+      const std::vector<Segment> parts = split_by_mapping(range, process.mappings());
+      if (parts.size() == 1 && parts.front().mapping == nullptr)
+        return bad_input(fmt::format("process {} has nothing mapped in {}", process.pid(), word),
+                         fmt::format("cbit peek --pid {} --ranges lists what it has", process.pid()));
+      ranges.push_back(range);
+    }
+  return ranges;
+}
+
+OrError<std::vector<Segment>> choose_segments(const Arguments& arguments, const ProcessMemory& process) {
+  if (!arguments.has("--range")) return default_segments(process.mappings());
+  std::vector<Segment> segments;
+  for (const VirtRange& range : CBIT_TRY(chosen_ranges(arguments, process))) {
+    const std::vector<Segment> parts = split_by_mapping(whole_pages(range), process.mappings());
+    segments.insert(segments.end(), parts.begin(), parts.end());
+  }
+  return segments;
+}
+
+// The process's memory, from the first segment to the last.
+class Survey {
+ public:
+  Survey(const ProcessMemory& process, SurveyOptions options, ProcessReport& report, PageMapImage* map)
+      : process_{&process}, options_{options}, report_{&report}, map_{map} {}
+
+  // False: the process went away.
+  [[nodiscard]] bool run(std::span<const Segment> segments) {
+    report_->begin(*process_);
+    bool complete = true;
+    for (const Segment& segment : segments) {
+      complete = run_segment(segment);
+      if (!complete) break;
+    }
+    report_->end(counts_, complete);
+    return complete;
+  }
+  [[nodiscard]] std::uint64_t pages() const { return counts_.total(); }
+
+ private:
+  [[nodiscard]] bool run_segment(const Segment& segment) {
+    LookCounts counts;
+    const bool drawn = map_ != nullptr && segment.mapping != nullptr;
+    RunMerger merger{[&](const PageRun& run) { report_->run(run); }};
+    report_->begin_segment(segment);
+    if (drawn) map_->begin_segment();
+    const bool complete = survey(*process_, segment, options_, [&](const PagesSeen& seen) {
+      counts.add(seen.look.looks, seen.pages);
+      merger.add(seen);
+      if (drawn) map_->add(seen);
+    });
+    merger.finish();
+    report_->end_segment(counts);
+    counts_.add(counts);
+    return complete;
+  }
+
+  const ProcessMemory* process_;
+  SurveyOptions options_;
+  ProcessReport* report_;
+  PageMapImage* map_;
+  LookCounts counts_;
+};
+
+tl::unexpected<Error> went_away(const ProcessMemory& process) {
+  return bad_input(
+      fmt::format("process {} ({}) went away while it was read: it exited, or runs another program",
+                  process.pid(), process.command()),
+      "the output holds what was read until then");
+}
+
+// Hexdumps, and a line for each page that is not read.
+class Dumper {
+ public:
+  Dumper(const ProcessMemory& process, SurveyOptions options, std::ostream& out)
+      : process_{&process}, options_{options}, out_{&out} {}
+
+  OrError<void> dump(const Segment& segment) {
+    for (VirtAddr at = segment.range.start; at < segment.range.end;) {
+      const VirtAddr end = std::min(at.page() + page_size, segment.range.end);
+      CBIT_TRY(dump_part(segment, {at, end}));
+      at = end;
+    }
+    return {};
+  }
+
+ private:
+  // Within one page.
+  OrError<void> dump_part(const Segment& segment, const VirtRange& part) {
+    std::string_view why = not_to_read(segment, part.start.page());
+    Bytes bytes(part.bytes());
+    if (why.empty()) {
+      const ProcessMemory::Read read = process_->read(part.start, bytes);
+      if (read.end == ReadEnd::gone) return went_away(*process_);
+      if (read.end == ReadEnd::unreadable) why = "cannot be read";
+    }
+    if (why.empty())
+      print_hexdump(*out_, part.start, bytes);
+    else
+      *out_ << fmt::format("{:012x}: {}\n", part.start.value(), why);
+    return {};
+  }
+
+  [[nodiscard]] std::string_view not_to_read(const Segment& segment, VirtAddr page) const {
+    if (segment.mapping == nullptr) return "not mapped";
+    if (segment.mapping->kind() == MappingKind::device && !options_.devices)
+      return "a device's; --devices reads it";
+    Presence presence{};
+    process_->presence(page, {&presence, 1});
+    if (presence == Presence::absent && !options_.fault_in) return "absent; --fault-in reads it";
+    return {};
+  }
+
+  const ProcessMemory* process_;
+  SurveyOptions options_;
+  std::ostream* out_;
+};
+
+OrError<ExitCode> dump(const Arguments& arguments, const ProcessMemory& process, std::ostream& out) {
+  const std::vector<VirtRange> ranges = CBIT_TRY(chosen_ranges(arguments, process));
+  std::uint64_t bytes = 0;
+  for (const VirtRange& range : ranges) {
+    bytes += std::min(range.bytes(), dump_max + 1);
+    if (bytes > dump_max)
+      return usage_error("that is too much to dump",
+                         fmt::format("choose up to {}K with --range", dump_max / 1024));
+  }
+  Dumper dumper{process, survey_options(arguments), out};
+  for (const VirtRange& range : ranges)
+    for (const Segment& segment : split_by_mapping(range, process.mappings())) CBIT_TRY(dumper.dump(segment));
+  return ExitCode::ok;
+}
+
+// Options that say different things about what to print.
+OrError<void> check_options(const Arguments& arguments) {
+  const auto both = [&](std::string_view one, std::string_view other) {
+    return arguments.has(one) && arguments.has(other);
+  };
+  constexpr std::pair<std::string_view, std::string_view> contradictions[] = {
+      {"--ranges", "--range"}, {"--ranges", "--map"}, {"--ranges", "--dump"},
+      {"--dump", "--json"},    {"--dump", "--map"},   {"--dump", "--runs"}};
+  for (const auto& [one, other] : contradictions)
+    if (both(one, other))
+      return usage_error(fmt::format("{} and {} do not go together", one, other), "use one");
+  if (arguments.has("--dump") && !arguments.has("--range"))
+    return usage_error("--dump does not say of what", "add --range");
+  return {};
+}
+
+}  // namespace
+
+OrError<ExitCode> peek_process(const Arguments& arguments, Streams& streams) {
+  CBIT_TRY(check_options(arguments));
+  const auto pid = CBIT_TRY(arguments.number("--pid", 1, std::numeric_limits<int>::max()));
+  const auto runs_max = CBIT_TRY(arguments.number("--runs", 0, any)).value_or(runs_shown);
+  const ProcessMemory process = CBIT_TRY(ProcessMemory::open(static_cast<int>(*pid)));
+  if (arguments.has("--ranges")) {
+    print_mappings(streams.out, process, arguments.has("--json"));
+    return ExitCode::ok;
+  }
+  if (arguments.has("--dump")) return dump(arguments, process, streams.out);
+
+  const std::vector<Segment> segments = CBIT_TRY(choose_segments(arguments, process));
+  std::optional<PageMapImage> map;
+  if (const auto path = arguments.text("--map"))
+    map.emplace(CBIT_TRY(PageMapImage::create(std::string{*path}, segments)));
+  const auto report = arguments.has("--json") ? json_report(streams.out) : text_report(streams.out, runs_max);
+  const bool complete =
+      Survey{process, survey_options(arguments), *report, map ? &*map : nullptr}.run(segments);
+  if (map) CBIT_TRY(map->commit());
+  if (!complete) return went_away(process);
+  return ExitCode::ok;
+}
+
+}  // namespace cbit

@@ -1,0 +1,34 @@
+// What `cbit peek --pid` prints: as text, or as the JSON of schema/peek-process.schema.json. Both are written
+// while the memory is read, and keep nothing but sums.
+#pragma once
+
+#include <iosfwd>
+#include <memory>
+
+#include "process/page_runs.hpp"
+
+namespace cbit {
+
+class ProcessReport {
+ public:
+  virtual ~ProcessReport() = default;
+
+  virtual void begin(const ProcessMemory& process) = 0;
+  virtual void begin_segment(const Segment& segment) = 0;
+  virtual void run(const PageRun& run) = 0;
+  virtual void end_segment(const LookCounts& counts) = 0;
+  // `complete` is false when the process went away before the end.
+  virtual void end(const LookCounts& counts, bool complete) = 0;
+};
+
+// At most `runs_max` runs of a segment are printed.
+[[nodiscard]] std::unique_ptr<ProcessReport> text_report(std::ostream& out, std::uint64_t runs_max);
+[[nodiscard]] std::unique_ptr<ProcessReport> json_report(std::ostream& out);
+
+// The mappings, with how much of each is present; for --ranges.
+void print_mappings(std::ostream& out, const ProcessMemory& process, bool json);
+
+// As xxd prints them, with the process's addresses.
+void print_hexdump(std::ostream& out, VirtAddr at, ConstByteSpan bytes);
+
+}  // namespace cbit

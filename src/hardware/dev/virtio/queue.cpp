@@ -1,0 +1,23 @@
+#include "dev/virtio/queue.hpp"
+
+#include "base/format.hpp"
+#include "dev/virtio/packed_ring.hpp"
+#include "dev/virtio/split_ring.hpp"
+
+namespace cbit {
+
+OrTrouble<void> VirtQueue::enable(const VirtQueueConfig& config, const VirtRingFeatures& features) {
+  if (config.size == 0 || config.size > size_max_)
+    return trouble(fmt::format("queue size {} is not within 1 to {}", config.size, size_max_));
+  ring_ = CBIT_TRY(features.packed ? PackedRing::create(*port_, config, features)
+                                   : SplitRing::create(*port_, config, features));
+  config_ = config;
+  return {};
+}
+
+void VirtQueue::reset() {
+  ring_.reset();
+  config_ = {};
+}
+
+}  // namespace cbit

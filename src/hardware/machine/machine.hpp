@@ -1,0 +1,93 @@
+// A board: memory with its keys, the system bus, an IOMMU if asked for, CPUs' translation, all for one
+// platform.
+//
+// Physical map: RAM from 0 to at most 3 GiB, the PCI hole up to 4 GiB, the rest of RAM from 4 GiB.
+// The CPU count, the C-bit position and the seed come from the configuration, nothing from the host.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/trace.hpp"
+#include "bus/system_bus.hpp"
+#include "cbit/platform.hpp"
+#include "iommu/iommu.hpp"
+#include "machine/sev/sev_firmware.hpp"
+#include "machine/tme.hpp"
+#include "mem/memory.hpp"
+#include "paging/pte.hpp"
+
+namespace cbit {
+
+inline constexpr PhysAddr pci_hole{0xc000'0000};
+inline constexpr PhysAddr high_ram{0x1'0000'0000};
+
+struct MachineConfig {
+  Platform platform = Platform::plain;
+  unsigned c_bit = 47;                      // CPUID 8000001F EBX[5:0]; TDX: the shared bit
+  unsigned key_id_bits = 6;                 // MKTME: the top bits of the 52-bit physical address; 1 .. 15
+  std::uint64_t memory_bytes = 4ull << 30;  // 16 MiB .. 1 TiB, multiple of 4 KiB
+  unsigned cpus = 1;                        // 1 .. 256
+  bool iommu = false;                       // an IOMMU is present: AMD-Vi, or sPAPR's on POWER
+  bool virtio_iommu = false;                // it is a virtio-iommu, which comes as a device of its own
+  bool virtual_machine = false;             // a guest although its memory is not encrypted
+  CacheModel cache = CacheModel::coherent;
+  CipherMode cipher = CipherMode::xex;
+  unsigned paging_levels = 4;
+  std::uint64_t seed = 1;
+  SevCapability sev;  // a host of encrypted guests, on plain or sme
+  bool rmp = false;   // the host has a reverse map table: guests can be protected as SEV-SNP does
+};
+
+// sPAPR: translation entries are the hypervisor's, written by H_PUT_TCE.
+enum class IommuKind : std::uint8_t { none, amd, spapr, virtio };
+
+class Machine {
+ public:
+  // Errors (usage): memory or CPU count out of range, C-bit outside 32..51 or inside RAM, KeyID bits out of
+  // range or more than the kernel's address space has direct maps for; guests on a machine that is a guest or
+  // no AMD.
+  static OrError<std::unique_ptr<Machine>> create(const MachineConfig& config);
+
+  [[nodiscard]] const MachineConfig& config() const { return config_; }
+  [[nodiscard]] Tracer& tracer() { return tracer_; }
+  [[nodiscard]] KeyTable& keys() { return keys_; }
+  [[nodiscard]] Memory& memory() { return *memory_; }
+  [[nodiscard]] SystemBus& bus() { return *bus_; }
+  // nullptr: none, or a virtio-iommu (dev/virtio_iommu.hpp).
+  [[nodiscard]] Iommu* iommu() { return iommu_ ? &*iommu_ : nullptr; }
+  // nullptr where the processor has no SEV.
+  [[nodiscard]] SevFirmware* sev_firmware() { return sev_ ? &*sev_ : nullptr; }
+
+  // nullptr where the processor has no MKTME.
+  [[nodiscard]] Tme* tme() { return tme_ ? &*tme_ : nullptr; }
+  [[nodiscard]] IommuKind iommu_kind() const;
+  // There is a hypervisor, which emulates devices and IOMMU.
+  [[nodiscard]] bool is_guest() const { return config_.virtual_machine || cbit::is_guest(config_.platform); }
+
+  // How this platform's CPU interprets page-table entries, and the highest RAM address + 1.
+  [[nodiscard]] const PagingConfig& paging() const { return paging_; }
+  [[nodiscard]] PhysAddr end_of_ram() const;
+
+  // Backs MMIO at the next free, naturally aligned place in the PCI hole; owns the region.
+  PhysRange add_bar(std::unique_ptr<MmioRegion> region, std::uint64_t bytes);
+
+ private:
+  explicit Machine(const MachineConfig& config);
+
+  MachineConfig config_;
+  Tracer tracer_;
+  KeyTable keys_;
+  PagingConfig paging_;
+  std::unique_ptr<Memory> memory_;
+  std::unique_ptr<SystemBus> bus_;
+  std::optional<Iommu> iommu_;
+  std::optional<SevFirmware> sev_;
+  std::optional<Tme> tme_;
+  std::vector<std::unique_ptr<MmioRegion>> regions_;
+  PhysAddr next_bar_ = pci_hole;
+};
+
+}  // namespace cbit

@@ -1,0 +1,137 @@
+// Sending a guest to another machine and receiving it: pages go from the guest's key to a transport key that
+// the two firmwares agree on, and there to a new guest's key. SEV API, 6.8 to 6.16.
+#include "machine/sev/sev_firmware.hpp"
+
+namespace cbit {
+namespace {
+
+SevMacContext mac_context(bool vmsa) { return vmsa ? SevMacContext::vmsa : SevMacContext::data; }
+
+}  // namespace
+
+SevStatusCode SevFirmware::send_start(std::uint32_t handle, SendStart& request) {
+  return command("SEND_START", handle, [&] { return start_sending(handle, request); });
+}
+
+SevFirmware::Done SevFirmware::start_sending(std::uint32_t handle, SendStart& request) {
+  CBIT_TRY(find(handle));
+  if (request.session_len != sizeof(SevSession)) {
+    request.session_len = sizeof(SevSession);
+    return refused(SevStatusCode::invalid_length);
+  }
+  Guest* const guest = CBIT_TRY(find(handle, SevGuestState::running));
+  if (guest->policy.get<SevPolicy::NoSend>()) return refused(SevStatusCode::policy_failure);
+  if (request.pdh_cert.size() != sizeof(SevCertificate)) return refused(SevStatusCode::invalid_length);
+  if (guest->policy.get<SevPolicy::Sev>() || guest->policy.get<SevPolicy::Domain>())
+    return refused(SevStatusCode::invalid_certificate);
+  const SevSessionRandom fresh{.keys = {random(), random()}, .nonce = random(), .iv = random()};
+  request.session =
+      CBIT_TRY(open_session(pdh_, load<SevCertificate>(request.pdh_cert), guest->policy, fresh));
+  request.policy = guest->policy;
+  guest->transport = fresh.keys;
+  guest->state = SevGuestState::sending;
+  return {};
+}
+
+SevStatusCode SevFirmware::send_update_data(std::uint32_t handle, SendUpdate& request) {
+  return command("SEND_UPDATE_DATA", handle, [&] { return send_update(handle, request, false); });
+}
+
+SevStatusCode SevFirmware::send_update_vmsa(std::uint32_t handle, SendUpdate& request) {
+  return command("SEND_UPDATE_VMSA", handle, [&] { return send_update(handle, request, true); });
+}
+
+SevFirmware::Done SevFirmware::send_update(std::uint32_t handle, SendUpdate& request, bool vmsa) {
+  CBIT_TRY(check_working());
+  if (request.hdr_len < sizeof(SevPacketHeader)) {
+    request.hdr_len = sizeof(SevPacketHeader);
+    return refused(SevStatusCode::invalid_length);
+  }
+  const Guest* const guest = CBIT_TRY(find(handle, SevGuestState::sending));
+  if (vmsa && !guest->policy.get<SevPolicy::Es>()) return refused(SevStatusCode::unsupported);
+  if (guest->asid == 0) return refused(SevStatusCode::inactive);
+  if (request.guest_len == 0 || request.guest_len > sev_packet_bytes_max ||
+      request.guest_len % cipher_block_size != 0 || request.trans_len < request.guest_len)
+    return refused(SevStatusCode::invalid_length);
+  if (!phys(request.guest_address).is_aligned(cipher_block_size))
+    return refused(SevStatusCode::invalid_address);
+  CBIT_TRY(check_range(request.guest_address, request.guest_len));
+  const Bytes plain = read_guest(*guest, request.guest_address, request.guest_len);
+  request.packet = seal_packet(guest->transport, mac_context(vmsa), random(), plain);
+  request.hdr_len = sizeof(SevPacketHeader);
+  return {};
+}
+
+SevStatusCode SevFirmware::send_finish(std::uint32_t handle) {
+  return command("SEND_FINISH", handle, [&]() -> Done {
+    Guest* const guest = CBIT_TRY(find(handle, SevGuestState::sending));
+    guest->transport = {};
+    guest->state = SevGuestState::sent;
+    return {};
+  });
+}
+
+SevStatusCode SevFirmware::send_cancel(std::uint32_t handle) {
+  return command("SEND_CANCEL", handle, [&]() -> Done {
+    Guest* const guest = CBIT_TRY(find(handle, SevGuestState::sending));
+    guest->transport = {};
+    guest->state = SevGuestState::running;
+    return {};
+  });
+}
+
+SevStatusCode SevFirmware::receive_start(ReceiveStart& request) {
+  return command("RECEIVE_START", request.handle, [&] { return start_receiving(request); });
+}
+
+SevFirmware::Done SevFirmware::start_receiving(ReceiveStart& request) {
+  if (state_ == SevPlatformState::uninit) return refused(SevStatusCode::invalid_platform_state);
+  if (request.session.size() != sizeof(SevSession) || request.pdh_cert.size() != sizeof(SevCertificate))
+    return refused(SevStatusCode::invalid_length);
+  Guest guest{.policy = request.policy, .state = SevGuestState::receiving};
+  guest.transport = CBIT_TRY(accept_session(pdh_, load<SevCertificate>(request.pdh_cert), request.policy,
+                                            load<SevSession>(request.session)));
+  CBIT_TRY(check_version(request.policy));
+  guest.key = CBIT_TRY(key_for(request.handle, request.policy));
+  CBIT_TRY(check_es(request.policy));
+  request.handle = CBIT_TRY(admit(std::move(guest)));
+  return {};
+}
+
+SevStatusCode SevFirmware::receive_update_data(std::uint32_t handle, const Packet& packet) {
+  return command("RECEIVE_UPDATE_DATA", handle, [&] { return receive_update(handle, packet, false); });
+}
+
+SevStatusCode SevFirmware::receive_update_vmsa(std::uint32_t handle, const Packet& packet) {
+  return command("RECEIVE_UPDATE_VMSA", handle, [&] { return receive_update(handle, packet, true); });
+}
+
+SevFirmware::Done SevFirmware::receive_update(std::uint32_t handle, const Packet& packet, bool vmsa) {
+  const Guest* const guest = CBIT_TRY(find(handle, SevGuestState::receiving));
+  if (vmsa && !guest->policy.get<SevPolicy::Es>()) return refused(SevStatusCode::unsupported);
+  if (guest->asid == 0) return refused(SevStatusCode::inactive);
+  if (packet.data.empty() || packet.data.size() > sev_packet_bytes_max ||
+      packet.guest_len != packet.data.size() || packet.guest_len % cipher_block_size != 0 ||
+      packet.header.size() < sizeof(SevPacketHeader))
+    return refused(SevStatusCode::invalid_length);
+  if (!phys(packet.guest_address).is_aligned(cipher_block_size))
+    return refused(SevStatusCode::invalid_address);
+  CBIT_TRY(check_writable(packet.guest_address, packet.guest_len, guest_key(guest->asid)));
+  const auto header = load<SevPacketHeader>(packet.header);
+  if (header.flags.get<SevPacketHeader::Flags::Compressed>()) return refused(SevStatusCode::unsupported);
+  const Bytes plain = CBIT_TRY(open_packet(guest->transport, mac_context(vmsa), header, packet.data));
+  write_guest(*guest, packet.guest_address, plain);
+  return {};
+}
+
+SevStatusCode SevFirmware::receive_finish(std::uint32_t handle) {
+  return command("RECEIVE_FINISH", handle, [&]() -> Done {
+    Guest* const guest = CBIT_TRY(find(handle, SevGuestState::receiving));
+    guest->transport = {};
+    guest->state = SevGuestState::running;
+    start_running(*guest);
+    return {};
+  });
+}
+
+}  // namespace cbit

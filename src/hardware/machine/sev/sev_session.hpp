@@ -1,0 +1,59 @@
+// The channel between two ends of the SEV protocol: a guest's owner and the firmware, or two firmwares.
+// API, chapters 2.2 (keys), 4.4 and appendix B (packets).
+//
+//   Z = ECDH(own key, peer's certificate)        KEK, KIK = KDF(master, "sev-kek"), KDF(master, "sev-kik")
+//   master = KDF(Z, "sev-master-secret", nonce)  session  = TEK || TIK under KEK, MACs under KIK and TIK
+//
+// Packets are AES-128-CTR under TEK with a MAC under TIK. Everything is deterministic: nonces and IVs are the
+// caller's.
+#pragma once
+
+#include <optional>
+
+#include "base/result.hpp"
+#include "crypt/ecdh.hpp"
+#include "spec/sev.hpp"
+
+namespace cbit {
+
+[[nodiscard]] SevCertificate make_certificate(const EcdhKey& key);
+
+struct SevTransportKeys {
+  Key128 encryption{};  // TEK
+  Key128 integrity{};   // TIK
+};
+
+// Random bytes that one end puts into a session.
+struct SevSessionRandom {
+  SevTransportKeys keys;
+  Block nonce{};
+  Block iv{};
+};
+
+// The end that chooses the keys. Errors: invalid_certificate.
+Result<SevSession, SevStatusCode> open_session(const EcdhKey& own, const SevCertificate& peer,
+                                               SevPolicy policy, const SevSessionRandom& random);
+// The end that is told. Errors: invalid_certificate; bad_measurement when a MAC is wrong: other keys, another
+// policy, a changed byte.
+Result<SevTransportKeys, SevStatusCode> accept_session(const EcdhKey& own, const SevCertificate& peer,
+                                                       SevPolicy policy, const SevSession& session);
+
+// HMAC(TIK, 04 || API_MAJOR || API_MINOR || BUILD || POLICY || LD || MNONCE). API, 6.5.
+[[nodiscard]] Sha256Digest launch_measure(const Key128& integrity, const SevVersion& version,
+                                          SevPolicy policy, const Sha256Digest& launch_digest,
+                                          const Block& nonce);
+
+struct SevPacket {
+  SevPacketHeader header;
+  Bytes data;
+};
+// HMAC(TIK, context || FLAGS || IV || GUEST_LENGTH || TRANS_LENGTH || DATA [|| MEASURE]), DATA encrypted;
+// `measure` is that of the launch for secrets, empty for the rest.
+[[nodiscard]] SevPacket seal_packet(const SevTransportKeys& keys, SevMacContext context, const Block& iv,
+                                    ConstByteSpan plain, ConstByteSpan measure = {});
+// Errors: unsupported for compressed packets; bad_measurement when the MAC is wrong.
+Result<Bytes, SevStatusCode> open_packet(const SevTransportKeys& keys, SevMacContext context,
+                                         const SevPacketHeader& header, ConstByteSpan data,
+                                         ConstByteSpan measure = {});
+
+}  // namespace cbit

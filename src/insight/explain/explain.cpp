@@ -1,0 +1,377 @@
+#include "explain/explain.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "explain/maps/map_strategy.hpp"
+
+namespace cbit {
+namespace {
+
+// Picks out of the event stream what the mapping turned into.
+class MappingObserver final : public EventSink {
+ public:
+  void on_event(const Event& event) override {
+    if (const auto* mapped = std::get_if<DmaMapped>(&event.payload); mapped != nullptr && !mapping)
+      mapping = *mapped;
+    if (const auto* slots = std::get_if<SwiotlbAllocated>(&event.payload)) bounces.push_back(*slots);
+    if (const auto* access = std::get_if<DeviceAccess>(&event.payload); access != nullptr && !carried)
+      carried = CarriedKeyId{static_cast<KeySelector>(access->key), access->through_iommu};
+    if (const auto* refused = std::get_if<DeviceFault>(&event.payload)) fault = refused->fault;
+  }
+
+  // Where the pool holds the memory at `at`; nullopt: nowhere.
+  [[nodiscard]] std::optional<PhysAddr> bounce_of(PhysAddr at) const {
+    for (const SwiotlbAllocated& slots : bounces)
+      if (at >= slots.orig && at - slots.orig < slots.slots * io_tlb_size)
+        return slots.bounce + (at - slots.orig);
+    return std::nullopt;
+  }
+
+  std::optional<DmaMapped> mapping;  // of the first segment
+  std::vector<SwiotlbAllocated> bounces;
+  std::optional<Fault> fault;
+  std::optional<CarriedKeyId> carried;
+};
+
+// One DMA from the owner's first write to the last look.
+class Transfer {
+ public:
+  Transfer(const ExplainOptions& options, Testbed& bed, TestDevice device, MappingObserver& observer)
+      : options_{options},
+        direction_{options.effective_direction()},
+        bed_{bed},
+        device_{device},
+        observer_{observer},
+        from_cpu_{authored_bytes(Author::cpu, options.size)},
+        from_device_{authored_bytes(Author::device, options.size)},
+        bench_{options, bed, device,
+               device_reads() ? from_cpu_ : authored_bytes(Author::before, options.size),
+               authored_bytes(Author::before, options.size)},
+        strategy_{info_of(options.map).make(bench_)} {}
+
+  OrError<Explanation> run() {
+    const SiteScope driver{bench_.cpu(), bed_.tracer().intern("driver")};
+    result_.options = options_;
+    CBIT_TRY(strategy_->prepare());
+    mapped_ = strategy_->map();
+    if (mapped_) {
+      note_mapping();
+      transfer();
+      look_from_the_pool();
+      if (options_.sync) strategy_->sync_for_cpu(*options_.sync);
+      if (options_.unmap) strategy_->unmap();
+    }
+    look();
+    result_.verdict = judge();
+    if (mapped_ && options_.unmap) strategy_->release();
+    return std::move(result_);
+  }
+
+ private:
+  [[nodiscard]] bool device_reads() const { return direction_ != DmaDirection::from_device; }
+  [[nodiscard]] bool device_writes() const { return direction_ != DmaDirection::to_device; }
+  [[nodiscard]] std::uint64_t written() const { return options_.device_writes.value_or(options_.size); }
+
+  // What the buffer holds afterwards when all goes well.
+  [[nodiscard]] Bytes expected() const {
+    Bytes bytes = bench_.initial;
+    if (device_writes()) std::copy_n(from_device_.begin(), written(), bytes.begin());
+    return bytes;
+  }
+
+  void note_mapping();
+  void transfer();
+  void look();
+  void look_from_the_pool();
+  [[nodiscard]] Verdict judge() const;
+  // Calls `move(address, bytes before it, bytes)` for the segments of the first `bytes`, until one faults.
+  template <class Move>
+  Result<void> for_segments(std::uint64_t bytes, Move&& move) const;
+  [[nodiscard]] Sight sight(const std::vector<PhysRange>& places, const Bytes& seen) const;
+  [[nodiscard]] Bytes seen_by_host(const std::vector<PhysRange>& places) const;
+
+  const ExplainOptions& options_;
+  DmaDirection direction_;
+  Testbed& bed_;
+  TestDevice device_;
+  MappingObserver& observer_;
+  Bytes from_cpu_, from_device_;
+  MapBench bench_;
+  std::unique_ptr<MapStrategy> strategy_;
+  bool mapped_ = false;
+  bool transferred_ = true;
+  Explanation result_;
+};
+
+void Transfer::note_mapping() {
+  result_.dma_address = strategy_->segments().front().at;
+  result_.bounced = !observer_.bounces.empty();
+  result_.path = observer_.mapping ? observer_.mapping->path : DmaPath::direct;
+  result_.encryption_bit = observer_.mapping && observer_.mapping->encrypted;
+  result_.max_mapping_size = bench_.dma().max_mapping_size(device_.driver);
+  result_.largest_mapping =
+      result_.bounced ? std::min(result_.max_mapping_size, Swiotlb::max_mapping_size(device_.driver))
+                      : result_.max_mapping_size;
+  if (Swiotlb* const pool = bench_.dma().swiotlb()) result_.swiotlb = pool->usage();
+}
+
+template <class Move>
+Result<void> Transfer::for_segments(std::uint64_t bytes, Move&& move) const {
+  std::uint64_t done = 0;
+  for (const DmaSegment& segment : strategy_->segments()) {
+    const std::uint64_t n = std::min(segment.bytes, bytes - done);
+    if (n == 0) break;
+    CBIT_TRY(move(segment.at, done, n));
+    done += n;
+  }
+  return {};
+}
+
+void Transfer::transfer() {
+  Bytes seen;
+  if (device_reads()) {
+    seen.resize(options_.size);
+    transferred_ = for_segments(options_.size, [&](DmaAddr at, std::uint64_t done, std::uint64_t n) {
+                     return device_.hardware.port().read(at, ByteSpan{seen}.subspan(done, n));
+                   }).has_value();
+    if (!transferred_) seen.clear();
+  }
+  if (device_writes() && transferred_) {
+    transferred_ = for_segments(written(), [&](DmaAddr at, std::uint64_t done, std::uint64_t n) {
+                     return device_.hardware.write(at, ConstByteSpan{from_device_}.subspan(done, n));
+                   }).has_value();
+    // An IOMMU may let the device write and not read: then it knows what it wrote, and no more.
+    Bytes now(options_.size);
+    const auto peeked = for_segments(options_.size, [&](DmaAddr at, std::uint64_t done, std::uint64_t n) {
+      return device_.hardware.port().peek(at, ByteSpan{now}.subspan(done, n));
+    });
+    if (!peeked)
+      now.assign(from_device_.begin(), from_device_.begin() + static_cast<std::ptrdiff_t>(written()));
+    if (transferred_) seen = std::move(now);
+  }
+  result_.device = sight(strategy_->memory(), seen);
+}
+
+void Transfer::look() {
+  const std::vector<PhysRange> places = strategy_->memory();
+  if (!places.empty()) {
+    result_.buffer = places.front().first;
+    result_.cpu = sight(places, strategy_->read());
+    // Outside RAM (a BAR) there is no ciphertext.
+    const bool in_ram = bed_.memory().contains(places.front().first, places.front().bytes);
+    result_.host = in_ram ? sight(places, seen_by_host(places)) : result_.cpu;
+  }
+  if (Swiotlb* const pool = bench_.dma().swiotlb()) {
+    const SwiotlbUsage now = pool->usage();
+    if (!mapped_) result_.swiotlb = now;
+    result_.swiotlb.bytes_bounced = now.bytes_bounced;
+  }
+}
+
+void Transfer::look_from_the_pool() {
+  std::vector<PhysRange> slots;
+  for (const PhysRange& place : strategy_->memory())
+    if (const auto bounce = observer_.bounce_of(place.first)) slots.push_back({*bounce, place.bytes});
+  result_.pool = sight(slots, seen_by_host(slots));
+}
+
+Verdict Transfer::judge() const {
+  if (!mapped_ || !transferred_) return Verdict::fails;
+  if (result_.cpu.bytes != expected()) return Verdict::broken;
+  const bool device_got_it = result_.device.bytes == expected();
+  return device_got_it || !device_reads() ? Verdict::works : Verdict::broken;
+}
+
+Bytes Transfer::seen_by_host(const std::vector<PhysRange>& places) const {
+  Bytes seen;
+  for (const PhysRange& place : places) {
+    const View view =
+        View::of_memory(bed_.memory(), place.first, place.bytes, no_key, bed_.cpu_key(place.first));
+    seen.insert(seen.end(), view.seen.begin(), view.seen.end());
+  }
+  return seen;
+}
+
+// `seen` lies at `places`, each judged by its own blocks.
+Sight Transfer::sight(const std::vector<PhysRange>& places, const Bytes& seen) const {
+  const ConstByteSpan data{device_writes() ? from_device_ : from_cpu_};
+  const ConstByteSpan old{device_writes() ? bench_.initial : bench_.before};
+  Sight result{.bytes = seen};
+  std::uint64_t done = 0;
+  for (const PhysRange& place : places) {
+    const std::uint64_t n = std::min<std::uint64_t>(place.bytes, seen.size() - done);
+    if (n == 0) break;
+    const auto part = ConstByteSpan{seen}.subspan(done, n);
+    const View view = View::of_bytes(bed_.memory(), place.first, Bytes(part.begin(), part.end()),
+                                     bed_.cpu_key(place.first));
+    const Sees sees = classify(view, data.subspan(done, n), old.subspan(done, n));
+    result.sees = done == 0 || result.sees == sees ? sees : Sees::mixed;
+    done += n;
+  }
+  return result;
+}
+
+// A sink that listens while this lives.
+class Attached {
+ public:
+  Attached(Tracer& tracer, EventSink& sink) : tracer_{tracer}, sink_{sink} { tracer_.attach(sink_); }
+  Attached(const Attached&) = delete;
+  Attached& operator=(const Attached&) = delete;
+  ~Attached() { tracer_.detach(sink_); }
+
+ private:
+  Tracer& tracer_;
+  EventSink& sink_;
+};
+
+// `explainer` is attached.
+OrError<Explanation> run_on(Testbed& bed, Explainer& explainer, const ExplainOptions& options) {
+  const TestDevice device = CBIT_TRY(bed.add_device(options.device));
+  MappingObserver observer;
+  explainer.forget_steps();
+  Explanation result = CBIT_TRY([&] {
+    const Attached attached{bed.tracer(), observer};
+    return Transfer{options, bed, device, observer}.run();
+  }());
+  result.device_fault = observer.fault;
+  if (bed.config().machine.platform == Platform::mktme) result.carried_key_id = observer.carried;
+  note_findings(result, bed, explainer, options.unmap ? Ending::complete : Ending::in_flight);
+  return result;
+}
+
+}  // namespace
+
+std::string_view to_string(MapKind kind) { return word_of(map_kind_words, kind); }
+
+std::string_view to_string(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::works: return "works";
+    case Verdict::broken: return "broken";
+    case Verdict::fails: return "fails";
+  }
+  return "?";
+}
+
+DmaDirection ExplainOptions::effective_direction() const {
+  return direction.value_or(info_of(map).default_direction);
+}
+
+namespace {
+
+// Whether the driver passes attributes to the DMA API itself.
+bool takes_attrs(MapKind kind) {
+  return kind == MapKind::streaming || kind == MapKind::coherent || kind == MapKind::coherent_atomic ||
+         kind == MapKind::resource;
+}
+
+OrError<void> check_key_id(const ExplainOptions& options) {
+  const MachineConfig& machine = options.bed.machine;
+  if (machine.platform != Platform::mktme)
+    return usage_error(
+        fmt::format("--key-id has no meaning on {}, which has no KeyIDs", to_string(machine.platform)),
+        "add --platform mktme");
+  const std::uint64_t key_ids = bit_mask(machine.key_id_bits);
+  if (*options.key_id == 0 || *options.key_id > key_ids)
+    return usage_error(fmt::format("--key-id {} is not a KeyID that a key can have", *options.key_id),
+                       fmt::format("use 1 to {}", key_ids));
+  if (!info_of(options.map).takes_key_id)
+    return usage_error(
+        fmt::format("--key-id has no meaning with --map {}, whose memory is the kernel's and of KeyID 0",
+                    to_string(options.map)),
+        "use --map streaming, raw-phys or user-mr");
+  return {};
+}
+
+}  // namespace
+
+OrError<void> check(const ExplainOptions& options) {
+  const bool writes = options.effective_direction() != DmaDirection::to_device;
+  if (options.size == 0 || options.size > explain_size_max)
+    return usage_error(
+        fmt::format("--size {} is out of range", options.size),
+        fmt::format("use 1 to {} bytes, the largest block of the page allocator", explain_size_max));
+  if (options.offset >= page_size)
+    return usage_error(fmt::format("--offset {} is not within a page", options.offset), "use 0 to 4095");
+  if (options.device_writes && !writes)
+    return usage_error("--device-writes contradicts --direction to-device", "use --direction from-device");
+  if (options.device_writes && (*options.device_writes == 0 || *options.device_writes > options.size))
+    return usage_error(fmt::format("--device-writes {} does not fit the buffer of {} bytes",
+                                   *options.device_writes, options.size),
+                       "use 1 to the --size");
+  if (options.sync && !info_of(options.map).can_sync)
+    return usage_error(fmt::format("--sync has no meaning with --map {}", to_string(options.map)),
+                       "only streaming mappings are synced");
+  if (options.sync && (options.sync->length == 0 || options.sync->offset >= options.size ||
+                       options.sync->length > options.size - options.sync->offset))
+    return usage_error(fmt::format("--sync {}+{} is not inside the buffer of {} bytes", options.sync->offset,
+                                   options.sync->length, options.size),
+                       "use OFFSET+LENGTH within --size");
+  if (options.device.untrusted && options.bed.dma.iommu != IommuMode::translated)
+    return usage_error("--untrusted matters only behind a translating IOMMU", "add --iommu translated");
+  if (options.key_id) CBIT_TRY(check_key_id(options));
+  const bool virtio = options.map == MapKind::virtio_blk;
+  if (options.virtio && !virtio)
+    return usage_error("options of a virtio disk have no meaning here", "add --map virtio-blk");
+  if (virtio) return check_virtio(options);
+  const bool graphics = options.map == MapKind::ttm_bo;
+  if (options.ttm_policy && !graphics)
+    return usage_error("--ttm-policy is about graphics buffers", "add --map ttm-bo");
+  if (options.attrs != DmaAttrs{} && !takes_attrs(options.map))
+    return usage_error(fmt::format("--attrs has no meaning with --map {}", to_string(options.map)),
+                       "use it with streaming, coherent or resource mappings");
+  return {};
+}
+
+void note_findings(Explanation& result, Testbed& bed, Explainer& explainer, Ending ending) {
+  explainer.finish(ending);
+  result.causes = explainer.causes();
+  result.steps = explainer.steps();
+  result.kernel_log = explainer.kernel_log();
+  result.conversions = bed.kernel().mm().conversion_cost();
+  result.counters = bed.counters();
+}
+
+OrError<Explanation> explain(const ExplainOptions& options, EventSink* sink) {
+  CBIT_TRY(check(options));
+  if (options.map == MapKind::virtio_blk) return explain_virtio_blk(options, sink);
+  const auto bed = CBIT_TRY(Testbed::create(options.bed, sink));
+  return run_on(*bed, bed->explainer(), options);
+}
+
+ExplainSession::ExplainSession(std::unique_ptr<Testbed> bed)
+    : bed_{std::move(bed)}, booted_{bed_->explainer()} {
+  bed_->tracer().detach(bed_->explainer());
+}
+
+OrError<ExplainSession> ExplainSession::create(const TestbedConfig& config) {
+  return ExplainSession{CBIT_TRY(Testbed::create(config))};
+}
+
+OrError<Explanation> ExplainSession::explain(ExplainOptions options,
+                                             const std::optional<VirtioNegotiated>& virtio) {
+  options.bed = bed_->config();
+  CBIT_TRY(check(options));
+  if (options.map == MapKind::virtio_blk)
+    return usage_error("a virtio disk comes with a machine of its own", "explain it by itself");
+  Explainer explainer{booted_};
+  const Attached attached{bed_->tracer(), explainer};
+  if (virtio) negotiate(options.device.name, *virtio);
+  return run_on(*bed_, explainer, options);
+}
+
+std::vector<Cause> ExplainSession::explain_negotiation(std::string_view device,
+                                                       const VirtioNegotiated& virtio) {
+  Explainer explainer{booted_};
+  const Attached attached{bed_->tracer(), explainer};
+  negotiate(device, virtio);
+  return explainer.causes();
+}
+
+void ExplainSession::negotiate(std::string_view device, VirtioNegotiated virtio) {
+  virtio.device = bed_->tracer().intern(device);
+  bed_->tracer().emit(bed_->kernel().cpu(0).agent(), virtio);
+}
+
+}  // namespace cbit

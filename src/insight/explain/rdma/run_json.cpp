@@ -1,0 +1,43 @@
+#include <nlohmann/json.hpp>
+
+#include "explain/rdma/run.hpp"
+#include "testbed/cause_json.hpp"
+
+namespace cbit {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json cost_json(const RdmaCost& cost) {
+  return {{"copies", cost.copies},
+          {"bytes_bounced", cost.bytes_bounced},
+          {"bytes_copied", cost.bytes_copied},
+          {"pages_converted", cost.pages_converted},
+          {"tlb_flushes", cost.flushes},
+          {"virtual_ns", cost.virtual_ns}};
+}
+
+}  // namespace
+
+std::string to_json(const RdmaRunReport& report, std::string_view test) {
+  const RdmaNodeConfig& node = report.options.node;
+  const Json json{{"schema", "cbit-rdma-1"},
+                  {"test", test},
+                  {"platform", to_string(node.bed.machine.platform)},
+                  {"method", word_of(rdma_method_words, node.method)},
+                  {"linux", to_string(node.bed.dma.version)},
+                  {"iommu", word_of(iommu_mode_words, node.bed.dma.iommu)},
+                  {"mask_bits", node.mask_bits},
+                  {"bytes", node.bytes},
+                  {"iterations", report.options.iterations},
+                  {"registration", report.registration},
+                  {"completed", report.completed},
+                  {"verified", report.verified},
+                  {"status", ibv_wc_status_str(report.status)},
+                  {"transfers", cost_json(report.cost)},
+                  {"set_up", cost_json(report.set_up)},
+                  {"causes", causes_json(report.causes)}};
+  return json.dump(2) + '\n';
+}
+
+}  // namespace cbit

@@ -1,0 +1,18 @@
+// The virtio-iommu of a run.
+#pragma once
+
+#include <memory>
+
+#include "dev/virtio/virtio_iommu.hpp"
+#include "kernel/virtio/virtio_iommu_driver.hpp"
+
+namespace cbit::lab {
+
+struct ViommuPart {
+  Device* parent = nullptr;
+  VirtioDriverOptions driver_options;
+  std::unique_ptr<VirtioIommu> hardware;
+  std::unique_ptr<VirtioIommuDriver> driver;  // nullptr: not probed, or the probe failed
+};
+
+}  // namespace cbit::lab

@@ -1,0 +1,46 @@
+#include "stream/host_scan.hpp"
+
+#include <array>
+#include <bitset>
+
+#include "crypt/sha256.hpp"
+#include "dev/block_backend.hpp"
+
+namespace cbit {
+namespace {
+
+bool recognisable(ConstByteSpan sector) {
+  std::bitset<256> values;
+  for (const std::byte b : sector) values.set(std::to_integer<unsigned>(b));
+  return values.count() >= 16;
+}
+
+// 64 bits of a digest: with a million sectors a chance match is less likely than a memory error.
+std::uint64_t short_digest(ConstByteSpan sector) { return load<std::uint64_t>(sha256(sector)); }
+
+}  // namespace
+
+void SectorIndex::add(ConstByteSpan contents) {
+  for (; contents.size() >= sector_size; contents = contents.subspan(sector_size))
+    if (const auto sector = contents.first(sector_size); recognisable(sector))
+      digests_.insert(short_digest(sector));
+}
+
+bool SectorIndex::contains(ConstByteSpan sector) const {
+  return recognisable(sector) && digests_.contains(short_digest(sector));
+}
+
+HostScan scan_as_host(const Memory& memory, const SectorIndex& index) {
+  HostScan scan;
+  std::array<std::byte, page_size> page;
+  memory.for_each_touched([&](PhysAddr at, const PageHistory& history) {
+    ++(history.shared ? scan.shared_pages : scan.private_pages);
+    if (!memory.peek(at, page, no_key)) return;
+    for (std::size_t i = 0; i < page_size; i += sector_size)
+      if (index.contains(ConstByteSpan{page}.subspan(i, sector_size)))
+        ++(history.shared ? scan.sectors_in_shared_pages : scan.sectors_in_private_pages);
+  });
+  return scan;
+}
+
+}  // namespace cbit

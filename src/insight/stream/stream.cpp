@@ -1,0 +1,192 @@
+#include "stream/stream.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "dev/disk_image.hpp"
+#include "dev/virtio/virtio_blk.hpp"
+#include "kernel/virtio/virtio_blk_driver.hpp"
+#include "stream/sample_image.hpp"
+
+namespace cbit {
+namespace {
+
+// A virtio-blk device on a disk, with the driver bound to it.
+class Drive {
+ public:
+  static OrError<std::unique_ptr<Drive>> plug(Testbed& bed, std::string name, BlockBackend& disk,
+                                              std::string serial, bool raw_addresses) {
+    std::unique_ptr<Drive> drive{new Drive};
+    Device& parent = bed.kernel().add_device({.name = name});
+    drive->hardware_ =
+        CBIT_TRY(VirtioBlk::create(bed.machine().bus(), {.device = name, .requester = parent.requester}, disk,
+                                   {.serial = std::move(serial)}));
+    auto driver =
+        VirtioBlkDriver::probe(bed.kernel(), *drive->hardware_, parent, {.raw_addresses = raw_addresses});
+    if (!driver)
+      return bad_input(
+          fmt::format("the driver cannot use {}: errno {}", name, static_cast<int>(driver.error())));
+    drive->driver_ = *std::move(driver);
+    return drive;
+  }
+
+  [[nodiscard]] VirtioBlkDriver& driver() { return *driver_; }
+  // What the host's disk had to say when the driver got -EIO.
+  [[nodiscard]] Error trouble(std::string_view what, Errno error) const {
+    if (hardware_->disk_error()) return *hardware_->disk_error();
+    return {fmt::format("{} failed with errno {}", what, static_cast<int>(error)), "", ExitCode::bad_input};
+  }
+
+ private:
+  Drive() = default;
+  std::unique_ptr<VirtioBlk> hardware_;
+  std::unique_ptr<VirtioBlkDriver> driver_;
+};
+
+// The guest's memory for the whole image, and its traffic.
+class Guest {
+ public:
+  static OrError<std::unique_ptr<Guest>> boot(const StreamOptions& options, std::uint64_t image_bytes,
+                                              EventSink* sink) {
+    std::unique_ptr<Guest> guest{new Guest};
+    guest->bed_ = CBIT_TRY(Testbed::create(options.bed, sink));
+    guest->bytes_ = image_bytes;
+    guest->request_bytes_ = options.request_bytes;
+    const std::uint64_t pages = (image_bytes + page_size - 1) / page_size;
+    const auto buffer = guest->bed_->kernel().mm().alloc_pages(pages);
+    if (!buffer)
+      return bad_input(
+          fmt::format("an image of {} MiB does not fit into the guest's memory", image_bytes >> 20),
+          "use more --memory or a smaller image");
+    guest->buffer_ = *buffer;
+    return guest;
+  }
+
+  [[nodiscard]] Testbed& bed() { return *bed_; }
+
+  OrError<void> read_from(Drive& drive) {
+    return for_each_request("reading", drive, [&](std::uint64_t at, std::uint64_t n) {
+      return drive.driver().read(cpu(), at / sector_size, buffer_ + at, n);
+    });
+  }
+  OrError<void> write_to(Drive& drive) {
+    CBIT_TRY(for_each_request("writing", drive, [&](std::uint64_t at, std::uint64_t n) {
+      return drive.driver().write(cpu(), at / sector_size, buffer_ + at, n);
+    }));
+    if (const auto done = drive.driver().flush(cpu()); !done)
+      return tl::unexpected{drive.trouble("flushing", done.error())};
+    return {};
+  }
+
+  // The image as the guest's CPU sees it now.
+  Sha256Digest digest() {
+    Sha256 hash;
+    Bytes chunk(request_bytes_);
+    for (std::uint64_t at = 0; at < bytes_; at += chunk.size()) {
+      chunk.resize(std::min<std::uint64_t>(chunk.size(), bytes_ - at));
+      if (cpu().read(buffer_ + at, chunk)) hash.update(chunk);
+    }
+    return hash.finish();
+  }
+
+  StreamPass report(const SectorIndex& index, const Sha256Digest& source) {
+    StreamPass pass;
+    pass.bytes = bytes_;
+    pass.in_guest = digest();
+    pass.intact = pass.in_guest == source;
+    pass.scan = scan_as_host(bed_->memory(), index);
+    pass.pages = page_map(bed_->memory());
+    pass.page_table = render_page_table(pass.pages, bed_->tracer());
+    pass.page_picture = render_page_picture(pass.pages);
+    return pass;
+  }
+  void report_totals(StreamPass& pass) {
+    if (Swiotlb* const pool = bed_->kernel().dma().swiotlb()) pass.swiotlb = pool->usage();
+    pass.conversions = bed_->kernel().mm().conversion_cost();
+    pass.counters = bed_->counters();
+    pass.virtual_ns = bed_->tracer().clock().now_ns();
+    pass.causes = bed_->explainer().causes();
+    pass.kernel_log = bed_->explainer().kernel_log();
+  }
+
+ private:
+  Guest() = default;
+  [[nodiscard]] Mmu& cpu() { return bed_->kernel().cpu(0); }
+
+  template <class Request>
+  OrError<void> for_each_request(std::string_view what, Drive& drive, Request&& request) {
+    for (std::uint64_t at = 0; at < bytes_; at += request_bytes_) {
+      const Result<void, Errno> done = request(at, std::min(request_bytes_, bytes_ - at));
+      if (!done) return tl::unexpected{drive.trouble(what, done.error())};
+    }
+    return {};
+  }
+
+  std::unique_ptr<Testbed> bed_;
+  VirtAddr buffer_;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t request_bytes_ = 0;
+};
+
+OrError<SectorIndex> index_of(BlockBackend& disk) {
+  SectorIndex index;
+  Bytes chunk(1 << 20);
+  for (std::uint64_t at = 0; at < disk.bytes(); at += chunk.size()) {
+    chunk.resize(std::min<std::uint64_t>(chunk.size(), disk.bytes() - at));
+    CBIT_TRY(disk.read(at, chunk));
+    index.add(chunk);
+  }
+  return index;
+}
+
+OrError<StreamPass> correct_pass(const StreamOptions& options, BlockBackend& source, const SectorIndex& index,
+                                 const Sha256Digest& digest, EventSink* sink) {
+  auto target = CBIT_TRY(DiskImage::create(options.target, source.bytes()));
+  auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), sink));
+  auto from = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:04.0", source, "cbit-source", false));
+  auto to = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:05.0", *target, "cbit-target", false));
+  CBIT_TRY(guest->read_from(*from));
+  StreamPass pass = guest->report(index, digest);
+  CBIT_TRY(guest->write_to(*to));
+  guest->report_totals(pass);
+  CBIT_TRY(target->commit());
+  return pass;
+}
+
+OrError<StreamPass> raw_pass(const StreamOptions& options, BlockBackend& source, const SectorIndex& index,
+                             const Sha256Digest& digest) {
+  auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), nullptr));
+  auto from = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:04.0", source, "cbit-source", true));
+  // A device that may not write the guest's pages answers with an error; what the guest then has is the
+  // finding.
+  static_cast<void>(guest->read_from(*from));
+  StreamPass pass = guest->report(index, digest);
+  guest->report_totals(pass);
+  return pass;
+}
+
+OrError<void> check(const StreamOptions& options) {
+  if (options.request_bytes == 0 || options.request_bytes % page_size != 0)
+    return usage_error(fmt::format("a request of {} bytes is not whole pages", options.request_bytes),
+                       "use a multiple of 4096");
+  return {};
+}
+
+}  // namespace
+
+OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink) {
+  CBIT_TRY(check(options));
+  auto source = CBIT_TRY(DiskImage::open(options.source, DiskImage::Mode::read_only));
+  StreamReport report{.options = options};
+  report.source = CBIT_TRY(digest_file(options.source));
+  const SectorIndex index = CBIT_TRY(index_of(*source));
+  report.telling_sectors = index.size();
+  report.correct = CBIT_TRY(correct_pass(options, *source, index, report.source, sink));
+  report.target = CBIT_TRY(digest_file(options.target));
+  report.equal = report.source == report.target;
+  report.raw = CBIT_TRY(raw_pass(options, *source, index, report.source));
+  return report;
+}
+
+}  // namespace cbit

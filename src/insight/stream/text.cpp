@@ -1,0 +1,75 @@
+#include <fmt/format.h>
+
+#include "stream/report.hpp"
+#include "watch/report.hpp"
+
+namespace cbit {
+namespace {
+
+std::string mib(std::uint64_t bytes) {
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
+}
+
+std::string guest_line(const StreamReport& report) {
+  const MachineConfig& machine = report.options.bed.machine;
+  std::string text = fmt::format("Guest     {}", to_string(machine.platform));
+  if (is_encrypted(machine.platform) && machine.platform != Platform::pef)
+    text += fmt::format(", {} {}", machine.platform == Platform::tdx ? "shared bit" : "C-bit", machine.c_bit);
+  const SwiotlbUsage& pool = report.correct.swiotlb;
+  text += fmt::format(", {} MiB, Linux {}; bounce pool {} MiB: {} slots in {} area{}\n",
+                      machine.memory_bytes >> 20, to_string(report.options.bed.dma.version),
+                      pool.io_tlb_nslabs * io_tlb_size >> 20, pool.io_tlb_nslabs, pool.areas,
+                      pool.areas == 1 ? "" : "s");
+  return text;
+}
+
+std::string scan_lines(const StreamPass& pass, std::uint64_t telling_sectors) {
+  return fmt::format(
+      "  searched for {} sectors of the disk that can be recognised\n"
+      "  private pages {:>8}   sectors readable to the host: {}\n"
+      "  shared pages  {:>8}   sectors readable to the host: {}\n",
+      telling_sectors, pass.scan.private_pages, pass.scan.sectors_in_private_pages, pass.scan.shared_pages,
+      pass.scan.sectors_in_shared_pages);
+}
+
+std::string cost_lines(const StreamPass& pass) {
+  const CostCounts& counts = pass.counters.counts();
+  const ConversionCost& conversions = pass.conversions;
+  return fmt::format(
+      "  bounced       {} in {} mappings: {} into the pool, {} out of it; at most {} slots in use\n"
+      "  conversions   {} pages in {} calls, {} large pages split, {} TLB flushes, {} cache lines flushed, "
+      "{} hypercalls\n"
+      "  virtual time  {:.3f} ms\n",
+      mib(pass.swiotlb.bytes_bounced), pass.swiotlb.bounces, mib(counts.bounced_to_pool.bytes),
+      mib(counts.bounced_from_pool.bytes), counts.slots_used_max, conversions.pages, conversions.calls,
+      conversions.large_pages_split, conversions.tlb_flushes, conversions.cache_lines_flushed,
+      conversions.hypercalls, static_cast<double>(pass.virtual_ns) / 1e6);
+}
+
+std::string digest_line(std::string_view what, const Sha256Digest& digest, std::string_view verdict) {
+  return fmt::format("{:<10}SHA-256 {}  {}\n", what, to_hex(digest), verdict);
+}
+
+}  // namespace
+
+std::string to_text(const StreamReport& report) {
+  const StreamPass& good = report.correct;
+  const StreamPass& raw = report.raw;
+  std::string text = fmt::format("Disk      {} of {}\n", mib(good.bytes), report.options.source);
+  text += guest_line(report);
+  text += digest_line("Source", report.source, "");
+  text += digest_line("In guest", good.in_guest, good.intact ? "equal" : "DIFFERENT");
+  text += digest_line("Target", report.target, report.equal ? "equal" : "DIFFERENT");
+  text += "\nWhat the host sees, looking at every page that was ever written\n" +
+          scan_lines(good, report.telling_sectors);
+  text += "\nWhat it cost\n" + cost_lines(good);
+  text += "\nPage states\n" + good.page_picture;
+  if (!good.causes.empty()) text += "\nCauses\n" + render_causes(good.causes);
+  text += "\nThe same with one bug: the driver puts physical addresses into its descriptors\n\n";
+  text += digest_line("In guest", raw.in_guest, raw.intact ? "equal" : "DIFFERENT");
+  text += scan_lines(raw, report.telling_sectors);
+  if (!raw.causes.empty()) text += "\nCauses\n" + render_causes(raw.causes);
+  return text;
+}
+
+}  // namespace cbit

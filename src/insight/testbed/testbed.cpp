@@ -1,0 +1,80 @@
+#include "testbed/testbed.hpp"
+
+#include <fmt/format.h>
+
+namespace cbit {
+namespace {
+
+ExplainerContext context_of(const TestbedConfig& config, Machine& machine) {
+  const Platform platform = config.machine.platform;
+  return {.platform = std::string{to_string(platform)},
+          .layout = platform == Platform::pef ? KeyLayout::none() : machine.paging().view.layout,
+          .is_guest = is_guest(platform),
+          .is_sme = platform == Platform::sme,
+          .is_mktme = platform == Platform::mktme,
+          .iommu_translates = config.dma.iommu == IommuMode::translated,
+          .hosts_guests = config.machine.sev.asids != 0,
+          .swiotlb_can_grow = config.dma.version != KernelVersion::v6_1,
+          .ram = machine.memory().ram()};
+}
+
+OrError<void> set_masks(Dma& dma, Device& dev, const TestDeviceConfig& config) {
+  if (config.mask_bits < 1 || config.mask_bits > 64 || config.coherent_mask_bits < 1 ||
+      config.coherent_mask_bits > 64)
+    return usage_error("a DMA mask has 1 to 64 bits", "devices usually have 32, 40, 48 or 64");
+  if (!dma.set_mask(dev, bit_mask(config.mask_bits)))
+    return usage_error(fmt::format("dma_set_mask(DMA_BIT_MASK({})) returns -EIO", config.mask_bits),
+                       "the mask does not cover the memory that every device must reach; use more bits");
+  if (!dma.set_coherent_mask(dev, bit_mask(config.coherent_mask_bits)))
+    return usage_error(
+        fmt::format("dma_set_coherent_mask(DMA_BIT_MASK({})) returns -EIO", config.coherent_mask_bits),
+        "the mask does not cover the memory that every device must reach; use more bits");
+  return {};
+}
+
+}  // namespace
+
+OrError<std::unique_ptr<Testbed>> Testbed::create(const TestbedConfig& config, EventSink* sink) {
+  std::unique_ptr<Testbed> bed{new Testbed{config}};
+  bed->config_.machine.iommu = config.dma.iommu != IommuMode::none;
+  bed->machine_ = CBIT_TRY(Machine::create(bed->config_.machine));
+  Machine& machine = *bed->machine_;
+  bed->explainer_.emplace(machine.tracer(), context_of(config, machine));
+  machine.tracer().attach(*bed->explainer_);
+  machine.tracer().attach(bed->counters_);
+  if (sink != nullptr) machine.tracer().attach(*sink);
+  bed->sink_ = sink;
+  bed->kernel_ = CBIT_TRY(Kernel::boot(machine, config.dma));
+  if (Swiotlb* const pool = bed->kernel_->dma().swiotlb())
+    bed->explainer_->set_bounce_pool(pool->default_pool());
+  return bed;
+}
+
+Testbed::~Testbed() {
+  if (sink_ != nullptr) machine_->tracer().detach(*sink_);
+}
+
+OrError<TestDevice> Testbed::add_device(const TestDeviceConfig& config) {
+  Device& dev = kernel_->add_device({.name = config.name,
+                                     .bus_dma_limit = config.bus_limit,
+                                     .min_align_mask = config.min_align_mask,
+                                     .max_segment_size = config.max_segment_size,
+                                     .untrusted = config.untrusted});
+  CBIT_TRY(set_masks(kernel_->dma(), dev, config));
+  hardware_.emplace_back(
+      machine_->bus(),
+      DmaPortConfig{.device = config.name, .requester = dev.requester, .address_bits = config.address_bits});
+  return TestDevice{dev, hardware_.back()};
+}
+
+KeyId Testbed::cpu_key() const {
+  const KeyView& view = machine_->paging().view;
+  return view.selector_is_key ? no_key : view.key(1);
+}
+
+KeyId Testbed::cpu_key(PhysAddr page) const {
+  const KeyView& view = machine_->paging().view;
+  return view.selector_is_key ? view.key(kernel_->mm().page_key_id(page)) : cpu_key();
+}
+
+}  // namespace cbit

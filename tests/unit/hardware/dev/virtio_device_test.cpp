@@ -1,0 +1,285 @@
+#include "dev/virtio/virtio_device.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "virtio_board.hpp"
+
+namespace cbit::test {
+namespace {
+
+using namespace virtio_status;
+
+constexpr std::uint64_t own_feature = 1ull << 3;
+
+// Counts what it is asked to do.
+class EchoDevice final : public VirtioDevice {
+ public:
+  EchoDevice(SystemBus& bus, const VirtioOptions& options)
+      : VirtioDevice{bus, {.device = "echo", .requester = 8}, options, own_feature, {8, 4}} {}
+
+  [[nodiscard]] std::uint16_t device_id() const override { return 63; }
+  int served = 0;
+  int resets = 0;
+
+ protected:
+  OrTrouble<void> kicked(std::uint16_t queue) override {
+    return serve(queue, [&](const VirtChain&) -> OrTrouble<std::uint32_t> { return ++served, 0u; });
+  }
+  [[nodiscard]] ConstByteSpan config_space() const override { return config_; }
+  void on_reset() override { ++resets; }
+
+ private:
+  std::array<std::byte, 4> config_{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
+};
+
+class VirtioDeviceTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<EchoDevice> make(const VirtioOptions& options = {}) {
+    auto device = std::make_unique<EchoDevice>(board.bus, options);
+    device->on_interrupt([this](const VirtioInterrupt& i) { interrupts.push_back(i); });
+    return device;
+  }
+  static void start(EchoDevice& device, std::uint64_t features) {
+    device.set_status(acknowledge);
+    device.set_status(acknowledge | driver);
+    device.set_driver_features(features);
+    device.set_status(acknowledge | driver | features_ok);
+  }
+  void run(EchoDevice& device) {
+    start(device, device.device_features());
+    device.enable_queue(0, ring.config());
+    device.set_status(device.status() | driver_ok);
+  }
+  void offer() {
+    ring.desc(0, {0x50000, 4, 0, 0});
+    ring.offer(0);
+    ring.publish();
+  }
+
+  VirtioBoard board;
+  RawRing ring{board, 8};
+  std::vector<VirtioInterrupt> interrupts;
+};
+
+TEST_F(VirtioDeviceTest, OffersRingAndTransportFeaturesByItsOptions) {
+  using namespace virtio_feature;
+  EXPECT_EQ(make()->device_features(), own_feature | indirect_desc | event_idx | version_1 | access_platform);
+  EXPECT_EQ(make({.iommu_platform = false})->device_features(),
+            own_feature | indirect_desc | event_idx | version_1);
+  EXPECT_EQ(make({.iommu_platform = false, .legacy = true, .indirect_desc = false, .event_idx = false})
+                ->device_features(),
+            own_feature);
+}
+
+TEST_F(VirtioDeviceTest, LatchesFeaturesOkForASubsetOfWhatIsOffered) {
+  const auto device = make();
+  start(*device, virtio_feature::version_1 | virtio_feature::access_platform);
+  EXPECT_EQ(device->status(), acknowledge | driver | features_ok);
+  EXPECT_TRUE(device->has(virtio_feature::version_1));
+  EXPECT_FALSE(device->has(virtio_feature::event_idx));
+}
+
+TEST_F(VirtioDeviceTest, DoesNotLatchFeaturesOkWhenAnOfferedAccessPlatformIsRefused) {
+  const auto device = make();
+  start(*device, virtio_feature::version_1);
+  EXPECT_EQ(device->status(), acknowledge | driver);
+  const auto negotiated = board.log.all<VirtioNegotiated>();
+  ASSERT_EQ(negotiated.size(), 1u);
+  EXPECT_EQ(negotiated[0].offered, device->device_features());
+  EXPECT_EQ(negotiated[0].accepted, virtio_feature::version_1);
+  EXPECT_EQ(negotiated[0].status, acknowledge | driver);
+}
+
+TEST_F(VirtioDeviceTest, ChecksAccessPlatformOnlyForDriversOfVersionOne) {
+  const auto device = make();
+  start(*device, own_feature);
+  EXPECT_EQ(device->status(), acknowledge | driver | features_ok);
+}
+
+TEST_F(VirtioDeviceTest, DoesNotLatchFeaturesOkForBitsThatWereNotOffered) {
+  const auto device = make();
+  start(*device, device->device_features() | virtio_feature::ring_packed);
+  EXPECT_EQ(device->status(), acknowledge | driver);
+  EXPECT_FALSE(device->has(virtio_feature::ring_packed));
+}
+
+TEST_F(VirtioDeviceTest, KeepsFeaturesOnceTheyAreAgreedUntilAReset) {
+  const auto device = make();
+  start(*device, device->device_features());
+  device->set_driver_features(0);
+  EXPECT_EQ(device->driver_features(), device->device_features());
+  device->set_status(0);
+  EXPECT_EQ(device->driver_features(), 0u);
+  EXPECT_EQ(device->status(), 0);
+  EXPECT_EQ(device->resets, 1);
+}
+
+TEST_F(VirtioDeviceTest, ServesAModernDriverOnlyAfterDriverOk) {
+  const auto device = make();
+  start(*device, device->device_features());
+  device->enable_queue(0, ring.config());
+  offer();
+  device->notify(0);
+  EXPECT_EQ(device->served, 0);
+  device->set_status(device->status() | driver_ok);
+  device->notify(0);
+  EXPECT_EQ(device->served, 1);
+  EXPECT_EQ(ring.used_index(), 1);
+}
+
+TEST_F(VirtioDeviceTest, DoesNotServeADriverThatSkippedFeaturesOk) {
+  const auto device = make();
+  device->set_driver_features(device->device_features());
+  device->enable_queue(0, ring.config());
+  device->set_status(acknowledge | driver | driver_ok);
+  offer();
+  device->notify(0);
+  EXPECT_EQ(device->served, 0);
+}
+
+TEST_F(VirtioDeviceTest, ServesALegacyDriverBeforeDriverOk) {
+  const auto device = make({.iommu_platform = false, .legacy = true});
+  device->set_status(acknowledge | driver);
+  device->enable_queue(0, ring.config());
+  offer();
+  device->notify(0);
+  EXPECT_EQ(device->served, 1);
+}
+
+TEST_F(VirtioDeviceTest, ServesNothingAfterFailed) {
+  const auto device = make();
+  run(*device);
+  device->set_status(device->status() | failed);
+  offer();
+  device->notify(0);
+  EXPECT_EQ(device->served, 0);
+}
+
+TEST_F(VirtioDeviceTest, IgnoresQueuesThatItDoesNotHave) {
+  const auto device = make();
+  run(*device);
+  EXPECT_EQ(device->queue_count(), 2);
+  EXPECT_EQ(device->queue_size_max(1), 4);
+  EXPECT_EQ(device->queue_size_max(2), 0);
+  device->enable_queue(2, ring.config());
+  device->notify(1);
+  device->notify(2);
+  device->disable_queue(2);
+  EXPECT_FALSE(device->queue_enabled(2));
+  EXPECT_FALSE(device->broken());
+}
+
+TEST_F(VirtioDeviceTest, StopsAndAsksForAResetWhenTheDriverBreaksTheRing) {
+  const auto device = make();
+  run(*device);
+  ring.publish(100);
+  device->notify(0);
+  EXPECT_TRUE(device->broken());
+  EXPECT_EQ(device->status(), acknowledge | driver | features_ok | driver_ok | needs_reset);
+  const auto broken = board.log.all<VirtioBroken>();
+  ASSERT_EQ(broken.size(), 1u);
+  EXPECT_EQ(broken[0].queue, 0);
+  ASSERT_EQ(interrupts.size(), 1u);
+  EXPECT_EQ(interrupts[0].kind, VirtioInterrupt::Kind::config);
+
+  ring.publish(0);
+  offer();
+  device->notify(0);
+  EXPECT_EQ(device->served, 0) << "a stopped device serves nothing";
+  device->set_status(static_cast<std::uint8_t>(device->status() & ~needs_reset));
+  EXPECT_NE(device->status() & needs_reset, 0) << "only a reset clears it";
+
+  device->set_status(0);
+  EXPECT_FALSE(device->broken());
+  run(*device);
+  device->notify(0);
+  EXPECT_EQ(device->served, 1);
+}
+
+TEST_F(VirtioDeviceTest, TellsALegacyDriverNothingOfAStop) {
+  const auto device = make({.iommu_platform = false, .legacy = true});
+  device->set_status(acknowledge | driver);
+  device->enable_queue(0, ring.config());
+  ring.publish(100);
+  device->notify(0);
+  EXPECT_TRUE(device->broken());
+  EXPECT_EQ(device->status(), acknowledge | driver);
+  EXPECT_TRUE(interrupts.empty());
+}
+
+TEST_F(VirtioDeviceTest, StopsOnAnIllegalQueueConfiguration) {
+  const auto device = make();
+  start(*device, device->device_features());
+  auto config = ring.config();
+  config.size = 6;
+  device->enable_queue(0, config);
+  EXPECT_TRUE(device->broken());
+  EXPECT_FALSE(device->queue_enabled(0));
+  EXPECT_EQ(device->status(), acknowledge | driver | features_ok | needs_reset);
+}
+
+TEST_F(VirtioDeviceTest, TheDriverCannotSetNeedsReset) {
+  const auto device = make();
+  device->set_status(acknowledge | needs_reset);
+  EXPECT_EQ(device->status(), acknowledge);
+}
+
+TEST_F(VirtioDeviceTest, InterruptsOncePerNotification) {
+  const auto device = make();
+  run(*device);
+  offer();
+  offer();
+  device->notify(0);
+  EXPECT_EQ(device->served, 2);
+  ASSERT_EQ(interrupts.size(), 1u);
+  EXPECT_EQ(interrupts[0].kind, VirtioInterrupt::Kind::queue);
+}
+
+// The used ring lies over the available ring, so that the device's own writes make new requests available.
+TEST_F(VirtioDeviceTest, ServesAtMostAQueueFullPerNotification) {
+  const auto device = make();
+  start(*device, device->device_features());
+  auto config = ring.config();
+  config.used = DmaAddr{(ring.avail() - 4) & ~std::uint64_t{3}};
+  device->enable_queue(0, config);
+  device->set_status(device->status() | driver_ok);
+  ring.desc(0, {0x50000, 4, 0, 0});
+  ring.publish(8);
+  device->notify(0);
+  EXPECT_LE(device->served, 8);
+}
+
+// A requester without a domain is blocked by the IOMMU, if its accesses come past it.
+TEST_F(VirtioDeviceTest, GoesThroughTheIommuIfAndOnlyIfItOffersAccessPlatform) {
+  Iommu iommu{KeyView{}};
+  board.bus.set_iommu(&iommu);
+  const auto behind = make({.iommu_platform = true});
+  run(*behind);
+  offer();
+  behind->notify(0);
+  EXPECT_EQ(behind->served, 0);
+  EXPECT_TRUE(behind->broken());
+  const auto faults = board.log.all<DeviceFault>();
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].fault.kind, FaultKind::iommu_no_domain);
+
+  const auto beside = make({.iommu_platform = false});
+  run(*beside);
+  beside->notify(0);
+  EXPECT_EQ(beside->served, 1);
+}
+
+TEST_F(VirtioDeviceTest, ConfigurationSpaceReadsAsZerosBeyondItsEnd) {
+  const auto device = make();
+  std::array<std::byte, 4> bytes{};
+  device->read_config(2, bytes);
+  EXPECT_EQ(bytes, (std::array{std::byte{3}, std::byte{4}, std::byte{0}, std::byte{0}}));
+  bytes.fill(std::byte{0xff});
+  device->read_config(0xffff'ffff, bytes);
+  EXPECT_EQ(bytes, (std::array<std::byte, 4>{}));
+  device->write_config(0, bytes);
+}
+
+}  // namespace
+}  // namespace cbit::test

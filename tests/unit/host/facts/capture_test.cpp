@@ -1,0 +1,316 @@
+#include "facts/capture.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "facts/capture_archive.hpp"
+#include "facts/masking.hpp"
+
+namespace cbit {
+namespace {
+
+// A file that is gone with the test.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& content)
+      : path_{testing::TempDir() + "cbit-capture-test-" + std::to_string(::getpid()) + ".tar.zst"} {
+    std::ofstream{path_, std::ios::binary} << content;
+  }
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+HostRecord small_record() {
+  HostRecord record;
+  record.files["/proc/cmdline"] = "root=/dev/vda1 swiotlb=force\n";
+  record.files["/sys/bus/pci/devices/0000:00:04.0/class"] = "0x010802\n";
+  record.files["/proc/iomem"] = tl::unexpected{Unread::denied};
+  record.files["/proc/nothing"] = tl::unexpected{Unread::absent};
+  record.links["/sys/bus/pci/devices/0000:00:04.0/driver"] = "../../../bus/pci/drivers/nvme";
+  record.links["/sys/bus/pci/devices/0000:00:04.0/iommu_group"] =
+      "../../../../../../../kernel/iommu_groups/12";
+  record.folders["/sys/bus/pci/devices"] = std::vector<std::string>{"0000:00:04.0", "0000:00:05.0"};
+  record.folders["/sys/class/drm"] = std::vector<std::string>{};
+  record.devices["/dev/kvm"] = DeviceState::denied;
+  record.cpuid[{0x8000'001f, 0}] = CpuidRegs{2, 0x6f, 0, 0};
+  record.cpuid[{0x21, 0}] = std::nullopt;
+  record.msrs[0xc001'0131] = tl::unexpected{Unread::denied};
+  record.kernel_log = "[    2.000000] Memory Encryption Features active: AMD SEV\n";
+  return record;
+}
+
+// Everything that was asked of `record`'s host, asked again of `tree`.
+void expect_same_answers(const HostRecord& record, const HostTree& tree) {
+  for (const auto& [path, text] : record.files) {
+    const auto again = tree.read(path);
+    EXPECT_EQ(again.has_value(), text.has_value()) << path;
+    if (text && again) {
+      EXPECT_EQ(*again, mask_file(path, *text).text) << path;
+    }
+    if (!text && !again) {
+      EXPECT_EQ(again.error(), text.error()) << path;
+    }
+  }
+  for (const auto& [path, names] : record.folders) EXPECT_EQ(tree.list(path), names) << path;
+  for (const auto& [path, target] : record.links) {
+    const auto again = tree.link(path);
+    EXPECT_EQ(again.has_value(), target.has_value()) << path;
+    if (target && again) {
+      EXPECT_EQ(*again, target->substr(target->rfind('/') + 1)) << path;
+    }
+  }
+  for (const auto& [path, state] : record.devices) EXPECT_EQ(tree.device(path), state) << path;
+  for (const auto& [leaf, regs] : record.cpuid) EXPECT_EQ(tree.cpuid(leaf.first, leaf.second), regs);
+  for (const auto& [index, value] : record.msrs) EXPECT_EQ(tree.msr(index), value);
+}
+
+UnpackedCapture unpacked(const Capture& capture) {
+  const auto bytes = pack_capture(capture);
+  EXPECT_TRUE(bytes.has_value());
+  const TemporaryFile file{*bytes};
+  auto opened = UnpackedCapture::open(file.path());
+  EXPECT_TRUE(opened.has_value()) << opened.error().message;
+  return std::move(*opened);
+}
+
+TEST(Capture, AnswersAsTheHostDid) {
+  const HostRecord record = small_record();
+  const UnpackedCapture capture = unpacked(make_capture(record, "cbit test"));
+  const auto tree = HostTree::open(capture.root());
+  ASSERT_TRUE(tree.has_value()) << tree.error().message;
+  expect_same_answers(record, *tree);
+  EXPECT_EQ(tree->kernel_log(), *record.kernel_log);
+  EXPECT_FALSE(tree->live());
+}
+
+TEST(Capture, AnswersAsTheLiveHostDid) {
+  auto live = HostTree::open("/");
+  ASSERT_TRUE(live.has_value());
+  live->start_recording();
+  for (const char* const path :
+       {"/proc/cmdline", "/proc/cpuinfo", "/proc/iomem", "/proc/self/limits", "/proc/self/status",
+        "/proc/sys/kernel/osrelease", "/sys/class/dmi/id/product_serial", "/proc/1/mem"})
+    (void)live->read(path);
+  for (const char* const folder : {"/sys/bus/pci/devices", "/sys/bus/virtio/devices", "/sys/class/net"})
+    for (const std::string& name : live->list(folder).value_or(std::vector<std::string>{})) {
+      const std::string path = std::string{folder} + "/" + name;
+      for (const char* const file : {"/class", "/features", "/device", "/address"})
+        (void)live->read(path + file);
+      for (const char* const link : {"/driver", "/iommu_group", "/subsystem"}) (void)live->link(path + link);
+      (void)live->link(path);
+    }
+  (void)live->device("/dev/kvm"), (void)live->cpuid(0), (void)live->cpuid(0x8000'001f),
+      (void)live->kernel_log();
+  const HostRecord record = live->record();
+  const UnpackedCapture capture = unpacked(make_capture(record, "cbit test"));
+  const auto tree = HostTree::open(capture.root());
+  ASSERT_TRUE(tree.has_value()) << tree.error().message;
+  expect_same_answers(record, *tree);
+}
+
+TEST(Capture, RepeatsFilesThatWereReadThroughALink) {
+  HostRecord record;
+  record.links["/sys/class/infiniband/mlx5_0/device"] = "../../../0000:41:00.0";
+  record.links["/sys/class/infiniband/mlx5_0/device/driver"] = "../../bus/pci/drivers/mlx5_core";
+  record.files["/sys/class/infiniband/mlx5_0/device/class"] = "0x020700\n";
+  record.files["/sys/class/infiniband/mlx5_0/device/driver/module/version"] = "1\n";
+  record.folders["/sys/class/infiniband/mlx5_0/device/"] = std::vector<std::string>{"class", "driver"};
+  const UnpackedCapture capture = unpacked(make_capture(record, "cbit test"));
+  const auto tree = HostTree::open(capture.root());
+  ASSERT_TRUE(tree.has_value()) << tree.error().message;
+  expect_same_answers(record, *tree);
+}
+
+TEST(Capture, HoldsNoSecrets) {
+  HostRecord record = small_record();
+  record.files["/proc/cmdline"] = "root=UUID=1b4e28ba-2fa1-11d2-883f-0016d3cca427 token=hunter2 -- hunter3\n";
+  record.files["/sys/class/net/eth0/address"] = "52:54:00:ab:cd:ef\n";
+  record.files["/sys/class/dmi/id/product_serial"] = "SN-hunter4\n";
+  record.kernel_log =
+      "Nov 26 19:02:41 hunter5 kernel: Memory Encryption Features active: AMD SEV\n"
+      "[    1.0] Kernel command line: token=hunter6\n"
+      "[    1.0] e1000 0000:00:03.0 eth0: 52:54:00:ab:cd:ef\n";
+  std::string all;
+  for (const auto& [path, entry] : make_capture(record, "cbit test"))
+    all += path + '\n' + entry.content + '\n';
+  for (const char* const secret : {"hunter", "1b4e28ba", "52:54"})
+    EXPECT_EQ(all.find(secret), std::string::npos) << secret;
+  EXPECT_NE(all.find("root=<masked>"), std::string::npos);
+}
+
+TEST(Capture, SaysWhatIsInIt) {
+  const std::string text = describe(make_capture(small_record(), "cbit test"));
+  EXPECT_NE(text.find("proc/cmdline"), std::string::npos);
+  EXPECT_NE(text.find("1 value masked"), std::string::npos);
+  EXPECT_NE(text.find("sys/bus/pci/devices/"), std::string::npos);
+  EXPECT_NE(text.find("in 3 files"), std::string::npos);
+}
+
+TEST(Capture, IsTheSameForTheSameRecord) {
+  const auto first = pack_capture(make_capture(small_record(), "cbit test"));
+  const auto second = pack_capture(make_capture(small_record(), "cbit test"));
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(*first, *second);
+  EXPECT_EQ(read_archive(*first, "x").value().size(), make_capture(small_record(), "cbit test").size());
+}
+
+TEST(Capture, IsUnpackedForTheOwnerAloneAndRemovedAtTheEnd) {
+  std::string root;
+  {
+    const UnpackedCapture capture = unpacked(make_capture(small_record(), "cbit test"));
+    root = capture.root();
+    struct stat info{};
+    ASSERT_EQ(::stat(root.c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0700u);
+  }
+  EXPECT_FALSE(std::filesystem::exists(root));
+}
+
+TEST(Capture, IsFoundInAFolderOfTheArchive) {
+  Capture wrapped;
+  for (const auto& [path, entry] : make_capture(small_record(), "cbit test"))
+    wrapped["host-7/" + path] = entry;
+  const UnpackedCapture capture = unpacked(wrapped);
+  EXPECT_TRUE(HostTree::open(capture.root()).has_value());
+}
+
+// What is wrong with the archive of one entry, or of one and another.
+std::string refusal(const Capture& capture, const UnpackLimits& limits = {}) {
+  const auto bytes = pack_capture(capture);
+  EXPECT_TRUE(bytes.has_value());
+  const auto read = read_archive(*bytes, "evil.tar.zst", limits);
+  if (read) return "";
+  EXPECT_FALSE(read.error().hint.empty());
+  EXPECT_EQ(read.error().code, ExitCode::bad_input);
+  return read.error().message;
+}
+
+TEST(CaptureArchive, RefusesWhatLeadsOut) {
+  const CaptureEntry file{CaptureKind::file, "x", 0};
+  EXPECT_NE(refusal({{"../evil", file}}).find("leads out"), std::string::npos);
+  EXPECT_NE(refusal({{"a/../../evil", file}}).find("leads out"), std::string::npos);
+  EXPECT_NE(refusal({{"/etc/evil", file}}).find("absolute"), std::string::npos);
+  EXPECT_NE(refusal({{"a", {CaptureKind::link, "/etc", 0}}}).find("link that leads out"), std::string::npos);
+  EXPECT_NE(refusal({{"a/b", {CaptureKind::link, "../../etc", 0}}}).find("link that leads out"),
+            std::string::npos);
+  EXPECT_NE(refusal({{"a/b", {CaptureKind::link, "x/../../../etc", 0}}}).find("link that leads out"),
+            std::string::npos);
+  EXPECT_EQ(refusal({{"a/b", {CaptureKind::link, "../etc", 0}}}), "");
+}
+
+TEST(CaptureArchive, RefusesEntriesBelowALink) {
+  EXPECT_NE(refusal({{"a", {CaptureKind::link, "b", 0}}, {"a/evil", {CaptureKind::file, "x", 0}}})
+                .find("below what is no folder"),
+            std::string::npos);
+  EXPECT_NE(refusal({{"a", {CaptureKind::file, "x", 0}}, {"a/b/c", {CaptureKind::file, "x", 0}}})
+                .find("below what is no folder"),
+            std::string::npos);
+}
+
+// One entry of a ustar archive, with a body.
+std::string tar_entry(const std::string& name, char type, const std::string& target = "",
+                      const std::string& body = "") {
+  std::string header(512, '\0');
+  const auto put = [&](std::size_t at, std::string_view text) { header.replace(at, text.size(), text); };
+  const auto octal = [](std::size_t value) {
+    char digits[12];
+    std::snprintf(digits, sizeof digits, "%011zo", value);
+    return std::string{digits};
+  };
+  put(0, name), put(100, "0000644"), put(108, "0000000"), put(116, "0000000"), put(124, octal(body.size()));
+  put(136, octal(0)), put(148, "        "), put(156, std::string(1, type)), put(157, target);
+  put(257, std::string_view{"ustar\0"
+                            "00",
+                            8});
+  unsigned sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  char digits[8];
+  std::snprintf(digits, sizeof digits, "%06o", sum);
+  put(148, std::string_view{digits, 7});
+  std::string padded = body;
+  padded.resize((body.size() + 511) / 512 * 512, '\0');
+  return header + padded;
+}
+
+std::string refusal_of_tar(const std::string& entries) {
+  const auto read = read_archive(entries + std::string(1024, '\0'), "evil.tar");
+  return read ? "" : read.error().message;
+}
+
+TEST(CaptureArchive, RefusesDevicesFifosAndHardLinks) {
+  EXPECT_EQ(refusal_of_tar(tar_entry("a", '0', "", "text")), "");
+  EXPECT_NE(refusal_of_tar(tar_entry("a", '1', "b")).find("hard link"), std::string::npos);
+  for (const char type : {'3', '4', '6'})
+    EXPECT_NE(refusal_of_tar(tar_entry("a", type)).find("neither a file"), std::string::npos) << type;
+}
+
+TEST(CaptureArchive, RefusesAnEntryThatComesTwice) {
+  EXPECT_NE(refusal_of_tar(tar_entry("a", '0', "", "1") + tar_entry("./a", '0', "", "2")).find("comes twice"),
+            std::string::npos);
+  EXPECT_NE(refusal_of_tar(tar_entry("a", '5') + tar_entry("a", '2', "b")).find("comes twice"),
+            std::string::npos);
+  EXPECT_EQ(refusal_of_tar(tar_entry("./", '5') + tar_entry("a", '5') + tar_entry("a/", '5')), "");
+}
+
+TEST(CaptureArchive, RefusesMoreThanACaptureHolds) {
+  const Capture capture{{"a", {CaptureKind::file, std::string(5000, 'x'), 0}},
+                        {"b", {CaptureKind::file, std::string(5000, 'x'), 0}}};
+  EXPECT_EQ(refusal(capture), "");
+  EXPECT_NE(refusal(capture, {.entries = 1}).find("too many entries"), std::string::npos);
+  EXPECT_NE(refusal(capture, {.file_bytes = 4999}).find("more bytes"), std::string::npos);
+  EXPECT_NE(refusal(capture, {.total_bytes = 9999}).find("more bytes"), std::string::npos);
+}
+
+TEST(CaptureArchive, RefusesABombWithoutUnpackingIt) {
+  const Capture bomb{{"zeros", {CaptureKind::file, std::string(64 << 20, '\0'), 0}}};
+  const auto bytes = pack_capture(bomb);
+  ASSERT_TRUE(bytes.has_value());
+  EXPECT_LT(bytes->size(), 1u << 20);
+  EXPECT_NE(refusal(bomb).find("more bytes"), std::string::npos);
+}
+
+TEST(CaptureArchive, RefusesWhatIsNoArchiveAndOneThatIsCutShort) {
+  EXPECT_FALSE(read_archive("", "x").has_value());
+  EXPECT_FALSE(read_archive("this is no archive, and long enough to look at", "x").has_value());
+  const auto bytes = pack_capture(make_capture(small_record(), "cbit test"));
+  ASSERT_TRUE(bytes.has_value());
+  for (const std::size_t size : {bytes->size() / 2, bytes->size() - 20})
+    EXPECT_FALSE(read_archive(std::string_view{*bytes}.substr(0, size), "x").has_value()) << size;
+}
+
+TEST(CaptureArchive, NamesTheFileThatCannotBeRead) {
+  const auto missing = UnpackedCapture::open("/nonexistent/x.tar.zst");
+  ASSERT_FALSE(missing.has_value());
+  EXPECT_NE(missing.error().message.find("/nonexistent/x.tar.zst"), std::string::npos);
+  const auto folder = UnpackedCapture::open("/proc");
+  ASSERT_FALSE(folder.has_value());
+  EXPECT_NE(folder.error().message.find("is no file"), std::string::npos);
+}
+
+TEST(CaptureArchive, RefusesAnArchiveThatIsNoCapture) {
+  const auto bytes = pack_capture({{"readme", {CaptureKind::file, "x", 0}}});
+  ASSERT_TRUE(bytes.has_value());
+  const TemporaryFile file{*bytes};
+  const auto opened = UnpackedCapture::open(file.path());
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_NE(opened.error().message.find("no cbit/capture.json"), std::string::npos);
+}
+
+TEST(CaptureArchive, TellsAnArchiveFromAFolder) {
+  const TemporaryFile file{"x"};
+  EXPECT_TRUE(is_archive(file.path()));
+  EXPECT_FALSE(is_archive("/"));
+  EXPECT_FALSE(is_archive("/nonexistent"));
+}
+
+}  // namespace
+}  // namespace cbit
