@@ -15,6 +15,7 @@
 #include "facts/live_host.hpp"
 #include "facts/rooted_open.hpp"
 #include "facts/text.hpp"
+#include "cbit/addr.hpp"
 
 namespace cbit {
 namespace {

@@ -102,7 +102,7 @@ constexpr Word<MoveHow> move_words[] = {{"gpu", MoveHow::gpu}, {"memcpy", MoveHo
 
 constexpr std::string_view move_keys[] = {"bo", "to", "how", "cpu"};
 
-OrError<Action> parse_move(StepParser& step) {
+OrError<Action> parse_bo_move(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_bo(step));
   const TtmPlacement to = CBIT_TRY(step.keys.need("to", step.keys.word("to", placement_words)));
   const bool by_gpu = CBIT_TRY(step.keys.word("how", move_words)).value_or(MoveHow::gpu) == MoveHow::gpu;
@@ -291,7 +291,7 @@ constexpr StepKind gpu_step_kinds[] = {
     {"bo-free", bo_keys, parse_bo_free},
     {"bo-populate", bo_keys, parse_populate},
     {"bo-swapout", bo_keys, parse_swapout},
-    {"bo-move", move_keys, parse_move},
+    {"bo-move", move_keys, parse_bo_move},
     {"bo-transfer", transfer_keys, parse_transfer},
     {"bo-vmap", bo_vmap_keys, parse_bo_vmap},
     {"bo-kmap", kmap_keys, parse_kmap},

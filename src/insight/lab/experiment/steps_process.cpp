@@ -184,7 +184,7 @@ struct MoveRequest {
   Pinned pinned = Pinned::refuse;
 };
 
-OrError<MoveRequest> parse_move(const StepParser& step) {
+OrError<MoveRequest> parse_move_request(const StepParser& step) {
   MoveRequest request{.buffer = CBIT_TRY(user_buffer(step))};
   if (CBIT_TRY(step.keys.flag("ignore-pins")).value_or(false)) request.pinned = Pinned::ignore;
   return request;
@@ -195,7 +195,7 @@ enum class Medium : std::uint8_t { plaintext, other };
 constexpr Word<Medium> medium_words[] = {{"plaintext", Medium::plaintext}, {"other", Medium::other}};
 
 OrError<Action> parse_swap_out(StepParser& step) {
-  const MoveRequest request = CBIT_TRY(parse_move(step));
+  const MoveRequest request = CBIT_TRY(parse_move_request(step));
   const std::size_t device = CBIT_TRY(step.device("dma"));
   const auto medium = CBIT_TRY(step.keys.word("medium-sees", medium_words));
   return [=](Run& run) -> StepResult {
@@ -216,7 +216,7 @@ OrError<Action> parse_swap_out(StepParser& step) {
 }
 
 OrError<Action> parse_migrate(StepParser& step) {
-  const MoveRequest request = CBIT_TRY(parse_move(step));
+  const MoveRequest request = CBIT_TRY(parse_move_request(step));
   return [=](Run& run) -> StepResult {
     const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(request.buffer));
     const Area& area = area_of(buffer);
