@@ -1,8 +1,8 @@
 // Virtual time and what is to happen in it. The machine owns one Clock; whoever makes time pass (a CPU by
 // instructions, the model kernel by modelled costs) advances it, devices put deadlines on it.
 //
-// Deterministic: deadlines are called in order of time, those of the same time in the order in which they were
-// scheduled, and never before the clock is advanced. Threading: one thread, that of the machine.
+// Deterministic: deadlines are called in order of time, those of the same time in the order in which they
+// were scheduled, and never before the clock is advanced. Threading: one thread, that of the machine.
 #pragma once
 
 #include <cstddef>

@@ -2,9 +2,9 @@
 // acknowledge cycle, and the registers that instructions reach (CR8, MSRs, one page of physical memory).
 // A local APIC implements it (chipset/lapic.hpp); a CPU holds a reference to it.
 //
-// The CPU reads signals() before each instruction, or knows from an InterruptListener that it has not changed,
-// and decides itself what is blocked (RFLAGS.IF, shadows, NMI in service) and what comes first. INTR is a
-// level: it is up while there is something to acknowledge. The others are latched here until taken.
+// The CPU reads signals() before each instruction, or knows from its InterruptListener that nothing was
+// raised, and decides itself what is blocked (RFLAGS.IF, shadows, NMI in service) and what comes first. INTR
+// is a level: it is up while there is something to acknowledge. The others are latched here until taken.
 //
 // Sources: Intel SDM vol. 3, chapter "Advanced Programmable Interrupt Controller (APIC)"; AMD APM vol. 2,
 // chapter 16. Threading: one thread, that of the machine.
@@ -87,8 +87,8 @@ class InterruptSource {
   // That page: offsets 0 to FFFh.
   [[nodiscard]] virtual MmioRegion& registers() = 0;
 
-  // The CPU's time-stamp counter as of now, which TSC deadlines are compared with. To be told at the start and
-  // whenever it is written (TSC, TSC_ADJUST).
+  // The CPU's time-stamp counter as of now, which TSC deadlines are compared with. To be told at the start
+  // and whenever it is written (TSC, TSC_ADJUST).
   virtual void set_tsc(const TickCounter& tsc) = 0;
 
  protected:
