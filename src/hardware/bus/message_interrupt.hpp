@@ -23,8 +23,9 @@ struct MessageInterrupt {
 class MessageInterruptSink {
  public:
   virtual ~MessageInterruptSink() = default;
-  // The address is anything that the window holds; a message that names nobody is lost.
-  virtual void deliver(const MessageInterrupt& message) = 0;
+  // The address is anything that the window holds. false: nobody accepted the message, and it is lost; a
+  // device never knows, but an IOAPIC does.
+  virtual bool deliver(const MessageInterrupt& message) = 0;
 };
 
 // The megabyte from spec::msi_window on. Reads give ones; writes of other widths or alignments are lost. A
