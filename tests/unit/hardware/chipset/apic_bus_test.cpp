@@ -1,5 +1,5 @@
-// Interprocessor and device messages between four local APICs. Section numbers are those of the Intel SDM vol.
-// 3, chapter 11.
+// Interprocessor and device messages between four local APICs. Section numbers are those of the Intel SDM
+// vol. 3, chapter 11.
 #include "chipset/apic_bus.hpp"
 
 #include <gtest/gtest.h>

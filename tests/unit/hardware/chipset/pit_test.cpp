@@ -1,5 +1,5 @@
-// Expected values are those of the Intel 8254 datasheet (231164), "Mode Definitions": a count that is written is
-// loaded by the next pulse of the clock.
+// Expected values are those of the Intel 8254 datasheet (231164), "Mode Definitions": a count that is written
+// is loaded by the next pulse of the clock.
 #include "chipset/pit.hpp"
 
 #include <gtest/gtest.h>
