@@ -34,7 +34,9 @@ PcChipset::PcChipset(Clock& clock, PlatformControl& platform, const PcConfig& co
       com1_{irqs_[pc_map::com1_irq], "com1", config.input_waits},
       com2_{irqs_[pc_map::com2_irq], "com2", config.input_waits},
       debug_exit_{platform},
-      test_irqs_{irqs_} {
+      test_irqs_{irqs_},
+      fw_cfg_{static_cast<std::uint16_t>(config.cpus),
+              config.rtc.memory_below_4g_bytes + config.rtc.memory_above_4g_bytes} {
   CBIT_ASSERT(config.cpus >= 1);
   for (unsigned cpu = 0; cpu < config.cpus; ++cpu) {
     LapicConfig of_cpu = config.lapic;
@@ -81,6 +83,7 @@ void PcChipset::attach(bus::PortSpace& ports) {
   if (!config_.test_ports) return;
   ports.add(test_data_ports, test_data_, bus::ports_of_any_width);
   ports.add(test_irq_ports, test_irqs_);
+  ports.add(fw_cfg_ports, fw_cfg_, bus::PortWidths{.byte = true, .word = true});
 }
 
 void PcChipset::reset() {
@@ -98,6 +101,7 @@ void PcChipset::reset() {
   com2_.reset();
   post_code_.reset();
   test_irqs_.reset();
+  fw_cfg_.reset();
   if (config_.virtual_wire) lapics_.front().enter_virtual_wire_mode();
 }
 

@@ -19,6 +19,7 @@
 #include "chipset/acpi_pm.hpp"
 #include "chipset/apic_bus.hpp"
 #include "chipset/debug_ports.hpp"
+#include "chipset/fw_cfg.hpp"
 #include "chipset/ioapic.hpp"
 #include "chipset/keyboard_controller.hpp"
 #include "chipset/lapic.hpp"
@@ -42,7 +43,7 @@ struct PcConfig {
   bool input_waits = true;    // of the serial ports, see chipset/uart.hpp
   bool debug_console = true;  // port E9h
   bool debug_exit = false;    // port F4h
-  bool test_ports = false;
+  bool test_ports = false;    // of chipset/test_ports.hpp and chipset/fw_cfg.hpp
 };
 
 class PcChipset {
@@ -99,6 +100,7 @@ class PcChipset {
   DebugExit debug_exit_;
   TestData test_data_;
   TestIrqs test_irqs_;
+  FwCfg fw_cfg_;
 };
 
 }  // namespace cbit::chipset

@@ -31,6 +31,7 @@ inline constexpr bus::PortRange debug_exit_ports{0xf4, 4};
 inline constexpr bus::PortRange com2_ports{0x2f8, 8};
 inline constexpr bus::PortRange com1_ports{0x3f8, 8};
 inline constexpr bus::PortRange elcr_ports{0x4d0, 2};
+inline constexpr bus::PortRange fw_cfg_ports{0x510, 2};
 inline constexpr bus::PortRange acpi_pm_ports{0x600, 16};
 inline constexpr bus::PortRange pci_address_port{0xcf8, 4};  // the PCI host's: dwords
 inline constexpr bus::PortRange reset_control_port{0xcf9, 1};
@@ -57,6 +58,7 @@ inline constexpr PcPorts ports[] = {
     {com2_ports, "16550A serial port, ttyS1"},
     {com1_ports, "16550A serial port, ttyS0"},
     {elcr_ports, "edge/level control of the 8259A"},
+    {fw_cfg_ports, "firmware configuration (an option)"},
     {acpi_pm_ports, "ACPI power management"},
     {pci_address_port, "PCI configuration address"},
     {reset_control_port, "reset control"},

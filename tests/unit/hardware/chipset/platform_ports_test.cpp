@@ -108,6 +108,25 @@ TEST_F(PlatformPortsTest, HaveTestMemoryOfAnyWidthAndTestInterrupts) {
   EXPECT_EQ(pc.take(), 0x77);
 }
 
+TEST_F(PlatformPortsTest, TellTheNumberOfProcessorsAndTheMemory) {
+  PcConfig config;
+  config.cpus = 3;
+  config.rtc.memory_below_4g_bytes = 0x1'2345'0000;
+  config.test_ports = true;
+  test::TestPc three{config};
+  const auto item = [&](std::uint16_t key, int bytes) {
+    three.outw(key, 0x510);
+    std::uint64_t value = 0;
+    for (int i = 0; i < bytes; ++i) value |= std::uint64_t{three.inb(0x511)} << 8 * i;
+    return value;
+  };
+  EXPECT_EQ(item(0x00, 4), 0x554d'4551u);  // "QEMU"
+  EXPECT_EQ(item(0x05, 2), 3u);
+  EXPECT_EQ(item(0x0f, 8), 3u) << "zeros after the end";
+  EXPECT_EQ(item(0x03, 8), 0x1'2345'0000u);
+  EXPECT_EQ(item(0x19, 4), 0u) << "no files";
+}
+
 TEST_F(PlatformPortsTest, AnswerASelfTestAndTheCommandsOfABiosWithoutAKeyboard) {
   EXPECT_EQ(ask(0xaa), 0x55);
   EXPECT_EQ(ask(0xab), 0x00);
