@@ -105,7 +105,7 @@ class Guest {
   }
 
   // Mostly aligned words, else what no driver does.
-  void access_region(MmioRegion& region, std::uint64_t offset) {
+  void access_region(bus::MmioRegion& region, std::uint64_t offset) {
     std::array<std::byte, 16> raw{};
     const std::uint8_t shape = input_->byte();
     const std::size_t bytes = shape < 224 ? 4 : 1 + shape % raw.size();
@@ -123,7 +123,7 @@ class Guest {
     access_region(pc_.ioapic(), offsets[input_->below(4)]);
   }
 
-  void write(MmioRegion& region, std::uint64_t offset, std::uint32_t value) {
+  void write(bus::MmioRegion& region, std::uint64_t offset, std::uint32_t value) {
     require(region.write(offset, bytes_of(value)).has_value());
   }
 
