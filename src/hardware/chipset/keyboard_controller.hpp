@@ -97,4 +97,7 @@ class KeyboardController final {
   std::optional<std::uint8_t> waits_for_parameter_;  // the command that does
 };
 
+static_assert(KeyboardController::Status{{0x40}}.get<KeyboardController::Status::Timeout>());
+static_assert(KeyboardController::Mode{{0x10}}.get<KeyboardController::Mode::KeyboardOff>());
+
 }  // namespace cbit::chipset

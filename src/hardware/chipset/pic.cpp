@@ -39,6 +39,8 @@ struct Ocw3 : Register<Ocw3, std::uint8_t> {
   using SetRead = Field<1, 1, bool>;  // whether the next one counts
   using ReadIsr = Field<0, 0, bool>;
 };
+static_assert(Ocw2{{0x63}}.get<Ocw2::Specific>() && Ocw2{{0x63}}.get<Ocw2::Level>() == 3);
+static_assert(Ocw3{{0x0b}}.get<Ocw3::ReadIsr>());
 
 }  // namespace
 

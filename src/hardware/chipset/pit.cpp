@@ -26,6 +26,8 @@ struct PitStatus : Register<PitStatus, std::uint8_t> {
   using NullCount = Field<6, 6, bool>;
   using Control = Field<5, 0, unsigned>;
 };
+static_assert(PitControl{{0xb6}}.get<PitControl::Counter>() == 2 &&
+              PitControl{{0xb6}}.get<PitControl::Mode>() == 3);
 
 }  // namespace
 

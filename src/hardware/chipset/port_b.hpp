@@ -39,4 +39,6 @@ class PortB final : public bus::PioRegion {
   Bits bits_{};  // what was written
 };
 
+static_assert(PortB::Bits{{0x20}}.get<PortB::Bits::Out2>());
+
 }  // namespace cbit::chipset

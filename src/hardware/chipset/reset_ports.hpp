@@ -53,4 +53,7 @@ class PortA final : public bus::PioRegion {
   Bits bits_{};
 };
 
+static_assert(
+    ResetControl::Bits{{ResetControl::platform_reset_value}}.get<ResetControl::Bits::SystemReset>());
+
 }  // namespace cbit::chipset

@@ -125,4 +125,8 @@ class Rtc final : public bus::PioRegion {
   Timer timer_;
 };
 
+static_assert(Rtc::RegisterA{{0x26}}.get<Rtc::RegisterA::Divider>() == 2);
+static_assert(Rtc::RegisterB{{0x02}}.get<Rtc::RegisterB::Hours24>());
+static_assert(Rtc::RegisterC{{0x10}}.get<Rtc::RegisterC::Update>());
+
 }  // namespace cbit::chipset

@@ -137,4 +137,9 @@ class Uart final : public bus::PioRegion {
   bool transmitter_pending_ = false;  // the interrupt of an empty transmitter
 };
 
+static_assert(Uart::Fcr{{0xc1}}.get<Uart::Fcr::Trigger>() == 3);
+static_assert(Uart::Mcr{{0x10}}.get<Uart::Mcr::Loop>());
+static_assert(Uart::Lsr{{0x20}}.get<Uart::Lsr::TransmitterEmpty>());
+static_assert(Uart::Msr{{0x10}}.get<Uart::Msr::Cts>());
+
 }  // namespace cbit::chipset

@@ -1,10 +1,14 @@
-#include "chipset/pc_map.hpp"
+#include "chipset/pc_chipset.hpp"
 
 #include <gtest/gtest.h>
 
 #include <set>
 #include <string>
 
+#include "bus/dma_port.hpp"
+#include "bus/system_bus.hpp"
+#include "chipset/pc_map.hpp"
+#include "support/small_machine.hpp"
 #include "support/test_pc.hpp"
 
 namespace cbit::chipset {
@@ -62,6 +66,32 @@ TEST(PcChipset, ResetsAllOfItself) {
   EXPECT_EQ(pc.inb(0x3fc), 0x00);
   EXPECT_EQ(pc.inb(0x80), 0x00);
   EXPECT_EQ(pc.inb(0x21), 0xff);
+}
+
+TEST(PcChipset, HasItsIoapicAndTheWindowOfMessagesOnTheBus) {
+  test::SmallMachine machine;
+  bus::SystemBus memory{*machine.memory, machine.tracer, machine.device_view};
+  bus::PortSpace ports;
+  Clock clock;
+  test::RecordingPlatform platform;
+  PcChipset pc{clock, platform, {}};
+  pc.attach(memory, ports);
+  const auto write = [&](std::uint64_t at, std::uint32_t value) {
+    return memory.io_write(PhysAddr{at}, bytes_of(value)).has_value();
+  };
+  EXPECT_TRUE(write(0xfec0'0000, 1));
+  std::uint32_t version = 0;
+  EXPECT_TRUE(memory.io_read(PhysAddr{0xfec0'0010}, std::as_writable_bytes(std::span{&version, 1})));
+  EXPECT_EQ(version, 0x0017'0020u);
+
+  Lapic& lapic = pc.lapic(0);
+  EXPECT_TRUE(write(0xfee0'0000, 0x41));
+  EXPECT_EQ(lapic.acknowledge(), 0x41) << "a CPU's write beyond its own page is a message, too";
+  bus::DmaPort device{memory, {.device = "nic", .requester = 8}};
+  EXPECT_TRUE(device.store(DmaAddr{0xfee0'0000}, std::uint32_t{0x51}));
+  EXPECT_TRUE(lapic.signals().has(bus::CpuSignal::intr));
+  EXPECT_EQ(lapic.acknowledge(), 0x51);
+  EXPECT_EQ(ports.read(0x21, 1), 0xffu);
 }
 
 }  // namespace
