@@ -116,11 +116,12 @@ std::uint8_t Lapic::processor_priority() const {
   return priority_class(tpr_) >= in_service ? tpr_ : in_service;
 }
 
-// APM vol. 2, 16.6.4.
+// 11.6.2.4, the APR of processors that have one.
 std::uint8_t Lapic::arbitration_priority() const {
+  const std::uint8_t task = priority_class(tpr_);
   const std::uint8_t requested = priority_class(irr_.highest().value_or(0));
   const std::uint8_t in_service = priority_class(isr_.highest().value_or(0));
-  return std::max({tpr_, requested, in_service});
+  return task >= requested && task > in_service ? tpr_ : std::max({task, requested, in_service});
 }
 
 std::optional<std::uint8_t> Lapic::deliverable() const {

@@ -9,7 +9,7 @@
 // request is gone, and a cycle that finds none is answered with input 7 (a spurious interrupt), which is not
 // in service afterwards.
 //
-// Sources: Intel 8259A (231468); ELCR: Intel ICH9 datasheet (316972), 13.4.11. LTIM of ICW1 has no effect, as
+// Sources: Intel 8259A (231468); ELCR: Intel ICH9 datasheet (316972), 13.4. LTIM of ICW1 has no effect, as
 // in every chip that has an ELCR. Buffered and 8080 mode do not exist. Threading: one thread.
 #pragma once
 

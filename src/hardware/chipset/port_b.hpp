@@ -1,7 +1,7 @@
 // System control port B, 61h: the gate and the OUT of the PIT's counter 2, the speaker, the refresh toggle,
 // and the switches of NMI sources that this PC does not have.
 //
-// Sources: IBM PC/AT Technical Reference, "System Control Port"; Intel ICH9 datasheet (316972), 13.7.1.
+// Sources: IBM PC/AT Technical Reference, "System Control Port"; Intel ICH9 datasheet (316972), 13.7.
 // Threading: one thread.
 #pragma once
 

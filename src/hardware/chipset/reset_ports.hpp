@@ -5,7 +5,7 @@
 //   92h   system control port A: a rising bit 0 resets the processors; bit 1 is the gate of address line 20,
 //         which is kept but masks nothing
 //
-// Source: Intel ICH9 datasheet (316972), 13.7.5 and 13.7.3. Threading: one thread.
+// Source: Intel ICH9 datasheet (316972), 13.7. Threading: one thread.
 #pragma once
 
 #include <cstdint>

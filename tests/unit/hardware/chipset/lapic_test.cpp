@@ -88,6 +88,18 @@ TEST_F(LapicTest, InterruptsAHandlerOnlyForAHigherClass) {
   EXPECT_EQ(pc.take(), 0x5f);
 }
 
+// 11.6.2.4.
+TEST_F(LapicTest, ArbitratesWithTheHighestOfItsPriorities) {
+  pc.set_apic(reg::tpr, 0x45);
+  EXPECT_EQ(pc.apic(reg::apr), 0x45u);
+  self_ipi(0x47);
+  EXPECT_EQ(pc.apic(reg::apr), 0x45u);
+  self_ipi(0x61);
+  EXPECT_EQ(pc.apic(reg::apr), 0x60u);
+  pc.take();
+  EXPECT_EQ(pc.apic(reg::apr), 0x60u);
+}
+
 TEST_F(LapicTest, HoldsBackTheClassesOfTheTaskPriority) {
   pc.set_apic(reg::tpr, 0x45);
   EXPECT_EQ(lapic.cr8(), 4);

@@ -262,7 +262,7 @@ TEST(PicReset, MasksEverything) {
   EXPECT_FALSE(intr.asserted());
 }
 
-// 10.5 of the Intel MultiProcessor Specification: the PIC's interrupts through LINT0.
+// Intel MultiProcessor Specification 1.4, 3.6.2.2: the PIC's interrupts through LINT0.
 TEST(VirtualWireMode, GivesThePicsVectorToTheCpu) {
   test::TestPc pc;
   pc.outb(0x11, 0x20);
