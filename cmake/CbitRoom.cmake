@@ -5,8 +5,8 @@ endmacro()
 
 # cbit_room(NAME [DEPENDS room...] [LIBRARIES target...])
 #
-# One static library per room. It sees only the rooms it names and the ones below those; tools/check-rooms reads
-# these lines and holds the #include lines to the same order.
+# One static library per room. It sees only the rooms it names and the ones below those; tools/check-rooms
+# reads these lines and holds the #include lines to the same order.
 function(cbit_room name)
   cmake_parse_arguments(ROOM "" "" "DEPENDS;LIBRARIES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${cbit_current_wing}/${name}/*.[ch]pp)
