@@ -12,7 +12,7 @@ help: ## Show this list
 bootstrap: ## Install the Debian packages that building needs and that are missing
 	@tools/bootstrap
 
-# Tests and benchmarks stay as they are in the build folder: off, unless `make test` or `make bench` turned them on.
+# Tests and benchmarks stay off until `make test` or `make bench` turns them on.
 configure: bootstrap
 	@cmake --preset release --log-level=WARNING > /dev/null
 
