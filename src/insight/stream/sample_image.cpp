@@ -16,9 +16,14 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view uuid = "6362697d-0000-4000-8000-000000000001";
-// mke2fs and its relatives live where an ordinary user's PATH does not look.
-const std::vector<std::string> environment{"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-                                           "E2FSPROGS_FAKE_TIME=1700000000"};
+const std::vector<std::string> environment{"E2FSPROGS_FAKE_TIME=1700000000"};
+
+// A word of a command of debugfs (libss: parse.c).
+std::string debugfs_word(std::string_view text) {
+  std::string word = "\"";
+  for (const char c : text) word += c == '"' ? std::string{"\"\""} : std::string{c};
+  return word + '"';
+}
 
 }  // namespace
 
@@ -76,8 +81,8 @@ OrError<void> build_image(const std::string& image, const std::string& folder, s
 OrError<FileDigests> digest_image(const std::string& image) {
   CBIT_TRY(run_program({"e2fsck", "-f", "-n", image}, environment, "e2fsprogs"));
   const TemporaryFolder folder = CBIT_TRY(TemporaryFolder::create());
-  CBIT_TRY(run_program({"debugfs", "-R", fmt::format("rdump / {}", folder.path()), image}, environment,
-                       "e2fsprogs"));
+  const std::string command = fmt::format("rdump / {}", debugfs_word(folder.path()));
+  CBIT_TRY(run_program({"debugfs", "-R", command, image}, environment, "e2fsprogs"));
   return digest_folder(folder.path());
 }
 
