@@ -19,8 +19,8 @@ configure: bootstrap
 build: configure ## Build the command, build/release/cbit, and the library
 	@cmake --build $(release) --parallel $(JOBS) --target product
 
-run: build ## Boot a machine: build/release/cbit run $(ARGS)
-	@$(release)/cbit run $(ARGS)
+run: build ## Stream a disk through an encrypted guest: build/release/cbit stream $(ARGS)
+	@$(release)/cbit stream $(ARGS)
 
 test: ## Build everything and run all tests, also under sanitizers and fuzzers
 	@tools/bootstrap test
