@@ -59,7 +59,9 @@ mem::MemoryConfig memory_config(const MachineConfig& config) {
     memory.protection = mem::MemoryProtection::td;
     memory.initial_owner = key;
   }
-  if (memory.protection != mem::MemoryProtection::none) memory.protected_key = key;
+  // A host's own key protects nothing in the RMP: to it, all pages are the hypervisor's.
+  if (memory.protection != mem::MemoryProtection::none && is_guest(config.platform))
+    memory.protected_key = key;
   return memory;
 }
 
