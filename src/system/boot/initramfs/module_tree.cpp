@@ -32,12 +32,12 @@ bool is_module_file(const fs::path& path) {
          name.ends_with(".ko.zst");
 }
 
-// Empty where the file is not there.
-std::string text_of(const fs::path& path) {
+// nullopt: the file is not there.
+std::optional<std::string> text_of(const fs::path& path) {
   constexpr std::uint64_t list_bytes_max = 64 << 20;
   const auto bytes = read_file(path, list_bytes_max);
-  if (!bytes) return {};
-  return {reinterpret_cast<const char*>(bytes->data()), bytes->size()};
+  if (!bytes) return std::nullopt;
+  return std::string{reinterpret_cast<const char*>(bytes->data()), bytes->size()};
 }
 
 }  // namespace
@@ -110,13 +110,17 @@ OrError<ModuleTree> ModuleTree::open(const fs::path& folder) {
     return bad_input(fmt::format("{} holds no kernel modules{}", folder.string(),
                                  error ? ": " + error.message() : std::string{}),
                      "name the folder lib/modules/RELEASE of the kernel");
-  tree.dependencies_ = parse_modules_dep(text_of(folder / "modules.dep"));
-  for_each_piece(text_of(folder / "modules.builtin"), '\n',
-                 [&](std::string_view path) { tree.builtin_.insert(name_of_path(path)); });
+  tree.dependencies_ = parse_modules_dep(text_of(folder / "modules.dep").value_or(std::string{}));
+  if (const auto list = text_of(folder / "modules.builtin")) {
+    tree.builtin_.emplace();
+    for_each_piece(*list, '\n', [&](std::string_view path) { tree.builtin_->insert(name_of_path(path)); });
+  }
   return tree;
 }
 
-bool ModuleTree::is_builtin(std::string_view name) const { return builtin_.contains(module_name_of(name)); }
+bool ModuleTree::is_builtin(std::string_view name) const {
+  return builtin_ ? builtin_->contains(module_name_of(name)) : !has(name);
+}
 
 bool ModuleTree::has(std::string_view name) const { return files_.contains(module_name_of(name)); }
 

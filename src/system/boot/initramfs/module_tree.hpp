@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -28,7 +29,8 @@ class ModuleTree {
   // Errors (input): there is no such folder, or no module in it.
   static OrError<ModuleTree> open(const std::filesystem::path& folder);
 
-  // Part of the kernel itself (modules.builtin).
+  // Part of the kernel itself (modules.builtin). Where that list is missing, as in a part of a kernel's
+  // packages, whatever is no module is taken to be built in.
   [[nodiscard]] bool is_builtin(std::string_view name) const;
   [[nodiscard]] bool has(std::string_view name) const;
 
@@ -49,8 +51,8 @@ class ModuleTree {
   std::filesystem::path folder_;
   std::map<std::string, std::filesystem::path, std::less<>> files_;  // by name
   std::map<std::string, std::vector<std::string>, std::less<>>
-      dependencies_;  // modules.dep; empty: there is none
-  std::set<std::string, std::less<>> builtin_;
+      dependencies_;                                           // modules.dep; empty: there is none
+  std::optional<std::set<std::string, std::less<>>> builtin_;  // nullopt: there is no list
 };
 
 // The lines of modules.dep: module → what it needs, as names, in the order to load them in.

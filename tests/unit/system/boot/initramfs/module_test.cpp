@@ -201,6 +201,11 @@ TEST_F(ModuleTreeTest, LeavesOutWhatIsBuiltIn) {
   EXPECT_THAT(order({"net"}), ElementsAre(HasSubstr("has no module failover")));
 }
 
+TEST_F(ModuleTreeTest, TakesWhatIsNoModuleForBuiltInWhereNoListSaysWhatIs) {
+  write_module("blk", "core");
+  EXPECT_THAT(order({"blk", "virtio_pci"}), ElementsAre("blk"));
+}
+
 TEST_F(ModuleTreeTest, EndsWhereModulesNeedEachOther) {
   write_module("a", "b");
   write_module("b", "a");
