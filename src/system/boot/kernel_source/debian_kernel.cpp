@@ -164,7 +164,12 @@ OrError<std::vector<Part>> parts_of(const DebianKernelOptions& options, const fs
   return parts;
 }
 
+void tell(const DebianKernelOptions& options, std::string_view what, const Part& part) {
+  if (options.on_progress) options.on_progress(fmt::format("{} {}", what, part.package));
+}
+
 OrError<fs::path> download(const DebianKernelOptions& options, const Part& part, const fs::path& folder) {
+  tell(options, "downloading", part);
   std::error_code error;
   fs::create_directories(folder, error);
   const CommandResult answer = CBIT_TRY(
@@ -224,6 +229,7 @@ OrError<void> fetch(const DebianKernelOptions& options, const fs::path& kernels,
   const std::vector<Part> parts = CBIT_TRY(parts_of(options, work.path()));
   for (const Part& part : parts) {
     const fs::path package = CBIT_TRY(download(options, part, work.path() / part.package));
+    tell(options, "unpacking", part);
     CBIT_TRY(extract_deb(package, work.path() / "root", belongs_to_kernel));
     fs::remove(package, error);
   }

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -26,6 +27,8 @@ struct DebianKernelOptions {
   std::string apt_get = "apt-get";
   std::string apt_cache = "apt-cache";
   std::chrono::seconds timeout{600};
+  // Told what takes a while: "downloading linux-image-6.1.0-13-cloud-amd64".
+  std::function<void(std::string_view)> on_progress;
 };
 
 struct DebianKernel {

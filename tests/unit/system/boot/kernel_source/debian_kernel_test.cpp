@@ -124,8 +124,11 @@ class DebianKernelTest : public testing::Test {
 
 TEST_F(DebianKernelTest, FetchesTheKernelThatThePackageLeadsTo) {
   debian_12();
+  std::vector<std::string> told;
+  options.on_progress = [&](std::string_view what) { told.emplace_back(what); };
   const auto kernel = find_debian_kernel(options);
   ASSERT_TRUE(kernel) << kernel.error().message;
+  EXPECT_THAT(told, testing::Contains("downloading linux-image-6.1.0-13-cloud-amd64"));
   EXPECT_TRUE(kernel->fetched);
   EXPECT_EQ(kernel->release, "6.1.0-13-cloud-amd64");
   EXPECT_EQ(text_of(kernel->image), "the kernel");
