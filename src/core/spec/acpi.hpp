@@ -1,5 +1,5 @@
-// ACPI tables as they lie in memory. ACPI Specification 6.3, chapters 5.2 and 7; include/acpi/actbl*.h of
-// Linux 6.1; the PCI Firmware Specification 3.2, 4.1.2, has MCFG.
+// ACPI tables as they lie in memory, packed: take fields by value. ACPI Specification 6.3, chapters 5.2 and
+// 7; include/acpi/actbl*.h of Linux 6.1; the PCI Firmware Specification 3.2, 4.1.2, has MCFG.
 #pragma once
 
 #include <array>
@@ -117,9 +117,9 @@ struct AcpiFadt {
   std::uint8_t day_alrm = 0;
   std::uint8_t mon_alrm = 0;
   std::uint8_t century = 0;
-  AcpiBootArch iapc_boot_arch;
+  std::uint16_t iapc_boot_arch = 0;  // AcpiBootArch
   std::uint8_t reserved = 0;
-  AcpiFadtFlags flags;
+  std::uint32_t flags = 0;  // AcpiFadtFlags
   AcpiAddress reset_reg;
   std::uint8_t reset_value = 0;
   std::uint16_t arm_boot_arch = 0;
@@ -207,7 +207,7 @@ struct AcpiMadtOverride {
   std::uint8_t bus = 0;  // ISA
   std::uint8_t source = 0;
   std::uint32_t gsi = 0;
-  AcpiIntiFlags flags;
+  std::uint16_t flags = 0;  // AcpiIntiFlags
 };
 static_assert(sizeof(AcpiMadtOverride) == 10);
 
@@ -215,7 +215,7 @@ struct AcpiMadtLocalApicNmi {
   std::uint8_t type = 4;
   std::uint8_t length = 6;
   std::uint8_t processor_uid = 0xff;  // all
-  AcpiIntiFlags flags;
+  std::uint16_t flags = 0;            // AcpiIntiFlags
   std::uint8_t lint = 1;
 };
 static_assert(sizeof(AcpiMadtLocalApicNmi) == 6);
@@ -233,7 +233,7 @@ static_assert(sizeof(AcpiMadtLocalX2Apic) == 16);
 struct AcpiMadtLocalX2ApicNmi {
   std::uint8_t type = 10;
   std::uint8_t length = 12;
-  AcpiIntiFlags flags;
+  std::uint16_t flags = 0;                    // AcpiIntiFlags
   std::uint32_t processor_uid = 0xffff'ffff;  // all
   std::uint8_t lint = 1;
   std::array<std::uint8_t, 3> reserved{};

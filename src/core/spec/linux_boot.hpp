@@ -1,7 +1,7 @@
 // The Linux/x86 boot protocol: the header of a bzImage, and boot_params, which the kernel is given.
 // Documentation/x86/boot.rst and zero-page.rst, arch/x86/include/uapi/asm/bootparam.h of Linux 6.1.
 //
-// All fields are little-endian and packed; take them by value.
+// All fields are little-endian and packed: take them by value, a reference to one may not be aligned.
 #pragma once
 
 #include <array>
@@ -92,7 +92,7 @@ struct LinuxSetupHeader {
   std::uint32_t kernel_alignment = 0;
   std::uint8_t relocatable_kernel = 0;
   std::uint8_t min_alignment = 0;
-  LinuxXLoadFlags xloadflags;
+  std::uint16_t xloadflags = 0;  // LinuxXLoadFlags
   std::uint32_t cmdline_size = 0;
   std::uint32_t hardware_subarch = 0;
   std::uint64_t hardware_subarch_data = 0;
@@ -115,8 +115,6 @@ struct E820Entry {
   std::uint64_t addr = 0;
   std::uint64_t size = 0;
   E820Type type{};
-
-  friend bool operator==(const E820Entry&, const E820Entry&) = default;
 };
 static_assert(sizeof(E820Entry) == 20);
 

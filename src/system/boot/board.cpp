@@ -18,11 +18,11 @@ OrError<void> check_platform(Platform platform) {
                      "use plain, sme or sev");
 }
 
-std::vector<spec::E820Entry> memory_map(const Board& board, const AcpiTables& tables) {
+std::vector<MapEntry> memory_map(const Board& board, const AcpiTables& tables) {
   using enum spec::E820Type;
-  std::vector<spec::E820Entry> map;
+  std::vector<MapEntry> map;
   const auto add = [&map](PhysAddr first, PhysAddr end, spec::E820Type type) {
-    if (first < end) map.push_back({first.value(), end - first, type});
+    if (first < end) map.push_back({first, end - first, type});
   };
   constexpr PhysAddr ebda_end{0xa'0000};
   add(PhysAddr{0}, layout::low_ram_end, ram);
@@ -33,7 +33,7 @@ std::vector<spec::E820Entry> memory_map(const Board& board, const AcpiTables& ta
   add(tables.tables, tables.tables + tables.bytes.size(), acpi);
   add(board.pc.ecam.first, board.pc.ecam.end(), reserved);
   for (std::size_t i = 1; i < board.ram.size(); ++i) add(board.ram[i].first, board.ram[i].end(), ram);
-  std::ranges::sort(map, {}, &spec::E820Entry::addr);
+  std::ranges::sort(map, {}, &MapEntry::first);
   return map;
 }
 

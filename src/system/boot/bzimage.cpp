@@ -46,6 +46,8 @@ LinuxSetupHeader load_header(ConstByteSpan bytes) {
   return load<LinuxSetupHeader>(whole);
 }
 
+LinuxXLoadFlags extended_flags(const LinuxSetupHeader& header) { return {{header.xloadflags}}; }
+
 OrError<void> check_entry(const LinuxSetupHeader& header, std::string_view name) {
   if (header.version < spec::linux_protocol_2_12)
     return unusable(name,
@@ -54,7 +56,7 @@ OrError<void> check_entry(const LinuxSetupHeader& header, std::string_view name)
                     "use Linux 3.8 or later");
   if (!header.loadflags.get<LinuxLoadFlags::LoadedHigh>())
     return unusable(name, "is a zImage, not a bzImage", "build bzImage");
-  if (!header.xloadflags.get<LinuxXLoadFlags::Kernel64>())
+  if (!extended_flags(header).get<LinuxXLoadFlags::Kernel64>())
     return unusable(name,
                     "is a 32-bit kernel; memory encryption, and cbit's way of starting it, need 64 bits",
                     "build it with CONFIG_64BIT, or take an amd64 package");
@@ -62,16 +64,16 @@ OrError<void> check_entry(const LinuxSetupHeader& header, std::string_view name)
 }
 
 OrError<void> check_numbers(const LinuxSetupHeader& header, std::string_view name) {
-  const std::uint32_t alignment = header.kernel_alignment;
+  const std::uint32_t alignment = header.kernel_alignment, size = header.init_size;
+  const std::uint64_t preferred = header.pref_address;
   const bool power_of_two = alignment != 0 && (alignment & (alignment - 1)) == 0;
-  if ((header.relocatable_kernel != 0 && !power_of_two) || header.init_size == 0 ||
-      header.pref_address >= end_of_32_bits.value())
-    return unusable(name,
-                    fmt::format("has nonsense in its header: alignment {:#x}, preferred address {:#x}, "
-                                "size {:#x}",
-                                alignment, header.pref_address, header.init_size),
-                    "the file is damaged: get it again");
-  return {};
+  if ((header.relocatable_kernel == 0 || power_of_two) && size != 0 && preferred < end_of_32_bits.value())
+    return {};
+  return unusable(name,
+                  fmt::format("has nonsense in its header: alignment {:#x}, preferred address {:#x}, "
+                              "size {:#x}",
+                              alignment, preferred, size),
+                  "the file is damaged: get it again");
 }
 
 std::string version_text(const LinuxSetupHeader& header, ConstByteSpan setup) {
@@ -220,7 +222,7 @@ OrError<LoadPlan> plan_bzimage(const Board& board, const BootImage& image) {
       .header = kernel.header,
       .command_line_bytes_max = kernel.header.cmdline_size,
       .initrd_limit = std::min(PhysAddr{std::uint64_t{kernel.header.initrd_addr_max} + 1}, end_of_32_bits),
-      .initrd_above_4g = kernel.header.xloadflags.get<LinuxXLoadFlags::CanBeLoadedAbove4G>()};
+      .initrd_above_4g = extended_flags(kernel.header).get<LinuxXLoadFlags::CanBeLoadedAbove4G>()};
   params.header.code32_start = static_cast<std::uint32_t>(at.value());
   CBIT_TRY(add_linux_params(plan, image, params));
   plan.entry.rip = (at + spec::linux_entry_64).value();

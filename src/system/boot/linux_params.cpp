@@ -72,9 +72,10 @@ OrError<Initrd> add_initrd(LoadPlan& plan, const BootImage& image, const LinuxPa
 std::uint32_t low(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
 std::uint32_t high(std::uint64_t value) { return static_cast<std::uint32_t>(value >> 32); }
 
-void set_memory_map(spec::LinuxBootParams& params, const std::vector<spec::E820Entry>& map) {
+void set_memory_map(spec::LinuxBootParams& params, const std::vector<MapEntry>& map) {
   const std::size_t count = std::min(map.size(), spec::LinuxBootParams::e820_entries_max);
-  std::copy_n(map.begin(), count, params.e820_table.begin());
+  for (std::size_t i = 0; i < count; ++i)
+    params.e820_table[i] = {map[i].first.value(), map[i].bytes, map[i].type};
   params.e820_entries = static_cast<std::uint8_t>(count);
 }
 

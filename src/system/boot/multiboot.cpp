@@ -100,17 +100,17 @@ class Extras {
 
 // KiB from 1 MiB up to the first hole.
 std::uint32_t upper_memory_kib(const LoadPlan& plan) {
-  for (const spec::E820Entry& entry : plan.memory_map)
-    if (entry.addr == layout::high_memory.value() && entry.type == spec::E820Type::ram)
-      return static_cast<std::uint32_t>(entry.size / kib);
+  for (const MapEntry& entry : plan.memory_map)
+    if (entry.first == layout::high_memory && entry.type == spec::E820Type::ram)
+      return static_cast<std::uint32_t>(entry.bytes / kib);
   return 0;
 }
 
 OrError<void> add_map(LoadPlan& plan, MultibootInfo& info) {
   Bytes map;
-  for (const spec::E820Entry& entry : plan.memory_map) {
+  for (const MapEntry& entry : plan.memory_map) {
     const spec::MultibootMmapEntry row{
-        .addr = entry.addr, .len = entry.size, .type = static_cast<std::uint32_t>(entry.type)};
+        .addr = entry.first.value(), .len = entry.bytes, .type = static_cast<std::uint32_t>(entry.type)};
     const ConstByteSpan bytes = bytes_of(row);
     map.insert(map.end(), bytes.begin(), bytes.end());
   }

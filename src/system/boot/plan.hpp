@@ -34,6 +34,15 @@ struct Piece {
   [[nodiscard]] PhysAddr end() const { return at + size(); }
 };
 
+// A range of the map that the image is given.
+struct MapEntry {
+  PhysAddr first;
+  std::uint64_t bytes = 0;
+  spec::E820Type type{};
+
+  friend bool operator==(const MapEntry&, const MapEntry&) = default;
+};
+
 class LoadPlan {
  public:
   explicit LoadPlan(std::vector<PhysRange> ram) : ram_{std::move(ram)} {}
@@ -63,7 +72,7 @@ class LoadPlan {
   OrError<void> for_each_page(const PageVisitor& visit) const;
 
   EntryState entry;
-  std::vector<spec::E820Entry> memory_map;
+  std::vector<MapEntry> memory_map;
   std::string protocol;  // "Linux 64-bit"
 
  private:

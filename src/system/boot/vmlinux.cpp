@@ -36,10 +36,10 @@ Bytes start_info(const LoadPlan& plan, std::span<const spec::HvmModule> modules)
                                   .memmap_paddr = map_at.value(),
                                   .memmap_entries = static_cast<std::uint32_t>(plan.memory_map.size())});
   for (const spec::HvmModule& module : modules) append_value(bytes, module);
-  for (const spec::E820Entry& entry : plan.memory_map)
-    append_value(bytes,
-                 spec::HvmMemmapEntry{
-                     .addr = entry.addr, .size = entry.size, .type = static_cast<std::uint32_t>(entry.type)});
+  for (const MapEntry& entry : plan.memory_map)
+    append_value(bytes, spec::HvmMemmapEntry{.addr = entry.first.value(),
+                                             .size = entry.bytes,
+                                             .type = static_cast<std::uint32_t>(entry.type)});
   return bytes;
 }
 
@@ -80,7 +80,8 @@ spec::LinuxSetupHeader least_header(const Board& board, const BootImage& image) 
           .loadflags = spec::LinuxLoadFlags{}.with<spec::LinuxLoadFlags::LoadedHigh>(true),
           .xloadflags = spec::LinuxXLoadFlags{}
                             .with<spec::LinuxXLoadFlags::Kernel64>(true)
-                            .with<spec::LinuxXLoadFlags::MemEncryption>(encrypt)};
+                            .with<spec::LinuxXLoadFlags::MemEncryption>(encrypt)
+                            .raw};
 }
 
 }  // namespace

@@ -74,7 +74,7 @@ Bytes make_fadt(const PcDescription& pc, PhysAddr facs, PhysAddr dsdt) {
   fadt.p_lvl3_lat = acpi_no_c3_latency;
   fadt.century = pc.rtc_century;
   fadt.iapc_boot_arch =
-      AcpiBootArch{}.with<AcpiBootArch::LegacyDevices>(true).with<AcpiBootArch::NoVga>(true);
+      AcpiBootArch{}.with<AcpiBootArch::LegacyDevices>(true).with<AcpiBootArch::NoVga>(true).raw;
   fadt.flags = AcpiFadtFlags{}
                    .with<AcpiFadtFlags::Wbinvd>(true)
                    .with<AcpiFadtFlags::ProcC1>(true)
@@ -82,7 +82,8 @@ Bytes make_fadt(const PcDescription& pc, PhysAddr facs, PhysAddr dsdt) {
                    .with<AcpiFadtFlags::SlpButton>(true)
                    .with<AcpiFadtFlags::FixRtc>(true)
                    .with<AcpiFadtFlags::ResetRegSup>(true)
-                   .with<AcpiFadtFlags::Headless>(true);
+                   .with<AcpiFadtFlags::Headless>(true)
+                   .raw;
   fadt.reset_reg = io_register(pc.reset_port, 1);
   fadt.reset_value = pc.reset_value;
   Bytes table;
@@ -91,7 +92,7 @@ Bytes make_fadt(const PcDescription& pc, PhysAddr facs, PhysAddr dsdt) {
 }
 
 AcpiMadtOverride isa_override(std::uint8_t irq, std::uint32_t gsi, AcpiIntiFlags flags) {
-  return {.source = irq, .gsi = gsi, .flags = flags};
+  return {.source = irq, .gsi = gsi, .flags = flags.raw};
 }
 
 Bytes make_madt(const PcDescription& pc) {

@@ -49,7 +49,7 @@ TEST(BzImage, TellsWhatItsHeaderSays) {
   ASSERT_TRUE(image) << image.error().message;
   EXPECT_EQ(image->version, "6.1.0-13-amd64 (builder@host) #1 SMP");
   EXPECT_EQ(image->release(), "6.1.0-13-amd64");
-  EXPECT_EQ(image->header.pref_address, 0x100'0000u);
+  EXPECT_EQ(std::uint64_t{image->header.pref_address}, 0x100'0000u);
   EXPECT_EQ(Bytes(image->protected_mode.begin(), image->protected_mode.end()), fake.code());
   EXPECT_EQ(image->payload.size(), 0x2000u);
   EXPECT_EQ(compression_of(image->payload), Compression::lz4);

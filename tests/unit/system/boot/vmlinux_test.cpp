@@ -153,8 +153,8 @@ TEST(PvhPlan, FillsStartInfo) {
   const auto map = value_at<std::uint64_t>(*plan, info + 40);
   ASSERT_EQ(value_at<std::uint32_t>(*plan, info + 48), plan->memory_map.size());
   for (std::size_t i = 0; i < plan->memory_map.size(); ++i) {
-    EXPECT_EQ(value_at<std::uint64_t>(*plan, map + i * 24), plan->memory_map[i].addr);
-    EXPECT_EQ(value_at<std::uint64_t>(*plan, map + i * 24 + 8), plan->memory_map[i].size);
+    EXPECT_EQ(value_at<std::uint64_t>(*plan, map + i * 24), plan->memory_map[i].first.value());
+    EXPECT_EQ(value_at<std::uint64_t>(*plan, map + i * 24 + 8), plan->memory_map[i].bytes);
     EXPECT_EQ(value_at<std::uint32_t>(*plan, map + i * 24 + 16),
               static_cast<std::uint32_t>(plan->memory_map[i].type));
   }
