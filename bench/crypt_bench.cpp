@@ -22,10 +22,11 @@ constexpr std::uint64_t address_limit = std::uint64_t{16} << 20;
 alignas(page_size) std::array<std::byte, page_size> source;
 alignas(page_size) std::array<std::byte, page_size> target;
 
-void run_cipher(benchmark::State& state, const CipherImplementation& implementation, bool inverse,
+void run_cipher(benchmark::State& state, const crypt::CipherImplementation& implementation, bool inverse,
                 std::size_t size) {
-  const auto tweaks = std::make_shared<const TweakTable>(seed);
-  const Cipher cipher{derive_key(seed, "bench"), tweaks, CipherMode::xex, implementation};
+  const auto tweaks = std::make_shared<const crypt::TweakTable>(seed);
+  const crypt::Cipher cipher{crypt::derive_key(seed, "bench"), tweaks, crypt::CipherMode::xex,
+                             implementation};
   const ConstByteSpan in = std::span{source}.first(size);
   const ByteSpan out = std::span{target}.first(size);
   std::uint64_t offset = 0;
@@ -63,7 +64,7 @@ bool register_all() {
   for (const std::size_t size : {std::size_t{4096}, std::size_t{64}, std::size_t{16}}) {
     for (const bool inverse : {false, true}) {
       const std::string suffix = (inverse ? "/decrypt/" : "/encrypt/") + std::to_string(size);
-      for (const CipherImplementation& cipher : cipher_implementations()) {
+      for (const crypt::CipherImplementation& cipher : crypt::cipher_implementations()) {
         if (!cipher.available()) continue;
         const auto run = [&cipher, inverse, size](benchmark::State& s) {
           run_cipher(s, cipher, inverse, size);

@@ -15,26 +15,26 @@ constexpr std::uint64_t buffers = 256;
 
 struct Board {
   explicit Board(Platform platform, IommuMode mode)
-      : machine{Machine::create(
+      : machine{machine::Machine::create(
                     {.platform = platform, .memory_bytes = 512 << 20, .iommu = mode != IommuMode::none})
                     .value()},
-        kernel{Kernel::boot(*machine, {.iommu = mode, .debug = false}).value()},
+        kernel{kernel::Kernel::boot(*machine, {.iommu = mode, .debug = false}).value()},
         dev{kernel->add_device({.dma_mask = bit_mask(64), .coherent_dma_mask = bit_mask(64)})},
         first{*kernel->mm().alloc_pages(buffers)} {
     for (std::uint64_t i = 0; i < buffers; ++i)
       CBIT_ASSERT(kernel->cpu(0).write(first + i * page_size, pattern_bytes(page_size, i)));
   }
 
-  std::unique_ptr<Machine> machine;
-  std::unique_ptr<Kernel> kernel;
-  Device& dev;
+  std::unique_ptr<machine::Machine> machine;
+  std::unique_ptr<kernel::Kernel> kernel;
+  kernel::Device& dev;
   VirtAddr first;
 };
 
 void map_and_unmap(benchmark::State& state, Platform platform, IommuMode mode) {
   Board board{platform, mode};
-  Dma& dma = board.kernel->dma();
-  Mmu& cpu = board.kernel->cpu(0);
+  kernel::Dma& dma = board.kernel->dma();
+  paging::Mmu& cpu = board.kernel->cpu(0);
   std::uint64_t i = 0;
   for (auto _ : state) {
     const VirtAddr at = board.first + i++ % buffers * page_size;
@@ -51,8 +51,8 @@ BENCHMARK_CAPTURE(map_and_unmap, iommu, Platform::sme, IommuMode::translated);
 // The same slots and the same copy as `bounced`, without the API.
 void tbl_map_and_unmap(benchmark::State& state) {
   Board board{Platform::sev, IommuMode::none};
-  Swiotlb& pool = *board.kernel->dma().swiotlb();
-  Mmu& cpu = board.kernel->cpu(0);
+  kernel::Swiotlb& pool = *board.kernel->dma().swiotlb();
+  paging::Mmu& cpu = board.kernel->cpu(0);
   const PhysAddr first = board.kernel->mm().virt_to_phys(board.first);
   std::uint64_t i = 0;
   for (auto _ : state) {

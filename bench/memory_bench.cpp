@@ -17,19 +17,19 @@ constexpr std::uint64_t request_bytes = 128 << 10;
 constexpr std::uint64_t pages_streamed = 64 * request_bytes;
 constexpr PhysAddr pool{0};
 constexpr PhysAddr pages{16 << 20};
-const std::vector<PhysRange> ram{{PhysAddr{0}, 64 << 20}};
+const std::vector<mem::PhysRange> ram{{PhysAddr{0}, 64 << 20}};
 
-std::unique_ptr<Memory> make_lazy(KeyTable& keys, Tracer& tracer) {
-  return Memory::create({.ram = ram}, keys, tracer).value();
+std::unique_ptr<mem::Memory> make_lazy(mem::KeyTable& keys, Tracer& tracer) {
+  return mem::Memory::create({.ram = ram}, keys, tracer).value();
 }
-std::unique_ptr<Memory> make_eager(KeyTable& keys, Tracer&) {
-  return std::make_unique<EagerMemory>(ram, keys);
+std::unique_ptr<mem::Memory> make_eager(mem::KeyTable& keys, Tracer&) {
+  return std::make_unique<mem::EagerMemory>(ram, keys);
 }
 
 template <class Make>
 void stream_through(benchmark::State& state, Make&& make) {
   Tracer tracer;
-  KeyTable keys{1, CipherMode::xex};
+  mem::KeyTable keys{1, crypt::CipherMode::xex};
   keys.set_derived(guest, "asid 1");
   const auto memory = make(keys, tracer);
   const Bytes data = pattern_bytes(request_bytes, 1);

@@ -35,17 +35,17 @@ void run(benchmark::State& state, Contents contents, Judge&& judge) {
   const Bytes bytes = contents_of(contents);
   std::size_t page = 0;
   for (auto _ : state) {
-    judge(PageBytes{bytes.data() + page * page_size, page_size});
+    judge(watch::PageBytes{bytes.data() + page * page_size, page_size});
     page = (page + 1) % pages;
   }
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(page_size));
 }
 
 void look(benchmark::State& state, Contents contents) {
-  run(state, contents, [](PageBytes page) { benchmark::DoNotOptimize(look_at(page)); });
+  run(state, contents, [](watch::PageBytes page) { benchmark::DoNotOptimize(watch::look_at(page)); });
 }
 void sha256_of_a_page(benchmark::State& state) {
-  run(state, Contents::random, [](PageBytes page) {
+  run(state, Contents::random, [](watch::PageBytes page) {
     unsigned char digest[SHA256_DIGEST_LENGTH];
     SHA256(reinterpret_cast<const unsigned char*>(page.data()), page.size(), digest);
     benchmark::DoNotOptimize(digest);
@@ -53,7 +53,7 @@ void sha256_of_a_page(benchmark::State& state) {
 }
 void memcpy_of_a_page(benchmark::State& state) {
   alignas(page_size) std::array<std::byte, page_size> copy;
-  run(state, Contents::random, [&](PageBytes page) {
+  run(state, Contents::random, [&](watch::PageBytes page) {
     std::memcpy(copy.data(), page.data(), page.size());
     benchmark::DoNotOptimize(copy.data());
     benchmark::ClobberMemory();

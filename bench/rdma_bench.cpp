@@ -17,11 +17,11 @@ constexpr std::uint64_t bytes = 64 * 1024;
 constexpr unsigned access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
 
 struct Host {
-  Host(rdma::Fabric& fabric, Platform platform, KernelVersion version)
-      : machine{Machine::create({.platform = platform, .memory_bytes = 256 << 20}).value()},
-        kernel{Kernel::boot(*machine, {.version = version, .debug = false}).value()},
-        process{Process::create(*kernel, {.cap_ipc_lock = true}).value()},
-        hca{Hca::probe(*kernel, fabric, {}).value()},
+  Host(dev::rdma::Fabric& fabric, Platform platform, KernelVersion version)
+      : machine{machine::Machine::create({.platform = platform, .memory_bytes = 256 << 20}).value()},
+        kernel{kernel::Kernel::boot(*machine, {.version = version, .debug = false}).value()},
+        process{kernel::Process::create(*kernel, {.cap_ipc_lock = true}).value()},
+        hca{kernel::Hca::probe(*kernel, fabric, {}).value()},
         verbs{hca->ib(), *process, kernel->cpu(0)},
         pd{verbs.ibv_alloc_parent_domain(verbs.ibv_alloc_pd(), true).value()},
         cq{verbs.ibv_create_cq(16).value()},
@@ -46,11 +46,11 @@ struct Host {
        IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
   }
 
-  std::unique_ptr<Machine> machine;
-  std::unique_ptr<Kernel> kernel;
-  std::unique_ptr<Process> process;
-  std::unique_ptr<Hca> hca;
-  IbvContext verbs;
+  std::unique_ptr<machine::Machine> machine;
+  std::unique_ptr<kernel::Kernel> kernel;
+  std::unique_ptr<kernel::Process> process;
+  std::unique_ptr<kernel::Hca> hca;
+  kernel::IbvContext verbs;
   ibv_pd pd;
   std::uint32_t cq, qp;
   ibv_buf buffer;
@@ -58,14 +58,14 @@ struct Host {
 };
 
 void rdma_write(benchmark::State& state, Platform platform, KernelVersion version, bool copy) {
-  rdma::Fabric fabric;
+  dev::rdma::Fabric fabric;
   Host host{fabric, platform, version}, peer{fabric, Platform::plain, KernelVersion::v6_1};
   host.connect(peer);
   peer.connect(host);
   const VirtAddr own = host.process->mmap(bytes).value();
   CBIT_ASSERT(host.process->write(own, pattern_bytes(bytes, 2)));
-  const auto ring = BounceRing::create(host.verbs, host.pd, 1, bytes).value();
-  const BounceRing::Slot slot = *ring->acquire();
+  const auto ring = kernel::BounceRing::create(host.verbs, host.pd, 1, bytes).value();
+  const kernel::BounceRing::Slot slot = *ring->acquire();
   ibv_send_wr wr{.sg_list = {{copy ? slot.at.value() : host.buffer.addr.value(), bytes,
                               copy ? ring->mr().lkey : host.mr.lkey}},
                  .opcode = IBV_WR_RDMA_WRITE};

@@ -12,9 +12,9 @@ namespace {
 
 void convert_and_back(benchmark::State& state, Platform platform) {
   const auto pages = static_cast<std::uint64_t>(state.range(0));
-  const auto machine = Machine::create({.platform = platform, .memory_bytes = 256ull << 20}).value();
-  const auto kernel = Kernel::boot(*machine, {.debug = false}).value();
-  Mm& mm = kernel->mm();
+  const auto machine = machine::Machine::create({.platform = platform, .memory_bytes = 256ull << 20}).value();
+  const auto kernel = kernel::Kernel::boot(*machine, {.debug = false}).value();
+  kernel::Mm& mm = kernel->mm();
   const VirtAddr at = *mm.alloc_pages(pages);
   for (auto _ : state)
     if (!mm.set_memory_decrypted(kernel->cpu(0), at, pages) ||

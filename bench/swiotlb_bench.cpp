@@ -29,16 +29,17 @@ PhysAddr original(unsigned cpu, std::uint64_t i) {
 
 struct Guest {
   explicit Guest(std::int64_t percent)
-      : machine{Machine::create({.platform = Platform::sev, .memory_bytes = memory_bytes, .cpus = cpus})
+      : machine{machine::Machine::create(
+                    {.platform = Platform::sev, .memory_bytes = memory_bytes, .cpus = cpus})
                     .value()},
         cc{Platform::sev, machine->paging().view.layout},
-        mm{Mm::create(*machine, cc, KernelVersion::v6_1).value()} {
+        mm{kernel::Mm::create(*machine, cc, KernelVersion::v6_1).value()} {
     CBIT_ASSERT(mm->pages().allocate_at(originals, cpus * originals_per_cpu));
     for (unsigned cpu = 0; cpu < cpus; ++cpu)
       for (std::uint64_t i = 0; i < originals_per_cpu; ++i)
         CBIT_ASSERT(mm->cpu(cpu).write(mm->phys_to_virt(original(cpu, i)), pattern_bytes(page_size, i)));
-    const auto sizing = size_swiotlb(cc, memory_bytes, false, cpus, {});
-    swiotlb = Swiotlb::create_default(*mm, cc, KernelVersion::v6_1, *sizing, false).value();
+    const auto sizing = kernel::size_swiotlb(cc, memory_bytes, false, cpus, {});
+    swiotlb = kernel::Swiotlb::create_default(*mm, cc, KernelVersion::v6_1, *sizing, false).value();
     fill(percent);
   }
 
@@ -64,11 +65,11 @@ struct Guest {
     swiotlb->tbl_unmap_single(mm->cpu(cpu), dev, bounce, page_size, DmaDirection::to_device, {});
   }
 
-  std::unique_ptr<Machine> machine;
-  CcPlatform cc;
-  std::unique_ptr<Mm> mm;
-  Device dev;
-  std::unique_ptr<Swiotlb> swiotlb;
+  std::unique_ptr<machine::Machine> machine;
+  kernel::CcPlatform cc;
+  std::unique_ptr<kernel::Mm> mm;
+  kernel::Device dev;
+  std::unique_ptr<kernel::Swiotlb> swiotlb;
 };
 
 // Made by the first benchmark that needs it, before its threads start.
@@ -90,7 +91,7 @@ void map_unmap(benchmark::State& state) {
 void memcpy_peer(benchmark::State& state) {
   Guest& guest = *guests.at(state.range(0));
   const auto cpu = static_cast<unsigned>(state.thread_index());
-  const PhysRange pool = guest.swiotlb->default_pool();
+  const mem::PhysRange pool = guest.swiotlb->default_pool();
   std::vector<std::byte> from(cpus * originals_per_cpu * page_size, std::byte{1});
   std::vector<std::byte> to(pool.bytes, std::byte{2});
   std::vector<std::pair<std::uint64_t, std::uint64_t>> order(pool.bytes / page_size);

@@ -10,18 +10,18 @@ namespace cbit {
 namespace {
 
 void write_4k(benchmark::State& state, Platform platform, bool packed, bool indirect) {
-  auto machine = std::move(*Machine::create({.platform = platform, .memory_bytes = 256ull << 20}));
-  auto kernel = std::move(*Kernel::boot(*machine, {.swiotlb = {.slots = 4096}, .debug = false}));
-  Device& parent = kernel->add_device({.name = "vda"});
-  MemoryDisk disk{Bytes(1 << 20)};
-  VirtioBlkOptions options;
+  auto machine = std::move(*machine::Machine::create({.platform = platform, .memory_bytes = 256ull << 20}));
+  auto kernel = std::move(*kernel::Kernel::boot(*machine, {.swiotlb = {.slots = 4096}, .debug = false}));
+  kernel::Device& parent = kernel->add_device({.name = "vda"});
+  dev::MemoryDisk disk{Bytes(1 << 20)};
+  dev::VirtioBlkOptions options;
   options.virtio.packed = packed;
   options.virtio.indirect_desc = indirect;
-  auto hardware = std::move(
-      *VirtioBlk::create(machine->bus(), {.device = "vda", .requester = parent.requester}, disk, options));
-  auto driver = std::move(*VirtioBlkDriver::probe(*kernel, *hardware, parent));
+  auto hardware = std::move(*dev::VirtioBlk::create(
+      machine->bus(), {.device = "vda", .requester = parent.requester}, disk, options));
+  auto driver = std::move(*kernel::VirtioBlkDriver::probe(*kernel, *hardware, parent));
   const VirtAddr buffer = *kernel->mm().alloc_pages(1);
-  Mmu& cpu = kernel->cpu(0);
+  paging::Mmu& cpu = kernel->cpu(0);
   for (auto _ : state)
     if (!driver->write(cpu, 0, buffer, page_size)) state.SkipWithError("the request failed");
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * page_size));

@@ -8,8 +8,8 @@ foreach(file IN LISTS files)
   file(READ ${file} text)
   string(APPEND rows "    {\"${name}\", R\"toml(${text})toml\"},\n")
 endforeach()
-file(WRITE ${OUTPUT} "#include <vector>\n\n#include \"lab/experiment.hpp\"\n\nnamespace cbit {\n
+file(WRITE ${OUTPUT} "#include <vector>\n\n#include \"lab/experiment.hpp\"\n\nnamespace cbit::lab {\n
 std::span<const BuiltinExperiment> builtin_experiments() {
   static const std::vector<BuiltinExperiment> experiments{\n${rows}  };
   return experiments;
-}\n\n}  // namespace cbit\n")
+}\n\n}  // namespace cbit::lab\n")

@@ -42,8 +42,8 @@ inline void require_sound(const boot::LoadPlan& plan) {
   std::uint64_t bytes = 0;
   for (const boot::Piece& piece : plan.pieces()) {
     require(piece.at >= end && piece.size() != 0);
-    require(
-        std::ranges::any_of(plan.ram(), [&](PhysRange ram) { return ram.contains(piece.at, piece.size()); }));
+    require(std::ranges::any_of(plan.ram(),
+                                [&](mem::PhysRange ram) { return ram.contains(piece.at, piece.size()); }));
     end = piece.end();
     bytes += piece.size();
   }

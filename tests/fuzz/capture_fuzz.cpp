@@ -10,14 +10,14 @@
 
 namespace {
 
-constexpr cbit::UnpackLimits limits{.entries = 64, .file_bytes = 1 << 16, .total_bytes = 1 << 18};
+constexpr cbit::facts::UnpackLimits limits{.entries = 64, .file_bytes = 1 << 16, .total_bytes = 1 << 18};
 
 void require(bool holds) {
   if (!holds) std::abort();
 }
 
 void read(std::string_view bytes) {
-  const auto capture = cbit::read_archive(bytes, "fuzz.tar.zst", limits);
+  const auto capture = cbit::facts::read_archive(bytes, "fuzz.tar.zst", limits);
   if (!capture) {
     require(capture.error().message.starts_with("fuzz.tar.zst") && !capture.error().hint.empty());
     return;
@@ -25,19 +25,19 @@ void read(std::string_view bytes) {
   std::uint64_t total = 0;
   for (const auto& [path, entry] : *capture) {
     require(!path.empty() && !path.starts_with('/') && path.find("..") != 0);
-    require(entry.kind != cbit::CaptureKind::file || entry.content.size() <= limits.file_bytes);
-    total += entry.kind == cbit::CaptureKind::file ? entry.content.size() : 0;
+    require(entry.kind != cbit::facts::CaptureKind::file || entry.content.size() <= limits.file_bytes);
+    total += entry.kind == cbit::facts::CaptureKind::file ? entry.content.size() : 0;
   }
   require(total <= limits.total_bytes && capture->size() <= limits.entries);
-  const auto packed = cbit::pack_capture(*capture);
-  if (packed) require(cbit::read_archive(*packed, "again", limits) == *capture);
+  const auto packed = cbit::facts::pack_capture(*capture);
+  if (packed) require(cbit::facts::read_archive(*packed, "again", limits) == *capture);
 }
 
 void mask(std::string_view text) {
   for (const std::string_view path :
        {"/proc/cmdline", "/sys/some/file", "/proc/self/status", "/boot/config-6.1", "/proc/iomem"}) {
-    const cbit::Masked once = cbit::mask_file(path, text);
-    require(cbit::mask_file(path, once.text).text == once.text);
+    const cbit::facts::Masked once = cbit::facts::mask_file(path, text);
+    require(cbit::facts::mask_file(path, once.text).text == once.text);
   }
 }
 

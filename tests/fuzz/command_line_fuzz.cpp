@@ -26,7 +26,7 @@ std::vector<std::string_view> words_of(std::string_view text) {
   return words;
 }
 
-bool may_run(const cbit::ParsedCommand& parsed) {
+bool may_run(const cbit::cli::ParsedCommand& parsed) {
   if (parsed.command == nullptr || parsed.help) return true;
   for (const std::string_view name : {"explain", "causes", "man", "completion", "lab list", "lab show"})
     if (parsed.command->name == name) return !parsed.arguments.has("--trace");
@@ -37,11 +37,11 @@ bool may_run(const cbit::ParsedCommand& parsed) {
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
   const auto words = words_of({reinterpret_cast<const char*>(data), size});
-  const auto parsed = cbit::parse_command_line(words);
+  const auto parsed = cbit::cli::parse_command_line(words);
   if (parsed && !may_run(*parsed)) return 0;
   std::ostringstream out, err;
-  cbit::Streams streams{out, err};
-  const cbit::ExitCode code = cbit::run_command_line(words, streams);
+  cbit::cli::Streams streams{out, err};
+  const cbit::ExitCode code = cbit::cli::run_command_line(words, streams);
   const bool refused = code == cbit::ExitCode::usage || code == cbit::ExitCode::bad_input;
   // A refusal says why and prints nothing else; everything else is an answer.
   if (refused != !err.str().empty() || (refused && !out.str().empty())) std::abort();

@@ -10,24 +10,26 @@
 namespace {
 
 void check_firmware(const unsigned char* data, std::size_t size) {
-  const auto firmware = cbit::parse_firmware("image", {reinterpret_cast<const std::byte*>(data), size});
+  const auto firmware =
+      cbit::launch::parse_firmware("image", {reinterpret_cast<const std::byte*>(data), size});
   const bool says_more = firmware.sev_es || firmware.sev_snp || firmware.tdx || firmware.sev_hash_bytes != 0;
   if (firmware.bytes != size || (says_more && !firmware.ovmf)) std::abort();
 }
 
 void check_plan(std::string_view text) {
-  const cbit::LaunchSite site{.support = {.kvm = {.usable = true}, .sev = {.usable = true}}, .qemu = {9, 1}};
-  cbit::LaunchRequest request{.protection = cbit::Protection::none, .firmware = "default"};
-  if (const auto disk = cbit::parse_disk(text)) request.disks.push_back(*disk);
-  if (const auto net = cbit::parse_net(text); net && *net) request.nets.push_back(**net);
-  const auto plan = cbit::plan_launch(request, site);
+  const cbit::launch::LaunchSite site{.support = {.kvm = {.usable = true}, .sev = {.usable = true}},
+                                      .qemu = {9, 1}};
+  cbit::launch::LaunchRequest request{.protection = cbit::launch::Protection::none, .firmware = "default"};
+  if (const auto disk = cbit::cli::parse_disk(text)) request.disks.push_back(*disk);
+  if (const auto net = cbit::cli::parse_net(text); net && *net) request.nets.push_back(**net);
+  const auto plan = cbit::launch::plan_launch(request, site);
   if (!plan) return;
   // QEMU and a shell's words cannot hold a zero byte; main() never gets one.
   if (text.find('\0') != text.npos) return;
-  const auto words = cbit::shell_words(to_shell(*plan));
-  if (!words || *words != to_words(command_of(*plan))) std::abort();
-  (void)to_libvirt(*plan, true);
-  (void)to_json(*plan, {});
+  const auto words = cbit::launch::shell_words(launch::to_shell(*plan));
+  if (!words || *words != launch::to_words(launch::command_of(*plan))) std::abort();
+  (void)launch::to_libvirt(*plan, true);
+  (void)launch::to_json(*plan, {});
 }
 
 }  // namespace
@@ -36,7 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   const std::string_view text{reinterpret_cast<const char*>(data), size};
   check_firmware(data, size);
   check_plan(text);
-  if (const auto version = cbit::parse_qemu_version(text); version && text.find('.') == text.npos)
+  if (const auto version = cbit::launch::parse_qemu_version(text); version && text.find('.') == text.npos)
     std::abort();
   return 0;
 }

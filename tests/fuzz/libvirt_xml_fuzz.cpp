@@ -16,13 +16,13 @@ void require(bool holds) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const auto config = cbit::parse_libvirt_domain({reinterpret_cast<const char*>(data), size});
+  const auto config = cbit::launch::parse_libvirt_domain({reinterpret_cast<const char*>(data), size});
   if (!config) {
     require(!config.error().message.empty() && !config.error().hint.empty());
     return 0;
   }
   require(config->places.size() == config->command.options.size());
-  for (const cbit::Finding& finding : cbit::judge(*config, {}))
+  for (const cbit::launch::Finding& finding : cbit::launch::judge(*config, {}))
     require(finding.rule != nullptr && finding.write.find("-device") == std::string::npos);
   return 0;
 }

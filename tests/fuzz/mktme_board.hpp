@@ -20,19 +20,19 @@ class MktmeBoard {
   static constexpr unsigned key_ids = 7;
 
   MktmeBoard() {
-    machine_ = std::move(
-        *Machine::create({.platform = Platform::mktme, .key_id_bits = 3, .memory_bytes = 32ull << 20}));
-    DmaConfig dma;
+    machine_ = std::move(*machine::Machine::create(
+        {.platform = Platform::mktme, .key_id_bits = 3, .memory_bytes = 32ull << 20}));
+    kernel::DmaConfig dma;
     dma.swiotlb.slots = 512;
-    kernel_ = std::move(*Kernel::boot(*machine_, dma));
+    kernel_ = std::move(*kernel::Kernel::boot(*machine_, dma));
     witness_ = *kernel_->mm().pages().allocate(1);
     require(kernel_->cpu(0)
                 .write(kernel_->mm().phys_to_virt(witness_), pattern_bytes(witness_bytes, 5))
                 .has_value());
   }
 
-  [[nodiscard]] Kernel& kernel() { return *kernel_; }
-  [[nodiscard]] Tme& tme() { return *machine_->tme(); }
+  [[nodiscard]] kernel::Kernel& kernel() { return *kernel_; }
+  [[nodiscard]] machine::Tme& tme() { return *machine_->tme(); }
 
   // The same memory, of KeyID 0, as each KeyID decrypts it: changes exactly where a key does.
   using Views = std::array<Bytes, key_ids + 1>;
@@ -41,7 +41,7 @@ class MktmeBoard {
     for (unsigned id = 0; id <= key_ids; ++id) {
       seen[id].resize(witness_bytes);
       require(machine_->memory()
-                  .peek(witness_, seen[id], machine_->paging().view.key(static_cast<KeySelector>(id)))
+                  .peek(witness_, seen[id], machine_->paging().view.key(static_cast<mem::KeySelector>(id)))
                   .has_value());
     }
     return seen;
@@ -50,8 +50,8 @@ class MktmeBoard {
  private:
   static constexpr std::uint64_t witness_bytes = 32;
 
-  std::unique_ptr<Machine> machine_;
-  std::unique_ptr<Kernel> kernel_;
+  std::unique_ptr<machine::Machine> machine_;
+  std::unique_ptr<kernel::Kernel> kernel_;
   PhysAddr witness_;
 };
 

@@ -53,10 +53,10 @@ bool is_hex_of_16_bytes(std::string_view text) {
 }
 
 // The grammar, read as a whole: which options there are, and whether the set of them is one that a key has.
-bool is_legal(std::string_view text, MktmeRevision revision) {
+bool is_legal(std::string_view text, kernel::MktmeRevision revision) {
   if (text.empty() || text.size() > 1024) return false;
   text = text.substr(0, text.find('\0'));
-  const bool users = revision != MktmeRevision::v2_59;
+  const bool users = revision != kernel::MktmeRevision::v2_59;
   std::string type;
   std::set<std::string> names;
   while (true) {
@@ -80,13 +80,13 @@ bool is_legal(std::string_view text, MktmeRevision revision) {
   const bool algorithm = names.contains("algorithm");
   if (type == "cpu") return algorithm;
   if (type == "user") return users && algorithm && names.contains("key") && names.contains("tweak");
-  if (type == "clear") return revision == MktmeRevision::rfc_13;
+  if (type == "clear") return revision == kernel::MktmeRevision::rfc_13;
   return type == "no-encrypt" && (users || !algorithm);
 }
 
 void add_keys(MktmeBoard& board, FuzzInput& input) {
-  const auto revision = static_cast<MktmeRevision>(input.below(3));
-  const auto service = std::move(*Mktme::create(board.kernel(), {.revision = revision}));
+  const auto revision = static_cast<kernel::MktmeRevision>(input.below(3));
+  const auto service = std::move(*kernel::Mktme::create(board.kernel(), {.revision = revision}));
   for (unsigned i = 0; i < payloads_max && !input.empty(); ++i) {
     const std::string payload = payload_of(input);
     const unsigned free = service->free_key_ids();
@@ -95,7 +95,7 @@ void add_keys(MktmeBoard& board, FuzzInput& input) {
     const auto after = board.views();
     require((!key && key.error() == EINVAL) != is_legal(payload, revision));
     require(service->free_key_ids() == free - (key ? 1u : 0u));
-    const KeySelector taken = key ? service->key_id(*key) : KeySelector{0};
+    const mem::KeySelector taken = key ? service->key_id(*key) : mem::KeySelector{0};
     if (key) require(taken == MktmeBoard::key_ids - free + 1);
     for (unsigned id = 0; id <= MktmeBoard::key_ids; ++id)
       require((id == taken && key) || before[id] == after[id]);

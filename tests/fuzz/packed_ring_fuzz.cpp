@@ -26,13 +26,13 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
-PackedDesc any_descriptor(FuzzInput& input) {
-  PackedDesc desc;
+spec::PackedDesc any_descriptor(FuzzInput& input) {
+  spec::PackedDesc desc;
   desc.addr = input.flag() ? input.take<std::uint64_t>() : input.take<std::uint16_t>();
   desc.len = input.flag() ? input.take<std::uint32_t>() : input.take<std::uint16_t>() % 4096;
   desc.id = input.flag() ? input.take<std::uint16_t>() : input.below(16);
-  desc.flags = static_cast<std::uint16_t>(input.below(8) | (input.flag() ? packed_flag::avail : 0) |
-                                          (input.flag() ? packed_flag::used : 0));
+  desc.flags = static_cast<std::uint16_t>(input.below(8) | (input.flag() ? spec::packed_flag::avail : 0) |
+                                          (input.flag() ? spec::packed_flag::used : 0));
   return desc;
 }
 
@@ -45,16 +45,16 @@ class HostileDriver {
   static constexpr std::uint64_t device_at = 0x1010;
 
   explicit HostileDriver(FuzzInput& input) : input_{&input} {
-    MemoryConfig config;
+    mem::MemoryConfig config;
     config.ram = {{PhysAddr{0}, ram_bytes}};
-    memory_ = std::move(*Memory::create(config, keys_, tracer_));
-    bus_ = std::make_unique<SystemBus>(*memory_, tracer_, KeyView{});
-    VirtioBlkOptions options;
+    memory_ = std::move(*mem::Memory::create(config, keys_, tracer_));
+    bus_ = std::make_unique<bus::SystemBus>(*memory_, tracer_, mem::KeyView{});
+    dev::VirtioBlkOptions options;
     options.virtio = {.indirect_desc = input.flag(), .event_idx = true, .packed = true};
     options.queue_size = static_cast<std::uint16_t>(4u << input.below(3));
     options.seg_max = options.queue_size - 2u;
     size_ = options.queue_size;
-    device_ = std::move(*VirtioBlk::create(*bus_, {.device = "disk", .requester = 8}, disk_, options));
+    device_ = std::move(*dev::VirtioBlk::create(*bus_, {.device = "disk", .requester = 8}, disk_, options));
     start();
   }
 
@@ -67,7 +67,7 @@ class HostileDriver {
         case 3: start(); break;
         default: put(16u * input_->below(size_), any_descriptor(*input_)); break;
       }
-      require((device_->status() & virtio_status::needs_reset) == 0 || device_->broken());
+      require((device_->status() & spec::virtio_status::needs_reset) == 0 || device_->broken());
     }
   }
 
@@ -87,35 +87,35 @@ class HostileDriver {
 
   FuzzInput* input_;
   Tracer tracer_;
-  KeyTable keys_{1, CipherMode::xex};
-  std::unique_ptr<Memory> memory_;
-  std::unique_ptr<SystemBus> bus_;
-  MemoryDisk disk_{Bytes(16 * 1024)};
-  std::unique_ptr<VirtioBlk> device_;
+  mem::KeyTable keys_{1, crypt::CipherMode::xex};
+  std::unique_ptr<mem::Memory> memory_;
+  std::unique_ptr<bus::SystemBus> bus_;
+  dev::MemoryDisk disk_{Bytes(16 * 1024)};
+  std::unique_ptr<dev::VirtioBlk> device_;
   std::uint16_t size_ = 0;
 };
 
 // ---- a hostile device ----
 
-class HostileDevice final : public VirtioDevice {
+class HostileDevice final : public dev::VirtioDevice {
  public:
-  HostileDevice(SystemBus& bus, RequesterId requester, FuzzInput& input, bool indirect)
-      : VirtioDevice{bus,
-                     {.device = "hostile", .requester = requester},
-                     {.indirect_desc = indirect, .event_idx = true, .packed = true},
-                     0,
-                     {8}},
+  HostileDevice(bus::SystemBus& bus, RequesterId requester, FuzzInput& input, bool indirect)
+      : dev::VirtioDevice{bus,
+                          {.device = "hostile", .requester = requester},
+                          {.indirect_desc = indirect, .event_idx = true, .packed = true},
+                          0,
+                          {8}},
         input_{&input} {
     config_.capacity = 1024;
   }
-  [[nodiscard]] std::uint16_t device_id() const override { return virtio_id_block; }
-  void know(const PackedVring& ring) {
+  [[nodiscard]] std::uint16_t device_id() const override { return spec::virtio_id_block; }
+  void know(const kernel::PackedVring& ring) {
     ring_ = ring.memory().dma;
     event_ = ring.device_area().dma;
   }
 
  protected:
-  OrTrouble<void> kicked(std::uint16_t queue) override {
+  dev::OrTrouble<void> kicked(std::uint16_t queue) override {
     for (unsigned act = 0; act < acts_max && !input_->empty(); ++act) {
       switch (input_->below(5)) {
         case 0: return {};
@@ -130,12 +130,12 @@ class HostileDevice final : public VirtioDevice {
   [[nodiscard]] ConstByteSpan config_space() const override { return bytes_of(config_); }
 
  private:
-  OrTrouble<void> honest(std::uint16_t queue) {
-    return serve(queue, [&](const VirtChain& chain) -> OrTrouble<std::uint32_t> {
+  dev::OrTrouble<void> honest(std::uint16_t queue) {
+    return serve(queue, [&](const dev::VirtChain& chain) -> OrTrouble<std::uint32_t> {
       if (chain.writable.empty()) return 0u;
       const std::byte status{input_->below(4)};
-      CBIT_TRY(
-          write_segments(dma(), sub_segments(chain.writable, chain.writable_bytes() - 1, 1), {&status, 1}));
+      CBIT_TRY(dev::write_segments(dma(), dev::sub_segments(chain.writable, chain.writable_bytes() - 1, 1),
+                                   {&status, 1}));
       return input_->byte();
     });
   }
@@ -143,23 +143,23 @@ class HostileDevice final : public VirtioDevice {
   void interrupt_all(std::uint16_t index) { (void)finish(index); }
 
   FuzzInput* input_;
-  VirtioBlkConfig config_;
+  spec::VirtioBlkConfig config_;
   DmaAddr ring_, event_;
 };
 
 // The guest is booted once; what an input leaves behind would show in the next.
 struct Guest {
   Guest() {
-    machine = std::move(*Machine::create({.platform = Platform::sev, .memory_bytes = 64ull << 20}));
-    kernel = std::move(*Kernel::boot(*machine, {.swiotlb = {.slots = 512}}));
+    machine = std::move(*machine::Machine::create({.platform = Platform::sev, .memory_bytes = 64ull << 20}));
+    kernel = std::move(*kernel::Kernel::boot(*machine, {.swiotlb = {.slots = 512}}));
     parent = &kernel->add_device({});
     buffer = *kernel->mm().alloc_pages(buffer_pages);
     canary = *kernel->mm().alloc_pages(1);
     require(kernel->cpu(0).write(canary, secret).has_value());
   }
-  std::unique_ptr<Machine> machine;
-  std::unique_ptr<Kernel> kernel;
-  Device* parent = nullptr;
+  std::unique_ptr<machine::Machine> machine;
+  std::unique_ptr<kernel::Kernel> kernel;
+  kernel::Device* parent = nullptr;
   VirtAddr buffer;
   VirtAddr canary;
   Bytes secret = pattern_bytes(page_size, 1);
@@ -169,10 +169,10 @@ void run_driver(Guest& guest, FuzzInput& input) {
   const std::uint64_t free_pages = guest.kernel->mm().pages().free_pages();
   {
     HostileDevice device{guest.machine->bus(), guest.parent->requester, input, input.flag()};
-    auto driver = VirtioBlkDriver::probe(*guest.kernel, device, *guest.parent);
+    auto driver = kernel::VirtioBlkDriver::probe(*guest.kernel, device, *guest.parent);
     require(driver.has_value());
-    device.know(dynamic_cast<const PackedVring&>((*driver)->queue()));
-    Mmu& cpu = guest.kernel->cpu(0);
+    device.know(dynamic_cast<const kernel::PackedVring&>((*driver)->queue()));
+    paging::Mmu& cpu = guest.kernel->cpu(0);
     for (unsigned n = 0; n < calls_max && !input.empty(); ++n) {
       const std::uint64_t bytes = 512u * (1u + input.below(63));
       if (input.flag())

@@ -24,39 +24,41 @@ class HostileRing0 {
   HostileRing0& operator=(const HostileRing0&) = delete;
 
   void execute(FuzzInput& input) {
-    const KeyProgram program = structure(input);
+    const machine::KeyProgram program = structure(input);
     // Rarely unaligned, rarely nowhere.
     const std::uint8_t where = input.byte();
-    VirtAddr rbx = at_ + key_program_alignment * (where % 16);
+    VirtAddr rbx = at_ + machine::key_program_alignment * (where % 16);
     if (where >= 0xf0) rbx = rbx + 1 + where % 8;
     if (where == 0xef) rbx = VirtAddr{0xffff'0000'0000'0000};
-    const std::uint64_t rax = input.below(16) == 0 ? input.take<std::uint64_t>() : pconfig_key_program;
-    Mmu& cpu = board_->kernel().cpu(0);
+    const std::uint64_t rax =
+        input.below(16) == 0 ? input.take<std::uint64_t>() : machine::pconfig_key_program;
+    paging::Mmu& cpu = board_->kernel().cpu(0);
     const bool stored = cpu.store(rbx, program).has_value();
     require(stored == (where != 0xef));
 
     const auto before = board_->views();
     const auto result = board_->tme().pconfig(cpu, rax, rbx);
     const auto after = board_->views();
-    const bool must_fault = rax != pconfig_key_program || !rbx.is_aligned(key_program_alignment) || !stored ||
+    const bool must_fault = rax != machine::pconfig_key_program ||
+                            !rbx.is_aligned(machine::key_program_alignment) || !stored ||
                             has_reserved_bits(program);
     require(result.has_value() != must_fault);
-    if (!result && stored) require(result.error() == general_protection);
-    if (result && *result == PconfigStatus::success) {
+    if (!result && stored) require(result.error() == machine::general_protection);
+    if (result && *result == machine::PconfigStatus::success) {
       require(program.key_id != 0 && program.key_id <= MktmeBoard::key_ids);
-      require((program.control & 0xff) <= 3 && (program.control >> 8) == tme_aes_xts_128);
+      require((program.control & 0xff) <= 3 && (program.control >> 8) == machine::tme_aes_xts_128);
     }
     for (unsigned id = 0; id <= MktmeBoard::key_ids; ++id) {
-      const bool its_own = result && *result == PconfigStatus::success && program.key_id == id;
+      const bool its_own = result && *result == machine::PconfigStatus::success && program.key_id == id;
       require(its_own || before[id] == after[id]);
     }
   }
 
  private:
   // Near what is legal, so that single fields decide; or bytes without meaning.
-  static KeyProgram structure(FuzzInput& input) {
-    if (input.below(8) == 0) return input.take<KeyProgram>();
-    KeyProgram program;
+  static machine::KeyProgram structure(FuzzInput& input) {
+    if (input.below(8) == 0) return input.take<machine::KeyProgram>();
+    machine::KeyProgram program;
     program.key_id = input.below(MktmeBoard::key_ids + 3);
     program.control = input.below(6) | std::uint32_t{1} << 8;
     switch (input.below(6)) {
@@ -69,7 +71,7 @@ class HostileRing0 {
     program.key_2[input.below(64)] = input.byte();
     return program;
   }
-  static bool has_reserved_bits(const KeyProgram& program) {
+  static bool has_reserved_bits(const machine::KeyProgram& program) {
     for (const std::uint8_t byte : program.reserved)
       if (byte != 0) return true;
     return program.control >> 24 != 0;

@@ -16,7 +16,7 @@
 namespace cbit {
 namespace {
 
-constexpr ExperimentLimits limits{.steps = 48, .devices = 4, .bytes = 1u << 20};
+constexpr lab::ExperimentLimits limits{.steps = 48, .devices = 4, .bytes = 1u << 20};
 
 void require(bool holds) {
   if (!holds) std::abort();
@@ -123,23 +123,23 @@ std::string write_file(FuzzInput& input) {
                      "[[step]]\ndo = 'map'\ndevice = 'nic'\nname = 'a'\nbuffer = 'a'\n";
   for (std::size_t step = 3; step < limits.steps && !input.empty(); ++step) {
     const std::string more = text + write_step(input);
-    if (load_experiment(more, "fuzz.toml", limits)) text = more;
+    if (lab::load_experiment(more, "fuzz.toml", limits)) text = more;
   }
   return text;
 }
 
 void try_text(std::string_view text) {
-  const auto experiment = load_experiment(text, "fuzz.toml", limits);
+  const auto experiment = lab::load_experiment(text, "fuzz.toml", limits);
   if (!experiment) {
     require(experiment.error().message.starts_with("fuzz.toml:") && !experiment.error().hint.empty());
     return;
   }
-  const auto result = run_experiment(*experiment);
+  const auto result = lab::run_experiment(*experiment);
   if (!result) return require(result.error().message.starts_with("fuzz.toml:"));
-  require(result->passed() == failures_text(*experiment, *result).empty());
+  require(result->passed() == lab::failures_text(*experiment, *result).empty());
   // Once more without regard to failures, so that the steps behind them have their turn.
   const auto run = lab::Run::create(*experiment, nullptr);
-  for (const ExperimentStep& step : experiment->steps) (void)step.action(**run);
+  for (const lab::ExperimentStep& step : experiment->steps) (void)step.action(**run);
 }
 
 }  // namespace

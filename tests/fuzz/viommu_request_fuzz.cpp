@@ -29,16 +29,16 @@ void require(bool holds) {
 
 struct Board {
   Board() {
-    MemoryConfig config;
+    mem::MemoryConfig config;
     config.ram = {{PhysAddr{0}, ram_bytes}};
-    memory = std::move(*Memory::create(config, keys, tracer));
-    bus = std::make_unique<SystemBus>(*memory, tracer, KeyView{});
+    memory = std::move(*mem::Memory::create(config, keys, tracer));
+    bus = std::make_unique<bus::SystemBus>(*memory, tracer, mem::KeyView{});
     for (RequesterId id = 1; id <= endpoints; ++id) bus->add_requester(id);
   }
   Tracer tracer;
-  KeyTable keys{1, CipherMode::xex};
-  std::unique_ptr<Memory> memory;
-  std::unique_ptr<SystemBus> bus;
+  mem::KeyTable keys{1, crypt::CipherMode::xex};
+  std::unique_ptr<mem::Memory> memory;
+  std::unique_ptr<bus::SystemBus> bus;
 };
 
 // Mappings of one page each.
@@ -65,13 +65,14 @@ class HostileGuest {
  public:
   HostileGuest(Board& board, FuzzInput& input) : board_{&board}, input_{&input} {
     require(board.memory->fill(PhysAddr{0}, ram_bytes, std::byte{0}, {}).has_value());
-    VirtioIommuOptions options;
+    dev::VirtioIommuOptions options;
     options.virtio.event_idx = false;
     options.boot_bypass = false;
     options.domains.first_domain = 1;
     options.domains.last_domain = domains;
     options.queue_size = 8;
-    device_ = std::move(*VirtioIommu::create(*board.bus, {.device = "viommu", .requester = 99}, options));
+    device_ =
+        std::move(*dev::VirtioIommu::create(*board.bus, {.device = "viommu", .requester = 99}, options));
     start();
   }
 
@@ -112,7 +113,7 @@ class HostileGuest {
     device_->set_status(0);
     device_->set_driver_features(device_->device_features());
     device_->set_status(acknowledge | driver | features_ok);
-    const VringAreas areas{8};
+    const spec::VringAreas areas{8};
     put(areas.avail_offset(), std::uint32_t{0});
     put(areas.used_offset(64), std::uint32_t{0});
     device_->enable_queue(0, {8, DmaAddr{0}, DmaAddr{areas.avail_offset()}, DmaAddr{areas.used_offset(64)}});
@@ -125,16 +126,16 @@ class HostileGuest {
     require(board_->memory->write(PhysAddr{request_at}, request, {}).has_value());
     put(reply_at + room, std::uint32_t{0xffff'ffff});
     const auto bytes = static_cast<std::uint32_t>(request.size());
-    put(0, VringDesc{request_at, bytes, vring_flag::next, 1});
-    put(16, VringDesc{reply_at, room + 4, vring_flag::write, 0});
-    const VringAreas areas{8};
-    put(areas.avail_offset() + VringAreas::avail_ring(next_ % 8), std::uint16_t{0});
-    put(areas.avail_offset() + VringAreas::idx, ++next_);
+    put(0, spec::VringDesc{request_at, bytes, spec::vring_flag::next, 1});
+    put(16, spec::VringDesc{reply_at, room + 4, spec::vring_flag::write, 0});
+    const spec::VringAreas areas{8};
+    put(areas.avail_offset() + spec::VringAreas::avail_ring(next_ % 8), std::uint16_t{0});
+    put(areas.avail_offset() + spec::VringAreas::idx, ++next_);
     device_->notify(0);
     if (device_->broken()) return std::nullopt;
-    require(get<std::uint16_t>(areas.used_offset(64) + VringAreas::idx) == next_);
+    require(get<std::uint16_t>(areas.used_offset(64) + spec::VringAreas::idx) == next_);
     const auto status = get<std::uint8_t>(reply_at + room);
-    require(status <= static_cast<std::uint8_t>(ViommuStatus::nomem));
+    require(status <= static_cast<std::uint8_t>(iommu::ViommuStatus::nomem));
     return status;
   }
   template <class Request>
@@ -146,12 +147,12 @@ class HostileGuest {
   void garbage() {
     Bytes bytes(1u + input_->below(80));
     for (std::byte& b : bytes) b = std::byte{input_->byte()};
-    (void)send(bytes, input_->flag() ? VirtioIommu::probe_bytes : input_->below(8));
+    (void)send(bytes, input_->flag() ? dev::VirtioIommu::probe_bytes : input_->below(8));
     start();
     account_ = {};
   }
   void attach() {
-    VirtioIommuAttach request;
+    spec::VirtioIommuAttach request;
     request.domain = input_->below(domains + 2);
     request.endpoint = input_->below(endpoints + 2);
     request.flags = input_->below(4) == 0 ? 1 : 0;
@@ -167,7 +168,7 @@ class HostileGuest {
     if (fits) account_.attached[request.endpoint] = request.domain;
   }
   void detach() {
-    VirtioIommuDetach request;
+    spec::VirtioIommuDetach request;
     request.domain = 1u + input_->below(domains);
     request.endpoint = 1u + input_->below(endpoints);
     const auto found = account_.attached.find(request.endpoint);
@@ -176,13 +177,13 @@ class HostileGuest {
     if (right) account_.leave(request.endpoint);
   }
   void map() {
-    VirtioIommuMap request;
+    spec::VirtioIommuMap request;
     request.domain = 1u + input_->below(domains);
     const std::uint64_t page = input_->below(pages);
     request.virt_start = page * page_size;
     request.virt_end = request.virt_start + page_size - 1;
     request.phys_start = page_size * input_->below(32);
-    request.flags = viommu_flag::map_read;
+    request.flags = iommu::viommu_flag::map_read;
     const auto domain = account_.domains.find(request.domain);
     const bool free =
         domain != account_.domains.end() && !domain->second.bypass && !domain->second.mappings.contains(page);
@@ -190,7 +191,7 @@ class HostileGuest {
     if (free) domain->second.mappings[page] = request.phys_start;
   }
   void unmap() {
-    VirtioIommuUnmap request;
+    spec::VirtioIommuUnmap request;
     request.domain = 1u + input_->below(domains);
     const std::uint64_t first = input_->below(pages);
     const std::uint64_t last = first + input_->below(4);
@@ -223,7 +224,7 @@ class HostileGuest {
 
   Board* board_;
   FuzzInput* input_;
-  std::unique_ptr<VirtioIommu> device_;
+  std::unique_ptr<dev::VirtioIommu> device_;
   Account account_;
   std::uint16_t next_ = 0;
 };

@@ -22,14 +22,14 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
-class HostileDevice final : public VirtioDevice {
+class HostileDevice final : public dev::VirtioDevice {
  public:
-  HostileDevice(SystemBus& bus, RequesterId requester, FuzzInput& input)
-      : VirtioDevice{bus,
-                     {.device = "hostile", .requester = requester},
-                     options(input),
-                     features(input),
-                     {size(input)}},
+  HostileDevice(bus::SystemBus& bus, RequesterId requester, FuzzInput& input)
+      : dev::VirtioDevice{bus,
+                          {.device = "hostile", .requester = requester},
+                          options(input),
+                          features(input),
+                          {size(input)}},
         input_{&input} {
     config_.capacity = input.flag() ? input.take<std::uint64_t>() : 1024;
     config_.size_max = input.flag() ? input.take<std::uint32_t>() : 4096;
@@ -38,10 +38,10 @@ class HostileDevice final : public VirtioDevice {
     config_.max_discard_sectors = input.below(4) * 8u;
     config_.max_write_zeroes_sectors = input.below(4) * 8u;
   }
-  [[nodiscard]] std::uint16_t device_id() const override { return virtio_id_block; }
+  [[nodiscard]] std::uint16_t device_id() const override { return spec::virtio_id_block; }
 
   // The ring, as the driver placed it.
-  void know(const SplitVring& ring) {
+  void know(const kernel::SplitVring& ring) {
     areas_ = ring.areas();
     base_ = ring.memory().dma;
     used_ = base_ + areas_.used_offset(ring.align());
@@ -49,17 +49,17 @@ class HostileDevice final : public VirtioDevice {
   }
 
  protected:
-  OrTrouble<void> kicked(std::uint16_t queue) override {
+  dev::OrTrouble<void> kicked(std::uint16_t queue) override {
     for (unsigned act = 0; act < acts_max && !input_->empty(); ++act) {
       switch (input_->below(8)) {
         case 0: return {};
         case 1: CBIT_TRY(honest(queue)); break;
         case 2: used_entry(); break;
-        case 3: store(used_ + VringAreas::idx, input_->take<std::uint16_t>()); break;
-        case 4: store(used_ + VringAreas::idx, ++index_); break;
+        case 3: store(used_ + spec::VringAreas::idx, input_->take<std::uint16_t>()); break;
+        case 4: store(used_ + spec::VringAreas::idx, ++index_); break;
         case 5: store(used_ + areas_.avail_event(), input_->take<std::uint16_t>()); break;
         case 6: scribble(); break;
-        default: store(used_ + VringAreas::flags, input_->take<std::uint16_t>()); break;
+        default: store(used_ + spec::VringAreas::flags, input_->take<std::uint16_t>()); break;
       }
     }
     return {};
@@ -67,12 +67,12 @@ class HostileDevice final : public VirtioDevice {
   [[nodiscard]] ConstByteSpan config_space() const override { return bytes_of(config_); }
 
  private:
-  static VirtioOptions options(FuzzInput& input) {
+  static dev::VirtioOptions options(FuzzInput& input) {
     const bool indirect = input.flag();
     return {.indirect_desc = indirect, .event_idx = input.flag()};
   }
   static std::uint64_t features(FuzzInput& input) {
-    return input.flag() ? input.take<std::uint32_t>() & ~virtio_transport_features : 0x7fff;
+    return input.flag() ? input.take<std::uint32_t>() & ~spec::virtio_transport_features : 0x7fff;
   }
   static std::uint16_t size(FuzzInput& input) {
     constexpr std::uint16_t sizes[] = {8, 256, 4, 2, 1, 0, 100};
@@ -80,20 +80,20 @@ class HostileDevice final : public VirtioDevice {
   }
 
   // Serves as a device should, with any status and length.
-  OrTrouble<void> honest(std::uint16_t queue) {
-    return serve(queue, [&](const VirtChain& chain) -> OrTrouble<std::uint32_t> {
+  dev::OrTrouble<void> honest(std::uint16_t queue) {
+    return serve(queue, [&](const dev::VirtChain& chain) -> OrTrouble<std::uint32_t> {
       ++index_;
       if (chain.writable.empty()) return 0u;
       const std::byte status{input_->below(4)};
-      CBIT_TRY(
-          write_segments(dma(), sub_segments(chain.writable, chain.writable_bytes() - 1, 1), {&status, 1}));
+      CBIT_TRY(dev::write_segments(dma(), dev::sub_segments(chain.writable, chain.writable_bytes() - 1, 1),
+                                   {&status, 1}));
       return input_->byte();
     });
   }
   void used_entry() {
-    const VringUsedElem entry{input_->flag() ? input_->take<std::uint32_t>() : input_->below(8),
-                              input_->byte()};
-    store(used_ + VringAreas::used_ring(areas_.size == 0 ? 0 : input_->byte() % areas_.size), entry);
+    const spec::VringUsedElem entry{input_->flag() ? input_->take<std::uint32_t>() : input_->below(8),
+                                    input_->byte()};
+    store(used_ + spec::VringAreas::used_ring(areas_.size == 0 ? 0 : input_->byte() % areas_.size), entry);
   }
   // Anywhere in the ring: descriptors and the available ring included.
   void scribble() {
@@ -106,8 +106,8 @@ class HostileDevice final : public VirtioDevice {
   }
 
   FuzzInput* input_;
-  VirtioBlkConfig config_;
-  VringAreas areas_;
+  spec::VirtioBlkConfig config_;
+  spec::VringAreas areas_;
   DmaAddr base_;
   DmaAddr used_;
   std::uint64_t bytes_ = 0;
@@ -117,24 +117,24 @@ class HostileDevice final : public VirtioDevice {
 // The guest is booted once; what an input leaves behind would show in the next.
 struct Guest {
   Guest() {
-    MachineConfig config{.platform = Platform::sev, .memory_bytes = 64ull << 20};
-    machine = std::move(*Machine::create(config));
-    kernel = std::move(*Kernel::boot(*machine, {.swiotlb = {.slots = 512}}));
+    machine::MachineConfig config{.platform = Platform::sev, .memory_bytes = 64ull << 20};
+    machine = std::move(*machine::Machine::create(config));
+    kernel = std::move(*kernel::Kernel::boot(*machine, {.swiotlb = {.slots = 512}}));
     parent = &kernel->add_device({});
     buffer = *kernel->mm().alloc_pages(buffer_pages);
     canary = *kernel->mm().alloc_pages(1);
     require(kernel->cpu(0).write(canary, secret).has_value());
   }
-  std::unique_ptr<Machine> machine;
-  std::unique_ptr<Kernel> kernel;
-  Device* parent = nullptr;
+  std::unique_ptr<machine::Machine> machine;
+  std::unique_ptr<kernel::Kernel> kernel;
+  kernel::Device* parent = nullptr;
   VirtAddr buffer;
   VirtAddr canary;
   Bytes secret = pattern_bytes(page_size, 1);
 };
 
-void call(Guest& guest, VirtioBlkDriver& driver, FuzzInput& input) {
-  Mmu& cpu = guest.kernel->cpu(0);
+void call(Guest& guest, kernel::VirtioBlkDriver& driver, FuzzInput& input) {
+  paging::Mmu& cpu = guest.kernel->cpu(0);
   const std::uint64_t sector = input.flag() ? input.take<std::uint64_t>() : input.byte();
   const std::uint64_t offset = 512u * input.below(8);
   const std::uint64_t bytes = 512u * input.below(100);
@@ -152,9 +152,9 @@ void run(Guest& guest, FuzzInput& input) {
   const std::uint64_t free_pages = guest.kernel->mm().pages().free_pages();
   {
     HostileDevice device{guest.machine->bus(), guest.parent->requester, input};
-    auto driver = VirtioBlkDriver::probe(*guest.kernel, device, *guest.parent);
+    auto driver = kernel::VirtioBlkDriver::probe(*guest.kernel, device, *guest.parent);
     if (driver) {
-      device.know(dynamic_cast<const SplitVring&>((*driver)->queue()));
+      device.know(dynamic_cast<const kernel::SplitVring&>((*driver)->queue()));
       for (unsigned n = 0; n < calls_max && !input.empty(); ++n) call(guest, **driver, input);
     }
   }

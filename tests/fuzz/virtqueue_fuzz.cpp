@@ -27,15 +27,15 @@ void require(bool holds) {
 // The machine is made once: reserving address space per input would be all that the fuzzer does.
 struct Board {
   Board() {
-    MemoryConfig config;
+    mem::MemoryConfig config;
     config.ram = {{PhysAddr{0}, ram_bytes}};
-    memory = std::move(*Memory::create(config, keys, tracer));
-    bus = std::make_unique<SystemBus>(*memory, tracer, KeyView{});
+    memory = std::move(*mem::Memory::create(config, keys, tracer));
+    bus = std::make_unique<bus::SystemBus>(*memory, tracer, mem::KeyView{});
   }
   Tracer tracer;
-  KeyTable keys{1, CipherMode::xex};
-  std::unique_ptr<Memory> memory;
-  std::unique_ptr<SystemBus> bus;
+  mem::KeyTable keys{1, crypt::CipherMode::xex};
+  std::unique_ptr<mem::Memory> memory;
+  std::unique_ptr<bus::SystemBus> bus;
 };
 
 class HostileDriver {
@@ -51,8 +51,8 @@ class HostileDriver {
     options_.size_max = input.flag() ? 1024 : 0;
     options_.blk_size = input.flag() ? 4096 : 512;
     options_.serial = "fuzz";
-    disk_ = std::make_unique<MemoryDisk>(contents_, input.flag());
-    auto device = VirtioBlk::create(*board_->bus, {.device = "disk", .requester = 8}, *disk_, options_);
+    disk_ = std::make_unique<dev::MemoryDisk>(contents_, input.flag());
+    auto device = dev::VirtioBlk::create(*board_->bus, {.device = "disk", .requester = 8}, *disk_, options_);
     require(device.has_value());
     device_ = std::move(*device);
     if (input.flag()) start();
@@ -62,7 +62,7 @@ class HostileDriver {
     for (unsigned step = 0; step < steps_max && !input_->empty(); ++step) {
       act();
       const auto status = device_->status();
-      require((status & virtio_status::needs_reset) == 0 || device_->broken());
+      require((status & spec::virtio_status::needs_reset) == 0 || device_->broken());
     }
     if (disk_->read_only()) require(std::ranges::equal(disk_->contents(), contents_));
   }
@@ -100,7 +100,7 @@ class HostileDriver {
     device_->set_status(0);
     device_->set_driver_features(device_->device_features());
     device_->set_status(acknowledge | driver | features_ok);
-    const VringAreas areas{options_.queue_size};
+    const spec::VringAreas areas{options_.queue_size};
     ring_ = {options_.queue_size, DmaAddr{0}, DmaAddr{areas.avail_offset()}, DmaAddr{areas.used_offset(64)}};
     next_ = 0;
     write(ring_.available.value(), std::uint32_t{0});
@@ -110,25 +110,25 @@ class HostileDriver {
   }
 
   void descriptor() {
-    VringDesc desc;
+    spec::VringDesc desc;
     desc.addr = input_->flag() ? input_->take<std::uint64_t>() : input_->take<std::uint16_t>();
     desc.len = input_->flag() ? input_->take<std::uint32_t>() : input_->take<std::uint16_t>() % 4096;
     desc.flags = input_->byte() % 8;
     desc.next = input_->flag() ? input_->take<std::uint16_t>() : input_->byte() % 32;
-    write(ring_.descriptors.value() + VringAreas::desc(input_->byte() % 32), desc);
+    write(ring_.descriptors.value() + spec::VringAreas::desc(input_->byte() % 32), desc);
   }
 
   void offer() {
     const auto slot = next_++ % ring_.size;
-    write(ring_.available.value() + VringAreas::avail_ring(slot),
+    write(ring_.available.value() + spec::VringAreas::avail_ring(slot),
           static_cast<std::uint16_t>(input_->byte() % 34));
     const auto index = input_->byte() == 0xff ? input_->take<std::uint16_t>() : next_;
-    write(ring_.available.value() + VringAreas::idx, index);
+    write(ring_.available.value() + spec::VringAreas::idx, index);
   }
 
   void notify() {
     const bool stopped = device_->broken();
-    const std::uint64_t used = ring_.used.value() + VringAreas::idx;
+    const std::uint64_t used = ring_.used.value() + spec::VringAreas::idx;
     const auto before = read<std::uint16_t>(used);
     device_->notify(input_->byte() % 2);
     const auto returned = static_cast<std::uint16_t>(read<std::uint16_t>(used) - before);
@@ -136,7 +136,7 @@ class HostileDriver {
   }
 
   void enable() {
-    VirtQueueConfig config = ring_;
+    dev::VirtQueueConfig config = ring_;
     config.size = input_->flag() ? input_->take<std::uint32_t>() : options_.queue_size;
     config.descriptors = DmaAddr{input_->take<std::uint16_t>() & ~std::uint64_t{15}};
     config.available = DmaAddr{input_->take<std::uint16_t>()};
@@ -157,26 +157,27 @@ class HostileDriver {
     constexpr std::uint64_t header_at = 0x8000;
     constexpr std::uint64_t data_at = 0x9000;
     const bool in = input_->flag();
-    write(header_at, VirtioBlkOutHdr{input_->byte() % 16u, 0, input_->byte()});
-    write(data_at, VirtioBlkRange{input_->byte(), input_->byte(), input_->byte() % 4u});
-    const auto data_flags = static_cast<std::uint16_t>(vring_flag::next | (in ? vring_flag::write : 0));
+    write(header_at, spec::VirtioBlkOutHdr{input_->byte() % 16u, 0, input_->byte()});
+    write(data_at, spec::VirtioBlkRange{input_->byte(), input_->byte(), input_->byte() % 4u});
+    const auto data_flags =
+        static_cast<std::uint16_t>(spec::vring_flag::next | (in ? spec::vring_flag::write : 0));
     const std::uint64_t table = ring_.descriptors.value();
-    write(table, VringDesc{header_at, 16, vring_flag::next, 1});
-    write(table + 16, VringDesc{data_at, input_->take<std::uint16_t>() % 16384u, data_flags, 2});
-    write(table + 32, VringDesc{header_at + 16, 1, vring_flag::write, 0});
+    write(table, spec::VringDesc{header_at, 16, spec::vring_flag::next, 1});
+    write(table + 16, spec::VringDesc{data_at, input_->take<std::uint16_t>() % 16384u, data_flags, 2});
+    write(table + 32, spec::VringDesc{header_at + 16, 1, spec::vring_flag::write, 0});
     const auto slot = next_++ % ring_.size;
-    write(ring_.available.value() + VringAreas::avail_ring(slot), std::uint16_t{0});
-    write(ring_.available.value() + VringAreas::idx, next_);
+    write(ring_.available.value() + spec::VringAreas::avail_ring(slot), std::uint16_t{0});
+    write(ring_.available.value() + spec::VringAreas::idx, next_);
     notify();
   }
 
   Board* board_;
   FuzzInput* input_;
-  VirtioBlkOptions options_;
+  dev::VirtioBlkOptions options_;
   Bytes contents_ = pattern_bytes(disk_bytes, 1);
-  std::unique_ptr<MemoryDisk> disk_;
-  std::unique_ptr<VirtioBlk> device_;
-  VirtQueueConfig ring_{4, DmaAddr{0}, DmaAddr{0x1000}, DmaAddr{0x2000}};
+  std::unique_ptr<dev::MemoryDisk> disk_;
+  std::unique_ptr<dev::VirtioBlk> device_;
+  dev::VirtQueueConfig ring_{4, DmaAddr{0}, DmaAddr{0x1000}, DmaAddr{0x2000}};
   std::uint16_t next_ = 0;
 };
 

@@ -25,11 +25,11 @@ namespace {
 constexpr std::uint64_t run_pages = 16;
 
 struct Row {
-  LookCounts pages;
+  process::LookCounts pages;
   std::map<std::string_view, std::uint64_t> runs;  // by verdict
   std::uint64_t run_count = 0;
 
-  [[nodiscard]] double share(PageLooks looks) const { return ratio(pages[looks], pages.total()); }
+  [[nodiscard]] double share(watch::PageLooks looks) const { return ratio(pages[looks], pages.total()); }
   [[nodiscard]] double run_share(std::string_view verdict) const {
     const auto found = runs.find(verdict);
     return found == runs.end() ? 0 : ratio(found->second, run_count);
@@ -42,8 +42,8 @@ struct Row {
 // Pages one after the other.
 class Measure {
  public:
-  void add(PageBytes page) {
-    const PagesSeen seen{VirtAddr{row_.pages.total() * page_size}, 1, look_at(page)};
+  void add(watch::PageBytes page) {
+    const process::PagesSeen seen{VirtAddr{row_.pages.total() * page_size}, 1, watch::look_at(page)};
     row_.pages.add(seen.look.looks, 1);
     window_.push_back(seen);
     if (window_.size() == run_pages) end_window();
@@ -57,8 +57,8 @@ class Measure {
   // A window that is one run has its verdict; any other has several, and is none.
   void end_window() {
     std::vector<std::string_view> verdicts;
-    RunMerger merger{[&](const PageRun& run) { verdicts.push_back(run.looks); }};
-    for (const PagesSeen& seen : window_) merger.add(seen);
+    process::RunMerger merger{[&](const process::PageRun& run) { verdicts.push_back(run.looks); }};
+    for (const process::PagesSeen& seen : window_) merger.add(seen);
     merger.finish();
     ++row_.run_count;
     if (verdicts.size() == 1) ++row_.runs[verdicts.front()];
@@ -66,7 +66,7 @@ class Measure {
   }
 
   Row row_;
-  std::vector<PagesSeen> window_;
+  std::vector<process::PagesSeen> window_;
 };
 
 Row measure_random(std::uint64_t pages) {
@@ -75,7 +75,7 @@ Row measure_random(std::uint64_t pages) {
   Bytes page(page_size);
   for (std::uint64_t i = 0; i < pages; ++i) {
     for (std::size_t at = 0; at < page_size; at += 8) store(ByteSpan{page}, at, random.next());
-    measure.add(PageBytes{page.data(), page_size});
+    measure.add(watch::PageBytes{page.data(), page_size});
   }
   return measure.row();
 }
@@ -83,13 +83,14 @@ Row measure_random(std::uint64_t pages) {
 // The plain bytes over and over, each page at another address.
 Row measure_ciphertext(const Bytes& plain, std::uint64_t pages) {
   Measure measure;
-  const Cipher cipher{derive_key(5, "guest"), std::make_shared<const TweakTable>(5), CipherMode::xex};
+  const crypt::Cipher cipher{crypt::derive_key(5, "guest"), std::make_shared<const crypt::TweakTable>(5),
+                             crypt::CipherMode::xex};
   const std::uint64_t plain_pages = plain.size() / page_size;
   Bytes page(page_size);
   for (std::uint64_t i = 0; i < pages; ++i) {
     const ConstByteSpan from = ConstByteSpan{plain}.subspan(i % plain_pages * page_size, page_size);
     cipher.encrypt(PhysAddr{0x1'0000'0000 + i * page_size}, from, page);
-    measure.add(PageBytes{page.data(), page_size});
+    measure.add(watch::PageBytes{page.data(), page_size});
   }
   return measure.row();
 }
@@ -117,12 +118,13 @@ class Table {
   // and for the rest from above.
   void add(const std::string& name, const Row& row, double low, double high, double high_of_runs) {
     fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", name, row.pages.total(),
-               percent(row.share(PageLooks::ciphertext)), percent(row.share(PageLooks::compressed)),
-               percent(row.share(PageLooks::text)), percent(row.share(PageLooks::data)),
-               percent(row.share(PageLooks::fill) + row.share(PageLooks::zeros)),
+               percent(row.share(watch::PageLooks::ciphertext)),
+               percent(row.share(watch::PageLooks::compressed)), percent(row.share(watch::PageLooks::text)),
+               percent(row.share(watch::PageLooks::data)),
+               percent(row.share(watch::PageLooks::fill) + row.share(watch::PageLooks::zeros)),
                percent(row.run_share("ciphertext")), percent(row.run_share("mixed")),
                percent(row.run_share("compressed")));
-    const double single = row.share(PageLooks::ciphertext);
+    const double single = row.share(watch::PageLooks::ciphertext);
     const double run = row.run_share("ciphertext");
     if (row.pages.total() == 0 || single < low || single > high || run > high_of_runs) broken_ += name + '\n';
   }

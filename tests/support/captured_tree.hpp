@@ -49,8 +49,8 @@ class CapturedTree {
     return at;
   }
 
-  [[nodiscard]] HostTree open() const {
-    auto tree = HostTree::open(root_.string());
+  [[nodiscard]] facts::HostTree open() const {
+    auto tree = facts::HostTree::open(root_.string());
     EXPECT_TRUE(tree) << (tree ? "" : tree.error().message);
     return std::move(*tree);
   }

@@ -13,8 +13,8 @@
 namespace cbit::launch_cases {
 
 // A host that can do everything.
-inline GuestSupport capable_host() {
-  const Support yes{.usable = true};
+inline facts::GuestSupport capable_host() {
+  const facts::Support yes{.usable = true};
   return {.kvm = yes,
           .sev = yes,
           .sev_es = yes,
@@ -49,8 +49,8 @@ struct Example {
   std::string_view rule;
   std::string bad;
   std::string good;
-  std::optional<QemuVersion> qemu = std::nullopt;
-  std::function<void(GuestSupport&)> bad_host = nullptr;  // `good` is judged on a capable host
+  std::optional<launch::QemuVersion> qemu = std::nullopt;
+  std::function<void(facts::GuestSupport&)> bad_host = nullptr;  // `good` is judged on a capable host
 };
 
 inline std::vector<Example> protection_examples() {
@@ -64,13 +64,13 @@ inline std::vector<Example> protection_examples() {
       {"protection-object-of-other-kind", edit(sev, "sev-guest", "s390-pv-guest"), snp},
       {"memory-encryption-is-old", edit(sev, "confidential-guest-support", "memory-encryption"), sev},
       {"option-newer-than-qemu", snp, edit(sev, "confidential-guest-support", "memory-encryption"),
-       QemuVersion{5, 2}},
+       launch::QemuVersion{5, 2}},
       {"technology-not-usable",
        snp,
        snp,
        {},
-       [](GuestSupport& host) { host.sev_snp = {false, "the IOMMU passes", "no iommu=pt"}; }},
-      {"technology-not-usable", sev, sev, {}, [](GuestSupport& host) { host.kvm.usable = false; }},
+       [](facts::GuestSupport& host) { host.sev_snp = {false, "the IOMMU passes", "no iommu=pt"}; }},
+      {"technology-not-usable", sev, sev, {}, [](facts::GuestSupport& host) { host.kvm.usable = false; }},
       {"needs-kvm", edit(sev, "-accel kvm", ""), edit(sev, "-accel kvm", "-enable-kvm")},
       {"needs-kvm", edit(sev, "-accel kvm", "-accel tcg"),
        edit(sev, "-accel kvm -machine q35", "-machine q35,accel=kvm:tcg")},
@@ -88,9 +88,9 @@ inline std::vector<Example> protection_examples() {
       {"policy-allows-debug", edit(snp, "policy=0x30000", "policy=0xb0000"),
        edit(snp, ",policy=0x30000", "")},
       {"policy-forbids-smt", edit(snp, "policy=0x30000", "policy=0x20000"), snp},
-      {"asid-exhausted", sev, sev, {}, [](GuestSupport& host) { host.sev_asids_free = 0; }},
-      {"asid-exhausted", es, es, {}, [](GuestSupport& host) { host.first_sev_asid = 1; }},
-      {"asid-exhausted", sev, es, {}, [](GuestSupport& host) { host.first_sev_asid = 510; }},
+      {"asid-exhausted", sev, sev, {}, [](facts::GuestSupport& host) { host.sev_asids_free = 0; }},
+      {"asid-exhausted", es, es, {}, [](facts::GuestSupport& host) { host.first_sev_asid = 1; }},
+      {"asid-exhausted", sev, es, {}, [](facts::GuestSupport& host) { host.first_sev_asid = 510; }},
       {"policy-forbids-debug", sev + " -s", edit(sev, "policy=0x1", "policy=0x0") + " -s"},
       {"policy-forbids-debug", sev + " -gdb tcp::1234", sev + " -gdb none"},
       {"gdb-reads-ciphertext", snp + " -s", snp},
@@ -140,12 +140,12 @@ inline std::vector<Example> machine_examples() {
       {"migration-not-possible", sev + " -incoming tcp:0:4444", sev + " -snapshot"},
       {"migration-not-possible", sev + " -only-migratable", sev},
       {"migration-not-possible", sev + " -loadvm before", sev},
-      {"memlock-exceeded", sev, snp, {}, [](GuestSupport& host) { host.memlock_bytes = 4ull << 30; }},
+      {"memlock-exceeded", sev, snp, {}, [](facts::GuestSupport& host) { host.memlock_bytes = 4ull << 30; }},
       {"memlock-exceeded",
        snp + " -device vfio-pci,host=01:00.0",
        snp,
        {},
-       [](GuestSupport& host) { host.memlock_bytes = 8 << 20; }},
+       [](facts::GuestSupport& host) { host.memlock_bytes = 8 << 20; }},
       {"memory-more-than-the-host-has", edit(sev, "-m 4G", "-m 65G"), edit(sev, "-m 4G", "-m 64G")},
       {"memory-small", edit(sev, "-m 4G", ""), edit(sev, "-m 4G", "-m 512")},
       {"nvdimm", sev + " -device nvdimm,memdev=m,id=n", sev + " -device virtio-blk-pci,drive=d"},
@@ -177,9 +177,9 @@ inline std::vector<Example> device_examples() {
       {"flag-not-offered", sev + " -device virtio-scsi-pci -global virtio-scsi-pci.iommu_platform=off",
        sev + " -device virtio-scsi-pci -global virtio-blk-pci.iommu_platform=off"},
       {"flag-not-offered", sev + " -device virtio-serial-pci,disable-legacy=on",
-       sev + " -device virtio-serial-pci,disable-legacy=on,iommu_platform=on", QemuVersion{5, 2}},
+       sev + " -device virtio-serial-pci,disable-legacy=on,iommu_platform=on", launch::QemuVersion{5, 2}},
       {"flag-not-offered", sev + " -drive if=virtio,file=a", sev + " -drive if=none,file=a",
-       QemuVersion{5, 2}},
+       launch::QemuVersion{5, 2}},
       {"legacy-virtio", sev + " -device '{\"driver\":\"virtio-net-pci\",\"disable-legacy\":\"off\"}'",
        sev + " -device virtio-net-pci,disable-legacy=on,romfile="},
       {"legacy-virtio", sev + " -device virtio-blk-pci-transitional,drive=d",
@@ -187,7 +187,8 @@ inline std::vector<Example> device_examples() {
       {"legacy-virtio", sev + " -device virtio-blk,drive=d,disable-modern=on",
        sev + " -device virtserialport"},
       {"legacy-virtio", sev + " -device virtio-blk-pci,drive=d",
-       sev + " -device virtio-blk-pci,drive=d,disable-legacy=on,iommu_platform=on", QemuVersion{5, 2}},
+       sev + " -device virtio-blk-pci,drive=d,disable-legacy=on,iommu_platform=on",
+       launch::QemuVersion{5, 2}},
       {"flag-not-acked", sev + " -device virtio-balloon", sev + " -device virtio-keyboard-pci"},
       {"host-provided-entropy", sev + " -device virtio-rng-pci", sev + " -object rng-random,id=r"},
       {"vhost-user-without-shared-memory", sev + user_blk, sev + user_blk + shared},

@@ -15,12 +15,12 @@ inline constexpr PhysAddr guest_frame{0x20'0000};
 // ASIDs 1 and 2 are SEV-ES', 3 to 6 the others'.
 struct SevHost {
   explicit SevHost(std::uint64_t seed = 1, Platform platform = Platform::plain, bool rmp = false) {
-    auto created = Machine::create({.platform = platform,
-                                    .memory_bytes = 64 << 20,
-                                    .cpus = 2,
-                                    .seed = seed,
-                                    .sev = {.asids = 6, .min_sev_asid = 3},
-                                    .rmp = rmp});
+    auto created = machine::Machine::create({.platform = platform,
+                                             .memory_bytes = 64 << 20,
+                                             .cpus = 2,
+                                             .seed = seed,
+                                             .sev = {.asids = 6, .min_sev_asid = 3},
+                                             .rmp = rmp});
     EXPECT_TRUE(created);
     machine = std::move(*created);
     machine->tracer().attach(log);
@@ -28,37 +28,37 @@ struct SevHost {
   SevHost(const SevHost&) = delete;
   ~SevHost() { machine->tracer().detach(log); }
 
-  [[nodiscard]] SevFirmware& firmware() const { return *machine->sev_firmware(); }
+  [[nodiscard]] machine::SevFirmware& firmware() const { return *machine->sev_firmware(); }
 
   // INIT with SEV-ES, WBINVD on both CPUs, DF_FLUSH.
   void initialize() {
     ASSERT_EQ(firmware().init({.es = true, .tmr_address = PtePhys{0x10'0000}, .tmr_len = 1 << 20}),
-              SevStatusCode::success);
+              spec::SevStatusCode::success);
     flush();
   }
   void flush() {
     for (unsigned cpu = 0; cpu < 2; ++cpu) firmware().wbinvd_executed(cpu);
-    ASSERT_EQ(firmware().df_flush(), SevStatusCode::success);
+    ASSERT_EQ(firmware().df_flush(), spec::SevStatusCode::success);
   }
 
-  std::uint32_t start(SevPolicy policy = {}) {
-    SevFirmware::LaunchStart request{.policy = policy};
-    EXPECT_EQ(firmware().launch_start(request), SevStatusCode::success);
+  std::uint32_t start(spec::SevPolicy policy = {}) {
+    machine::SevFirmware::LaunchStart request{.policy = policy};
+    EXPECT_EQ(firmware().launch_start(request), spec::SevStatusCode::success);
     return request.handle;
   }
   // A guest that runs, with these contents at guest_frame.
-  std::uint32_t running(ConstByteSpan image, unsigned asid = 3, SevPolicy policy = {},
+  std::uint32_t running(ConstByteSpan image, unsigned asid = 3, spec::SevPolicy policy = {},
                         PhysAddr at = guest_frame) {
     const std::uint32_t handle = start(policy);
-    EXPECT_EQ(firmware().activate(handle, asid), SevStatusCode::success);
+    EXPECT_EQ(firmware().activate(handle, asid), spec::SevStatusCode::success);
     put(at, image);
     EXPECT_EQ(
         firmware().launch_update_data(handle, PtePhys{at.value()}, static_cast<std::uint32_t>(image.size())),
-        SevStatusCode::success);
-    SevMeasurement measurement;
+        spec::SevStatusCode::success);
+    spec::SevMeasurement measurement;
     std::uint32_t len = sizeof measurement;
-    EXPECT_EQ(firmware().launch_measure(handle, len, measurement), SevStatusCode::success);
-    EXPECT_EQ(firmware().launch_finish(handle), SevStatusCode::success);
+    EXPECT_EQ(firmware().launch_measure(handle, len, measurement), spec::SevStatusCode::success);
+    EXPECT_EQ(firmware().launch_finish(handle), spec::SevStatusCode::success);
     return handle;
   }
 
@@ -70,28 +70,28 @@ struct SevHost {
     EXPECT_TRUE(machine->memory().peek(at, data, key));
     return data;
   }
-  [[nodiscard]] SevGuestState state(std::uint32_t handle) const {
-    SevFirmware::GuestStatus status;
-    EXPECT_EQ(firmware().guest_status(handle, status), SevStatusCode::success);
+  [[nodiscard]] spec::SevGuestState state(std::uint32_t handle) const {
+    machine::SevFirmware::GuestStatus status;
+    EXPECT_EQ(firmware().guest_status(handle, status), spec::SevStatusCode::success);
     return status.state;
   }
 
   EventLog log;
-  std::unique_ptr<Machine> machine;
+  std::unique_ptr<machine::Machine> machine;
 };
 
 // The person whose guest it is: chooses the transport keys.
 struct GuestOwner {
-  EcdhKey key{std::as_bytes(std::span{std::string_view{"owner"}})};
-  SevSessionRandom random{.keys = {derive_key(7, "tek"), derive_key(7, "tik")},
-                          .nonce = derive_key(7, "nonce"),
-                          .iv = derive_key(7, "iv")};
+  crypt::EcdhKey key{std::as_bytes(std::span{std::string_view{"owner"}})};
+  machine::SevSessionRandom random{.keys = {crypt::derive_key(7, "tek"), crypt::derive_key(7, "tik")},
+                                   .nonce = crypt::derive_key(7, "nonce"),
+                                   .iv = crypt::derive_key(7, "iv")};
 
-  [[nodiscard]] SevCertificate certificate() const { return make_certificate(key); }
-  [[nodiscard]] SevSession session(SevFirmware& firmware, SevPolicy policy) const {
-    SevCertificate platform;
-    EXPECT_EQ(firmware.pdh_cert_export(platform), SevStatusCode::success);
-    const auto session = open_session(key, platform, policy, random);
+  [[nodiscard]] spec::SevCertificate certificate() const { return machine::make_certificate(key); }
+  [[nodiscard]] spec::SevSession session(machine::SevFirmware& firmware, spec::SevPolicy policy) const {
+    spec::SevCertificate platform;
+    EXPECT_EQ(firmware.pdh_cert_export(platform), spec::SevStatusCode::success);
+    const auto session = machine::open_session(key, platform, policy, random);
     EXPECT_TRUE(session);
     return *session;
   }

@@ -43,15 +43,15 @@ struct SmallMachine {
   static constexpr unsigned c_bit = 47;
   static constexpr Agent cpu{AgentKind::cpu, 0};
 
-  explicit SmallMachine(Encryption encryption = Encryption::none, MemoryConfig config = {}) {
-    if (encryption != Encryption::none) cpu_view.layout = KeyLayout::amd(c_bit);
-    if (encryption == Encryption::sme) key = host_key;
-    if (encryption == Encryption::sev) key = guest_key(1);
+  explicit SmallMachine(Encryption encryption = Encryption::none, mem::MemoryConfig config = {}) {
+    if (encryption != Encryption::none) cpu_view.layout = mem::KeyLayout::amd(c_bit);
+    if (encryption == Encryption::sme) key = mem::host_key;
+    if (encryption == Encryption::sev) key = mem::guest_key(1);
     if (key != no_key) keys.set_derived(key, "test");
     cpu_view.encrypted_key = key;
     if (encryption == Encryption::sme) device_view = cpu_view;
     if (config.ram.empty()) config.ram = {{PhysAddr{0}, 64 << 20}, {PhysAddr{1ull << 32}, 16 << 20}};
-    auto created = Memory::create(config, keys, tracer);
+    auto created = mem::Memory::create(config, keys, tracer);
     if (created) memory = std::move(*created);
     EXPECT_TRUE(memory) << created.error().message;
     tracer.attach(log);
@@ -83,11 +83,11 @@ struct SmallMachine {
 
   Tracer tracer;
   EventLog log;
-  KeyTable keys{1, CipherMode::xex};
+  mem::KeyTable keys{1, crypt::CipherMode::xex};
   KeyId key = no_key;
-  KeyView cpu_view;
-  KeyView device_view;
-  std::unique_ptr<Memory> memory;
+  mem::KeyView cpu_view;
+  mem::KeyView device_view;
+  std::unique_ptr<mem::Memory> memory;
 };
 
 // A source of table pages that remembers what it gave and took back. Pages come from `first` upwards and are

@@ -10,7 +10,7 @@
 #include "base/assert.hpp"
 #include "crypt/sha256.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 namespace {
 
 template <auto release>
@@ -89,4 +89,4 @@ std::optional<P384Number> EcdhKey::shared_secret(const P384Point& peer) const {
   return to_bytes(*group, *shared).x;
 }
 
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -6,7 +6,7 @@
 
 #include "base/bytes.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 
 // A coordinate or scalar, big-endian as in the standards.
 using P384Number = std::array<std::byte, 48>;
@@ -32,4 +32,4 @@ class EcdhKey {
   P384Point public_point_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -6,7 +6,7 @@
 
 #include "crypt/xex.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 
 namespace portable {
 bool available();
@@ -67,4 +67,4 @@ void for_each_page_run(const CipherKey& key, PhysAddr address, ConstByteSpan in,
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -5,7 +5,7 @@
 
 #include "crypt/xex.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 
 namespace {
 
@@ -92,4 +92,4 @@ RoundKeys expand_key(const Key128& key) {
   return keys;
 }
 
-}  // namespace cbit
+}  // namespace cbit::crypt

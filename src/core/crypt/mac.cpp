@@ -11,7 +11,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 namespace {
 
 const unsigned char* raw(ConstByteSpan bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); }
@@ -55,4 +55,4 @@ Key128 sp800_108_key(ConstByteSpan key, std::string_view label, ConstByteSpan co
   return derived;
 }
 
-}  // namespace cbit
+}  // namespace cbit::crypt

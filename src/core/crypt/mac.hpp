@@ -9,7 +9,7 @@
 #include "crypt/sha256.hpp"
 #include "crypt/xex.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 
 // HMAC-SHA-256 (RFC 2104) of the parts, one after the other.
 [[nodiscard]] Sha256Digest hmac_sha256(ConstByteSpan key, std::initializer_list<ConstByteSpan> parts);
@@ -24,4 +24,4 @@ namespace cbit {
 // HMAC(key, i = 1 || label || 00 || context || L = 128), i and L 32 bits little-endian.
 [[nodiscard]] Key128 sp800_108_key(ConstByteSpan key, std::string_view label, ConstByteSpan context = {});
 
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -4,7 +4,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 
 struct Sha256::Context {
   EVP_MD_CTX* md = EVP_MD_CTX_new();
@@ -37,4 +37,4 @@ Sha256Digest sha256(ConstByteSpan bytes) {
   return hash.finish();
 }
 
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -7,7 +7,7 @@
 
 #include "base/bytes.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 
 using Sha256Digest = std::array<std::byte, 32>;
 
@@ -29,4 +29,4 @@ class Sha256 {
 
 [[nodiscard]] Sha256Digest sha256(ConstByteSpan bytes);
 
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -9,7 +9,7 @@
 
 #include "crypt/implementations.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 
 namespace {
 
@@ -62,4 +62,4 @@ Key128 derive_key(std::uint64_t seed, std::string_view label) {
   return key;
 }
 
-}  // namespace cbit
+}  // namespace cbit::crypt

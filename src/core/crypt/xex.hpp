@@ -23,7 +23,7 @@
 #include "base/bytes.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 
 inline constexpr std::size_t cipher_block_size = 16;
 using Block = std::array<std::byte, cipher_block_size>;
@@ -134,4 +134,4 @@ class Cipher {
 // as 8 little-endian bytes.
 [[nodiscard]] Key128 derive_key(std::uint64_t seed, std::string_view label);
 
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -4,7 +4,7 @@
 #define CBIT_TARGET __attribute__((target("aes,sse4.1")))
 #include "crypt/xex_x86.inc"
 
-namespace cbit::aes_ni {
+namespace cbit::crypt::aes_ni {
 
 namespace {
 
@@ -42,6 +42,6 @@ void decrypt(const CipherKey& key, PhysAddr address, ConstByteSpan in, ByteSpan 
   transform<Lanes, true>(key, address, in, out);
 }
 
-}  // namespace cbit::aes_ni
+}  // namespace cbit::crypt::aes_ni
 
 #endif

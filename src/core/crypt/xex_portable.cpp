@@ -6,7 +6,7 @@
 
 #include "crypt/implementations.hpp"
 
-namespace cbit::portable {
+namespace cbit::crypt::portable {
 
 namespace {
 
@@ -78,4 +78,4 @@ void decrypt(const CipherKey& key, PhysAddr address, ConstByteSpan in, ByteSpan 
   transform<true>(key, address, in, out);
 }
 
-}  // namespace cbit::portable
+}  // namespace cbit::crypt::portable

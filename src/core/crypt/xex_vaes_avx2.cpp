@@ -4,7 +4,7 @@
 #define CBIT_TARGET __attribute__((target("vaes,avx2")))
 #include "crypt/xex_x86.inc"
 
-namespace cbit::vaes_avx2 {
+namespace cbit::crypt::vaes_avx2 {
 
 namespace {
 
@@ -50,6 +50,6 @@ void decrypt(const CipherKey& key, PhysAddr address, ConstByteSpan in, ByteSpan 
   transform<Lanes, true>(key, address, in, out);
 }
 
-}  // namespace cbit::vaes_avx2
+}  // namespace cbit::crypt::vaes_avx2
 
 #endif

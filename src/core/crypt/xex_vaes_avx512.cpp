@@ -4,7 +4,7 @@
 #define CBIT_TARGET __attribute__((target("vaes,avx512f")))
 #include "crypt/xex_x86.inc"
 
-namespace cbit::vaes_avx512 {
+namespace cbit::crypt::vaes_avx512 {
 
 namespace {
 
@@ -51,6 +51,6 @@ void decrypt(const CipherKey& key, PhysAddr address, ConstByteSpan in, ByteSpan 
   transform<Lanes, true>(key, address, in, out);
 }
 
-}  // namespace cbit::vaes_avx512
+}  // namespace cbit::crypt::vaes_avx512
 
 #endif

@@ -1,6 +1,6 @@
 #include "spec/sev.hpp"
 
-namespace cbit {
+namespace cbit::spec {
 
 std::string_view to_string(SevStatusCode status) {
   static constexpr std::string_view names[] = {"SUCCESS",
@@ -45,4 +45,4 @@ std::string_view to_string(SevGuestState state) {
   return "?";
 }
 
-}  // namespace cbit
+}  // namespace cbit::spec

@@ -14,7 +14,7 @@
 #include "crypt/sha256.hpp"
 #include "crypt/xex.hpp"
 
-namespace cbit {
+namespace cbit::spec {
 
 enum class SevStatusCode : std::uint32_t {
   success = 0,
@@ -117,11 +117,11 @@ static_assert(sizeof(SevCertificate) == 2084);
 
 // What travels with LAUNCH_START, SEND_START and RECEIVE_START.
 struct SevSession {
-  Block nonce{};
+  crypt::Block nonce{};
   std::array<std::byte, 32> wrapped_keys{};  // TEK || TIK under KEK
-  Block wrap_iv{};
-  Sha256Digest wrap_mac{};
-  Sha256Digest policy_mac{};
+  crypt::Block wrap_iv{};
+  crypt::Sha256Digest wrap_mac{};
+  crypt::Sha256Digest policy_mac{};
 };
 static_assert(sizeof(SevSession) == 128);
 
@@ -131,15 +131,15 @@ struct SevPacketHeader {
     using Compressed = Field<0, 0, bool>;
   };
   Flags flags;
-  Block iv{};
-  Sha256Digest mac{};
+  crypt::Block iv{};
+  crypt::Sha256Digest mac{};
 };
 static_assert(sizeof(SevPacketHeader) == 52);
 
 // LAUNCH_MEASURE's answer.
 struct SevMeasurement {
-  Sha256Digest measure{};
-  Block nonce{};
+  crypt::Sha256Digest measure{};
+  crypt::Block nonce{};
 };
 static_assert(sizeof(SevMeasurement) == 48);
 
@@ -151,4 +151,4 @@ inline constexpr std::uint32_t sev_packet_bytes_max = 16 * 1024;
 // Trusted memory region that SEV-ES needs: size and alignment.
 inline constexpr std::uint64_t sev_tmr_bytes = 1 << 20;
 
-}  // namespace cbit
+}  // namespace cbit::spec

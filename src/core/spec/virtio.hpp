@@ -8,7 +8,7 @@
 #include "base/assert.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::spec {
 
 // Device status field, 2.1.
 namespace virtio_status {
@@ -154,4 +154,4 @@ static_assert(packed_need_event({1u << 15, 2}, {1, true}, 1, 8));
 static_assert(packed_need_event({7 | 1u << 15, 2}, {1, false}, 2, 8));
 static_assert(!packed_need_event({2, 2}, {1, false}, 2, 8));
 
-}  // namespace cbit
+}  // namespace cbit::spec

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace cbit {
+namespace cbit::spec {
 
 inline constexpr std::uint16_t virtio_id_block = 2;
 
@@ -81,4 +81,4 @@ static_assert(offsetof(VirtioBlkConfig, blk_size) == 20 && offsetof(VirtioBlkCon
 static_assert(offsetof(VirtioBlkConfig, max_discard_sectors) == 36);
 static_assert(offsetof(VirtioBlkConfig, write_zeroes_may_unmap) == 56 && sizeof(VirtioBlkConfig) == 64);
 
-}  // namespace cbit
+}  // namespace cbit::spec

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace cbit {
+namespace cbit::spec {
 
 inline constexpr std::uint16_t virtio_id_iommu = 23;
 
@@ -105,4 +105,4 @@ struct VirtioIommuFaultReport {
 };
 static_assert(sizeof(VirtioIommuFaultReport) == 24 && offsetof(VirtioIommuFaultReport, address) == 16);
 
-}  // namespace cbit
+}  // namespace cbit::spec

@@ -17,12 +17,12 @@ namespace {
 
 constexpr std::uint64_t vram_bytes_max = 16 << 20;
 
-TestbedConfig testbed_config(const GpuSandbox::Options& options) {
+testbed::TestbedConfig testbed_config(const GpuSandbox::Options& options) {
   if (options.vram_bytes < page_size || options.vram_bytes > vram_bytes_max ||
       !std::has_single_bit(options.vram_bytes))
     throw std::invalid_argument{fmt::format(
         "vram_bytes {} is out of range; use a power of two, 4 KiB to 16 MiB", options.vram_bytes)};
-  TestbedConfig config;
+  testbed::TestbedConfig config;
   config.machine.platform = options.platform;
   config.machine.c_bit = options.c_bit;
   config.machine.memory_bytes = options.memory_bytes;
@@ -31,18 +31,18 @@ TestbedConfig testbed_config(const GpuSandbox::Options& options) {
   return config;
 }
 
-TestDeviceConfig device_config(const GpuSandbox::Options& options) {
+testbed::TestDeviceConfig device_config(const GpuSandbox::Options& options) {
   return {.name = "gpu", .mask_bits = options.mask_bits, .coherent_mask_bits = options.mask_bits};
 }
 
 }  // namespace
 
-struct GpuSandbox::Impl final : private TtmDeviceFuncs {
+struct GpuSandbox::Impl final : private kernel::TtmDeviceFuncs {
   explicit Impl(const Options& options)
-      : bed{value_or_throw(Testbed::create(testbed_config(options)))},
-        device{value_or_throw(bed->add_device(device_config(options)))},
+      : bed{api::value_or_throw(testbed::Testbed::create(testbed_config(options)))},
+        device{api::value_or_throw(bed->add_device(device_config(options)))},
         policy{options.policy} {
-    auto bar = std::make_unique<RamBar>(options.vram_bytes);
+    auto bar = std::make_unique<bus::RamBar>(options.vram_bytes);
     vram = bar.get();
     vram_range = bed->machine().add_bar(std::move(bar), options.vram_bytes);
   }
@@ -50,57 +50,57 @@ struct GpuSandbox::Impl final : private TtmDeviceFuncs {
   void init(TtmDriver& under_test, bool use_dma_alloc, bool use_dma32) {
     if (ttm != nullptr) throw std::invalid_argument{"ttm_device_init() was called before"};
     driver = &under_test;
-    TtmDeviceFuncs& funcs = *this;
-    ttm = std::make_unique<TtmDevice>(
+    kernel::TtmDeviceFuncs& funcs = *this;
+    ttm = std::make_unique<kernel::TtmDevice>(
         bed->kernel(), device.driver, funcs,
-        TtmDeviceConfig{
+        kernel::TtmDeviceConfig{
             .use_dma_alloc = use_dma_alloc, .use_dma32 = use_dma32, .policy = policy, .vram = vram_range});
   }
 
-  Result<void, Errno> bind(Mmu&, TtmBo& bo) override {
+  Result<void, kernel::Errno> bind(paging::Mmu&, kernel::TtmBo& bo) override {
     const BoId id = id_of(bo);
     if (driver->bind(id, bo.tt.dma_address)) return {};
     ids.erase(&bo);
-    return tl::unexpected{Errno::enospc};
+    return tl::unexpected{kernel::Errno::enospc};
   }
-  void unbind(Mmu&, TtmBo& bo) override {
+  void unbind(paging::Mmu&, kernel::TtmBo& bo) override {
     if (driver != nullptr) driver->unbind(id_of(bo));
   }
-  bool copy(Mmu&, const TtmBo&, bool, std::uint64_t) override { return false; }
+  bool copy(paging::Mmu&, const kernel::TtmBo&, bool, std::uint64_t) override { return false; }
 
   // An object that enters TT while it is made gets its name then.
-  BoId id_of(const TtmBo& bo) {
+  BoId id_of(const kernel::TtmBo& bo) {
     const auto found = ids.find(&bo);
     if (found != ids.end()) return found->second;
     return ids[&bo] = BoId{next_id++};
   }
-  TtmBo& bo(BoId id) {
+  kernel::TtmBo& bo(BoId id) {
     const auto found = bos.find(id);
     if (found == bos.end()) throw std::invalid_argument{"there is no such buffer object"};
     return *found->second;
   }
-  TtmDevice& device_ttm() {
+  kernel::TtmDevice& device_ttm() {
     if (ttm == nullptr) throw std::invalid_argument{"call ttm_device_init() first"};
     return *ttm;
   }
-  UserSpace& process(ProcessId id) {
+  kernel::UserSpace& process(ProcessId id) {
     const auto index = static_cast<std::size_t>(id);
     if (index >= processes.size()) throw std::invalid_argument{"there is no such process"};
     return *processes[index];
   }
-  Mmu& cpu() { return bed->kernel().cpu(0); }
+  paging::Mmu& cpu() { return bed->kernel().cpu(0); }
 
-  std::unique_ptr<Testbed> bed;
-  TestDevice device;
+  std::unique_ptr<testbed::Testbed> bed;
+  testbed::TestDevice device;
   TtmPolicy policy;
-  RamBar* vram = nullptr;
-  PhysRange vram_range;
+  bus::RamBar* vram = nullptr;
+  mem::PhysRange vram_range;
   TtmDriver* driver = nullptr;
-  std::deque<std::unique_ptr<UserSpace>> processes;
-  std::map<const TtmBo*, BoId> ids;
-  std::map<BoId, TtmBo*> bos;
+  std::deque<std::unique_ptr<kernel::UserSpace>> processes;
+  std::map<const kernel::TtmBo*, BoId> ids;
+  std::map<BoId, kernel::TtmBo*> bos;
   std::uint32_t next_id = 0;
-  std::unique_ptr<TtmDevice> ttm;  // goes before what its objects are mapped in
+  std::unique_ptr<kernel::TtmDevice> ttm;  // goes before what its objects are mapped in
 };
 
 GpuSandbox::GpuSandbox(const Options& options) : impl_{std::make_unique<Impl>(options)} {}
@@ -112,7 +112,7 @@ GpuSandbox::GpuSandbox(GpuSandbox&&) noexcept = default;
 // ---- TTM --------------------------------------------------------------------------------------------------
 
 bool GpuSandbox::drm_need_swiotlb(unsigned dma_bits) const {
-  return cbit::drm_need_swiotlb(impl_->bed->kernel(), dma_bits);
+  return kernel::drm_need_swiotlb(impl_->bed->kernel(), dma_bits);
 }
 
 bool GpuSandbox::dma_addressing_limited() const {
@@ -125,7 +125,8 @@ void GpuSandbox::ttm_device_init(TtmDriver& driver, bool use_dma_alloc, bool use
 
 std::optional<BoId> GpuSandbox::ttm_bo_init(std::uint64_t bytes, TtmPlacement placement, Caching caching) {
   const auto made = impl_->device_ttm().bo_init(
-      impl_->cpu(), {.bytes = bytes, .placement = placement, .caching = static_cast<PageCaching>(caching)});
+      impl_->cpu(),
+      {.bytes = bytes, .placement = placement, .caching = static_cast<paging::PageCaching>(caching)});
   if (!made) return std::nullopt;
   const BoId id = impl_->id_of(**made);
   impl_->bos[id] = *made;
@@ -133,7 +134,7 @@ std::optional<BoId> GpuSandbox::ttm_bo_init(std::uint64_t bytes, TtmPlacement pl
 }
 
 void GpuSandbox::ttm_bo_put(BoId id) {
-  TtmBo& bo = impl_->bo(id);
+  kernel::TtmBo& bo = impl_->bo(id);
   if (bo.pin_count != 0 || !bo.vmas.empty())
     throw std::invalid_argument{"ttm_bo_put() of an object that is still mapped"};
   impl_->device_ttm().bo_put(impl_->cpu(), bo);
@@ -157,13 +158,13 @@ std::optional<VirtAddr> GpuSandbox::ttm_bo_vmap(BoId id) {
 }
 
 void GpuSandbox::ttm_bo_vunmap(BoId id, VirtAddr at) {
-  TtmBo& bo = impl_->bo(id);
+  kernel::TtmBo& bo = impl_->bo(id);
   if (bo.pin_count == 0) throw std::invalid_argument{"ttm_bo_vunmap() of an object that is not mapped"};
   impl_->device_ttm().vunmap(bo, at);
 }
 
 std::optional<std::uint64_t> GpuSandbox::vram_offset(BoId id) const {
-  const TtmBo& bo = impl_->bo(id);
+  const kernel::TtmBo& bo = impl_->bo(id);
   if (bo.placement != TtmPlacement::vram) return std::nullopt;
   return bo.vram_page * page_size;
 }
@@ -233,11 +234,11 @@ std::uint64_t GpuSandbox::tlb_flushes() const {
 }
 
 std::vector<Sandbox::Problem> GpuSandbox::problems() const {
-  return lab::problems_of(impl_->bed->explainer().causes());
+  return api::problems_of(impl_->bed->explainer().causes());
 }
 
 bool GpuSandbox::has_problem(std::string_view name) const {
-  return lab::has_cause(impl_->bed->explainer().causes(), name);
+  return api::has_cause(impl_->bed->explainer().causes(), name);
 }
 
 std::vector<std::string> GpuSandbox::kernel_log() const { return impl_->bed->explainer().kernel_log(); }

@@ -20,8 +20,8 @@ std::int64_t address(const Result<VirtAddr, int>& at) {
 }
 VirtAddr at_address(std::int64_t at) { return VirtAddr{static_cast<std::uint64_t>(at)}; }
 
-TestbedConfig bed_config(const MktmeProcess::Options& options) {
-  TestbedConfig config;
+testbed::TestbedConfig bed_config(const MktmeProcess::Options& options) {
+  testbed::TestbedConfig config;
   config.machine = {.platform = Platform::mktme,
                     .key_id_bits = options.key_id_bits,
                     .memory_bytes = 64ull << 20,
@@ -33,15 +33,15 @@ TestbedConfig bed_config(const MktmeProcess::Options& options) {
 
 struct MktmeProcess::Impl {
   explicit Impl(const Options& options)
-      : bed{value_of(Testbed::create(bed_config(options)))},
-        mktme{Mktme::create(bed->kernel(),
-                            {.has_system_call = options.has_system_call, .has_device = options.has_device})
+      : bed{value_of(testbed::Testbed::create(bed_config(options)))},
+        mktme{kernel::Mktme::create(bed->kernel(), {.has_system_call = options.has_system_call,
+                                                    .has_device = options.has_device})
                   .value()},
-        process{Process::create(bed->kernel()).value()} {}
+        process{kernel::Process::create(bed->kernel()).value()} {}
 
-  std::unique_ptr<Testbed> bed;
-  std::unique_ptr<Mktme> mktme;
-  std::unique_ptr<Process> process;
+  std::unique_ptr<testbed::Testbed> bed;
+  std::unique_ptr<kernel::Mktme> mktme;
+  std::unique_ptr<kernel::Process> process;
 };
 
 MktmeProcess::MktmeProcess() : MktmeProcess{Options{}} {}
@@ -58,7 +58,8 @@ int MktmeProcess::add_key(std::string_view description, std::string_view payload
 std::int64_t MktmeProcess::mmap(std::uint64_t bytes) { return address(impl_->process->mmap(bytes)); }
 
 int MktmeProcess::encrypt_mprotect(std::int64_t at, std::uint64_t bytes, int key) {
-  return status(impl_->mktme->encrypt_mprotect(*impl_->process, at_address(at), bytes, prot_read_write, key));
+  return status(
+      impl_->mktme->encrypt_mprotect(*impl_->process, at_address(at), bytes, kernel::prot_read_write, key));
 }
 
 std::int64_t MktmeProcess::mmap_device(std::uint64_t bytes, int key) {

@@ -4,13 +4,14 @@
 
 #include <algorithm>
 
-namespace cbit::lab {
+namespace cbit::api {
 
-std::vector<Sandbox::Problem> problems_of(std::span<const Cause> causes) {
+std::vector<Sandbox::Problem> problems_of(std::span<const watch::Cause> causes) {
   std::vector<Sandbox::Problem> problems;
-  for (const Cause& cause : causes) {
+  for (const watch::Cause& cause : causes) {
     std::string evidence;
-    for (const Evidence& one : cause.evidence) evidence += fmt::format("{}: {}\n", one.label, one.text);
+    for (const watch::Evidence& one : cause.evidence)
+      evidence += fmt::format("{}: {}\n", one.label, one.text);
     problems.push_back({.name = std::string{cause.info->name},
                         .title = std::string{cause.info->title},
                         .device = cause.device,
@@ -21,8 +22,8 @@ std::vector<Sandbox::Problem> problems_of(std::span<const Cause> causes) {
   return problems;
 }
 
-bool has_cause(std::span<const Cause> causes, std::string_view name) {
-  return std::ranges::any_of(causes, [&](const Cause& cause) { return cause.info->name == name; });
+bool has_cause(std::span<const watch::Cause> causes, std::string_view name) {
+  return std::ranges::any_of(causes, [&](const watch::Cause& cause) { return cause.info->name == name; });
 }
 
-}  // namespace cbit::lab
+}  // namespace cbit::api

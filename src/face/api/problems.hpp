@@ -8,9 +8,9 @@
 #include "cbit/sandbox.hpp"
 #include "watch/causes.hpp"
 
-namespace cbit::lab {
+namespace cbit::api {
 
-[[nodiscard]] std::vector<Sandbox::Problem> problems_of(std::span<const Cause> causes);
-[[nodiscard]] bool has_cause(std::span<const Cause> causes, std::string_view name);
+[[nodiscard]] std::vector<Sandbox::Problem> problems_of(std::span<const watch::Cause> causes);
+[[nodiscard]] bool has_cause(std::span<const watch::Cause> causes, std::string_view name);
 
-}  // namespace cbit::lab
+}  // namespace cbit::api

@@ -15,8 +15,8 @@
 namespace cbit {
 namespace {
 
-TestbedConfig config_of(const RdmaHost::Options& options) {
-  TestbedConfig config;
+testbed::TestbedConfig config_of(const RdmaHost::Options& options) {
+  testbed::TestbedConfig config;
   config.machine.platform = options.platform;
   config.machine.memory_bytes = options.memory_bytes;
   config.machine.c_bit = options.c_bit;
@@ -29,7 +29,7 @@ TestbedConfig config_of(const RdmaHost::Options& options) {
 }  // namespace
 
 struct RdmaNetwork::Impl {
-  rdma::Fabric fabric;
+  dev::rdma::Fabric fabric;
 };
 
 RdmaNetwork::RdmaNetwork() : impl_{std::make_unique<Impl>()} {}
@@ -37,33 +37,33 @@ RdmaNetwork::~RdmaNetwork() = default;
 RdmaNetwork::RdmaNetwork(RdmaNetwork&&) noexcept = default;
 
 struct RdmaHost::Impl {
-  std::unique_ptr<Testbed> bed;
-  std::unique_ptr<Process> process;
-  std::unique_ptr<Hca> hca;
-  std::unique_ptr<Rxe> rxe;
-  std::optional<IbvContext> verbs;
+  std::unique_ptr<testbed::Testbed> bed;
+  std::unique_ptr<kernel::Process> process;
+  std::unique_ptr<kernel::Hca> hca;
+  std::unique_ptr<kernel::Rxe> rxe;
+  std::optional<kernel::IbvContext> verbs;
   int error = 0;
 
-  IbDevice& set_up_device(rdma::Fabric& fabric, const Options& options) {
+  kernel::IbDevice& set_up_device(dev::rdma::Fabric& fabric, const Options& options) {
     const auto checked = [](auto made) {
       if (!made) throw std::invalid_argument{"mask_bits: the NIC's DMA mask is refused; use 32 bits or more"};
       return std::move(*made);
     };
     if (options.software) {
-      rxe = checked(Rxe::create(bed->kernel(), fabric, {.mask_bits = options.mask_bits}));
+      rxe = checked(kernel::Rxe::create(bed->kernel(), fabric, {.mask_bits = options.mask_bits}));
       return rxe->ib();
     }
-    hca = checked(Hca::probe(bed->kernel(), fabric,
-                             {.mask_bits = options.mask_bits, .coherent_mask_bits = options.mask_bits}));
+    hca = checked(kernel::Hca::probe(
+        bed->kernel(), fabric, {.mask_bits = options.mask_bits, .coherent_mask_bits = options.mask_bits}));
     return hca->ib();
   }
   template <class T>
-  std::optional<T> value(Result<T, Errno> result) {
+  std::optional<T> value(Result<T, kernel::Errno> result) {
     if (result) return *std::move(result);
     error = static_cast<int>(result.error());
     return std::nullopt;
   }
-  int done(const Result<void, Errno>& result) {
+  int done(const Result<void, kernel::Errno>& result) {
     if (result) return 0;
     return error = static_cast<int>(result.error());
   }
@@ -72,13 +72,13 @@ struct RdmaHost::Impl {
 RdmaHost::RdmaHost(RdmaNetwork& network, const Options& options) : impl_{std::make_unique<Impl>()} {
   if (options.mask_bits < 32 || options.mask_bits > 64)
     throw std::invalid_argument{"mask_bits: a NIC's DMA mask has 32 to 64 bits"};
-  auto bed = Testbed::create(config_of(options));
-  if (!bed) refuse(bed.error());
+  auto bed = testbed::Testbed::create(config_of(options));
+  if (!bed) api::refuse(bed.error());
   impl_->bed = std::move(*bed);
-  auto process = Process::create(impl_->bed->kernel(), {options.memlock_bytes, options.cap_ipc_lock});
+  auto process = kernel::Process::create(impl_->bed->kernel(), {options.memlock_bytes, options.cap_ipc_lock});
   if (!process) throw std::bad_alloc{};
   impl_->process = std::move(*process);
-  IbDevice& device = impl_->set_up_device(network.impl_->fabric, options);
+  kernel::IbDevice& device = impl_->set_up_device(network.impl_->fabric, options);
   impl_->verbs.emplace(device, *impl_->process, impl_->bed->kernel().cpu(0));
 }
 
@@ -144,20 +144,20 @@ std::optional<ibv_async_event> RdmaHost::ibv_get_async_event() { return impl_->v
 int RdmaHost::error() const { return impl_->error; }
 
 std::uint64_t RdmaHost::bytes_bounced() const {
-  const CostCounts& counts = impl_->bed->counters().counts();
+  const watch::CostCounts& counts = impl_->bed->counters().counts();
   return counts.bounced_to_pool.bytes + counts.bounced_from_pool.bytes;
 }
 
 std::vector<RdmaHost::Problem> RdmaHost::problems() const {
   std::vector<Problem> problems;
-  for (const Cause& cause : impl_->bed->explainer().causes())
+  for (const watch::Cause& cause : impl_->bed->explainer().causes())
     problems.push_back({std::string{cause.info->name}, std::string{cause.info->title}, cause.remedy});
   return problems;
 }
 
 bool RdmaHost::has_problem(std::string_view name) const {
   return std::ranges::any_of(impl_->bed->explainer().causes(),
-                             [&](const Cause& cause) { return cause.info->name == name; });
+                             [&](const watch::Cause& cause) { return cause.info->name == name; });
 }
 
 }  // namespace cbit

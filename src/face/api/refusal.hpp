@@ -6,7 +6,7 @@
 
 #include "base/result.hpp"
 
-namespace cbit {
+namespace cbit::api {
 
 [[noreturn]] inline void refuse(const Error& error) {
   throw std::invalid_argument{error.hint.empty() ? error.message : error.message + "; " + error.hint};
@@ -18,4 +18,4 @@ T value_or_throw(OrError<T>&& result) {
   return *std::move(result);
 }
 
-}  // namespace cbit
+}  // namespace cbit::api

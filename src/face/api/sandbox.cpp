@@ -14,8 +14,8 @@
 namespace cbit {
 namespace {
 
-TestbedConfig testbed_config(const Sandbox::Options& options) {
-  TestbedConfig config;
+testbed::TestbedConfig testbed_config(const Sandbox::Options& options) {
+  testbed::TestbedConfig config;
   config.machine.platform = options.platform;
   config.machine.c_bit = options.c_bit;
   config.machine.memory_bytes = options.memory_bytes;
@@ -24,7 +24,8 @@ TestbedConfig testbed_config(const Sandbox::Options& options) {
   config.dma.version = options.kernel;
   config.dma.iommu = options.iommu;
   config.dma.debug = options.dma_debug;
-  if (!options.swiotlb.empty()) config.dma.swiotlb = value_or_throw(parse_swiotlb(options.swiotlb));
+  if (!options.swiotlb.empty())
+    config.dma.swiotlb = api::value_or_throw(kernel::parse_swiotlb(options.swiotlb));
   return config;
 }
 
@@ -35,22 +36,22 @@ std::uint64_t pages_of(std::uint64_t bytes) {
 }  // namespace
 
 struct Sandbox::Impl {
-  std::unique_ptr<Testbed> bed;
-  std::vector<TestDevice> devices;
+  std::unique_ptr<testbed::Testbed> bed;
+  std::vector<testbed::TestDevice> devices;
   std::map<VirtAddr, std::uint64_t> allocations;  // first byte to pages
   SiteId driver_site = 0;
 
-  [[nodiscard]] Mmu& cpu() const {
-    Mmu& cpu = bed->kernel().cpu(0);
+  [[nodiscard]] paging::Mmu& cpu() const {
+    paging::Mmu& cpu = bed->kernel().cpu(0);
     cpu.set_site(driver_site);
     return cpu;
   }
-  [[nodiscard]] Dma& dma() const { return bed->kernel().dma(); }
-  [[nodiscard]] TestDevice& device(DeviceId id) { return devices.at(static_cast<std::size_t>(id)); }
+  [[nodiscard]] kernel::Dma& dma() const { return bed->kernel().dma(); }
+  [[nodiscard]] testbed::TestDevice& device(DeviceId id) { return devices.at(static_cast<std::size_t>(id)); }
 };
 
 Sandbox::Sandbox(const Options& options) : impl_{std::make_unique<Impl>()} {
-  impl_->bed = value_or_throw(Testbed::create(testbed_config(options)));
+  impl_->bed = api::value_or_throw(testbed::Testbed::create(testbed_config(options)));
   impl_->driver_site = impl_->bed->tracer().intern("driver");
 }
 
@@ -59,12 +60,12 @@ Sandbox::Sandbox(Sandbox&&) noexcept = default;
 
 Sandbox::DeviceId Sandbox::add_device(const DeviceOptions& options) {
   impl_->devices.push_back(
-      value_or_throw(impl_->bed->add_device({.name = options.name,
-                                             .mask_bits = options.mask_bits,
-                                             .coherent_mask_bits = options.coherent_mask_bits,
-                                             .min_align_mask = options.min_align_mask,
-                                             .max_segment_size = options.max_segment_size,
-                                             .untrusted = options.untrusted})));
+      api::value_or_throw(impl_->bed->add_device({.name = options.name,
+                                                  .mask_bits = options.mask_bits,
+                                                  .coherent_mask_bits = options.coherent_mask_bits,
+                                                  .min_align_mask = options.min_align_mask,
+                                                  .max_segment_size = options.max_segment_size,
+                                                  .untrusted = options.untrusted})));
   return static_cast<DeviceId>(impl_->devices.size() - 1);
 }
 
@@ -97,7 +98,7 @@ void Sandbox::write(VirtAddr to, std::span<const std::byte> bytes) {
 }
 
 PhysAddr Sandbox::virt_to_phys(VirtAddr at) const {
-  const Mm& mm = impl_->bed->kernel().mm();
+  const kernel::Mm& mm = impl_->bed->kernel().mm();
   if (!mm.in_direct_map(at)) throw std::invalid_argument{"virt_to_phys of an address outside the direct map"};
   return mm.virt_to_phys(at);
 }
@@ -128,8 +129,9 @@ void Sandbox::dma_sync_single_for_device(DeviceId device, DmaAddr dma, std::uint
 
 namespace {
 
-std::vector<ScatterEntry> entries_of(const Mm& mm, std::span<const Sandbox::Segment> segments) {
-  std::vector<ScatterEntry> entries;
+std::vector<kernel::ScatterEntry> entries_of(const kernel::Mm& mm,
+                                             std::span<const Sandbox::Segment> segments) {
+  std::vector<kernel::ScatterEntry> entries;
   for (const Sandbox::Segment& segment : segments) {
     if (!mm.in_direct_map(segment.at)) throw std::invalid_argument{"a segment lies outside the direct map"};
     entries.push_back({.phys = mm.virt_to_phys(segment.at),
@@ -195,21 +197,21 @@ std::vector<std::byte> Sandbox::host_view(VirtAddr from, std::size_t bytes) cons
 }
 
 std::uint64_t Sandbox::swiotlb_slots_used() const {
-  Swiotlb* const pool = impl_->dma().swiotlb();
+  kernel::Swiotlb* const pool = impl_->dma().swiotlb();
   return pool != nullptr ? pool->usage().io_tlb_used : 0;
 }
 
 std::uint64_t Sandbox::bytes_bounced() const {
-  Swiotlb* const pool = impl_->dma().swiotlb();
+  kernel::Swiotlb* const pool = impl_->dma().swiotlb();
   return pool != nullptr ? pool->usage().bytes_bounced : 0;
 }
 
 std::vector<Sandbox::Problem> Sandbox::problems() const {
-  return lab::problems_of(impl_->bed->explainer().causes());
+  return api::problems_of(impl_->bed->explainer().causes());
 }
 
 bool Sandbox::has_problem(std::string_view name) const {
-  return lab::has_cause(impl_->bed->explainer().causes(), name);
+  return api::has_cause(impl_->bed->explainer().causes(), name);
 }
 
 std::vector<std::string> Sandbox::kernel_log() const { return impl_->bed->explainer().kernel_log(); }

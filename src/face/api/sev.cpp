@@ -11,15 +11,17 @@
 namespace cbit {
 namespace {
 
-[[noreturn]] void refuse(std::string_view what, int error, SevStatusCode firmware = SevStatusCode::success) {
-  const std::string status =
-      firmware == SevStatusCode::success ? "" : fmt::format(", firmware status {}", to_string(firmware));
+[[noreturn]] void refuse(std::string_view what, int error,
+                         spec::SevStatusCode firmware = spec::SevStatusCode::success) {
+  const std::string status = firmware == spec::SevStatusCode::success
+                                 ? ""
+                                 : fmt::format(", firmware status {}", to_string(firmware));
   throw SevRefused{fmt::format("{}: errno {}{}", what, error, status), error,
                    static_cast<unsigned>(firmware)};
 }
 
 template <class T>
-T value_or_refuse(std::string_view what, SevResult<T> result) {
+T value_or_refuse(std::string_view what, kernel::SevResult<T> result) {
   if (!result) refuse(what, result.error().error, result.error().firmware);
   if constexpr (!std::is_void_v<T>) return *std::move(result);
 }
@@ -32,14 +34,14 @@ void done_or_refuse(std::string_view what, const Result<void>& result) {
   if (!result) refuse(what, EFAULT);
 }
 
-std::unique_ptr<Testbed> make_bed(const SevHost::Options& options) {
-  TestbedConfig config;
+std::unique_ptr<testbed::Testbed> make_bed(const SevHost::Options& options) {
+  testbed::TestbedConfig config;
   config.machine = {.platform = options.platform,
                     .memory_bytes = options.memory_bytes,
                     .seed = options.seed,
                     .sev = {.asids = options.asids, .min_sev_asid = options.min_sev_asid}};
   if (options.asids == 0) throw std::invalid_argument{"a host of encrypted guests needs ASIDs"};
-  auto bed = Testbed::create(config);
+  auto bed = testbed::Testbed::create(config);
   if (!bed) throw std::invalid_argument{bed.error().message + "; " + bed.error().hint};
   return std::move(*bed);
 }
@@ -48,18 +50,18 @@ std::unique_ptr<Testbed> make_bed(const SevHost::Options& options) {
 
 struct SevHost::Impl {
   struct Guest {
-    std::unique_ptr<Process> vmm;
-    std::unique_ptr<SevVm> vm;  // nullptr: destroyed
+    std::unique_ptr<kernel::Process> vmm;
+    std::unique_ptr<kernel::SevVm> vm;  // nullptr: destroyed
     VirtAddr ram;
     VirtAddr scratch;  // a page of the VMM's own
     std::uint64_t bytes = 0;
-    SevPolicy policy;
-    SevTransportKeys keys;  // the owner's
-    SevMeasurement measurement;
+    spec::SevPolicy policy;
+    machine::SevTransportKeys keys;  // the owner's
+    spec::SevMeasurement measurement;
   };
 
   explicit Impl(const Options& options)
-      : seed{options.seed}, bed{make_bed(options)}, kvm{std::make_unique<Kvm>(bed->kernel())} {}
+      : seed{options.seed}, bed{make_bed(options)}, kvm{std::make_unique<kernel::Kvm>(bed->kernel())} {}
   ~Impl() {
     for (Guest& guest : guests) guest.vm.reset(), guest.vmm.reset();
   }
@@ -78,16 +80,16 @@ struct SevHost::Impl {
   GuestId create(const GuestOptions& options) {
     if (options.memory_bytes == 0 || options.memory_bytes % page_size != 0)
       throw std::invalid_argument{"guest memory is whole pages of 4 KiB"};
-    Guest guest{.bytes = options.memory_bytes, .policy = SevPolicy{{options.policy}}};
+    Guest guest{.bytes = options.memory_bytes, .policy = spec::SevPolicy{{options.policy}}};
     guest.vmm = value_or_refuse(
-        "fork", Process::create(bed->kernel(), {.memlock_bytes = options.memlock_bytes.value_or(0),
-                                                .cap_ipc_lock = !options.memlock_bytes}));
+        "fork", kernel::Process::create(bed->kernel(), {.memlock_bytes = options.memlock_bytes.value_or(0),
+                                                        .cap_ipc_lock = !options.memlock_bytes}));
     guest.ram = value_or_refuse("mmap", guest.vmm->mmap(guest.bytes));
     guest.scratch = value_or_refuse("mmap", guest.vmm->mmap(page_size));
-    guest.vm = value_or_refuse("KVM_CREATE_VM", SevVm::create(*kvm, *guest.vmm, options.name));
+    guest.vm = value_or_refuse("KVM_CREATE_VM", kernel::SevVm::create(*kvm, *guest.vmm, options.name));
     value_or_refuse("KVM_SET_USER_MEMORY_REGION",
-                    guest.vm->set_user_memory_region(GuestPhysAddr{0}, guest.bytes, guest.ram));
-    value_or_refuse("KVM_SEV_INIT", guest.vm->guest_init(guest.policy.get<SevPolicy::Es>()));
+                    guest.vm->set_user_memory_region(machine::GuestPhysAddr{0}, guest.bytes, guest.ram));
+    value_or_refuse("KVM_SEV_INIT", guest.vm->guest_init(guest.policy.get<spec::SevPolicy::Es>()));
     value_or_refuse("KVM_MEMORY_ENCRYPT_REG_REGION",
                     guest.vm->mem_enc_register_region(guest.ram, guest.bytes));
     value_or_refuse("KVM_CREATE_VCPU", guest.vm->create_vcpu());
@@ -95,19 +97,19 @@ struct SevHost::Impl {
     return static_cast<GuestId>(guests.size() - 1);
   }
 
-  SevCertificate certificate() {
-    SevCertificate made;
-    value_or_refuse("SEV_PDH_CERT_EXPORT", issued(kvm->firmware().pdh_cert_export(made)));
+  spec::SevCertificate certificate() {
+    spec::SevCertificate made;
+    value_or_refuse("SEV_PDH_CERT_EXPORT", kernel::issued(kvm->firmware().pdh_cert_export(made)));
     return made;
   }
   // Random bytes of a guest's owner.
-  [[nodiscard]] Key128 owners(GuestId id, std::string_view what) const {
-    return derive_key(seed, fmt::format("owner of guest {}: {}", static_cast<unsigned>(id), what));
+  [[nodiscard]] crypt::Key128 owners(GuestId id, std::string_view what) const {
+    return crypt::derive_key(seed, fmt::format("owner of guest {}: {}", static_cast<unsigned>(id), what));
   }
 
   std::uint64_t seed;
-  std::unique_ptr<Testbed> bed;
-  std::unique_ptr<Kvm> kvm;
+  std::unique_ptr<testbed::Testbed> bed;
+  std::unique_ptr<kernel::Kvm> kvm;
   std::vector<Guest> guests;
 };
 
@@ -129,13 +131,13 @@ unsigned SevHost::asid(GuestId id) const { return impl_->live(id).vm->asid(); }
 
 void SevHost::launch_start(GuestId id) {
   Impl::Guest& guest = impl_->live(id);
-  const SevSessionRandom random{.keys = {impl_->owners(id, "TEK"), impl_->owners(id, "TIK")},
-                                .nonce = impl_->owners(id, "nonce"),
-                                .iv = impl_->owners(id, "IV")};
-  const EcdhKey owner{impl_->owners(id, "key")};
-  const auto session = open_session(owner, impl_->certificate(), guest.policy, random);
+  const machine::SevSessionRandom random{.keys = {impl_->owners(id, "TEK"), impl_->owners(id, "TIK")},
+                                         .nonce = impl_->owners(id, "nonce"),
+                                         .iv = impl_->owners(id, "IV")};
+  const crypt::EcdhKey owner{impl_->owners(id, "key")};
+  const auto session = machine::open_session(owner, impl_->certificate(), guest.policy, random);
   if (!session) refuse("the owner's session", EIO, session.error());
-  const SevCertificate certificate = make_certificate(owner);
+  const spec::SevCertificate certificate = machine::make_certificate(owner);
   value_or_refuse("KVM_SEV_LAUNCH_START", guest.vm->launch_start({.policy = guest.policy,
                                                                   .dh_cert = bytes_of(certificate),
                                                                   .session = bytes_of(*session)}));
@@ -153,7 +155,7 @@ void SevHost::launch_update(GuestId id, std::uint64_t gpa, std::span<const std::
 SevHost::Measurement SevHost::launch_measure(GuestId id) {
   Impl::Guest& guest = impl_->live(id);
   if (guest.vm->is_sev_es()) value_or_refuse("KVM_SEV_LAUNCH_UPDATE_VMSA", guest.vm->launch_update_vmsa());
-  std::uint32_t len = sizeof(SevMeasurement);
+  std::uint32_t len = sizeof(spec::SevMeasurement);
   guest.measurement = value_or_refuse("KVM_SEV_LAUNCH_MEASURE", guest.vm->launch_measure(len));
   return {guest.measurement.measure, guest.measurement.nonce};
 }
@@ -161,16 +163,17 @@ SevHost::Measurement SevHost::launch_measure(GuestId id) {
 bool SevHost::owner_accepts(GuestId id, const Measurement& measurement,
                             std::span<const std::byte> image) const {
   const Impl::Guest& guest = impl_->live(id);
-  const Sha256Digest digest = launch_digest(image, guest.vm->vmsas().size());
-  return cbit::launch_measure(guest.keys.integrity, SevVersion{}, guest.policy, digest, measurement.nonce) ==
-         measurement.measure;
+  const crypt::Sha256Digest digest = kernel::launch_digest(image, guest.vm->vmsas().size());
+  return machine::launch_measure(guest.keys.integrity, spec::SevVersion{}, guest.policy, digest,
+                                 measurement.nonce) == measurement.measure;
 }
 
 void SevHost::launch_secret(GuestId id, std::uint64_t gpa, std::span<const std::byte> secret) {
   Impl::Guest& guest = impl_->live(id);
   const VirtAddr at = Impl::place(guest, gpa, secret.size());
-  const SevPacket packet = seal_packet(guest.keys, SevMacContext::secret, impl_->owners(id, "secret IV"),
-                                       secret, guest.measurement.measure);
+  const machine::SevPacket packet =
+      machine::seal_packet(guest.keys, spec::SevMacContext::secret, impl_->owners(id, "secret IV"), secret,
+                           guest.measurement.measure);
   value_or_refuse("KVM_SEV_LAUNCH_SECRET",
                   guest.vm->launch_secret(bytes_of(packet.header),
                                           {at, static_cast<std::uint32_t>(secret.size())}, packet.data));
@@ -186,14 +189,14 @@ std::vector<std::byte> SevHost::guest_read(GuestId id, std::uint64_t gpa, std::s
   Impl::Guest& guest = impl_->live(id);
   static_cast<void>(Impl::place(guest, gpa, bytes));
   Bytes data(bytes);
-  done_or_refuse("the guest's read", guest.vm->read(GuestPhysAddr{gpa}, data, encrypted));
+  done_or_refuse("the guest's read", guest.vm->read(machine::GuestPhysAddr{gpa}, data, encrypted));
   return data;
 }
 
 void SevHost::guest_write(GuestId id, std::uint64_t gpa, std::span<const std::byte> bytes, bool encrypted) {
   Impl::Guest& guest = impl_->live(id);
   static_cast<void>(Impl::place(guest, gpa, bytes.size()));
-  done_or_refuse("the guest's write", guest.vm->write(GuestPhysAddr{gpa}, bytes, encrypted));
+  done_or_refuse("the guest's write", guest.vm->write(machine::GuestPhysAddr{gpa}, bytes, encrypted));
 }
 
 std::vector<std::byte> SevHost::host_read(GuestId id, std::uint64_t gpa, std::size_t bytes) {
@@ -231,8 +234,8 @@ SevHost::GuestId SevHost::migrate(GuestId id, SevHost& to) {
   const GuestId arrived =
       to.create_guest({.name = "received", .memory_bytes = source.bytes, .policy = source.policy.raw});
   Impl::Guest& target = to.impl_->live(arrived);
-  const SevCertificate there = to.impl_->certificate();
-  const SevCertificate here = impl_->certificate();
+  const spec::SevCertificate there = to.impl_->certificate();
+  const spec::SevCertificate here = impl_->certificate();
   const auto sent = value_or_refuse("KVM_SEV_SEND_START", source.vm->send_start(bytes_of(there)));
   value_or_refuse("KVM_SEV_RECEIVE_START",
                   target.vm->receive_start(sent.policy, bytes_of(here), bytes_of(sent.session)));
@@ -251,7 +254,7 @@ SevHost::GuestId SevHost::migrate(GuestId id, SevHost& to) {
 
 std::vector<std::string> SevHost::problems() const {
   std::vector<std::string> names;
-  for (const Cause& cause : impl_->bed->explainer().causes()) names.emplace_back(cause.info->name);
+  for (const watch::Cause& cause : impl_->bed->explainer().causes()) names.emplace_back(cause.info->name);
   return names;
 }
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-namespace cbit {
+namespace cbit::cli {
 
 std::optional<std::string_view> Arguments::text(std::string_view name) const {
   const auto found = options.find(name);
@@ -42,4 +42,4 @@ OrError<std::optional<std::uint64_t>> Arguments::size(std::string_view name, std
   return value;
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -12,7 +12,7 @@
 #include "base/result.hpp"
 #include "testbed/words.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 class Arguments {
  public:
@@ -40,4 +40,4 @@ class Arguments {
   }
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -7,31 +7,31 @@
 #include "cli/arguments.hpp"
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr OptionSpec option_table[] = {
     {"--markdown", "", "The whole catalogue as a document (docs/causes.md)", ""}};
 constexpr std::string_view examples[] = {"cbit causes", "cbit causes page-still-private"};
 
-void print_one(std::ostream& out, const CauseInfo& cause) {
+void print_one(std::ostream& out, const watch::CauseInfo& cause) {
   out << fmt::format("{}\n  {}\n\n  {}\n\n  Remedy: {}\n", cause.name, cause.title, cause.meaning,
                      cause.remedy);
-  if (!cause.linux_says.empty()) out << fmt::format("  Linux says: {}\n", linux_words(cause));
+  if (!cause.linux_says.empty()) out << fmt::format("  Linux says: {}\n", watch::linux_words(cause));
   out << fmt::format("  Source: {}\n", cause.source);
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   if (arguments.has("--markdown")) {
-    streams.out << catalogue_markdown();
+    streams.out << watch::catalogue_markdown();
     return ExitCode::ok;
   }
   if (arguments.positional.empty()) {
-    for (const CauseInfo& cause : cause_catalogue())
+    for (const watch::CauseInfo& cause : watch::cause_catalogue())
       streams.out << fmt::format("{:<34} {}\n", cause.name, cause.title);
     return ExitCode::ok;
   }
-  const CauseInfo* const cause = find_cause(arguments.positional.front());
+  const watch::CauseInfo* const cause = watch::find_cause(arguments.positional.front());
   if (cause == nullptr)
     return usage_error(fmt::format("there is no cause \"{}\"", arguments.positional.front()),
                        "cbit causes lists them");
@@ -51,4 +51,4 @@ const CommandSpec causes_command{
     run,
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

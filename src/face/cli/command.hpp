@@ -8,7 +8,7 @@
 
 #include "base/result.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 class Arguments;
 
@@ -52,4 +52,4 @@ struct CommandSpec {
 // Parses and runs one command line (without the program's name) and prints errors; never throws.
 [[nodiscard]] ExitCode run_command_line(std::span<const std::string_view> words, Streams& streams);
 
-}  // namespace cbit
+}  // namespace cbit::cli

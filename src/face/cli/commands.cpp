@@ -19,7 +19,7 @@
 #include "cli/run_command.hpp"
 #include "cli/table_command.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 ExitCode report(const Error& error, Streams& streams) {
@@ -75,4 +75,4 @@ ExitCode run_command_line(std::span<const std::string_view> words, Streams& stre
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

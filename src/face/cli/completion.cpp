@@ -6,7 +6,7 @@
 
 #include "cli/pages.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 std::string_view first_word(std::string_view name) { return name.substr(0, name.find(' ')); }
@@ -136,4 +136,4 @@ void print_completion(std::ostream& out, Shell shell) {
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

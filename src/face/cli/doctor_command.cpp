@@ -14,7 +14,7 @@
 #include "facts/capture.hpp"
 #include "facts/capture_archive.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr OptionSpec option_table[] = {
@@ -64,19 +64,19 @@ bool wait_for(std::chrono::seconds time) {
   return interrupted == 0;
 }
 
-OrError<ExitCode> watch(const HostTree& tree, const Arguments& arguments, Streams& streams) {
+OrError<ExitCode> watch(const facts::HostTree& tree, const Arguments& arguments, Streams& streams) {
   if (!tree.live())
     return usage_error("--watch needs the running system", "a captured tree stands still; leave out --root");
   const std::chrono::seconds interval{CBIT_TRY(arguments.number("--interval", 1, 3600)).value_or(1)};
   const auto count = CBIT_TRY(arguments.number("--count", 1, 1'000'000'000));
-  PoolSample before = CBIT_TRY(sample_pool(tree));
+  doctor::PoolSample before = CBIT_TRY(doctor::sample_pool(tree));
   const InterruptGuard guard;
-  streams.out << pool_watch_header;
+  streams.out << doctor::pool_watch_header;
   const auto start = std::chrono::steady_clock::now();
   for (std::uint64_t lines = 0; streams.out.flush();) {
-    const PoolSample now = CBIT_TRY(sample_pool(tree));
+    const doctor::PoolSample now = CBIT_TRY(doctor::sample_pool(tree));
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    streams.out << pool_watch_line(elapsed.count(), before, now);
+    streams.out << doctor::pool_watch_line(elapsed.count(), before, now);
     before = now;
     ++lines;
     if (count && lines >= *count) break;
@@ -100,20 +100,20 @@ OrError<void> check_options(const Arguments& arguments) {
 
 // A tree, and the folder that an archive was unpacked into.
 struct OpenedRoot {
-  std::optional<UnpackedCapture> archive;
-  HostTree tree;
+  std::optional<facts::UnpackedCapture> archive;
+  facts::HostTree tree;
 };
 
 OrError<OpenedRoot> open_root(const std::string& root) {
-  if (!is_archive(root)) return OpenedRoot{std::nullopt, CBIT_TRY(HostTree::open(root))};
-  UnpackedCapture archive = CBIT_TRY(UnpackedCapture::open(root));
-  HostTree tree = CBIT_TRY(HostTree::open(archive.root()));
+  if (!facts::is_archive(root)) return OpenedRoot{std::nullopt, CBIT_TRY(facts::HostTree::open(root))};
+  facts::UnpackedCapture archive = CBIT_TRY(facts::UnpackedCapture::open(root));
+  facts::HostTree tree = CBIT_TRY(facts::HostTree::open(archive.root()));
   return OpenedRoot{std::move(archive), std::move(tree)};
 }
 
-OrError<void> write_capture(const HostTree& tree, std::string_view path, Streams& streams) {
-  const Capture capture = make_capture(tree.record(), "cbit " CBIT_VERSION);
-  const std::string archive = CBIT_TRY(pack_capture(capture));
+OrError<void> write_capture(const facts::HostTree& tree, std::string_view path, Streams& streams) {
+  const facts::Capture capture = facts::make_capture(tree.record(), "cbit " CBIT_VERSION);
+  const std::string archive = CBIT_TRY(facts::pack_capture(capture));
   OutputFile file = CBIT_TRY(OutputFile::create(std::string{path}));
   file.stream() << archive;
   CBIT_TRY(file.commit());
@@ -124,9 +124,9 @@ OrError<void> write_capture(const HostTree& tree, std::string_view path, Streams
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   CBIT_TRY(check_options(arguments));
   OpenedRoot root = CBIT_TRY(open_root(std::string{arguments.text("--root").value_or("/")}));
-  HostTree& tree = root.tree;
+  facts::HostTree& tree = root.tree;
   if (arguments.has("--watch")) return watch(tree, arguments, streams);
-  const Diagnosis diagnosis = diagnose(tree);
+  const doctor::Diagnosis diagnosis = doctor::diagnose(tree);
   if (const auto path = arguments.text("--capture")) {
     CBIT_TRY(write_capture(tree, *path, streams));
     return ExitCode::ok;
@@ -156,4 +156,4 @@ const CommandSpec doctor_command{
     run,
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

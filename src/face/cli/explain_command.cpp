@@ -10,16 +10,16 @@
 #include "cli/trace_file.hpp"
 #include "explain/explain.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
-constexpr auto map_choices = choices_of(map_kind_words);
-constexpr auto ttm_policy_choices = choices_of(ttm_policy_words);
-constexpr auto ring_choices = choices_of(ring_words);
-constexpr auto virtio_driver_choices = choices_of(virtio_driver_words);
-constexpr auto virtio_kernel_choices = choices_of(virtio_kernel_words);
-constexpr auto iommu_kind_choices = choices_of(iommu_kind_words);
-constexpr auto direction_choices = choices_of(dma_direction_words);
+constexpr auto map_choices = choices_of(explain::map_kind_words);
+constexpr auto ttm_policy_choices = choices_of(testbed::ttm_policy_words);
+constexpr auto ring_choices = choices_of(explain::ring_words);
+constexpr auto virtio_driver_choices = choices_of(explain::virtio_driver_words);
+constexpr auto virtio_kernel_choices = choices_of(explain::virtio_kernel_words);
+constexpr auto iommu_kind_choices = choices_of(testbed::iommu_kind_words);
+constexpr auto direction_choices = choices_of(testbed::dma_direction_words);
 
 constexpr OptionSpec option_table[] = {
     platform_option,
@@ -92,7 +92,7 @@ OrError<DmaAttrs> parse_attrs(std::string_view text) {
   while (!text.empty()) {
     const std::string_view word = text.substr(0, text.find(','));
     text.remove_prefix(std::min(text.size(), word.size() + 1));
-    const auto attr = find_word(dma_attr_words, word);
+    const auto attr = find_word(testbed::dma_attr_words, word);
     if (!attr)
       return usage_error(fmt::format("--attrs does not know \"{}\"", word),
                          "see cbit explain --help for the names");
@@ -106,7 +106,7 @@ OrError<std::uint64_t> parse_offers(std::string_view text) {
   while (!text.empty()) {
     const std::string_view word = text.substr(0, text.find(','));
     text.remove_prefix(std::min(text.size(), word.size() + 1));
-    const auto feature = find_word(virtio_offer_words, word);
+    const auto feature = find_word(explain::virtio_offer_words, word);
     if (!feature)
       return usage_error(fmt::format("--offers does not know \"{}\"", word),
                          "use version-1, access-platform, indirect-desc, event-idx");
@@ -116,31 +116,31 @@ OrError<std::uint64_t> parse_offers(std::string_view text) {
 }
 
 // nullopt: none of its options was given.
-OrError<std::optional<VirtioChoice>> virtio_choice(const Arguments& arguments) {
-  VirtioChoice choice;
+OrError<std::optional<explain::VirtioChoice>> virtio_choice(const Arguments& arguments) {
+  explain::VirtioChoice choice;
   if (const auto offers = arguments.text("--offers")) choice.offers = CBIT_TRY(parse_offers(*offers));
-  choice.packed = arguments.choice("--ring", ring_words).value_or(false);
+  choice.packed = arguments.choice("--ring", explain::ring_words).value_or(false);
   choice.transitional = arguments.has("--transitional");
-  choice.driver = arguments.choice("--virtio-driver", virtio_driver_words).value_or(choice.driver);
-  choice.kernel = arguments.choice("--virtio-kernel", virtio_kernel_words).value_or(choice.kernel);
-  choice.virtio_iommu = arguments.choice("--iommu-kind", iommu_kind_words).value_or(false);
+  choice.driver = arguments.choice("--virtio-driver", explain::virtio_driver_words).value_or(choice.driver);
+  choice.kernel = arguments.choice("--virtio-kernel", explain::virtio_kernel_words).value_or(choice.kernel);
+  choice.virtio_iommu = arguments.choice("--iommu-kind", testbed::iommu_kind_words).value_or(false);
   for (const std::string_view option :
        {"--offers", "--ring", "--transitional", "--virtio-driver", "--virtio-kernel", "--iommu-kind"})
     if (arguments.has(option)) return std::optional{choice};
-  return std::optional<VirtioChoice>{};
+  return std::optional<explain::VirtioChoice>{};
 }
 
-OrError<SyncRange> parse_sync(std::string_view text) {
+OrError<explain::SyncRange> parse_sync(std::string_view text) {
   const auto plus = text.find('+');
   const auto offset = parse_size(text.substr(0, plus));
   const auto length = plus == std::string_view::npos ? std::nullopt : parse_size(text.substr(plus + 1));
   if (!offset || !length)
     return usage_error(fmt::format("--sync {} is not OFFSET+LENGTH", text), "for example --sync 64+64");
-  return SyncRange{*offset, *length};
+  return explain::SyncRange{*offset, *length};
 }
 
-OrError<TestDeviceConfig> device_config(const Arguments& arguments) {
-  TestDeviceConfig device;
+OrError<testbed::TestDeviceConfig> device_config(const Arguments& arguments) {
+  testbed::TestDeviceConfig device;
   device.mask_bits = static_cast<unsigned>(CBIT_TRY(arguments.number("--mask", 1, 64)).value_or(64));
   device.coherent_mask_bits =
       static_cast<unsigned>(CBIT_TRY(arguments.number("--coherent-mask", 1, 64)).value_or(device.mask_bits));
@@ -156,20 +156,20 @@ OrError<TestDeviceConfig> device_config(const Arguments& arguments) {
   return device;
 }
 
-OrError<ExplainOptions> explain_options(const Arguments& arguments) {
-  ExplainOptions options;
+OrError<explain::ExplainOptions> explain_options(const Arguments& arguments) {
+  explain::ExplainOptions options;
   options.bed = CBIT_TRY(testbed_config(arguments));
   options.bed.dma.iommu_explicit = !arguments.has("--iommu-default");
   options.device = CBIT_TRY(device_config(arguments));
-  options.map = arguments.choice("--map", map_kind_words).value_or(MapKind::streaming);
-  options.ttm_policy = arguments.choice("--ttm-policy", ttm_policy_words);
+  options.map = arguments.choice("--map", explain::map_kind_words).value_or(explain::MapKind::streaming);
+  options.ttm_policy = arguments.choice("--ttm-policy", testbed::ttm_policy_words);
   if (const auto key_id = CBIT_TRY(arguments.number("--key-id", 0, 65535)))
-    options.key_id = static_cast<KeySelector>(*key_id);
+    options.key_id = static_cast<mem::KeySelector>(*key_id);
   options.virtio = CBIT_TRY(virtio_choice(arguments));
-  options.direction = arguments.choice("--direction", dma_direction_words);
-  options.size = CBIT_TRY(arguments.size("--size", explain_size_max)).value_or(options.size);
+  options.direction = arguments.choice("--direction", testbed::dma_direction_words);
+  options.size = CBIT_TRY(arguments.size("--size", explain::explain_size_max)).value_or(options.size);
   options.offset = CBIT_TRY(arguments.size("--offset", page_size - 1)).value_or(0);
-  options.device_writes = CBIT_TRY(arguments.size("--device-writes", explain_size_max));
+  options.device_writes = CBIT_TRY(arguments.size("--device-writes", explain::explain_size_max));
   if (const auto attrs = arguments.text("--attrs")) options.attrs = CBIT_TRY(parse_attrs(*attrs));
   if (const auto sync = arguments.text("--sync")) options.sync = CBIT_TRY(parse_sync(*sync));
   options.unmap = !arguments.has("--no-unmap");
@@ -177,12 +177,14 @@ OrError<ExplainOptions> explain_options(const Arguments& arguments) {
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
-  const ExplainOptions options = CBIT_TRY(explain_options(arguments));
+  const explain::ExplainOptions options = CBIT_TRY(explain_options(arguments));
   auto trace = CBIT_TRY(TraceFile::open(arguments));
-  const Explanation explanation = CBIT_TRY(explain(options, trace ? &trace->sink() : nullptr));
+  const explain::Explanation explanation =
+      CBIT_TRY(explain::explain(options, trace ? &trace->sink() : nullptr));
   if (trace) CBIT_TRY(trace->commit());
-  streams.out << (arguments.has("--json") ? to_json(explanation)
-                                          : to_text(explanation, {.colour = use_colour(arguments, streams)}));
+  streams.out << (arguments.has("--json")
+                      ? explain::to_json(explanation)
+                      : explain::to_text(explanation, {.colour = use_colour(arguments, streams)}));
   return ExitCode::ok;
 }
 
@@ -202,4 +204,4 @@ const CommandSpec explain_command{
     run,
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

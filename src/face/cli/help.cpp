@@ -6,7 +6,7 @@
 
 #include "cli/pages.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 std::string left_column(const OptionSpec& option) {
@@ -71,4 +71,4 @@ void print_help(std::ostream& out, const CommandSpec& command) {
   print_columns(out, "-h, --help", "this text", column);
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

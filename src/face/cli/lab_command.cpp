@@ -10,7 +10,7 @@
 #include "cli/trace_file.hpp"
 #include "lab/experiment.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr OptionSpec run_options[] = {
@@ -33,14 +33,14 @@ constexpr std::string_view show_examples[] = {
 // One word of the command line, with what became of it.
 struct Job {
   std::string name;
-  std::optional<Experiment> experiment;
-  std::optional<ExperimentResult> result;
+  std::optional<lab::Experiment> experiment;
+  std::optional<lab::ExperimentResult> result;
   std::optional<Error> error;
 };
 
 OrError<void> load_and_run(Job& job, EventSink* sink) {
   job.experiment = CBIT_TRY(load_lab_file(job.name));
-  job.result = CBIT_TRY(run_experiment(*job.experiment, sink));
+  job.result = CBIT_TRY(lab::run_experiment(*job.experiment, sink));
   return {};
 }
 
@@ -52,8 +52,8 @@ void print(const Job& job, bool verbose, Streams& streams) {
   }
   streams.out << fmt::format("{}  {}: {}\n", job.result->passed() ? "passed" : "FAILED", job.name,
                              job.experiment->title);
-  if (verbose) streams.out << steps_text(*job.experiment, *job.result);
-  streams.out << failures_text(*job.experiment, *job.result);
+  if (verbose) streams.out << lab::steps_text(*job.experiment, *job.result);
+  streams.out << lab::failures_text(*job.experiment, *job.result);
 }
 
 void print_summary(const std::deque<Job>& jobs, Streams& streams) {
@@ -67,11 +67,11 @@ void print_summary(const std::deque<Job>& jobs, Streams& streams) {
 }
 
 std::string json_of(const std::deque<Job>& jobs) {
-  std::vector<ExperimentReport> reports;
+  std::vector<lab::ExperimentReport> reports;
   for (const Job& job : jobs)
     reports.push_back({job.name, job.experiment ? &*job.experiment : nullptr,
                        job.result ? &*job.result : nullptr, job.error});
-  return to_json(reports);
+  return lab::to_json(reports);
 }
 
 // A file that cannot be run is worse than one whose expectations do not come true.
@@ -87,7 +87,7 @@ ExitCode exit_code_of(const std::deque<Job>& jobs) {
 OrError<ExitCode> run_lab(const Arguments& arguments, Streams& streams) {
   std::vector<std::string> names = arguments.positional;
   if (names.empty())
-    for (const BuiltinExperiment& builtin : builtin_experiments()) names.emplace_back(builtin.name);
+    for (const lab::BuiltinExperiment& builtin : lab::builtin_experiments()) names.emplace_back(builtin.name);
   auto trace = CBIT_TRY(TraceFile::open(arguments));
   if (trace && names.size() != 1)
     return usage_error("--trace is for one experiment", "name one file, or run without --trace");
@@ -109,15 +109,16 @@ OrError<ExitCode> run_lab(const Arguments& arguments, Streams& streams) {
 }
 
 OrError<ExitCode> list_lab(const Arguments&, Streams& streams) {
-  for (const BuiltinExperiment& builtin : builtin_experiments()) {
-    const Experiment experiment = CBIT_TRY(load_experiment(builtin.text, std::string{builtin.name}));
+  for (const lab::BuiltinExperiment& builtin : lab::builtin_experiments()) {
+    const lab::Experiment experiment =
+        CBIT_TRY(lab::load_experiment(builtin.text, std::string{builtin.name}));
     streams.out << fmt::format("{:<44} {}\n", builtin.name, experiment.title);
   }
   return ExitCode::ok;
 }
 
 OrError<ExitCode> show_lab(const Arguments& arguments, Streams& streams) {
-  const BuiltinExperiment* const builtin = find_builtin(arguments.positional.front());
+  const lab::BuiltinExperiment* const builtin = find_builtin(arguments.positional.front());
   if (builtin == nullptr)
     return usage_error(fmt::format("there is no experiment \"{}\"", arguments.positional.front()),
                        "cbit lab list prints the names");
@@ -163,4 +164,4 @@ const CommandSpec lab_show_command{
     show_lab,
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -4,10 +4,10 @@
 
 #include "cli/command.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 extern const CommandSpec lab_run_command;
 extern const CommandSpec lab_list_command;
 extern const CommandSpec lab_show_command;
 
-}  // namespace cbit
+}  // namespace cbit::cli

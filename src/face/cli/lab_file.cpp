@@ -7,7 +7,7 @@
 #include <cstring>
 #include <fstream>
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr std::size_t file_bytes_max = 4u << 20;
@@ -28,16 +28,16 @@ OrError<std::string> read_file(const std::string& path) {
 
 }  // namespace
 
-const BuiltinExperiment* find_builtin(std::string_view name) {
-  const auto all = builtin_experiments();
-  const auto found = std::ranges::find(all, name, &BuiltinExperiment::name);
+const lab::BuiltinExperiment* find_builtin(std::string_view name) {
+  const auto all = lab::builtin_experiments();
+  const auto found = std::ranges::find(all, name, &lab::BuiltinExperiment::name);
   return found == all.end() ? nullptr : &*found;
 }
 
-OrError<Experiment> load_lab_file(const std::string& name) {
-  const BuiltinExperiment* const builtin = find_builtin(name);
+OrError<lab::Experiment> load_lab_file(const std::string& name) {
+  const lab::BuiltinExperiment* const builtin = find_builtin(name);
   const std::string text = builtin != nullptr ? std::string{builtin->text} : CBIT_TRY(read_file(name));
-  return load_experiment(text, name);
+  return lab::load_experiment(text, name);
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -5,12 +5,12 @@
 
 #include "lab/experiment.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 // Errors: a file that cannot be read, is too long, or is no experiment.
-[[nodiscard]] OrError<Experiment> load_lab_file(const std::string& name);
+[[nodiscard]] OrError<lab::Experiment> load_lab_file(const std::string& name);
 
 // nullptr: none of this name comes with cbit.
-[[nodiscard]] const BuiltinExperiment* find_builtin(std::string_view name);
+[[nodiscard]] const lab::BuiltinExperiment* find_builtin(std::string_view name);
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -15,7 +15,7 @@
 #include "launch/libvirt_xml.hpp"
 #include "launch/qemu_program.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr std::uintmax_t config_bytes_max = 4 << 20;
@@ -60,11 +60,11 @@ OrError<std::string> text_to_check(const std::string& what) {
   return text;
 }
 
-OrError<GuestConfig> config_of(const std::string& text) {
-  if (looks_like_xml(text)) return parse_libvirt_domain(text);
-  GuestConfig config;
-  const std::vector<std::string> words = CBIT_TRY(shell_words(text));
-  config.command = CBIT_TRY(parse_qemu_command(words));
+OrError<launch::GuestConfig> config_of(const std::string& text) {
+  if (launch::looks_like_xml(text)) return launch::parse_libvirt_domain(text);
+  launch::GuestConfig config;
+  const std::vector<std::string> words = CBIT_TRY(launch::shell_words(text));
+  config.command = CBIT_TRY(launch::parse_qemu_command(words));
   return config;
 }
 
@@ -73,17 +73,18 @@ OrError<GuestConfig> config_of(const std::string& text) {
 OrError<ExitCode> check_launch(const Arguments& arguments, Streams& streams) {
   CBIT_TRY(check_words(arguments));
   const std::string text = CBIT_TRY(text_to_check(std::string{*arguments.text("--check")}));
-  const GuestConfig config = CBIT_TRY(config_of(text));
-  const HostTree tree = CBIT_TRY(HostTree::open(std::string{arguments.text("--root").value_or("/")}));
-  const GuestSupport host = read_guest_support(tree);
-  JudgeContext context{.host = &host};
+  const launch::GuestConfig config = CBIT_TRY(config_of(text));
+  const facts::HostTree tree =
+      CBIT_TRY(facts::HostTree::open(std::string{arguments.text("--root").value_or("/")}));
+  const facts::GuestSupport host = facts::read_guest_support(tree);
+  launch::JudgeContext context{.host = &host};
   context.encrypted = !arguments.has("--no-encryption") && !arguments.has("--protection");
   if (const auto version = arguments.text("--qemu-version"))
-    context.qemu = CBIT_TRY(qemu_version_of(*version));
-  const std::vector<Finding> findings = judge(config, context);
+    context.qemu = CBIT_TRY(launch::qemu_version_of(*version));
+  const std::vector<launch::Finding> findings = launch::judge(config, context);
   const bool json = arguments.has("--json") || arguments.text("--format") == "json";
-  streams.out << (json ? to_json(findings, config) : to_text(findings, config));
-  return std::ranges::any_of(findings, is_error) ? ExitCode::check_failed : ExitCode::ok;
+  streams.out << (json ? launch::to_json(findings, config) : launch::to_text(findings, config));
+  return std::ranges::any_of(findings, launch::is_error) ? ExitCode::check_failed : ExitCode::ok;
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

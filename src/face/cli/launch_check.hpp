@@ -4,9 +4,9 @@
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 // ExitCode::check_failed where a finding is an error.
 [[nodiscard]] OrError<ExitCode> check_launch(const Arguments& arguments, Streams& streams);
 
-}  // namespace cbit
+}  // namespace cbit::cli

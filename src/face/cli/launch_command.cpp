@@ -14,7 +14,7 @@
 #include "launch/plan_render.hpp"
 #include "launch/qemu_program.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr std::string_view examples[] = {
@@ -43,30 +43,32 @@ OrError<void> check_words(const Arguments& arguments) {
   return {};
 }
 
-OrError<LaunchSite> site_of(const Arguments& arguments, const LaunchRequest& request) {
-  LaunchSite site;
-  const HostTree host = CBIT_TRY(HostTree::open(std::string{arguments.text("--root").value_or("/")}));
-  site.support = read_guest_support(host);
+OrError<launch::LaunchSite> site_of(const Arguments& arguments, const launch::LaunchRequest& request) {
+  launch::LaunchSite site;
+  const facts::HostTree host =
+      CBIT_TRY(facts::HostTree::open(std::string{arguments.text("--root").value_or("/")}));
+  site.support = facts::read_guest_support(host);
   site.qemu_program = arguments.text("--qemu").value_or("qemu-system-x86_64");
   const auto version = arguments.text("--qemu-version");
-  site.qemu = version ? CBIT_TRY(qemu_version_of(*version)) : CBIT_TRY(ask_qemu_version(site.qemu_program));
+  site.qemu = version ? CBIT_TRY(launch::qemu_version_of(*version))
+                      : CBIT_TRY(launch::ask_qemu_version(site.qemu_program));
   if (request.firmware.empty())
-    site.firmware = installed_firmware();
+    site.firmware = launch::installed_firmware();
   else if (request.firmware != "default")
-    site.firmware.push_back(CBIT_TRY(read_firmware(request.firmware)));
+    site.firmware.push_back(CBIT_TRY(launch::read_firmware(request.firmware)));
   return site;
 }
 
 // What was considered before the plan's own protection, and why it was not taken.
-void tell_stronger(const LaunchPlan& plan, std::ostream& err) {
-  for (const Candidate& candidate : plan.candidates) {
+void tell_stronger(const launch::LaunchPlan& plan, std::ostream& err) {
+  for (const launch::Candidate& candidate : plan.candidates) {
     if (candidate.usable || candidate.protection == plan.protection) return;
     err << fmt::format("      {}: {}\n", to_string(candidate.protection), candidate.why_not);
   }
 }
 
-void tell(const LaunchPlan& plan, std::ostream& err) {
-  if (plan.protection != Protection::none)
+void tell(const launch::LaunchPlan& plan, std::ostream& err) {
+  if (plan.protection != launch::Protection::none)
     err << fmt::format("cbit: the plan encrypts the guest's memory with {}\n", to_string(plan.protection));
   else if (plan.candidates.empty())
     err << "cbit: the guest's memory is in clear\n";
@@ -77,7 +79,7 @@ void tell(const LaunchPlan& plan, std::ostream& err) {
   for (const std::string& risk : plan.risks) err << "cbit: forced: " << risk << '\n';
 }
 
-void tell(const Finding& finding, bool forced, std::ostream& err) {
+void tell(const launch::Finding& finding, bool forced, std::ostream& err) {
   err << fmt::format("cbit: {}: {}: {}\n", forced ? "forced" : to_string(finding.rule->severity),
                      finding.rule->name, finding.rule->title);
   if (!finding.where.empty()) err << "      in " << finding.where << '\n';
@@ -85,46 +87,46 @@ void tell(const Finding& finding, bool forced, std::ostream& err) {
   if (forced)
     err << "      " << finding.rule->why << '\n';
   else
-    err << "      " << finding.remedy(GuestLanguage::qemu) << '\n';
+    err << "      " << finding.remedy(launch::GuestLanguage::qemu) << '\n';
 }
 
-OrError<ExitCode> start(const LaunchPlan& plan, Streams& streams) {
-  if (plan.protection == Protection::none && !plan.candidates.empty())
+OrError<ExitCode> start(const launch::LaunchPlan& plan, Streams& streams) {
+  if (plan.protection == launch::Protection::none && !plan.candidates.empty())
     return bad_input("nothing encrypts the guest's memory here, so it is not started",
                      "start it in clear with --no-encryption");
-  const QemuEnd end = CBIT_TRY(run_qemu(to_words(command_of(plan))));
+  const launch::QemuEnd end = CBIT_TRY(launch::run_qemu(launch::to_words(launch::command_of(plan))));
   if (end.status == 0) return ExitCode::ok;
-  if (const QemuFailure* failure = find_qemu_failure(end.errors); failure != nullptr)
+  if (const launch::QemuFailure* failure = launch::find_qemu_failure(end.errors); failure != nullptr)
     streams.err << fmt::format("cbit: QEMU did not start the guest: {}\n      {}\n", failure->cause,
                                failure->remedy);
   return static_cast<ExitCode>(end.status);
 }
 
-OrError<std::string> render(const LaunchPlan& plan, const std::vector<Finding>& findings,
+OrError<std::string> render(const launch::LaunchPlan& plan, const std::vector<launch::Finding>& findings,
                             const Arguments& arguments) {
   const std::string_view format = format_of(arguments);
   const bool explain = arguments.has("--explain");
-  if (format == "json") return to_json(plan, findings);
-  if (format == "libvirt") return to_libvirt(plan, explain);
-  if (format == "kata") return to_kata(plan, explain);
-  return explain ? to_explanation(plan) : to_shell(plan);
+  if (format == "json") return launch::to_json(plan, findings);
+  if (format == "libvirt") return launch::to_libvirt(plan, explain);
+  if (format == "kata") return launch::to_kata(plan, explain);
+  return explain ? launch::to_explanation(plan) : launch::to_shell(plan);
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   CBIT_TRY(check_words(arguments));
   if (arguments.has("--check")) return check_launch(arguments, streams);
-  const LaunchRequest request = CBIT_TRY(launch_request(arguments));
-  const LaunchSite site = CBIT_TRY(site_of(arguments, request));
-  const LaunchPlan plan = CBIT_TRY(plan_launch(request, site));
-  const std::vector<Finding> findings =
-      judge({.command = command_of(plan)},
-            {.host = &site.support, .qemu = plan.qemu, .encrypted = plan.protection != Protection::none});
-  const bool refused = !request.force && std::ranges::any_of(findings, is_error);
+  const launch::LaunchRequest request = CBIT_TRY(launch_request(arguments));
+  const launch::LaunchSite site = CBIT_TRY(site_of(arguments, request));
+  const launch::LaunchPlan plan = CBIT_TRY(launch::plan_launch(request, site));
+  const std::vector<launch::Finding> findings = launch::judge(
+      {.command = launch::command_of(plan)},
+      {.host = &site.support, .qemu = plan.qemu, .encrypted = plan.protection != launch::Protection::none});
+  const bool refused = !request.force && std::ranges::any_of(findings, launch::is_error);
   const std::string text = refused ? std::string{} : CBIT_TRY(render(plan, findings, arguments));
   tell(plan, streams.err);
-  for (const Finding& finding : findings)
-    if (finding.rule->severity != Severity::note || arguments.has("--explain"))
-      tell(finding, request.force && is_error(finding), streams.err);
+  for (const launch::Finding& finding : findings)
+    if (finding.rule->severity != launch::Severity::note || arguments.has("--explain"))
+      tell(finding, request.force && launch::is_error(finding), streams.err);
   if (refused) return ExitCode::bad_input;
   if (arguments.has("--run")) return start(plan, streams);
   streams.out << text;
@@ -147,4 +149,4 @@ const CommandSpec launch_command{
     run,
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <array>
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
-constexpr Word<Accelerator> accelerator_words[] = {
-    {"auto", Accelerator::automatic}, {"kvm", Accelerator::kvm}, {"tcg", Accelerator::tcg}};
+constexpr Word<launch::Accelerator> accelerator_words[] = {{"auto", launch::Accelerator::automatic},
+                                                           {"kvm", launch::Accelerator::kvm},
+                                                           {"tcg", launch::Accelerator::tcg}};
 
 template <class T, std::size_t n>
 constexpr std::array<std::string_view, n> names_of(const Word<T> (&words)[n]) {
@@ -18,8 +19,8 @@ constexpr std::array<std::string_view, n> names_of(const Word<T> (&words)[n]) {
   return names;
 }
 constexpr auto protection_choices = [] {
-  std::array<std::string_view, std::size(protection_words) + 1> names{"auto"};
-  std::ranges::copy(names_of(protection_words), names.begin() + 1);
+  std::array<std::string_view, std::size(launch::protection_words) + 1> names{"auto"};
+  std::ranges::copy(names_of(launch::protection_words), names.begin() + 1);
   return names;
 }();
 constexpr auto accelerator_choices = names_of(accelerator_words);
@@ -107,25 +108,25 @@ std::string text_of(const Arguments& arguments, std::string_view name) {
   return std::string{arguments.text(name).value_or("")};
 }
 
-OrError<std::optional<Protection>> wanted_protection(const Arguments& arguments) {
+OrError<std::optional<launch::Protection>> wanted_protection(const Arguments& arguments) {
   const auto word = arguments.text("--protection");
-  if (!arguments.has("--no-encryption")) return find_word(protection_words, word.value_or("auto"));
+  if (!arguments.has("--no-encryption")) return find_word(launch::protection_words, word.value_or("auto"));
   if (word && *word != "none")
     return usage_error(fmt::format("--no-encryption contradicts --protection {}", *word), "give one of them");
-  return std::optional{Protection::none};
+  return std::optional{launch::Protection::none};
 }
 
-OrError<std::vector<QemuOption>> extra_options(const std::vector<std::string>& words) {
-  if (words.empty()) return std::vector<QemuOption>{};
+OrError<std::vector<launch::QemuOption>> extra_options(const std::vector<std::string>& words) {
+  if (words.empty()) return std::vector<launch::QemuOption>{};
   if (!words.front().starts_with('-'))
     return usage_error(fmt::format("\"{}\" is no option", words.front()),
                        "QEMU's own options follow --, as in cbit launch -- -device virtio-balloon-pci");
   std::vector<std::string> command{"qemu-system-x86_64"};
   command.insert(command.end(), words.begin(), words.end());
-  return CBIT_TRY(parse_qemu_command(command)).options;
+  return CBIT_TRY(launch::parse_qemu_command(command)).options;
 }
 
-OrError<void> read_numbers(const Arguments& arguments, LaunchRequest& request) {
+OrError<void> read_numbers(const Arguments& arguments, launch::LaunchRequest& request) {
   constexpr std::uint64_t memory_max = std::uint64_t{16} << 40;
   constexpr std::uint32_t first_guest_cid = 3, last_cid = 0xffff'fffe;
   request.memory_bytes = CBIT_TRY(arguments.size("--memory", memory_max)).value_or(request.memory_bytes);
@@ -141,9 +142,9 @@ OrError<void> read_numbers(const Arguments& arguments, LaunchRequest& request) {
 
 std::span<const OptionSpec> launch_option_table() { return option_table; }
 
-OrError<DiskRequest> parse_disk(std::string_view text) {
+OrError<launch::DiskRequest> parse_disk(std::string_view text) {
   const std::vector<std::string> parts = parts_of(text);
-  DiskRequest disk{.file = parts.front()};
+  launch::DiskRequest disk{.file = parts.front()};
   if (disk.file.starts_with("file=")) disk.file.erase(0, 5);
   if (disk.file.empty()) return usage_error("--disk names no file", "write --disk FILE,format=raw");
   for (std::size_t i = 1; i < parts.size(); ++i) {
@@ -162,16 +163,16 @@ OrError<DiskRequest> parse_disk(std::string_view text) {
   return disk;
 }
 
-OrError<std::optional<NetRequest>> parse_net(std::string_view text) {
+OrError<std::optional<launch::NetRequest>> parse_net(std::string_view text) {
   const std::vector<std::string> parts = parts_of(text);
-  if (parts.front() == "none" && parts.size() == 1) return std::optional<NetRequest>{};
-  NetRequest net;
+  if (parts.front() == "none" && parts.size() == 1) return std::optional<launch::NetRequest>{};
+  launch::NetRequest net;
   if (parts.front() == "tap")
-    net.kind = NetKind::tap;
+    net.kind = launch::NetKind::tap;
   else if (parts.front() != "user")
     return usage_error(fmt::format("--net does not know \"{}\"", parts.front()),
                        "use one of user, tap, none");
-  const bool tap = net.kind == NetKind::tap;
+  const bool tap = net.kind == launch::NetKind::tap;
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const auto [key, value] = split(parts[i]);
     if (key == "id" && !value.empty())
@@ -189,8 +190,8 @@ OrError<std::optional<NetRequest>> parse_net(std::string_view text) {
   return std::optional{net};
 }
 
-OrError<LaunchRequest> launch_request(const Arguments& arguments) {
-  LaunchRequest request;
+OrError<launch::LaunchRequest> launch_request(const Arguments& arguments) {
+  launch::LaunchRequest request;
   request.protection = CBIT_TRY(wanted_protection(arguments));
   request.force = arguments.has("--force");
   request.kernel = text_of(arguments, "--kernel");
@@ -201,7 +202,8 @@ OrError<LaunchRequest> launch_request(const Arguments& arguments) {
     if (const auto net = CBIT_TRY(parse_net(text))) request.nets.push_back(*net);
   request.cpu_model = text_of(arguments, "--cpu");
   request.firmware = text_of(arguments, "--firmware");
-  request.accelerator = arguments.choice("--accel", accelerator_words).value_or(Accelerator::automatic);
+  request.accelerator =
+      arguments.choice("--accel", accelerator_words).value_or(launch::Accelerator::automatic);
   request.name = text_of(arguments, "--name");
   request.console = arguments.text("--console").value_or("stdio");
   CBIT_TRY(read_numbers(arguments, request));
@@ -209,4 +211,4 @@ OrError<LaunchRequest> launch_request(const Arguments& arguments) {
   return request;
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

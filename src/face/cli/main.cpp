@@ -11,6 +11,6 @@
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, reported as such
   const std::vector<std::string_view> words{argv + 1, argv + argc};
-  cbit::Streams streams{std::cout, std::cerr, isatty(STDOUT_FILENO) == 1};
-  return static_cast<int>(cbit::run_command_line(words, streams));
+  cbit::cli::Streams streams{std::cout, std::cerr, isatty(STDOUT_FILENO) == 1};
+  return static_cast<int>(cbit::cli::run_command_line(words, streams));
 }

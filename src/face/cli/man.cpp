@@ -5,7 +5,7 @@
 
 #include "cli/pages.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 // Backslashes and hyphens as roff wants them; a line must not begin with a control character.
@@ -69,4 +69,4 @@ void print_man_page(std::ostream& out) {
          "vaes\\-avx512\n";
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -6,7 +6,7 @@
 #include "cli/table_format.hpp"
 #include "explain/matrix.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr std::string_view all_platforms[] = {"all", "plain", "sme", "sev", "sev-es", "sev-snp", "tdx"};
@@ -35,17 +35,17 @@ constexpr std::string_view examples[] = {
 
 OrError<ExitCode> run(const Arguments& given, Streams& streams) {
   Arguments arguments = given;
-  MatrixOptions matrix;
+  explain::MatrixOptions matrix;
   if (const auto name = given.text("--platform"); name && *name != "all")
-    matrix.platforms = {*find_word(platform_words, *name)};
+    matrix.platforms = {*find_word(testbed::platform_words, *name)};
   if (const auto name = given.text("--iommu"); name && *name != "all")
-    matrix.iommus = {*find_word(iommu_mode_words, *name)};
+    matrix.iommus = {*find_word(testbed::iommu_mode_words, *name)};
   arguments.options.erase("--platform");  // the rest describes every machine
   arguments.options.erase("--iommu");
   matrix.bed = CBIT_TRY(testbed_config(arguments));
-  matrix.size = CBIT_TRY(arguments.size("--size", explain_size_max)).value_or(matrix.size);
-  const TableFormat format = CBIT_TRY(table_format(arguments));
-  streams.out << render(CBIT_TRY(run_matrix(matrix)), format);
+  matrix.size = CBIT_TRY(arguments.size("--size", explain::explain_size_max)).value_or(matrix.size);
+  const explain::TableFormat format = CBIT_TRY(table_format(arguments));
+  streams.out << explain::render(CBIT_TRY(explain::run_matrix(matrix)), format);
   return ExitCode::ok;
 }
 
@@ -64,4 +64,4 @@ const CommandSpec matrix_command{
     run,
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

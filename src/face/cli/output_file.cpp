@@ -8,7 +8,7 @@
 #include <cstring>
 #include <utility>
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 tl::unexpected<Error> cannot_write(std::string_view path) {
@@ -47,4 +47,4 @@ OrError<void> OutputFile::commit() {
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

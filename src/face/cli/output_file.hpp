@@ -7,7 +7,7 @@
 
 #include "base/result.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 class OutputFile {
  public:
@@ -30,4 +30,4 @@ class OutputFile {
   std::ofstream stream_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -12,16 +12,16 @@
 #include "base/assert.hpp"
 #include "cli/output_file.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr std::uint64_t row_pages = 512;
 constexpr std::uint64_t row_bytes = row_pages * page_size;
 constexpr std::uint64_t rows_max = 1'000'000;  // what libpng reads without being asked
-constexpr std::uint8_t outside = page_looks_count;
+constexpr std::uint8_t outside = watch::page_looks_count;
 
 struct Strip {
-  VirtRange range;
+  process::VirtRange range;
   std::uint64_t first_row = 0;
 
   [[nodiscard]] std::uint64_t rows() const {
@@ -32,10 +32,10 @@ struct Strip {
   }
 };
 
-std::vector<Strip> strips_of(std::span<const Segment> segments) {
+std::vector<Strip> strips_of(std::span<const process::Segment> segments) {
   std::vector<Strip> strips;
   std::uint64_t row = 0;
-  for (const Segment& segment : segments) {
+  for (const process::Segment& segment : segments) {
     if (segment.mapping == nullptr) continue;
     strips.push_back({segment.range, row});
     row += strips.back().rows();
@@ -45,8 +45,8 @@ std::vector<Strip> strips_of(std::span<const Segment> segments) {
 
 std::string legend() {
   std::string text;
-  for (std::size_t i = 0; i < page_looks_count; ++i) {
-    const auto looks = static_cast<PageLooks>(i);
+  for (std::size_t i = 0; i < watch::page_looks_count; ++i) {
+    const auto looks = static_cast<watch::PageLooks>(i);
     const Colour colour = colour_of(looks);
     text += fmt::format("{} #{:02x}{:02x}{:02x}\n", to_string(looks), colour.red, colour.green, colour.blue);
   }
@@ -74,13 +74,13 @@ void warn(png_structp, png_const_charp) {}
 
 }  // namespace
 
-Colour colour_of(PageLooks looks) {
+Colour colour_of(watch::PageLooks looks) {
   // Okabe and Ito's palette, which the colour-blind can tell apart: blues for what the host cannot read, warm
   // colours for what it can.
   constexpr Colour colours[] = {{0x00, 0x72, 0xb2}, {0x56, 0xb4, 0xe9}, {0xd5, 0x5e, 0x00},
                                 {0xe6, 0x9f, 0x00}, {0xf0, 0xe4, 0x42}, {0x00, 0x00, 0x00},
                                 {0x60, 0x60, 0x60}, {0xcc, 0x79, 0xa7}};
-  static_assert(std::size(colours) == page_looks_count);
+  static_assert(std::size(colours) == watch::page_looks_count);
   return colours[static_cast<std::size_t>(looks)];
 }
 
@@ -109,7 +109,7 @@ struct PageMapImage::State {
   void write_head();
   void set_text();
   void write_rows_before(std::uint64_t next);
-  void paint(const PagesSeen& seen);
+  void paint(const process::PagesSeen& seen);
 };
 
 void PageMapImage::State::write_head() {
@@ -117,13 +117,13 @@ void PageMapImage::State::write_head() {
   png_set_IHDR(png, info, static_cast<png_uint_32>(row_pages), static_cast<png_uint_32>(height), 8,
                PNG_COLOR_TYPE_PALETTE, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                PNG_FILTER_TYPE_DEFAULT);
-  std::array<png_color, page_looks_count + 1> palette{};
-  for (std::size_t i = 0; i < page_looks_count; ++i) {
-    const Colour colour = colour_of(static_cast<PageLooks>(i));
+  std::array<png_color, watch::page_looks_count + 1> palette{};
+  for (std::size_t i = 0; i < watch::page_looks_count; ++i) {
+    const Colour colour = colour_of(static_cast<watch::PageLooks>(i));
     palette[i] = {colour.red, colour.green, colour.blue};
   }
   png_set_PLTE(png, info, palette.data(), static_cast<int>(palette.size()));
-  std::array<png_byte, page_looks_count + 1> alpha{};
+  std::array<png_byte, watch::page_looks_count + 1> alpha{};
   alpha.fill(0xff);
   alpha[outside] = 0;
   png_set_tRNS(png, info, alpha.data(), static_cast<int>(alpha.size()), nullptr);
@@ -150,7 +150,7 @@ void PageMapImage::State::write_rows_before(std::uint64_t next) {
   }
 }
 
-void PageMapImage::State::paint(const PagesSeen& seen) {
+void PageMapImage::State::paint(const process::PagesSeen& seen) {
   const Strip& strip = strips[begun - 1];
   const VirtAddr end = seen.at + seen.pages * page_size;
   CBIT_ASSERT(seen.at >= strip.range.start && end <= strip.range.end);
@@ -168,7 +168,7 @@ PageMapImage::PageMapImage(std::unique_ptr<State> state) : state_{std::move(stat
 PageMapImage::PageMapImage(PageMapImage&&) noexcept = default;
 PageMapImage::~PageMapImage() = default;
 
-OrError<PageMapImage> PageMapImage::create(std::string path, std::span<const Segment> segments) {
+OrError<PageMapImage> PageMapImage::create(std::string path, std::span<const process::Segment> segments) {
   std::vector<Strip> strips = strips_of(segments);
   if (strips.empty())
     return usage_error("nothing is mapped there, so there is no map to draw", "see --ranges");
@@ -184,7 +184,7 @@ OrError<PageMapImage> PageMapImage::create(std::string path, std::span<const Seg
 
 void PageMapImage::begin_segment() { ++state_->begun; }
 
-void PageMapImage::add(const PagesSeen& seen) {
+void PageMapImage::add(const process::PagesSeen& seen) {
   CBIT_ASSERT(state_->begun != 0 && state_->begun <= state_->strips.size());
   state_->paint(seen);
 }
@@ -195,4 +195,4 @@ OrError<void> PageMapImage::commit() {
   return state_->file.commit();
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

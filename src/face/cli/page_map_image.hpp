@@ -12,24 +12,24 @@
 #include "base/result.hpp"
 #include "process/survey.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 struct Colour {
   std::uint8_t red, green, blue;
 };
-[[nodiscard]] Colour colour_of(PageLooks looks);
+[[nodiscard]] Colour colour_of(watch::PageLooks looks);
 
 class PageMapImage {
  public:
   // Segments without a mapping have no row. Errors: the file cannot be written (output_failed), there is
   // nothing to show or it has more than a million rows (usage).
-  static OrError<PageMapImage> create(std::string path, std::span<const Segment> segments);
+  static OrError<PageMapImage> create(std::string path, std::span<const process::Segment> segments);
   PageMapImage(PageMapImage&&) noexcept;
   ~PageMapImage();
 
   // The next segment that has a mapping, and then its pages in ascending order.
   void begin_segment();
-  void add(const PagesSeen& seen);
+  void add(const process::PagesSeen& seen);
   // Pages that were not added stay transparent. Errors (output_failed).
   OrError<void> commit();
 
@@ -39,4 +39,4 @@ class PageMapImage {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

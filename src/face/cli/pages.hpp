@@ -6,7 +6,7 @@
 
 #include "cli/command.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 // Examples come first: they are what people look for.
 void print_help(std::ostream& out);
@@ -18,4 +18,4 @@ void print_man_page(std::ostream& out);
 enum class Shell : std::uint8_t { bash, zsh, fish };
 void print_completion(std::ostream& out, Shell shell);
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -7,7 +7,7 @@
 #include "cli/arguments.hpp"
 #include "cli/pages.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr std::string_view man_examples[] = {"cbit man | man -l -"};
@@ -53,4 +53,4 @@ const CommandSpec completion_command{
     run_completion,
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

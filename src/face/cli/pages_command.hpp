@@ -3,9 +3,9 @@
 
 #include "cli/command.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 extern const CommandSpec man_command;
 extern const CommandSpec completion_command;
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 // One command's CLI11 parser, with the places its values go to.
@@ -110,4 +110,4 @@ OrError<ParsedCommand> parse_command_line(std::span<const std::string_view> word
   return usage_error(fmt::format("there is no command \"{}\"", words[0]), "see cbit --help");
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

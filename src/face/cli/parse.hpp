@@ -8,7 +8,7 @@
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 struct ParsedCommand {
   const CommandSpec* command = nullptr;  // nullptr: help or version of the program itself
@@ -19,4 +19,4 @@ struct ParsedCommand {
 
 [[nodiscard]] OrError<ParsedCommand> parse_command_line(std::span<const std::string_view> words);
 
-}  // namespace cbit
+}  // namespace cbit::cli

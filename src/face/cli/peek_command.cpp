@@ -9,7 +9,7 @@
 #include "cli/peek_process.hpp"
 #include "lab/peek.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr OptionSpec option_table[] = {
@@ -53,13 +53,13 @@ std::string_view first_given(const Arguments& arguments, std::span<const std::st
 OrError<ExitCode> peek_experiment(const Arguments& arguments, Streams& streams) {
   const auto buffer = arguments.text("--buffer");
   if (!buffer) return usage_error("no buffer is given", "add --buffer NAME");
-  PeekOptions options{.buffer = std::string{*buffer}};
+  lab::PeekOptions options{.buffer = std::string{*buffer}};
   options.offset = CBIT_TRY(arguments.size("--offset", any)).value_or(0);
   options.length = CBIT_TRY(arguments.size("--length", any));
   options.step = CBIT_TRY(arguments.number("--step", 0, any));
-  const Experiment experiment = CBIT_TRY(load_lab_file(arguments.positional.front()));
-  const Peek seen = CBIT_TRY(peek(experiment, options));
-  streams.out << (arguments.has("--json") ? to_json(seen, options.buffer) : to_text(seen));
+  const lab::Experiment experiment = CBIT_TRY(load_lab_file(arguments.positional.front()));
+  const lab::Peek seen = CBIT_TRY(lab::peek(experiment, options));
+  streams.out << (arguments.has("--json") ? lab::to_json(seen, options.buffer) : lab::to_text(seen));
   return ExitCode::ok;
 }
 
@@ -98,4 +98,4 @@ const CommandSpec peek_command{
     run,
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -4,7 +4,7 @@
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 // The options of `cbit peek` that belong to this form, --pid apart.
 inline constexpr std::string_view peek_process_options[] = {"--range",    "--ranges",  "--runs", "--dump",
@@ -14,4 +14,4 @@ inline constexpr std::string_view peek_process_options[] = {"--range",    "--ran
 // was read comes first and then the error.
 OrError<ExitCode> peek_process(const Arguments& arguments, Streams& streams);
 
-}  // namespace cbit
+}  // namespace cbit::cli

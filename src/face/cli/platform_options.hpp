@@ -8,9 +8,9 @@
 #include "cli/command.hpp"
 #include "testbed/testbed.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
-[[nodiscard]] OrError<TestbedConfig> testbed_config(const Arguments& arguments);
+[[nodiscard]] OrError<testbed::TestbedConfig> testbed_config(const Arguments& arguments);
 
 // The words of a table, for OptionSpec::choices.
 template <class T, std::size_t n>
@@ -20,11 +20,11 @@ template <class T, std::size_t n>
   return choices;
 }
 
-inline constexpr auto platform_choices = choices_of(platform_words);
-inline constexpr auto kernel_choices = choices_of(kernel_version_words);
-inline constexpr auto iommu_choices = choices_of(iommu_mode_words);
-inline constexpr auto cache_choices = choices_of(cache_model_words);
-inline constexpr auto cipher_choices = choices_of(cipher_mode_words);
+inline constexpr auto platform_choices = choices_of(testbed::platform_words);
+inline constexpr auto kernel_choices = choices_of(testbed::kernel_version_words);
+inline constexpr auto iommu_choices = choices_of(testbed::iommu_mode_words);
+inline constexpr auto cache_choices = choices_of(testbed::cache_model_words);
+inline constexpr auto cipher_choices = choices_of(testbed::cipher_mode_words);
 inline constexpr std::string_view level_choices[] = {"4", "5"};
 
 inline constexpr OptionSpec platform_option{"--platform", "P", "What encrypts memory", "plain",
@@ -53,4 +53,4 @@ inline constexpr OptionSpec levels_option{"--paging-levels", "N", "Levels of the
                                           level_choices};
 inline constexpr OptionSpec seed_option{"--seed", "N", "Seed of keys and tweak constants", "1"};
 
-}  // namespace cbit
+}  // namespace cbit::cli

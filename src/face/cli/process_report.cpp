@@ -7,16 +7,16 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
-std::string_view to_string(MappingKind kind) {
+std::string_view to_string(process::MappingKind kind) {
   switch (kind) {
-    case MappingKind::anonymous: return "anonymous";
-    case MappingKind::shared_memory: return "shared memory";
-    case MappingKind::file: return "file";
-    case MappingKind::device: return "device";
-    case MappingKind::special: return "special";
+    case process::MappingKind::anonymous: return "anonymous";
+    case process::MappingKind::shared_memory: return "shared memory";
+    case process::MappingKind::file: return "file";
+    case process::MappingKind::device: return "device";
+    case process::MappingKind::special: return "special";
   }
   return "?";
 }
@@ -26,16 +26,16 @@ std::string count_of_pages(std::uint64_t pages) {
 }
 
 // "3 ciphertext, 1 text"; "nothing" of no page.
-std::string counts_text(const LookCounts& counts) {
+std::string counts_text(const process::LookCounts& counts) {
   std::string text;
-  for (std::size_t i = 0; i < page_looks_count; ++i)
+  for (std::size_t i = 0; i < watch::page_looks_count; ++i)
     if (counts.of[i] != 0)
       text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counts.of[i],
-                          to_string(static_cast<PageLooks>(i)));
+                          to_string(static_cast<watch::PageLooks>(i)));
   return text.empty() ? "nothing" : text;
 }
 
-std::string range_text(const VirtRange& range) {
+std::string range_text(const process::VirtRange& range) {
   return fmt::format("{:012x}-{:012x}", range.start.value(), range.end.value());
 }
 
@@ -46,20 +46,21 @@ std::string printable(std::string_view name) {
   return text;
 }
 
-std::string mapping_text(const Mapping& mapping) {
+std::string mapping_text(const process::Mapping& mapping) {
   return fmt::format("{} {}", mapping.permissions(),
                      mapping.name.empty() ? "anonymous" : printable(mapping.name));
 }
 
 // What a run's pages have in common besides their looks.
-std::string detail_of(const PageRun& run) {
-  const bool judged = run.counts[PageLooks::absent] == 0 && run.counts[PageLooks::unreadable] == 0 &&
-                      run.counts[PageLooks::zeros] == 0;
+std::string detail_of(const process::PageRun& run) {
+  const bool judged = run.counts[watch::PageLooks::absent] == 0 &&
+                      run.counts[watch::PageLooks::unreadable] == 0 &&
+                      run.counts[watch::PageLooks::zeros] == 0;
   std::string text;
   if (judged && run.entropy_min == run.entropy_max) text = fmt::format("entropy {:.2f}", run.entropy_min);
   if (judged && run.entropy_min != run.entropy_max)
     text = fmt::format("entropy {:.2f} to {:.2f}", run.entropy_min, run.entropy_max);
-  if (run.counts[PageLooks::ciphertext] != 0 && run.counts[PageLooks::compressed] != 0)
+  if (run.counts[watch::PageLooks::ciphertext] != 0 && run.counts[watch::PageLooks::compressed] != 0)
     text += fmt::format("; page by page {}", counts_text(run.counts));
   if (!run.why.empty()) text += fmt::format("{}{}", text.empty() ? "" : "; ", run.why);
   return text;
@@ -69,13 +70,13 @@ class TextReport : public ProcessReport {
  public:
   TextReport(std::ostream& out, std::uint64_t runs_max) : out_{&out}, runs_max_{runs_max} {}
 
-  void begin(const ProcessMemory& process) override {
-    largest_ = largest_memory(process.mappings());
+  void begin(const process::ProcessMemory& process) override {
+    largest_ = process::largest_memory(process.mappings());
     *out_ << fmt::format("process {} ({}), {} mappings; a page has {} bytes\n", process.pid(),
                          printable(process.command()), process.mappings().size(), page_size);
   }
 
-  void begin_segment(const Segment& segment) override {
+  void begin_segment(const process::Segment& segment) override {
     runs_ = 0;
     *out_ << '\n' << range_text(segment.range) << ' ';
     if (segment.mapping == nullptr)
@@ -85,7 +86,7 @@ class TextReport : public ProcessReport {
     *out_ << '\n';
   }
 
-  void run(const PageRun& run) override {
+  void run(const process::PageRun& run) override {
     if (++runs_ > runs_max_) return;
     std::string line =
         fmt::format("  {:012x} {:>8}  {:<10}  {}", run.at.value(), run.pages, run.looks, detail_of(run));
@@ -93,13 +94,13 @@ class TextReport : public ProcessReport {
     *out_ << line << '\n';
   }
 
-  void end_segment(const LookCounts& counts) override {
+  void end_segment(const process::LookCounts& counts) override {
     if (runs_ > runs_max_)
       *out_ << fmt::format("  {} more runs; --runs {} shows all\n", runs_ - runs_max_, runs_);
     if (runs_ > 1) *out_ << fmt::format("  {}: {}\n", count_of_pages(counts.total()), counts_text(counts));
   }
 
-  void end(const LookCounts& counts, bool complete) override {
+  void end(const process::LookCounts& counts, bool complete) override {
     *out_ << fmt::format("\n{}, {}: {}\n", complete ? "in all" : "until the process went away",
                          count_of_pages(counts.total()), counts_text(counts));
   }
@@ -107,7 +108,7 @@ class TextReport : public ProcessReport {
  private:
   std::ostream* out_;
   std::uint64_t runs_max_;
-  const Mapping* largest_ = nullptr;
+  const process::Mapping* largest_ = nullptr;
   std::uint64_t runs_ = 0;
 };
 
@@ -120,11 +121,11 @@ std::string dump(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
-Json to_json(const ProcessMemory& process) {
+Json to_json(const process::ProcessMemory& process) {
   return {{"pid", process.pid()}, {"command", process.command()}, {"mappings", process.mappings().size()}};
 }
 
-Json to_json(const Mapping& mapping, const Mapping* largest) {
+Json to_json(const process::Mapping& mapping, const process::Mapping* largest) {
   return {{"start", hex(mapping.range.start)},
           {"end", hex(mapping.range.end)},
           {"permissions", mapping.permissions()},
@@ -133,17 +134,17 @@ Json to_json(const Mapping& mapping, const Mapping* largest) {
           {"largest", &mapping == largest}};
 }
 
-Json to_json(const LookCounts& counts) {
+Json to_json(const process::LookCounts& counts) {
   Json json = Json::object();
-  for (std::size_t i = 0; i < page_looks_count; ++i)
-    json[to_string(static_cast<PageLooks>(i))] = counts.of[i];
+  for (std::size_t i = 0; i < watch::page_looks_count; ++i)
+    json[to_string(static_cast<watch::PageLooks>(i))] = counts.of[i];
   return json;
 }
 
-Json to_json(const PageRun& run) {
+Json to_json(const process::PageRun& run) {
   Json json{{"start", hex(run.at)}, {"pages", run.pages}, {"looks", run.looks}};
-  json["ciphertext_pages"] = run.counts[PageLooks::ciphertext];
-  json["compressed_pages"] = run.counts[PageLooks::compressed];
+  json["ciphertext_pages"] = run.counts[watch::PageLooks::ciphertext];
+  json["compressed_pages"] = run.counts[watch::PageLooks::compressed];
   json["entropy"] = {run.entropy_min, run.entropy_max};
   json["why"] = run.why;
   return json;
@@ -154,12 +155,12 @@ class JsonReport : public ProcessReport {
  public:
   explicit JsonReport(std::ostream& out) : out_{&out} {}
 
-  void begin(const ProcessMemory& process) override {
-    largest_ = largest_memory(process.mappings());
+  void begin(const process::ProcessMemory& process) override {
+    largest_ = process::largest_memory(process.mappings());
     *out_ << "{\"schema\": \"cbit-peek-process-1\",\n \"process\": " << dump(to_json(process))
           << ",\n \"page_size\": " << page_size << ",\n \"ranges\": [";
   }
-  void begin_segment(const Segment& segment) override {
+  void begin_segment(const process::Segment& segment) override {
     *out_ << (std::exchange(first_segment_, false) ? "\n" : ",\n");
     *out_ << "  {\"start\": \"" << hex(segment.range.start) << "\", \"end\": \"" << hex(segment.range.end)
           << "\",\n   \"mapping\": "
@@ -167,32 +168,32 @@ class JsonReport : public ProcessReport {
           << ",\n   \"runs\": [";
     first_run_ = true;
   }
-  void run(const PageRun& run) override {
+  void run(const process::PageRun& run) override {
     *out_ << (std::exchange(first_run_, false) ? "\n    " : ",\n    ") << dump(to_json(run));
   }
-  void end_segment(const LookCounts& counts) override {
+  void end_segment(const process::LookCounts& counts) override {
     *out_ << "],\n   \"pages\": " << dump(to_json(counts)) << '}';
   }
-  void end(const LookCounts& counts, bool complete) override {
+  void end(const process::LookCounts& counts, bool complete) override {
     *out_ << "],\n \"pages\": " << dump(to_json(counts))
           << ",\n \"complete\": " << (complete ? "true" : "false") << "}\n";
   }
 
  private:
   std::ostream* out_;
-  const Mapping* largest_ = nullptr;
+  const process::Mapping* largest_ = nullptr;
   bool first_segment_ = true;
   bool first_run_ = true;
 };
 
-std::uint64_t present_pages(const ProcessMemory& process, const VirtRange& range) {
-  std::vector<Presence> chunk(4096);
+std::uint64_t present_pages(const process::ProcessMemory& process, const process::VirtRange& range) {
+  std::vector<process::Presence> chunk(4096);
   std::uint64_t present = 0;
   for (VirtAddr at = range.start; at < range.end;) {
     const std::span pages =
         std::span{chunk}.first(std::min<std::uint64_t>(chunk.size(), (range.end - at) / page_size));
     process.presence(at, pages);
-    present += static_cast<std::uint64_t>(std::ranges::count(pages, Presence::present));
+    present += static_cast<std::uint64_t>(std::ranges::count(pages, process::Presence::present));
     at += pages.size() * page_size;
   }
   return present;
@@ -205,13 +206,13 @@ std::unique_ptr<ProcessReport> text_report(std::ostream& out, std::uint64_t runs
 }
 std::unique_ptr<ProcessReport> json_report(std::ostream& out) { return std::make_unique<JsonReport>(out); }
 
-void print_mappings(std::ostream& out, const ProcessMemory& process, bool json) {
-  const Mapping* const largest = largest_memory(process.mappings());
+void print_mappings(std::ostream& out, const process::ProcessMemory& process, bool json) {
+  const process::Mapping* const largest = process::largest_memory(process.mappings());
   Json list = Json::array();
   if (!json)
     out << fmt::format("process {} ({})\n{:<26}{:>10} {:>10}  {:<14} {}\n", process.pid(),
                        printable(process.command()), "range", "pages", "present", "kind", "name");
-  for (const Mapping& mapping : process.mappings()) {
+  for (const process::Mapping& mapping : process.mappings()) {
     const std::uint64_t present = present_pages(process, mapping.range);
     if (json) {
       list.push_back(to_json(mapping, largest));
@@ -241,4 +242,4 @@ void print_hexdump(std::ostream& out, VirtAddr at, ConstByteSpan bytes) {
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -7,18 +7,18 @@
 
 #include "process/page_runs.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 class ProcessReport {
  public:
   virtual ~ProcessReport() = default;
 
-  virtual void begin(const ProcessMemory& process) = 0;
-  virtual void begin_segment(const Segment& segment) = 0;
-  virtual void run(const PageRun& run) = 0;
-  virtual void end_segment(const LookCounts& counts) = 0;
+  virtual void begin(const process::ProcessMemory& process) = 0;
+  virtual void begin_segment(const process::Segment& segment) = 0;
+  virtual void run(const process::PageRun& run) = 0;
+  virtual void end_segment(const process::LookCounts& counts) = 0;
   // `complete` is false when the process went away before the end.
-  virtual void end(const LookCounts& counts, bool complete) = 0;
+  virtual void end(const process::LookCounts& counts, bool complete) = 0;
 };
 
 // At most `runs_max` runs of a segment are printed.
@@ -26,9 +26,9 @@ class ProcessReport {
 [[nodiscard]] std::unique_ptr<ProcessReport> json_report(std::ostream& out);
 
 // The mappings, with how much of each is present; for --ranges.
-void print_mappings(std::ostream& out, const ProcessMemory& process, bool json);
+void print_mappings(std::ostream& out, const process::ProcessMemory& process, bool json);
 
 // As xxd prints them, with the process's addresses.
 void print_hexdump(std::ostream& out, VirtAddr at, ConstByteSpan bytes);
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -6,10 +6,10 @@
 #include "cli/trace_file.hpp"
 #include "explain/rdma/run.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
-constexpr auto method_choices = choices_of(rdma_method_words);
+constexpr auto method_choices = choices_of(testbed::rdma_method_words);
 
 constexpr OptionSpec option_table[] = {
     platform_option,
@@ -42,26 +42,28 @@ constexpr std::string_view pingpong_examples[] = {
 
 constexpr std::uint64_t default_memory_bytes = 512 << 20;
 
-OrError<RdmaRunOptions> run_options(const Arguments& arguments) {
-  RdmaRunOptions options;
+OrError<explain::RdmaRunOptions> run_options(const Arguments& arguments) {
+  explain::RdmaRunOptions options;
   options.node.bed = CBIT_TRY(testbed_config(arguments));
   if (!arguments.has("--memory")) options.node.bed.machine.memory_bytes = default_memory_bytes;
-  options.node.method = arguments.choice("--method", rdma_method_words).value_or(RdmaMethod::user_mr);
+  options.node.method =
+      arguments.choice("--method", testbed::rdma_method_words).value_or(testbed::RdmaMethod::user_mr);
   options.node.mask_bits = static_cast<unsigned>(CBIT_TRY(arguments.number("--mask", 32, 64)).value_or(64));
-  options.node.bytes = CBIT_TRY(arguments.size("--size", rdma_message_max)).value_or(64 * 1024);
+  options.node.bytes = CBIT_TRY(arguments.size("--size", explain::rdma_message_max)).value_or(64 * 1024);
   if (options.node.bytes == 0) return usage_error("--size 0 is out of range", "use 1 to 1M bytes");
-  options.iterations = CBIT_TRY(arguments.number("--iterations", 1, rdma_iterations_max)).value_or(1000);
+  options.iterations =
+      CBIT_TRY(arguments.number("--iterations", 1, explain::rdma_iterations_max)).value_or(1000);
   return options;
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams,
-                      OrError<RdmaRunReport> (*measure)(const RdmaRunOptions&, EventSink*),
-                      std::string (*text)(const RdmaRunReport&), std::string_view test) {
-  const RdmaRunOptions options = CBIT_TRY(run_options(arguments));
+                      OrError<explain::RdmaRunReport> (*measure)(const explain::RdmaRunOptions&, EventSink*),
+                      std::string (*text)(const explain::RdmaRunReport&), std::string_view test) {
+  const explain::RdmaRunOptions options = CBIT_TRY(run_options(arguments));
   auto trace = CBIT_TRY(TraceFile::open(arguments));
-  const RdmaRunReport report = CBIT_TRY(measure(options, trace ? &trace->sink() : nullptr));
+  const explain::RdmaRunReport report = CBIT_TRY(measure(options, trace ? &trace->sink() : nullptr));
   if (trace) CBIT_TRY(trace->commit());
-  streams.out << (arguments.has("--json") ? to_json(report, test) : text(report));
+  streams.out << (arguments.has("--json") ? explain::to_json(report, test) : text(report));
   return report.intact() ? ExitCode::ok : ExitCode::check_failed;
 }
 
@@ -79,7 +81,7 @@ const CommandSpec rdma_bw_command{
     {},
     bw_examples,
     [](const Arguments& arguments, Streams& streams) {
-      return run(arguments, streams, rdma_bandwidth, bandwidth_text, "bw");
+      return run(arguments, streams, explain::rdma_bandwidth, explain::bandwidth_text, "bw");
     },
 };
 
@@ -91,8 +93,8 @@ const CommandSpec rdma_pingpong_command{
     {},
     pingpong_examples,
     [](const Arguments& arguments, Streams& streams) {
-      return run(arguments, streams, rdma_pingpong, pingpong_text, "pingpong");
+      return run(arguments, streams, explain::rdma_pingpong, explain::pingpong_text, "pingpong");
     },
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -3,9 +3,9 @@
 
 #include "cli/command.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 extern const CommandSpec rdma_bw_command;
 extern const CommandSpec rdma_pingpong_command;
 
-}  // namespace cbit
+}  // namespace cbit::cli

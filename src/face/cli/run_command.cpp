@@ -9,7 +9,7 @@
 #include "stream/report.hpp"
 #include "stream/sample_image.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr std::string_view default_files = "/usr/share/common-licenses";
@@ -46,10 +46,10 @@ constexpr std::string_view examples[] = {
 // again.
 struct Source {
   std::string image;
-  FileDigests files;
+  stream::FileDigests files;
 };
 
-OrError<Source> prepare_source(const Arguments& arguments, const TemporaryFolder& folder) {
+OrError<Source> prepare_source(const Arguments& arguments, const stream::TemporaryFolder& folder) {
   if (const auto image = arguments.text("--image")) {
     for (const std::string_view other : {"--files", "--image-size"})
       if (arguments.has(other))
@@ -61,16 +61,16 @@ OrError<Source> prepare_source(const Arguments& arguments, const TemporaryFolder
       CBIT_TRY(arguments.size("--image-size", 1ull << 30)).value_or(default_image_bytes);
   if (bytes < (1 << 20))
     return usage_error("--image-size is under 1 MiB", "a file system needs room; use 1M to 1G");
-  Source source{folder.path() + "/source.img", CBIT_TRY(digest_folder(files))};
-  CBIT_TRY(build_image(source.image, files, bytes));
+  Source source{folder.path() + "/source.img", CBIT_TRY(stream::digest_folder(files))};
+  CBIT_TRY(stream::build_image(source.image, files, bytes));
   return source;
 }
 
-OrError<StreamOptions> stream_options(const Arguments& given, const Source& source,
-                                      const TemporaryFolder& folder) {
+OrError<stream::StreamOptions> stream_options(const Arguments& given, const Source& source,
+                                              const stream::TemporaryFolder& folder) {
   Arguments arguments = given;
   arguments.options.try_emplace("--platform", "sev");
-  StreamOptions stream;
+  stream::StreamOptions stream;
   stream.bed = CBIT_TRY(testbed_config(arguments));
   if (!given.has("--memory")) stream.bed.machine.memory_bytes = default_memory_bytes;
   stream.source = source.image;
@@ -83,7 +83,7 @@ OrError<StreamOptions> stream_options(const Arguments& given, const Source& sour
 // "n of m": the files of the source that the written image holds with their contents.
 OrError<std::pair<std::size_t, std::size_t>> check_files(const Source& source, const std::string& target) {
   if (source.files.empty()) return std::pair<std::size_t, std::size_t>{0, 0};
-  const FileDigests found = CBIT_TRY(digest_image(target));
+  const stream::FileDigests found = CBIT_TRY(stream::digest_image(target));
   std::size_t equal = 0;
   for (const auto& [name, digest] : source.files) {
     const auto there = found.find(name);
@@ -117,24 +117,24 @@ class Listeners final : public EventSink {
 };
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
-  const TemporaryFolder folder = CBIT_TRY(TemporaryFolder::create());
+  const stream::TemporaryFolder folder = CBIT_TRY(stream::TemporaryFolder::create());
   const Source source = CBIT_TRY(prepare_source(arguments, folder));
-  const StreamOptions options = CBIT_TRY(stream_options(arguments, source, folder));
+  const stream::StreamOptions options = CBIT_TRY(stream_options(arguments, source, folder));
   auto trace = CBIT_TRY(TraceFile::open(arguments));
-  Timeline timeline;
+  stream::Timeline timeline;
   Listeners listeners;
   listeners.add(timeline);
   if (trace) listeners.add(trace->sink());
 
-  const StreamReport report = CBIT_TRY(stream(options, &listeners));
+  const stream::StreamReport report = CBIT_TRY(stream::stream(options, &listeners));
   if (trace) CBIT_TRY(trace->commit());
   const auto [equal, total] = CBIT_TRY(check_files(source, options.target));
   if (const auto page = arguments.text("--html"))
-    CBIT_TRY(write_page(std::string{*page}, to_html(report, timeline)));
+    CBIT_TRY(write_page(std::string{*page}, stream::to_html(report, timeline)));
   if (arguments.has("--json")) {
-    streams.out << to_json(report);
+    streams.out << stream::to_json(report);
   } else {
-    streams.out << to_text(report);
+    streams.out << stream::to_text(report);
     if (total != 0)
       streams.out << fmt::format("\nFiles     {} of {} in the new image are what they were\n", equal, total);
   }
@@ -158,4 +158,4 @@ const CommandSpec run_command{
     run,
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -11,7 +11,7 @@
 #include "cli/platform_options.hpp"
 #include "cli/table_format.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 constexpr OptionSpec option_table[] = {table_format_option, table_json_option, seed_option};
@@ -22,26 +22,26 @@ constexpr std::string_view examples[] = {
     "cbit table ttm --format markdown",
 };
 
-OrError<const TableSpec*> find_table(std::string_view name) {
-  const auto found = std::ranges::find(tables(), name, &TableSpec::name);
-  if (found != tables().end()) return &*found;
+OrError<const explain::TableSpec*> find_table(std::string_view name) {
+  const auto found = std::ranges::find(explain::tables(), name, &explain::TableSpec::name);
+  if (found != explain::tables().end()) return &*found;
   std::vector<std::string_view> known;
-  for (const TableSpec& table : tables()) known.push_back(table.name);
+  for (const explain::TableSpec& table : explain::tables()) known.push_back(table.name);
   return usage_error(fmt::format("there is no table \"{}\"", name),
                      fmt::format("use one of {}", fmt::join(known, ", ")));
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
-  const TableFormat format = CBIT_TRY(table_format(arguments));
+  const explain::TableFormat format = CBIT_TRY(table_format(arguments));
   if (arguments.positional.empty()) {
-    for (const TableSpec& table : tables())
+    for (const explain::TableSpec& table : explain::tables())
       streams.out << fmt::format("{:<8}  {}\n", table.name, table.title);
     return ExitCode::ok;
   }
-  const TableSpec& table = *CBIT_TRY(find_table(arguments.positional.front()));
+  const explain::TableSpec& table = *CBIT_TRY(find_table(arguments.positional.front()));
   constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
   const std::uint64_t seed = CBIT_TRY(arguments.number("--seed", 0, any)).value_or(1);
-  streams.out << render(CBIT_TRY(table.make(seed)), format);
+  streams.out << explain::render(CBIT_TRY(table.make(seed)), format);
   return ExitCode::ok;
 }
 
@@ -58,4 +58,4 @@ const CommandSpec table_command{
     run,
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -3,8 +3,8 @@
 
 #include "cli/command.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 extern const CommandSpec table_command;
 
-}  // namespace cbit
+}  // namespace cbit::cli

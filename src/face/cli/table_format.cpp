@@ -1,13 +1,15 @@
 #include "cli/table_format.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
-OrError<TableFormat> table_format(const Arguments& arguments) {
+OrError<explain::TableFormat> table_format(const Arguments& arguments) {
   const std::string_view name =
       arguments.text("--format").value_or(arguments.has("--json") ? "json" : "text");
   if (arguments.has("--json") && name != "json")
     return usage_error("--json contradicts --format", "give one of them");
-  return name == "json" ? TableFormat::json : name == "markdown" ? TableFormat::markdown : TableFormat::text;
+  return name == "json"       ? explain::TableFormat::json
+         : name == "markdown" ? explain::TableFormat::markdown
+                              : explain::TableFormat::text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

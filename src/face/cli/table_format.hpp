@@ -5,7 +5,7 @@
 #include "cli/command.hpp"
 #include "explain/table.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 inline constexpr std::string_view table_format_choices[] = {"text", "markdown", "json"};
 inline constexpr OptionSpec table_format_option{"--format", "F", "How to print the table", "text",
@@ -13,6 +13,6 @@ inline constexpr OptionSpec table_format_option{"--format", "F", "How to print t
 inline constexpr OptionSpec table_json_option{"--json", "", "The same as --format json", ""};
 
 // Error (usage): the two contradict each other.
-[[nodiscard]] OrError<TableFormat> table_format(const Arguments& arguments);
+[[nodiscard]] OrError<explain::TableFormat> table_format(const Arguments& arguments);
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -6,7 +6,7 @@
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 inline constexpr std::string_view color_choices[] = {"auto", "always", "never"};
 inline constexpr OptionSpec color_option{"--color", "WHEN", "Colours in the text", "auto", color_choices};
@@ -19,4 +19,4 @@ inline constexpr OptionSpec color_option{"--color", "WHEN", "Colours in the text
   return streams.out_is_terminal && (no_color == nullptr || *no_color == '\0');
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -16,7 +16,7 @@
 #include "watch/export/ftrace.hpp"
 #include "watch/export/json_lines.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 // Makes the exporter when there is a tracer to give names to ids, and completes it while that still lives.
@@ -45,7 +45,7 @@ class EventFilter final : public EventSink {
 
   void on_attach(const Tracer& tracer) override { next_->on_attach(tracer); }
   void on_event(const Event& event) override {
-    if (names_.contains(event_name(event.payload))) next_->on_event(event);
+    if (names_.contains(watch::event_name(event.payload))) next_->on_event(event);
   }
   void on_detach() override { next_->on_detach(); }
 
@@ -63,18 +63,18 @@ OrError<std::set<std::string_view>> chosen_events(std::string_view patterns) {
     const auto matches = [&](std::string_view name) {
       return fnmatch(pattern.c_str(), std::string{name}.c_str(), 0) == 0;
     };
-    std::ranges::copy_if(all_event_names(), std::inserter(chosen, chosen.end()), matches);
-    if (std::ranges::none_of(all_event_names(), matches))
+    std::ranges::copy_if(watch::all_event_names(), std::inserter(chosen, chosen.end()), matches);
+    if (std::ranges::none_of(watch::all_event_names(), matches))
       return usage_error(fmt::format("--trace-events: no event has a name like \"{}\"", pattern),
-                         fmt::format("the events are {}", fmt::join(all_event_names(), ", ")));
+                         fmt::format("the events are {}", fmt::join(watch::all_event_names(), ", ")));
   }
   return chosen;
 }
 
 std::unique_ptr<EventSink> make_sink(std::string_view format, std::ostream& out) {
-  if (format == "jsonl") return std::make_unique<ExportSink<JsonLines>>(out);
-  if (format == "ftrace") return std::make_unique<ExportSink<Ftrace>>(out);
-  return std::make_unique<ExportSink<ChromeTrace>>(out);
+  if (format == "jsonl") return std::make_unique<ExportSink<watch::JsonLines>>(out);
+  if (format == "ftrace") return std::make_unique<ExportSink<watch::Ftrace>>(out);
+  return std::make_unique<ExportSink<watch::ChromeTrace>>(out);
 }
 
 }  // namespace
@@ -95,4 +95,4 @@ OrError<std::optional<TraceFile>> TraceFile::open(const Arguments& arguments) {
   return std::optional<TraceFile>{TraceFile{std::move(file), std::move(sink)}};
 }
 
-}  // namespace cbit
+}  // namespace cbit::cli

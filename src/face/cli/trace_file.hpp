@@ -10,7 +10,7 @@
 #include "cli/command.hpp"
 #include "cli/output_file.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 
 inline constexpr std::string_view trace_format_choices[] = {"chrome", "jsonl", "ftrace"};
 inline constexpr OptionSpec trace_option{"--trace", "FILE", "Write the events of the run to FILE", ""};
@@ -39,4 +39,4 @@ class TraceFile {
   std::unique_ptr<EventSink> sink_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::cli

@@ -6,7 +6,7 @@
 #include "base/assert.hpp"
 #include "base/cost.hpp"
 
-namespace cbit {
+namespace cbit::bus {
 namespace {
 
 // A region knows only its offset; above it, addresses are physical.
@@ -101,7 +101,7 @@ std::uint64_t DmaPort::run_of_one_writer_key(const Piece& piece, KeyId& page_key
 }
 
 Result<DmaPort::Piece> DmaPort::resolve(DmaAddr at, std::uint64_t bytes, bool write, Look look) const {
-  const IommuTranslation first = CBIT_TRY(translate(at, write, look));
+  const iommu::IommuTranslation first = CBIT_TRY(translate(at, write, look));
   Piece piece{at, first.phys, std::min(first.bytes, bytes), first.key, first.translated, {}};
   while (piece.bytes < bytes) {
     const auto next = translate(at + piece.bytes, write, look);
@@ -117,7 +117,7 @@ Result<DmaPort::Piece> DmaPort::resolve(DmaAddr at, std::uint64_t bytes, bool wr
     piece.bytes = std::min(piece.bytes, piece.mmio.bytes);
     return piece;
   }
-  for (const PhysRange& ram : bus_->memory().ram()) {
+  for (const mem::PhysRange& ram : bus_->memory().ram()) {
     if (!ram.contains(piece.phys, 1)) continue;
     piece.bytes = std::min(piece.bytes, ram.end() - piece.phys);
     return piece;
@@ -125,9 +125,9 @@ Result<DmaPort::Piece> DmaPort::resolve(DmaAddr at, std::uint64_t bytes, bool wr
   return fault(FaultKind::no_memory, piece.phys.value(), write);
 }
 
-Result<IommuTranslation> DmaPort::translate(DmaAddr at, bool write, Look look) const {
-  const DmaTranslator* const iommu = bus_->iommu();
-  if (iommu == nullptr || config_.bypass_iommu) return untranslated(bus_->device_view(), at);
+Result<iommu::IommuTranslation> DmaPort::translate(DmaAddr at, bool write, Look look) const {
+  const iommu::DmaTranslator* const iommu = bus_->iommu();
+  if (iommu == nullptr || config_.bypass_iommu) return iommu::untranslated(bus_->device_view(), at);
   return look == Look::peek ? iommu->peek(config_.requester, at, write)
                             : iommu->translate(config_.requester, at, write);
 }
@@ -137,4 +137,4 @@ tl::unexpected<Fault> DmaPort::refuse(DmaAddr at, const Fault& why, Look look) c
   return tl::unexpected{why};
 }
 
-}  // namespace cbit
+}  // namespace cbit::bus

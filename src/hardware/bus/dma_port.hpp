@@ -21,7 +21,7 @@
 #include "bus/system_bus.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::bus {
 
 struct DmaPortConfig {
   std::string device;          // name in events
@@ -74,7 +74,7 @@ class DmaPort {
 
   // The first piece of [at, at + bytes), bytes > 0.
   [[nodiscard]] Result<Piece> resolve(DmaAddr at, std::uint64_t bytes, bool write, Look look) const;
-  [[nodiscard]] Result<IommuTranslation> translate(DmaAddr at, bool write, Look look) const;
+  [[nodiscard]] Result<iommu::IommuTranslation> translate(DmaAddr at, bool write, Look look) const;
   // Calls `move(piece, bytes before it)` for each piece in order, until one faults.
   template <class Move>
   Result<void> transfer(DmaAddr at, std::uint64_t bytes, bool write, Look look, Move&& move) const;
@@ -85,11 +85,11 @@ class DmaPort {
   [[nodiscard]] std::uint64_t run_of_one_writer_key(const Piece& piece, KeyId& page_key) const;
   [[nodiscard]] tl::unexpected<Fault> refuse(DmaAddr at, const Fault& why, Look look) const;
   [[nodiscard]] Agent agent() const { return {AgentKind::device, config_.requester}; }
-  [[nodiscard]] Access access(const Piece& piece) const { return {agent(), piece.key, name_}; }
+  [[nodiscard]] mem::Access access(const Piece& piece) const { return {agent(), piece.key, name_}; }
 
   SystemBus* bus_;
   DmaPortConfig config_;
   NameId name_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::bus

@@ -4,10 +4,10 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::bus {
 namespace {
 
-bool overlap(const PhysRange& a, const PhysRange& b) {
+bool overlap(const mem::PhysRange& a, const mem::PhysRange& b) {
   return a.first <= b.first ? b.first - a.first < a.bytes : a.first - b.first < b.bytes;
 }
 
@@ -33,9 +33,9 @@ Result<void> RamBar::write(std::uint64_t offset, ConstByteSpan from) {
   return {};
 }
 
-void SystemBus::add_mmio(PhysRange range, MmioRegion& region) {
+void SystemBus::add_mmio(mem::PhysRange range, MmioRegion& region) {
   CBIT_ASSERT(range.bytes != 0 && range.bytes - 1 <= ~range.first.value());
-  for (const PhysRange& ram : memory_->ram()) CBIT_ASSERT(!overlap(ram, range));
+  for (const mem::PhysRange& ram : memory_->ram()) CBIT_ASSERT(!overlap(ram, range));
   for (const auto& [first, other] : mmio_) CBIT_ASSERT(!overlap({first, other.first}, range));
   mmio_[range.first] = {range.bytes, &region};
 }
@@ -62,4 +62,4 @@ Result<void> SystemBus::io_write(PhysAddr to, ConstByteSpan from) {
   return hit.region->write(hit.offset, from);
 }
 
-}  // namespace cbit
+}  // namespace cbit::bus

@@ -14,7 +14,7 @@
 #include "mem/memory.hpp"
 #include "paging/io_space.hpp"
 
-namespace cbit {
+namespace cbit::bus {
 
 // A range of MMIO. Offsets are relative to the region, widths 1, 2, 4 or 8 for registers; memory-like regions
 // (a BAR with device RAM) accept any length. The bus has checked that the access lies inside the region's
@@ -41,27 +41,27 @@ class RamBar final : public MmioRegion {
   Bytes data_;
 };
 
-class SystemBus final : public IoSpace {
+class SystemBus final : public paging::IoSpace {
  public:
   // `device_view` says which key the bits of an untranslated device address select: the host's view with SME,
   // no key bits at all for the devices of a guest.
-  SystemBus(Memory& memory, Tracer& tracer, const KeyView& device_view)
+  SystemBus(mem::Memory& memory, Tracer& tracer, const mem::KeyView& device_view)
       : memory_{&memory}, tracer_{&tracer}, device_view_{device_view} {}
 
-  [[nodiscard]] Memory& memory() const { return *memory_; }
+  [[nodiscard]] mem::Memory& memory() const { return *memory_; }
   [[nodiscard]] Tracer& tracer() const { return *tracer_; }
-  [[nodiscard]] const KeyView& device_view() const { return device_view_; }
+  [[nodiscard]] const mem::KeyView& device_view() const { return device_view_; }
 
   // The IOMMU translates all devices from now on; nullptr removes it.
-  void set_iommu(DmaTranslator* iommu) { iommu_ = iommu; }
-  [[nodiscard]] DmaTranslator* iommu() const { return iommu_; }
+  void set_iommu(iommu::DmaTranslator* iommu) { iommu_ = iommu; }
+  [[nodiscard]] iommu::DmaTranslator* iommu() const { return iommu_; }
 
   // Each requester that has, or had, a way to memory.
   void add_requester(RequesterId requester) { requesters_.insert(requester); }
   [[nodiscard]] bool has_requester(RequesterId requester) const { return requesters_.contains(requester); }
 
   // The range is not empty and overlaps neither RAM nor another region; the region outlives the bus.
-  void add_mmio(PhysRange range, MmioRegion& region);
+  void add_mmio(mem::PhysRange range, MmioRegion& region);
   struct Hit {
     MmioRegion* region = nullptr;
     std::uint64_t offset = 0;
@@ -75,12 +75,12 @@ class SystemBus final : public IoSpace {
   Result<void> io_write(PhysAddr to, ConstByteSpan from) override;
 
  private:
-  Memory* memory_;
+  mem::Memory* memory_;
   Tracer* tracer_;
-  KeyView device_view_;
-  DmaTranslator* iommu_ = nullptr;
+  mem::KeyView device_view_;
+  iommu::DmaTranslator* iommu_ = nullptr;
   std::set<RequesterId> requesters_;
   std::map<PhysAddr, std::pair<std::uint64_t, MmioRegion*>> mmio_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::bus

@@ -4,7 +4,7 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 OrError<void> check_range(const BlockBackend& disk, std::uint64_t offset, std::uint64_t bytes) {
   if (offset <= disk.bytes() && bytes <= disk.bytes() - offset) return {};
@@ -40,4 +40,4 @@ OrError<void> MemoryDisk::zero(std::uint64_t offset, std::uint64_t bytes, bool /
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

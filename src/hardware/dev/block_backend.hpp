@@ -6,7 +6,7 @@
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 inline constexpr std::uint64_t sector_size = 512;
 
@@ -50,4 +50,4 @@ class MemoryDisk final : public BlockBackend {
 OrError<void> check_range(const BlockBackend& disk, std::uint64_t offset, std::uint64_t bytes);
 OrError<void> check_writable(const BlockBackend& disk, std::uint64_t offset, std::uint64_t bytes);
 
-}  // namespace cbit
+}  // namespace cbit::dev

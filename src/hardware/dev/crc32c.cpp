@@ -2,7 +2,7 @@
 
 #include <array>
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 constexpr std::uint32_t polynomial = 0x82f63b78;
@@ -25,4 +25,4 @@ std::uint32_t crc32c(ConstByteSpan bytes) {
   return ~crc;
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -6,9 +6,9 @@
 
 #include "base/bytes.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 // crc32c("123456789") == 0xe3069283.
 [[nodiscard]] std::uint32_t crc32c(ConstByteSpan bytes);
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -11,7 +11,7 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 constexpr std::uint64_t io_bytes_max = 1u << 30;  // below the limit of one pread or pwrite
@@ -177,4 +177,4 @@ OrError<void> DiskImage::flush() {
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

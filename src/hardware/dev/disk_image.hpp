@@ -14,7 +14,7 @@
 
 #include "dev/block_backend.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 class DiskImage final : public BlockBackend {
  public:
@@ -51,4 +51,4 @@ class DiskImage final : public BlockBackend {
   std::uint64_t bytes_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::dev

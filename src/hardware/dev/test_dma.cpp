@@ -4,7 +4,7 @@
 
 #include "dev/crc32c.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 bool is_local(std::uint64_t offset, std::uint64_t bytes) {
@@ -125,4 +125,4 @@ Result<ByteSpan> TestDma::local_part(std::uint64_t offset) {
   return local().subspan(offset, count_);
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -19,9 +19,9 @@
 #include "base/result.hpp"
 #include "bus/dma_port.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
-class TestDma final : public MmioRegion {
+class TestDma final : public bus::MmioRegion {
  public:
   // Offsets. `source` and `destination` are bus addresses, or offsets into local memory where the command
   // says so.
@@ -57,7 +57,8 @@ class TestDma final : public MmioRegion {
   static constexpr std::uint64_t region_bytes = local_offset + local_bytes;
   static constexpr std::uint64_t transfer_max = 1 << 30;
 
-  TestDma(SystemBus& bus, DmaPortConfig config) : port_{bus, std::move(config)}, local_(local_bytes) {}
+  TestDma(bus::SystemBus& bus, bus::DmaPortConfig config)
+      : port_{bus, std::move(config)}, local_(local_bytes) {}
 
   // As a driver sees it. Registers that do not exist read as all ones; writes to them and to read-only ones
   // are lost. Faults: device_protocol for a register access of another size or alignment.
@@ -69,7 +70,7 @@ class TestDma final : public MmioRegion {
   [[nodiscard]] Result<Bytes> read(DmaAddr from, std::uint64_t bytes);
   Result<void> write(DmaAddr to, ConstByteSpan from);
 
-  [[nodiscard]] DmaPort& port() { return port_; }
+  [[nodiscard]] bus::DmaPort& port() { return port_; }
   [[nodiscard]] ByteSpan local() { return local_; }
   [[nodiscard]] Status status() const { return status_; }
   // Why the last command failed.
@@ -84,7 +85,7 @@ class TestDma final : public MmioRegion {
   Result<void> execute(Command command);
   [[nodiscard]] Result<ByteSpan> local_part(std::uint64_t offset);
 
-  DmaPort port_;
+  bus::DmaPort port_;
   Bytes local_;
   std::uint64_t source_ = 0;
   std::uint64_t destination_ = 0;
@@ -96,4 +97,4 @@ class TestDma final : public MmioRegion {
   bool busy_ = false;
 };
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -6,16 +6,16 @@
 #include "iommu/io_pte.hpp"
 #include "mem/key_layout.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 
 struct IoFormat {
-  KeyView view;              // leaves
+  mem::KeyView view;         // leaves
   KeyId table_key = no_key;  // tables
 
   // Key bits of the device table's root pointer and of directory entries, as iommu_virt_to_phys() sets them.
-  [[nodiscard]] KeySelector table_selector() const {
+  [[nodiscard]] mem::KeySelector table_selector() const {
     if (view.layout.mask() == 0) return 0;
-    return view.selector_is_key ? table_key : static_cast<KeySelector>(table_key != no_key);
+    return view.selector_is_key ? table_key : static_cast<mem::KeySelector>(table_key != no_key);
   }
   [[nodiscard]] PtePhys point_to(PhysAddr table) const { return view.layout.join(table, table_selector()); }
 
@@ -33,4 +33,4 @@ struct IoFormat {
   }
 };
 
-}  // namespace cbit
+}  // namespace cbit::iommu

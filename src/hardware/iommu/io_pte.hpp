@@ -9,7 +9,7 @@
 #include "base/reg.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 
 // Next Level is 0 in a leaf of its level's natural size, 7 in a leaf whose address field encodes the size,
 // and else the level of the table that the entry points to. All bits but PR are ignored while PR is 0.
@@ -86,4 +86,4 @@ static_assert(io_encode_size(PhysAddr{0x10000}, 0x10000) == 0x17000);
 static_assert(io_decode_size(PhysAddr{0x17000}, 1) == 0x10000);
 static_assert(io_decode_size(PhysAddr{0x17000}, 2) == 0);
 
-}  // namespace cbit
+}  // namespace cbit::iommu

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-namespace cbit {
+namespace cbit::iommu {
 namespace {
 
 // AMD_IOMMU_PGSIZES: all powers of two from 4 KiB except 512 GiB, which the hardware gets wrong.
@@ -71,7 +71,7 @@ Result<void> IoTable::grow(DmaAddr last, unsigned level) {
 }
 
 Result<void> IoTable::map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags,
-                          KeySelector selector) {
+                          mem::KeySelector selector) {
   CBIT_TRY(check_unmapped(iova, bytes));
   for (std::uint64_t done = 0; done < bytes;) {
     const std::uint64_t leaf = first_leaf(iova + done, phys + done, bytes - done);
@@ -98,7 +98,7 @@ Result<void> IoTable::check_unmapped(DmaAddr iova, std::uint64_t bytes) const {
 }
 
 Result<void> IoTable::place(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags,
-                            KeySelector selector) {
+                            mem::KeySelector selector) {
   const unsigned level = io_leaf_level(bytes);
   CBIT_TRY(grow(iova + (bytes - 1), level));
   Slot slot = CBIT_TRY(find(iova, level));
@@ -145,7 +145,7 @@ std::uint64_t IoTable::unmap(DmaAddr iova, std::uint64_t bytes) {
   return unmapped;
 }
 
-Result<void> IoTable::set_selector(DmaAddr iova, std::uint64_t bytes, KeySelector selector) {
+Result<void> IoTable::set_selector(DmaAddr iova, std::uint64_t bytes, mem::KeySelector selector) {
   for (std::uint64_t done = 0; done < bytes;) {
     const DmaAddr at = iova + done;
     const Slot slot = CBIT_TRY(find(at));
@@ -192,4 +192,4 @@ Result<void> IoTable::write(const Slot& slot, std::uint64_t bytes, IoPte entry) 
   return memory_->write(first, std::as_bytes(used), access());
 }
 
-}  // namespace cbit
+}  // namespace cbit::iommu

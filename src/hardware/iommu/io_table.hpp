@@ -12,11 +12,11 @@
 #include "iommu/io_format.hpp"
 #include "iommu/iommu.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 
 class IoTable {
  public:
-  IoTable(const IoFormat& format, Memory& memory, IommuPageSource source, const Access& writer)
+  IoTable(const IoFormat& format, mem::Memory& memory, IommuPageSource source, const mem::Access& writer)
       : format_{format}, memory_{&memory}, source_{std::move(source)}, writer_{writer} {}
   ~IoTable();
   IoTable(const IoTable&) = delete;
@@ -30,9 +30,9 @@ class IoTable {
 
   // Maps with the largest leaves that address and size allow, all or nothing. `flags` are a leaf's bits
   // besides address, size and Next Level. The caller has checked the arguments.
-  Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags, KeySelector selector);
+  Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags, mem::KeySelector selector);
   std::uint64_t unmap(DmaAddr iova, std::uint64_t bytes);
-  Result<void> set_selector(DmaAddr iova, std::uint64_t bytes, KeySelector selector);
+  Result<void> set_selector(DmaAddr iova, std::uint64_t bytes, mem::KeySelector selector);
 
  private:
   struct Slot {
@@ -46,7 +46,8 @@ class IoTable {
   // Adds levels on top until the table translates `last` and has entries of this level.
   Result<void> grow(DmaAddr last, unsigned level);
   Result<void> check_unmapped(DmaAddr iova, std::uint64_t bytes) const;
-  Result<void> place(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags, KeySelector selector);
+  Result<void> place(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags,
+                     mem::KeySelector selector);
   void release_below(unsigned level, DmaAddr iova, std::uint64_t bytes);
 
   // The entry that decides about `iova`: a leaf, one that is not present, or the one at level `lowest`.
@@ -56,14 +57,14 @@ class IoTable {
   // Writes the entry to the slot and to its repetitions, which make up `bytes`.
   Result<void> write(const Slot& slot, std::uint64_t bytes, IoPte entry);
 
-  [[nodiscard]] Access access() const { return {writer_.agent, format_.table_key, writer_.site}; }
+  [[nodiscard]] mem::Access access() const { return {writer_.agent, format_.table_key, writer_.site}; }
 
   IoFormat format_;
-  Memory* memory_;
+  mem::Memory* memory_;
   IommuPageSource source_;
-  Access writer_;
+  mem::Access writer_;
   std::atomic<std::uint64_t> dte_ = 0;
   std::map<Place, PhysAddr> tables_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::iommu

@@ -6,7 +6,7 @@
 #include "iommu/io_format.hpp"
 #include "iommu/iommu.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 
 // `read(PhysAddr, KeyId) -> Result<IoPte>` fetches an entry. The entry's mode is 1 to 6.
 //
@@ -46,4 +46,4 @@ Result<IommuTranslation> walk(const IoFormat& format, IoDte dte, DmaAddr at, boo
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::iommu

@@ -5,7 +5,7 @@
 #include "iommu/io_table.hpp"
 #include "iommu/io_walk.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 namespace {
 
 // AMD's IOMMU is function 00:00.2.
@@ -16,7 +16,7 @@ bool range_exists(DmaAddr first, std::uint64_t bytes) { return bytes != 0 && byt
 
 }  // namespace
 
-IommuTranslation untranslated(const KeyView& view, DmaAddr at) {
+IommuTranslation untranslated(const mem::KeyView& view, DmaAddr at) {
   const auto [phys, selector] = view.layout.split(at);
   const std::uint64_t run = std::uint64_t{1} << (view.layout.mask() != 0 ? view.layout.lowest_bit() : 63);
   return {.phys = phys,
@@ -27,7 +27,7 @@ IommuTranslation untranslated(const KeyView& view, DmaAddr at) {
 }
 
 struct IommuDomain::Impl {
-  Impl(const Config& what, Memory& where, Tracer& trace, IommuPageSource source)
+  Impl(const Config& what, mem::Memory& where, Tracer& trace, IommuPageSource source)
       : config{what},
         format{what.view, what.table_key},
         memory{&where},
@@ -48,17 +48,17 @@ struct IommuDomain::Impl {
 
   Config config;
   IoFormat format;
-  Memory* memory;
+  mem::Memory* memory;
   Tracer* tracer;
-  Access walker;
+  mem::Access walker;
   IoTable table;
 };
 
 IommuDomain::IommuDomain() = default;
 IommuDomain::~IommuDomain() = default;
 
-Result<std::unique_ptr<IommuDomain>> IommuDomain::create(const Config& config, Memory& memory, Tracer& tracer,
-                                                         IommuPageSource source) {
+Result<std::unique_ptr<IommuDomain>> IommuDomain::create(const Config& config, mem::Memory& memory,
+                                                         Tracer& tracer, IommuPageSource source) {
   CBIT_ASSERT(config.mode >= 1 && config.mode <= io_levels_max);
   std::unique_ptr<IommuDomain> domain{new IommuDomain};
   domain->impl_ = std::make_unique<Impl>(config, memory, tracer, std::move(source));
@@ -76,8 +76,8 @@ IoDte IommuDomain::device_table_entry() const {
 }
 
 Result<void> IommuDomain::map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IommuAccess rights,
-                              KeySelector selector) {
-  const KeyLayout& layout = impl_->config.view.layout;
+                              mem::KeySelector selector) {
+  const mem::KeyLayout& layout = impl_->config.view.layout;
   const std::uint64_t phys_end =
       layout.mask() != 0 ? std::uint64_t{1} << layout.lowest_bit() : bit_mask(52) + 1;
   const bool aligned = (iova.value() | phys.value() | bytes) % page_size == 0;
@@ -143,4 +143,4 @@ Result<IommuTranslation> Iommu::look_up(RequesterId requester, DmaAddr at, bool 
   return (domain->*lookup)(at, write);
 }
 
-}  // namespace cbit
+}  // namespace cbit::iommu

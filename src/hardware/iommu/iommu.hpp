@@ -20,7 +20,7 @@
 #include "mem/key_layout.hpp"
 #include "mem/memory.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 
 struct IommuAccess {
   bool read = false;   // IR, bit 61
@@ -36,7 +36,7 @@ struct IommuTranslation {
 };
 
 // A bus address without translation: its key bits select the key.
-[[nodiscard]] IommuTranslation untranslated(const KeyView& view, DmaAddr at);
+[[nodiscard]] IommuTranslation untranslated(const mem::KeyView& view, DmaAddr at);
 
 // Where table pages come from, as in PageTable::Source.
 struct IommuPageSource {
@@ -57,15 +57,15 @@ class IommuDomain {
     Type type = Type::translated;
     // What a leaf's key bits select for a device: the host's view on SME; in a guest the same layout with no
     // keys, since the guest's devices have none.
-    KeyView view;
+    mem::KeyView view;
     // Key of the table pages: with sme_me_mask set Linux makes them encrypted (iommu_virt_to_phys) and the
     // entries that point to them carry the C-bit. A guest's virtual IOMMU is told of its mappings by the
     // guest, so its tables are readable to it whatever the guest's key.
     KeyId table_key = no_key;
     unsigned mode = 3;  // levels to begin with, 1 to 6: DEFAULT_PGTABLE_LEVEL
   };
-  static Result<std::unique_ptr<IommuDomain>> create(const Config& config, Memory& memory, Tracer& tracer,
-                                                     IommuPageSource source);
+  static Result<std::unique_ptr<IommuDomain>> create(const Config& config, mem::Memory& memory,
+                                                     Tracer& tracer, IommuPageSource source);
   ~IommuDomain();
 
   [[nodiscard]] std::uint16_t id() const;
@@ -79,7 +79,7 @@ class IommuDomain {
   // iommu_reserved_bit when the table in memory is not what was written there; what the page source says.
   // `selector` is the leaves' key bits: 1 for encrypted on AMD, a KeyID on MKTME.
   Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IommuAccess rights,
-                   KeySelector selector);
+                   mem::KeySelector selector);
   // Returns the bytes that were unmapped, as iommu_unmap() does, and like it
   //  - takes a large leaf away whole, also when only part of it was asked for, and counts all of it;
   //  - counts a page without mapping as unmapped where a level 1 table covers it, and stops where none does.
@@ -116,7 +116,7 @@ class DmaTranslator {
 class Iommu final : public DmaTranslator {
  public:
   // `view` is that of bus addresses in identity domains: SystemBus::device_view().
-  explicit Iommu(const KeyView& view) : view_{view} {}
+  explicit Iommu(const mem::KeyView& view) : view_{view} {}
 
   // The domain outlives its entry.
   void attach(RequesterId requester, IommuDomain& domain);
@@ -134,8 +134,8 @@ class Iommu final : public DmaTranslator {
   [[nodiscard]] Result<IommuTranslation> look_up(RequesterId requester, DmaAddr at, bool write,
                                                  Lookup lookup) const;
 
-  KeyView view_;
+  mem::KeyView view_;
   std::map<RequesterId, IommuDomain*> device_table_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::iommu

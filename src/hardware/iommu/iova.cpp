@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-namespace cbit {
+namespace cbit::iommu {
 namespace {
 
 constexpr std::uint64_t pages_end = std::uint64_t{1} << 52;
@@ -82,4 +82,4 @@ bool IovaAllocator::release(DmaAddr first, std::uint64_t pages) {
   return true;
 }
 
-}  // namespace cbit
+}  // namespace cbit::iommu

@@ -8,7 +8,7 @@
 
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 
 class IovaAllocator {
  public:
@@ -34,4 +34,4 @@ class IovaAllocator {
   std::map<std::uint64_t, std::uint64_t> taken_;  // first page number -> pages
 };
 
-}  // namespace cbit
+}  // namespace cbit::iommu

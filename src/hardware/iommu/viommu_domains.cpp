@@ -4,7 +4,7 @@
 #include <bit>
 #include <optional>
 
-namespace cbit {
+namespace cbit::iommu {
 
 std::uint64_t ViommuDomains::granule() const {
   return std::uint64_t{1} << std::countr_zero(config_.page_size_mask);
@@ -138,4 +138,4 @@ Result<IommuTranslation> ViommuDomains::peek(RequesterId requester, DmaAddr at, 
   return fault(found.error().kind, at.value(), write);
 }
 
-}  // namespace cbit
+}  // namespace cbit::iommu

@@ -16,7 +16,7 @@
 
 #include "iommu/iommu.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 
 // VIRTIO_IOMMU_S_*
 enum class ViommuStatus : std::uint8_t {
@@ -75,7 +75,7 @@ class ViommuDomains final : public DmaTranslator {
     std::uint32_t first_domain = 0;
     std::uint32_t last_domain = ~std::uint32_t{0};
     std::vector<ViommuReserved> reserved;
-    KeyView view;  // SystemBus::device_view()
+    mem::KeyView view;  // SystemBus::device_view()
   };
   // `exists` tells which endpoints there are; `report` gets each fault.
   ViommuDomains(Config config, std::function<bool(std::uint32_t)> exists,
@@ -137,4 +137,4 @@ class ViommuDomains final : public DmaTranslator {
   std::map<std::uint32_t, std::optional<std::uint32_t>> endpoints_;  // those that were ever attached; domain
 };
 
-}  // namespace cbit
+}  // namespace cbit::iommu

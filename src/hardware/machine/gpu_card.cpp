@@ -2,16 +2,16 @@
 
 #include <utility>
 
-namespace cbit {
+namespace cbit::machine {
 
-GpuCard plug_gpu(Machine& machine, DmaPortConfig config, std::uint64_t vram_bytes) {
-  auto vram = std::make_unique<RamBar>(vram_bytes);
-  RamBar& memory = *vram;
-  auto gpu = std::make_unique<Gpu>(machine.bus(), std::move(config), memory);
-  Gpu& device = *gpu;
-  const PhysRange memory_bar = machine.add_bar(std::move(vram), vram_bytes);
-  const PhysRange register_bar = machine.add_bar(std::move(gpu), Gpu::register_bytes);
+GpuCard plug_gpu(Machine& machine, bus::DmaPortConfig config, std::uint64_t vram_bytes) {
+  auto vram = std::make_unique<bus::RamBar>(vram_bytes);
+  bus::RamBar& memory = *vram;
+  auto gpu = std::make_unique<dev::Gpu>(machine.bus(), std::move(config), memory);
+  dev::Gpu& device = *gpu;
+  const mem::PhysRange memory_bar = machine.add_bar(std::move(vram), vram_bytes);
+  const mem::PhysRange register_bar = machine.add_bar(std::move(gpu), dev::Gpu::register_bytes);
   return {device, memory, register_bar, memory_bar};
 }
 
-}  // namespace cbit
+}  // namespace cbit::machine

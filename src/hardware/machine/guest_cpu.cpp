@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::machine {
 namespace {
 
 std::uint64_t bytes_in_page(GuestPhysAddr at, std::uint64_t bytes) {
@@ -17,23 +17,23 @@ tl::unexpected<Fault> GuestCpu::refuse(const Fault& fault) {
 }
 
 // The C-bit of a nested entry is the host's; a guest's own C-bit overrides it with the guest's key.
-Result<GuestCpu::Place> GuestCpu::locate(GuestPhysAddr at, Intent intent, bool encrypted) {
+Result<GuestCpu::Place> GuestCpu::locate(GuestPhysAddr at, paging::Intent intent, bool encrypted) {
   const SevFirmware* const firmware = machine_->sev_firmware();
   if (is_encrypted(config_.kind) && (firmware == nullptr || !firmware->asid_is_valid(config_.asid)))
-    return fault(FaultKind::address_width, at.value(), intent == Intent::write);
-  const auto found = walk(machine_->memory(), machine_->paging(), config_.ncr3, VirtAddr{at.value()}, intent,
-                          {.user = true}, access(no_key));
+    return fault(FaultKind::address_width, at.value(), intent == paging::Intent::write);
+  const auto found = paging::walk(machine_->memory(), machine_->paging(), config_.ncr3, VirtAddr{at.value()},
+                                  intent, {.user = true}, access(no_key));
   if (!found) return tl::unexpected{found.error()};
   const bool own_key = encrypted && is_encrypted(config_.kind);
   if (config_.kind == GuestKind::sev_snp) CBIT_TRY(check_rmp(found->phys, at, intent, own_key));
-  return Place{found->phys, own_key ? guest_key(config_.asid) : found->key};
+  return Place{found->phys, own_key ? mem::guest_key(config_.asid) : found->key};
 }
 
 // APM vol. 2, 15.36.10: a private page is assigned to this guest at this address, and validated; a shared one
 // is the hypervisor's where it is written.
-Result<void> GuestCpu::check_rmp(PhysAddr phys, GuestPhysAddr at, Intent intent, bool encrypted) {
-  const RmpEntry entry = machine_->memory().rmp(phys);
-  const bool write = intent == Intent::write;
+Result<void> GuestCpu::check_rmp(PhysAddr phys, GuestPhysAddr at, paging::Intent intent, bool encrypted) {
+  const mem::RmpEntry entry = machine_->memory().rmp(phys);
+  const bool write = intent == paging::Intent::write;
   const bool mine = entry.belongs_to(config_.asid, at.page_number()) && entry.validated();
   if (encrypted ? mine : !write || !entry.assigned()) return {};
   return refuse({FaultKind::rmp_violation, phys.value(), write});
@@ -42,7 +42,7 @@ Result<void> GuestCpu::check_rmp(PhysAddr phys, GuestPhysAddr at, Intent intent,
 Result<void> GuestCpu::read(GuestPhysAddr from, ByteSpan to, bool encrypted) {
   while (!to.empty()) {
     const std::uint64_t now = bytes_in_page(from, to.size());
-    const Place place = CBIT_TRY(locate(from, Intent::read, encrypted));
+    const Place place = CBIT_TRY(locate(from, paging::Intent::read, encrypted));
     CBIT_TRY(machine_->memory().read(place.phys, to.first(now), access(place.key)));
     to = to.subspan(now), from += now;
   }
@@ -52,7 +52,7 @@ Result<void> GuestCpu::read(GuestPhysAddr from, ByteSpan to, bool encrypted) {
 Result<void> GuestCpu::write(GuestPhysAddr to, ConstByteSpan from, bool encrypted) {
   while (!from.empty()) {
     const std::uint64_t now = bytes_in_page(to, from.size());
-    const Place place = CBIT_TRY(locate(to, Intent::write, encrypted));
+    const Place place = CBIT_TRY(locate(to, paging::Intent::write, encrypted));
     CBIT_TRY(machine_->memory().write(place.phys, from.first(now), access(place.key)));
     from = from.subspan(now), to += now;
   }
@@ -61,15 +61,16 @@ Result<void> GuestCpu::write(GuestPhysAddr to, ConstByteSpan from, bool encrypte
 
 // APM vol. 3, PVALIDATE: the page must be this guest's at this address already.
 Result<bool> GuestCpu::pvalidate(GuestPhysAddr page, bool validated) {
-  const auto found = walk(machine_->memory(), machine_->paging(), config_.ncr3, VirtAddr{page.value()},
-                          Intent::read, {.user = true}, access(no_key));
+  const auto found =
+      paging::walk(machine_->memory(), machine_->paging(), config_.ncr3, VirtAddr{page.value()},
+                   paging::Intent::read, {.user = true}, access(no_key));
   if (!found) return tl::unexpected{found.error()};
-  const RmpEntry entry = machine_->memory().rmp(found->phys);
+  const mem::RmpEntry entry = machine_->memory().rmp(found->phys);
   if (config_.kind != GuestKind::sev_snp || !entry.belongs_to(config_.asid, page.page_number()))
     return refuse({FaultKind::rmp_violation, found->phys.value(), true});
   if (entry.validated() == validated) return false;
-  machine_->memory().rmp_update(found->phys.page(), entry.with<RmpEntry::Validated>(validated));
+  machine_->memory().rmp_update(found->phys.page(), entry.with<mem::RmpEntry::Validated>(validated));
   return true;
 }
 
-}  // namespace cbit
+}  // namespace cbit::machine

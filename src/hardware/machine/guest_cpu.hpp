@@ -13,7 +13,7 @@
 #include "machine/machine.hpp"
 #include "paging/walker.hpp"
 
-namespace cbit {
+namespace cbit::machine {
 
 using GuestPhysAddr = Addr<struct GuestPhysTag>;  // what a guest takes for physical
 
@@ -43,15 +43,16 @@ class GuestCpu {
     PhysAddr phys;
     KeyId key = no_key;
   };
-  Result<Place> locate(GuestPhysAddr at, Intent intent, bool encrypted);
+  Result<Place> locate(GuestPhysAddr at, paging::Intent intent, bool encrypted);
 
  private:
-  [[nodiscard]] Result<void> check_rmp(PhysAddr phys, GuestPhysAddr at, Intent intent, bool encrypted);
+  [[nodiscard]] Result<void> check_rmp(PhysAddr phys, GuestPhysAddr at, paging::Intent intent,
+                                       bool encrypted);
   tl::unexpected<Fault> refuse(const Fault& fault);
-  [[nodiscard]] Access access(KeyId key) const { return {{AgentKind::cpu, 0}, key, config_.site}; }
+  [[nodiscard]] mem::Access access(KeyId key) const { return {{AgentKind::cpu, 0}, key, config_.site}; }
 
   Machine* machine_;
   Config config_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::machine

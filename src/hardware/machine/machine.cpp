@@ -6,7 +6,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::machine {
 namespace {
 
 constexpr std::uint64_t memory_bytes_min = 16ull << 20;
@@ -18,18 +18,18 @@ constexpr unsigned key_id_bits_max = 15;  // IA32_TME_CAPABILITY.MK_TME_MAX_KEYI
 
 KeyId platform_key(Platform platform) {
   if (!is_encrypted(platform)) return no_key;
-  return is_guest(platform) ? guest_key(guest_asid) : host_key;
+  return is_guest(platform) ? mem::guest_key(guest_asid) : mem::host_key;
 }
 
 // PEF: no entry of the guest has a bit; the ultravisor's table has the state of a page (ADR 6).
-KeyView cpu_view(const MachineConfig& config) {
-  KeyView view;
+mem::KeyView cpu_view(const MachineConfig& config) {
+  mem::KeyView view;
   if (config.platform == Platform::tdx)
-    view.layout = KeyLayout::tdx(config.c_bit);
+    view.layout = mem::KeyLayout::tdx(config.c_bit);
   else if (is_encrypted(config.platform))
-    view.layout = KeyLayout::amd(config.c_bit);
+    view.layout = mem::KeyLayout::amd(config.c_bit);
   else if (config.platform == Platform::mktme)
-    view.layout = KeyLayout::mktme(phys_bits - config.key_id_bits, config.key_id_bits);
+    view.layout = mem::KeyLayout::mktme(phys_bits - config.key_id_bits, config.key_id_bits);
   view.selector_is_key = config.platform == Platform::mktme;
   view.encrypted_key = platform_key(config.platform);
   view.walks_private = is_guest(config.platform);
@@ -39,23 +39,24 @@ KeyView cpu_view(const MachineConfig& config) {
 
 // A guest's devices are the host's: no bit of their addresses selects a key. On SME and MKTME all bus masters
 // share the CPU's keys.
-KeyView device_view(const MachineConfig& config) {
-  return is_guest(config.platform) ? KeyView{} : cpu_view(config);
+mem::KeyView device_view(const MachineConfig& config) {
+  return is_guest(config.platform) ? mem::KeyView{} : cpu_view(config);
 }
 
-std::vector<PhysRange> ram_map(std::uint64_t bytes) {
+std::vector<mem::PhysRange> ram_map(std::uint64_t bytes) {
   const std::uint64_t low = std::min(bytes, pci_hole.value());
-  std::vector<PhysRange> ram{{PhysAddr{0}, low}};
+  std::vector<mem::PhysRange> ram{{PhysAddr{0}, low}};
   if (bytes > low) ram.push_back({high_ram, bytes - low});
   return ram;
 }
 
-MemoryConfig memory_config(const MachineConfig& config) {
-  MemoryConfig memory{.ram = ram_map(config.memory_bytes), .cache = config.cache};
+mem::MemoryConfig memory_config(const MachineConfig& config) {
+  mem::MemoryConfig memory{.ram = ram_map(config.memory_bytes), .cache = config.cache};
   const KeyId key = platform_key(config.platform);
-  if (config.platform == Platform::sev_snp || config.rmp) memory.protection = MemoryProtection::rmp;
-  if (config.platform == Platform::tdx) memory.protection = MemoryProtection::td, memory.initial_owner = key;
-  if (memory.protection != MemoryProtection::none) memory.protected_key = key;
+  if (config.platform == Platform::sev_snp || config.rmp) memory.protection = mem::MemoryProtection::rmp;
+  if (config.platform == Platform::tdx)
+    memory.protection = mem::MemoryProtection::td, memory.initial_owner = key;
+  if (memory.protection != mem::MemoryProtection::none) memory.protected_key = key;
   return memory;
 }
 
@@ -139,8 +140,8 @@ Machine::Machine(const MachineConfig& config)
 OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   CBIT_TRY(check(config));
   std::unique_ptr<Machine> machine{new Machine{config}};
-  machine->memory_ = CBIT_TRY(Memory::create(memory_config(config), machine->keys_, machine->tracer_));
-  machine->bus_ = std::make_unique<SystemBus>(*machine->memory_, machine->tracer_, device_view(config));
+  machine->memory_ = CBIT_TRY(mem::Memory::create(memory_config(config), machine->keys_, machine->tracer_));
+  machine->bus_ = std::make_unique<bus::SystemBus>(*machine->memory_, machine->tracer_, device_view(config));
   if (config.iommu && !config.virtio_iommu) {
     machine->iommu_.emplace(device_view(config));
     machine->bus_->set_iommu(&*machine->iommu_);
@@ -165,9 +166,9 @@ IommuKind Machine::iommu_kind() const {
 
 PhysAddr Machine::end_of_ram() const { return memory_->ram().back().end(); }
 
-PhysRange Machine::add_bar(std::unique_ptr<MmioRegion> region, std::uint64_t bytes) {
+mem::PhysRange Machine::add_bar(std::unique_ptr<bus::MmioRegion> region, std::uint64_t bytes) {
   CBIT_ASSERT(bytes >= page_size && (bytes & (bytes - 1)) == 0);
-  const PhysRange range{PhysAddr{align_up(next_bar_.value(), bytes)}, bytes};
+  const mem::PhysRange range{PhysAddr{align_up(next_bar_.value(), bytes)}, bytes};
   CBIT_ASSERT(range.end() <= high_ram);
   next_bar_ = range.end();
   bus_->add_mmio(range, *region);
@@ -175,4 +176,4 @@ PhysRange Machine::add_bar(std::unique_ptr<MmioRegion> region, std::uint64_t byt
   return range;
 }
 
-}  // namespace cbit
+}  // namespace cbit::machine

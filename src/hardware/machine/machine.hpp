@@ -19,7 +19,7 @@
 #include "mem/memory.hpp"
 #include "paging/pte.hpp"
 
-namespace cbit {
+namespace cbit::machine {
 
 inline constexpr PhysAddr pci_hole{0xc000'0000};
 inline constexpr PhysAddr high_ram{0x1'0000'0000};
@@ -40,8 +40,8 @@ struct MachineConfig {
   bool iommu = false;                       // an IOMMU is present: AMD-Vi, or sPAPR's on POWER
   bool virtio_iommu = false;                // it is a virtio-iommu, which comes as a device of its own
   bool virtual_machine = false;             // a guest although its memory is not encrypted
-  CacheModel cache = CacheModel::coherent;
-  CipherMode cipher = CipherMode::xex;
+  mem::CacheModel cache = mem::CacheModel::coherent;
+  crypt::CipherMode cipher = crypt::CipherMode::xex;
   unsigned paging_levels = 4;
   std::uint64_t seed = 1;
   SevCapability sev;  // a host of encrypted guests, on plain or sme
@@ -61,11 +61,11 @@ class Machine {
 
   [[nodiscard]] const MachineConfig& config() const { return config_; }
   [[nodiscard]] Tracer& tracer() { return tracer_; }
-  [[nodiscard]] KeyTable& keys() { return keys_; }
-  [[nodiscard]] Memory& memory() { return *memory_; }
-  [[nodiscard]] SystemBus& bus() { return *bus_; }
+  [[nodiscard]] mem::KeyTable& keys() { return keys_; }
+  [[nodiscard]] mem::Memory& memory() { return *memory_; }
+  [[nodiscard]] bus::SystemBus& bus() { return *bus_; }
   // nullptr: none, or a virtio-iommu (dev/virtio_iommu.hpp).
-  [[nodiscard]] Iommu* iommu() { return iommu_ ? &*iommu_ : nullptr; }
+  [[nodiscard]] iommu::Iommu* iommu() { return iommu_ ? &*iommu_ : nullptr; }
   // nullptr where the processor has no SEV.
   [[nodiscard]] SevFirmware* sev_firmware() { return sev_ ? &*sev_ : nullptr; }
   // The secure processor of the host below this guest, which gives it its key under `guest_asid`; nullptr
@@ -79,27 +79,27 @@ class Machine {
   [[nodiscard]] bool is_guest() const { return config_.virtual_machine || cbit::is_guest(config_.platform); }
 
   // How this platform's CPU interprets page-table entries, and the highest RAM address + 1.
-  [[nodiscard]] const PagingConfig& paging() const { return paging_; }
+  [[nodiscard]] const paging::PagingConfig& paging() const { return paging_; }
   [[nodiscard]] PhysAddr end_of_ram() const;
 
   // Backs MMIO at the next free, naturally aligned place in the PCI hole; owns the region.
-  PhysRange add_bar(std::unique_ptr<MmioRegion> region, std::uint64_t bytes);
+  mem::PhysRange add_bar(std::unique_ptr<bus::MmioRegion> region, std::uint64_t bytes);
 
  private:
   explicit Machine(const MachineConfig& config);
 
   MachineConfig config_;
   Tracer tracer_;
-  KeyTable keys_;
-  PagingConfig paging_;
-  std::unique_ptr<Memory> memory_;
-  std::unique_ptr<SystemBus> bus_;
-  std::optional<Iommu> iommu_;
+  mem::KeyTable keys_;
+  paging::PagingConfig paging_;
+  std::unique_ptr<mem::Memory> memory_;
+  std::unique_ptr<bus::SystemBus> bus_;
+  std::optional<iommu::Iommu> iommu_;
   std::optional<SevFirmware> sev_;
   std::optional<SevFirmware> launch_firmware_;
   std::optional<Tme> tme_;
-  std::vector<std::unique_ptr<MmioRegion>> regions_;
+  std::vector<std::unique_ptr<bus::MmioRegion>> regions_;
   PhysAddr next_bar_ = pci_hole;
 };
 
-}  // namespace cbit
+}  // namespace cbit::machine

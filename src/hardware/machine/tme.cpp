@@ -6,7 +6,7 @@
 
 #include "crypt/sha256.hpp"
 
-namespace cbit {
+namespace cbit::machine {
 namespace {
 
 using KeyHalf = std::array<std::uint8_t, 16>;
@@ -29,7 +29,7 @@ std::string_view to_string(KeyCommand command) {
   return "invalid";
 }
 
-Tme::Tme(Memory& memory, Tracer& tracer, unsigned key_id_bits, std::uint64_t seed)
+Tme::Tme(mem::Memory& memory, Tracer& tracer, unsigned key_id_bits, std::uint64_t seed)
     : memory_{&memory}, tracer_{&tracer}, random_{seed} {
   capability_ = capability_.with<TmeCapability::MaxKeys>((1u << key_id_bits) - 1)
                     .with<TmeCapability::MaxKeyIdBits>(key_id_bits)
@@ -42,7 +42,7 @@ Tme::Tme(Memory& memory, Tracer& tracer, unsigned key_id_bits, std::uint64_t see
                   .with<TmeActivate::Locked>(true);
 }
 
-Result<PconfigStatus, CpuException> Tme::pconfig(Mmu& cpu, std::uint64_t rax, VirtAddr rbx) {
+Result<PconfigStatus, CpuException> Tme::pconfig(paging::Mmu& cpu, std::uint64_t rax, VirtAddr rbx) {
   if (rax != pconfig_key_program || !activate_.get<TmeActivate::Locked>() ||
       !activate_.get<TmeActivate::Enabled>() || !rbx.is_aligned(key_program_alignment))
     return tl::unexpected{general_protection};
@@ -84,10 +84,10 @@ void Tme::install(const KeyProgram& program) {
   if (command == KeyCommand::set_key_random)
     for (KeyHalf& half : halves)
       for (std::uint8_t& byte : half) byte ^= static_cast<std::uint8_t>(random_.next());
-  const auto digest = sha256(std::as_bytes(std::span{halves}));
-  Key128 key;
+  const auto digest = crypt::sha256(std::as_bytes(std::span{halves}));
+  crypt::Key128 key;
   std::copy_n(digest.begin(), key.size(), key.begin());
   memory_->rekey(program.key_id, key);
 }
 
-}  // namespace cbit
+}  // namespace cbit::machine

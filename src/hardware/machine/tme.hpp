@@ -22,7 +22,7 @@
 #include "mem/memory.hpp"
 #include "paging/mmu.hpp"
 
-namespace cbit {
+namespace cbit::machine {
 
 // IA32_TME_CAPABILITY, MSR 981H.
 struct TmeCapability : Register<TmeCapability, std::uint64_t> {
@@ -90,7 +90,7 @@ inline constexpr CpuException page_fault{14};
 class Tme {
  public:
   // `memory` and `tracer` outlive it. 1 <= key_id_bits <= 15. `seed` is the random number generator's.
-  Tme(Memory& memory, Tracer& tracer, unsigned key_id_bits, std::uint64_t seed);
+  Tme(mem::Memory& memory, Tracer& tracer, unsigned key_id_bits, std::uint64_t seed);
 
   [[nodiscard]] TmeCapability capability() const { return capability_; }
   [[nodiscard]] TmeActivate activate() const { return activate_; }
@@ -100,7 +100,7 @@ class Tme {
   // PCONFIG with RAX and RBX. `cpu` executes it at CPL 0. #GP(0) for a leaf that does not exist, TME not
   // locked or not enabled, a structure that is not aligned, and reserved bits; nothing is programmed then,
   // nor on any status but `success`. Contents of memory under a KeyID that gets another key become noise.
-  Result<PconfigStatus, CpuException> pconfig(Mmu& cpu, std::uint64_t rax, VirtAddr rbx);
+  Result<PconfigStatus, CpuException> pconfig(paging::Mmu& cpu, std::uint64_t rax, VirtAddr rbx);
 
   // The next PCONFIG that would succeed ends so instead: an entropy source that runs dry, a controller that
   // another package keeps busy.
@@ -110,7 +110,7 @@ class Tme {
   [[nodiscard]] PconfigStatus check(const KeyProgram& program) const;
   void install(const KeyProgram& program);
 
-  Memory* memory_;
+  mem::Memory* memory_;
   Tracer* tracer_;
   TmeCapability capability_;
   TmeActivate activate_;
@@ -120,4 +120,4 @@ class Tme {
 
 [[nodiscard]] std::string_view to_string(KeyCommand command);
 
-}  // namespace cbit
+}  // namespace cbit::machine

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-namespace cbit {
+namespace cbit::mem {
 namespace {
 
 PhysAddr line_of(PhysAddr at) { return PhysAddr{align_down(at.value(), cache_line_size)}; }
@@ -147,9 +147,9 @@ std::uint64_t AliasCache::flush_all() {
   return lines;
 }
 
-void AliasCache::rekey(KeyId id, const std::optional<Key128>& key) {
+void AliasCache::rekey(KeyId id, const std::optional<crypt::Key128>& key) {
   flush_all();
   memory_->rekey(id, key);
 }
 
-}  // namespace cbit
+}  // namespace cbit::mem

@@ -16,7 +16,7 @@
 
 #include "mem/memory.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 
 class AliasCache final : public Memory {
  public:
@@ -50,7 +50,7 @@ class AliasCache final : public Memory {
   void rmp_update(PhysAddr page, RmpEntry entry) override { memory_->rmp_update(page, entry); }
   std::uint64_t flush(PhysAddr first, std::uint64_t bytes) override;
   std::uint64_t flush_all() override;
-  void rekey(KeyId id, const std::optional<Key128>& key) override;
+  void rekey(KeyId id, const std::optional<crypt::Key128>& key) override;
 
  private:
   struct Tag {
@@ -76,4 +76,4 @@ class AliasCache final : public Memory {
   std::uint64_t hazards_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::mem

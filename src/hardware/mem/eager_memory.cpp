@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
-namespace cbit {
+namespace cbit::mem {
 namespace {
 
-PhysAddr block_of(PhysAddr at) { return PhysAddr{align_down(at.value(), cipher_block_size)}; }
+PhysAddr block_of(PhysAddr at) { return PhysAddr{align_down(at.value(), crypt::cipher_block_size)}; }
 
 std::size_t bytes_in_block(PhysAddr at, std::size_t bytes) {
-  return std::min<std::size_t>(bytes, cipher_block_size - at.value() % cipher_block_size);
+  return std::min<std::size_t>(bytes, crypt::cipher_block_size - at.value() % crypt::cipher_block_size);
 }
 
 }  // namespace
@@ -18,19 +18,19 @@ bool EagerMemory::contains(PhysAddr at, std::uint64_t bytes) const {
   return std::ranges::any_of(ram_, [&](const PhysRange& range) { return range.contains(at, bytes); });
 }
 
-Block EagerMemory::raw(PhysAddr block) const {
+crypt::Block EagerMemory::raw(PhysAddr block) const {
   const auto page = pages_.find(block.page());
-  return page == pages_.end() ? Block{} : page->second[block.page_offset() / cipher_block_size];
+  return page == pages_.end() ? crypt::Block{} : page->second[block.page_offset() / crypt::cipher_block_size];
 }
 
 Result<void> EagerMemory::peek(PhysAddr from, ByteSpan to, KeyId key) const {
   if (!contains(from, to.size())) return fault(FaultKind::no_memory, from.value());
-  const Cipher* const cipher = keys_->cipher(key);
+  const crypt::Cipher* const cipher = keys_->cipher(key);
   while (!to.empty()) {
     const std::size_t now = bytes_in_block(from, to.size());
-    Block block = raw(block_of(from));
+    crypt::Block block = raw(block_of(from));
     if (cipher != nullptr) cipher->decrypt(block_of(from), block, block);
-    std::memcpy(to.data(), block.data() + from.value() % cipher_block_size, now);
+    std::memcpy(to.data(), block.data() + from.value() % crypt::cipher_block_size, now);
     to = to.subspan(now), from += now;
   }
   return {};
@@ -42,15 +42,15 @@ Result<void> EagerMemory::read(PhysAddr from, ByteSpan to, const Access& access)
 
 Result<void> EagerMemory::write(PhysAddr to, ConstByteSpan from, const Access& access) {
   if (!contains(to, from.size())) return fault(FaultKind::no_memory, to.value(), true);
-  const Cipher* const cipher = keys_->cipher(access.key);
+  const crypt::Cipher* const cipher = keys_->cipher(access.key);
   while (!from.empty()) {
     const std::size_t now = bytes_in_block(to, from.size());
     const PhysAddr at = block_of(to);
-    Block block = raw(at);
+    crypt::Block block = raw(at);
     if (cipher != nullptr) cipher->decrypt(at, block, block);
-    std::memcpy(block.data() + to.value() % cipher_block_size, from.data(), now);
+    std::memcpy(block.data() + to.value() % crypt::cipher_block_size, from.data(), now);
     if (cipher != nullptr) cipher->encrypt(at, block, block);
-    pages_[at.page()][at.page_offset() / cipher_block_size] = block;
+    pages_[at.page()][at.page_offset() / crypt::cipher_block_size] = block;
     from = from.subspan(now), to += now;
   }
   return {};
@@ -71,4 +71,4 @@ void EagerMemory::for_each_touched(const std::function<void(PhysAddr, const Page
   for (const auto& [at, blocks] : pages_) visit(at, {});
 }
 
-}  // namespace cbit
+}  // namespace cbit::mem

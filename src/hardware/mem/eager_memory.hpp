@@ -7,7 +7,7 @@
 
 #include "mem/memory.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 
 class EagerMemory final : public Memory {
  public:
@@ -31,15 +31,15 @@ class EagerMemory final : public Memory {
   void convert(PhysAddr, std::uint64_t, bool, SiteId) override {}
   std::uint64_t flush(PhysAddr, std::uint64_t) override { return 0; }
   std::uint64_t flush_all() override { return 0; }
-  void rekey(KeyId id, const std::optional<Key128>& key) override { keys_->replace(id, key); }
+  void rekey(KeyId id, const std::optional<crypt::Key128>& key) override { keys_->replace(id, key); }
 
  private:
   // One block of DRAM; zeros where nothing was written.
-  [[nodiscard]] Block raw(PhysAddr block) const;
+  [[nodiscard]] crypt::Block raw(PhysAddr block) const;
 
   std::vector<PhysRange> ram_;
   KeyTable* keys_;
-  std::map<PhysAddr, std::array<Block, page_size / cipher_block_size>> pages_;
+  std::map<PhysAddr, std::array<crypt::Block, page_size / crypt::cipher_block_size>> pages_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::mem

@@ -11,7 +11,7 @@
 #include "base/ids.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 
 // The value of the key bits, normalised: 0 is "shared / not encrypted" whatever the polarity of the bit, 1 is
 // "encrypted" on AMD and TDX, a KeyID on MKTME.
@@ -91,4 +91,4 @@ struct KeyView {
   }
 };
 
-}  // namespace cbit
+}  // namespace cbit::mem

@@ -10,7 +10,7 @@
 #include "base/ids.hpp"
 #include "crypt/xex.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 
 inline constexpr KeyId host_key = 1;
 [[nodiscard]] constexpr KeyId guest_key(unsigned asid) { return static_cast<KeyId>(1 + asid); }
@@ -19,26 +19,26 @@ inline constexpr KeyId host_key = 1;
 class KeyTable {
  public:
   // `seed` gives the tweak constants, and through derive_key() the keys of install_derived().
-  KeyTable(std::uint64_t seed, CipherMode mode);
+  KeyTable(std::uint64_t seed, crypt::CipherMode mode);
 
   // Installs a key; `id` is not no_key. Memory that was written under the old key becomes noise, so Memory
   // must be told first: Memory::rekey() does both.
-  void set(KeyId id, const Key128& key);
-  void set_derived(KeyId id, std::string_view label) { set(id, derive_key(seed_, label)); }
+  void set(KeyId id, const crypt::Key128& key);
+  void set_derived(KeyId id, std::string_view label) { set(id, crypt::derive_key(seed_, label)); }
   void clear(KeyId id);
-  void replace(KeyId id, const std::optional<Key128>& key) { key ? set(id, *key) : clear(id); }
+  void replace(KeyId id, const std::optional<crypt::Key128>& key) { key ? set(id, *key) : clear(id); }
 
   // nullptr for no_key and for keys that were never installed: such an access is not encrypted.
-  [[nodiscard]] const Cipher* cipher(KeyId id) const {
+  [[nodiscard]] const crypt::Cipher* cipher(KeyId id) const {
     return id < ciphers_.size() ? ciphers_[id].get() : nullptr;
   }
   [[nodiscard]] bool installed(KeyId id) const { return cipher(id) != nullptr; }
 
  private:
   std::uint64_t seed_;
-  CipherMode mode_;
-  std::shared_ptr<const TweakTable> tweaks_;
-  std::vector<std::unique_ptr<const Cipher>> ciphers_;
+  crypt::CipherMode mode_;
+  std::shared_ptr<const crypt::TweakTable> tweaks_;
+  std::vector<std::unique_ptr<const crypt::Cipher>> ciphers_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::mem

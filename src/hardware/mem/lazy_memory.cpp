@@ -6,10 +6,10 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 namespace {
 
-constexpr std::uint64_t blocks_per_page = page_size / cipher_block_size;
+constexpr std::uint64_t blocks_per_page = page_size / crypt::cipher_block_size;
 
 // Foreign transformations that a page endures before it changes owner: two pages' worth, so that one pass of
 // a foreign reader over a page costs no change, and a steady foreign user pays for at most three.
@@ -271,7 +271,8 @@ void LazyMemory::record_write(const Piece& piece, const Access& access) {
 
 void LazyMemory::count_foreign(const Piece& piece, const Access& access) {
   const std::uint64_t blocks =
-      (piece.at.page_offset() % cipher_block_size + piece.bytes + cipher_block_size - 1) / cipher_block_size;
+      (piece.at.page_offset() % crypt::cipher_block_size + piece.bytes + crypt::cipher_block_size - 1) /
+      crypt::cipher_block_size;
   blocks_transformed_.fetch_add(blocks, std::memory_order_relaxed);
   const std::uint64_t total = piece.page.foreign_blocks + blocks;
   piece.page.foreign_blocks = static_cast<std::uint16_t>(total);
@@ -291,12 +292,12 @@ void LazyMemory::change_owner(PageState& page, PhysAddr at, KeyId to, const Acce
 // ---- representations ------------------------------------------------------------------------------------
 
 void LazyMemory::view(const Piece& piece, KeyId key, ByteSpan to) const {
-  const PhysAddr first{align_down(piece.at.value(), cipher_block_size)};
+  const PhysAddr first{align_down(piece.at.value(), crypt::cipher_block_size)};
   const std::size_t skip = piece.at - first;
-  const std::size_t bytes = align_up(skip + piece.bytes, cipher_block_size);
+  const std::size_t bytes = align_up(skip + piece.bytes, crypt::cipher_block_size);
   const KeyId owner = piece.page.touched ? piece.page.owner : config_.initial_owner;
-  const Cipher* const encrypt = keys_->cipher(owner);
-  const Cipher* const decrypt = keys_->cipher(key);
+  const crypt::Cipher* const encrypt = keys_->cipher(owner);
+  const crypt::Cipher* const decrypt = keys_->cipher(key);
   const ConstByteSpan stored{store_.data(first), bytes};
   if (encrypt == decrypt) {
     std::memmove(to.data(), stored.data() + skip, piece.bytes);
@@ -313,19 +314,19 @@ void LazyMemory::view(const Piece& piece, KeyId key, ByteSpan to) const {
 }
 
 void LazyMemory::store_under(const Piece& piece, KeyId key, ConstByteSpan from) {
-  const PhysAddr first{align_down(piece.at.value(), cipher_block_size)};
+  const PhysAddr first{align_down(piece.at.value(), crypt::cipher_block_size)};
   const std::size_t skip = piece.at - first;
-  const std::size_t bytes = align_up(skip + piece.bytes, cipher_block_size);
+  const std::size_t bytes = align_up(skip + piece.bytes, crypt::cipher_block_size);
   std::array<std::byte, page_size> buffer;
   const ByteSpan blocks{buffer.data(), bytes};
   // Only the blocks at the ends keep bytes of their own, but a short access is nothing but ends.
-  view({piece.page, first, cipher_block_size}, key, blocks.first(cipher_block_size));
-  view({piece.page, first + (bytes - cipher_block_size), cipher_block_size}, key,
-       blocks.last(cipher_block_size));
+  view({piece.page, first, crypt::cipher_block_size}, key, blocks.first(crypt::cipher_block_size));
+  view({piece.page, first + (bytes - crypt::cipher_block_size), crypt::cipher_block_size}, key,
+       blocks.last(crypt::cipher_block_size));
   std::memcpy(blocks.data() + skip, from.data(), piece.bytes);
 
-  const Cipher* const encrypt = keys_->cipher(key);
-  const Cipher* const decrypt = keys_->cipher(piece.page.owner);
+  const crypt::Cipher* const encrypt = keys_->cipher(key);
+  const crypt::Cipher* const decrypt = keys_->cipher(piece.page.owner);
   if (encrypt != decrypt && encrypt != nullptr) encrypt->encrypt(first, blocks, blocks);
   if (encrypt != decrypt && decrypt != nullptr) decrypt->decrypt(first, blocks, blocks);
   std::memcpy(store_.data(first), blocks.data(), bytes);
@@ -470,7 +471,7 @@ std::uint64_t LazyMemory::flush_all() {
   return lines;
 }
 
-void LazyMemory::rekey(KeyId id, const std::optional<Key128>& key) {
+void LazyMemory::rekey(KeyId id, const std::optional<crypt::Key128>& key) {
   const Access controller{};
   std::vector<PhysAddr> pages;
   {
@@ -486,4 +487,4 @@ void LazyMemory::rekey(KeyId id, const std::optional<Key128>& key) {
   keys_->replace(id, key);
 }
 
-}  // namespace cbit
+}  // namespace cbit::mem

@@ -7,7 +7,7 @@
 #include "mem/memory.hpp"
 #include "mem/page_store.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 
 class LazyMemory final : public Memory {
  public:
@@ -33,7 +33,7 @@ class LazyMemory final : public Memory {
   void rmp_update(PhysAddr page, RmpEntry entry) override;
   std::uint64_t flush(PhysAddr first, std::uint64_t bytes) override;
   std::uint64_t flush_all() override;
-  void rekey(KeyId id, const std::optional<Key128>& key) override;
+  void rekey(KeyId id, const std::optional<crypt::Key128>& key) override;
 
  private:
   // The part of an access that lies in one page, with the page locked.
@@ -87,4 +87,4 @@ class LazyMemory final : public Memory {
   std::atomic<std::uint64_t> hazards_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::mem

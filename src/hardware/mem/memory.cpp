@@ -6,7 +6,7 @@
 #include "mem/alias_cache.hpp"
 #include "mem/lazy_memory.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 namespace {
 
 constexpr std::uint64_t ram_bytes_max = 1ull << 40;
@@ -42,4 +42,4 @@ OrError<std::unique_ptr<Memory>> Memory::create(const MemoryConfig& config, KeyT
   return memory;
 }
 
-}  // namespace cbit
+}  // namespace cbit::mem

@@ -31,7 +31,7 @@
 #include "mem/key_table.hpp"
 #include "mem/rmp.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 
 // [first, first + bytes)
 struct PhysRange {
@@ -135,7 +135,7 @@ class Memory {
 
   // Replaces a key, or takes it away (nullopt: accesses under it are not encrypted from then on); what was
   // stored under the old one keeps its ciphertext and so becomes noise.
-  virtual void rekey(KeyId id, const std::optional<Key128>& key) = 0;
+  virtual void rekey(KeyId id, const std::optional<crypt::Key128>& key) = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::mem

@@ -5,7 +5,7 @@
 
 #include <utility>
 
-namespace cbit {
+namespace cbit::mem {
 namespace {
 
 std::uint64_t state_bytes(std::uint64_t ram_bytes) { return ram_bytes / page_size * sizeof(PageState); }
@@ -38,4 +38,4 @@ PageStore::~PageStore() {
   munmap(data_, bytes_);
 }
 
-}  // namespace cbit
+}  // namespace cbit::mem

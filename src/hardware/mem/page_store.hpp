@@ -10,7 +10,7 @@
 #include "base/result.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 
 // One page, all zero until first touched. A cache line, so that an access costs one miss beside the data's.
 struct alignas(64) PageState {
@@ -54,4 +54,4 @@ class PageStore {
   std::uint64_t bytes_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::mem

@@ -7,7 +7,7 @@
 #include "base/reg.hpp"
 #include "mem/key_table.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 
 struct RmpEntry : Register<RmpEntry, std::uint64_t> {
   using GuestPage = Field<63, 12>;  // guest-physical page number
@@ -32,4 +32,4 @@ struct RmpEntry : Register<RmpEntry, std::uint64_t> {
       .with<RmpEntry::Assigned>(true);
 }
 
-}  // namespace cbit
+}  // namespace cbit::mem

@@ -6,7 +6,7 @@
 #include "base/result.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::paging {
 
 class IoSpace {
  public:
@@ -16,4 +16,4 @@ class IoSpace {
   virtual Result<void> io_write(PhysAddr to, ConstByteSpan from) = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::paging

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::paging {
 
-Mmu::Mmu(Memory& memory, Tracer& tracer, const PagingConfig& config, std::uint16_t cpu)
+Mmu::Mmu(mem::Memory& memory, Tracer& tracer, const PagingConfig& config, std::uint16_t cpu)
     : memory_{&memory}, tracer_{&tracer}, config_{config}, access_{.agent = {AgentKind::cpu, cpu}} {}
 
 void Mmu::load_cr3(PtePhys cr3) {
@@ -134,4 +134,4 @@ Result<void> Mmu::fill(VirtAddr to, std::uint64_t bytes, std::byte value) {
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::paging

@@ -22,12 +22,12 @@
 #include "paging/tlb.hpp"
 #include "paging/walker.hpp"
 
-namespace cbit {
+namespace cbit::paging {
 
 class Mmu {
  public:
   // Starts without tables: load_cr3() comes first. `memory` and `tracer` outlive the Mmu.
-  Mmu(Memory& memory, Tracer& tracer, const PagingConfig& config, std::uint16_t cpu);
+  Mmu(mem::Memory& memory, Tracer& tracer, const PagingConfig& config, std::uint16_t cpu);
 
   // `io` outlives the Mmu; nullptr: no device answers.
   void set_io(IoSpace* io) { io_ = io; }
@@ -54,7 +54,7 @@ class Mmu {
   }
   template <class T>
   Result<void> store(VirtAddr to, const T& value) {
-    return write(to, bytes_of(value));
+    return write(to, cbit::bytes_of(value));
   }
 
   // INVLPG of each page of the range / a full flush including global entries.
@@ -65,7 +65,7 @@ class Mmu {
   void set_site(SiteId site) { access_.site = site; }
   [[nodiscard]] SiteId site() const { return access_.site; }
   [[nodiscard]] Agent agent() const { return access_.agent; }
-  [[nodiscard]] Memory& memory() { return *memory_; }
+  [[nodiscard]] mem::Memory& memory() { return *memory_; }
 
  private:
   // What a virtual address reaches without leaving its page.
@@ -103,17 +103,17 @@ class Mmu {
     return io_ != nullptr && !memory_->contains(reach.phys, bytes);
   }
 
-  [[nodiscard]] Access access_with(KeyId key) const { return {access_.agent, key, access_.site}; }
+  [[nodiscard]] mem::Access access_with(KeyId key) const { return {access_.agent, key, access_.site}; }
   // Reports what the walker or Memory refused, and hands it on.
   tl::unexpected<Fault> refuse(const Fault& fault);
 
-  Memory* memory_;
+  mem::Memory* memory_;
   Tracer* tracer_;
   IoSpace* io_ = nullptr;
   PagingConfig config_;
   PtePhys cr3_;
   Privilege privilege_;
-  Access access_;
+  mem::Access access_;
   Tlb tlb_;
   Translation uncached_;  // of the last page, where pages decide
 };
@@ -131,4 +131,4 @@ class SiteScope {
   SiteId previous_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::paging

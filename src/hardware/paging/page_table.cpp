@@ -5,7 +5,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::paging {
 namespace {
 
 using TableEntries = std::array<Pte, entries_per_table>;
@@ -48,16 +48,16 @@ std::uint64_t part_in_entry(VirtAddr at, std::uint64_t bytes, unsigned level) {
 
 }  // namespace
 
-PageTable::PageTable(Memory& memory, const PagingConfig& config, KeySelector table_selector, Source source,
-                     const Access& who)
+PageTable::PageTable(mem::Memory& memory, const PagingConfig& config, mem::KeySelector table_selector,
+                     Source source, const mem::Access& who)
     : memory_{&memory},
       config_{config},
       table_selector_{table_selector},
       source_{std::move(source)},
       who_{who} {}
 
-Result<PageTable> PageTable::create(Memory& memory, const PagingConfig& config, KeySelector table_selector,
-                                    Source source, const Access& who) {
+Result<PageTable> PageTable::create(mem::Memory& memory, const PagingConfig& config,
+                                    mem::KeySelector table_selector, Source source, const mem::Access& who) {
   PageTable table{memory, config, table_selector, std::move(source), who};
   table.root_ = CBIT_TRY(table.add_table(as_bytes(TableEntries{})));
   return table;
@@ -105,7 +105,7 @@ Result<void> PageTable::check_range(VirtAddr at, std::uint64_t bytes) const {
 
 Result<void> PageTable::check_phys(PhysAddr at, std::uint64_t bytes) const {
   CBIT_ASSERT(at.is_aligned(page_size));
-  const KeyLayout& layout = config_.view.layout;
+  const mem::KeyLayout& layout = config_.view.layout;
   const unsigned bits =
       layout.mask() == 0 ? config_.phys_bits : std::min(config_.phys_bits, layout.lowest_bit());
   if (at.value() > bit_mask(bits) || bytes > bit_mask(bits) + 1 - at.value())
@@ -199,8 +199,8 @@ Result<EditResult> PageTable::replace_bits(VirtAddr at, std::uint64_t bytes, std
   return apply(at, bytes, {decide, false, {}});
 }
 
-Result<EditResult> PageTable::set_selector(VirtAddr at, std::uint64_t bytes, KeySelector selector) {
-  const KeyLayout& layout = config_.view.layout;
+Result<EditResult> PageTable::set_selector(VirtAddr at, std::uint64_t bytes, mem::KeySelector selector) {
+  const mem::KeyLayout& layout = config_.view.layout;
   return replace_bits(at, bytes, layout.mask(), layout.join(PhysAddr{}, selector).value());
 }
 
@@ -235,4 +235,4 @@ Result<void> PageTable::visit_table(PtePhys pointer, unsigned level, VirtAddr at
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::paging

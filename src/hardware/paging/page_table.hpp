@@ -23,14 +23,14 @@
 #include "mem/memory.hpp"
 #include "paging/pte.hpp"
 
-namespace cbit {
+namespace cbit::paging {
 
 struct MapRequest {
   VirtAddr at;
   PhysAddr phys;
   std::uint64_t bytes = 0;
   PageFlags flags;
-  KeySelector selector = 0;  // key bits of the leaves
+  mem::KeySelector selector = 0;  // key bits of the leaves
   PageLevel largest =
       PageLevel::size_1g;  // larger pages are used where address, size and existing tables allow
   PageCaching caching = PageCaching::write_back;
@@ -51,8 +51,8 @@ class PageTable {
 
   // `table_selector` is the key bits of table pages and of the entries that point to them, CR3 included (1 on
   // SME, SEV and TDX once the kernel runs encrypted). Allocates the root.
-  static Result<PageTable> create(Memory& memory, const PagingConfig& config, KeySelector table_selector,
-                                  Source source, const Access& who);
+  static Result<PageTable> create(mem::Memory& memory, const PagingConfig& config,
+                                  mem::KeySelector table_selector, Source source, const mem::Access& who);
   PageTable(PageTable&&) = default;
   ~PageTable();
 
@@ -64,7 +64,7 @@ class PageTable {
   Result<EditResult> unmap(VirtAddr at, std::uint64_t bytes);
   // Sets the key bits of every leaf in the range, splitting large pages at its ends. not_present where
   // nothing is mapped; earlier leaves stay changed, as in the kernel.
-  Result<EditResult> set_selector(VirtAddr at, std::uint64_t bytes, KeySelector selector);
+  Result<EditResult> set_selector(VirtAddr at, std::uint64_t bytes, mem::KeySelector selector);
   // The same for the caching of every leaf.
   Result<EditResult> set_caching(VirtAddr at, std::uint64_t bytes, PageCaching caching);
   // Only splits: afterwards no leaf crosses an end of the range.
@@ -95,8 +95,8 @@ class PageTable {
   };
   using Visit = std::function<void(VirtAddr, PageLevel, Pte)>;
 
-  PageTable(Memory& memory, const PagingConfig& config, KeySelector table_selector, Source source,
-            const Access& who);
+  PageTable(mem::Memory& memory, const PagingConfig& config, mem::KeySelector table_selector, Source source,
+            const mem::Access& who);
 
   Result<EditResult> apply(VirtAddr at, std::uint64_t bytes, Edit edit);
   // Gives every leaf of the range these bits in the place of those of `mask`.
@@ -117,13 +117,13 @@ class PageTable {
   Result<Pte> load_entry(const Place& place, unsigned level) const;
   Result<void> store_entry(const Place& place, Pte entry);
 
-  Memory* memory_;
+  mem::Memory* memory_;
   PagingConfig config_;
-  KeySelector table_selector_;
+  mem::KeySelector table_selector_;
   Source source_;
-  Access who_;
+  mem::Access who_;
   PhysAddr root_;
   std::vector<PhysAddr> tables_;  // all pages taken from source_
 };
 
-}  // namespace cbit
+}  // namespace cbit::paging

@@ -11,7 +11,7 @@
 #include "base/reg.hpp"
 #include "mem/key_layout.hpp"
 
-namespace cbit {
+namespace cbit::paging {
 
 enum class PageLevel : std::uint8_t { size_4k, size_2m, size_1g };
 
@@ -94,15 +94,15 @@ struct PageFlags {
 struct PagingConfig {
   unsigned levels = 4;      // 4 or 5 (CR4.LA57)
   unsigned phys_bits = 52;  // address bits at or above this, other than key bits, are reserved
-  KeyView view;
+  mem::KeyView view;
 };
 
 // The table that CR3 or an entry points to, and the key that the walker reads it with: an SME host follows
 // the pointer's C-bit, a SEV or TDX guest's walks are private whatever it says. APM vol. 2, 7.10.3
 // and 15.34.5.
-[[nodiscard]] constexpr std::pair<PhysAddr, KeyId> locate_table(const KeyView& view, PtePhys pointer) {
+[[nodiscard]] constexpr std::pair<PhysAddr, KeyId> locate_table(const mem::KeyView& view, PtePhys pointer) {
   const auto [phys, selector] = view.layout.split(pointer);
-  return {phys, view.key(view.walks_private ? KeySelector{1} : selector)};
+  return {phys, view.key(view.walks_private ? mem::KeySelector{1} : selector)};
 }
 
-}  // namespace cbit
+}  // namespace cbit::paging

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::paging {
 
 Tlb::Tlb() {
   for (std::size_t level = 0; level < arrays_.size(); ++level) arrays_[level].resize(entries_[level]);
@@ -39,4 +39,4 @@ void Tlb::flush_all() {
     for (Entry& entry : array) entry.tag = no_tag;
 }
 
-}  // namespace cbit
+}  // namespace cbit::paging

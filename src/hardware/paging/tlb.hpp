@@ -10,7 +10,7 @@
 
 #include "paging/walker.hpp"
 
-namespace cbit {
+namespace cbit::paging {
 
 class Tlb {
  public:
@@ -46,4 +46,4 @@ class Tlb {
   std::array<std::vector<Entry>, 3> arrays_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::paging

@@ -3,7 +3,7 @@
 #include <array>
 #include <span>
 
-namespace cbit {
+namespace cbit::paging {
 namespace {
 
 constexpr unsigned levels_max = 5;
@@ -15,7 +15,7 @@ struct Step {
   Pte entry;
 };
 
-Result<Pte> read_entry(Memory& memory, const Step& step, const Access& who) {
+Result<Pte> read_entry(mem::Memory& memory, const Step& step, const mem::Access& who) {
   std::array<std::byte, sizeof(Pte)> raw;
   CBIT_TRY(memory.read(step.at, raw, {who.agent, step.key, who.site}));
   return load<Pte>(raw);
@@ -39,7 +39,7 @@ void narrow(PageFlags& flags, Pte entry) {
 }
 
 // The Accessed and Dirty bits, top down. Writes only what changes.
-Result<void> mark_used(Memory& memory, std::span<Step> steps, bool dirty, const Access& who) {
+Result<void> mark_used(mem::Memory& memory, std::span<Step> steps, bool dirty, const mem::Access& who) {
   for (Step& step : steps) {
     Pte marked = step.entry.with<Pte::Accessed>(true);
     if (dirty && &step == &steps.back()) marked = marked.with<Pte::Dirty>(true);
@@ -50,7 +50,7 @@ Result<void> mark_used(Memory& memory, std::span<Step> steps, bool dirty, const 
   return {};
 }
 
-Translation translation_of(const KeyView& view, const Step& leaf, unsigned level, PageFlags flags,
+Translation translation_of(const mem::KeyView& view, const Step& leaf, unsigned level, PageFlags flags,
                            VirtAddr at) {
   const auto page_level = static_cast<PageLevel>(level);
   const auto [page, selector] = view.layout.split(leaf.entry.page(page_level));
@@ -66,8 +66,8 @@ Translation translation_of(const KeyView& view, const Step& leaf, unsigned level
 
 }  // namespace
 
-Result<Translation> walk(Memory& memory, const PagingConfig& config, PtePhys cr3, VirtAddr at, Intent intent,
-                         Privilege privilege, const Access& who) {
+Result<Translation> walk(mem::Memory& memory, const PagingConfig& config, PtePhys cr3, VirtAddr at,
+                         Intent intent, Privilege privilege, const mem::Access& who) {
   const auto refuse = [&](FaultKind kind) { return fault(kind, at.value(), intent == Intent::write); };
   if (!is_canonical(at, config.levels)) return refuse(FaultKind::non_canonical);
 
@@ -93,4 +93,4 @@ Result<Translation> walk(Memory& memory, const PagingConfig& config, PtePhys cr3
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::paging

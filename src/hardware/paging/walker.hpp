@@ -13,7 +13,7 @@
 #include "mem/memory.hpp"
 #include "paging/pte.hpp"
 
-namespace cbit {
+namespace cbit::paging {
 
 enum class Intent : std::uint8_t { read, write, execute };
 
@@ -36,7 +36,7 @@ struct Privilege {
 struct Translation {
   PhysAddr phys;  // of the byte asked for
   KeyId key = no_key;
-  KeySelector selector = 0;
+  mem::KeySelector selector = 0;
   PageLevel level{};
   PageFlags flags;    // effective over all levels; `global` is the leaf's
   PhysAddr entry_at;  // where the leaf entry lives
@@ -46,7 +46,7 @@ struct Translation {
 // Checks rights for `intent`, then sets Accessed in every entry of the way and Dirty in the leaf on a write;
 // a refused access leaves all entries as they were. Faults: non_canonical, not_present, protection,
 // reserved_bit (address = the virtual address), or what the table read itself met (address = physical).
-Result<Translation> walk(Memory& memory, const PagingConfig& config, PtePhys cr3, VirtAddr at, Intent intent,
-                         Privilege privilege, const Access& who);
+Result<Translation> walk(mem::Memory& memory, const PagingConfig& config, PtePhys cr3, VirtAddr at,
+                         Intent intent, Privilege privilege, const mem::Access& who);
 
-}  // namespace cbit
+}  // namespace cbit::paging

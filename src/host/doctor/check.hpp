@@ -14,7 +14,7 @@
 #include "testbed/words.hpp"
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 
 enum class CheckState : std::uint8_t {
   pass,
@@ -33,11 +33,11 @@ struct Outcome {
   std::string says;                    // what was found, in a few words
   std::vector<HostEvidence> evidence;  // what was read
   std::string remedy;                  // empty: none is needed, or none is known
-  std::vector<const CauseInfo*> causes;
+  std::vector<const watch::CauseInfo*> causes;
 };
 
 struct CheckSubject {
-  const HostFacts& host;
+  const facts::HostFacts& host;
   const System& system;
 };
 
@@ -95,8 +95,8 @@ namespace checks {
 [[nodiscard]] Outcome log_firmware(const CheckSubject&);
 
 // Whether the formula of the kernel gives this system a pool, and of what size.
-[[nodiscard]] std::optional<SwiotlbSizing> expected_pool(const CheckSubject& subject);
+[[nodiscard]] std::optional<kernel::SwiotlbSizing> expected_pool(const CheckSubject& subject);
 [[nodiscard]] bool encrypted_guest(const CheckSubject& subject);
 }  // namespace checks
 
-}  // namespace cbit
+}  // namespace cbit::doctor

@@ -3,7 +3,7 @@
 #include "base/assert.hpp"
 #include "doctor/check.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 namespace {
 
 bool always(const CheckSubject&) { return true; }
@@ -28,7 +28,8 @@ bool has_iommu_or_should(const CheckSubject& s) {
 }
 bool encrypted_x86_guest(const CheckSubject& s) { return x86(s) && checks::encrypted_guest(s); }
 bool has_rdma_hardware(const CheckSubject& s) {
-  return std::ranges::any_of(s.host.rdma, [](const RdmaDeviceFacts& device) { return !device.pci.empty(); });
+  return std::ranges::any_of(s.host.rdma,
+                             [](const facts::RdmaDeviceFacts& device) { return !device.pci.empty(); });
 }
 
 // In the order in which they are printed; a parent comes before its children.
@@ -89,4 +90,4 @@ std::vector<CheckResult> run_checks(const CheckSubject& subject) {
   return results;
 }
 
-}  // namespace cbit
+}  // namespace cbit::doctor

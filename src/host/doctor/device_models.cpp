@@ -1,6 +1,6 @@
 #include "doctor/device_models.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 namespace {
 
 void replace_all(std::string& text, const std::string& from, const std::string& to) {
@@ -8,17 +8,18 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
     text.replace(at, from.size(), to);
 }
 
-std::vector<Cause> renamed(std::vector<Cause> causes, const std::string& from, const std::string& to) {
+std::vector<watch::Cause> renamed(std::vector<watch::Cause> causes, const std::string& from,
+                                  const std::string& to) {
   if (from == to) return causes;
-  for (Cause& cause : causes) {
+  for (watch::Cause& cause : causes) {
     replace_all(cause.device, from, to);
     replace_all(cause.kernel_message, from, to);
-    for (Evidence& evidence : cause.evidence) replace_all(evidence.text, from, to);
+    for (watch::Evidence& evidence : cause.evidence) replace_all(evidence.text, from, to);
   }
   return causes;
 }
 
-PerformedDma summary_of(const Explanation& done, bool encrypted) {
+PerformedDma summary_of(const explain::Explanation& done, bool encrypted) {
   return {.use = {.map = done.options.map,
                   .verdict = done.verdict,
                   .path = done.path,
@@ -32,21 +33,21 @@ PerformedDma summary_of(const Explanation& done, bool encrypted) {
 
 }  // namespace
 
-OrError<ExplainSession*> DeviceModels::of(IommuMode mode) {
+OrError<explain::ExplainSession*> DeviceModels::of(IommuMode mode) {
   auto found = sessions_.find(mode);
   if (found == sessions_.end()) {
     std::vector<std::string> said;
-    const TestbedConfig config = model_of(subject_.host, subject_.system, mode, said);
+    const testbed::TestbedConfig config = model_of(subject_.host, subject_.system, mode, said);
     if (sessions_.empty()) notes_.insert(notes_.end(), said.begin(), said.end());
-    found = sessions_.emplace(mode, CBIT_TRY(ExplainSession::create(config))).first;
+    found = sessions_.emplace(mode, CBIT_TRY(explain::ExplainSession::create(config))).first;
   }
   return &found->second;
 }
 
-OrError<PerformedDma> DeviceModels::perform(IommuMode mode, const ExplainOptions& options,
+OrError<PerformedDma> DeviceModels::perform(IommuMode mode, const explain::ExplainOptions& options,
                                             const std::optional<VirtioNegotiated>& virtio) {
-  ExplainSession* const model = CBIT_TRY(of(mode));
-  const TestDeviceConfig& device = options.device;
+  explain::ExplainSession* const model = CBIT_TRY(of(mode));
+  const testbed::TestDeviceConfig& device = options.device;
   const Key key{mode,
                 device.mask_bits,
                 device.coherent_mask_bits,
@@ -60,7 +61,7 @@ OrError<PerformedDma> DeviceModels::perform(IommuMode mode, const ExplainOptions
   auto found = done_.find(key);
   if (found == done_.end()) {
     const bool encrypted = is_encrypted(subject_.system.platform);
-    auto result = model->explain(options, virtio).map([&](const Explanation& done) {
+    auto result = model->explain(options, virtio).map([&](const explain::Explanation& done) {
       return summary_of(done, encrypted);
     });
     found = done_.emplace(key, Done{device.name, std::move(result)}).first;
@@ -70,9 +71,9 @@ OrError<PerformedDma> DeviceModels::perform(IommuMode mode, const ExplainOptions
   return result;
 }
 
-OrError<std::vector<Cause>> DeviceModels::explain_negotiation(IommuMode mode, std::string_view device,
-                                                              const VirtioNegotiated& virtio) {
+OrError<std::vector<watch::Cause>> DeviceModels::explain_negotiation(IommuMode mode, std::string_view device,
+                                                                     const VirtioNegotiated& virtio) {
   return CBIT_TRY(of(mode))->explain_negotiation(device, virtio);
 }
 
-}  // namespace cbit
+}  // namespace cbit::doctor

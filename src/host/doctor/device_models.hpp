@@ -10,13 +10,13 @@
 
 #include "doctor/devices.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 
 struct PerformedDma {
   DmaUse use;
   std::uint64_t largest_mapping = 0;
   bool limit_unknown_to_driver = false;
-  std::vector<Cause> causes;
+  std::vector<watch::Cause> causes;
 };
 
 class DeviceModels {
@@ -26,12 +26,12 @@ class DeviceModels {
       : subject_{subject}, notes_{notes} {}
 
   // Errors (usage): the model refuses the machine, or the device's masks.
-  OrError<PerformedDma> perform(IommuMode mode, const ExplainOptions& options,
+  OrError<PerformedDma> perform(IommuMode mode, const explain::ExplainOptions& options,
                                 const std::optional<VirtioNegotiated>& virtio);
-  OrError<std::vector<Cause>> explain_negotiation(IommuMode mode, std::string_view device,
-                                                  const VirtioNegotiated& virtio);
+  OrError<std::vector<watch::Cause>> explain_negotiation(IommuMode mode, std::string_view device,
+                                                         const VirtioNegotiated& virtio);
   // Errors (usage): the model refuses the machine.
-  OrError<ExplainSession*> of(IommuMode mode);
+  OrError<explain::ExplainSession*> of(IommuMode mode);
 
  private:
   struct Done {
@@ -39,13 +39,13 @@ class DeviceModels {
     OrError<PerformedDma> result;
   };
   // All that decides: IOMMU mode, masks, alignment, trust, mapping, TTM's policy, virtio's features, status.
-  using Key = std::tuple<IommuMode, unsigned, unsigned, std::uint32_t, bool, MapKind,
+  using Key = std::tuple<IommuMode, unsigned, unsigned, std::uint32_t, bool, explain::MapKind,
                          std::optional<TtmPolicy>, std::uint64_t, std::uint64_t, int>;
 
   const CheckSubject& subject_;
   std::vector<std::string>& notes_;
-  std::map<IommuMode, ExplainSession> sessions_;
+  std::map<IommuMode, explain::ExplainSession> sessions_;
   std::map<Key, Done> done_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::doctor

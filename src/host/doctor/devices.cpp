@@ -8,7 +8,7 @@
 #include "facts/text.hpp"
 #include "spec/virtio.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 namespace {
 
 constexpr std::uint32_t virtio_balloon = 5;
@@ -18,7 +18,7 @@ constexpr std::uint32_t nvme_align_mask = 4095;  // NVME_CTRL_PAGE_SIZE - 1
 // A device as the DMA layer sees it, whatever bus it is on.
 struct Candidate {
   DeviceReport report;
-  const VirtioDeviceFacts* virtio = nullptr;
+  const facts::VirtioDeviceFacts* virtio = nullptr;
   bool nvme = false, rdma = false, display = false, untrusted = false;
 };
 
@@ -28,8 +28,8 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
-std::string what_is(const PciDevice& device, const VirtioDeviceFacts* virtio) {
-  if (virtio != nullptr) return "virtio " + virtio_kind(virtio->id) + joined(device.net);
+std::string what_is(const facts::PciDevice& device, const facts::VirtioDeviceFacts* virtio) {
+  if (virtio != nullptr) return "virtio " + facts::virtio_kind(virtio->id) + joined(device.net);
   if (!device.infiniband.empty()) return "RDMA NIC" + joined(device.infiniband) + joined(device.net);
   if (device.is_nvme()) return "NVMe controller" + joined(device.nvme);
   if (device.is_display()) return "GPU" + joined(device.drm);
@@ -50,16 +50,17 @@ bool uses_ttm(std::string_view driver) {
   return std::ranges::find(drivers, driver) != std::end(drivers);
 }
 
-const VirtioDeviceFacts* virtio_of(const HostFacts& host, std::string_view name) {
-  const auto found = std::ranges::find_if(
-      host.virtio, [&](const VirtioDeviceFacts& device) { return !name.empty() && device.name == name; });
+const facts::VirtioDeviceFacts* virtio_of(const facts::HostFacts& host, std::string_view name) {
+  const auto found = std::ranges::find_if(host.virtio, [&](const facts::VirtioDeviceFacts& device) {
+    return !name.empty() && device.name == name;
+  });
   return found == host.virtio.end() ? nullptr : &*found;
 }
 
-std::vector<Candidate> candidates(const HostFacts& host) {
+std::vector<Candidate> candidates(const facts::HostFacts& host) {
   std::vector<Candidate> all;
-  for (const PciDevice& device : host.pci) {
-    const VirtioDeviceFacts* const virtio = virtio_of(host, device.virtio);
+  for (const facts::PciDevice& device : host.pci) {
+    const facts::VirtioDeviceFacts* const virtio = virtio_of(host, device.virtio);
     if (device.is_bridge() && virtio == nullptr) continue;
     Candidate one{.virtio = virtio,
                   .nvme = device.driver == "nvme",
@@ -74,12 +75,12 @@ std::vector<Candidate> candidates(const HostFacts& host) {
     one.untrusted = device.removable && one.report.iommu == IommuMode::translated;
     all.push_back(std::move(one));
   }
-  for (const VirtioDeviceFacts& device : host.virtio) {
+  for (const facts::VirtioDeviceFacts& device : host.virtio) {
     const bool on_pci =
-        std::ranges::any_of(host.pci, [&](const PciDevice& p) { return p.virtio == device.name; });
+        std::ranges::any_of(host.pci, [&](const facts::PciDevice& p) { return p.virtio == device.name; });
     if (on_pci) continue;
     all.push_back({.report = {.name = device.name,
-                              .what = "virtio " + virtio_kind(device.id) + ", not on PCI",
+                              .what = "virtio " + facts::virtio_kind(device.id) + ", not on PCI",
                               .driver = device.driver},
                    .virtio = &device});
   }
@@ -88,16 +89,16 @@ std::vector<Candidate> candidates(const HostFacts& host) {
 
 // What sysfs lets one conclude. It shows the features that driver and device agreed on, not what was offered:
 // Linux accepts ACCESS_PLATFORM wherever it is offered, except for the balloon (virtballoon_validate).
-VirtioNegotiated negotiation_of(const VirtioDeviceFacts& virtio) {
+VirtioNegotiated negotiation_of(const facts::VirtioDeviceFacts& virtio) {
   const std::uint64_t accepted = virtio.features.value_or(0);
   std::uint64_t offered = accepted;
-  if (virtio.id == virtio_balloon && virtio.has(32)) offered |= virtio_feature::access_platform;
+  if (virtio.id == virtio_balloon && virtio.has(32)) offered |= spec::virtio_feature::access_platform;
   return {.offered = offered,
           .accepted = accepted,
           .status = static_cast<std::uint8_t>(virtio.status.value_or(virtio.driver.empty() ? 0 : 0xf))};
 }
 
-TestDeviceConfig model_device(const Candidate& candidate) {
+testbed::TestDeviceConfig model_device(const Candidate& candidate) {
   const DeviceReport& report = candidate.report;
   const unsigned mask = report.mask_bits.value_or(64);
   return {.name = report.name,
@@ -107,24 +108,24 @@ TestDeviceConfig model_device(const Candidate& candidate) {
           .untrusted = candidate.untrusted};
 }
 
-void add_causes(std::vector<Cause>& all, const std::vector<Cause>& found) {
-  for (const Cause& one : found)
-    if (std::ranges::none_of(all, [&](const Cause& known) { return known.info == one.info; }))
+void add_causes(std::vector<watch::Cause>& all, const std::vector<watch::Cause>& found) {
+  for (const watch::Cause& one : found)
+    if (std::ranges::none_of(all, [&](const watch::Cause& known) { return known.info == one.info; }))
       all.push_back(one);
 }
 
-std::vector<MapKind> maps_of(const Candidate& candidate) {
-  if (candidate.virtio != nullptr && !candidate.virtio->has(33)) return {MapKind::raw_phys};
-  std::vector<MapKind> maps{MapKind::streaming, MapKind::coherent};
-  if (candidate.rdma) maps.push_back(MapKind::user_mr);
-  if (candidate.display) maps.push_back(MapKind::ttm_bo);
+std::vector<explain::MapKind> maps_of(const Candidate& candidate) {
+  if (candidate.virtio != nullptr && !candidate.virtio->has(33)) return {explain::MapKind::raw_phys};
+  std::vector<explain::MapKind> maps{explain::MapKind::streaming, explain::MapKind::coherent};
+  if (candidate.rdma) maps.push_back(explain::MapKind::user_mr);
+  if (candidate.display) maps.push_back(explain::MapKind::ttm_bo);
   return maps;
 }
 
 // Before Linux 6.8 TTM mapped decrypted pages as if they were encrypted ("drm/ttm: Make sure the mapped tt
 // pages are decrypted when needed").
-TtmPolicy ttm_policy(const KernelFacts& kernel) {
-  const bool old = kernel.release && *kernel.release < KernelRelease{6, 8};
+TtmPolicy ttm_policy(const facts::KernelFacts& kernel) {
+  const bool old = kernel.release && *kernel.release < facts::KernelRelease{6, 8};
   return old ? TtmPolicy::before_fix : TtmPolicy::fixed;
 }
 
@@ -135,19 +136,20 @@ IommuMode mode_of(const Candidate& candidate) {
   return past ? IommuMode::none : candidate.report.iommu;
 }
 
-ExplainOptions options_of(const HostFacts& host, const Candidate& candidate, MapKind map) {
-  ExplainOptions options{.device = model_device(candidate), .map = map};
-  if (map != MapKind::ttm_bo) return options;
+explain::ExplainOptions options_of(const facts::HostFacts& host, const Candidate& candidate,
+                                   explain::MapKind map) {
+  explain::ExplainOptions options{.device = model_device(candidate), .map = map};
+  if (map != explain::MapKind::ttm_bo) return options;
   options.ttm_policy = ttm_policy(host.kernel);
   options.direction = DmaDirection::bidirectional;
   return options;
 }
 
 // Where the repaired TTM would do, its absence is the trouble.
-void note_ttm(DeviceModels& models, ExplainOptions options, DeviceReport& report) {
+void note_ttm(DeviceModels& models, explain::ExplainOptions options, DeviceReport& report) {
   options.ttm_policy = TtmPolicy::fixed;
   const auto repaired = models.perform(report.iommu, options, {});
-  if (repaired && repaired->use.verdict == Verdict::works)
+  if (repaired && repaired->use.verdict == explain::Verdict::works)
     report.notes.emplace_back(
         "graphics buffers: as before \"drm/ttm: Make sure the mapped tt pages are decrypted when needed\" "
         "(Linux 6.8; Debian's 6.1.192 has it too)");
@@ -162,8 +164,8 @@ OrError<void> perform(const CheckSubject& subject, DeviceModels& models, Candida
     add_causes(report.causes, CBIT_TRY(models.explain_negotiation(report.iommu, report.name, *virtio)));
   }
   CBIT_TRY(models.of(mode_of(candidate)));
-  for (const MapKind map : maps_of(candidate)) {
-    const ExplainOptions options = options_of(subject.host, candidate, map);
+  for (const explain::MapKind map : maps_of(candidate)) {
+    const explain::ExplainOptions options = options_of(subject.host, candidate, map);
     const auto done = models.perform(mode_of(candidate), options, virtio);
     if (!done) {  // a mask that this kernel refuses: what sysfs says cannot be
       report.state = CheckState::skip;
@@ -172,9 +174,9 @@ OrError<void> perform(const CheckSubject& subject, DeviceModels& models, Candida
     }
     report.uses.push_back(done->use);
     add_causes(report.causes, done->causes);
-    if (done->use.verdict != Verdict::works) {
+    if (done->use.verdict != explain::Verdict::works) {
       report.state = CheckState::fail;
-      if (map == MapKind::ttm_bo) note_ttm(models, options, report);
+      if (map == explain::MapKind::ttm_bo) note_ttm(models, options, report);
     }
     if (report.uses.size() > 1) continue;
     report.largest_mapping = done->largest_mapping;
@@ -210,7 +212,7 @@ OrError<bool> idle(DeviceModels& models, Candidate& candidate) {
     return true;
   }
   if (!report.driver.empty()) return false;
-  const VirtioDeviceFacts* const virtio = candidate.virtio;
+  const facts::VirtioDeviceFacts* const virtio = candidate.virtio;
   if (virtio == nullptr || (virtio->status.value_or(0) & virtio_failed) == 0) {
     report.notes.emplace_back("no driver is bound");
     return true;
@@ -223,9 +225,9 @@ OrError<bool> idle(DeviceModels& models, Candidate& candidate) {
 }
 
 void add_logged(const CheckSubject& subject, std::vector<DeviceReport>& reports) {
-  const bool can_grow = nearest_version(subject.host.kernel.release) != KernelVersion::v6_1;
-  for (LogCause& found :
-       causes_of_full_pool(subject.host.kernel_log(), can_grow, swiotlb_options(subject.host).dynamic)) {
+  const bool can_grow = facts::nearest_version(subject.host.kernel.release) != KernelVersion::v6_1;
+  for (facts::LogCause& found : facts::causes_of_full_pool(subject.host.kernel_log(), can_grow,
+                                                           swiotlb_options(subject.host).dynamic)) {
     const auto device = std::ranges::find(reports, found.device, &DeviceReport::name);
     if (device == reports.end()) continue;
     device->state = CheckState::fail;
@@ -236,11 +238,11 @@ void add_logged(const CheckSubject& subject, std::vector<DeviceReport>& reports)
 }  // namespace
 
 std::string way_of(const DmaUse& use) {
-  if (use.verdict == Verdict::fails) return "refused";
-  if (use.map == MapKind::raw_phys) return "physical addresses, past the DMA API";
+  if (use.verdict == explain::Verdict::fails) return "refused";
+  if (use.map == explain::MapKind::raw_phys) return "physical addresses, past the DMA API";
   if (use.bounced) return use.path == DmaPath::iommu ? "bounced, then IOMMU" : "bounced";
   if (use.path == DmaPath::iommu) return use.encryption_bit ? "IOMMU, C-bit in its entry" : "IOMMU";
-  if (use.shared && use.map != MapKind::streaming) return "shared memory";
+  if (use.shared && use.map != explain::MapKind::streaming) return "shared memory";
   return use.encryption_bit ? "direct, with the C-bit" : "direct";
 }
 
@@ -259,4 +261,4 @@ OrError<std::vector<DeviceReport>> report_devices(const CheckSubject& subject,
   return reports;
 }
 
-}  // namespace cbit
+}  // namespace cbit::doctor

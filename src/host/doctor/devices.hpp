@@ -11,12 +11,12 @@
 #include "explain/explain.hpp"
 #include "facts/log_causes.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 
 // One way in which a device's DMA is used.
 struct DmaUse {
-  MapKind map{};
-  Verdict verdict{};
+  explain::MapKind map{};
+  explain::Verdict verdict{};
   DmaPath path{};
   bool encryption_bit = false;
   bool bounced = false;
@@ -35,8 +35,8 @@ struct DeviceReport {
   std::uint64_t largest_mapping = 0;     // bytes in one piece; 2^64 - 1: no limit
   bool limit_unknown_to_driver = false;  // it bounces, but dma_max_mapping_size() says no limit
   std::vector<std::string> notes;
-  std::vector<Cause> causes;     // of what the model found
-  std::vector<LogCause> logged;  // of what the kernel said
+  std::vector<watch::Cause> causes;     // of what the model found
+  std::vector<facts::LogCause> logged;  // of what the kernel said
 };
 
 // "direct, with the C-bit"; "bounced"; "IOMMU, C-bit in its entry"; ...
@@ -46,4 +46,4 @@ struct DeviceReport {
 [[nodiscard]] OrError<std::vector<DeviceReport>> report_devices(const CheckSubject& subject,
                                                                 std::vector<std::string>& notes);
 
-}  // namespace cbit
+}  // namespace cbit::doctor

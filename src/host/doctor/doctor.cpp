@@ -6,26 +6,27 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 namespace {
 
-std::vector<std::string> denied_paths(const HostRecord& record) {
+std::vector<std::string> denied_paths(const facts::HostRecord& record) {
   std::vector<std::string> paths;
   const auto add = [&](const auto& entries) {
     for (const auto& [path, read] : entries)
-      if (!read && read.error() == Unread::denied) paths.push_back(path);
+      if (!read && read.error() == facts::Unread::denied) paths.push_back(path);
   };
   add(record.files);
   add(record.links);
   add(record.folders);
   for (const auto& [path, state] : record.devices)
-    if (state == DeviceState::denied) paths.push_back(path);
-  if (record.kernel_log && !*record.kernel_log && record.kernel_log->error() == Unread::denied)
-    paths.emplace_back(kmsg_device);
-  if (std::ranges::any_of(
-          record.msrs, [](const auto& msr) { return !msr.second && msr.second.error() == Unread::denied; }))
-    paths.emplace_back(msr_device);
-  for (std::string& path : paths) path = printable(path);
+    if (state == facts::DeviceState::denied) paths.push_back(path);
+  if (record.kernel_log && !*record.kernel_log && record.kernel_log->error() == facts::Unread::denied)
+    paths.emplace_back(facts::kmsg_device);
+  if (std::ranges::any_of(record.msrs, [](const auto& msr) {
+        return !msr.second && msr.second.error() == facts::Unread::denied;
+      }))
+    paths.emplace_back(facts::msr_device);
+  for (std::string& path : paths) path = facts::printable(path);
   std::ranges::sort(paths);
   const auto repeated = std::ranges::unique(paths);
   paths.erase(repeated.begin(), repeated.end());
@@ -41,11 +42,11 @@ std::size_t Diagnosis::count(CheckState state) const {
   return static_cast<std::size_t>(of_checks + of_devices);
 }
 
-Diagnosis diagnose(HostTree& tree) {
+Diagnosis diagnose(facts::HostTree& tree) {
   tree.start_recording();
-  Diagnosis diagnosis{.host = read_host(tree)};
+  Diagnosis diagnosis{.host = facts::read_host(tree)};
   diagnosis.system = identify(diagnosis.host);
-  diagnosis.model = nearest_version(diagnosis.host.kernel.release);
+  diagnosis.model = facts::nearest_version(diagnosis.host.kernel.release);
   const CheckSubject subject{diagnosis.host, diagnosis.system};
   diagnosis.checks = run_checks(subject);
   if (auto devices = report_devices(subject, diagnosis.notes))
@@ -55,10 +56,10 @@ Diagnosis diagnose(HostTree& tree) {
                               devices.error().message);
   diagnosis.denied = denied_paths(tree.record());
   const bool memory_hidden =
-      !diagnosis.host.memory.ranges && diagnosis.host.memory.ranges.error() == Unread::denied;
+      !diagnosis.host.memory.ranges && diagnosis.host.memory.ranges.error() == facts::Unread::denied;
   if (memory_hidden)
     diagnosis.notes.emplace_back("/proc/iomem hides its addresses: MemTotal is taken for the memory");
   return diagnosis;
 }
 
-}  // namespace cbit
+}  // namespace cbit::doctor

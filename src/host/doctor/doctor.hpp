@@ -8,10 +8,10 @@
 #include "doctor/check.hpp"
 #include "doctor/devices.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 
 struct Diagnosis {
-  HostFacts host;
+  facts::HostFacts host;
   System system;
   KernelVersion model{};  // the version that decided about the devices
   std::vector<CheckResult> checks;
@@ -26,7 +26,7 @@ struct Diagnosis {
 
 // `tree` records from now on. Where the facts contradict each other so that there is no such machine, a note
 // says so and no device is judged.
-[[nodiscard]] Diagnosis diagnose(HostTree& tree);
+[[nodiscard]] Diagnosis diagnose(facts::HostTree& tree);
 
 struct DoctorStyle {
   bool colour = false;
@@ -36,4 +36,4 @@ struct DoctorStyle {
 // The object of schema/doctor.schema.json, pretty-printed with a final newline.
 [[nodiscard]] std::string to_json(const Diagnosis& diagnosis);
 
-}  // namespace cbit
+}  // namespace cbit::doctor

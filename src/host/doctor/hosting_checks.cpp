@@ -5,23 +5,23 @@
 #include "facts/text.hpp"
 #include "watch/cause_table.hpp"
 
-namespace cbit::checks {
+namespace cbit::doctor::checks {
 namespace {
 
-HostEvidence parameter(std::string_view name, const Read<std::string>& value) {
-  return {std::string{kvm_amd_parameters} + std::string{name},
+HostEvidence parameter(std::string_view name, const facts::Read<std::string>& value) {
+  return {std::string{facts::kvm_amd_parameters} + std::string{name},
           value ? *value : std::string{to_string(value.error())}};
 }
 
 // What the processor does not have, or nobody switched on, is no failure.
-Outcome outcome_of(const Support& support, CheckState if_not, std::vector<HostEvidence> evidence) {
+Outcome outcome_of(const facts::Support& support, CheckState if_not, std::vector<HostEvidence> evidence) {
   if (support.usable) return {.state = CheckState::pass, .says = "yes", .evidence = std::move(evidence)};
   return {
       .state = if_not, .says = support.why_not, .evidence = std::move(evidence), .remedy = support.remedy};
 }
 
-CheckState if_denied(DeviceState state) {
-  return state == DeviceState::denied ? CheckState::warn : CheckState::skip;
+CheckState if_denied(facts::DeviceState state) {
+  return state == facts::DeviceState::denied ? CheckState::warn : CheckState::skip;
 }
 
 std::string mib(std::uint64_t bytes) { return fmt::format("{} MiB", bytes >> 20); }
@@ -29,7 +29,7 @@ std::string mib(std::uint64_t bytes) { return fmt::format("{} MiB", bytes >> 20)
 // A guest of 1 GiB is a small one.
 constexpr std::uint64_t guest_bytes = 1ull << 30;
 
-std::optional<HostEvidence> small_memlock(const HostFacts& host) {
+std::optional<HostEvidence> small_memlock(const facts::HostFacts& host) {
   if (!host.memlock || host.memlock->cap_ipc_lock || !host.memlock->soft) return std::nullopt;
   if (*host.memlock->soft >= guest_bytes) return std::nullopt;
   return HostEvidence{"/proc/self/limits", fmt::format("Max locked memory {} (soft)", *host.memlock->soft)};
@@ -44,7 +44,7 @@ Outcome memlock(const CheckSubject& s, std::string_view who) {
             .says = s.host.memlock->cap_ipc_lock ? "CAP_IPC_LOCK, no limit counts"
                     : s.host.memlock->soft       ? mib(*s.host.memlock->soft)
                                                  : "unlimited"};
-  const CauseInfo& reason = cause("memlock-exceeded");
+  const watch::CauseInfo& reason = watch::cause("memlock-exceeded");
   return {.state = CheckState::warn,
           .says = fmt::format("this shell's limit of {} is little for {}", mib(*s.host.memlock->soft), who),
           .evidence = {*small},
@@ -56,23 +56,23 @@ Outcome memlock(const CheckSubject& s, std::string_view who) {
 
 Outcome kvm(const CheckSubject& s) {
   return outcome_of(s.host.support.kvm, if_denied(s.host.kvm),
-                    {{"/dev/kvm", std::string{word_of(device_state_words, s.host.kvm)}}});
+                    {{"/dev/kvm", std::string{word_of(facts::device_state_words, s.host.kvm)}}});
 }
 
 Outcome sev_guests(const CheckSubject& s) {
-  const HostFacts& host = s.host;
+  const facts::HostFacts& host = s.host;
   const bool wanted =
       host.cpu.sev && host.cpu.sev->sev && host.cpu.sev->asids != 0 && host.kernel.kvm_amd_sev;
   std::vector<HostEvidence> evidence;
   if (wanted) {
     evidence.push_back(parameter("sev", host.kernel.kvm_amd_sev));
-    evidence.push_back({"/dev/sev", std::string{word_of(device_state_words, host.sev)}});
+    evidence.push_back({"/dev/sev", std::string{word_of(facts::device_state_words, host.sev)}});
   }
   // sev=N is somebody's choice, or the firmware's; with sev=Y all the rest should be there.
-  const bool on = wanted && parse_switch(*host.kernel.kvm_amd_sev).value_or(false);
-  const CheckState state = !wanted                                  ? CheckState::skip
-                           : !on || host.sev == DeviceState::denied ? CheckState::warn
-                                                                    : CheckState::fail;
+  const bool on = wanted && facts::parse_switch(*host.kernel.kvm_amd_sev).value_or(false);
+  const CheckState state = !wanted                                         ? CheckState::skip
+                           : !on || host.sev == facts::DeviceState::denied ? CheckState::warn
+                                                                           : CheckState::fail;
   return outcome_of(host.support.sev, state, std::move(evidence));
 }
 
@@ -84,7 +84,7 @@ Outcome sev_es_guests(const CheckSubject& s) {
 }
 
 Outcome snp_guests(const CheckSubject& s) {
-  const HostFacts& host = s.host;
+  const facts::HostFacts& host = s.host;
   if (!host.cpu.sev->sev_snp || !host.kernel.kvm_amd_sev_snp)
     return outcome_of(host.support.sev_snp, CheckState::skip, {});
   Outcome outcome =
@@ -95,7 +95,7 @@ Outcome snp_guests(const CheckSubject& s) {
     for (const std::string_view name : {"iommu", "iommu.passthrough", "amd_iommu"})
       if (host.kernel.line().has(name))
         outcome.evidence.push_back({"/proc/cmdline", host.kernel.line().shown(name)});
-    outcome.causes.push_back(&cause("iommu-passthrough-forbids-snp"));
+    outcome.causes.push_back(&watch::cause("iommu-passthrough-forbids-snp"));
   }
   if (const auto& said = host.kernel_log().iommu_forbids_snp; said && outcome.state == CheckState::fail)
     outcome.evidence.push_back({"kernel log", said->text});
@@ -103,7 +103,7 @@ Outcome snp_guests(const CheckSubject& s) {
 }
 
 Outcome asids(const CheckSubject& s) {
-  const GuestSupport& support = s.host.support;
+  const facts::GuestSupport& support = s.host.support;
   const std::vector<HostEvidence> evidence{
       {"CPUID 8000001F ECX, EDX", fmt::format("{} ASIDs, SEV from {} on", support.asids.value_or(0),
                                               support.first_sev_asid.value_or(0))}};
@@ -117,7 +117,7 @@ Outcome asids(const CheckSubject& s) {
     return {.state = CheckState::pass,
             .says = fmt::format("{} free for SEV, {} for SEV-ES and SNP", sev, es),
             .evidence = evidence};
-  const CauseInfo& reason = cause("asid-exhausted");
+  const watch::CauseInfo& reason = watch::cause("asid-exhausted");
   return {.state = CheckState::warn,
           .says = "none is free for SEV",
           .evidence = {{"/sys/fs/cgroup/misc.current", "sev has reached its capacity"}},
@@ -129,10 +129,10 @@ Outcome guest_memlock(const CheckSubject& s) { return memlock(s, "a guest, whose
 Outcome rdma_memlock(const CheckSubject& s) { return memlock(s, "memory regions, which are pinned"); }
 
 Outcome tdx_guests(const CheckSubject& s) {
-  const Read<std::string>& value = s.host.kernel.kvm_intel_tdx;
-  std::vector<HostEvidence> evidence{
-      {std::string{kvm_intel_parameters} + "tdx", value ? *value : std::string{to_string(value.error())}}};
-  const KernelLog& log = s.host.kernel_log();
+  const facts::Read<std::string>& value = s.host.kernel.kvm_intel_tdx;
+  std::vector<HostEvidence> evidence{{std::string{facts::kvm_intel_parameters} + "tdx",
+                                      value ? *value : std::string{to_string(value.error())}}};
+  const facts::KernelLog& log = s.host.kernel_log();
   if (log.tdx_key_ids) evidence.push_back({"kernel log", log.tdx_key_ids->line.text});
   if (log.tdx_module) evidence.push_back({"kernel log", log.tdx_module->text});
   // tdx=N on a host whose firmware has set KeyIDs aside for it: somebody wanted it.
@@ -140,4 +140,4 @@ Outcome tdx_guests(const CheckSubject& s) {
   return outcome_of(s.host.support.tdx, prepared ? CheckState::warn : CheckState::skip, std::move(evidence));
 }
 
-}  // namespace cbit::checks
+}  // namespace cbit::doctor::checks

@@ -5,7 +5,7 @@
 #include "doctor/doctor.hpp"
 #include "testbed/cause_json.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -16,7 +16,7 @@ Json or_null(const std::optional<T>& value) {
 }
 
 template <class T>
-Json or_null(const Read<T>& value) {
+Json or_null(const facts::Read<T>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
@@ -26,14 +26,14 @@ Json evidence_json(const std::vector<HostEvidence>& evidence) {
   return list;
 }
 
-Json names_json(const std::vector<const CauseInfo*>& causes) {
+Json names_json(const std::vector<const watch::CauseInfo*>& causes) {
   Json list = Json::array();
-  for (const CauseInfo* const cause : causes) list.push_back(cause->name);
+  for (const watch::CauseInfo* const cause : causes) list.push_back(cause->name);
   return list;
 }
 
 Json system_json(const Diagnosis& diagnosis) {
-  const HostFacts& host = diagnosis.host;
+  const facts::HostFacts& host = diagnosis.host;
   const System& system = diagnosis.system;
   return {{"platform", to_string(system.platform)},
           {"virtual_machine", system.virtual_machine},
@@ -49,7 +49,7 @@ Json system_json(const Diagnosis& diagnosis) {
 }
 
 Json pool_json(const Diagnosis& diagnosis) {
-  const PoolCounters& pool = diagnosis.host.pool;
+  const facts::PoolCounters& pool = diagnosis.host.pool;
   const auto wanted = checks::expected_pool({diagnosis.host, diagnosis.system});
   return {{"slots", or_null(pool.nslabs)},
           {"used", or_null(pool.used)},
@@ -83,9 +83,9 @@ Json uses_json(const std::vector<DmaUse>& uses) {
   return list;
 }
 
-Json logged_json(const std::vector<LogCause>& logged) {
+Json logged_json(const std::vector<facts::LogCause>& logged) {
   Json list = Json::array();
-  for (const LogCause& one : logged)
+  for (const facts::LogCause& one : logged)
     list.push_back({{"causes", names_json(one.causes)},
                     {"count", one.count},
                     {"largest_bytes", one.largest_bytes},
@@ -102,14 +102,14 @@ Json devices_json(const Diagnosis& diagnosis) {
                     {"driver", device.driver},
                     {"mask_bits", or_null(device.mask_bits)},
                     {"coherent_mask_bits", or_null(device.coherent_mask_bits)},
-                    {"iommu", word_of(iommu_mode_words, device.iommu)},
+                    {"iommu", word_of(testbed::iommu_mode_words, device.iommu)},
                     {"state", word_of(check_state_words, device.state)},
                     {"uses", uses_json(device.uses)},
                     {"largest_mapping", device.uses.empty() || device.largest_mapping == ~std::uint64_t{0}
                                             ? Json(nullptr)
                                             : Json(device.largest_mapping)},
                     {"notes", device.notes},
-                    {"causes", causes_json(device.causes)},
+                    {"causes", testbed::causes_json(device.causes)},
                     {"logged", logged_json(device.logged)}});
   return list;
 }
@@ -133,4 +133,4 @@ std::string to_json(const Diagnosis& diagnosis) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::doctor

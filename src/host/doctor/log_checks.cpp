@@ -7,7 +7,7 @@
 #include "facts/log_causes.hpp"
 #include "watch/cause_table.hpp"
 
-namespace cbit::checks {
+namespace cbit::doctor::checks {
 namespace {
 
 constexpr std::size_t quoted_max = 3;
@@ -17,9 +17,9 @@ Outcome nothing_found(const CheckSubject& s) {
   return {.state = CheckState::pass, .says = "in what is left of the log"};
 }
 
-void add_causes(Outcome& outcome, const std::vector<LogCause>& found) {
-  for (const LogCause& one : found) {
-    for (const CauseInfo* const reason : one.causes)
+void add_causes(Outcome& outcome, const std::vector<facts::LogCause>& found) {
+  for (const facts::LogCause& one : found) {
+    for (const watch::CauseInfo* const reason : one.causes)
       if (std::ranges::find(outcome.causes, reason) == outcome.causes.end()) outcome.causes.push_back(reason);
     if (outcome.evidence.size() < quoted_max) outcome.evidence.push_back({"kernel log", one.first.text});
     if (outcome.remedy.empty()) outcome.remedy = one.remedy;
@@ -41,18 +41,19 @@ Outcome log(const CheckSubject& s) {
     return {
         .state = CheckState::pass,
         .says = s.host.log->complete ? "readable, from the boot on" : "readable, but its beginning is lost"};
-  const bool denied = s.host.log.error() == Unread::denied;
+  const bool denied = s.host.log.error() == facts::Unread::denied;
   return {.says = fmt::format("/dev/kmsg: {}", to_string(s.host.log.error())),
           .remedy = denied ? "run as root, or set kernel.dmesg_restrict=0" : ""};
 }
 
 Outcome log_pool_full(const CheckSubject& s) {
-  const SwiotlbOptions options = swiotlb_options(s.host);
-  const auto found = causes_of_full_pool(
-      s.host.kernel_log(), nearest_version(s.host.kernel.release) != KernelVersion::v6_1, options.dynamic);
+  const kernel::SwiotlbOptions options = swiotlb_options(s.host);
+  const auto found = facts::causes_of_full_pool(
+      s.host.kernel_log(), facts::nearest_version(s.host.kernel.release) != KernelVersion::v6_1,
+      options.dynamic);
   if (found.empty()) return nothing_found(s);
   std::uint64_t count = 0;
-  for (const LogCause& one : found) count += one.count;
+  for (const facts::LogCause& one : found) count += one.count;
   Outcome outcome{.state = CheckState::fail,
                   .says = fmt::format("{} message{} of {} device{}", count, count == 1 ? "" : "s",
                                       found.size(), found.size() == 1 ? "" : "s")};
@@ -65,10 +66,10 @@ Outcome log_overflows(const CheckSubject& s) {
   const unsigned c_bit = s.system.c_bit;
   const bool has_c_bit =
       platform == Platform::sme || (is_guest(platform) && platform != Platform::tdx && c_bit != 0);
-  const auto found = causes_of_overflows(s.host.kernel_log(),
-                                         {.layout = has_c_bit ? KeyLayout::amd(c_bit) : KeyLayout::none(),
-                                          .is_guest = is_guest(platform),
-                                          .is_sme = platform == Platform::sme});
+  const auto found = facts::causes_of_overflows(
+      s.host.kernel_log(), {.layout = has_c_bit ? mem::KeyLayout::amd(c_bit) : mem::KeyLayout::none(),
+                            .is_guest = is_guest(platform),
+                            .is_sme = platform == Platform::sme});
   if (found.empty()) return nothing_found(s);
   Outcome outcome{.state = CheckState::fail, .says = fmt::format("of {}", found.front().device)};
   add_causes(outcome, found);
@@ -89,12 +90,12 @@ Outcome log_virtio(const CheckSubject& s) {
   if (refusals.empty()) return nothing_found(s);
   Outcome outcome = quoted(CheckState::fail, refusals,
                            fmt::format("{} message{}", refusals.size(), refusals.size() == 1 ? "" : "s"), "");
-  for (const VirtioRefusal& refusal : refusals) {
-    const CauseInfo& reason = refusal.flag == "VIRTIO_F_VERSION_1" ? cause("legacy-virtio")
-                              : refusal.flag.empty()               ? cause("device-refuses-features")
-                              : refusal.driver == "virtio_balloon"
-                                  ? cause("flag-not-acked")  // virtballoon_validate()
-                                  : cause("flag-not-offered");
+  for (const facts::VirtioRefusal& refusal : refusals) {
+    const watch::CauseInfo& reason = refusal.flag == "VIRTIO_F_VERSION_1" ? watch::cause("legacy-virtio")
+                                     : refusal.flag.empty() ? watch::cause("device-refuses-features")
+                                     : refusal.driver == "virtio_balloon"
+                                         ? watch::cause("flag-not-acked")  // virtballoon_validate()
+                                         : watch::cause("flag-not-offered");
     if (std::ranges::find(outcome.causes, &reason) == outcome.causes.end()) outcome.causes.push_back(&reason);
   }
   outcome.remedy = std::string{outcome.causes.front()->remedy};
@@ -107,9 +108,9 @@ Outcome log_firmware(const CheckSubject& s) {
   Outcome outcome{.state = CheckState::warn,
                   .says = fmt::format("{} message{}", troubles.size(), troubles.size() == 1 ? "" : "s"),
                   .remedy = "update the firmware of board and secure processor, and see its options"};
-  for (const LogLine& line : troubles)
+  for (const facts::LogLine& line : troubles)
     if (outcome.evidence.size() < quoted_max) outcome.evidence.push_back({"kernel log", line.text});
   return outcome;
 }
 
-}  // namespace cbit::checks
+}  // namespace cbit::doctor::checks

@@ -7,7 +7,7 @@
 #include "facts/text.hpp"
 #include "watch/cause_table.hpp"
 
-namespace cbit::checks {
+namespace cbit::doctor::checks {
 namespace {
 
 constexpr std::uint64_t syscfg_mem_encrypt = 1 << 23, tme_enabled = 1 << 1;
@@ -19,7 +19,7 @@ bool plain_guest(const CheckSubject& s) { return s.system.platform == Platform::
 bool encrypted_guest(const CheckSubject& s) { return is_guest(s.system.platform); }
 
 Outcome processor(const CheckSubject& s) {
-  const CpuFacts& cpu = s.host.cpu;
+  const facts::CpuFacts& cpu = s.host.cpu;
   const std::string release =
       s.host.kernel.release_text ? "Linux " + *s.host.kernel.release_text : "unknown kernel";
   if (!cpu.info)
@@ -43,7 +43,7 @@ Outcome sme(const CheckSubject& s) {
 }
 
 Outcome sme_firmware(const CheckSubject& s) {
-  const CpuFacts& cpu = s.host.cpu;
+  const facts::CpuFacts& cpu = s.host.cpu;
   constexpr std::string_view remedy = "switch SMEE (\"Secure Memory Encryption\") on in the firmware";
   if (cpu.syscfg) {
     const bool on = (*cpu.syscfg & syscfg_mem_encrypt) != 0;
@@ -70,7 +70,7 @@ Outcome sme_active(const CheckSubject& s) {
 }
 
 Outcome tme(const CheckSubject& s) {
-  const CpuFacts& cpu = s.host.cpu;
+  const facts::CpuFacts& cpu = s.host.cpu;
   if (!cpu.tme) return {.says = "the processor has none (CPUID 7 ECX[13])"};
   if (!cpu.tme_activate)
     return {.says = fmt::format("the processor has it; whether it is on, MSR 982 tells ({})",
@@ -114,10 +114,10 @@ Outcome guest_iommu(const CheckSubject& s) {
   std::vector<HostEvidence> evidence;
   for (const auto& [group, type] : s.host.iommu.groups)
     if (s.host.iommu.mode_of(group) == IommuMode::translated)
-      evidence.push_back(
-          {fmt::format("/sys/kernel/iommu_groups/{}/type", printable(group, 20)), printable(*type)});
+      evidence.push_back({fmt::format("/sys/kernel/iommu_groups/{}/type", facts::printable(group, 20)),
+                          facts::printable(*type)});
   if (evidence.empty()) return {.state = CheckState::pass, .says = "none"};
-  const CauseInfo& reason = cause("guest-iommu-skips-bounce");
+  const watch::CauseInfo& reason = watch::cause("guest-iommu-skips-bounce");
   return {.state = CheckState::fail,
           .says = fmt::format("{} group{} of a translating IOMMU", evidence.size(),
                               evidence.size() == 1 ? "" : "s"),
@@ -130,14 +130,14 @@ Outcome guest_nvdimm(const CheckSubject& s) {
   if (s.host.memory.nvdimms.empty()) return {.state = CheckState::pass, .says = "none"};
   return {.state = CheckState::warn,
           .says = fmt::format("{} on the nd bus", s.host.memory.nvdimms.front()),
-          .evidence = {{"/sys/bus/nd/devices", printable(s.host.memory.nvdimms.front(), 40)}},
+          .evidence = {{"/sys/bus/nd/devices", facts::printable(s.host.memory.nvdimms.front(), 40)}},
           .remedy =
               "use virtio-blk or an initramfs: a DAX mapping is of pages that the host can read, or "
               "that read as ciphertext"};
 }
 
 Outcome iommu(const CheckSubject& s) {
-  const IommuFacts& facts = s.host.iommu;
+  const facts::IommuFacts& facts = s.host.iommu;
   if (!facts.present())
     return {.says = "none is in use",
             .evidence = {{"/sys/class/iommu",
@@ -149,12 +149,12 @@ Outcome iommu(const CheckSubject& s) {
   std::vector<HostEvidence> evidence;
   for (const auto& [group, type] : facts.groups)
     if (evidence.size() < 1)
-      evidence.push_back({fmt::format("/sys/kernel/iommu_groups/{}/type", printable(group, 20)),
-                          type ? printable(*type) : std::string{to_string(type.error())}});
+      evidence.push_back({fmt::format("/sys/kernel/iommu_groups/{}/type", facts::printable(group, 20)),
+                          type ? facts::printable(*type) : std::string{to_string(type.error())}});
   return {.state = CheckState::pass,
           .says = fmt::format("{} of {} groups translate, {} pass through", facts.groups.size() - identity,
                               facts.groups.size(), identity),
           .evidence = std::move(evidence)};
 }
 
-}  // namespace cbit::checks
+}  // namespace cbit::doctor::checks

@@ -8,13 +8,13 @@
 #include "facts/text.hpp"
 #include "watch/cause_table.hpp"
 
-namespace cbit::checks {
+namespace cbit::doctor::checks {
 namespace {
 
 constexpr std::uint64_t nearly_full_percent = 75, full_percent = 95;
 
 std::string slots_text(std::uint64_t slots) {
-  return fmt::format("{} MiB, {} slots", slots * io_tlb_size >> 20, slots);
+  return fmt::format("{} MiB, {} slots", slots * kernel::io_tlb_size >> 20, slots);
 }
 
 struct RealPool {
@@ -23,12 +23,14 @@ struct RealPool {
 };
 
 // debugfs, or else what the kernel said when it made the pool.
-std::optional<RealPool> real_pool(const HostFacts& host) {
+std::optional<RealPool> real_pool(const facts::HostFacts& host) {
   if (host.pool.nslabs)
-    return RealPool{*host.pool.nslabs,
-                    {fmt::format("{}/io_tlb_nslabs", swiotlb_debugfs), fmt::format("{}", *host.pool.nslabs)}};
+    return RealPool{
+        *host.pool.nslabs,
+        {fmt::format("{}/io_tlb_nslabs", facts::swiotlb_debugfs), fmt::format("{}", *host.pool.nslabs)}};
   if (const auto& mapped = host.kernel_log().pool)
-    return RealPool{(mapped->last - mapped->first + 1) / io_tlb_size, {"kernel log", mapped->line.text}};
+    return RealPool{(mapped->last - mapped->first + 1) / kernel::io_tlb_size,
+                    {"kernel log", mapped->line.text}};
   return std::nullopt;
 }
 
@@ -38,7 +40,7 @@ Outcome no_pool(const CheckSubject& s, bool wanted, std::vector<HostEvidence> ev
     return {.says = "none, and none is needed", .evidence = std::move(evidence)};
   const auto& said = s.host.kernel_log().no_pool;
   if (said) evidence.push_back({"kernel log", said->text});
-  const CauseInfo& reason = cause("pool-not-allocated-low-memory");
+  const watch::CauseInfo& reason = watch::cause("pool-not-allocated-low-memory");
   return {.state = encrypted_guest(s) ? CheckState::fail : CheckState::warn,
           .says = "there is none although this kernel wants one",
           .evidence = std::move(evidence),
@@ -52,25 +54,26 @@ bool halved(std::uint64_t real, std::uint64_t wanted) { return real <= wanted / 
 
 }  // namespace
 
-std::optional<SwiotlbSizing> expected_pool(const CheckSubject& s) {
-  const SwiotlbOptions options = swiotlb_options(s.host);
+std::optional<kernel::SwiotlbSizing> expected_pool(const CheckSubject& s) {
+  const kernel::SwiotlbOptions options = swiotlb_options(s.host);
   if (options.no_force || !s.host.cpu.info || !s.host.cpu.info->x86) return std::nullopt;
-  const CcPlatform cc{s.system.platform, KeyLayout::none()};
-  auto sizing = size_swiotlb(cc, s.host.memory.ram().value_or(4ull << 30),
-                             s.host.memory.above_4g().value_or(true), std::max(1u, s.host.cpu.cpus), options);
+  const kernel::CcPlatform cc{s.system.platform, mem::KeyLayout::none()};
+  auto sizing =
+      kernel::size_swiotlb(cc, s.host.memory.ram().value_or(4ull << 30),
+                           s.host.memory.above_4g().value_or(true), std::max(1u, s.host.cpu.cpus), options);
   if (sizing && !sizing->enabled && !options.force) return std::nullopt;
   return sizing;
 }
 
 Outcome pool(const CheckSubject& s) {
-  const KernelCommandLine& line = s.host.kernel.line();
+  const facts::KernelCommandLine& line = s.host.kernel.line();
   std::vector<HostEvidence> evidence;
   if (line.has("swiotlb")) evidence.push_back({"/proc/cmdline", line.shown("swiotlb")});
   if (swiotlb_options(s.host).no_force) {
     if (!encrypted_guest(s))
       return {.says = "none: swiotlb=noforce; a device with a narrow mask could not reach all memory",
               .evidence = std::move(evidence)};
-    const CauseInfo& reason = cause("noforce-in-guest");
+    const watch::CauseInfo& reason = watch::cause("noforce-in-guest");
     return {.state = CheckState::fail,
             .says = "none: swiotlb=noforce in an encrypted guest",
             .evidence = std::move(evidence),
@@ -88,7 +91,7 @@ Outcome pool(const CheckSubject& s) {
     return no_pool(s, wanted.has_value(), std::move(evidence));
   return {.says = fmt::format("{} by the kernel's formula; its real size is not to be read",
                               slots_text(wanted->slots)),
-          .evidence = {{fmt::format("{}/io_tlb_nslabs", swiotlb_debugfs),
+          .evidence = {{fmt::format("{}/io_tlb_nslabs", facts::swiotlb_debugfs),
                         std::string{to_string(s.host.pool.nslabs.error())}}},
           .remedy = "run as root, with debugfs mounted (mount -t debugfs none /sys/kernel/debug)"};
 }
@@ -102,7 +105,7 @@ Outcome pool_size(const CheckSubject& s) {
     return {.state = CheckState::pass,
             .says = fmt::format("the formula gives {}", slots_text(wanted->slots)),
             .evidence = {real->evidence}};
-  const CauseInfo& reason = cause("pool-not-allocated-low-memory");
+  const watch::CauseInfo& reason = watch::cause("pool-not-allocated-low-memory");
   return {.state = CheckState::warn,
           .says = fmt::format("it has {}, the formula gives {}", slots_text(real->slots),
                               slots_text(wanted->slots)),
@@ -114,9 +117,9 @@ Outcome pool_size(const CheckSubject& s) {
 }
 
 Outcome pool_usage(const CheckSubject& s) {
-  const PoolCounters& pool = s.host.pool;
+  const facts::PoolCounters& pool = s.host.pool;
   if (!pool.used || !pool.nslabs || *pool.nslabs == 0)
-    return {.says = fmt::format("{}/io_tlb_used: {}", swiotlb_debugfs,
+    return {.says = fmt::format("{}/io_tlb_used: {}", facts::swiotlb_debugfs,
                                 pool.used ? "of no pool" : to_string(pool.used.error())),
             .remedy = "run as root, with debugfs mounted"};
   const auto percent = [&](std::uint64_t slots) {
@@ -126,19 +129,19 @@ Outcome pool_usage(const CheckSubject& s) {
   Outcome outcome{
       .state = most >= nearly_full_percent ? CheckState::warn : CheckState::pass,
       .says = fmt::format("{} of {} slots in use ({} %)", *pool.used, *pool.nslabs, now),
-      .evidence = {{fmt::format("{}/io_tlb_used", swiotlb_debugfs), fmt::format("{}", *pool.used)}}};
+      .evidence = {{fmt::format("{}/io_tlb_used", facts::swiotlb_debugfs), fmt::format("{}", *pool.used)}}};
   if (pool.hiwater) {
     outcome.says += fmt::format(", {} at most so far ({} %)", *pool.hiwater, percent(*pool.hiwater));
     outcome.evidence.push_back(
-        {fmt::format("{}/io_tlb_used_hiwater", swiotlb_debugfs), fmt::format("{}", *pool.hiwater)});
+        {fmt::format("{}/io_tlb_used_hiwater", facts::swiotlb_debugfs), fmt::format("{}", *pool.hiwater)});
   }
   if (now >= full_percent) outcome.state = CheckState::fail;
   if (outcome.state != CheckState::pass) {
-    outcome.causes.push_back(&cause("pool-exhausted"));
+    outcome.causes.push_back(&watch::cause("pool-exhausted"));
     outcome.remedy =
-        std::string{cause("pool-exhausted").remedy} + " `cbit doctor --watch` shows it over time.";
+        std::string{watch::cause("pool-exhausted").remedy} + " `cbit doctor --watch` shows it over time.";
   }
   return outcome;
 }
 
-}  // namespace cbit::checks
+}  // namespace cbit::doctor::checks

@@ -8,17 +8,17 @@
 #include "facts/pool.hpp"
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 namespace {
 
 constexpr std::uint64_t trace_bytes_max = 16 << 20;
 constexpr std::size_t devices_max = 4096;
 
-BouncesByDevice read_bounces(const HostTree& tree) {
+BouncesByDevice read_bounces(const facts::HostTree& tree) {
   for (const std::string folder : {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"}) {
     const auto enabled = tree.read(folder + "/events/swiotlb/swiotlb_bounced/enable");
     if (!enabled) continue;
-    if (!trimmed(*enabled).starts_with('1')) return {};
+    if (!facts::trimmed(*enabled).starts_with('1')) return {};
     return parse_bounce_trace(tree.read(folder + "/trace", trace_bytes_max).value_or(std::string{}));
   }
   return {};
@@ -45,15 +45,15 @@ std::string busiest(const PoolSample& before, const PoolSample& now) {
 
 BouncesByDevice parse_bounce_trace(std::string_view trace) {
   BouncesByDevice found;
-  for (const std::string_view line : lines_of(trace)) {
+  for (const std::string_view line : facts::lines_of(trace)) {
     const std::size_t event = line.find("swiotlb_bounced: dev_name: ");
     if (event == std::string_view::npos) continue;
-    const auto words = words_of(line.substr(event));
+    const auto words = facts::words_of(line.substr(event));
     if (words.size() < 4) continue;
     const auto size =
         std::ranges::find_if(words, [](std::string_view word) { return word.starts_with("size="); });
-    const auto bytes = size == words.end() ? std::nullopt : decimal(size->substr(5));
-    const std::string device = printable(words[2], 60);
+    const auto bytes = size == words.end() ? std::nullopt : facts::decimal(size->substr(5));
+    const std::string device = facts::printable(words[2], 60);
     if (!bytes || (found.size() >= devices_max && !found.contains(device))) continue;
     Bounces& bounces = found[device];
     ++bounces.count;
@@ -62,20 +62,20 @@ BouncesByDevice parse_bounce_trace(std::string_view trace) {
   return found;
 }
 
-OrError<PoolSample> sample_pool(const HostTree& tree) {
-  const PoolCounters pool = read_pool(tree);
+OrError<PoolSample> sample_pool(const facts::HostTree& tree) {
+  const facts::PoolCounters pool = facts::read_pool(tree);
   for (const auto& [name, counter] : {std::pair{"io_tlb_nslabs", &pool.nslabs}, {"io_tlb_used", &pool.used}})
     if (!*counter)
       return bad_input(
-          fmt::format("cannot read {}/{}: {}", swiotlb_debugfs, name, to_string(counter->error())),
-          counter->error() == Unread::denied
+          fmt::format("cannot read {}/{}: {}", facts::swiotlb_debugfs, name, to_string(counter->error())),
+          counter->error() == facts::Unread::denied
               ? "run as root"
               : "mount debugfs (mount -t debugfs none /sys/kernel/debug); a system without a bounce "
                 "pool has no counters");
   PoolSample sample{.slots = *pool.nslabs, .used = *pool.used, .hiwater = pool.hiwater.value_or(0)};
   sample.bounces = read_bounces(tree);
   if (const auto text = tree.kernel_log()) {
-    const KernelLog log = parse_kernel_log(*text);
+    const facts::KernelLog log = facts::parse_kernel_log(*text);
     sample.full = log.pool_full.size() + log.pool_full_suppressed;
     if (!log.pool_full.empty()) sample.full_device = log.pool_full.back().device;
   }
@@ -97,4 +97,4 @@ std::string pool_watch_line(double seconds, const PoolSample& before, const Pool
   return line + '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::doctor

@@ -12,7 +12,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 
 struct Bounces {
   std::uint64_t count = 0;
@@ -35,11 +35,11 @@ struct PoolSample {
 };
 
 // Errors (bad_input): the counters are not readable, with what to do about it.
-[[nodiscard]] OrError<PoolSample> sample_pool(const HostTree& tree);
+[[nodiscard]] OrError<PoolSample> sample_pool(const facts::HostTree& tree);
 
 inline constexpr std::string_view pool_watch_header =
     "  seconds     used    slots   %   change  at most  who\n";
 // `seconds` since the first sample.
 [[nodiscard]] std::string pool_watch_line(double seconds, const PoolSample& before, const PoolSample& now);
 
-}  // namespace cbit
+}  // namespace cbit::doctor

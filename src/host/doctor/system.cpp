@@ -6,7 +6,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 namespace {
 
 constexpr std::uint64_t sev_status_sev = 1, sev_status_es = 2, sev_status_snp = 4;
@@ -17,17 +17,17 @@ Platform sev_platform(bool es, bool snp) {
   return es ? Platform::sev_es : Platform::sev;
 }
 
-bool is_guest(const HostFacts& host) { return host.cpu.hypervisor.value_or(false); }
+bool is_guest(const facts::HostFacts& host) { return host.cpu.hypervisor.value_or(false); }
 
 // Each of these looks at one kind of evidence and says whether it settled the question.
-bool from_cpuid_of_tdx(const HostFacts& host, System& system) {
+bool from_cpuid_of_tdx(const facts::HostFacts& host, System& system) {
   if (!host.cpu.tdx_guest) return false;
   system.platform = Platform::tdx;
   system.evidence.push_back({"CPUID 21", "IntelTDX"});
   return true;
 }
 
-bool from_hyperv(const HostFacts& host, System& system) {
+bool from_hyperv(const facts::HostFacts& host, System& system) {
   const unsigned isolation = host.cpu.hyperv_isolation.value_or(0);
   if (isolation != 2 && isolation != 3) return false;
   system.platform = isolation == 2 ? Platform::sev_snp : Platform::tdx;
@@ -38,10 +38,10 @@ bool from_hyperv(const HostFacts& host, System& system) {
   return true;
 }
 
-bool from_log(const HostFacts& host, System& system) {
-  const KernelLog& log = host.kernel_log();
+bool from_log(const facts::HostFacts& host, System& system) {
+  const facts::KernelLog& log = host.kernel_log();
   if (log.encryption) {
-    const EncryptionFeatures& features = *log.encryption;
+    const facts::EncryptionFeatures& features = *log.encryption;
     if (features.tdx)
       system.platform = Platform::tdx;
     else if (features.sev)
@@ -59,7 +59,7 @@ bool from_log(const HostFacts& host, System& system) {
   return true;
 }
 
-bool from_msr(const HostFacts& host, System& system) {
+bool from_msr(const facts::HostFacts& host, System& system) {
   if (!host.cpu.sev_status || (*host.cpu.sev_status & sev_status_sev) == 0) return false;
   const std::uint64_t status = *host.cpu.sev_status;
   system.platform = sev_platform((status & sev_status_es) != 0, (status & sev_status_snp) != 0);
@@ -67,13 +67,13 @@ bool from_msr(const HostFacts& host, System& system) {
   return true;
 }
 
-bool from_devices(const HostFacts& host, System& system) {
-  if (host.sev_guest != DeviceState::absent) {
+bool from_devices(const facts::HostFacts& host, System& system) {
+  if (host.sev_guest != facts::DeviceState::absent) {
     system.platform = Platform::sev_snp;
     system.evidence.push_back({"/dev/sev-guest", "there is one"});
     return true;
   }
-  if (host.tdx_guest != DeviceState::absent) {
+  if (host.tdx_guest != facts::DeviceState::absent) {
     system.platform = Platform::tdx;
     system.evidence.push_back({"/dev/tdx_guest", "there is one"});
     return true;
@@ -82,7 +82,7 @@ bool from_devices(const HostFacts& host, System& system) {
 }
 
 // A hypervisor shows the bit to an encrypted guest alone, and no ASIDs.
-bool from_guests_cpuid(const HostFacts& host, System& system) {
+bool from_guests_cpuid(const facts::HostFacts& host, System& system) {
   if (!is_guest(host) || !host.cpu.sev || !host.cpu.sev->sev || host.cpu.sev->asids != 0) return false;
   system.platform = sev_platform(host.cpu.sev->sev_es, host.cpu.sev->sev_snp);
   system.evidence.push_back({"CPUID 8000001F EAX[1]", "SEV, in a virtual machine, and no ASIDs"});
@@ -90,11 +90,11 @@ bool from_guests_cpuid(const HostFacts& host, System& system) {
 }
 
 // mem_encrypt= decides, or CONFIG_AMD_MEM_ENCRYPT_ACTIVE_BY_DEFAULT (arch/x86/mm/mem_encrypt_identity.c).
-bool from_command_line(const HostFacts& host, System& system) {
+bool from_command_line(const facts::HostFacts& host, System& system) {
   if (is_guest(host) || !host.cpu.sev || !host.cpu.sev->sme) return false;
   if (host.cpu.syscfg ? (*host.cpu.syscfg & syscfg_mem_encrypt) == 0 : !host.cpu.has_flag("sme"))
     return false;
-  const KernelParameter* const given = host.kernel.line().last("mem_encrypt");
+  const facts::KernelParameter* const given = host.kernel.line().last("mem_encrypt");
   const bool by_default =
       host.kernel.configured("AMD_MEM_ENCRYPT_ACTIVE_BY_DEFAULT").value_or("n") == std::string_view{"y"};
   const bool on = given != nullptr ? given->value.value_or("") == "on" : by_default;
@@ -106,14 +106,14 @@ bool from_command_line(const HostFacts& host, System& system) {
   return true;
 }
 
-bool from_ultravisor(const HostFacts& host, System& system) {
+bool from_ultravisor(const facts::HostFacts& host, System& system) {
   if (!host.ultravisor_guest) return false;
   system.platform = Platform::pef;
   system.evidence.push_back({"/sys/devices/system/cpu/svm", "1"});
   return true;
 }
 
-std::string hypervisor_name(const CpuFacts& cpu) {
+std::string hypervisor_name(const facts::CpuFacts& cpu) {
   constexpr Word<std::string_view> names[] = {{"KVMKVMKVM", "KVM"},        {"Linux KVM Hv", "KVM"},
                                               {"Microsoft Hv", "Hyper-V"}, {"VMwareVMware", "VMware"},
                                               {"XenVMMXenVMM", "Xen"},     {"TCGTCGTCGTCG", "QEMU TCG"},
@@ -122,7 +122,7 @@ std::string hypervisor_name(const CpuFacts& cpu) {
   return cpu.signature;
 }
 
-unsigned c_bit_of(const HostFacts& host, Platform platform) {
+unsigned c_bit_of(const facts::HostFacts& host, Platform platform) {
   if (platform == Platform::plain || platform == Platform::pef) return 0;
   if (platform != Platform::tdx) return host.cpu.sev ? host.cpu.sev->c_bit : 51;
   // The shared bit is the highest of a guest-physical address: 48 or 52 of them.
@@ -131,7 +131,7 @@ unsigned c_bit_of(const HostFacts& host, Platform platform) {
 
 }  // namespace
 
-System identify(const HostFacts& host) {
+System identify(const facts::HostFacts& host) {
   System system{.virtual_machine = is_guest(host), .hypervisor = hypervisor_name(host.cpu)};
   for (const auto settles : {from_cpuid_of_tdx, from_hyperv, from_log, from_msr, from_devices,
                              from_guests_cpuid, from_command_line, from_ultravisor})
@@ -157,21 +157,21 @@ std::string describe(const System& system) {
   return "?";
 }
 
-SwiotlbOptions swiotlb_options(const HostFacts& host) {
-  SwiotlbOptions options;
-  if (const KernelParameter* const given = host.kernel.line().last("swiotlb"))
-    options = parse_swiotlb(given->value.value_or("")).value_or(SwiotlbOptions{});
-  options.dynamic = nearest_version(host.kernel.release) != KernelVersion::v6_1 &&
+kernel::SwiotlbOptions swiotlb_options(const facts::HostFacts& host) {
+  kernel::SwiotlbOptions options;
+  if (const facts::KernelParameter* const given = host.kernel.line().last("swiotlb"))
+    options = kernel::parse_swiotlb(given->value.value_or("")).value_or(kernel::SwiotlbOptions{});
+  options.dynamic = facts::nearest_version(host.kernel.release) != KernelVersion::v6_1 &&
                     host.kernel.configured("SWIOTLB_DYNAMIC").value_or("n") == std::string_view{"y"};
   return options;
 }
 
-TestbedConfig model_of(const HostFacts& host, const System& system, IommuMode iommu,
-                       std::vector<std::string>& notes) {
+testbed::TestbedConfig model_of(const facts::HostFacts& host, const System& system, IommuMode iommu,
+                                std::vector<std::string>& notes) {
   constexpr std::uint64_t memory_min = 64ull << 20, memory_max = 1ull << 40;
   constexpr unsigned cpus_max = 256;
-  TestbedConfig config;
-  MachineConfig& machine = config.machine;
+  testbed::TestbedConfig config;
+  machine::MachineConfig& machine = config.machine;
   machine.platform = system.platform;
   machine.virtual_machine = system.virtual_machine;
   const std::uint64_t bytes = host.memory.ram().value_or(4ull << 30);
@@ -180,11 +180,11 @@ TestbedConfig model_of(const HostFacts& host, const System& system, IommuMode io
   if (!host.memory.ram()) notes.emplace_back("the size of memory is not known; 4 GiB are assumed");
   machine.cpus = std::clamp(host.cpu.cpus, 1u, cpus_max);
   if (system.c_bit >= 32 && system.c_bit <= 51) machine.c_bit = system.c_bit;
-  config.dma.version = nearest_version(host.kernel.release);
+  config.dma.version = facts::nearest_version(host.kernel.release);
   config.dma.swiotlb = swiotlb_options(host);
   config.dma.iommu = iommu;
   config.dma.debug = false;
   return config;
 }
 
-}  // namespace cbit
+}  // namespace cbit::doctor

@@ -8,7 +8,7 @@
 #include "facts/host_facts.hpp"
 #include "testbed/testbed.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 
 // A thing that was read: the file, register or message, and what it said.
 struct HostEvidence {
@@ -24,16 +24,16 @@ struct System {
   std::vector<HostEvidence> evidence;  // of the platform
   std::string hypervisor;              // "KVM", "Hyper-V", ...; empty: none, or not known
 };
-[[nodiscard]] System identify(const HostFacts& host);
+[[nodiscard]] System identify(const facts::HostFacts& host);
 
 // "AMD SEV-SNP guest", "bare metal, AMD SME", "virtual machine, memory not encrypted".
 [[nodiscard]] std::string describe(const System& system);
 
 // The model machine that decides as this system does, with that IOMMU mode. `notes` gets what had to differ.
-[[nodiscard]] TestbedConfig model_of(const HostFacts& host, const System& system, IommuMode iommu,
-                                     std::vector<std::string>& notes);
+[[nodiscard]] testbed::TestbedConfig model_of(const facts::HostFacts& host, const System& system,
+                                              IommuMode iommu, std::vector<std::string>& notes);
 
 // The kernel's swiotlb= parameter as it takes it: parts that it does not understand are ignored.
-[[nodiscard]] SwiotlbOptions swiotlb_options(const HostFacts& host);
+[[nodiscard]] kernel::SwiotlbOptions swiotlb_options(const facts::HostFacts& host);
 
-}  // namespace cbit
+}  // namespace cbit::doctor

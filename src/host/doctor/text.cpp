@@ -5,7 +5,7 @@
 #include "doctor/doctor.hpp"
 #include "watch/report.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 namespace {
 
 constexpr std::uint64_t no_limit = ~std::uint64_t{0};
@@ -75,7 +75,7 @@ class Writer {
 };
 
 void Writer::head() {
-  const HostFacts& host = diagnosis_.host;
+  const facts::HostFacts& host = diagnosis_.host;
   line("This system: {}", describe(diagnosis_.system));
   for (const HostEvidence& evidence : diagnosis_.system.evidence) detail(2, evidence.source, evidence.text);
   std::string about = host.cpu.cpus == 0
@@ -97,7 +97,7 @@ void Writer::check(const CheckResult& result) {
   const unsigned below = 13 + indent;
   if (bad || style_.verbose)
     for (const HostEvidence& evidence : outcome.evidence) detail(below, evidence.source, evidence.text);
-  for (const CauseInfo* const reason : outcome.causes)
+  for (const watch::CauseInfo* const reason : outcome.causes)
     detail(below, "cause", fmt::format("{}: {}", reason->name, reason->title));
   if ((bad || style_.verbose) && !outcome.remedy.empty()) detail(below, "remedy", outcome.remedy);
 }
@@ -108,12 +108,12 @@ std::string Writer::device_line(const DeviceReport& report) {
   for (const DmaUse& use : report.uses) {
     const bool first = &use == &report.uses.front();
     text += first ? ": " : "; ";
-    if (use.map == MapKind::coherent) text += "coherent memory: ";
-    if (use.map == MapKind::user_mr) text += "application memory: ";
-    if (use.map == MapKind::ttm_bo) text += "graphics buffers: ";
+    if (use.map == explain::MapKind::coherent) text += "coherent memory: ";
+    if (use.map == explain::MapKind::user_mr) text += "application memory: ";
+    if (use.map == explain::MapKind::ttm_bo) text += "graphics buffers: ";
     text += way_of(use);
-    if (use.verdict == Verdict::broken) text += " [wrong bytes]";
-    if (!first || use.map == MapKind::raw_phys) continue;
+    if (use.verdict == explain::Verdict::broken) text += " [wrong bytes]";
+    if (!first || use.map == explain::MapKind::raw_phys) continue;
     text += report.mask_bits ? fmt::format(" ({}-bit mask, ", *report.mask_bits) : " (mask not readable, ";
     text += report.largest_mapping == no_limit ? "no limit)"
                                                : fmt::format("up to {})", size_text(report.largest_mapping));
@@ -125,18 +125,18 @@ void Writer::device(const DeviceReport& report) {
   line("{} {}", tag(report.state, style_), device_line(report));
   constexpr unsigned below = 11;
   for (const std::string& note : report.notes) detail(below, "note", note);
-  for (const Cause& found : report.causes) {
+  for (const watch::Cause& found : report.causes) {
     detail(below, "cause", fmt::format("{}: {}", found.info->name, found.info->title));
-    for (const Evidence& evidence : found.evidence)
+    for (const watch::Evidence& evidence : found.evidence)
       if (style_.verbose) detail(below + 2, evidence.label, evidence.text);
     detail(below, "remedy", found.remedy);
   }
-  for (const LogCause& found : report.logged) {
+  for (const facts::LogCause& found : report.logged) {
     detail(below, found.count == 1 ? "kernel log" : fmt::format("kernel log, {} times", found.count),
            found.first.text);
-    for (const CauseInfo* const reason : found.causes)
+    for (const watch::CauseInfo* const reason : found.causes)
       detail(below, "cause", fmt::format("{}: {}", reason->name, reason->title));
-    for (const Evidence& evidence : found.evidence) detail(below + 2, evidence.label, evidence.text);
+    for (const watch::Evidence& evidence : found.evidence) detail(below + 2, evidence.label, evidence.text);
     if (!found.remedy.empty()) detail(below, "remedy", found.remedy);
   }
 }
@@ -153,7 +153,7 @@ void Writer::devices() {
   }
   if (diagnosis_.devices.empty()) line("  none");
   if (idle != 0) line("  {} more do no DMA of this kernel's; --verbose shows them", idle);
-  for (const RdmaDeviceFacts& rdma : diagnosis_.host.rdma)
+  for (const facts::RdmaDeviceFacts& rdma : diagnosis_.host.rdma)
     if (rdma.pci.empty())
       line("{} {} RDMA in software: the CPU copies, only the network card below does DMA",
            tag(CheckState::pass, style_), rdma.name);
@@ -181,4 +181,4 @@ std::string to_text(const Diagnosis& diagnosis, const DoctorStyle& style) {
   return Writer{diagnosis, style}.write();
 }
 
-}  // namespace cbit
+}  // namespace cbit::doctor

@@ -10,7 +10,7 @@
 #include "facts/masking.hpp"
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 // "/sys//class/./net/" as "sys/class/net". nullopt: it goes up (`..`), which no tree can repeat, or is empty.
@@ -270,4 +270,4 @@ std::string describe(const Capture& capture) {
   return text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

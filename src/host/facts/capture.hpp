@@ -13,7 +13,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 enum class CaptureKind : std::uint8_t { file, folder, link };
 
@@ -34,4 +34,4 @@ using Capture = std::map<std::string, CaptureEntry, std::less<>>;
 // What is in it, for people: one line per file, or per group of like ones, with sizes and masked values.
 [[nodiscard]] std::string describe(const Capture& capture);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -18,7 +18,7 @@
 #include "facts/rooted_open.hpp"
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 struct CloseArchive {
@@ -339,4 +339,4 @@ bool is_archive(const std::string& path) {
   return std::filesystem::is_regular_file(path, error) && !error;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -12,7 +12,7 @@
 #include "base/result.hpp"
 #include "facts/capture.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 struct UnpackLimits {
   std::size_t entries = 200'000;
@@ -51,4 +51,4 @@ class UnpackedCapture {
 // A name that `--root` should take for an archive: it is a file.
 [[nodiscard]] bool is_archive(const std::string& path);
 
-}  // namespace cbit
+}  // namespace cbit::facts

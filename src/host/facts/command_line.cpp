@@ -4,7 +4,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 char dash(char c) { return c == '-' ? '_' : c; }
@@ -69,4 +69,4 @@ std::string KernelCommandLine::shown(std::string_view name) const {
   return printable(parameter->value ? parameter->name + "=" + *parameter->value : parameter->name);
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

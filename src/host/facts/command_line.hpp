@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cbit {
+namespace cbit::facts {
 
 struct KernelParameter {
   std::string name;
@@ -34,4 +34,4 @@ class KernelCommandLine {
   std::vector<KernelParameter> parameters_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::facts

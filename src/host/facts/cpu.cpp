@@ -6,7 +6,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr std::uint64_t cpuinfo_bytes_max = 16 << 20;  // 1.5 KiB a processor
@@ -126,4 +126,4 @@ CpuFacts read_cpu(const HostTree& tree) {
   return cpu;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -9,7 +9,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // CPUID 8000001F.
 struct SevLeaf {
@@ -68,4 +68,4 @@ struct CpuFacts {
 };
 [[nodiscard]] CpuFacts read_cpu(const HostTree& tree);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -5,7 +5,7 @@
 #include "facts/memory.hpp"
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 Support usable() { return {.usable = true}; }
@@ -167,4 +167,4 @@ GuestSupport read_guest_support(const HostTree& tree) {
                         .memlock = read_memlock(tree)});
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -13,7 +13,7 @@
 #include "facts/limits.hpp"
 #include "facts/misc_cgroup.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // One technology on this host.
 struct Support {
@@ -56,4 +56,4 @@ struct GuestSupport {
 // The same from facts that were read already.
 [[nodiscard]] GuestSupport guest_support(const GuestSupportFacts& facts);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -2,7 +2,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 std::vector<RdmaDeviceFacts> read_rdma(const HostTree& tree) {
@@ -60,4 +60,4 @@ HostFacts read_host(const HostTree& tree) {
   return host;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

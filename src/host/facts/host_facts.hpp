@@ -17,7 +17,7 @@
 #include "facts/pool.hpp"
 #include "facts/virtio.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // /sys/class/infiniband.
 struct RdmaDeviceFacts {
@@ -51,4 +51,4 @@ struct HostFacts {
 
 [[nodiscard]] HostFacts read_host(const HostTree& tree);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -12,12 +12,12 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "cbit/addr.hpp"
 #include "facts/live_host.hpp"
 #include "facts/rooted_open.hpp"
 #include "facts/text.hpp"
-#include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -245,4 +245,4 @@ const HostRecord& HostTree::record() const {
   return record_ ? *record_ : nothing;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

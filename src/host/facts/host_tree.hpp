@@ -30,7 +30,7 @@
 #include "base/result.hpp"
 #include "base/words.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // Why something could not be read.
 enum class Unread : std::uint8_t {
@@ -133,4 +133,4 @@ class HostTree {
   mutable std::optional<HostRecord> record_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -4,7 +4,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 std::optional<IommuMode> parse_domain_type(std::string_view text) {
   text = trimmed(text);
@@ -32,4 +32,4 @@ IommuFacts read_iommu(const HostTree& tree) {
   return iommu;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

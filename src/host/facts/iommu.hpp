@@ -10,7 +10,7 @@
 #include "cbit/kernel_config.hpp"
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // /sys/kernel/iommu_groups/N/type: "DMA", "DMA-FQ" translate, "identity" does not. nullopt: any other word,
 // such as "blocked" or "unmanaged", which say nothing about the kernel's own drivers.
@@ -29,4 +29,4 @@ struct IommuFacts {
 };
 [[nodiscard]] IommuFacts read_iommu(const HostTree& tree);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -2,7 +2,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr std::uint64_t config_bytes_max = 4 << 20;
@@ -78,4 +78,4 @@ KernelFacts read_kernel(const HostTree& tree) {
   return kernel;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -10,7 +10,7 @@
 #include "facts/command_line.hpp"
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // "6.1" of "6.1.0-18-cloud-amd64"; nullopt: it does not begin with a version.
 struct KernelRelease {
@@ -50,4 +50,4 @@ struct KernelFacts {
 };
 [[nodiscard]] KernelFacts read_kernel(const HostTree& tree);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -8,7 +8,7 @@
 #include "facts/log_line.hpp"
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr std::size_t line_bytes_max = 4096;  // of a message; the kernel's own limit is 1 KiB
@@ -415,4 +415,4 @@ std::string lines_that_matter(std::string_view text) {
   return kept;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

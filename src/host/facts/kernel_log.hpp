@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cbit {
+namespace cbit::facts {
 
 // A message, without stamp and prefix. Bytes that are not printable ASCII are shown as '?'.
 struct LogLine {
@@ -177,4 +177,4 @@ inline constexpr std::size_t log_findings_max = 1000;  // of a kind
 // findings from less text, and no host name that journalctl or syslog put before them.
 [[nodiscard]] std::string lines_that_matter(std::string_view text);
 
-}  // namespace cbit
+}  // namespace cbit::facts

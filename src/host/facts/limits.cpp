@@ -2,7 +2,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr unsigned cap_ipc_lock = 14;  // linux/capability.h
@@ -41,4 +41,4 @@ Read<MemlockLimit> read_memlock(const HostTree& tree) {
   return *limit;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

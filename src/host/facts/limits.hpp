@@ -7,7 +7,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 struct MemlockLimit {
   std::optional<std::uint64_t> soft;  // nullopt: unlimited
@@ -23,4 +23,4 @@ struct MemlockLimit {
 // Of this process.
 [[nodiscard]] Read<MemlockLimit> read_memlock(const HostTree& tree);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -18,7 +18,7 @@
 #include <cpuid.h>
 #endif
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -132,4 +132,4 @@ Read<std::string> live_kernel_log() {
   return other ? other : log;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

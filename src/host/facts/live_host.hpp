@@ -3,7 +3,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // nullopt: the leaf is beyond the last one, or this is no x86.
 [[nodiscard]] std::optional<CpuidRegs> live_cpuid(std::uint32_t leaf, std::uint32_t subleaf);
@@ -14,4 +14,4 @@ namespace cbit {
 // /dev/kmsg, or syslog(2) where that cannot be opened.
 [[nodiscard]] Read<std::string> live_kernel_log();
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr std::string_view log_blanks = " \t";
@@ -170,4 +170,4 @@ Message strip_stamps(std::string_view line) {
   return message;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -6,7 +6,7 @@
 #include "facts/kernel_log.hpp"
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr std::string_view masked_word = "<masked>";
@@ -264,4 +264,4 @@ Masked mask_kernel_log(std::string_view log) {
   return masked;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-namespace cbit {
+namespace cbit::facts {
 
 struct Masked {
   std::string text;
@@ -32,4 +32,4 @@ struct Masked {
 // Lines that matter of a kernel's log (host/facts/kernel_log.hpp), without identifiers and who built it.
 [[nodiscard]] Masked mask_kernel_log(std::string_view log);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -4,7 +4,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr std::string_view system_ram = "System RAM";
@@ -89,4 +89,4 @@ MemoryFacts read_memory(const HostTree& tree) {
   return memory;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

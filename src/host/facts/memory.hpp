@@ -9,7 +9,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // "MemTotal: 16323492 kB" in bytes; nullopt: no such line.
 [[nodiscard]] std::optional<std::uint64_t> parse_meminfo(std::string_view text);
@@ -38,4 +38,4 @@ struct MemoryFacts {
 };
 [[nodiscard]] MemoryFacts read_memory(const HostTree& tree);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -4,7 +4,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 MiscCounts parse_misc(std::string_view text) {
   MiscCounts counts;
@@ -34,4 +34,4 @@ MiscCgroup read_misc_cgroup(const HostTree& tree) {
           .current = tree.read("/sys/fs/cgroup/misc.current").map(parse_misc)};
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

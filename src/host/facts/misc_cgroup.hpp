@@ -9,7 +9,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // Lines "sev 410" of misc.capacity and misc.current.
 using MiscCounts = std::map<std::string, std::uint64_t, std::less<>>;
@@ -26,4 +26,4 @@ struct MiscCgroup {
 // Of the root cgroup.
 [[nodiscard]] MiscCgroup read_misc_cgroup(const HostTree& tree);
 
-}  // namespace cbit
+}  // namespace cbit::facts

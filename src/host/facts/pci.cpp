@@ -4,7 +4,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 std::uint64_t hex_file(const HostTree& tree, const std::string& path, std::uint64_t max) {
@@ -73,4 +73,4 @@ std::vector<PciDevice> read_pci(const HostTree& tree) {
   return devices;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

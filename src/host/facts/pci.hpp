@@ -8,7 +8,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 struct PciDevice {
   std::string address;           // "0000:41:00.0"
@@ -35,4 +35,4 @@ inline constexpr std::size_t pci_devices_max = 4096;
 // In order of address; devices beyond the maximum are left out, and files that make no sense.
 [[nodiscard]] std::vector<PciDevice> read_pci(const HostTree& tree);
 
-}  // namespace cbit
+}  // namespace cbit::facts

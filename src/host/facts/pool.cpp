@@ -2,7 +2,7 @@
 
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 Read<std::uint64_t> counter(const HostTree& tree, std::string_view name) {
@@ -20,4 +20,4 @@ PoolCounters read_pool(const HostTree& tree) {
           .hiwater = counter(tree, "io_tlb_used_hiwater")};
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

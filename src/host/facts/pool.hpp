@@ -6,7 +6,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 inline constexpr std::string_view swiotlb_debugfs = "/sys/kernel/debug/swiotlb";
 
@@ -18,4 +18,4 @@ struct PoolCounters {
 };
 [[nodiscard]] PoolCounters read_pool(const HostTree& tree);
 
-}  // namespace cbit
+}  // namespace cbit::facts

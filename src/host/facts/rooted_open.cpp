@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr unsigned links_max = 40;  // MAXSYMLINKS
@@ -155,4 +155,4 @@ Read<std::string> read_link_in(int root, std::string_view path) {
   return read_link(walk.folder(), walk.name());
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

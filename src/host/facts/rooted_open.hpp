@@ -8,7 +8,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // A descriptor that closes itself.
 class OpenFile {
@@ -32,4 +32,4 @@ class OpenFile {
 // The target of the link at `path`, as it is written.
 [[nodiscard]] Read<std::string> read_link_in(int root, std::string_view path);
 
-}  // namespace cbit
+}  // namespace cbit::facts

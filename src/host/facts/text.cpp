@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr std::string_view blanks{" \t\r\n\v\f\0", 7};
@@ -57,4 +57,4 @@ std::string printable(std::string_view bytes, std::size_t columns_max) {
   return text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cbit {
+namespace cbit::facts {
 
 // Without spaces, tabs, newlines and NULs at either end.
 [[nodiscard]] std::string_view trimmed(std::string_view text);
@@ -21,4 +21,4 @@ namespace cbit {
 // For a terminal: one line of printable ASCII, `?` for every other byte, cut with "..." after `columns_max`.
 [[nodiscard]] std::string printable(std::string_view bytes, std::size_t columns_max = 120);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -5,7 +5,7 @@
 #include "base/words.hpp"
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr std::size_t virtio_devices_max = 4096;
@@ -54,4 +54,4 @@ std::vector<VirtioDeviceFacts> read_virtio(const HostTree& tree) {
   return devices;
 }
 
-}  // namespace cbit
+}  // namespace cbit::facts

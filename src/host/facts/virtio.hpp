@@ -9,7 +9,7 @@
 
 #include "facts/host_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 
 // The string of zeros and ones in `features`: character n is bit n. nullopt: not such a string.
 [[nodiscard]] std::optional<std::uint64_t> parse_features(std::string_view text);
@@ -29,4 +29,4 @@ struct VirtioDeviceFacts {
 
 [[nodiscard]] std::vector<VirtioDeviceFacts> read_virtio(const HostTree& tree);
 
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -8,7 +8,7 @@
 #include "launch/plan.hpp"
 #include "launch/wrapped_text.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -84,4 +84,4 @@ std::string to_json(std::span<const Finding> findings, const GuestConfig& config
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

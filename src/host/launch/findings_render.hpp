@@ -7,7 +7,7 @@
 
 #include "launch/rules.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 [[nodiscard]] std::string to_text(std::span<const Finding> findings, const GuestConfig& config);
 // The object of schema/launch-check.schema.json.
@@ -16,4 +16,4 @@ namespace cbit {
 
 [[nodiscard]] bool is_error(const Finding& finding);
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -10,7 +10,7 @@
 #include <fstream>
 #include <optional>
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 // GUIDs as they lie in memory: the first three fields are little-endian.
@@ -128,4 +128,4 @@ bool boots(const Firmware& firmware, Protection protection) {
 
 bool has_room_for_hashes(const Firmware& firmware) { return firmware.sev_hash_bytes >= sev_hash_table_bytes; }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -12,7 +12,7 @@
 #include "base/result.hpp"
 #include "launch/rules.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 struct Firmware {
   std::string path;
@@ -39,4 +39,4 @@ inline constexpr std::uint32_t sev_hash_table_bytes = 176;
 [[nodiscard]] bool boots(const Firmware& firmware, Protection protection);
 [[nodiscard]] bool has_room_for_hashes(const Firmware& firmware);
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -11,7 +11,7 @@
 
 #include "launch/qemu_command.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 enum class GuestLanguage : std::uint8_t { qemu, libvirt };
 
@@ -24,4 +24,4 @@ struct GuestConfig {
   std::optional<std::uint64_t> hard_limit_bytes;
 };
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -5,7 +5,7 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using pugi::xml_node;
@@ -146,4 +146,4 @@ std::vector<LibvirtDevice> libvirt_devices(const xml_node& devices) {
   return result;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

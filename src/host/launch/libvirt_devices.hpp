@@ -10,7 +10,7 @@ namespace pugi {
 class xml_node;
 }
 
-namespace cbit {
+namespace cbit::launch {
 
 struct LibvirtDevice {
   std::string place;  // "devices/disk[2]"
@@ -20,4 +20,4 @@ struct LibvirtDevice {
 // Devices that memory encryption has nothing to do with are left out.
 [[nodiscard]] std::vector<LibvirtDevice> libvirt_devices(const pugi::xml_node& devices);
 
-}  // namespace cbit
+}  // namespace cbit::launch

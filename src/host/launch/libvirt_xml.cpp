@@ -8,7 +8,7 @@
 #include "launch/libvirt_devices.hpp"
 #include "launch/rules/case.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using pugi::xml_node;
@@ -262,4 +262,4 @@ OrError<GuestConfig> parse_libvirt_domain(std::string_view xml) {
   return DomainReader{domain}.read();
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

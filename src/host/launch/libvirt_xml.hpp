@@ -9,7 +9,7 @@
 
 #include "launch/guest_config.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 // Whether a file's text is XML rather than a command line.
 [[nodiscard]] bool looks_like_xml(std::string_view text);
@@ -17,4 +17,4 @@ namespace cbit {
 // Errors (input): no XML, no domain, a domain of another architecture, more than 4 MiB, a document type.
 [[nodiscard]] OrError<GuestConfig> parse_libvirt_domain(std::string_view xml);
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -18,7 +18,7 @@
 #include "launch/qemu_command.hpp"
 #include "launch/rules.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 // As options and JSON have them; to_string() is for people.
 inline constexpr Word<Protection> protection_words[] = {{"sev-snp", Protection::sev_snp},
@@ -71,7 +71,7 @@ struct LaunchRequest {
 
 // What the plan is made for.
 struct LaunchSite {
-  GuestSupport support;
+  facts::GuestSupport support;
   std::string qemu_program = "qemu-system-x86_64";
   QemuVersion qemu;
   std::vector<Firmware> firmware;  // what is installed, or the one that the request names
@@ -130,4 +130,4 @@ struct LaunchPlan {
 // The version of QEMU that first had a protection's object.
 [[nodiscard]] QemuVersion first_version_with(Protection protection);
 
-}  // namespace cbit
+}  // namespace cbit::launch

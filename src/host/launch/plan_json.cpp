@@ -3,7 +3,7 @@
 #include "launch/findings_render.hpp"
 #include "launch/plan_render.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -57,4 +57,4 @@ std::string to_json(const LaunchPlan& plan, const std::vector<Finding>& findings
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -8,7 +8,7 @@
 #include "launch/plan_render.hpp"
 #include "launch/plan_strings.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 template <class T>
@@ -121,4 +121,4 @@ OrError<std::string> to_kata(const LaunchPlan& plan, bool explain) {
   return std::move(toml).text();
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

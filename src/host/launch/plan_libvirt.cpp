@@ -8,7 +8,7 @@
 #include "launch/plan_render.hpp"
 #include "launch/plan_strings.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using pugi::xml_node;
@@ -269,4 +269,4 @@ OrError<std::string> to_libvirt(const LaunchPlan& plan, bool explain) {
   return Domain{plan, explain}.text();
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

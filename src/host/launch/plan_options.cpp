@@ -4,7 +4,7 @@
 
 #include "spec/sev.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 bool is_sev(Protection protection) {
@@ -26,13 +26,13 @@ std::string policy_text(const LaunchPlan& plan) {
     return fmt::format("Bit 17 is always 1; a host with SMT is {} (bit 16), debugging is {} (bit 19).",
                        (plan.policy >> 16 & 1) != 0 ? "allowed" : "refused",
                        (plan.policy >> 19 & 1) != 0 ? "allowed" : "refused");
-  const SevPolicy policy{{static_cast<std::uint32_t>(plan.policy)}};
+  const spec::SevPolicy policy{{static_cast<std::uint32_t>(plan.policy)}};
   return fmt::format(
       "The guest's owner finds the policy in the measurement: debugging is {} (bit 0), sharing the key with "
       "another guest is {} (bit 1), encrypted CPU state is {} (bit 2).",
-      policy.get<SevPolicy::NoDebug>() ? "refused" : "allowed",
-      policy.get<SevPolicy::NoKeySharing>() ? "refused" : "allowed",
-      policy.get<SevPolicy::Es>() ? "demanded" : "not demanded");
+      policy.get<spec::SevPolicy::NoDebug>() ? "refused" : "allowed",
+      policy.get<spec::SevPolicy::NoKeySharing>() ? "refused" : "allowed",
+      policy.get<spec::SevPolicy::Es>() ? "demanded" : "not demanded");
 }
 
 class OptionList {
@@ -405,4 +405,4 @@ QemuCommand command_of(const LaunchPlan& plan) {
   return command;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -5,9 +5,9 @@
 
 #include "launch/plan.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 // Everything in the plan but `options` must have been decided.
 [[nodiscard]] std::vector<PlannedOption> plan_options(const LaunchPlan& plan);
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -7,7 +7,7 @@
 #include "base/result.hpp"
 #include "launch/plan.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 // A shell command, one option a line.
 [[nodiscard]] std::string to_shell(const LaunchPlan& plan);
@@ -21,4 +21,4 @@ namespace cbit {
 // A configuration.toml of Kata Containers' runtime. Errors (usage): what Kata decides itself.
 [[nodiscard]] OrError<std::string> to_kata(const LaunchPlan& plan, bool explain);
 
-}  // namespace cbit
+}  // namespace cbit::launch

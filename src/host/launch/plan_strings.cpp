@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 // The length of the UTF-8 character that the text begins with (RFC 3629); 0: it begins with none.
@@ -64,4 +64,4 @@ std::string letters(std::size_t index) {
   return text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

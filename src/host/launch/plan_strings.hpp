@@ -9,7 +9,7 @@
 #include "base/result.hpp"
 #include "launch/plan.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 // Files of the host: what each is ("the kernel"), and its path.
 [[nodiscard]] std::vector<std::pair<std::string_view, std::string>> paths_of(const LaunchPlan& plan);
@@ -20,4 +20,4 @@ namespace cbit {
 // "a" ... "z", "aa", ...: how Linux and libvirt count disks.
 [[nodiscard]] std::string letters(std::size_t index);
 
-}  // namespace cbit
+}  // namespace cbit::launch

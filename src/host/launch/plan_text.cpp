@@ -3,7 +3,7 @@
 #include "launch/plan_render.hpp"
 #include "launch/wrapped_text.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 void append_reason(std::string& out, const Reason& reason, std::size_t indent) {
@@ -34,4 +34,4 @@ std::string to_explanation(const LaunchPlan& plan) {
   return out;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -8,7 +8,7 @@
 #include "launch/plan_options.hpp"
 #include "spec/sev.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 // Strongest first. MKTME is not among them: no QEMU has an object for it.
@@ -21,7 +21,7 @@ constexpr std::uint64_t snp_policy_smt = 1 << 16, snp_policy_reserved_one = 1 <<
 
 std::string to_text(QemuVersion version) { return fmt::format("{}.{}", version.release, version.update); }
 
-const Support& support_of(const GuestSupport& support, Protection protection) {
+const facts::Support& support_of(const facts::GuestSupport& support, Protection protection) {
   switch (protection) {
     case Protection::sev_snp: return support.sev_snp;
     case Protection::sev_es: return support.sev_es;
@@ -55,7 +55,7 @@ Candidate consider(Protection protection, const LaunchRequest& request, const La
   if (request.accelerator == Accelerator::tcg) {
     candidate.why_not = "--accel tcg emulates the processor, and QEMU's has no memory encryption";
     candidate.remedy = "leave --accel out";
-  } else if (const Support& support = support_of(site.support, protection); !support.usable) {
+  } else if (const facts::Support& support = support_of(site.support, protection); !support.usable) {
     candidate.why_not = support.why_not;
     candidate.remedy = support.remedy;
   } else if (!site.support.kvm.usable) {
@@ -147,18 +147,20 @@ OrError<void> choose_sev_numbers(const LaunchSite& site, LaunchPlan& plan) {
 
 OrError<void> choose_sev_policy(LaunchPlan& plan) {
   const bool es = plan.protection == Protection::sev_es;
-  SevPolicy ours;
-  ours = ours.with<SevPolicy::NoDebug>(true).with<SevPolicy::NoKeySharing>(true).with<SevPolicy::Es>(es);
+  spec::SevPolicy ours;
+  ours = ours.with<spec::SevPolicy::NoDebug>(true)
+             .with<spec::SevPolicy::NoKeySharing>(true)
+             .with<spec::SevPolicy::Es>(es);
   plan.policy = plan.request.policy.value_or(ours.raw);
   if (plan.policy > 0xffff'ffff)
     return usage_error(fmt::format("--policy {:#x} has more than 32 bits", plan.policy),
                        "only SEV-SNP's policy has 64");
-  const SevPolicy policy{{static_cast<std::uint32_t>(plan.policy)}};
-  if (policy.get<SevPolicy::Es>() && !es)
+  const spec::SevPolicy policy{{static_cast<std::uint32_t>(plan.policy)}};
+  if (policy.get<spec::SevPolicy::Es>() && !es)
     return usage_error(
         fmt::format("--policy {:#x} asks for SEV-ES (bit 2), and the plan is for SEV", plan.policy),
         "use --protection sev-es, or clear bit 2");
-  if (!policy.get<SevPolicy::Es>() && es)
+  if (!policy.get<spec::SevPolicy::Es>() && es)
     return usage_error(fmt::format("--policy {:#x} does not ask for SEV-ES (bit 2)", plan.policy),
                        "set bit 2, or use --protection sev");
   return {};
@@ -282,4 +284,4 @@ OrError<LaunchPlan> plan_launch(const LaunchRequest& request, const LaunchSite& 
   return plan;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

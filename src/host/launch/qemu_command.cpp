@@ -7,7 +7,7 @@
 #include "base/format.hpp"
 #include "launch/qemu_options.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -270,4 +270,4 @@ std::vector<std::string> to_words(const QemuCommand& command) {
   return words;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -15,7 +15,7 @@
 
 #include "base/result.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 struct QemuProperty {
   std::string key;
@@ -63,4 +63,4 @@ struct QemuCommand {
 [[nodiscard]] std::string to_shell(const QemuCommand& command, bool lines);
 [[nodiscard]] std::string to_shell(std::span<const std::string> words);
 
-}  // namespace cbit
+}  // namespace cbit::launch

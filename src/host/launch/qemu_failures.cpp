@@ -2,7 +2,7 @@
 
 #include "launch/qemu_program.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 // QEMU's own words, 7.2 to 10; more special ones first.
@@ -62,4 +62,4 @@ const QemuFailure* find_qemu_failure(std::string_view lines) {
   return found == std::end(failure_table) ? nullptr : found;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using enum QemuArgument;
@@ -203,4 +203,4 @@ std::string similar_qemu_options(std::string_view name) {
   return text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace cbit {
+namespace cbit::launch {
 
 enum class QemuArgument : std::uint8_t {
   none,
@@ -29,4 +29,4 @@ struct QemuOptionSpec {
 // Options with a similar name, for a message: "-device, -drive"; empty if there are none.
 [[nodiscard]] std::string similar_qemu_options(std::string_view name);
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -15,7 +15,7 @@
 #include <cstring>
 #include <utility>
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 constexpr std::size_t answer_bytes_max = 4096;
@@ -195,4 +195,4 @@ OrError<QemuEnd> run_qemu(const std::vector<std::string>& words) {
   return end;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

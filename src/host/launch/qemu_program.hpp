@@ -10,7 +10,7 @@
 #include "base/result.hpp"
 #include "launch/rules.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 // "7.2", or what `qemu-system-x86_64 -version` prints.
 [[nodiscard]] std::optional<QemuVersion> parse_qemu_version(std::string_view text);
@@ -41,4 +41,4 @@ struct QemuEnd {
 // the program cannot be started.
 [[nodiscard]] OrError<QemuEnd> run_qemu(const std::vector<std::string>& words);
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -8,7 +8,7 @@
 #include "launch/rules/rule_table.hpp"
 #include "watch/markdown.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 std::span<const RuleInfo> rule_table() { return all_rules; }
 
@@ -29,11 +29,11 @@ std::string rules_markdown() {
   for (const RuleInfo& info : all_rules) {
     if (info.topic != topic) fmt::format_to(out, "\n## {}\n", topic = info.topic);
     fmt::format_to(out, "\n### {}\n\n*{}*: {}\n\n{}\n\n", info.name, to_string(info.severity),
-                   escaped_markdown(info.title), escaped_markdown(info.why));
-    fmt::format_to(out, "- Remedy: {}\n", escaped_markdown(info.remedy));
+                   watch::escaped_markdown(info.title), watch::escaped_markdown(info.why));
+    fmt::format_to(out, "- Remedy: {}\n", watch::escaped_markdown(info.remedy));
     if (!info.libvirt_remedy.empty())
-      fmt::format_to(out, "- libvirt: {}\n", escaped_markdown(info.libvirt_remedy));
-    fmt::format_to(out, "- Source: {}\n", escaped_markdown(info.source));
+      fmt::format_to(out, "- libvirt: {}\n", watch::escaped_markdown(info.libvirt_remedy));
+    fmt::format_to(out, "- Source: {}\n", watch::escaped_markdown(info.source));
   }
   return text;
 }
@@ -47,4 +47,4 @@ std::vector<Finding> judge(const GuestConfig& config, const JudgeContext& contex
   return guest.take();
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -16,7 +16,7 @@
 #include "facts/guest_support.hpp"
 #include "launch/guest_config.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 enum class Severity : std::uint8_t {
   note,     // works; the reader should know
@@ -67,12 +67,12 @@ enum class Protection : std::uint8_t { none, sev, sev_es, sev_snp, tdx };
 [[nodiscard]] Protection protection_of(const QemuCommand& command);
 
 struct JudgeContext {
-  const GuestSupport* host = nullptr;  // nullptr: the host is not known, and nothing is said about it
-  std::optional<QemuVersion> qemu;     // nullopt: some QEMU from 6.0 on
-  bool encrypted = true;               // false: the guest shall not be encrypted (--no-encryption)
+  const facts::GuestSupport* host = nullptr;  // nullptr: the host is not known, and nothing is said about it
+  std::optional<QemuVersion> qemu;            // nullopt: some QEMU from 6.0 on
+  bool encrypted = true;                      // false: the guest shall not be encrypted (--no-encryption)
 };
 
 // Errors first, each kind in the order of the options.
 [[nodiscard]] std::vector<Finding> judge(const GuestConfig& config, const JudgeContext& context);
 
-}  // namespace cbit
+}  // namespace cbit::launch

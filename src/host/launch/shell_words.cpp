@@ -4,7 +4,7 @@
 #include "base/format.hpp"
 #include "launch/qemu_command.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 constexpr std::size_t bytes_max = 1u << 20;  // more than ARG_MAX lets a single word have
@@ -165,4 +165,4 @@ std::string to_shell(const QemuCommand& command, bool lines) {
   return text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::launch {
 
 void append_wrapped(std::string& out, std::string_view text, std::size_t indent) {
   constexpr std::size_t width = 100;
@@ -17,4 +17,4 @@ void append_wrapped(std::string& out, std::string_view text, std::size_t indent)
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -10,7 +10,7 @@
 
 #include "process/proc_file.hpp"
 
-namespace cbit {
+namespace cbit::process {
 namespace {
 
 constexpr std::uint64_t cap_sys_ptrace = std::uint64_t{1} << 19;  // linux/capability.h
@@ -136,4 +136,4 @@ Error explain_refusal(const AccessFacts& facts) {
                 "in a container or another user namespace: look from the host, with CAP_SYS_PTRACE");
 }
 
-}  // namespace cbit
+}  // namespace cbit::process

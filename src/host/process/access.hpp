@@ -11,7 +11,7 @@
 
 #include "base/result.hpp"
 
-namespace cbit {
+namespace cbit::process {
 
 struct AccessFacts {
   int pid = 0;
@@ -41,4 +41,4 @@ struct AccessFacts {
 // A field of /proc/PID/status, without blanks around it: "Uid" -> "0\t0\t0\t0". Empty: there is none.
 [[nodiscard]] std::string_view status_field(std::string_view status, std::string_view name);
 
-}  // namespace cbit
+}  // namespace cbit::process

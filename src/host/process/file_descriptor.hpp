@@ -5,7 +5,7 @@
 
 #include <utility>
 
-namespace cbit {
+namespace cbit::process {
 
 class FileDescriptor {
  public:
@@ -27,4 +27,4 @@ class FileDescriptor {
   int number_ = -1;
 };
 
-}  // namespace cbit
+}  // namespace cbit::process

@@ -6,7 +6,7 @@
 #include <charconv>
 #include <optional>
 
-namespace cbit {
+namespace cbit::process {
 namespace {
 
 // The fields of one line, from left to right; every take fails once one has failed.
@@ -143,4 +143,4 @@ const Mapping* largest_memory(std::span<const Mapping> mappings) {
   return largest;
 }
 
-}  // namespace cbit
+}  // namespace cbit::process

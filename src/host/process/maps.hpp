@@ -11,7 +11,7 @@
 #include "base/result.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::process {
 
 // [start, end) of a process's addresses; start <= end.
 struct VirtRange {
@@ -66,4 +66,4 @@ struct Segment {
 // if the process is one. (What can be executed is a translator's code, TCG's for one.) nullptr: none.
 [[nodiscard]] const Mapping* largest_memory(std::span<const Mapping> mappings);
 
-}  // namespace cbit
+}  // namespace cbit::process

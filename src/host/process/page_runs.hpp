@@ -12,7 +12,7 @@
 
 #include "process/survey.hpp"
 
-namespace cbit {
+namespace cbit::process {
 
 struct PageRun {
   VirtAddr at;
@@ -40,8 +40,8 @@ class RunMerger {
 
   std::function<void(const PageRun&)> sink_;
   std::optional<PageRun> run_;
-  PageLooks first_ = PageLooks::zeros;
-  PooledUniformity accepted_;  // of the ciphertext pages
+  watch::PageLooks first_ = watch::PageLooks::zeros;
+  watch::PooledUniformity accepted_;  // of the ciphertext pages
 };
 
-}  // namespace cbit
+}  // namespace cbit::process

@@ -7,7 +7,7 @@
 
 #include "process/file_descriptor.hpp"
 
-namespace cbit {
+namespace cbit::process {
 
 std::optional<std::string> read_proc_file(const std::string& path, std::size_t bytes_max) {
   const FileDescriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
@@ -26,4 +26,4 @@ std::optional<std::string> read_proc_file(const std::string& path, std::size_t b
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::process

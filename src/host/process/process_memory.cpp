@@ -11,7 +11,7 @@
 #include "process/access.hpp"
 #include "process/proc_file.hpp"
 
-namespace cbit {
+namespace cbit::process {
 namespace {
 
 FileDescriptor open_in(const FileDescriptor& folder, const char* name) {
@@ -109,4 +109,4 @@ void ProcessMemory::presence(VirtAddr at, std::span<Presence> pages) const {
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::process

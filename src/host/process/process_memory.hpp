@@ -19,7 +19,7 @@
 #include "process/file_descriptor.hpp"
 #include "process/maps.hpp"
 
-namespace cbit {
+namespace cbit::process {
 
 enum class Presence : std::uint8_t {
   present,
@@ -65,4 +65,4 @@ class ProcessMemory {
   FileDescriptor pagemap_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::process

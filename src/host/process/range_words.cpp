@@ -8,7 +8,7 @@
 
 #include "base/words.hpp"
 
-namespace cbit {
+namespace cbit::process {
 namespace {
 
 std::optional<std::uint64_t> parse_hex(std::string_view text) {
@@ -80,4 +80,4 @@ OrError<std::vector<VirtRange>> resolve_range(std::string_view word, std::span<c
   return std::vector{CBIT_TRY(checked(word, *start, *end - *start))};
 }
 
-}  // namespace cbit
+}  // namespace cbit::process

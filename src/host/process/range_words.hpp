@@ -8,7 +8,7 @@
 
 #include "process/maps.hpp"
 
-namespace cbit {
+namespace cbit::process {
 
 // Byte by byte; see whole_pages(). Errors (usage): it is no range and names no mapping, it is
 // empty, or it ends beyond the address space.
@@ -18,4 +18,4 @@ namespace cbit {
 // Widened to page borders. A range that was resolved does not overflow.
 [[nodiscard]] VirtRange whole_pages(const VirtRange& range);
 
-}  // namespace cbit
+}  // namespace cbit::process

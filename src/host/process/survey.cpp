@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-namespace cbit {
+namespace cbit::process {
 namespace {
 
 constexpr std::size_t chunk_pages = 256;  // 1 MiB
@@ -35,7 +35,7 @@ class Surveyor {
       const auto end = std::ranges::find_if(pages, [&](Presence p) { return is_absent(p) != absent; });
       const auto count = static_cast<std::size_t>(end - pages.begin());
       if (absent)
-        (*sink_)({at, count, {.looks = PageLooks::absent}});
+        (*sink_)({at, count, {.looks = watch::PageLooks::absent}});
       else if (!read_pages(at, count))
         return false;
       at += count * page_size;
@@ -51,11 +51,12 @@ class Surveyor {
       const ProcessMemory::Read read = process_->read(at, ByteSpan{bytes_}.first(end - at));
       const std::size_t whole = read.done / page_size;
       for (std::size_t i = 0; i < whole; ++i)
-        (*sink_)({at + i * page_size, 1, look_at(PageBytes{bytes_.data() + i * page_size, page_size})});
+        (*sink_)({at + i * page_size, 1,
+                  watch::look_at(watch::PageBytes{bytes_.data() + i * page_size, page_size})});
       at += whole * page_size;
       if (read.end == ReadEnd::gone) return false;
       if (read.end == ReadEnd::complete) continue;
-      (*sink_)({at, 1, {.looks = PageLooks::unreadable, .why = "cannot be read"}});
+      (*sink_)({at, 1, {.looks = watch::PageLooks::unreadable, .why = "cannot be read"}});
       at += page_size;
     }
     return true;
@@ -78,7 +79,7 @@ std::uint64_t LookCounts::total() const { return std::accumulate(of.begin(), of.
 bool survey(const ProcessMemory& process, const Segment& segment, const SurveyOptions& options,
             const std::function<void(const PagesSeen&)>& sink) {
   const auto skip = [&](std::string_view why) {
-    sink({segment.range.start, segment.range.pages(), {.looks = PageLooks::unreadable, .why = why}});
+    sink({segment.range.start, segment.range.pages(), {.looks = watch::PageLooks::unreadable, .why = why}});
     return true;
   };
   if (segment.mapping == nullptr) return skip("not mapped");
@@ -98,4 +99,4 @@ std::vector<Segment> default_segments(std::span<const Mapping> mappings) {
   return segments;
 }
 
-}  // namespace cbit
+}  // namespace cbit::process

@@ -9,22 +9,22 @@
 #include "process/process_memory.hpp"
 #include "watch/page_look.hpp"
 
-namespace cbit {
+namespace cbit::process {
 
 // `pages` pages from `at` on, each of which looks like this. More than one only where nothing was read.
 struct PagesSeen {
   VirtAddr at;
   std::uint64_t pages = 1;
-  PageLook look;
+  watch::PageLook look;
 };
 
 // How many pages look like what.
 struct LookCounts {
-  std::array<std::uint64_t, page_looks_count> of{};
+  std::array<std::uint64_t, watch::page_looks_count> of{};
 
-  void add(PageLooks looks, std::uint64_t pages) { of[static_cast<std::size_t>(looks)] += pages; }
+  void add(watch::PageLooks looks, std::uint64_t pages) { of[static_cast<std::size_t>(looks)] += pages; }
   void add(const LookCounts& more);
-  [[nodiscard]] std::uint64_t operator[](PageLooks looks) const {
+  [[nodiscard]] std::uint64_t operator[](watch::PageLooks looks) const {
     return of[static_cast<std::size_t>(looks)];
   }
   [[nodiscard]] std::uint64_t total() const;
@@ -44,4 +44,4 @@ struct SurveyOptions {
 // device's nor the kernel's.
 [[nodiscard]] std::vector<Segment> default_segments(std::span<const Mapping> mappings);
 
-}  // namespace cbit
+}  // namespace cbit::process

@@ -6,7 +6,7 @@
 
 #include "explain/maps/map_strategy.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 // Picks out of the event stream what the mapping turned into.
@@ -17,14 +17,14 @@ class MappingObserver final : public EventSink {
       mapping = *mapped;
     if (const auto* slots = std::get_if<SwiotlbAllocated>(&event.payload)) bounces.push_back(*slots);
     if (const auto* access = std::get_if<DeviceAccess>(&event.payload); access != nullptr && !carried)
-      carried = CarriedKeyId{static_cast<KeySelector>(access->key), access->through_iommu};
+      carried = CarriedKeyId{static_cast<mem::KeySelector>(access->key), access->through_iommu};
     if (const auto* refused = std::get_if<DeviceFault>(&event.payload)) fault = refused->fault;
   }
 
   // Where the pool holds the memory at `at`; nullopt: nowhere.
   [[nodiscard]] std::optional<PhysAddr> bounce_of(PhysAddr at) const {
     for (const SwiotlbAllocated& slots : bounces)
-      if (at >= slots.orig && at - slots.orig < slots.slots * io_tlb_size)
+      if (at >= slots.orig && at - slots.orig < slots.slots * kernel::io_tlb_size)
         return slots.bounce + (at - slots.orig);
     return std::nullopt;
   }
@@ -38,21 +38,22 @@ class MappingObserver final : public EventSink {
 // One DMA from the owner's first write to the last look.
 class Transfer {
  public:
-  Transfer(const ExplainOptions& options, Testbed& bed, TestDevice device, MappingObserver& observer)
+  Transfer(const ExplainOptions& options, testbed::Testbed& bed, testbed::TestDevice device,
+           MappingObserver& observer)
       : options_{options},
         direction_{options.effective_direction()},
         bed_{bed},
         device_{device},
         observer_{observer},
-        from_cpu_{authored_bytes(Author::cpu, options.size)},
-        from_device_{authored_bytes(Author::device, options.size)},
+        from_cpu_{testbed::authored_bytes(testbed::Author::cpu, options.size)},
+        from_device_{testbed::authored_bytes(testbed::Author::device, options.size)},
         bench_{options, bed, device,
-               device_reads() ? from_cpu_ : authored_bytes(Author::before, options.size),
-               authored_bytes(Author::before, options.size)},
+               device_reads() ? from_cpu_ : testbed::authored_bytes(testbed::Author::before, options.size),
+               testbed::authored_bytes(testbed::Author::before, options.size)},
         strategy_{info_of(options.map).make(bench_)} {}
 
   OrError<Explanation> run() {
-    const SiteScope driver{bench_.cpu(), bed_.tracer().intern("driver")};
+    const paging::SiteScope driver{bench_.cpu(), bed_.tracer().intern("driver")};
     result_.options = options_;
     CBIT_TRY(strategy_->prepare());
     mapped_ = strategy_->map();
@@ -89,13 +90,13 @@ class Transfer {
   // Calls `move(address, bytes before it, bytes)` for the segments of the first `bytes`, until one faults.
   template <class Move>
   Result<void> for_segments(std::uint64_t bytes, Move&& move) const;
-  [[nodiscard]] Sight sight(const std::vector<PhysRange>& places, const Bytes& seen) const;
-  [[nodiscard]] Bytes seen_by_host(const std::vector<PhysRange>& places) const;
+  [[nodiscard]] Sight sight(const std::vector<mem::PhysRange>& places, const Bytes& seen) const;
+  [[nodiscard]] Bytes seen_by_host(const std::vector<mem::PhysRange>& places) const;
 
   const ExplainOptions& options_;
   DmaDirection direction_;
-  Testbed& bed_;
-  TestDevice device_;
+  testbed::Testbed& bed_;
+  testbed::TestDevice device_;
   MappingObserver& observer_;
   Bytes from_cpu_, from_device_;
   MapBench bench_;
@@ -112,9 +113,9 @@ void Transfer::note_mapping() {
   result_.encryption_bit = observer_.mapping && observer_.mapping->encrypted;
   result_.max_mapping_size = bench_.dma().max_mapping_size(device_.driver);
   result_.largest_mapping =
-      result_.bounced ? std::min(result_.max_mapping_size, Swiotlb::max_mapping_size(device_.driver))
+      result_.bounced ? std::min(result_.max_mapping_size, kernel::Swiotlb::max_mapping_size(device_.driver))
                       : result_.max_mapping_size;
-  if (Swiotlb* const pool = bench_.dma().swiotlb()) result_.swiotlb = pool->usage();
+  if (kernel::Swiotlb* const pool = bench_.dma().swiotlb()) result_.swiotlb = pool->usage();
 }
 
 template <class Move>
@@ -155,7 +156,7 @@ void Transfer::transfer() {
 }
 
 void Transfer::look() {
-  const std::vector<PhysRange> places = strategy_->memory();
+  const std::vector<mem::PhysRange> places = strategy_->memory();
   if (!places.empty()) {
     result_.buffer = places.front().first;
     result_.cpu = sight(places, strategy_->read());
@@ -163,16 +164,16 @@ void Transfer::look() {
     const bool in_ram = bed_.memory().contains(places.front().first, places.front().bytes);
     result_.host = in_ram ? sight(places, seen_by_host(places)) : result_.cpu;
   }
-  if (Swiotlb* const pool = bench_.dma().swiotlb()) {
-    const SwiotlbUsage now = pool->usage();
+  if (kernel::Swiotlb* const pool = bench_.dma().swiotlb()) {
+    const kernel::SwiotlbUsage now = pool->usage();
     if (!mapped_) result_.swiotlb = now;
     result_.swiotlb.bytes_bounced = now.bytes_bounced;
   }
 }
 
 void Transfer::look_from_the_pool() {
-  std::vector<PhysRange> slots;
-  for (const PhysRange& place : strategy_->memory())
+  std::vector<mem::PhysRange> slots;
+  for (const mem::PhysRange& place : strategy_->memory())
     if (const auto bounce = observer_.bounce_of(place.first)) slots.push_back({*bounce, place.bytes});
   result_.pool = sight(slots, seen_by_host(slots));
 }
@@ -184,30 +185,30 @@ Verdict Transfer::judge() const {
   return device_got_it || !device_reads() ? Verdict::works : Verdict::broken;
 }
 
-Bytes Transfer::seen_by_host(const std::vector<PhysRange>& places) const {
+Bytes Transfer::seen_by_host(const std::vector<mem::PhysRange>& places) const {
   Bytes seen;
-  for (const PhysRange& place : places) {
-    const View view =
-        View::of_memory(bed_.memory(), place.first, place.bytes, no_key, bed_.cpu_key(place.first));
+  for (const mem::PhysRange& place : places) {
+    const testbed::View view =
+        testbed::View::of_memory(bed_.memory(), place.first, place.bytes, no_key, bed_.cpu_key(place.first));
     seen.insert(seen.end(), view.seen.begin(), view.seen.end());
   }
   return seen;
 }
 
 // `seen` lies at `places`, each judged by its own blocks.
-Sight Transfer::sight(const std::vector<PhysRange>& places, const Bytes& seen) const {
+Sight Transfer::sight(const std::vector<mem::PhysRange>& places, const Bytes& seen) const {
   const ConstByteSpan data{device_writes() ? from_device_ : from_cpu_};
   const ConstByteSpan old{device_writes() ? bench_.initial : bench_.before};
   Sight result{.bytes = seen};
   std::uint64_t done = 0;
-  for (const PhysRange& place : places) {
+  for (const mem::PhysRange& place : places) {
     const std::uint64_t n = std::min<std::uint64_t>(place.bytes, seen.size() - done);
     if (n == 0) break;
     const auto part = ConstByteSpan{seen}.subspan(done, n);
-    const View view = View::of_bytes(bed_.memory(), place.first, Bytes(part.begin(), part.end()),
-                                     bed_.cpu_key(place.first));
-    const Sees sees = classify(view, data.subspan(done, n), old.subspan(done, n));
-    result.sees = done == 0 || result.sees == sees ? sees : Sees::mixed;
+    const testbed::View view = testbed::View::of_bytes(
+        bed_.memory(), place.first, Bytes(part.begin(), part.end()), bed_.cpu_key(place.first));
+    const testbed::Sees sees = testbed::classify(view, data.subspan(done, n), old.subspan(done, n));
+    result.sees = done == 0 || result.sees == sees ? sees : testbed::Sees::mixed;
     done += n;
   }
   return result;
@@ -227,8 +228,9 @@ class Attached {
 };
 
 // `explainer` is attached.
-OrError<Explanation> run_on(Testbed& bed, Explainer& explainer, const ExplainOptions& options) {
-  const TestDevice device = CBIT_TRY(bed.add_device(options.device));
+OrError<Explanation> run_on(testbed::Testbed& bed, watch::Explainer& explainer,
+                            const ExplainOptions& options) {
+  const testbed::TestDevice device = CBIT_TRY(bed.add_device(options.device));
   MappingObserver observer;
   explainer.forget_steps();
   Explanation result = CBIT_TRY([&] {
@@ -237,7 +239,7 @@ OrError<Explanation> run_on(Testbed& bed, Explainer& explainer, const ExplainOpt
   }());
   result.device_fault = observer.fault;
   if (bed.config().machine.platform == Platform::mktme) result.carried_key_id = observer.carried;
-  note_findings(result, bed, explainer, options.unmap ? Ending::complete : Ending::in_flight);
+  note_findings(result, bed, explainer, options.unmap ? watch::Ending::complete : watch::Ending::in_flight);
   return result;
 }
 
@@ -267,7 +269,7 @@ bool takes_attrs(MapKind kind) {
 }
 
 OrError<void> check_key_id(const ExplainOptions& options) {
-  const MachineConfig& machine = options.bed.machine;
+  const machine::MachineConfig& machine = options.bed.machine;
   if (machine.platform != Platform::mktme)
     return usage_error(
         fmt::format("--key-id has no meaning on {}, which has no KeyIDs", to_string(machine.platform)),
@@ -324,7 +326,8 @@ OrError<void> check(const ExplainOptions& options) {
   return {};
 }
 
-void note_findings(Explanation& result, Testbed& bed, Explainer& explainer, Ending ending) {
+void note_findings(Explanation& result, testbed::Testbed& bed, watch::Explainer& explainer,
+                   watch::Ending ending) {
   explainer.finish(ending);
   result.causes = explainer.causes();
   result.steps = explainer.steps();
@@ -336,17 +339,17 @@ void note_findings(Explanation& result, Testbed& bed, Explainer& explainer, Endi
 OrError<Explanation> explain(const ExplainOptions& options, EventSink* sink) {
   CBIT_TRY(check(options));
   if (options.map == MapKind::virtio_blk) return explain_virtio_blk(options, sink);
-  const auto bed = CBIT_TRY(Testbed::create(options.bed, sink));
+  const auto bed = CBIT_TRY(testbed::Testbed::create(options.bed, sink));
   return run_on(*bed, bed->explainer(), options);
 }
 
-ExplainSession::ExplainSession(std::unique_ptr<Testbed> bed)
+ExplainSession::ExplainSession(std::unique_ptr<testbed::Testbed> bed)
     : bed_{std::move(bed)}, booted_{bed_->explainer()} {
   bed_->tracer().detach(bed_->explainer());
 }
 
-OrError<ExplainSession> ExplainSession::create(const TestbedConfig& config) {
-  return ExplainSession{CBIT_TRY(Testbed::create(config))};
+OrError<ExplainSession> ExplainSession::create(const testbed::TestbedConfig& config) {
+  return ExplainSession{CBIT_TRY(testbed::Testbed::create(config))};
 }
 
 OrError<Explanation> ExplainSession::explain(ExplainOptions options,
@@ -355,15 +358,15 @@ OrError<Explanation> ExplainSession::explain(ExplainOptions options,
   CBIT_TRY(check(options));
   if (options.map == MapKind::virtio_blk)
     return usage_error("a virtio disk comes with a machine of its own", "explain it by itself");
-  Explainer explainer{booted_};
+  watch::Explainer explainer{booted_};
   const Attached attached{bed_->tracer(), explainer};
   if (virtio) negotiate(options.device.name, *virtio);
   return run_on(*bed_, explainer, options);
 }
 
-std::vector<Cause> ExplainSession::explain_negotiation(std::string_view device,
-                                                       const VirtioNegotiated& virtio) {
-  Explainer explainer{booted_};
+std::vector<watch::Cause> ExplainSession::explain_negotiation(std::string_view device,
+                                                              const VirtioNegotiated& virtio) {
+  watch::Explainer explainer{booted_};
   const Attached attached{bed_->tracer(), explainer};
   negotiate(device, virtio);
   return explainer.causes();
@@ -374,4 +377,4 @@ void ExplainSession::negotiate(std::string_view device, VirtioNegotiated virtio)
   bed_->tracer().emit(bed_->kernel().cpu(0).agent(), virtio);
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

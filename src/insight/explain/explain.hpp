@@ -10,7 +10,7 @@
 #include "testbed/views.hpp"
 #include "testbed/words.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 
 enum class MapKind : std::uint8_t {
   streaming,        // dma_map_single
@@ -35,10 +35,10 @@ inline constexpr Word<MapKind> map_kind_words[] = {{"streaming", MapKind::stream
 
 // `--offers`; what is not among them is the disk's own choice.
 inline constexpr Word<std::uint64_t> virtio_offer_words[] = {
-    {"version-1", virtio_feature::version_1},
-    {"access-platform", virtio_feature::access_platform},
-    {"indirect-desc", virtio_feature::indirect_desc},
-    {"event-idx", virtio_feature::event_idx}};
+    {"version-1", spec::virtio_feature::version_1},
+    {"access-platform", spec::virtio_feature::access_platform},
+    {"indirect-desc", spec::virtio_feature::indirect_desc},
+    {"event-idx", spec::virtio_feature::event_idx}};
 inline constexpr Word<bool> ring_words[] = {{"split", false}, {"packed", true}};
 
 enum class VirtioDriverKind : std::uint8_t {
@@ -80,11 +80,11 @@ struct VirtioChoice {
 };
 
 // The largest buffer: what the page allocator hands out in one piece (MAX_ORDER of Linux 6.1).
-inline constexpr std::uint64_t explain_size_max = page_size << max_order_6_1;
+inline constexpr std::uint64_t explain_size_max = page_size << kernel::max_order_6_1;
 
 struct ExplainOptions {
-  TestbedConfig bed;
-  TestDeviceConfig device;
+  testbed::TestbedConfig bed;
+  testbed::TestDeviceConfig device;
   MapKind map = MapKind::streaming;
   std::optional<DmaDirection> direction;       // default: from-device for coherent, to-device otherwise
   std::uint64_t size = 4096;                   // 1 .. explain_size_max
@@ -93,9 +93,9 @@ struct ExplainOptions {
   DmaAttrs attrs;
   std::optional<SyncRange> sync;  // dma_sync_single_for_cpu before the unmap
   bool unmap = true;
-  std::optional<TtmPolicy> ttm_policy;  // of a graphics buffer; default: fixed
-  std::optional<KeySelector> key_id;    // MKTME: of the application's memory that the driver maps
-  std::optional<VirtioChoice> virtio;   // of a virtio disk; default: VirtioChoice{}
+  std::optional<TtmPolicy> ttm_policy;     // of a graphics buffer; default: fixed
+  std::optional<mem::KeySelector> key_id;  // MKTME: of the application's memory that the driver maps
+  std::optional<VirtioChoice> virtio;      // of a virtio disk; default: VirtioChoice{}
 
   [[nodiscard]] DmaDirection effective_direction() const;
 };
@@ -113,13 +113,13 @@ enum class Verdict : std::uint8_t {
 
 // What one side saw in the end. `bytes` is empty and `sees` none when there was nothing to see.
 struct Sight {
-  Sees sees = Sees::none;
+  testbed::Sees sees = testbed::Sees::none;
   Bytes bytes;
 };
 
 // MKTME: the KeyID that the device's accesses selected, and by what.
 struct CarriedKeyId {
-  KeySelector id = 0;
+  mem::KeySelector id = 0;
   bool in_iommu_entry = false;  // else in the bus address
   friend bool operator==(const CarriedKeyId&, const CarriedKeyId&) = default;
 };
@@ -128,14 +128,14 @@ struct CarriedKeyId {
 struct VirtioFacts {
   std::uint64_t offered = 0;
   std::uint64_t accepted = 0;
-  std::uint8_t status = 0;       // after the probe
-  std::optional<Errno> probe;    // why no driver is bound
-  bool uses_dma_api = false;     // vring_use_dma_api
-  bool request_reached = false;  // the device found the request in the ring
-  std::optional<Errno> request;  // how it ended for the driver; nullopt: well, or there was no driver
-  std::optional<DmaAddr> ring;   // as the device was told
-  Sight ring_device, ring_host;  // its first page
-  std::uint64_t exits = 0;       // of the request, as the next
+  std::uint8_t status = 0;               // after the probe
+  std::optional<kernel::Errno> probe;    // why no driver is bound
+  bool uses_dma_api = false;             // vring_use_dma_api
+  bool request_reached = false;          // the device found the request in the ring
+  std::optional<kernel::Errno> request;  // how it ended for the driver; nullopt: well, or there was no driver
+  std::optional<DmaAddr> ring;           // as the device was told
+  Sight ring_device, ring_host;          // its first page
+  std::uint64_t exits = 0;               // of the request, as the next
   std::uint64_t bounces = 0;
   std::uint64_t translated = 0;  // accesses of the device that an IOMMU translated
 };
@@ -155,15 +155,15 @@ struct Explanation {
   std::optional<Fault> device_fault;
   std::optional<CarriedKeyId> carried_key_id;
   std::optional<VirtioFacts> virtio;
-  std::vector<Cause> causes;
+  std::vector<watch::Cause> causes;
   std::vector<StepTaken> steps;
   std::vector<std::string> kernel_log;
-  SwiotlbUsage swiotlb;                // while mapped; bytes_bounced over the whole run
+  kernel::SwiotlbUsage swiotlb;        // while mapped; bytes_bounced over the whole run
   std::uint64_t max_mapping_size = 0;  // dma_max_mapping_size(): what the driver is told; 2^64 - 1: no limit
   // What the bounce pool serves at most in one piece, where the mapping bounced; else max_mapping_size.
   std::uint64_t largest_mapping = 0;
-  ConversionCost conversions;
-  Counters counters;
+  kernel::ConversionCost conversions;
+  watch::Counters counters;
 };
 
 // `sink`, where given, gets all events of the run, boot included.
@@ -174,7 +174,7 @@ struct Explanation {
 class ExplainSession {
  public:
   // Errors (usage) as Testbed::create().
-  static OrError<ExplainSession> create(const TestbedConfig& config);
+  static OrError<ExplainSession> create(const testbed::TestbedConfig& config);
 
   // As explain(), with `options.bed` replaced by the session's; conversions and counters are of the session
   // so far. `virtio`: what the device and its driver agreed on before that; its `device` is ignored. A virtio
@@ -182,15 +182,15 @@ class ExplainSession {
   [[nodiscard]] OrError<Explanation> explain(ExplainOptions options,
                                              const std::optional<VirtioNegotiated>& virtio = {});
   // What the negotiation alone is a cause of: for a device that does no DMA because of it.
-  [[nodiscard]] std::vector<Cause> explain_negotiation(std::string_view device,
-                                                       const VirtioNegotiated& virtio);
+  [[nodiscard]] std::vector<watch::Cause> explain_negotiation(std::string_view device,
+                                                              const VirtioNegotiated& virtio);
 
  private:
-  explicit ExplainSession(std::unique_ptr<Testbed> bed);
+  explicit ExplainSession(std::unique_ptr<testbed::Testbed> bed);
   void negotiate(std::string_view device, VirtioNegotiated virtio);
 
-  std::unique_ptr<Testbed> bed_;
-  Explainer booted_;  // knows the boot, and no DMA
+  std::unique_ptr<testbed::Testbed> bed_;
+  watch::Explainer booted_;  // knows the boot, and no DMA
 };
 
 // The object of schema/explain.schema.json, pretty-printed with a final newline.
@@ -201,4 +201,4 @@ struct TextStyle {
 };
 [[nodiscard]] std::string to_text(const Explanation& explanation, TextStyle style);
 
-}  // namespace cbit
+}  // namespace cbit::explain

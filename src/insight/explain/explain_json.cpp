@@ -6,7 +6,7 @@
 #include "explain/matrix.hpp"
 #include "testbed/cause_json.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -26,12 +26,12 @@ Json virtio_of(const VirtioChoice& choice) {
           {"transitional", choice.transitional},
           {"driver", word_of(virtio_driver_words, choice.driver)},
           {"kernel", word_of(virtio_kernel_words, choice.kernel)},
-          {"iommu_kind", word_of(iommu_kind_words, choice.virtio_iommu)}};
+          {"iommu_kind", word_of(testbed::iommu_kind_words, choice.virtio_iommu)}};
 }
 
-Json errno_of(const std::optional<Errno>& error) {
+Json errno_of(const std::optional<kernel::Errno>& error) {
   if (!error) return nullptr;
-  return errno_name(*error);
+  return testbed::errno_name(*error);
 }
 
 Json facts_of(const VirtioFacts& virtio) {
@@ -51,7 +51,7 @@ Json facts_of(const VirtioFacts& virtio) {
 }
 
 Json request_of(const ExplainOptions& options) {
-  const MachineConfig& machine = options.bed.machine;
+  const machine::MachineConfig& machine = options.bed.machine;
   Json request = {{"platform", to_string(machine.platform)},
                   {"cbit", machine.c_bit},
                   {"memory", machine.memory_bytes},
@@ -80,7 +80,7 @@ Json steps_of(const Explanation& explanation) {
 }
 
 Json swiotlb_of(const Explanation& explanation) {
-  const SwiotlbUsage& usage = explanation.swiotlb;
+  const kernel::SwiotlbUsage& usage = explanation.swiotlb;
   return {{"slots_used", usage.io_tlb_used},
           {"slots_total", usage.io_tlb_nslabs},
           {"areas", usage.areas},
@@ -88,7 +88,7 @@ Json swiotlb_of(const Explanation& explanation) {
 }
 
 Json cost_of(const Explanation& explanation) {
-  const ConversionCost& cost = explanation.conversions;
+  const kernel::ConversionCost& cost = explanation.conversions;
   return {{"pages_converted", cost.pages},
           {"large_pages_split", cost.large_pages_split},
           {"tlb_flushes", cost.tlb_flushes},
@@ -123,7 +123,7 @@ std::string to_json(const Explanation& explanation) {
     json["carried_key_id"] = {{"id", explanation.carried_key_id->id},
                               {"in_iommu_entry", explanation.carried_key_id->in_iommu_entry}};
   if (explanation.virtio) json["virtio"] = facts_of(*explanation.virtio);
-  json["causes"] = causes_json(explanation.causes);
+  json["causes"] = testbed::causes_json(explanation.causes);
   json["steps"] = steps_of(explanation);
   json["kernel_log"] = explanation.kernel_log;
   json["swiotlb"] = swiotlb_of(explanation);
@@ -135,4 +135,4 @@ std::string to_json(const Explanation& explanation) {
   return json.dump(2) + '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

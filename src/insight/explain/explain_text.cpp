@@ -8,21 +8,23 @@
 #include "explain/matrix.hpp"
 #include "watch/report.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 constexpr std::size_t bytes_shown = 16;
 
 // The top of the 52-bit physical address.
-std::string key_id_bits(const MachineConfig& machine) {
+std::string key_id_bits(const machine::MachineConfig& machine) {
   return fmt::format("51:{}", 52 - machine.key_id_bits);
 }
 
 std::string feature_names(std::uint64_t features) {
   constexpr std::pair<std::uint64_t, std::string_view> names[] = {
-      {virtio_feature::version_1, "VERSION_1"},     {virtio_feature::access_platform, "ACCESS_PLATFORM"},
-      {virtio_feature::ring_packed, "RING_PACKED"}, {virtio_feature::indirect_desc, "INDIRECT_DESC"},
-      {virtio_feature::event_idx, "EVENT_IDX"},
+      {spec::virtio_feature::version_1, "VERSION_1"},
+      {spec::virtio_feature::access_platform, "ACCESS_PLATFORM"},
+      {spec::virtio_feature::ring_packed, "RING_PACKED"},
+      {spec::virtio_feature::indirect_desc, "INDIRECT_DESC"},
+      {spec::virtio_feature::event_idx, "EVENT_IDX"},
   };
   std::string text;
   for (const auto& [bit, name] : names)
@@ -39,7 +41,7 @@ std::string device_line(const Explanation& e) {
 
 std::string headline(const Explanation& e) {
   const ExplainOptions& o = e.options;
-  const MachineConfig& machine = o.bed.machine;
+  const machine::MachineConfig& machine = o.bed.machine;
   std::string text = fmt::format("{}, {} MiB, {} CPU{}", to_string(machine.platform),
                                  machine.memory_bytes >> 20, machine.cpus, machine.cpus == 1 ? "" : "s");
   if (is_encrypted(machine.platform) && machine.platform != Platform::pef)
@@ -97,12 +99,13 @@ std::string_view cpu_view(const ExplainOptions& options) {
 std::string negotiation(const VirtioFacts& virtio) {
   std::string text =
       fmt::format("  the driver accepts {}; status {:#04x}\n", feature_names(virtio.accepted), virtio.status);
-  if (virtio.probe) return text + fmt::format("  no driver is bound: {}\n", errno_name(*virtio.probe));
+  if (virtio.probe)
+    return text + fmt::format("  no driver is bound: {}\n", testbed::errno_name(*virtio.probe));
   text += virtio.uses_dma_api
               ? "  the driver uses the DMA API"
               : "  the driver does not use the DMA API: descriptors hold guest-physical addresses";
   return text + fmt::format("; {} ring at {}\n",
-                            (virtio.accepted & virtio_feature::ring_packed) != 0 ? "packed" : "split",
+                            (virtio.accepted & spec::virtio_feature::ring_packed) != 0 ? "packed" : "split",
                             *virtio.ring);
 }
 
@@ -111,7 +114,7 @@ std::string request(const VirtioFacts& virtio) {
   std::string text = "\nRequest\n  ";
   text +=
       virtio.request_reached ? "the device found it in the ring" : "the device found no request in the ring";
-  if (virtio.request) text += fmt::format("; the driver got {}", errno_name(*virtio.request));
+  if (virtio.request) text += fmt::format("; the driver got {}", testbed::errno_name(*virtio.request));
   return text + fmt::format("\n  exits: {}, bounces: {}, accesses translated by an IOMMU: {}\n", virtio.exits,
                             virtio.bounces, virtio.translated);
 }
@@ -137,8 +140,8 @@ std::string sights(const Explanation& e) {
 }  // namespace
 
 std::string to_text(const Explanation& e, TextStyle style) {
-  const ReportStyle report{.colour = style.colour};
-  std::string text = headline(e) + "\nPath\n" + render_steps(e.steps, report);
+  const watch::ReportStyle report{.colour = style.colour};
+  std::string text = headline(e) + "\nPath\n" + watch::render_steps(e.steps, report);
   if (e.virtio) text += "\nNegotiation\n" + negotiation(*e.virtio);
   text += "\nMapping\n" + mapping(e);
   text +=
@@ -149,8 +152,8 @@ std::string to_text(const Explanation& e, TextStyle style) {
     text += fmt::format("\nThe device's access was refused: {} at {:#x}\n", to_string(e.device_fault->kind),
                         e.device_fault->address);
   text += fmt::format("\nVerdict: {}\n", to_string(e.verdict));
-  if (!e.causes.empty()) text += "\nCauses\n" + render_causes(e.causes, report);
+  if (!e.causes.empty()) text += "\nCauses\n" + watch::render_causes(e.causes, report);
   return text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 // "direct C=1 works", "bounced fails: pool-exhausted".
@@ -25,7 +25,7 @@ std::string describe(const MatrixCell& cell) {
 std::string causes_of(const std::vector<const MatrixCell*>& row) {
   std::vector<std::string_view> names;
   for (const MatrixCell* cell : row)
-    for (const Cause& cause : cell->explanation.causes)
+    for (const watch::Cause& cause : cell->explanation.causes)
       if (std::ranges::find(names, cause.info->name) == names.end()) names.push_back(cause.info->name);
   return fmt::format("{}", fmt::join(names, ", "));
 }
@@ -65,7 +65,7 @@ std::string render_json(const std::vector<MatrixCell>& cells) {
   for (const MatrixCell& cell : cells) {
     const Explanation& e = cell.explanation;
     nlohmann::ordered_json causes = nlohmann::ordered_json::array();
-    for (const Cause& cause : e.causes) causes.push_back(cause.info->name);
+    for (const watch::Cause& cause : e.causes) causes.push_back(cause.info->name);
     list.push_back({{"platform", to_string(cell.platform)},
                     {"iommu", to_string(cell.iommu)},
                     {"mask", cell.mask},
@@ -85,7 +85,7 @@ std::string render_json(const std::vector<MatrixCell>& cells) {
 
 }  // namespace
 
-std::string_view to_string(IommuMode mode) { return word_of(iommu_mode_words, mode); }
+std::string_view to_string(IommuMode mode) { return word_of(testbed::iommu_mode_words, mode); }
 
 OrError<std::vector<MatrixCell>> run_matrix(const MatrixOptions& options) {
   std::vector<MatrixCell> cells;
@@ -112,4 +112,4 @@ std::string render(const std::vector<MatrixCell>& cells, TableFormat format) {
   return render(table_of(cells), format);
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

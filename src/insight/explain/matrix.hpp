@@ -9,10 +9,10 @@
 #include "explain/explain.hpp"
 #include "explain/table.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 
 struct MatrixOptions {
-  TestbedConfig bed;  // everything but platform and IOMMU
+  testbed::TestbedConfig bed;  // everything but platform and IOMMU
   std::vector<Platform> platforms{std::begin(cbit::platforms), std::end(cbit::platforms)};
   std::vector<IommuMode> iommus{IommuMode::none, IommuMode::passthrough, IommuMode::translated};
   std::vector<unsigned> masks{32, 47, 48, 64};  // streaming and coherent alike
@@ -37,4 +37,4 @@ struct MatrixCell {
 
 [[nodiscard]] std::string render(const std::vector<MatrixCell>& cells, TableFormat format);
 
-}  // namespace cbit
+}  // namespace cbit::explain

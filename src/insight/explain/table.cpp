@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 using Line = std::vector<std::string>;
@@ -63,4 +63,4 @@ std::string render(const Table& table, TableFormat format) {
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

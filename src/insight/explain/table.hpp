@@ -12,7 +12,7 @@
 
 #include "base/result.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 
 struct Table {
   std::vector<std::string> columns;
@@ -34,4 +34,4 @@ struct TableSpec {
 // One per file of lab/tables.
 [[nodiscard]] std::span<const TableSpec> tables();
 
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -18,9 +18,8 @@
 #include "lab/experiment/toml.hpp"
 #include "testbed/testbed.hpp"
 
-namespace cbit {
+namespace cbit::lab {
 
-namespace lab {
 class Run;
 
 // Why a step could not do what it says, in Linux's words where it has some: "DMA_MAPPING_ERROR: pool-full".
@@ -30,12 +29,11 @@ struct StepTrouble {
 // What the step did, in words.
 using StepResult = Result<std::string, StepTrouble>;
 using Action = std::function<StepResult(Run&)>;
-}  // namespace lab
 
 struct ExperimentStep {
-  lab::Place place;
+  Place place;
   std::string kind;  // "map"
-  lab::Action action;
+  Action action;
   // Set: the step must fail, and the reason contains this text.
   std::optional<std::string> fails;
 };
@@ -43,10 +41,10 @@ struct ExperimentStep {
 // A [[device]]: its kind's own description is in `install`, which makes it when the machine is there.
 struct ExperimentDevice {
   std::string name;
-  std::string_view kind;  // lab::DeviceKind
-  lab::Place place;
+  std::string_view kind;  // DeviceKind
+  Place place;
   std::uint64_t disk_bytes = 0;  // of a kind that has a disk
-  std::function<OrError<void>(lab::Run&, std::size_t id)> install;
+  std::function<OrError<void>(Run&, std::size_t id)> install;
 };
 
 // What steps make under a name.
@@ -64,15 +62,15 @@ struct Experiment {
   std::string title;
   std::string source;
   std::string description;
-  lab::Place machine_place;
-  TestbedConfig bed;
+  Place machine_place;
+  testbed::TestbedConfig bed;
   std::vector<ExperimentDevice> devices;
   std::vector<ExperimentStep> steps;
   std::vector<ExperimentBuffer> buffers;  // by their numbers in a run, as the next
   std::vector<ExperimentMapping> mappings;
   // The causes that the explainer has found at the end, all of them; nullopt: nothing is expected of them.
   std::optional<std::vector<std::string>> causes;
-  lab::Place causes_place;
+  Place causes_place;
 };
 
 // What a file may ask for.
@@ -96,14 +94,14 @@ struct Mismatch {
 
 struct ExperimentFailure {
   std::optional<std::size_t> step;  // index; nullopt: at the end
-  lab::Place place;
+  Place place;
   Mismatch mismatch;
 };
 
 struct ExperimentResult {
   std::vector<std::string> steps;  // what each did, as far as the run came
   std::vector<ExperimentFailure> failures;
-  std::vector<Cause> causes;
+  std::vector<watch::Cause> causes;
   std::vector<StepTaken> decisions;
   std::vector<std::string> kernel_log;
 
@@ -137,4 +135,4 @@ struct BuiltinExperiment {
 };
 [[nodiscard]] std::span<const BuiltinExperiment> builtin_experiments();
 
-}  // namespace cbit
+}  // namespace cbit::lab

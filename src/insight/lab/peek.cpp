@@ -11,7 +11,7 @@
 #include "lab/experiment/run.hpp"
 #include "watch/facts.hpp"
 
-namespace cbit {
+namespace cbit::lab {
 namespace {
 
 constexpr std::uint64_t default_length = 256;
@@ -27,7 +27,7 @@ OrError<std::size_t> find_buffer(const Experiment& experiment, std::string_view 
                      fmt::format("use --buffer with one of {}", fmt::join(known, ", ")));
 }
 
-OrError<lab::Range> range_of(const ExperimentBuffer& buffer, const PeekOptions& options) {
+OrError<Range> range_of(const ExperimentBuffer& buffer, const PeekOptions& options) {
   const std::uint64_t rest = options.offset < buffer.bytes ? buffer.bytes - options.offset : 0;
   const std::uint64_t length = options.length.value_or(std::min(rest, default_length));
   if (length == 0 || length > rest)
@@ -36,13 +36,13 @@ OrError<lab::Range> range_of(const ExperimentBuffer& buffer, const PeekOptions& 
                        "use a smaller --offset or --length");
   if (length > length_max)
     return usage_error(fmt::format("{} bytes are too many to look at", length), "use --length 64K or less");
-  return lab::Range{options.offset, length};
+  return Range{options.offset, length};
 }
 
 // One look at the buffer, from all sides.
 class Looker {
  public:
-  Looker(lab::Run& run, std::size_t buffer, const lab::Range& range)
+  Looker(Run& run, std::size_t buffer, const Range& range)
       : run_{&run}, id_{buffer}, buffer_{&run.buffer(buffer)}, range_{range} {}
 
   [[nodiscard]] Peek look() {
@@ -89,7 +89,8 @@ class Looker {
     static_cast<void>(
         run_->each_frame(*buffer_, range_, [&](PhysAddr at, std::uint64_t, std::uint64_t) -> Result<void> {
           const bool read = run_->memory().peek(at.page(), bytes, no_key).has_value();
-          pages.push_back({at.page(), read ? look_at(PageBytes{bytes.data(), page_size}) : PageLook{}});
+          pages.push_back({at.page(), read ? watch::look_at(watch::PageBytes{bytes.data(), page_size})
+                                           : watch::PageLook{}});
           return {};
         }));
     return pages;
@@ -102,18 +103,19 @@ class Looker {
     for (std::size_t id = mappings.size(); id-- != 0;) {
       const auto offset = offset_in(id);
       if (!offset) continue;
-      const auto segments = lab::Run::locate(run_->mapping(id), {*offset, range_.bytes});
+      const auto segments = Run::locate(run_->mapping(id), {*offset, range_.bytes});
       const std::string how = fmt::format("at {} of mapping \"{}\"", segments.front().at, mappings[id].name);
       Bytes bytes;
-      for (const lab::Run::Segment& segment : segments) {
+      for (const Run::Segment& segment : segments) {
         Bytes part(segment.bytes);
-        if (!run_->port(mappings[id].device).peek(segment.at, part)) return {"device", how, {}, Sees::none};
+        if (!run_->port(mappings[id].device).peek(segment.at, part))
+          return {"device", how, {}, testbed::Sees::none};
         bytes.insert(bytes.end(), part.begin(), part.end());
       }
       return judged("device", how, bytes);
     }
     if (auto seen = by_gpu()) return *std::move(seen);
-    const KeyView& view = run_->bed().machine().bus().device_view();
+    const mem::KeyView& view = run_->bed().machine().bus().device_view();
     return judged("device",
                   fmt::format("at the physical address {}, not mapped", buffer_->phys(range_.offset)),
                   by_memory(view.key(0)));
@@ -121,9 +123,9 @@ class Looker {
 
   // A buffer object, at the GPU's own address of it; nullopt: it is none, or the GPU has no address of it.
   [[nodiscard]] std::optional<PeekView> by_gpu() const {
-    const auto object = run_->part<lab::GpuPart>().object(id_);
+    const auto object = run_->part<GpuPart>().object(id_);
     if (!object) return std::nullopt;
-    GpuDriver& driver = run_->part<lab::GpuPart>().driver((*object)->device);
+    kernel::GpuDriver& driver = run_->part<GpuPart>().driver((*object)->device);
     const auto at = driver.address(*(*object)->bo);
     Bytes bytes(range_.bytes);
     if (!at || !driver.gpu().peek(*at + range_.offset, bytes)) return std::nullopt;
@@ -133,11 +135,11 @@ class Looker {
 
   // Where the range begins in a mapping that the driver holds; nullopt when it does not lie in one.
   [[nodiscard]] std::optional<std::uint64_t> offset_in(std::size_t id) const {
-    const lab::Run::Mapping& mapping = run_->mapping(id);
+    const Run::Mapping& mapping = run_->mapping(id);
     if (!mapping.made || mapping.ended || mapping.path == DmaPath::error) return std::nullopt;
     std::uint64_t before = 0;
-    for (const ScatterEntry& entry : mapping.sg) {
-      const PhysRange covered{entry.phys, entry.length};
+    for (const kernel::ScatterEntry& entry : mapping.sg) {
+      const mem::PhysRange covered{entry.phys, entry.length};
       if (covered.contains(buffer_->phys(range_.offset), range_.bytes))
         return before + (buffer_->phys(range_.offset) - entry.phys);
       before += entry.length;
@@ -148,9 +150,9 @@ class Looker {
   // What it is, judged frame by frame against what was written there.
   [[nodiscard]] PeekView judged(std::string_view who, std::string how,
                                 const std::optional<Bytes>& seen) const {
-    PeekView view{who, std::move(how), seen.value_or(Bytes{}), Sees::none};
+    PeekView view{who, std::move(how), seen.value_or(Bytes{}), testbed::Sees::none};
     if (!seen) return view;
-    std::optional<Sees> verdict;
+    std::optional<testbed::Sees> verdict;
     static_cast<void>(run_->each_frame(
         *buffer_, range_, [&](PhysAddr at, std::uint64_t from, std::uint64_t size) -> Result<void> {
           const std::uint64_t offset = range_.offset + from;
@@ -158,20 +160,21 @@ class Looker {
             return ConstByteSpan{bytes}.subspan(first, size);
           };
           const ConstByteSpan bytes = part(*seen, from);
-          const View frame = View::of_bytes(run_->memory(), at, Bytes{bytes.begin(), bytes.end()},
-                                            run_->key_of(*buffer_, offset));
-          const Sees sees = classify(frame, part(buffer_->now, offset), part(buffer_->before, offset));
-          verdict = verdict && *verdict != sees ? Sees::mixed : sees;
+          const testbed::View frame = testbed::View::of_bytes(
+              run_->memory(), at, Bytes{bytes.begin(), bytes.end()}, run_->key_of(*buffer_, offset));
+          const testbed::Sees sees =
+              testbed::classify(frame, part(buffer_->now, offset), part(buffer_->before, offset));
+          verdict = verdict && *verdict != sees ? testbed::Sees::mixed : sees;
           return {};
         }));
-    view.sees = verdict.value_or(Sees::none);
+    view.sees = verdict.value_or(testbed::Sees::none);
     return view;
   }
 
-  lab::Run* run_;
+  Run* run_;
   std::size_t id_;
-  const lab::Run::Buffer* buffer_;
-  lab::Range range_;
+  const Run::Buffer* buffer_;
+  Range range_;
 };
 
 char printable(std::byte b) {
@@ -226,11 +229,11 @@ std::string guesses(const std::vector<PeekPage>& pages) {
 
 OrError<Peek> peek(const Experiment& experiment, const PeekOptions& options) {
   const std::size_t id = CBIT_TRY(find_buffer(experiment, options.buffer));
-  const lab::Range range = CBIT_TRY(range_of(experiment.buffers[id], options));
+  const Range range = CBIT_TRY(range_of(experiment.buffers[id], options));
   if (options.step && (*options.step < 1 || *options.step > experiment.steps.size()))
     return usage_error(fmt::format("there is no step {}", *options.step),
                        fmt::format("use --step 1 to {}", experiment.steps.size()));
-  const auto run = CBIT_TRY(lab::Run::create(experiment, nullptr));
+  const auto run = CBIT_TRY(Run::create(experiment, nullptr));
   std::optional<Peek> seen;
   bool reached = false;
   const ExperimentResult result = run->perform(options.step, [&] {
@@ -275,4 +278,4 @@ std::string to_json(const Peek& peek, std::string_view buffer) {
   return object.dump(2) + '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::lab

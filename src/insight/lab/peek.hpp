@@ -13,7 +13,7 @@
 #include "testbed/views.hpp"
 #include "watch/page_look.hpp"
 
-namespace cbit {
+namespace cbit::lab {
 
 struct PeekOptions {
   std::string buffer;
@@ -27,14 +27,14 @@ struct PeekView {
   std::string_view who;  // "owner", "device", "host", "dram"
   std::string how;       // "the guest's CPU", "at D:0x1000 of mapping \"m\""
   Bytes bytes;
-  Sees sees = Sees::none;
+  testbed::Sees sees = testbed::Sees::none;
 };
 
 // A page that the range touches, as the host guesses it from its bytes alone (watch/page_look.hpp), without
 // comparing it with what was written.
 struct PeekPage {
   PhysAddr at;
-  PageLook look;
+  watch::PageLook look;
 };
 
 struct Peek {
@@ -53,4 +53,4 @@ struct Peek {
 // The object of schema/peek.schema.json, pretty-printed with a final newline.
 [[nodiscard]] std::string to_json(const Peek& peek, std::string_view buffer);
 
-}  // namespace cbit
+}  // namespace cbit::lab

@@ -6,7 +6,7 @@
 #include "crypt/sha256.hpp"
 #include "dev/block_backend.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 namespace {
 
 bool recognisable(ConstByteSpan sector) {
@@ -16,13 +16,13 @@ bool recognisable(ConstByteSpan sector) {
 }
 
 // 64 bits of a digest: with a million sectors a chance match is less likely than a memory error.
-std::uint64_t short_digest(ConstByteSpan sector) { return load<std::uint64_t>(sha256(sector)); }
+std::uint64_t short_digest(ConstByteSpan sector) { return load<std::uint64_t>(crypt::sha256(sector)); }
 
 }  // namespace
 
 void SectorIndex::add(ConstByteSpan contents) {
-  for (; contents.size() >= sector_size; contents = contents.subspan(sector_size))
-    if (const auto sector = contents.first(sector_size); recognisable(sector))
+  for (; contents.size() >= dev::sector_size; contents = contents.subspan(dev::sector_size))
+    if (const auto sector = contents.first(dev::sector_size); recognisable(sector))
       digests_.insert(short_digest(sector));
 }
 
@@ -30,17 +30,17 @@ bool SectorIndex::contains(ConstByteSpan sector) const {
   return recognisable(sector) && digests_.contains(short_digest(sector));
 }
 
-HostScan scan_as_host(const Memory& memory, const SectorIndex& index) {
+HostScan scan_as_host(const mem::Memory& memory, const SectorIndex& index) {
   HostScan scan;
   std::array<std::byte, page_size> page;
-  memory.for_each_touched([&](PhysAddr at, const PageHistory& history) {
+  memory.for_each_touched([&](PhysAddr at, const mem::PageHistory& history) {
     ++(history.shared ? scan.shared_pages : scan.private_pages);
     if (!memory.peek(at, page, no_key)) return;
-    for (std::size_t i = 0; i < page_size; i += sector_size)
-      if (index.contains(ConstByteSpan{page}.subspan(i, sector_size)))
+    for (std::size_t i = 0; i < page_size; i += dev::sector_size)
+      if (index.contains(ConstByteSpan{page}.subspan(i, dev::sector_size)))
         ++(history.shared ? scan.sectors_in_shared_pages : scan.sectors_in_private_pages);
   });
   return scan;
 }
 
-}  // namespace cbit
+}  // namespace cbit::stream

@@ -8,7 +8,7 @@
 #include "base/bytes.hpp"
 #include "mem/memory.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 
 struct HostScan {
   std::uint64_t private_pages = 0;  // that were ever written
@@ -29,6 +29,6 @@ class SectorIndex {
 };
 
 // Reads every page that was ever written as the host's software does.
-[[nodiscard]] HostScan scan_as_host(const Memory& memory, const SectorIndex& index);
+[[nodiscard]] HostScan scan_as_host(const mem::Memory& memory, const SectorIndex& index);
 
-}  // namespace cbit
+}  // namespace cbit::stream

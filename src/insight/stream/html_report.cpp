@@ -8,7 +8,7 @@
 #include "stream/report.hpp"
 #include "watch/report.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 namespace {
 
 constexpr std::string_view style = R"(
@@ -48,9 +48,9 @@ std::string escape(std::string_view text) {
   return out;
 }
 
-std::string_view colour_of(const PageRun& run) {
-  if (run.contents == PageContents::nothing) return empty_colour;
-  const bool encrypted = run.contents == PageContents::ciphertext;
+std::string_view colour_of(const watch::PageRun& run) {
+  if (run.contents == watch::PageContents::nothing) return empty_colour;
+  const bool encrypted = run.contents == watch::PageContents::ciphertext;
   if (run.shared) return encrypted ? hidden_colour : shared_colour;
   return encrypted ? private_colour : exposed_colour;
 }
@@ -67,18 +67,18 @@ std::string legend() {
 
 // All pages of the map in reading order, as many a cell as it takes to fit. A cell is drawn per run within a
 // row.
-std::string page_picture(const std::vector<PageRun>& runs) {
+std::string page_picture(const std::vector<watch::PageRun>& runs) {
   constexpr std::uint64_t columns = 160, rows_max = 60;
   constexpr double cell = 6;
   std::uint64_t pages = 0;
-  for (const PageRun& run : runs) pages += run.pages;
+  for (const watch::PageRun& run : runs) pages += run.pages;
   const std::uint64_t row_pages = std::max<std::uint64_t>(columns, (pages + rows_max - 1) / rows_max);
   const std::uint64_t rows = std::max<std::uint64_t>(1, (pages + row_pages - 1) / row_pages);
   const double scale = static_cast<double>(columns) * cell / static_cast<double>(row_pages);
   std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"page states\">\n",
                                 static_cast<double>(columns) * cell, static_cast<double>(rows) * (cell + 2));
   std::uint64_t at = 0;
-  for (const PageRun& run : runs)
+  for (const watch::PageRun& run : runs)
     for (std::uint64_t done = 0; done < run.pages;) {
       const std::uint64_t column = at % row_pages;
       const std::uint64_t n = std::min(run.pages - done, row_pages - column);
@@ -140,9 +140,9 @@ std::string verdict(bool good) {
   return good ? "<span class=\"good\">equal</span>" : "<span class=\"bad\">different</span>";
 }
 
-std::string causes_section(const std::vector<Cause>& causes) {
+std::string causes_section(const std::vector<watch::Cause>& causes) {
   if (causes.empty()) return "<p>No causes: nothing went wrong.</p>\n";
-  return "<pre>" + escape(render_causes(causes)) + "</pre>\n";
+  return "<pre>" + escape(watch::render_causes(causes)) + "</pre>\n";
 }
 
 std::string figures(const StreamReport& report) {
@@ -191,4 +191,4 @@ std::string to_html(const StreamReport& report, const Timeline& timeline) {
   return html + "</body></html>\n";
 }
 
-}  // namespace cbit
+}  // namespace cbit::stream

@@ -4,14 +4,14 @@
 
 #include "stream/report.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
 Json causes_of(const StreamPass& pass) {
   Json list = Json::array();
-  for (const Cause& cause : pass.causes)
+  for (const watch::Cause& cause : pass.causes)
     list.push_back({{"name", cause.info->name},
                     {"device", cause.device},
                     {"remedy", cause.remedy},
@@ -57,4 +57,4 @@ std::string to_json(const StreamReport& report) {
   return json.dump(2) + '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::stream

@@ -8,7 +8,7 @@
 
 #include <cstring>
 
-namespace cbit {
+namespace cbit::stream {
 namespace {
 
 std::vector<char*> pointers(const std::vector<std::string>& words) {
@@ -45,4 +45,4 @@ OrError<void> run_program(const std::vector<std::string>& words, const std::vect
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::stream

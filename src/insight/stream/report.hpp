@@ -6,7 +6,7 @@
 
 #include "stream/stream.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 
 [[nodiscard]] std::string to_text(const StreamReport& report);
 // The object of schema/run.schema.json, pretty-printed with a final newline.
@@ -40,4 +40,4 @@ class Timeline final : public EventSink {
 // The page-state map as a picture, the timeline, the figures, the causes. No scripts, no outside references.
 [[nodiscard]] std::string to_html(const StreamReport& report, const Timeline& timeline);
 
-}  // namespace cbit
+}  // namespace cbit::stream

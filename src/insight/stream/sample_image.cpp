@@ -10,7 +10,7 @@
 
 #include "stream/process.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 namespace {
 
 namespace fs = std::filesystem;
@@ -37,10 +37,10 @@ TemporaryFolder::~TemporaryFolder() {
   if (!path_.empty()) fs::remove_all(path_, ignored);
 }
 
-OrError<Sha256Digest> digest_file(const std::string& path) {
+OrError<crypt::Sha256Digest> digest_file(const std::string& path) {
   std::ifstream file{path, std::ios::binary};
   if (!file) return bad_input(fmt::format("cannot read {}", path), "check the path and its permissions");
-  Sha256 hash;
+  crypt::Sha256 hash;
   Bytes buffer(1 << 20);
   while (file) {
     file.read(reinterpret_cast<char*>(buffer.data()), static_cast<std::streamsize>(buffer.size()));
@@ -81,4 +81,4 @@ OrError<FileDigests> digest_image(const std::string& image) {
   return digest_folder(folder.path());
 }
 
-}  // namespace cbit
+}  // namespace cbit::stream

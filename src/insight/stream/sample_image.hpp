@@ -8,7 +8,7 @@
 #include "base/result.hpp"
 #include "crypt/sha256.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 
 // A folder for temporary files, removed with everything in it.
 class TemporaryFolder {
@@ -26,7 +26,7 @@ class TemporaryFolder {
 };
 
 // Path below the folder or the file system's root, and the contents' digest.
-using FileDigests = std::map<std::string, Sha256Digest>;
+using FileDigests = std::map<std::string, crypt::Sha256Digest>;
 
 // The regular files of a folder, without following links.
 [[nodiscard]] OrError<FileDigests> digest_folder(const std::string& folder);
@@ -39,6 +39,6 @@ using FileDigests = std::map<std::string, Sha256Digest>;
 [[nodiscard]] OrError<FileDigests> digest_image(const std::string& image);
 
 // SHA-256 of a whole file.
-[[nodiscard]] OrError<Sha256Digest> digest_file(const std::string& path);
+[[nodiscard]] OrError<crypt::Sha256Digest> digest_file(const std::string& path);
 
-}  // namespace cbit
+}  // namespace cbit::stream

@@ -9,21 +9,22 @@
 #include "kernel/virtio/virtio_blk_driver.hpp"
 #include "stream/sample_image.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 namespace {
 
 // A virtio-blk device on a disk, with the driver bound to it.
 class Drive {
  public:
-  static OrError<std::unique_ptr<Drive>> plug(Testbed& bed, std::string name, BlockBackend& disk,
-                                              std::string serial, bool raw_addresses) {
+  static OrError<std::unique_ptr<Drive>> plug(testbed::Testbed& bed, std::string name,
+                                              dev::BlockBackend& disk, std::string serial,
+                                              bool raw_addresses) {
     std::unique_ptr<Drive> drive{new Drive};
-    Device& parent = bed.kernel().add_device({.name = name});
+    kernel::Device& parent = bed.kernel().add_device({.name = name});
     drive->hardware_ =
-        CBIT_TRY(VirtioBlk::create(bed.machine().bus(), {.device = name, .requester = parent.requester}, disk,
-                                   {.serial = std::move(serial)}));
-    auto driver =
-        VirtioBlkDriver::probe(bed.kernel(), *drive->hardware_, parent, {.raw_addresses = raw_addresses});
+        CBIT_TRY(dev::VirtioBlk::create(bed.machine().bus(), {.device = name, .requester = parent.requester},
+                                        disk, {.serial = std::move(serial)}));
+    auto driver = kernel::VirtioBlkDriver::probe(bed.kernel(), *drive->hardware_, parent,
+                                                 {.raw_addresses = raw_addresses});
     if (!driver)
       return bad_input(
           fmt::format("the driver cannot use {}: errno {}", name, static_cast<int>(driver.error())));
@@ -31,17 +32,17 @@ class Drive {
     return drive;
   }
 
-  [[nodiscard]] VirtioBlkDriver& driver() { return *driver_; }
+  [[nodiscard]] kernel::VirtioBlkDriver& driver() { return *driver_; }
   // What the host's disk had to say when the driver got -EIO.
-  [[nodiscard]] Error trouble(std::string_view what, Errno error) const {
+  [[nodiscard]] Error trouble(std::string_view what, kernel::Errno error) const {
     if (hardware_->disk_error()) return *hardware_->disk_error();
     return {fmt::format("{} failed with errno {}", what, static_cast<int>(error)), "", ExitCode::bad_input};
   }
 
  private:
   Drive() = default;
-  std::unique_ptr<VirtioBlk> hardware_;
-  std::unique_ptr<VirtioBlkDriver> driver_;
+  std::unique_ptr<dev::VirtioBlk> hardware_;
+  std::unique_ptr<kernel::VirtioBlkDriver> driver_;
 };
 
 // The guest's memory for the whole image, and its traffic.
@@ -50,7 +51,7 @@ class Guest {
   static OrError<std::unique_ptr<Guest>> boot(const StreamOptions& options, std::uint64_t image_bytes,
                                               EventSink* sink) {
     std::unique_ptr<Guest> guest{new Guest};
-    guest->bed_ = CBIT_TRY(Testbed::create(options.bed, sink));
+    guest->bed_ = CBIT_TRY(testbed::Testbed::create(options.bed, sink));
     guest->bytes_ = image_bytes;
     guest->request_bytes_ = options.request_bytes;
     const std::uint64_t pages = (image_bytes + page_size - 1) / page_size;
@@ -63,16 +64,16 @@ class Guest {
     return guest;
   }
 
-  [[nodiscard]] Testbed& bed() { return *bed_; }
+  [[nodiscard]] testbed::Testbed& bed() { return *bed_; }
 
   OrError<void> read_from(Drive& drive) {
     return for_each_request("reading", drive, [&](std::uint64_t at, std::uint64_t n) {
-      return drive.driver().read(cpu(), at / sector_size, buffer_ + at, n);
+      return drive.driver().read(cpu(), at / dev::sector_size, buffer_ + at, n);
     });
   }
   OrError<void> write_to(Drive& drive) {
     CBIT_TRY(for_each_request("writing", drive, [&](std::uint64_t at, std::uint64_t n) {
-      return drive.driver().write(cpu(), at / sector_size, buffer_ + at, n);
+      return drive.driver().write(cpu(), at / dev::sector_size, buffer_ + at, n);
     }));
     if (const auto done = drive.driver().flush(cpu()); !done)
       return tl::unexpected{drive.trouble("flushing", done.error())};
@@ -80,8 +81,8 @@ class Guest {
   }
 
   // The image as the guest's CPU sees it now.
-  Sha256Digest digest() {
-    Sha256 hash;
+  crypt::Sha256Digest digest() {
+    crypt::Sha256 hash;
     Bytes chunk(request_bytes_);
     for (std::uint64_t at = 0; at < bytes_; at += chunk.size()) {
       chunk.resize(std::min<std::uint64_t>(chunk.size(), bytes_ - at));
@@ -90,19 +91,19 @@ class Guest {
     return hash.finish();
   }
 
-  StreamPass report(const SectorIndex& index, const Sha256Digest& source) {
+  StreamPass report(const SectorIndex& index, const crypt::Sha256Digest& source) {
     StreamPass pass;
     pass.bytes = bytes_;
     pass.in_guest = digest();
     pass.intact = pass.in_guest == source;
     pass.scan = scan_as_host(bed_->memory(), index);
-    pass.pages = page_map(bed_->memory());
-    pass.page_table = render_page_table(pass.pages, bed_->tracer());
-    pass.page_picture = render_page_picture(pass.pages);
+    pass.pages = watch::page_map(bed_->memory());
+    pass.page_table = watch::render_page_table(pass.pages, bed_->tracer());
+    pass.page_picture = watch::render_page_picture(pass.pages);
     return pass;
   }
   void report_totals(StreamPass& pass) {
-    if (Swiotlb* const pool = bed_->kernel().dma().swiotlb()) pass.swiotlb = pool->usage();
+    if (kernel::Swiotlb* const pool = bed_->kernel().dma().swiotlb()) pass.swiotlb = pool->usage();
     pass.conversions = bed_->kernel().mm().conversion_cost();
     pass.counters = bed_->counters();
     pass.virtual_ns = bed_->tracer().clock().now_ns();
@@ -112,24 +113,24 @@ class Guest {
 
  private:
   Guest() = default;
-  [[nodiscard]] Mmu& cpu() { return bed_->kernel().cpu(0); }
+  [[nodiscard]] paging::Mmu& cpu() { return bed_->kernel().cpu(0); }
 
   template <class Request>
   OrError<void> for_each_request(std::string_view what, Drive& drive, Request&& request) {
     for (std::uint64_t at = 0; at < bytes_; at += request_bytes_) {
-      const Result<void, Errno> done = request(at, std::min(request_bytes_, bytes_ - at));
+      const Result<void, kernel::Errno> done = request(at, std::min(request_bytes_, bytes_ - at));
       if (!done) return tl::unexpected{drive.trouble(what, done.error())};
     }
     return {};
   }
 
-  std::unique_ptr<Testbed> bed_;
+  std::unique_ptr<testbed::Testbed> bed_;
   VirtAddr buffer_;
   std::uint64_t bytes_ = 0;
   std::uint64_t request_bytes_ = 0;
 };
 
-OrError<SectorIndex> index_of(BlockBackend& disk) {
+OrError<SectorIndex> index_of(dev::BlockBackend& disk) {
   SectorIndex index;
   Bytes chunk(1 << 20);
   for (std::uint64_t at = 0; at < disk.bytes(); at += chunk.size()) {
@@ -140,9 +141,10 @@ OrError<SectorIndex> index_of(BlockBackend& disk) {
   return index;
 }
 
-OrError<StreamPass> correct_pass(const StreamOptions& options, BlockBackend& source, const SectorIndex& index,
-                                 const Sha256Digest& digest, EventSink* sink) {
-  auto target = CBIT_TRY(DiskImage::create(options.target, source.bytes()));
+OrError<StreamPass> correct_pass(const StreamOptions& options, dev::BlockBackend& source,
+                                 const SectorIndex& index, const crypt::Sha256Digest& digest,
+                                 EventSink* sink) {
+  auto target = CBIT_TRY(dev::DiskImage::create(options.target, source.bytes()));
   auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), sink));
   auto from = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:04.0", source, "cbit-source", false));
   auto to = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:05.0", *target, "cbit-target", false));
@@ -154,8 +156,8 @@ OrError<StreamPass> correct_pass(const StreamOptions& options, BlockBackend& sou
   return pass;
 }
 
-OrError<StreamPass> raw_pass(const StreamOptions& options, BlockBackend& source, const SectorIndex& index,
-                             const Sha256Digest& digest) {
+OrError<StreamPass> raw_pass(const StreamOptions& options, dev::BlockBackend& source,
+                             const SectorIndex& index, const crypt::Sha256Digest& digest) {
   auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), nullptr));
   auto from = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:04.0", source, "cbit-source", true));
   // A device that may not write the guest's pages answers with an error; what the guest then has is the
@@ -177,7 +179,7 @@ OrError<void> check(const StreamOptions& options) {
 
 OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink) {
   CBIT_TRY(check(options));
-  auto source = CBIT_TRY(DiskImage::open(options.source, DiskImage::Mode::read_only));
+  auto source = CBIT_TRY(dev::DiskImage::open(options.source, dev::DiskImage::Mode::read_only));
   StreamReport report{.options = options};
   report.source = CBIT_TRY(digest_file(options.source));
   const SectorIndex index = CBIT_TRY(index_of(*source));
@@ -189,4 +191,4 @@ OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink) {
   return report;
 }
 
-}  // namespace cbit
+}  // namespace cbit::stream

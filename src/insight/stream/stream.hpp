@@ -11,10 +11,10 @@
 #include "testbed/testbed.hpp"
 #include "watch/page_map.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 
 struct StreamOptions {
-  TestbedConfig bed;
+  testbed::TestbedConfig bed;
   std::string source;                       // image to read
   std::string target;                       // image to write; only a complete one gets this name
   std::uint64_t request_bytes = 128 << 10;  // per read() and write() of the driver; a multiple of 4 KiB
@@ -23,26 +23,26 @@ struct StreamOptions {
 // One pass over the disk.
 struct StreamPass {
   std::uint64_t bytes = 0;
-  Sha256Digest in_guest{};  // of the guest's memory after reading, as the guest's CPU sees it
-  bool intact = false;      // that is the source's digest
-  HostScan scan;            // after reading
-  SwiotlbUsage swiotlb;
-  ConversionCost conversions;
-  Counters counters;
+  crypt::Sha256Digest in_guest{};  // of the guest's memory after reading, as the guest's CPU sees it
+  bool intact = false;             // that is the source's digest
+  HostScan scan;                   // after reading
+  kernel::SwiotlbUsage swiotlb;
+  kernel::ConversionCost conversions;
+  watch::Counters counters;
   std::uint64_t virtual_ns = 0;
-  std::vector<PageRun> pages;  // page-state map after reading
-  std::string page_table;      // the same as text
+  std::vector<watch::PageRun> pages;  // page-state map after reading
+  std::string page_table;             // the same as text
   std::string page_picture;
-  std::vector<Cause> causes;
+  std::vector<watch::Cause> causes;
   std::vector<std::string> kernel_log;
 };
 
 struct StreamReport {
   StreamOptions options;
-  Sha256Digest source{};
+  crypt::Sha256Digest source{};
   std::uint64_t telling_sectors = 0;  // sectors of the image that can be recognised
   StreamPass correct;
-  Sha256Digest target{};
+  crypt::Sha256Digest target{};
   bool equal = false;  // source and target image
   StreamPass raw;      // reads only: the driver's one bug
 };
@@ -51,4 +51,4 @@ struct StreamReport {
 // gets the events of the correct pass.
 [[nodiscard]] OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink = nullptr);
 
-}  // namespace cbit
+}  // namespace cbit::stream

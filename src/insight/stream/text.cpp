@@ -3,7 +3,7 @@
 #include "stream/report.hpp"
 #include "watch/report.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 namespace {
 
 std::string mib(std::uint64_t bytes) {
@@ -11,14 +11,14 @@ std::string mib(std::uint64_t bytes) {
 }
 
 std::string guest_line(const StreamReport& report) {
-  const MachineConfig& machine = report.options.bed.machine;
+  const machine::MachineConfig& machine = report.options.bed.machine;
   std::string text = fmt::format("Guest     {}", to_string(machine.platform));
   if (is_encrypted(machine.platform) && machine.platform != Platform::pef)
     text += fmt::format(", {} {}", machine.platform == Platform::tdx ? "shared bit" : "C-bit", machine.c_bit);
-  const SwiotlbUsage& pool = report.correct.swiotlb;
+  const kernel::SwiotlbUsage& pool = report.correct.swiotlb;
   text += fmt::format(", {} MiB, Linux {}; bounce pool {} MiB: {} slots in {} area{}\n",
                       machine.memory_bytes >> 20, to_string(report.options.bed.dma.version),
-                      pool.io_tlb_nslabs * io_tlb_size >> 20, pool.io_tlb_nslabs, pool.areas,
+                      pool.io_tlb_nslabs * kernel::io_tlb_size >> 20, pool.io_tlb_nslabs, pool.areas,
                       pool.areas == 1 ? "" : "s");
   return text;
 }
@@ -33,8 +33,8 @@ std::string scan_lines(const StreamPass& pass, std::uint64_t telling_sectors) {
 }
 
 std::string cost_lines(const StreamPass& pass) {
-  const CostCounts& counts = pass.counters.counts();
-  const ConversionCost& conversions = pass.conversions;
+  const watch::CostCounts& counts = pass.counters.counts();
+  const kernel::ConversionCost& conversions = pass.conversions;
   return fmt::format(
       "  bounced       {} in {} mappings: {} into the pool, {} out of it; at most {} slots in use\n"
       "  conversions   {} pages in {} calls, {} large pages split, {} TLB flushes, {} cache lines flushed, "
@@ -46,7 +46,7 @@ std::string cost_lines(const StreamPass& pass) {
       conversions.hypercalls, static_cast<double>(pass.virtual_ns) / 1e6);
 }
 
-std::string digest_line(std::string_view what, const Sha256Digest& digest, std::string_view verdict) {
+std::string digest_line(std::string_view what, const crypt::Sha256Digest& digest, std::string_view verdict) {
   return fmt::format("{:<10}SHA-256 {}  {}\n", what, to_hex(digest), verdict);
 }
 
@@ -64,12 +64,12 @@ std::string to_text(const StreamReport& report) {
           scan_lines(good, report.telling_sectors);
   text += "\nWhat it cost\n" + cost_lines(good);
   text += "\nPage states\n" + good.page_picture;
-  if (!good.causes.empty()) text += "\nCauses\n" + render_causes(good.causes);
+  if (!good.causes.empty()) text += "\nCauses\n" + watch::render_causes(good.causes);
   text += "\nThe same with one bug: the driver puts physical addresses into its descriptors\n\n";
   text += digest_line("In guest", raw.in_guest, raw.intact ? "equal" : "DIFFERENT");
   text += scan_lines(raw, report.telling_sectors);
-  if (!raw.causes.empty()) text += "\nCauses\n" + render_causes(raw.causes);
+  if (!raw.causes.empty()) text += "\nCauses\n" + watch::render_causes(raw.causes);
   return text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::stream

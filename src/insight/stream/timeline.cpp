@@ -3,7 +3,7 @@
 #include "base/format.hpp"
 #include "stream/report.hpp"
 
-namespace cbit {
+namespace cbit::stream {
 namespace {
 
 struct Described {
@@ -40,4 +40,4 @@ void Timeline::on_event(const Event& event) {
   slices_.push_back({std::move(track), what.kind, std::move(what.detail), event.time_ns, event.duration_ns});
 }
 
-}  // namespace cbit
+}  // namespace cbit::stream

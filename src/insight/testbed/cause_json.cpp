@@ -2,14 +2,15 @@
 
 #include <nlohmann/json.hpp>
 
-namespace cbit {
+namespace cbit::testbed {
 
-nlohmann::ordered_json causes_json(const std::vector<Cause>& causes) {
+nlohmann::ordered_json causes_json(const std::vector<watch::Cause>& causes) {
   using Json = nlohmann::ordered_json;
   Json list = Json::array();
-  for (const Cause& cause : causes) {
+  for (const watch::Cause& cause : causes) {
     Json evidence = Json::array();
-    for (const Evidence& one : cause.evidence) evidence.push_back({{"label", one.label}, {"text", one.text}});
+    for (const watch::Evidence& one : cause.evidence)
+      evidence.push_back({{"label", one.label}, {"text", one.text}});
     list.push_back({{"name", cause.info->name},
                     {"title", cause.info->title},
                     {"device", cause.device},
@@ -22,4 +23,4 @@ nlohmann::ordered_json causes_json(const std::vector<Cause>& causes) {
   return list;
 }
 
-}  // namespace cbit
+}  // namespace cbit::testbed

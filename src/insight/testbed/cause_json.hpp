@@ -6,8 +6,8 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::testbed {
 
-[[nodiscard]] nlohmann::ordered_json causes_json(const std::vector<Cause>& causes);
+[[nodiscard]] nlohmann::ordered_json causes_json(const std::vector<watch::Cause>& causes);
 
-}  // namespace cbit
+}  // namespace cbit::testbed

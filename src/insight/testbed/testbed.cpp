@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
-namespace cbit {
+namespace cbit::testbed {
 namespace {
 
-ExplainerContext context_of(const TestbedConfig& config, Machine& machine) {
+watch::ExplainerContext context_of(const TestbedConfig& config, machine::Machine& machine) {
   const Platform platform = config.machine.platform;
   return {.platform = std::string{to_string(platform)},
-          .layout = platform == Platform::pef ? KeyLayout::none() : machine.paging().view.layout,
+          .layout = platform == Platform::pef ? mem::KeyLayout::none() : machine.paging().view.layout,
           .is_guest = is_guest(platform),
           .is_sme = platform == Platform::sme,
           .is_mktme = platform == Platform::mktme,
@@ -18,7 +18,7 @@ ExplainerContext context_of(const TestbedConfig& config, Machine& machine) {
           .ram = machine.memory().ram()};
 }
 
-OrError<void> set_masks(Dma& dma, Device& dev, const TestDeviceConfig& config) {
+OrError<void> set_masks(kernel::Dma& dma, kernel::Device& dev, const TestDeviceConfig& config) {
   if (config.mask_bits < 1 || config.mask_bits > 64 || config.coherent_mask_bits < 1 ||
       config.coherent_mask_bits > 64)
     return usage_error("a DMA mask has 1 to 64 bits", "devices usually have 32, 40, 48 or 64");
@@ -37,15 +37,15 @@ OrError<void> set_masks(Dma& dma, Device& dev, const TestDeviceConfig& config) {
 OrError<std::unique_ptr<Testbed>> Testbed::create(const TestbedConfig& config, EventSink* sink) {
   std::unique_ptr<Testbed> bed{new Testbed{config}};
   bed->config_.machine.iommu = config.dma.iommu != IommuMode::none;
-  bed->machine_ = CBIT_TRY(Machine::create(bed->config_.machine));
-  Machine& machine = *bed->machine_;
+  bed->machine_ = CBIT_TRY(machine::Machine::create(bed->config_.machine));
+  machine::Machine& machine = *bed->machine_;
   bed->explainer_.emplace(machine.tracer(), context_of(config, machine));
   machine.tracer().attach(*bed->explainer_);
   machine.tracer().attach(bed->counters_);
   if (sink != nullptr) machine.tracer().attach(*sink);
   bed->sink_ = sink;
-  bed->kernel_ = CBIT_TRY(Kernel::boot(machine, config.dma));
-  if (Swiotlb* const pool = bed->kernel_->dma().swiotlb())
+  bed->kernel_ = CBIT_TRY(kernel::Kernel::boot(machine, config.dma));
+  if (kernel::Swiotlb* const pool = bed->kernel_->dma().swiotlb())
     bed->explainer_->set_bounce_pool(pool->default_pool());
   return bed;
 }
@@ -55,26 +55,26 @@ Testbed::~Testbed() {
 }
 
 OrError<TestDevice> Testbed::add_device(const TestDeviceConfig& config) {
-  Device& dev = kernel_->add_device({.name = config.name,
-                                     .bus_dma_limit = config.bus_limit,
-                                     .min_align_mask = config.min_align_mask,
-                                     .max_segment_size = config.max_segment_size,
-                                     .untrusted = config.untrusted});
+  kernel::Device& dev = kernel_->add_device({.name = config.name,
+                                             .bus_dma_limit = config.bus_limit,
+                                             .min_align_mask = config.min_align_mask,
+                                             .max_segment_size = config.max_segment_size,
+                                             .untrusted = config.untrusted});
   CBIT_TRY(set_masks(kernel_->dma(), dev, config));
-  hardware_.emplace_back(
-      machine_->bus(),
-      DmaPortConfig{.device = config.name, .requester = dev.requester, .address_bits = config.address_bits});
+  hardware_.emplace_back(machine_->bus(), bus::DmaPortConfig{.device = config.name,
+                                                             .requester = dev.requester,
+                                                             .address_bits = config.address_bits});
   return TestDevice{dev, hardware_.back()};
 }
 
 KeyId Testbed::cpu_key() const {
-  const KeyView& view = machine_->paging().view;
+  const mem::KeyView& view = machine_->paging().view;
   return view.selector_is_key ? no_key : view.key(1);
 }
 
 KeyId Testbed::cpu_key(PhysAddr page) const {
-  const KeyView& view = machine_->paging().view;
+  const mem::KeyView& view = machine_->paging().view;
   return view.selector_is_key ? view.key(kernel_->mm().page_key_id(page)) : cpu_key();
 }
 
-}  // namespace cbit
+}  // namespace cbit::testbed

@@ -14,11 +14,11 @@
 #include "watch/counters.hpp"
 #include "watch/explainer.hpp"
 
-namespace cbit {
+namespace cbit::testbed {
 
 struct TestbedConfig {
-  MachineConfig machine;  // `iommu` follows from dma.iommu
-  DmaConfig dma;
+  machine::MachineConfig machine;  // `iommu` follows from dma.iommu
+  kernel::DmaConfig dma;
 };
 
 // What a driver and the bus know about one test device.
@@ -35,8 +35,8 @@ struct TestDeviceConfig {
 
 // The driver's struct device and the hardware behind it.
 struct TestDevice {
-  Device& driver;
-  TestDma& hardware;
+  kernel::Device& driver;
+  dev::TestDma& hardware;
 };
 
 class Testbed {
@@ -52,12 +52,12 @@ class Testbed {
   OrError<TestDevice> add_device(const TestDeviceConfig& config);
 
   [[nodiscard]] const TestbedConfig& config() const { return config_; }
-  [[nodiscard]] Machine& machine() { return *machine_; }
-  [[nodiscard]] Kernel& kernel() { return *kernel_; }
-  [[nodiscard]] Memory& memory() { return machine_->memory(); }
+  [[nodiscard]] machine::Machine& machine() { return *machine_; }
+  [[nodiscard]] kernel::Kernel& kernel() { return *kernel_; }
+  [[nodiscard]] mem::Memory& memory() { return machine_->memory(); }
   [[nodiscard]] Tracer& tracer() { return machine_->tracer(); }
-  [[nodiscard]] Explainer& explainer() { return *explainer_; }
-  [[nodiscard]] const Counters& counters() const { return counters_; }
+  [[nodiscard]] watch::Explainer& explainer() { return *explainer_; }
+  [[nodiscard]] const watch::Counters& counters() const { return counters_; }
 
   // The key that the platform's CPU uses for its own, encrypted memory; no_key on a plain machine.
   [[nodiscard]] KeyId cpu_key() const;
@@ -68,12 +68,12 @@ class Testbed {
   explicit Testbed(const TestbedConfig& config) : config_{config} {}
 
   TestbedConfig config_;
-  std::unique_ptr<Machine> machine_;
-  std::optional<Explainer> explainer_;
-  Counters counters_;
-  std::unique_ptr<Kernel> kernel_;
-  std::deque<TestDma> hardware_;
+  std::unique_ptr<machine::Machine> machine_;
+  std::optional<watch::Explainer> explainer_;
+  watch::Counters counters_;
+  std::unique_ptr<kernel::Kernel> kernel_;
+  std::deque<dev::TestDma> hardware_;
   EventSink* sink_ = nullptr;
 };
 
-}  // namespace cbit
+}  // namespace cbit::testbed

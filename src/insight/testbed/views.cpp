@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <optional>
 
-namespace cbit {
+namespace cbit::testbed {
 namespace {
 
 // Sixteen digits of one alphabet each, so that a byte tells its author.
@@ -52,15 +52,15 @@ Bytes authored_bytes(Author author, std::size_t size) {
   for (std::size_t i = 0; i < size; ++i) {
     // A digit of the block number, most significant first, turned by the place, so that a dump is easy to
     // follow.
-    const std::size_t place = i % cipher_block_size;
-    std::size_t digit = i / cipher_block_size;
-    for (std::size_t right = cipher_block_size - 1; right > place; --right) digit /= alphabet.size();
+    const std::size_t place = i % crypt::cipher_block_size;
+    std::size_t digit = i / crypt::cipher_block_size;
+    for (std::size_t right = crypt::cipher_block_size - 1; right > place; --right) digit /= alphabet.size();
     bytes[i] = static_cast<std::byte>(alphabet[(digit + place) % alphabet.size()]);
   }
   return bytes;
 }
 
-View View::of_bytes(const Memory& memory, PhysAddr at, Bytes seen, KeyId platform_key) {
+View View::of_bytes(const mem::Memory& memory, PhysAddr at, Bytes seen, KeyId platform_key) {
   View view{.seen = std::move(seen), .dram = {}, .owners = {}, .at = at};
   view.dram.resize(view.seen.size());
   view.owners.resize(view.seen.size());
@@ -70,7 +70,8 @@ View View::of_bytes(const Memory& memory, PhysAddr at, Bytes seen, KeyId platfor
   return view;
 }
 
-View View::of_memory(const Memory& memory, PhysAddr at, std::size_t size, KeyId key, KeyId platform_key) {
+View View::of_memory(const mem::Memory& memory, PhysAddr at, std::size_t size, KeyId key,
+                     KeyId platform_key) {
   Bytes seen(size);
   if (!memory.peek(at, seen, key)) seen.clear();
   return of_bytes(memory, at, std::move(seen), platform_key);
@@ -79,7 +80,7 @@ View View::of_memory(const Memory& memory, PhysAddr at, std::size_t size, KeyId 
 Sees classify(const View& view, ConstByteSpan data, ConstByteSpan old) {
   std::optional<Sees> verdict;
   for (std::size_t i = 0; i < view.seen.size();) {
-    const std::size_t in_block = cipher_block_size - (view.at.value() + i) % cipher_block_size;
+    const std::size_t in_block = crypt::cipher_block_size - (view.at.value() + i) % crypt::cipher_block_size;
     const std::size_t n = std::min(in_block, view.seen.size() - i);
     const auto part = [&](const auto& bytes) { return ConstByteSpan{bytes}.subspan(i, n); };
     const Sees block =
@@ -91,4 +92,4 @@ Sees classify(const View& view, ConstByteSpan data, ConstByteSpan old) {
   return verdict.value_or(Sees::none);
 }
 
-}  // namespace cbit
+}  // namespace cbit::testbed

@@ -8,7 +8,7 @@
 #include "crypt/xex.hpp"
 #include "mem/memory.hpp"
 
-namespace cbit {
+namespace cbit::testbed {
 
 enum class Sees : std::uint8_t {
   plaintext,   // the data that was to be transferred
@@ -36,13 +36,14 @@ struct View {
   PhysAddr at;   // for the block boundaries
 
   // `seen` as an observer with `key` gets it now.
-  static View of_memory(const Memory& memory, PhysAddr at, std::size_t size, KeyId key, KeyId platform_key);
+  static View of_memory(const mem::Memory& memory, PhysAddr at, std::size_t size, KeyId key,
+                        KeyId platform_key);
   // Bytes that an observer got by other means from the buffer at `at`.
-  static View of_bytes(const Memory& memory, PhysAddr at, Bytes seen, KeyId platform_key);
+  static View of_bytes(const mem::Memory& memory, PhysAddr at, Bytes seen, KeyId platform_key);
 };
 
 // Judges block by block. `data` is what was to be transferred and `old` what was there before; both as long
 // as the view.
 [[nodiscard]] Sees classify(const View& view, ConstByteSpan data, ConstByteSpan old);
 
-}  // namespace cbit
+}  // namespace cbit::testbed

@@ -1,34 +1,34 @@
 #include "testbed/virtio_disk.hpp"
 
-namespace cbit {
+namespace cbit::testbed {
 
 OrError<std::unique_ptr<VirtioDisk>> VirtioDisk::create(Testbed& bed, const VirtioDiskConfig& config) {
-  Device& parent = bed.kernel().add_device({.name = config.name});
+  kernel::Device& parent = bed.kernel().add_device({.name = config.name});
   std::unique_ptr<VirtioDisk> disk{new VirtioDisk{bed, config, parent}};
-  VirtioBlkOptions options;
+  dev::VirtioBlkOptions options;
   options.virtio = config.hardware;
-  disk->hardware_ = CBIT_TRY(VirtioBlk::create(
+  disk->hardware_ = CBIT_TRY(dev::VirtioBlk::create(
       bed.machine().bus(), {.device = config.name, .requester = parent.requester}, disk->medium_, options));
   return disk;
 }
 
-Result<void, Errno> VirtioDisk::probe() {
-  if (driver_ != nullptr) return tl::unexpected{Errno::ebusy};
-  driver_ = CBIT_TRY(VirtioBlkDriver::probe(bed_->kernel(), *hardware_, *parent_, options_));
+Result<void, kernel::Errno> VirtioDisk::probe() {
+  if (driver_ != nullptr) return tl::unexpected{kernel::Errno::ebusy};
+  driver_ = CBIT_TRY(kernel::VirtioBlkDriver::probe(bed_->kernel(), *hardware_, *parent_, options_));
   return {};
 }
 
 OrError<std::unique_ptr<GuestViommu>> GuestViommu::create(Testbed& bed, bool boot_bypass, bool probes) {
   std::unique_ptr<GuestViommu> viommu{new GuestViommu};
-  Device& parent = bed.kernel().add_device({.name = "viommu"});
-  VirtioIommuOptions options;
+  kernel::Device& parent = bed.kernel().add_device({.name = "viommu"});
+  dev::VirtioIommuOptions options;
   options.boot_bypass = boot_bypass;
-  viommu->hardware_ = CBIT_TRY(
-      VirtioIommu::create(bed.machine().bus(), {.device = "viommu", .requester = parent.requester}, options));
+  viommu->hardware_ = CBIT_TRY(dev::VirtioIommu::create(
+      bed.machine().bus(), {.device = "viommu", .requester = parent.requester}, options));
   if (!probes) return viommu;
-  auto driver = VirtioIommuDriver::probe(bed.kernel(), *viommu->hardware_, parent);
+  auto driver = kernel::VirtioIommuDriver::probe(bed.kernel(), *viommu->hardware_, parent);
   if (driver) viommu->driver_ = std::move(*driver);
   return viommu;
 }
 
-}  // namespace cbit
+}  // namespace cbit::testbed

@@ -12,13 +12,13 @@
 #include "kernel/virtio/virtio_iommu_driver.hpp"
 #include "testbed/testbed.hpp"
 
-namespace cbit {
+namespace cbit::testbed {
 
 struct VirtioDiskConfig {
   std::string name = "vda";
   std::uint64_t bytes = 64 * 1024;  // whole sectors
-  VirtioOptions hardware;
-  VirtioDriverOptions driver;
+  dev::VirtioOptions hardware;
+  kernel::VirtioDriverOptions driver;
 };
 
 class VirtioDisk {
@@ -27,27 +27,27 @@ class VirtioDisk {
   static OrError<std::unique_ptr<VirtioDisk>> create(Testbed& bed, const VirtioDiskConfig& config);
 
   // Binds the driver. -EBUSY: one is bound; else what VirtioBlkDriver::probe() says.
-  Result<void, Errno> probe();
+  Result<void, kernel::Errno> probe();
   void remove() { driver_.reset(); }
 
-  [[nodiscard]] Device& parent() { return *parent_; }
-  [[nodiscard]] MemoryDisk& medium() { return medium_; }
-  [[nodiscard]] const MemoryDisk& medium() const { return medium_; }
-  [[nodiscard]] VirtioBlk& hardware() { return *hardware_; }
-  [[nodiscard]] const VirtioBlk& hardware() const { return *hardware_; }
+  [[nodiscard]] kernel::Device& parent() { return *parent_; }
+  [[nodiscard]] dev::MemoryDisk& medium() { return medium_; }
+  [[nodiscard]] const dev::MemoryDisk& medium() const { return medium_; }
+  [[nodiscard]] dev::VirtioBlk& hardware() { return *hardware_; }
+  [[nodiscard]] const dev::VirtioBlk& hardware() const { return *hardware_; }
   // nullptr: not probed, or the probe failed.
-  [[nodiscard]] VirtioBlkDriver* driver() { return driver_.get(); }
+  [[nodiscard]] kernel::VirtioBlkDriver* driver() { return driver_.get(); }
 
  private:
-  VirtioDisk(Testbed& bed, const VirtioDiskConfig& config, Device& parent)
+  VirtioDisk(Testbed& bed, const VirtioDiskConfig& config, kernel::Device& parent)
       : bed_{&bed}, options_{config.driver}, parent_{&parent}, medium_{Bytes(config.bytes)} {}
 
   Testbed* bed_;
-  VirtioDriverOptions options_;
-  Device* parent_;
-  MemoryDisk medium_;
-  std::unique_ptr<VirtioBlk> hardware_;
-  std::unique_ptr<VirtioBlkDriver> driver_;
+  kernel::VirtioDriverOptions options_;
+  kernel::Device* parent_;
+  dev::MemoryDisk medium_;
+  std::unique_ptr<dev::VirtioBlk> hardware_;
+  std::unique_ptr<kernel::VirtioBlkDriver> driver_;
 };
 
 // In front of all devices of a machine that is configured for one (MachineConfig::virtio_iommu).
@@ -61,8 +61,8 @@ class GuestViommu {
 
  private:
   GuestViommu() = default;
-  std::unique_ptr<VirtioIommu> hardware_;
-  std::unique_ptr<VirtioIommuDriver> driver_;
+  std::unique_ptr<dev::VirtioIommu> hardware_;
+  std::unique_ptr<kernel::VirtioIommuDriver> driver_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::testbed

@@ -12,7 +12,7 @@
 #include "crypt/xex.hpp"
 #include "kernel/dma/dma.hpp"
 
-namespace cbit {
+namespace cbit::testbed {
 
 inline constexpr Word<Platform> platform_words[] = {
     {"plain", Platform::plain},   {"sme", Platform::sme},         {"sev", Platform::sev},
@@ -28,9 +28,11 @@ inline constexpr Word<IommuMode> iommu_mode_words[] = {{"none", IommuMode::none}
                                                        {"translated", IommuMode::translated}};
 // Whether the IOMMU is a virtio-iommu, or the platform's own.
 inline constexpr Word<bool> iommu_kind_words[] = {{"platform", false}, {"virtio", true}};
-inline constexpr Word<CacheModel> cache_model_words[] = {
-    {"coherent", CacheModel::coherent}, {"report", CacheModel::report}, {"bite", CacheModel::bite}};
-inline constexpr Word<CipherMode> cipher_mode_words[] = {{"xex", CipherMode::xex}, {"xe", CipherMode::xe}};
+inline constexpr Word<mem::CacheModel> cache_model_words[] = {{"coherent", mem::CacheModel::coherent},
+                                                              {"report", mem::CacheModel::report},
+                                                              {"bite", mem::CacheModel::bite}};
+inline constexpr Word<crypt::CipherMode> cipher_mode_words[] = {{"xex", crypt::CipherMode::xex},
+                                                                {"xe", crypt::CipherMode::xe}};
 inline constexpr Word<DmaDirection> dma_direction_words[] = {{"to-device", DmaDirection::to_device},
                                                              {"from-device", DmaDirection::from_device},
                                                              {"bidirectional", DmaDirection::bidirectional}};
@@ -54,8 +56,8 @@ inline constexpr Word<TtmPolicy> ttm_policy_words[] = {{"before-fix", TtmPolicy:
                                                        {"ask-dma", TtmPolicy::ask_dma}};
 
 // "-EIO".
-[[nodiscard]] std::string_view errno_name(Errno code);
+[[nodiscard]] std::string_view errno_name(kernel::Errno code);
 // A system call's, which may also be ENOKEY.
 [[nodiscard]] std::string_view errno_name(int error);
 
-}  // namespace cbit
+}  // namespace cbit::testbed

@@ -18,7 +18,7 @@
 #include "watch/causes/swiotlb.hpp"
 #include "watch/causes/virtio.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 template <std::size_t... n>
 [[nodiscard]] consteval auto joined(const CauseInfo (&... topics)[n]) {
@@ -40,4 +40,4 @@ inline constexpr std::array cause_table =
   return *found;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -8,7 +8,7 @@
 #include "watch/cause_table.hpp"
 #include "watch/markdown.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 std::span<const CauseInfo> cause_catalogue() { return cause_table; }
 
@@ -50,4 +50,4 @@ std::string catalogue_markdown() {
   return text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

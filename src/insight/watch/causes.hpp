@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cbit {
+namespace cbit::watch {
 
 struct CauseInfo {
   std::string_view name;     // kebab-case
@@ -64,4 +64,4 @@ struct Cause {
   std::uint64_t count = 1;         // occurrences
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

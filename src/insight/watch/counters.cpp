@@ -7,7 +7,7 @@
 
 #include "watch/event_names.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 void count(AccessCount& counter, std::uint64_t bytes) {
@@ -128,4 +128,4 @@ std::string render_counters(const std::vector<CounterRow>& rows) {
   return text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

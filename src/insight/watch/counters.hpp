@@ -11,7 +11,7 @@
 
 #include "base/trace.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 struct AccessCount {
   std::uint64_t accesses = 0;
@@ -79,4 +79,4 @@ class Counters final : public EventSink {
 // One "value  name" line each, values right-aligned, as perf stat prints them.
 [[nodiscard]] std::string render_counters(const std::vector<CounterRow>& rows);
 
-}  // namespace cbit
+}  // namespace cbit::watch

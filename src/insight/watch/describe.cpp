@@ -5,7 +5,7 @@
 #include "base/format.hpp"
 #include "watch/event_names.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 std::string describe(const Facts& facts, const DeviceAccess& access) {
   std::string text = fmt::format("{} of {} bytes at {} under {}", access.write ? "write" : "read",
@@ -43,7 +43,7 @@ std::string describe_writer(const Facts& facts, const KeyMismatch& mismatch) {
 std::string describe_key(const Facts& facts, KeyId key) {
   if (key == no_key) return "no key";
   if (facts.context().hosts_guests && is_guests_key(key))
-    return fmt::format("the key of ASID {}", key - guest_key(0));
+    return fmt::format("the key of ASID {}", key - mem::guest_key(0));
   if (facts.context().is_sme) return fmt::format("the SME key ({})", key);
   if (facts.context().is_guest) return fmt::format("the guest's key ({})", key);
   return fmt::format("key {}", key);
@@ -63,4 +63,4 @@ CauseRange pages_of(PhysAddr at, std::uint64_t bytes) {
 
 CauseRange bus_range(DmaAddr at, std::uint64_t bytes) { return {CauseRange::Space::bus, at.value(), bytes}; }
 
-}  // namespace cbit
+}  // namespace cbit::watch

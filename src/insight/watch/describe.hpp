@@ -8,7 +8,7 @@
 #include "watch/causes.hpp"
 #include "watch/facts.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 // "read of 512 bytes at D:0x1000 without a key, from P:0x1000"
 [[nodiscard]] std::string describe(const Facts& facts, const DeviceAccess& access);
@@ -30,4 +30,4 @@ namespace cbit {
   return bus_range(mapping.call.dma, mapping.call.bytes);
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

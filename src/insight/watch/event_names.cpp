@@ -6,7 +6,7 @@
 #include <array>
 #include <type_traits>
 
-namespace cbit {
+namespace cbit::watch {
 
 std::string_view stable_name(FlushKind kind) {
   switch (kind) {
@@ -126,4 +126,4 @@ std::span<const std::string_view> all_event_names() {
   return names;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -7,7 +7,7 @@
 
 #include "base/events.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 [[nodiscard]] std::string_view stable_name(FlushKind kind);
 [[nodiscard]] std::string_view stable_name(FaultKind kind);
@@ -25,4 +25,4 @@ namespace cbit {
 // Of all kinds of events, sorted.
 [[nodiscard]] std::span<const std::string_view> all_event_names();
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -4,7 +4,7 @@
 
 #include "watch/detect/detectors.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 Explainer::Explainer(const Tracer& tracer, ExplainerContext context)
     : facts_{tracer, std::move(context)}, book_{tracer} {}
@@ -26,4 +26,4 @@ void Explainer::finish(Ending ending) {
   if (ending == Ending::complete) find_leaks(facts_, book_, now_ns_);
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -14,7 +14,7 @@
 #include "watch/detect/case_book.hpp"
 #include "watch/facts.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 // How a run ended.
 enum class Ending : std::uint8_t {
@@ -28,7 +28,7 @@ class Explainer final : public EventSink {
   Explainer(const Tracer& tracer, ExplainerContext context);
 
   // A pool of bounce buffers; may be called for each.
-  void set_bounce_pool(const PhysRange& pool) { facts_.add_bounce_pool(pool); }
+  void set_bounce_pool(const mem::PhysRange& pool) { facts_.add_bounce_pool(pool); }
 
   void on_event(const Event& event) override;
   // The end of the run: what was not copied back is lost, and what is still mapped is leaked if the run is
@@ -49,4 +49,4 @@ class Explainer final : public EventSink {
   std::uint64_t now_ns_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

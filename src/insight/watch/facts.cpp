@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // Gives [first, end) the value; what was there before is cut or replaced.
@@ -111,7 +111,7 @@ void Facts::on(const VirtioNegotiated& negotiated, const Event&) {
 void Facts::on(const KernelMessage& message, const Event&) { kernel_log_.push_back(message.text); }
 
 bool Facts::in_known_pool(PhysAddr at) const {
-  return std::ranges::any_of(pools_, [&](const PhysRange& pool) { return pool.contains(at, 1); });
+  return std::ranges::any_of(pools_, [&](const mem::PhysRange& pool) { return pool.contains(at, 1); });
 }
 
 bool Facts::in_bounce_pool(PhysAddr at) const {
@@ -122,7 +122,8 @@ bool Facts::in_bounce_pool(PhysAddr at) const {
 
 bool Facts::in_ram(std::uint64_t address) const {
   const PhysAddr at{address};
-  return std::ranges::any_of(context_.ram, [&](const PhysRange& range) { return range.contains(at, 1); });
+  return std::ranges::any_of(context_.ram,
+                             [&](const mem::PhysRange& range) { return range.contains(at, 1); });
 }
 
 const Mapping* Facts::mapping_of(const DeviceAccess& access) const {
@@ -172,4 +173,4 @@ const DeviceWrite* Facts::last_device_write(PhysAddr at) const {
   return found == device_writes_.end() ? nullptr : &found->second;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

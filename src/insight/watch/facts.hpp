@@ -18,22 +18,22 @@
 #include "watch/detect/alias_table.hpp"
 #include "watch/mapping_table.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 // Keys of a host's guests (mem/key_table.hpp).
-[[nodiscard]] constexpr bool is_guests_key(KeyId key) { return key > host_key; }
+[[nodiscard]] constexpr bool is_guests_key(KeyId key) { return key > mem::host_key; }
 
 // What events do not tell about the platform.
 struct ExplainerContext {
-  std::string platform;                  // "sev-snp"; for texts
-  KeyLayout layout = KeyLayout::none();  // where the encryption bit sits in an address
-  bool is_guest = false;                 // devices have no key
-  bool is_sme = false;                   // a bare-metal AMD host: the bus address selects the key
-  bool is_mktme = false;                 // the same with a KeyID; each page has its own
-  bool iommu_translates = false;         // its default domains do
-  bool hosts_guests = false;             // encrypted guests run here, under keys of their own
-  bool swiotlb_can_grow = false;         // the kernel knows dynamic pools (Linux 6.6 and later), on or off
-  std::vector<PhysRange> ram;            // empty: not known
+  std::string platform;                            // "sev-snp"; for texts
+  mem::KeyLayout layout = mem::KeyLayout::none();  // where the encryption bit sits in an address
+  bool is_guest = false;                           // devices have no key
+  bool is_sme = false;                             // a bare-metal AMD host: the bus address selects the key
+  bool is_mktme = false;                           // the same with a KeyID; each page has its own
+  bool iommu_translates = false;                   // its default domains do
+  bool hosts_guests = false;                       // encrypted guests run here, under keys of their own
+  bool swiotlb_can_grow = false;    // the kernel knows dynamic pools (Linux 6.6 and later), on or off
+  std::vector<mem::PhysRange> ram;  // empty: not known
 };
 
 // The last change of a page between private and shared. Pages start private on platforms that encrypt.
@@ -63,7 +63,7 @@ class Facts {
   Facts(const Tracer& tracer, ExplainerContext context) : tracer_{&tracer}, context_{std::move(context)} {}
 
   void apply(const Event& event);
-  void add_bounce_pool(const PhysRange& range) { pools_.push_back(range); }
+  void add_bounce_pool(const mem::PhysRange& range) { pools_.push_back(range); }
 
   [[nodiscard]] const ExplainerContext& context() const { return context_; }
   [[nodiscard]] std::string_view name(NameId id) const { return tracer_->name(id); }
@@ -129,7 +129,7 @@ class Facts {
 
   const Tracer* tracer_;
   ExplainerContext context_;
-  std::vector<PhysRange> pools_;
+  std::vector<mem::PhysRange> pools_;
   MappingTable mappings_;
   AliasTable aliases_;
   std::set<NameId> streaming_tts_;
@@ -149,4 +149,4 @@ class Facts {
   std::vector<std::string> kernel_log_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace cbit {
+namespace cbit::watch {
 
 const Mapping* MappingTable::Ranges::find(DmaAddr at) const {
   for (auto it = by_start.upper_bound(at); it != by_start.begin();) {
@@ -80,4 +80,4 @@ void MappingTable::for_each_active(const std::function<void(const Mapping&)>& vi
     for (const auto& [dma, mapping] : ranges.by_start) visit(mapping);
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

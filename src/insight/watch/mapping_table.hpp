@@ -9,7 +9,7 @@
 
 #include "base/events.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 struct Mapping {
   std::uint64_t id = 0;  // 1, 2, 3, … in order of dma_map
@@ -65,4 +65,4 @@ class MappingTable {
   std::uint64_t last_id_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace cbit {
+namespace cbit::watch {
 
 // The text with what Markdown would take for markup escaped.
 [[nodiscard]] inline std::string escaped_markdown(std::string_view text) {
@@ -16,4 +16,4 @@ namespace cbit {
   return result;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <iterator>
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 constexpr std::size_t word_size = sizeof(std::uint64_t);
@@ -193,4 +193,4 @@ PageLook look_at(PageBytes page) {
   return {.looks = is_text(page, counts) ? PageLooks::text : PageLooks::data, .entropy = bits};
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -23,7 +23,7 @@
 
 #include "watch/uniformity.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 enum class PageLooks : std::uint8_t {
   ciphertext,
@@ -52,4 +52,4 @@ inline constexpr double compressed_entropy = 7.5;
 
 [[nodiscard]] PageLook look_at(PageBytes page);
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -8,10 +8,10 @@
 #include "base/format.hpp"
 #include "watch/event_names.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
-PageRun run_of(PhysAddr page, const PageHistory& history) {
+PageRun run_of(PhysAddr page, const mem::PageHistory& history) {
   const bool written = history.writer.kind != AgentKind::none;
   const PageContents held = history.writer_key == no_key ? PageContents::plain : PageContents::ciphertext;
   return {.first = page,
@@ -76,9 +76,9 @@ std::string times(const PageRun& run) {
 
 }  // namespace
 
-std::vector<PageRun> page_map(const Memory& memory) {
+std::vector<PageRun> page_map(const mem::Memory& memory) {
   std::vector<PageRun> runs;
-  memory.for_each_touched([&](PhysAddr page, const PageHistory& history) {
+  memory.for_each_touched([&](PhysAddr page, const mem::PageHistory& history) {
     const PageRun next = run_of(page, history);
     if (runs.empty() || !extends(runs.back(), next)) {
       runs.push_back(next);
@@ -171,4 +171,4 @@ std::string page_map_json(const std::vector<PageRun>& runs, const Tracer& tracer
   return Json{{"schema", "cbit-pages-1"}, {"runs", std::move(list)}}.dump() + '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -12,7 +12,7 @@
 #include "base/trace.hpp"
 #include "mem/memory.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 enum class PageContents : std::uint8_t {
   nothing,     // never written, or emptied by a conversion (TDX)
@@ -42,7 +42,7 @@ struct PageRun {
 };
 
 // All pages that were ever written or converted, in ascending order.
-[[nodiscard]] std::vector<PageRun> page_map(const Memory& memory);
+[[nodiscard]] std::vector<PageRun> page_map(const mem::Memory& memory);
 
 // A table with a line per run.
 [[nodiscard]] std::string render_page_table(const std::vector<PageRun>& runs, const Tracer& tracer);
@@ -51,4 +51,4 @@ struct PageRun {
 // {"schema": "cbit-pages-1", "runs": [...]}, in one line.
 [[nodiscard]] std::string page_map_json(const std::vector<PageRun>& runs, const Tracer& tracer);
 
-}  // namespace cbit
+}  // namespace cbit::watch

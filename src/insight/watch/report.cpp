@@ -5,7 +5,7 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 constexpr std::string_view red = "31", green = "32", bold = "1", faint = "2";
@@ -85,4 +85,4 @@ std::string render_causes(const std::vector<Cause>& causes, const ReportStyle& s
   return text;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

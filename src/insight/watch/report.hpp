@@ -7,7 +7,7 @@
 #include "base/events.hpp"
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 struct ReportStyle {
   bool colour = false;  // ANSI escape sequences; the caller knows the terminal and NO_COLOR
@@ -20,4 +20,4 @@ struct ReportStyle {
 // "P:0x1000, 2 pages" / "D:0x1000, 512 bytes"; empty where the cause is about no address.
 [[nodiscard]] std::string render_range(const CauseRange& range);
 
-}  // namespace cbit
+}  // namespace cbit::watch

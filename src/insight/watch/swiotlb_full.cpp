@@ -5,7 +5,7 @@
 #include "base/format.hpp"
 #include "watch/cause_table.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 bool can_never_fit(const SwiotlbFull& full) { return full.slots_wanted > full.segment_slots; }
 
@@ -28,4 +28,4 @@ std::string remedy_for(const CauseInfo& info, const SwiotlbFull& full) {
       full.bytes, full.segment_slots * swiotlb_slot_bytes);
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -11,7 +11,7 @@
 #include "base/events/swiotlb.hpp"
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr std::uint64_t swiotlb_slot_bytes = 2048;    // IO_TLB_SIZE
 inline constexpr std::uint64_t swiotlb_segment_slots = 128;  // IO_TLB_SEGSIZE
@@ -23,4 +23,4 @@ inline constexpr std::uint64_t swiotlb_segment_slots = 128;  // IO_TLB_SEGSIZE
 // A request that no pool can serve, however large and empty.
 [[nodiscard]] bool can_never_fit(const SwiotlbFull& full);
 
-}  // namespace cbit
+}  // namespace cbit::watch

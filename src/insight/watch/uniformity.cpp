@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 constexpr double page_bits = 8.0 * page_size;
@@ -112,4 +112,4 @@ bool PooledUniformity::refused() const {
   return false;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -24,7 +24,7 @@
 #include "base/bytes.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 using PageBytes = std::span<const std::byte, page_size>;
 
@@ -67,4 +67,4 @@ class PooledUniformity {
   Uniformity sums_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

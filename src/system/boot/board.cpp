@@ -39,8 +39,8 @@ std::vector<MapEntry> memory_map(const Board& board, const AcpiTables& tables) {
 
 }  // namespace
 
-Board board_of(Machine& machine, const PcDescription& pc) {
-  const MachineConfig& config = machine.config();
+Board board_of(machine::Machine& machine, const PcDescription& pc) {
+  const machine::MachineConfig& config = machine.config();
   Board board{.platform = config.platform, .ram = machine.memory().ram(), .pc = pc};
   if (is_loaded_encrypted(config.platform)) board.encryption_mask = machine.paging().view.layout.mask();
   return board;
@@ -72,7 +72,7 @@ OrError<PhysAddr> add_module(LoadPlan& plan, const BootModule& module, PhysAddr 
   // The first megabyte is the kernel's own.
   if (!at || *at < layout::high_memory) {
     std::uint64_t ram = 0;
-    for (const PhysRange& range : plan.ram()) ram += range.bytes;
+    for (const mem::PhysRange& range : plan.ram()) ram += range.bytes;
     return bad_input(
         fmt::format("{} has {} KiB, and the machine's {} MiB have no room for it beside the kernel",
                     module.name, (module.bytes.size() + 1023) >> 10, ram >> 20),

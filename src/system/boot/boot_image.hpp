@@ -34,12 +34,12 @@ struct BootImage {
 // The machine as a loader sees it.
 struct Board {
   Platform platform = Platform::plain;
-  std::vector<PhysRange> ram;         // as Memory::ram()
+  std::vector<mem::PhysRange> ram;    // as Memory::ram()
   std::uint64_t encryption_mask = 0;  // the C-bit, where the image is loaded encrypted
   PcDescription pc;
 };
 
-[[nodiscard]] Board board_of(Machine& machine, const PcDescription& pc);
+[[nodiscard]] Board board_of(machine::Machine& machine, const PcDescription& pc);
 
 // The C-bit where the platform's guests are loaded encrypted.
 [[nodiscard]] constexpr bool is_loaded_encrypted(Platform platform) {

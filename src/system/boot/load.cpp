@@ -4,8 +4,8 @@
 
 namespace cbit::boot {
 
-OrError<void> load_plain(Machine& machine, const LoadPlan& plan) {
-  const Access loader{{AgentKind::loader, 0}, no_key, machine.tracer().intern("loader")};
+OrError<void> load_plain(machine::Machine& machine, const LoadPlan& plan) {
+  const mem::Access loader{{AgentKind::loader, 0}, no_key, machine.tracer().intern("loader")};
   return plan.for_each_page([&](PhysAddr page, auto contents) -> OrError<void> {
     if (const auto written = machine.memory().write(page, contents, loader); !written)
       return bad_input(

@@ -10,6 +10,6 @@
 namespace cbit::boot {
 
 // Whole pages under no key: what platform plain sees, and SME with the C-bit clear.
-OrError<void> load_plain(Machine& machine, const LoadPlan& plan);
+OrError<void> load_plain(machine::Machine& machine, const LoadPlan& plan);
 
 }  // namespace cbit::boot

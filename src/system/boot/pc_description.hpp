@@ -17,8 +17,8 @@ struct PcDescription {
   std::uint8_t io_apic_id = 0;
 
   // PCI Express configuration space of buses 0 .. ecam.bytes / 1 MiB - 1, and where devices may be mapped.
-  PhysRange ecam{PhysAddr{0xe000'0000}, 256ull << 20};
-  PhysRange pci_memory{PhysAddr{0xc000'0000}, 512ull << 20};
+  mem::PhysRange ecam{PhysAddr{0xe000'0000}, 256ull << 20};
+  mem::PhysRange pci_memory{PhysAddr{0xc000'0000}, 512ull << 20};
   // Interrupt pin p (0: INTA) of device d on bus 0 is GSI pci_gsi + (d + p) % pci_gsis.
   std::uint8_t pci_gsi = 16;
   std::uint8_t pci_gsis = 8;

@@ -22,7 +22,7 @@ void copy_part(const Piece& piece, PhysAddr page, std::span<std::byte, page_size
 OrError<void> LoadPlan::take(const Taken& taken) {
   const Piece& piece = taken.piece;
   if (piece.size() == 0) return {};
-  if (std::ranges::none_of(ram_, [&](PhysRange ram) { return ram.contains(piece.at, piece.size()); }))
+  if (std::ranges::none_of(ram_, [&](mem::PhysRange ram) { return ram.contains(piece.at, piece.size()); }))
     return bad_input(
         fmt::format("{} needs {:#x} bytes at {:#x}, where the machine has no RAM", piece.what, piece.size(),
                     piece.at.value()),

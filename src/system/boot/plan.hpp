@@ -45,7 +45,7 @@ struct MapEntry {
 
 class LoadPlan {
  public:
-  explicit LoadPlan(std::vector<PhysRange> ram) : ram_{std::move(ram)} {}
+  explicit LoadPlan(std::vector<mem::PhysRange> ram) : ram_{std::move(ram)} {}
   LoadPlan(LoadPlan&&) = default;
   LoadPlan& operator=(LoadPlan&&) = default;
   LoadPlan(const LoadPlan&) = delete;
@@ -61,7 +61,7 @@ class LoadPlan {
   // The highest free, page-aligned place for so many bytes that ends at or below `limit`; nullopt: none.
   [[nodiscard]] std::optional<PhysAddr> find_room(std::uint64_t bytes, PhysAddr limit) const;
 
-  [[nodiscard]] const std::vector<PhysRange>& ram() const { return ram_; }
+  [[nodiscard]] const std::vector<mem::PhysRange>& ram() const { return ram_; }
   [[nodiscard]] PhysAddr end_of_low_ram() const { return ram_.front().end(); }
   // In order of address, without those that are only reserved.
   [[nodiscard]] std::vector<Piece> pieces() const;
@@ -82,7 +82,7 @@ class LoadPlan {
   };
   OrError<void> take(const Taken& taken);
 
-  std::vector<PhysRange> ram_;
+  std::vector<mem::PhysRange> ram_;
   std::vector<Taken> taken_;  // in order of address, disjoint
   std::deque<Bytes> kept_;
 };

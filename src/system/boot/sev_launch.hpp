@@ -20,7 +20,7 @@
 namespace cbit::boot {
 
 struct SevLaunchOptions {
-  SevPolicy policy{{0x1}};  // no debugging, as QEMU has it
+  spec::SevPolicy policy{{0x1}};  // no debugging, as QEMU has it
   // The owner's certificate and session; empty: none, and the measurement proves nothing.
   ConstByteSpan dh_cert;
   ConstByteSpan session;
@@ -29,17 +29,18 @@ struct SevLaunchOptions {
 struct SevLaunchReport {
   std::uint32_t handle = 0;
   unsigned asid = 0;
-  SevPolicy policy;
+  spec::SevPolicy policy;
   std::uint64_t pages = 0;
-  Sha256Digest digest{};
-  SevMeasurement measurement;
+  crypt::Sha256Digest digest{};
+  spec::SevMeasurement measurement;
 };
 
 // A launch between its measurement and its end, when the owner may put secrets in.
 class SevLaunch {
  public:
   // Errors also (usage): a machine without a firmware that launches it.
-  static OrError<SevLaunch> begin(Machine& machine, const LoadPlan& plan, const SevLaunchOptions& options);
+  static OrError<SevLaunch> begin(machine::Machine& machine, const LoadPlan& plan,
+                                  const SevLaunchOptions& options);
 
   [[nodiscard]] const SevLaunchReport& report() const { return report_; }
 
@@ -49,16 +50,18 @@ class SevLaunch {
   OrError<void> finish();
 
  private:
-  SevLaunch(SevFirmware& firmware, const SevLaunchReport& report) : firmware_{&firmware}, report_{report} {}
+  SevLaunch(machine::SevFirmware& firmware, const SevLaunchReport& report)
+      : firmware_{&firmware}, report_{report} {}
 
-  SevFirmware* firmware_;
+  machine::SevFirmware* firmware_;
   SevLaunchReport report_;
 };
 
 // begin() and finish().
-OrError<SevLaunchReport> launch(Machine& machine, const LoadPlan& plan, const SevLaunchOptions& options);
+OrError<SevLaunchReport> launch(machine::Machine& machine, const LoadPlan& plan,
+                                const SevLaunchOptions& options);
 
 // What LAUNCH_MEASURE will have measured.
-[[nodiscard]] Sha256Digest launch_digest(const LoadPlan& plan);
+[[nodiscard]] crypt::Sha256Digest launch_digest(const LoadPlan& plan);
 
 }  // namespace cbit::boot

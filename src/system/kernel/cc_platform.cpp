@@ -1,6 +1,6 @@
 #include "kernel/cc_platform.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 bool intel_cc_platform_has(CcAttr attr) {
@@ -54,4 +54,4 @@ bool CcPlatform::force_dma_unencrypted(const Device& dev) const {
   return dev.limit(dev.coherent_dma_mask) <= dma_enc_mask;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -8,7 +8,7 @@
 #include "kernel/device.hpp"
 #include "mem/key_layout.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // include/linux/cc_platform.h, without the CC_ATTR_ prefix.
 enum class CcAttr : std::uint8_t {
@@ -22,11 +22,11 @@ enum class CcAttr : std::uint8_t {
 
 class CcPlatform {
  public:
-  CcPlatform(Platform platform, KeyLayout layout) : platform_{platform}, layout_{layout} {}
+  CcPlatform(Platform platform, mem::KeyLayout layout) : platform_{platform}, layout_{layout} {}
 
   [[nodiscard]] bool has(CcAttr attr) const;
   [[nodiscard]] Platform platform() const { return platform_; }
-  [[nodiscard]] const KeyLayout& layout() const { return layout_; }
+  [[nodiscard]] const mem::KeyLayout& layout() const { return layout_; }
 
   // The platform sets SWIOTLB_FORCE: x86 guests in pci_swiotlb_detect, POWER secure guests in init_svm.
   [[nodiscard]] bool bounces_always() const;
@@ -45,7 +45,7 @@ class CcPlatform {
 
  private:
   Platform platform_;
-  KeyLayout layout_;
+  mem::KeyLayout layout_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

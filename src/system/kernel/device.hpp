@@ -10,7 +10,7 @@
 #include "base/ids.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class IommuDmaDomain;  // kernel/dma/iommu_dma.hpp
 class Swiotlb;         // kernel/dma/swiotlb.hpp
@@ -47,4 +47,4 @@ struct Device {
   }
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
-OrError<void> check(const Machine& machine, const DmaConfig& config) {
+OrError<void> check(const machine::Machine& machine, const DmaConfig& config) {
   if (config.iommu != IommuMode::none && !machine.config().iommu)
     return usage_error("an IOMMU mode is chosen, but the machine has no IOMMU",
                        "give the machine an IOMMU (--iommu), or choose the mode none");
@@ -27,10 +27,10 @@ std::string pci_name(RequesterId requester) {
 
 }  // namespace
 
-Kernel::Kernel(Machine& machine)
+Kernel::Kernel(machine::Machine& machine)
     : machine_{&machine}, cc_{machine.config().platform, machine.paging().view.layout} {}
 
-OrError<std::unique_ptr<Kernel>> Kernel::boot(Machine& machine, const DmaConfig& config) {
+OrError<std::unique_ptr<Kernel>> Kernel::boot(machine::Machine& machine, const DmaConfig& config) {
   CBIT_TRY(check(machine, config));
   std::unique_ptr<Kernel> kernel{new Kernel{machine}};
   auto mm = Mm::create(machine, kernel->cc_, config.version);
@@ -58,4 +58,4 @@ Device& Kernel::add_device(Device device) {
   return added;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

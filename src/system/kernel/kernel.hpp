@@ -10,28 +10,28 @@
 #include "kernel/mm/mm.hpp"
 #include "machine/machine.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class Kernel {
  public:
   // `machine` outlives the kernel. Errors (usage): a configuration that the machine or the version
   // contradicts (an IOMMU mode without an IOMMU); bad_input when memory is too small.
-  static OrError<std::unique_ptr<Kernel>> boot(Machine& machine, const DmaConfig& config);
+  static OrError<std::unique_ptr<Kernel>> boot(machine::Machine& machine, const DmaConfig& config);
 
-  [[nodiscard]] Machine& machine() { return *machine_; }
+  [[nodiscard]] machine::Machine& machine() { return *machine_; }
   [[nodiscard]] const CcPlatform& cc() const { return cc_; }
   [[nodiscard]] Mm& mm() { return *mm_; }
   [[nodiscard]] Dma& dma() { return *dma_; }
-  [[nodiscard]] Mmu& cpu(unsigned n) { return mm_->cpu(n); }
+  [[nodiscard]] paging::Mmu& cpu(unsigned n) { return mm_->cpu(n); }
 
   // Registers a device and gives it its dma_ops; the reference stays valid. A requester id of 0 stands for
   // the next free slot of bus 0 from 00:01.0 on, an empty name for the PCI address.
   Device& add_device(Device device);
 
  private:
-  explicit Kernel(Machine& machine);
+  explicit Kernel(machine::Machine& machine);
 
-  Machine* machine_;
+  machine::Machine* machine_;
   CcPlatform cc_;
   std::unique_ptr<Mm> mm_;
   std::unique_ptr<Dma> dma_;
@@ -39,4 +39,4 @@ class Kernel {
   RequesterId next_requester_ = 1 << 3;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -4,7 +4,7 @@
 
 #include "dev/crc32c.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 bool is_register(std::uint64_t offset, std::uint64_t bytes) {
@@ -164,4 +164,4 @@ Result<void> Gpu::peek(GpuAddr from, ByteSpan to) const {
       });
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

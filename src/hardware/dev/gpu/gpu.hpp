@@ -27,7 +27,7 @@
 #include "base/result.hpp"
 #include "bus/dma_port.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 using GpuAddr = Addr<struct GpuTag>;  // in the GPU's own address space
 
@@ -50,7 +50,7 @@ struct GartEntry : Register<GartEntry, std::uint64_t> {
   [[nodiscard]] constexpr DmaAddr page() const { return DmaAddr{get<Page>() << 12}; }
 };
 
-class Gpu final : public MmioRegion {
+class Gpu final : public bus::MmioRegion {
  public:
   enum class Reg64 : std::uint64_t {
     id = 0x00,            // read-only: id_value
@@ -84,7 +84,8 @@ class Gpu final : public MmioRegion {
   static constexpr std::uint64_t transfer_max = 64 << 20;
 
   // `vram` is the other BAR; both outlive the GPU's last access.
-  Gpu(SystemBus& bus, DmaPortConfig config, RamBar& vram) : port_{bus, std::move(config)}, vram_{&vram} {}
+  Gpu(bus::SystemBus& bus, bus::DmaPortConfig config, bus::RamBar& vram)
+      : port_{bus, std::move(config)}, vram_{&vram} {}
 
   // As a driver sees it. Registers that do not exist read as all ones; writes to them and to read-only ones
   // are lost. Faults: device_protocol for an access of another size or alignment, and while a command runs.
@@ -95,10 +96,10 @@ class Gpu final : public MmioRegion {
   Result<void> load(GpuAddr from, ByteSpan to);
   Result<void> store(GpuAddr to, ConstByteSpan from);
   // What load() would return, without a trace.
-  using MmioRegion::peek;
+  using bus::MmioRegion::peek;
   Result<void> peek(GpuAddr from, ByteSpan to) const;
 
-  [[nodiscard]] DmaPort& port() { return port_; }
+  [[nodiscard]] bus::DmaPort& port() { return port_; }
   // Why the last command failed.
   [[nodiscard]] const std::optional<Fault>& last_fault() const { return fault_; }
 
@@ -114,8 +115,8 @@ class Gpu final : public MmioRegion {
   template <class Vram, class System>
   Result<void> transfer(GpuAddr at, std::uint64_t bytes, bool write, Vram&& vram, System&& system) const;
 
-  DmaPort port_;
-  RamBar* vram_;
+  bus::DmaPort port_;
+  bus::RamBar* vram_;
   std::uint64_t gart_base_ = 0;
   std::uint64_t gart_entries_ = 0;
   std::uint64_t source_ = 0;
@@ -128,4 +129,4 @@ class Gpu final : public MmioRegion {
   bool busy_ = false;
 };
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -35,7 +35,7 @@ std::string_view ibv_wc_status_str(ibv_wc_status status) {
 
 }  // namespace cbit
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 namespace {
 
 ibv_wc_opcode completion_of(ibv_wr_opcode opcode) {
@@ -431,4 +431,4 @@ Result<void> Engine::scatter(const std::vector<ibv_sge>& entries, std::uint64_t 
                     });
 }
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -19,7 +19,7 @@
 #include "base/trace.hpp"
 #include "dev/rdma/queue_pair.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
 struct EngineConfig {
   NameId device = 0;
@@ -152,4 +152,4 @@ class Engine {
 
 [[nodiscard]] std::string_view to_string(ibv_wc_opcode opcode);
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
 PortAddress Fabric::attach(FabricPort& port) {
   ports_.push_back(&port);
@@ -27,4 +27,4 @@ void Fabric::run() {
   running_ = false;
 }
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

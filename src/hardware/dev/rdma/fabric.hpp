@@ -11,7 +11,7 @@
 
 #include "base/bytes.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
 // Stands for a GID, and for the Ethernet, IP and UDP headers that lead to it. 0: nobody's.
 using PortAddress = std::uint32_t;
@@ -48,4 +48,4 @@ class Fabric {
   bool running_ = false;
 };
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -1,8 +1,8 @@
 #include "dev/rdma/packet_nic.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
-PacketNic::PacketNic(SystemBus& bus, DmaPortConfig config, Fabric& fabric)
+PacketNic::PacketNic(bus::SystemBus& bus, bus::DmaPortConfig config, Fabric& fabric)
     : port_{bus, std::move(config)}, fabric_{&fabric}, address_{fabric.attach(*this)} {}
 
 PacketNic::~PacketNic() { fabric_->detach(address_); }
@@ -22,4 +22,4 @@ void PacketNic::receive(const Frame& frame) {
   received_(frame.source, frame.packet.size());
 }
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -9,20 +9,20 @@
 #include "bus/dma_port.hpp"
 #include "dev/rdma/fabric.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
 class PacketNic final : public FabricPort {
  public:
   // `received(source, bytes)` stands for the receive interrupt: the oldest buffer holds so many bytes.
   using Received = std::function<void(PortAddress source, std::uint64_t bytes)>;
 
-  PacketNic(SystemBus& bus, DmaPortConfig config, Fabric& fabric);
+  PacketNic(bus::SystemBus& bus, bus::DmaPortConfig config, Fabric& fabric);
   ~PacketNic() override;
   PacketNic(const PacketNic&) = delete;
   PacketNic& operator=(const PacketNic&) = delete;
 
   [[nodiscard]] PortAddress address() const { return address_; }
-  [[nodiscard]] DmaPort& port() { return port_; }
+  [[nodiscard]] bus::DmaPort& port() { return port_; }
   void on_received(Received received) { received_ = std::move(received); }
   void post_receive(DmaAddr at, std::uint64_t bytes) { buffers_.push_back({at, bytes}); }
   // Fault: what the bus says; nothing is sent then.
@@ -35,11 +35,11 @@ class PacketNic final : public FabricPort {
     DmaAddr at;
     std::uint64_t bytes = 0;
   };
-  DmaPort port_;
+  bus::DmaPort port_;
   Fabric* fabric_;
   PortAddress address_;
   Received received_;
   std::deque<Buffer> buffers_;
 };
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

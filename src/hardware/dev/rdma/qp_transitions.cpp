@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 namespace {
 
 struct Transition {
@@ -55,4 +55,4 @@ bool modify_qp_is_ok(ibv_qp_state from, ibv_qp_state to, ibv_qp_type type, unsig
   return (given & found->required) == found->required && (given & ~(found->required | found->optional)) == 0;
 }
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

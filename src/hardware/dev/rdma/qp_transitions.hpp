@@ -4,8 +4,8 @@
 
 #include "cbit/verbs_types.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
 [[nodiscard]] bool modify_qp_is_ok(ibv_qp_state from, ibv_qp_state to, ibv_qp_type type, unsigned mask);
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -8,7 +8,7 @@
 #include "dev/rdma/regions.hpp"
 #include "dev/rdma/wire.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
 // One completion in its ring, little-endian. `generation` is written last and counts how often the ring has
 // wrapped, from 1: an entry with another value is not there yet.
@@ -101,4 +101,4 @@ struct QueuePair {
   return (psn + n) & mask_24_bits;
 }
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -1,8 +1,9 @@
 #include "dev/rdma/rdma_nic.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
-RdmaNic::RdmaNic(SystemBus& bus, DmaPortConfig config, Fabric& fabric, const ibv_device_attr& limits)
+RdmaNic::RdmaNic(bus::SystemBus& bus, bus::DmaPortConfig config, Fabric& fabric,
+                 const ibv_device_attr& limits)
     : memory_{bus, std::move(config)},
       fabric_{&fabric},
       address_{fabric.attach(*this)},
@@ -15,4 +16,4 @@ RdmaNic::RdmaNic(SystemBus& bus, DmaPortConfig config, Fabric& fabric, const ibv
 
 RdmaNic::~RdmaNic() { fabric_->detach(address_); }
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

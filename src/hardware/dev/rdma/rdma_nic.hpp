@@ -7,29 +7,29 @@
 #include "bus/dma_port.hpp"
 #include "dev/rdma/engine.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
 class RdmaNic final : public FabricPort {
  public:
   // `bus` and `fabric` outlive the NIC.
-  RdmaNic(SystemBus& bus, DmaPortConfig config, Fabric& fabric, const ibv_device_attr& limits = {});
+  RdmaNic(bus::SystemBus& bus, bus::DmaPortConfig config, Fabric& fabric, const ibv_device_attr& limits = {});
   ~RdmaNic() override;
   RdmaNic(const RdmaNic&) = delete;
   RdmaNic& operator=(const RdmaNic&) = delete;
 
   [[nodiscard]] PortAddress address() const { return address_; }
   [[nodiscard]] Engine& engine() { return engine_; }
-  [[nodiscard]] DmaPort& port() { return memory_.port; }
+  [[nodiscard]] bus::DmaPort& port() { return memory_.port; }
   void receive(const Frame& frame) override { engine_.receive(frame.source, frame.packet); }
 
  private:
   struct DeviceMemory final : RegionMemory {
-    DeviceMemory(SystemBus& bus, DmaPortConfig config) : port{bus, std::move(config)} {}
+    DeviceMemory(bus::SystemBus& bus, bus::DmaPortConfig config) : port{bus, std::move(config)} {}
     Result<void> read(std::uint64_t at, ByteSpan to) override { return port.read(DmaAddr{at}, to); }
     Result<void> write(std::uint64_t at, ConstByteSpan from) override {
       return port.write(DmaAddr{at}, from);
     }
-    DmaPort port;
+    bus::DmaPort port;
   };
 
   DeviceMemory memory_;
@@ -38,4 +38,4 @@ class RdmaNic final : public FabricPort {
   Engine engine_;
 };
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 namespace {
 
 // Calls `move(address, bytes before it, bytes)` for the parts of [offset, offset + bytes).
@@ -92,4 +92,4 @@ std::string_view RegionTable::check(std::uint32_t key, std::uint32_t pd, std::ui
   return refusal::none;
 }
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

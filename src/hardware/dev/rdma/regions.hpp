@@ -11,7 +11,7 @@
 #include "base/result.hpp"
 #include "cbit/verbs_types.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
 // Consecutive bytes at an address that the engine's memory understands.
 struct Segment {
@@ -88,4 +88,4 @@ class RegionTable {
   std::uint32_t live_ = 0;
 };
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -3,7 +3,7 @@
 
 #include "dev/rdma/engine.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 namespace {
 
 std::uint32_t packets_of(std::uint64_t bytes, std::uint32_t mtu) {
@@ -273,4 +273,4 @@ void Engine::retransmit(QueuePair& owner) {
   transmit(owner);
 }
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -3,7 +3,7 @@
 
 #include "dev/rdma/engine.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 namespace {
 
 Syndrome syndrome_of(std::uint8_t kind, std::uint8_t value) {
@@ -256,4 +256,4 @@ void Engine::on_datagram(QueuePair& to, const Packet& packet) {
                    &packet);
 }
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -4,7 +4,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 namespace {
 
 constexpr OpcodeInfo opcodes[] = {
@@ -226,4 +226,4 @@ Bytes serialize(const Packet& packet) {
   return out.take();
 }
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

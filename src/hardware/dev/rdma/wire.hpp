@@ -15,7 +15,7 @@
 #include "base/reg.hpp"
 #include "base/result.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
 // BTH:OpCode, bits 7:5 the transport (000 RC, 011 UD). 9.2.1, table 35.
 enum class Opcode : std::uint8_t {
@@ -132,4 +132,4 @@ enum class ParseError : std::uint8_t {
 // The headers that the opcode asks for must be there.
 [[nodiscard]] Bytes serialize(const Packet& packet);
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -5,7 +5,7 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 std::uint64_t total(const std::vector<VirtSegment>& segments) {
@@ -35,7 +35,7 @@ std::vector<VirtSegment> sub_segments(std::span<const VirtSegment> segments, std
   return part;
 }
 
-OrTrouble<void> read_segments(DmaPort& port, std::span<const VirtSegment> from, ByteSpan to) {
+OrTrouble<void> read_segments(bus::DmaPort& port, std::span<const VirtSegment> from, ByteSpan to) {
   for (const VirtSegment& s : from) {
     if (to.empty()) break;
     const auto piece = to.first(std::min<std::uint64_t>(s.bytes, to.size()));
@@ -46,7 +46,7 @@ OrTrouble<void> read_segments(DmaPort& port, std::span<const VirtSegment> from, 
   return {};
 }
 
-OrTrouble<void> write_segments(DmaPort& port, std::span<const VirtSegment> to, ConstByteSpan from) {
+OrTrouble<void> write_segments(bus::DmaPort& port, std::span<const VirtSegment> to, ConstByteSpan from) {
   for (const VirtSegment& s : to) {
     if (from.empty()) break;
     const auto piece = from.first(std::min<std::uint64_t>(s.bytes, from.size()));
@@ -57,4 +57,4 @@ OrTrouble<void> write_segments(DmaPort& port, std::span<const VirtSegment> to, C
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

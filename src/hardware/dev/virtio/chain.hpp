@@ -13,7 +13,7 @@
 #include "base/result.hpp"
 #include "bus/dma_port.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 // Why a queue cannot go on, in words.
 struct QueueTrouble {
@@ -50,7 +50,7 @@ struct VirtChain {
 [[nodiscard]] std::vector<VirtSegment> sub_segments(std::span<const VirtSegment> segments,
                                                     std::uint64_t offset, std::uint64_t bytes);
 // Moves as many bytes as the list has room for.
-OrTrouble<void> read_segments(DmaPort& port, std::span<const VirtSegment> from, ByteSpan to);
-OrTrouble<void> write_segments(DmaPort& port, std::span<const VirtSegment> to, ConstByteSpan from);
+OrTrouble<void> read_segments(bus::DmaPort& port, std::span<const VirtSegment> from, ByteSpan to);
+OrTrouble<void> write_segments(bus::DmaPort& port, std::span<const VirtSegment> to, ConstByteSpan from);
 
-}  // namespace cbit
+}  // namespace cbit::dev

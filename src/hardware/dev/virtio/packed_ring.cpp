@@ -4,37 +4,37 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
-OrTrouble<std::unique_ptr<VirtRing>> PackedRing::create(DmaPort& port, const VirtQueueConfig& config,
+OrTrouble<std::unique_ptr<VirtRing>> PackedRing::create(bus::DmaPort& port, const VirtQueueConfig& config,
                                                         const VirtRingFeatures& features) {
-  CBIT_TRY(check_area("descriptor ring", config.descriptors, 16, VringAreas::desc(config.size)));
-  CBIT_TRY(check_area("driver event suppression", config.available, 4, sizeof(PackedEvent)));
-  CBIT_TRY(check_area("device event suppression", config.used, 4, sizeof(PackedEvent)));
+  CBIT_TRY(check_area("descriptor ring", config.descriptors, 16, spec::VringAreas::desc(config.size)));
+  CBIT_TRY(check_area("driver event suppression", config.available, 4, sizeof(spec::PackedEvent)));
+  CBIT_TRY(check_area("device event suppression", config.used, 4, sizeof(spec::PackedEvent)));
   return std::unique_ptr<VirtRing>{new PackedRing{port, config, features}};
 }
 
 // 2.8.1: available when AVAIL is the driver's wrap counter and USED is not.
 OrTrouble<std::uint16_t> PackedRing::available() {
-  const auto at = slot(next_avail_.index) + offsetof(PackedDesc, flags);
+  const auto at = slot(next_avail_.index) + offsetof(spec::PackedDesc, flags);
   const auto flags = CBIT_TRY(load<std::uint16_t>(at, "reading descriptor flags"));
-  const bool avail = (flags & packed_flag::avail) != 0;
-  const bool used = (flags & packed_flag::used) != 0;
+  const bool avail = (flags & spec::packed_flag::avail) != 0;
+  const bool used = (flags & spec::packed_flag::used) != 0;
   return static_cast<std::uint16_t>(avail == next_avail_.wrap && used != next_avail_.wrap ? 1 : 0);
 }
 
 // 2.8.6: a list lies in consecutive places, and its last descriptor has the buffer's id.
 OrTrouble<VirtChain> PackedRing::pop() {
   VirtChain chain{.descriptors = 0};
-  for (PackedPlace place = next_avail_;; place.advance(1, config_.size)) {
+  for (spec::PackedPlace place = next_avail_;; place.advance(1, config_.size)) {
     if (chain.descriptors == config_.size)
       return trouble(fmt::format("descriptor list is longer than the queue of {}", config_.size));
-    const auto desc = CBIT_TRY(load<PackedDesc>(slot(place.index), "reading a descriptor"));
+    const auto desc = CBIT_TRY(load<spec::PackedDesc>(slot(place.index), "reading a descriptor"));
     ++chain.descriptors;
     chain.head = desc.id;
-    const bool more = (desc.flags & vring_flag::next) != 0;
-    if ((desc.flags & vring_flag::indirect) == 0) {
-      CBIT_TRY(append(chain, DmaAddr{desc.addr}, desc.len, (desc.flags & vring_flag::write) != 0));
+    const bool more = (desc.flags & spec::vring_flag::next) != 0;
+    if ((desc.flags & spec::vring_flag::indirect) == 0) {
+      CBIT_TRY(append(chain, DmaAddr{desc.addr}, desc.len, (desc.flags & spec::vring_flag::write) != 0));
     } else {
       if (chain.descriptors != 1 || more) return trouble("indirect descriptor in a descriptor list");
       CBIT_TRY(append_indirect(chain, desc));
@@ -46,12 +46,13 @@ OrTrouble<VirtChain> PackedRing::pop() {
 }
 
 // 2.8.7: the whole table is the list; of its flags WRITE alone counts.
-OrTrouble<void> PackedRing::append_indirect(VirtChain& chain, const PackedDesc& desc) {
+OrTrouble<void> PackedRing::append_indirect(VirtChain& chain, const spec::PackedDesc& desc) {
   const DmaAddr table{desc.addr};
   const std::uint32_t entries = CBIT_TRY(indirect_entries(table, desc.len));
   for (std::uint32_t i = 0; i < entries; ++i) {
-    const auto entry = CBIT_TRY(load<PackedDesc>(table + VringAreas::desc(i), "reading a descriptor"));
-    CBIT_TRY(append(chain, DmaAddr{entry.addr}, entry.len, (entry.flags & vring_flag::write) != 0));
+    const auto entry =
+        CBIT_TRY(load<spec::PackedDesc>(table + spec::VringAreas::desc(i), "reading a descriptor"));
+    CBIT_TRY(append(chain, DmaAddr{entry.addr}, entry.len, (entry.flags & spec::vring_flag::write) != 0));
   }
   return {};
 }
@@ -59,12 +60,12 @@ OrTrouble<void> PackedRing::append_indirect(VirtChain& chain, const PackedDesc& 
 // Length and id first, then the flags that show them. The places of the list's other descriptors are skipped.
 OrTrouble<void> PackedRing::push(const VirtChain& chain, std::uint32_t written) {
   const DmaAddr at = slot(next_used_.index);
-  CBIT_TRY(store(at + offsetof(PackedDesc, len), written, "writing a used length"));
-  CBIT_TRY(store(at + offsetof(PackedDesc, id), chain.head, "writing a buffer id"));
+  CBIT_TRY(store(at + offsetof(spec::PackedDesc, len), written, "writing a used length"));
+  CBIT_TRY(store(at + offsetof(spec::PackedDesc, id), chain.head, "writing a buffer id"));
   const auto flags =
-      static_cast<std::uint16_t>((next_used_.wrap ? packed_flag::avail | packed_flag::used : 0) |
-                                 (written != 0 ? vring_flag::write : 0));
-  CBIT_TRY(store(at + offsetof(PackedDesc, flags), flags, "writing used flags"));
+      static_cast<std::uint16_t>((next_used_.wrap ? spec::packed_flag::avail | spec::packed_flag::used : 0) |
+                                 (written != 0 ? spec::vring_flag::write : 0));
+  CBIT_TRY(store(at + offsetof(spec::PackedDesc, flags), flags, "writing used flags"));
   next_used_.advance(chain.descriptors, config_.size);
   pushed_ += chain.descriptors;
   return {};
@@ -72,18 +73,19 @@ OrTrouble<void> PackedRing::push(const VirtChain& chain, std::uint32_t written) 
 
 OrTrouble<bool> PackedRing::finish() {
   if (features_.event_idx)
-    CBIT_TRY(store(config_.used, PackedEvent{next_avail_.off_wrap(), packed_event::desc},
+    CBIT_TRY(store(config_.used, spec::PackedEvent{next_avail_.off_wrap(), spec::packed_event::desc},
                    "writing the device's event suppression"));
-  const auto event = CBIT_TRY(load<PackedEvent>(config_.available, "reading the driver's event suppression"));
+  const auto event =
+      CBIT_TRY(load<spec::PackedEvent>(config_.available, "reading the driver's event suppression"));
   const std::uint32_t pushed = std::exchange(pushed_, 0);
-  switch (event.flags & packed_event::mask) {
-    case packed_event::enable: return pushed != 0;
-    case packed_event::disable: return false;
-    case packed_event::desc: break;
+  switch (event.flags & spec::packed_event::mask) {
+    case spec::packed_event::enable: return pushed != 0;
+    case spec::packed_event::disable: return false;
+    case spec::packed_event::desc: break;
     default: return trouble("reserved event suppression flags 3");
   }
   if (!features_.event_idx) return trouble("event suppression by descriptor without VIRTIO_F_EVENT_IDX");
-  return packed_need_event(event, next_used_, pushed, config_.size);
+  return spec::packed_need_event(event, next_used_, pushed, config_.size);
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

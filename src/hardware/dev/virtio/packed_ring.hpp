@@ -9,12 +9,12 @@
 
 #include "dev/virtio/ring.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 class PackedRing final : public VirtRing {
  public:
   // Trouble: an area that is not aligned (2.8: 16, 4 and 4 bytes) or ends beyond the address space.
-  static OrTrouble<std::unique_ptr<VirtRing>> create(DmaPort& port, const VirtQueueConfig& config,
+  static OrTrouble<std::unique_ptr<VirtRing>> create(bus::DmaPort& port, const VirtQueueConfig& config,
                                                      const VirtRingFeatures& features);
 
   OrTrouble<std::uint16_t> available() override;
@@ -25,12 +25,12 @@ class PackedRing final : public VirtRing {
  private:
   using VirtRing::VirtRing;
   [[nodiscard]] DmaAddr slot(std::uint32_t index) const {
-    return config_.descriptors + VringAreas::desc(index);
+    return config_.descriptors + spec::VringAreas::desc(index);
   }
-  OrTrouble<void> append_indirect(VirtChain& chain, const PackedDesc& desc);
+  OrTrouble<void> append_indirect(VirtChain& chain, const spec::PackedDesc& desc);
 
-  PackedPlace next_avail_, next_used_;
+  spec::PackedPlace next_avail_, next_used_;
   std::uint32_t pushed_ = 0;  // descriptors, since finish() was called last
 };
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -4,7 +4,7 @@
 #include "dev/virtio/packed_ring.hpp"
 #include "dev/virtio/split_ring.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 OrTrouble<void> VirtQueue::enable(const VirtQueueConfig& config, const VirtRingFeatures& features) {
   if (config.size == 0 || config.size > size_max_)
@@ -20,4 +20,4 @@ void VirtQueue::reset() {
   config_ = {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -12,11 +12,11 @@
 
 #include "dev/virtio/ring.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 class VirtQueue {
  public:
-  VirtQueue(DmaPort& port, std::uint16_t size_max) : port_{&port}, size_max_{size_max} {}
+  VirtQueue(bus::DmaPort& port, std::uint16_t size_max) : port_{&port}, size_max_{size_max} {}
 
   // Trouble: size zero or above the maximum, and what the ring's format demands of size and areas.
   OrTrouble<void> enable(const VirtQueueConfig& config, const VirtRingFeatures& features);
@@ -39,10 +39,10 @@ class VirtQueue {
   OrTrouble<bool> finish() { return ring_->finish(); }
 
  private:
-  DmaPort* port_;
+  bus::DmaPort* port_;
   std::uint16_t size_max_;
   VirtQueueConfig config_;
   std::unique_ptr<VirtRing> ring_;  // nullptr: not enabled
 };
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -2,7 +2,7 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 bool wraps(DmaAddr at, std::uint64_t bytes) { return bytes != 0 && at + (bytes - 1) < at; }
@@ -32,9 +32,9 @@ OrTrouble<void> VirtRing::append(VirtChain& chain, DmaAddr at, std::uint32_t len
 
 OrTrouble<std::uint32_t> VirtRing::indirect_entries(DmaAddr at, std::uint32_t length) const {
   if (!features_.indirect) return trouble("indirect descriptor without VIRTIO_F_INDIRECT_DESC");
-  if (length == 0 || length % sizeof(VringDesc) != 0)
+  if (length == 0 || length % sizeof(spec::VringDesc) != 0)
     return trouble(fmt::format("indirect table of {} bytes", length));
-  const auto entries = static_cast<std::uint32_t>(length / sizeof(VringDesc));
+  const auto entries = static_cast<std::uint32_t>(length / sizeof(spec::VringDesc));
   if (entries > config_.size)
     return trouble(fmt::format("indirect table of {} descriptors in a queue of {}", entries, config_.size));
   if (wraps(at, length))
@@ -42,4 +42,4 @@ OrTrouble<std::uint32_t> VirtRing::indirect_entries(DmaAddr at, std::uint32_t le
   return entries;
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -6,7 +6,7 @@
 #include "dev/virtio/chain.hpp"
 #include "spec/virtio.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 // What the driver tells the transport about a queue (2.7 and 2.8: descriptor, driver and device area).
 struct VirtQueueConfig {
@@ -34,7 +34,7 @@ class VirtRing {
   virtual OrTrouble<bool> finish() = 0;
 
  protected:
-  VirtRing(DmaPort& port, const VirtQueueConfig& config, const VirtRingFeatures& features)
+  VirtRing(bus::DmaPort& port, const VirtQueueConfig& config, const VirtRingFeatures& features)
       : config_{config}, features_{features}, port_{&port} {}
 
   template <class T>
@@ -59,10 +59,10 @@ class VirtRing {
   const VirtRingFeatures features_;
 
  private:
-  DmaPort* port_;
+  bus::DmaPort* port_;
 };
 
 // An area of a queue: aligned, and within the address space.
 OrTrouble<void> check_area(const char* name, DmaAddr at, std::uint64_t alignment, std::uint64_t bytes);
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -6,18 +6,18 @@
 #include "base/cost.hpp"
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 constexpr std::size_t bounce_bytes = 64 * 1024;
 constexpr std::uint32_t zero_sectors_max = 1u << 22;  // 2 GiB per range
 
 std::uint64_t features(const BlockBackend& disk, const VirtioBlkOptions& options) {
-  using namespace virtio_blk_feature;
+  using namespace spec::virtio_blk_feature;
   std::uint64_t bits = blk_size;
   if (options.seg_max != 0) bits |= seg_max;
   if (options.size_max != 0) bits |= size_max;
-  if (options.flush) bits |= virtio_blk_feature::flush;
+  if (options.flush) bits |= spec::virtio_blk_feature::flush;
   if (disk.read_only()) return bits | ro;
   if (options.discard) bits |= discard;
   if (options.write_zeroes) bits |= write_zeroes;
@@ -37,16 +37,16 @@ OrError<void> check(const BlockBackend& disk, const VirtioBlkOptions& options) {
   if (disk.bytes() % options.blk_size != 0)
     return usage_error(
         fmt::format("a disk of {} bytes is not whole blocks of {}", disk.bytes(), options.blk_size));
-  if (options.serial.size() > virtio_blk_id_bytes)
+  if (options.serial.size() > spec::virtio_blk_id_bytes)
     return usage_error(
-        fmt::format("serial number '{}' is longer than {} bytes", options.serial, virtio_blk_id_bytes));
+        fmt::format("serial number '{}' is longer than {} bytes", options.serial, spec::virtio_blk_id_bytes));
   return {};
 }
 
 }  // namespace
 
 struct VirtioBlk::Request {
-  VirtioBlkOutHdr header;
+  spec::VirtioBlkOutHdr header;
   std::vector<VirtSegment> data_out;  // without the header
   std::vector<VirtSegment> data_in;   // without the status
   std::uint64_t out_bytes = 0;
@@ -54,13 +54,14 @@ struct VirtioBlk::Request {
   std::uint64_t written = 0;  // of data_in
 };
 
-OrError<std::unique_ptr<VirtioBlk>> VirtioBlk::create(SystemBus& bus, DmaPortConfig port, BlockBackend& disk,
-                                                      const VirtioBlkOptions& options) {
+OrError<std::unique_ptr<VirtioBlk>> VirtioBlk::create(bus::SystemBus& bus, bus::DmaPortConfig port,
+                                                      BlockBackend& disk, const VirtioBlkOptions& options) {
   CBIT_TRY(check(disk, options));
   return std::unique_ptr<VirtioBlk>{new VirtioBlk{bus, std::move(port), disk, options}};
 }
 
-VirtioBlk::VirtioBlk(SystemBus& bus, DmaPortConfig port, BlockBackend& disk, const VirtioBlkOptions& options)
+VirtioBlk::VirtioBlk(bus::SystemBus& bus, bus::DmaPortConfig port, BlockBackend& disk,
+                     const VirtioBlkOptions& options)
     : VirtioDevice{bus, std::move(port), options.virtio, features(disk, options), {options.queue_size}},
       disk_{&disk},
       options_{options},
@@ -83,7 +84,7 @@ OrTrouble<void> VirtioBlk::kicked(std::uint16_t queue) {
 }
 
 OrTrouble<std::uint32_t> VirtioBlk::handle(const VirtChain& chain) {
-  constexpr std::uint64_t header_bytes = sizeof(VirtioBlkOutHdr);
+  constexpr std::uint64_t header_bytes = sizeof(spec::VirtioBlkOutHdr);
   const std::uint64_t readable = chain.readable_bytes();
   const std::uint64_t writable = chain.writable_bytes();
   if (readable < header_bytes) return trouble(fmt::format("request header of {} bytes", readable));
@@ -92,7 +93,7 @@ OrTrouble<std::uint32_t> VirtioBlk::handle(const VirtChain& chain) {
   Request request;
   std::array<std::byte, header_bytes> raw;
   CBIT_TRY(read_segments(dma(), chain.readable, raw));
-  request.header = load<VirtioBlkOutHdr>(raw);
+  request.header = load<spec::VirtioBlkOutHdr>(raw);
   request.out_bytes = readable - header_bytes;
   request.in_bytes = writable - 1;
   request.data_out = sub_segments(chain.readable, header_bytes, request.out_bytes);
@@ -112,13 +113,13 @@ OrTrouble<std::uint32_t> VirtioBlk::handle(const VirtChain& chain) {
 
 OrTrouble<std::uint8_t> VirtioBlk::execute(Request& request) {
   switch (request.header.type) {
-    case virtio_blk_type::in: return read(request);
-    case virtio_blk_type::out: return write(request);
-    case virtio_blk_type::flush: return flush();
-    case virtio_blk_type::id: return give_id(request);
-    case virtio_blk_type::discard:
-    case virtio_blk_type::write_zeroes: return zero(request);
-    default: return virtio_blk_status::unsupp;
+    case spec::virtio_blk_type::in: return read(request);
+    case spec::virtio_blk_type::out: return write(request);
+    case spec::virtio_blk_type::flush: return flush();
+    case spec::virtio_blk_type::id: return give_id(request);
+    case spec::virtio_blk_type::discard:
+    case spec::virtio_blk_type::write_zeroes: return zero(request);
+    default: return spec::virtio_blk_status::unsupp;
   }
 }
 
@@ -130,23 +131,23 @@ bool VirtioBlk::in_range(std::uint64_t sector, std::uint64_t sectors) const {
 
 // Whole blocks within the disk, in segments that the device can take.
 bool VirtioBlk::transfer_allowed(const Request& request) const {
-  const bool in = request.header.type == virtio_blk_type::in;
+  const bool in = request.header.type == spec::virtio_blk_type::in;
   const auto& segments = in ? request.data_in : request.data_out;
   const std::uint64_t bytes = in ? request.in_bytes : request.out_bytes;
-  if (has(virtio_blk_feature::size_max) &&
+  if (has(spec::virtio_blk_feature::size_max) &&
       std::ranges::any_of(segments, [&](const VirtSegment& s) { return s.bytes > config_.size_max; }))
     return false;
   return bytes % sector_size == 0 && in_range(request.header.sector, bytes / sector_size);
 }
 
 OrTrouble<std::uint8_t> VirtioBlk::read(Request& request) {
-  if (!transfer_allowed(request)) return virtio_blk_status::ioerr;
+  if (!transfer_allowed(request)) return spec::virtio_blk_status::ioerr;
   std::uint64_t at = request.header.sector * sector_size;
   for (const VirtSegment& segment : request.data_in) {
     for (std::uint64_t done = 0; done < segment.bytes;) {
       const auto piece =
           ByteSpan{bounce_}.first(std::min<std::uint64_t>(segment.bytes - done, bounce_.size()));
-      if (const auto status = status_of(disk_->read(at, piece)); status != virtio_blk_status::ok)
+      if (const auto status = status_of(disk_->read(at, piece)); status != spec::virtio_blk_status::ok)
         return status;
       CBIT_TRY(write_segments(dma(), sub_segments({&segment, 1}, done, piece.size()), piece));
       at += piece.size();
@@ -154,65 +155,65 @@ OrTrouble<std::uint8_t> VirtioBlk::read(Request& request) {
       request.written += piece.size();
     }
   }
-  return virtio_blk_status::ok;
+  return spec::virtio_blk_status::ok;
 }
 
 OrTrouble<std::uint8_t> VirtioBlk::write(Request& request) {
-  if (disk_->read_only() || !transfer_allowed(request)) return virtio_blk_status::ioerr;
+  if (disk_->read_only() || !transfer_allowed(request)) return spec::virtio_blk_status::ioerr;
   std::uint64_t at = request.header.sector * sector_size;
   for (const VirtSegment& segment : request.data_out) {
     for (std::uint64_t done = 0; done < segment.bytes;) {
       const auto piece =
           ByteSpan{bounce_}.first(std::min<std::uint64_t>(segment.bytes - done, bounce_.size()));
       CBIT_TRY(read_segments(dma(), sub_segments({&segment, 1}, done, piece.size()), piece));
-      if (const auto status = status_of(disk_->write(at, piece)); status != virtio_blk_status::ok)
+      if (const auto status = status_of(disk_->write(at, piece)); status != spec::virtio_blk_status::ok)
         return status;
       at += piece.size();
       done += piece.size();
     }
   }
   // 5.2.6.2: without FLUSH the driver cannot ask for it, so each write is made durable.
-  return has(virtio_blk_feature::flush) ? virtio_blk_status::ok : flush();
+  return has(spec::virtio_blk_feature::flush) ? spec::virtio_blk_status::ok : flush();
 }
 
 std::uint8_t VirtioBlk::flush() { return status_of(disk_->flush()); }
 
 // The serial number, padded with zeros: no terminator if it fills all 20 bytes.
 OrTrouble<std::uint8_t> VirtioBlk::give_id(Request& request) {
-  std::array<std::byte, virtio_blk_id_bytes> id{};
+  std::array<std::byte, spec::virtio_blk_id_bytes> id{};
   std::ranges::copy(std::as_bytes(std::span{options_.serial}), id.begin());
   const auto piece = ConstByteSpan{id}.first(std::min<std::uint64_t>(id.size(), request.in_bytes));
   CBIT_TRY(write_segments(dma(), request.data_in, piece));
   request.written = piece.size();
-  return virtio_blk_status::ok;
+  return spec::virtio_blk_status::ok;
 }
 
 // DISCARD and WRITE_ZEROES: what is discarded reads as zeros here.
 OrTrouble<std::uint8_t> VirtioBlk::zero(Request& request) {
-  const bool discards = request.header.type == virtio_blk_type::discard;
-  if (!has(discards ? virtio_blk_feature::discard : virtio_blk_feature::write_zeroes))
-    return virtio_blk_status::unsupp;
+  const bool discards = request.header.type == spec::virtio_blk_type::discard;
+  if (!has(discards ? spec::virtio_blk_feature::discard : spec::virtio_blk_feature::write_zeroes))
+    return spec::virtio_blk_status::unsupp;
   // max_discard_seg and max_write_zeroes_seg are 1.
-  if (request.out_bytes != sizeof(VirtioBlkRange)) return virtio_blk_status::ioerr;
-  std::array<std::byte, sizeof(VirtioBlkRange)> raw;
+  if (request.out_bytes != sizeof(spec::VirtioBlkRange)) return spec::virtio_blk_status::ioerr;
+  std::array<std::byte, sizeof(spec::VirtioBlkRange)> raw;
   CBIT_TRY(read_segments(dma(), request.data_out, raw));
-  return zero_range(request.header.type, load<VirtioBlkRange>(raw));
+  return zero_range(request.header.type, load<spec::VirtioBlkRange>(raw));
 }
 
-std::uint8_t VirtioBlk::zero_range(std::uint32_t type, const VirtioBlkRange& range) {
-  const bool discards = type == virtio_blk_type::discard;
-  const std::uint32_t known_flags = discards ? 0 : virtio_blk_flag_unmap;
-  if ((range.flags & ~known_flags) != 0) return virtio_blk_status::unsupp;
+std::uint8_t VirtioBlk::zero_range(std::uint32_t type, const spec::VirtioBlkRange& range) {
+  const bool discards = type == spec::virtio_blk_type::discard;
+  const std::uint32_t known_flags = discards ? 0 : spec::virtio_blk_flag_unmap;
+  if ((range.flags & ~known_flags) != 0) return spec::virtio_blk_status::unsupp;
   if (range.num_sectors > zero_sectors_max || !in_range(range.sector, range.num_sectors))
-    return virtio_blk_status::ioerr;
-  const bool may_unmap = discards || (range.flags & virtio_blk_flag_unmap) != 0;
+    return spec::virtio_blk_status::ioerr;
+  const bool may_unmap = discards || (range.flags & spec::virtio_blk_flag_unmap) != 0;
   return status_of(disk_->zero(range.sector * sector_size, range.num_sectors * sector_size, may_unmap));
 }
 
 std::uint8_t VirtioBlk::status_of(const OrError<void>& done) {
-  if (done) return virtio_blk_status::ok;
+  if (done) return spec::virtio_blk_status::ok;
   if (!disk_error_) disk_error_ = done.error();
-  return virtio_blk_status::ioerr;
+  return spec::virtio_blk_status::ioerr;
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

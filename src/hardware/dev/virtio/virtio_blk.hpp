@@ -15,7 +15,7 @@
 #include "dev/virtio/virtio_device.hpp"
 #include "spec/virtio_blk.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 struct VirtioBlkOptions {
   VirtioOptions virtio;
@@ -34,10 +34,10 @@ class VirtioBlk final : public VirtioDevice {
  public:
   // Errors (usage): an option out of its range; a disk that is not whole logical blocks; iommu_platform on a
   // legacy device, which has no bit 33.
-  static OrError<std::unique_ptr<VirtioBlk>> create(SystemBus& bus, DmaPortConfig port, BlockBackend& disk,
-                                                    const VirtioBlkOptions& options);
+  static OrError<std::unique_ptr<VirtioBlk>> create(bus::SystemBus& bus, bus::DmaPortConfig port,
+                                                    BlockBackend& disk, const VirtioBlkOptions& options);
 
-  [[nodiscard]] std::uint16_t device_id() const override { return virtio_id_block; }
+  [[nodiscard]] std::uint16_t device_id() const override { return spec::virtio_id_block; }
   // What the disk said when it failed first; the driver saw IOERR.
   [[nodiscard]] const std::optional<Error>& disk_error() const { return disk_error_; }
 
@@ -48,7 +48,8 @@ class VirtioBlk final : public VirtioDevice {
  private:
   struct Request;
 
-  VirtioBlk(SystemBus& bus, DmaPortConfig port, BlockBackend& disk, const VirtioBlkOptions& options);
+  VirtioBlk(bus::SystemBus& bus, bus::DmaPortConfig port, BlockBackend& disk,
+            const VirtioBlkOptions& options);
 
   OrTrouble<std::uint32_t> handle(const VirtChain& chain);
   OrTrouble<std::uint8_t> execute(Request& request);
@@ -57,7 +58,7 @@ class VirtioBlk final : public VirtioDevice {
   std::uint8_t flush();
   OrTrouble<std::uint8_t> give_id(Request& request);
   OrTrouble<std::uint8_t> zero(Request& request);
-  std::uint8_t zero_range(std::uint32_t type, const VirtioBlkRange& range);
+  std::uint8_t zero_range(std::uint32_t type, const spec::VirtioBlkRange& range);
 
   [[nodiscard]] bool transfer_allowed(const Request& request) const;
   [[nodiscard]] bool in_range(std::uint64_t sector, std::uint64_t sectors) const;
@@ -65,9 +66,9 @@ class VirtioBlk final : public VirtioDevice {
 
   BlockBackend* disk_;
   VirtioBlkOptions options_;
-  VirtioBlkConfig config_;
+  spec::VirtioBlkConfig config_;
   Bytes bounce_;
   std::optional<Error> disk_error_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -3,21 +3,21 @@
 #include <algorithm>
 #include <utility>
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
-DmaPortConfig with_bypass(DmaPortConfig config, const VirtioOptions& options) {
+bus::DmaPortConfig with_bypass(bus::DmaPortConfig config, const VirtioOptions& options) {
   config.bypass_iommu |= !options.iommu_platform;
   return config;
 }
 
 std::uint64_t offered(std::uint64_t features, const VirtioOptions& options) {
-  if (options.indirect_desc) features |= virtio_feature::indirect_desc;
-  if (options.event_idx) features |= virtio_feature::event_idx;
-  if (!options.legacy) features |= virtio_feature::version_1;
-  if (options.iommu_platform) features |= virtio_feature::access_platform;
-  if (options.packed) features |= virtio_feature::ring_packed;
-  if (options.in_order) features |= virtio_feature::in_order;
+  if (options.indirect_desc) features |= spec::virtio_feature::indirect_desc;
+  if (options.event_idx) features |= spec::virtio_feature::event_idx;
+  if (!options.legacy) features |= spec::virtio_feature::version_1;
+  if (options.iommu_platform) features |= spec::virtio_feature::access_platform;
+  if (options.packed) features |= spec::virtio_feature::ring_packed;
+  if (options.in_order) features |= spec::virtio_feature::in_order;
   return features;
 }
 
@@ -35,7 +35,7 @@ OrError<void> check(const VirtioOptions& options) {
   return {};
 }
 
-VirtioDevice::VirtioDevice(SystemBus& bus, DmaPortConfig port, const VirtioOptions& options,
+VirtioDevice::VirtioDevice(bus::SystemBus& bus, bus::DmaPortConfig port, const VirtioOptions& options,
                            std::uint64_t features, std::vector<std::uint16_t> queue_sizes)
     : port_{bus, with_bypass(std::move(port), options)},
       options_{options},
@@ -45,32 +45,35 @@ VirtioDevice::VirtioDevice(SystemBus& bus, DmaPortConfig port, const VirtioOptio
 }
 
 void VirtioDevice::set_driver_features(std::uint64_t features) {
-  if ((status_ & virtio_status::features_ok) == 0) driver_features_ = features;
+  if ((status_ & spec::virtio_status::features_ok) == 0) driver_features_ = features;
 }
 
 bool VirtioDevice::accepts_features() const {
   if ((driver_features_ & ~device_features_) != 0) return false;
-  const bool refuses_platform = (device_features_ & ~driver_features_ & virtio_feature::access_platform) != 0;
-  return !(refuses_platform && options_.requires_platform && has(virtio_feature::version_1));
+  const bool refuses_platform =
+      (device_features_ & ~driver_features_ & spec::virtio_feature::access_platform) != 0;
+  return !(refuses_platform && options_.requires_platform && has(spec::virtio_feature::version_1));
 }
 
 // What a device that leaves the driver the choice does with it.
 void VirtioDevice::choose_address_space() {
   if (options_.iommu_platform && !options_.requires_platform)
-    port_.set_bypass_iommu(!has(virtio_feature::access_platform));
+    port_.set_bypass_iommu(!has(spec::virtio_feature::access_platform));
 }
 
 void VirtioDevice::set_status(std::uint8_t value) {
   if (value == 0) return reset();
   const auto set = static_cast<std::uint8_t>(value & ~status_);
-  const bool refused = (set & virtio_status::features_ok) != 0 && !accepts_features();
+  const bool refused = (set & spec::virtio_status::features_ok) != 0 && !accepts_features();
   if (!refused)
-    status_ = static_cast<std::uint8_t>((value & ~virtio_status::needs_reset) |
-                                        (status_ & virtio_status::needs_reset));
-  if ((set & (virtio_status::features_ok | virtio_status::driver_ok)) != 0) choose_address_space();
+    status_ = static_cast<std::uint8_t>((value & ~spec::virtio_status::needs_reset) |
+                                        (status_ & spec::virtio_status::needs_reset));
+  if ((set & (spec::virtio_status::features_ok | spec::virtio_status::driver_ok)) != 0)
+    choose_address_space();
   if (!refused) on_status();
 
-  constexpr auto milestones = virtio_status::features_ok | virtio_status::driver_ok | virtio_status::failed;
+  constexpr auto milestones =
+      spec::virtio_status::features_ok | spec::virtio_status::driver_ok | spec::virtio_status::failed;
   if ((set & milestones) != 0 && tracer().enabled())
     tracer().emit(agent(), VirtioNegotiated{port_.name(), device_features_, driver_features_, status_});
 }
@@ -85,9 +88,9 @@ void VirtioDevice::reset() {
 
 // DRIVER_OK, and for a VERSION_1 driver FEATURES_OK before it.
 bool VirtioDevice::runs() const {
-  if (broken_ || (status_ & virtio_status::failed) != 0) return false;
-  if (!has(virtio_feature::version_1)) return true;
-  constexpr auto ready = virtio_status::features_ok | virtio_status::driver_ok;
+  if (broken_ || (status_ & spec::virtio_status::failed) != 0) return false;
+  if (!has(spec::virtio_feature::version_1)) return true;
+  constexpr auto ready = spec::virtio_status::features_ok | spec::virtio_status::driver_ok;
   return (status_ & ready) == ready;
 }
 
@@ -101,9 +104,9 @@ bool VirtioDevice::queue_enabled(std::uint16_t queue) const {
 
 void VirtioDevice::enable_queue(std::uint16_t queue, const VirtQueueConfig& config) {
   if (queue >= queues_.size() || broken_) return;
-  const auto enabled = queues_[queue].enable(config, {.indirect = has(virtio_feature::indirect_desc),
-                                                      .event_idx = has(virtio_feature::event_idx),
-                                                      .packed = has(virtio_feature::ring_packed)});
+  const auto enabled = queues_[queue].enable(config, {.indirect = has(spec::virtio_feature::indirect_desc),
+                                                      .event_idx = has(spec::virtio_feature::event_idx),
+                                                      .packed = has(spec::virtio_feature::ring_packed)});
   if (!enabled) stop(queue, enabled.error());
 }
 
@@ -142,9 +145,9 @@ OrTrouble<void> VirtioDevice::finish(std::uint16_t queue) {
 void VirtioDevice::stop(std::uint16_t queue, const QueueTrouble& trouble) {
   broken_ = true;
   if (tracer().enabled()) tracer().emit(agent(), VirtioBroken{port_.name(), queue, trouble.reason});
-  if (!has(virtio_feature::version_1)) return;
-  status_ |= virtio_status::needs_reset;
-  if ((status_ & virtio_status::driver_ok) != 0) interrupt({VirtioInterrupt::Kind::config, 0});
+  if (!has(spec::virtio_feature::version_1)) return;
+  status_ |= spec::virtio_status::needs_reset;
+  if ((status_ & spec::virtio_status::driver_ok) != 0) interrupt({VirtioInterrupt::Kind::config, 0});
 }
 
 void VirtioDevice::read_config(std::uint32_t offset, ByteSpan to) const {
@@ -159,4 +162,4 @@ void VirtioDevice::interrupt(const VirtioInterrupt& interrupt) const {
   if (interrupt_) interrupt_(interrupt);
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

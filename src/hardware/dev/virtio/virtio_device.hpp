@@ -23,7 +23,7 @@
 #include "bus/dma_port.hpp"
 #include "dev/virtio/queue.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 struct VirtioInterrupt {
   enum class Kind : std::uint8_t { queue, config };
@@ -95,12 +95,12 @@ class VirtioDevice {
   // one that the device fills when it likes (virtio-iommu's events) it may.
   void on_interrupt(std::function<void(const VirtioInterrupt&)> handler) { interrupt_ = std::move(handler); }
 
-  [[nodiscard]] const DmaPort& port() const { return port_; }
+  [[nodiscard]] const bus::DmaPort& port() const { return port_; }
 
  protected:
   // `features` are the device type's own; ring and transport features follow from the options.
-  VirtioDevice(SystemBus& bus, DmaPortConfig port, const VirtioOptions& options, std::uint64_t features,
-               std::vector<std::uint16_t> queue_sizes);
+  VirtioDevice(bus::SystemBus& bus, bus::DmaPortConfig port, const VirtioOptions& options,
+               std::uint64_t features, std::vector<std::uint16_t> queue_sizes);
 
   // The driver has notified the queue, which is enabled and of a device that runs.
   virtual OrTrouble<void> kicked(std::uint16_t queue) = 0;
@@ -122,7 +122,7 @@ class VirtioDevice {
   // The driver broke a rule.
   void stop(std::uint16_t queue, const QueueTrouble& trouble);
 
-  [[nodiscard]] DmaPort& dma() { return port_; }
+  [[nodiscard]] bus::DmaPort& dma() { return port_; }
   [[nodiscard]] Tracer& tracer() { return port_.bus().tracer(); }
   [[nodiscard]] Agent agent() const { return {AgentKind::device, port_.config().requester}; }
 
@@ -133,7 +133,7 @@ class VirtioDevice {
   void reset();
   void interrupt(const VirtioInterrupt& interrupt) const;
 
-  DmaPort port_;
+  bus::DmaPort port_;
   VirtioOptions options_;
   std::uint64_t device_features_;
   std::uint64_t driver_features_ = 0;
@@ -143,4 +143,4 @@ class VirtioDevice {
   std::function<void(const VirtioInterrupt&)> interrupt_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -8,17 +8,17 @@
 #include "base/cost.hpp"
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 constexpr std::uint16_t request_queue = 0;
 constexpr std::uint16_t event_queue = 1;
-constexpr std::uint64_t request_bytes_max = sizeof(VirtioIommuProbe);
+constexpr std::uint64_t request_bytes_max = sizeof(spec::VirtioIommuProbe);
 
 std::uint64_t features(const VirtioIommuOptions& options) {
-  using namespace virtio_iommu_feature;
+  using namespace spec::virtio_iommu_feature;
   std::uint64_t bits = input_range | domain_range | map_unmap | mmio;
-  if (options.probe) bits |= virtio_iommu_feature::probe;
+  if (options.probe) bits |= spec::virtio_iommu_feature::probe;
   if (options.bypass_feature) bits |= bypass;
   if (options.bypass_config) bits |= bypass_config;
   return bits;
@@ -31,33 +31,35 @@ OrError<void> check(const VirtioIommuOptions& options) {
   const std::uint64_t mask = options.domains.page_size_mask;
   if (mask == 0 || (mask & (page_size - 1)) != 0)
     return usage_error(fmt::format("page size mask {:#x} has no page of 4 KiB or more", mask));
-  if (options.domains.reserved.size() * sizeof(VirtioIommuResvMem) > VirtioIommu::probe_bytes)
+  if (options.domains.reserved.size() * sizeof(spec::VirtioIommuResvMem) > VirtioIommu::probe_bytes)
     return usage_error(fmt::format("{} reserved regions do not fit into the {} bytes of a probe",
                                    options.domains.reserved.size(), VirtioIommu::probe_bytes));
   return {};
 }
 
-DmaPortConfig untranslated_port(DmaPortConfig port) {
+bus::DmaPortConfig untranslated_port(bus::DmaPortConfig port) {
   port.bypass_iommu = true;
   return port;
 }
 
-ViommuDomains::Config with_view(ViommuDomains::Config config, const SystemBus& bus) {
+iommu::ViommuDomains::Config with_view(iommu::ViommuDomains::Config config, const bus::SystemBus& bus) {
   config.view = bus.device_view();
   return config;
 }
 
-ViommuRange range_of(std::uint64_t first, std::uint64_t last) { return {DmaAddr{first}, DmaAddr{last}}; }
+iommu::ViommuRange range_of(std::uint64_t first, std::uint64_t last) {
+  return {DmaAddr{first}, DmaAddr{last}};
+}
 
 }  // namespace
 
-OrError<std::unique_ptr<VirtioIommu>> VirtioIommu::create(SystemBus& bus, DmaPortConfig port,
+OrError<std::unique_ptr<VirtioIommu>> VirtioIommu::create(bus::SystemBus& bus, bus::DmaPortConfig port,
                                                           const VirtioIommuOptions& options) {
   CBIT_TRY(check(options));
   return std::unique_ptr<VirtioIommu>{new VirtioIommu{bus, std::move(port), options}};
 }
 
-VirtioIommu::VirtioIommu(SystemBus& bus, DmaPortConfig port, const VirtioIommuOptions& options)
+VirtioIommu::VirtioIommu(bus::SystemBus& bus, bus::DmaPortConfig port, const VirtioIommuOptions& options)
     : VirtioDevice{bus,
                    untranslated_port(std::move(port)),
                    options.virtio,
@@ -69,7 +71,7 @@ VirtioIommu::VirtioIommu(SystemBus& bus, DmaPortConfig port, const VirtioIommuOp
                  return endpoint <= std::numeric_limits<RequesterId>::max() &&
                         bus.has_requester(static_cast<RequesterId>(endpoint));
                },
-               [this](const ViommuFault& fault) { report(fault); }} {
+               [this](const iommu::ViommuFault& fault) { report(fault); }} {
   config_.page_size_mask = options.domains.page_size_mask;
   config_.input_start = options.domains.input.first.value();
   config_.input_end = options.domains.input.last.value();
@@ -92,16 +94,17 @@ void VirtioIommu::on_reset() {
 }
 
 void VirtioIommu::update_bypass() {
-  const bool by_config = (device_features() & virtio_iommu_feature::bypass_config) != 0;
-  domains_.set_bypass(by_config ? config_.bypass != 0 : has(virtio_iommu_feature::bypass));
+  const bool by_config = (device_features() & spec::virtio_iommu_feature::bypass_config) != 0;
+  domains_.set_bypass(by_config ? config_.bypass != 0 : has(spec::virtio_iommu_feature::bypass));
 }
 
 void VirtioIommu::write_config(std::uint32_t offset, ConstByteSpan from) {
-  constexpr std::uint32_t field = offsetof(VirtioIommuConfig, bypass);
+  constexpr std::uint32_t field = offsetof(spec::VirtioIommuConfig, bypass);
   if (offset > field || field - offset >= from.size()) return;
   const auto value = std::to_integer<std::uint8_t>(from[field - offset]);
   if (value == config_.bypass) return;
-  if (!has(virtio_iommu_feature::bypass_config)) return stop(request_queue, {"cannot set config.bypass"});
+  if (!has(spec::virtio_iommu_feature::bypass_config))
+    return stop(request_queue, {"cannot set config.bypass"});
   if (value > 1) return stop(request_queue, {fmt::format("invalid config.bypass value '{}'", value)});
   config_.bypass = value;
   update_bypass();
@@ -116,64 +119,64 @@ OrTrouble<void> VirtioIommu::kicked(std::uint16_t queue) {
 
 OrTrouble<std::uint32_t> VirtioIommu::handle(const VirtChain& chain) {
   const std::uint64_t writable = chain.writable_bytes();
-  if (chain.readable_bytes() < sizeof(VirtioIommuHead) || writable < sizeof(VirtioIommuTail))
+  if (chain.readable_bytes() < sizeof(spec::VirtioIommuHead) || writable < sizeof(spec::VirtioIommuTail))
     return trouble("virtio-iommu bad head/tail size");
   Bytes request(std::min(chain.readable_bytes(), request_bytes_max));
   CBIT_TRY(read_segments(dma(), chain.readable, request));
 
   Bytes reply;
-  const std::uint64_t room = writable - sizeof(VirtioIommuTail);
-  const VirtioIommuTail tail{static_cast<std::uint8_t>(execute(request, room, reply))};
+  const std::uint64_t room = writable - sizeof(spec::VirtioIommuTail);
+  const spec::VirtioIommuTail tail{static_cast<std::uint8_t>(execute(request, room, reply))};
   CBIT_TRY(write_segments(dma(), chain.writable, reply));
   CBIT_TRY(write_segments(dma(), sub_segments(chain.writable, room, sizeof tail), bytes_of(tail)));
   return static_cast<std::uint32_t>(writable);
 }
 
-ViommuStatus VirtioIommu::execute(ConstByteSpan request, std::uint64_t room, Bytes& reply) {
-  const auto whole = [&]<class T>(ViommuStatus (VirtioIommu::*perform)(const T&)) {
-    return request.size() < sizeof(T) ? ViommuStatus::inval : (this->*perform)(load<T>(request));
+iommu::ViommuStatus VirtioIommu::execute(ConstByteSpan request, std::uint64_t room, Bytes& reply) {
+  const auto whole = [&]<class T>(iommu::ViommuStatus (VirtioIommu::*perform)(const T&)) {
+    return request.size() < sizeof(T) ? iommu::ViommuStatus::inval : (this->*perform)(load<T>(request));
   };
-  switch (load<VirtioIommuHead>(request).type) {
-    case virtio_iommu_type::attach: return whole(&VirtioIommu::attach);
-    case virtio_iommu_type::detach: return whole(&VirtioIommu::detach);
-    case virtio_iommu_type::map: return whole(&VirtioIommu::map);
-    case virtio_iommu_type::unmap: return whole(&VirtioIommu::unmap);
-    case virtio_iommu_type::probe:
-      if (request.size() < sizeof(VirtioIommuProbe)) return ViommuStatus::inval;
-      return probe(load<VirtioIommuProbe>(request), room, reply);
-    default: return ViommuStatus::unsupp;
+  switch (load<spec::VirtioIommuHead>(request).type) {
+    case spec::virtio_iommu_type::attach: return whole(&VirtioIommu::attach);
+    case spec::virtio_iommu_type::detach: return whole(&VirtioIommu::detach);
+    case spec::virtio_iommu_type::map: return whole(&VirtioIommu::map);
+    case spec::virtio_iommu_type::unmap: return whole(&VirtioIommu::unmap);
+    case spec::virtio_iommu_type::probe:
+      if (request.size() < sizeof(spec::VirtioIommuProbe)) return iommu::ViommuStatus::inval;
+      return probe(load<spec::VirtioIommuProbe>(request), room, reply);
+    default: return iommu::ViommuStatus::unsupp;
   }
 }
 
-ViommuStatus VirtioIommu::attach(const VirtioIommuAttach& r) {
+iommu::ViommuStatus VirtioIommu::attach(const spec::VirtioIommuAttach& r) {
   return answered({"attach", r.domain, r.endpoint, {}, {}, 0},
                   domains_.attach(r.domain, r.endpoint, r.flags));
 }
 
-ViommuStatus VirtioIommu::detach(const VirtioIommuDetach& r) {
+iommu::ViommuStatus VirtioIommu::detach(const spec::VirtioIommuDetach& r) {
   return answered({"detach", r.domain, r.endpoint, {}, {}, 0}, domains_.detach(r.domain, r.endpoint));
 }
 
-ViommuStatus VirtioIommu::map(const VirtioIommuMap& r) {
-  const ViommuRange range = range_of(r.virt_start, r.virt_end);
+iommu::ViommuStatus VirtioIommu::map(const spec::VirtioIommuMap& r) {
+  const iommu::ViommuRange range = range_of(r.virt_start, r.virt_end);
   return answered({"map", r.domain, 0, range.first, range.last, 0},
                   domains_.map(r.domain, range, PhysAddr{r.phys_start}, r.flags));
 }
 
-ViommuStatus VirtioIommu::unmap(const VirtioIommuUnmap& r) {
-  const ViommuRange range = range_of(r.virt_start, r.virt_end);
+iommu::ViommuStatus VirtioIommu::unmap(const spec::VirtioIommuUnmap& r) {
+  const iommu::ViommuRange range = range_of(r.virt_start, r.virt_end);
   return answered({"unmap", r.domain, 0, range.first, range.last, 0}, domains_.unmap(r.domain, range));
 }
 
 // 5.13.6.5: the properties, then zeros, whose type is NONE. Without the feature there is no such request.
-ViommuStatus VirtioIommu::probe(const VirtioIommuProbe& r, std::uint64_t room, Bytes& reply) {
+iommu::ViommuStatus VirtioIommu::probe(const spec::VirtioIommuProbe& r, std::uint64_t room, Bytes& reply) {
   VirtioIommuRequest event{"probe", 0, r.endpoint, {}, {}, 0};
-  if (config_.probe_size == 0) return answered(event, ViommuStatus::unsupp);
-  if (room < config_.probe_size) return answered(event, ViommuStatus::inval);
+  if (config_.probe_size == 0) return answered(event, iommu::ViommuStatus::unsupp);
+  if (room < config_.probe_size) return answered(event, iommu::ViommuStatus::inval);
   const auto status = domains_.probe(r.endpoint);
-  if (status != ViommuStatus::ok) return answered(event, status);
-  for (const ViommuReserved& reserved : domains_.config().reserved) {
-    VirtioIommuResvMem property;
+  if (status != iommu::ViommuStatus::ok) return answered(event, status);
+  for (const iommu::ViommuReserved& reserved : domains_.config().reserved) {
+    spec::VirtioIommuResvMem property;
     property.subtype = static_cast<std::uint8_t>(reserved.type);
     property.start = reserved.range.first.value();
     property.end = reserved.range.last.value();
@@ -184,7 +187,7 @@ ViommuStatus VirtioIommu::probe(const VirtioIommuProbe& r, std::uint64_t room, B
   return answered(event, status);
 }
 
-ViommuStatus VirtioIommu::answered(VirtioIommuRequest event, ViommuStatus status) {
+iommu::ViommuStatus VirtioIommu::answered(VirtioIommuRequest event, iommu::ViommuStatus status) {
   event.status = static_cast<std::uint8_t>(status);
   tracer().emit(agent(), event, cost::iommu_map_ns);
   return status;
@@ -192,18 +195,18 @@ ViommuStatus VirtioIommu::answered(VirtioIommuRequest event, ViommuStatus status
 
 // ---- faults ----
 
-void VirtioIommu::report(const ViommuFault& fault) {
+void VirtioIommu::report(const iommu::ViommuFault& fault) {
   tracer().emit(agent(), VirtioIommuFault{static_cast<std::uint8_t>(fault.reason), fault.flags,
                                           fault.endpoint, fault.address});
   if (!serving(event_queue)) return;
   if (const auto delivered = deliver(fault); !delivered) stop(event_queue, delivered.error());
 }
 
-OrTrouble<void> VirtioIommu::deliver(const ViommuFault& fault) {
+OrTrouble<void> VirtioIommu::deliver(const iommu::ViommuFault& fault) {
   VirtQueue& events = queue(event_queue);
   if (CBIT_TRY(events.available()) == 0) return {};  // "no buffer available in event queue to report event"
   const VirtChain chain = CBIT_TRY(events.pop());
-  VirtioIommuFaultReport event;
+  spec::VirtioIommuFaultReport event;
   event.reason = static_cast<std::uint8_t>(fault.reason);
   event.flags = fault.flags;
   event.endpoint = fault.endpoint;
@@ -214,4 +217,4 @@ OrTrouble<void> VirtioIommu::deliver(const ViommuFault& fault) {
   return finish(event_queue);
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -18,16 +18,16 @@
 #include "iommu/viommu_domains.hpp"
 #include "spec/virtio_iommu.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 struct VirtioIommuOptions {
   VirtioOptions virtio;
-  ViommuDomains::Config domains;  // `view` is set to the bus's
-  bool bypass_feature = false;    // offers BYPASS
-  bool bypass_config = true;      // offers BYPASS_CONFIG
-  bool boot_bypass = true;        // config.bypass at the start; QEMU's boot-bypass
-  bool probe = true;              // offers PROBE
-  std::uint16_t queue_size = 64;  // of both queues; a power of two
+  iommu::ViommuDomains::Config domains;  // `view` is set to the bus's
+  bool bypass_feature = false;           // offers BYPASS
+  bool bypass_config = true;             // offers BYPASS_CONFIG
+  bool boot_bypass = true;               // config.bypass at the start; QEMU's boot-bypass
+  bool probe = true;                     // offers PROBE
+  std::uint16_t queue_size = 64;         // of both queues; a power of two
 };
 
 class VirtioIommu final : public VirtioDevice {
@@ -36,14 +36,14 @@ class VirtioIommu final : public VirtioDevice {
 
   // Errors (usage): options that contradict each other; a page size mask of zero or below 4 KiB; more
   // reserved regions than a probe has room for.
-  static OrError<std::unique_ptr<VirtioIommu>> create(SystemBus& bus, DmaPortConfig port,
+  static OrError<std::unique_ptr<VirtioIommu>> create(bus::SystemBus& bus, bus::DmaPortConfig port,
                                                       const VirtioIommuOptions& options);
   ~VirtioIommu() override;
 
-  [[nodiscard]] std::uint16_t device_id() const override { return virtio_id_iommu; }
+  [[nodiscard]] std::uint16_t device_id() const override { return spec::virtio_id_iommu; }
   // config.bypass. Stops the device: a value other than 0 and 1, or BYPASS_CONFIG not negotiated.
   void write_config(std::uint32_t offset, ConstByteSpan from) override;
-  [[nodiscard]] const ViommuDomains& domains() const { return domains_; }
+  [[nodiscard]] const iommu::ViommuDomains& domains() const { return domains_; }
 
  protected:
   OrTrouble<void> kicked(std::uint16_t queue) override;
@@ -52,24 +52,24 @@ class VirtioIommu final : public VirtioDevice {
   void on_status() override { update_bypass(); }
 
  private:
-  VirtioIommu(SystemBus& bus, DmaPortConfig port, const VirtioIommuOptions& options);
+  VirtioIommu(bus::SystemBus& bus, bus::DmaPortConfig port, const VirtioIommuOptions& options);
 
   OrTrouble<std::uint32_t> handle(const VirtChain& chain);
   // `request` is all that the device may read; the answer's properties are appended to `reply`.
-  ViommuStatus execute(ConstByteSpan request, std::uint64_t room, Bytes& reply);
-  ViommuStatus attach(const VirtioIommuAttach& request);
-  ViommuStatus detach(const VirtioIommuDetach& request);
-  ViommuStatus map(const VirtioIommuMap& request);
-  ViommuStatus unmap(const VirtioIommuUnmap& request);
-  ViommuStatus probe(const VirtioIommuProbe& request, std::uint64_t room, Bytes& reply);
-  ViommuStatus answered(VirtioIommuRequest event, ViommuStatus status);
-  void report(const ViommuFault& fault);
-  OrTrouble<void> deliver(const ViommuFault& fault);
+  iommu::ViommuStatus execute(ConstByteSpan request, std::uint64_t room, Bytes& reply);
+  iommu::ViommuStatus attach(const spec::VirtioIommuAttach& request);
+  iommu::ViommuStatus detach(const spec::VirtioIommuDetach& request);
+  iommu::ViommuStatus map(const spec::VirtioIommuMap& request);
+  iommu::ViommuStatus unmap(const spec::VirtioIommuUnmap& request);
+  iommu::ViommuStatus probe(const spec::VirtioIommuProbe& request, std::uint64_t room, Bytes& reply);
+  iommu::ViommuStatus answered(VirtioIommuRequest event, iommu::ViommuStatus status);
+  void report(const iommu::ViommuFault& fault);
+  OrTrouble<void> deliver(const iommu::ViommuFault& fault);
   void update_bypass();
 
-  SystemBus* bus_;
-  ViommuDomains domains_;
-  VirtioIommuConfig config_;
+  bus::SystemBus* bus_;
+  iommu::ViommuDomains domains_;
+  spec::VirtioIommuConfig config_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::dev

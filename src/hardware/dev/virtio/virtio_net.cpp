@@ -6,7 +6,7 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 constexpr std::uint16_t receive_queue = 0;
@@ -14,7 +14,7 @@ constexpr std::uint64_t legacy_header_bytes = 10;
 
 }  // namespace
 
-OrError<std::unique_ptr<VirtioNet>> VirtioNet::create(SystemBus& bus, DmaPortConfig port,
+OrError<std::unique_ptr<VirtioNet>> VirtioNet::create(bus::SystemBus& bus, bus::DmaPortConfig port,
                                                       const VirtioNetOptions& options) {
   CBIT_TRY(check(options.virtio));
   if (!std::has_single_bit(options.queue_size))
@@ -22,7 +22,7 @@ OrError<std::unique_ptr<VirtioNet>> VirtioNet::create(SystemBus& bus, DmaPortCon
   return std::unique_ptr<VirtioNet>{new VirtioNet{bus, std::move(port), options}};
 }
 
-VirtioNet::VirtioNet(SystemBus& bus, DmaPortConfig port, const VirtioNetOptions& options)
+VirtioNet::VirtioNet(bus::SystemBus& bus, bus::DmaPortConfig port, const VirtioNetOptions& options)
     : VirtioDevice{bus,
                    std::move(port),
                    options.virtio,
@@ -33,7 +33,7 @@ VirtioNet::VirtioNet(SystemBus& bus, DmaPortConfig port, const VirtioNetOptions&
 
 // 5.1.6.1: num_buffers is there with VERSION_1.
 std::uint64_t VirtioNet::header_bytes() const {
-  return has(virtio_feature::version_1) ? sizeof(VirtioNetHdr) : legacy_header_bytes;
+  return has(spec::virtio_feature::version_1) ? sizeof(VirtioNetHdr) : legacy_header_bytes;
 }
 
 OrTrouble<void> VirtioNet::kicked(std::uint16_t queue) {
@@ -83,4 +83,4 @@ OrTrouble<bool> VirtioNet::deliver(ConstByteSpan frame) {
   return fits;
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

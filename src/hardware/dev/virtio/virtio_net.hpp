@@ -14,7 +14,7 @@
 
 #include "dev/virtio/virtio_device.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 inline constexpr std::uint16_t virtio_id_net = 1;
 
@@ -53,7 +53,7 @@ struct VirtioNetOptions {
 class VirtioNet final : public VirtioDevice {
  public:
   // Errors (usage): options that contradict each other, a queue size that is no power of two.
-  static OrError<std::unique_ptr<VirtioNet>> create(SystemBus& bus, DmaPortConfig port,
+  static OrError<std::unique_ptr<VirtioNet>> create(bus::SystemBus& bus, bus::DmaPortConfig port,
                                                     const VirtioNetOptions& options);
   [[nodiscard]] std::uint16_t device_id() const override { return virtio_id_net; }
 
@@ -66,7 +66,7 @@ class VirtioNet final : public VirtioDevice {
   [[nodiscard]] ConstByteSpan config_space() const override { return bytes_of(config_); }
 
  private:
-  VirtioNet(SystemBus& bus, DmaPortConfig port, const VirtioNetOptions& options);
+  VirtioNet(bus::SystemBus& bus, bus::DmaPortConfig port, const VirtioNetOptions& options);
   [[nodiscard]] std::uint64_t header_bytes() const;
   OrTrouble<std::uint32_t> transmit(const VirtChain& chain);
   void receive(ConstByteSpan frame);
@@ -77,4 +77,4 @@ class VirtioNet final : public VirtioDevice {
   std::uint64_t dropped_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -6,14 +6,14 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 constexpr std::uint64_t bytes_at_once = 4096;  // of a request; the driver is told how many it got
 
 }  // namespace
 
-OrError<std::unique_ptr<VirtioRng>> VirtioRng::create(SystemBus& bus, DmaPortConfig port,
+OrError<std::unique_ptr<VirtioRng>> VirtioRng::create(bus::SystemBus& bus, bus::DmaPortConfig port,
                                                       const VirtioRngOptions& options) {
   CBIT_TRY(check(options.virtio));
   if (!std::has_single_bit(options.queue_size))
@@ -21,7 +21,7 @@ OrError<std::unique_ptr<VirtioRng>> VirtioRng::create(SystemBus& bus, DmaPortCon
   return std::unique_ptr<VirtioRng>{new VirtioRng{bus, std::move(port), options}};
 }
 
-VirtioRng::VirtioRng(SystemBus& bus, DmaPortConfig port, const VirtioRngOptions& options)
+VirtioRng::VirtioRng(bus::SystemBus& bus, bus::DmaPortConfig port, const VirtioRngOptions& options)
     : VirtioDevice{bus, std::move(port), options.virtio, 0, {options.queue_size}}, random_{options.seed} {}
 
 OrTrouble<void> VirtioRng::kicked(std::uint16_t queue) {
@@ -36,4 +36,4 @@ OrTrouble<std::uint32_t> VirtioRng::fill(const VirtChain& chain) {
   return static_cast<std::uint32_t>(entropy.size());
 }
 
-}  // namespace cbit
+}  // namespace cbit::dev

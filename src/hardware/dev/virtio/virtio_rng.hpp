@@ -8,7 +8,7 @@
 #include "base/random.hpp"
 #include "dev/virtio/virtio_device.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 
 inline constexpr std::uint16_t virtio_id_rng = 4;
 
@@ -21,7 +21,7 @@ struct VirtioRngOptions {
 class VirtioRng final : public VirtioDevice {
  public:
   // Errors (usage): options that contradict each other, a queue size that is no power of two.
-  static OrError<std::unique_ptr<VirtioRng>> create(SystemBus& bus, DmaPortConfig port,
+  static OrError<std::unique_ptr<VirtioRng>> create(bus::SystemBus& bus, bus::DmaPortConfig port,
                                                     const VirtioRngOptions& options);
   [[nodiscard]] std::uint16_t device_id() const override { return virtio_id_rng; }
 
@@ -30,10 +30,10 @@ class VirtioRng final : public VirtioDevice {
   [[nodiscard]] ConstByteSpan config_space() const override { return {}; }
 
  private:
-  VirtioRng(SystemBus& bus, DmaPortConfig port, const VirtioRngOptions& options);
+  VirtioRng(bus::SystemBus& bus, bus::DmaPortConfig port, const VirtioRngOptions& options);
   OrTrouble<std::uint32_t> fill(const VirtChain& chain);
 
   Random random_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::dev

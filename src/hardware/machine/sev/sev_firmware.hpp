@@ -30,7 +30,7 @@
 #include "mem/memory.hpp"
 #include "spec/sev.hpp"
 
-namespace cbit {
+namespace cbit::machine {
 
 // CPUID 8000001F: what the processor can.
 struct SevCapability {
@@ -46,7 +46,7 @@ class SevFirmware {
     unsigned cpus = 1;
     std::uint64_t seed = 1;
   };
-  SevFirmware(const Config& config, Memory& memory, Tracer& tracer);
+  SevFirmware(const Config& config, mem::Memory& memory, Tracer& tracer);
 
   [[nodiscard]] const SevCapability& capability() const { return config_.capability; }
 
@@ -56,42 +56,43 @@ class SevFirmware {
     PtePhys tmr_address;
     std::uint32_t tmr_len = 0;
   };
-  SevStatusCode init(const Init& request);
-  SevStatusCode shutdown();  // from any state; all guests are gone
+  spec::SevStatusCode init(const Init& request);
+  spec::SevStatusCode shutdown();  // from any state; all guests are gone
   struct PlatformStatus {
-    SevVersion version;
-    SevPlatformState state{};
+    spec::SevVersion version;
+    spec::SevPlatformState state{};
     bool es = false;
     std::uint32_t guest_count = 0;
   };
-  SevStatusCode platform_status(PlatformStatus& status);
-  SevStatusCode df_flush();
-  SevStatusCode pdh_cert_export(SevCertificate& certificate);
+  spec::SevStatusCode platform_status(PlatformStatus& status);
+  spec::SevStatusCode df_flush();
+  spec::SevStatusCode pdh_cert_export(spec::SevCertificate& certificate);
 
   // ---- guests ----
-  SevStatusCode decommission(std::uint32_t handle);
-  SevStatusCode activate(std::uint32_t handle, std::uint32_t asid);
-  SevStatusCode deactivate(std::uint32_t handle);
+  spec::SevStatusCode decommission(std::uint32_t handle);
+  spec::SevStatusCode activate(std::uint32_t handle, std::uint32_t asid);
+  spec::SevStatusCode deactivate(std::uint32_t handle);
   struct GuestStatus {
-    SevPolicy policy;
+    spec::SevPolicy policy;
     std::uint32_t asid = 0;
-    SevGuestState state{};
+    spec::SevGuestState state{};
   };
   // An unknown handle is no error: its state is `invalid`.
-  SevStatusCode guest_status(std::uint32_t handle, GuestStatus& status);
+  spec::SevStatusCode guest_status(std::uint32_t handle, GuestStatus& status);
 
   // ---- launch ----
   struct LaunchStart {
     std::uint32_t handle = 0;  // in: a guest to share the key with, 0: none; out: the new guest
-    SevPolicy policy;
+    spec::SevPolicy policy;
     ConstByteSpan dh_cert;  // empty: no session; then the transport keys are zeros and the policy unchecked
     ConstByteSpan session;
   };
-  SevStatusCode launch_start(LaunchStart& request);
-  SevStatusCode launch_update_data(std::uint32_t handle, PtePhys address, std::uint32_t len);
-  SevStatusCode launch_update_vmsa(std::uint32_t handle, PtePhys address, std::uint32_t len);
+  spec::SevStatusCode launch_start(LaunchStart& request);
+  spec::SevStatusCode launch_update_data(std::uint32_t handle, PtePhys address, std::uint32_t len);
+  spec::SevStatusCode launch_update_vmsa(std::uint32_t handle, PtePhys address, std::uint32_t len);
   // `len`: in, the size of the caller's buffer; out, the size that is needed.
-  SevStatusCode launch_measure(std::uint32_t handle, std::uint32_t& len, SevMeasurement& measurement);
+  spec::SevStatusCode launch_measure(std::uint32_t handle, std::uint32_t& len,
+                                     spec::SevMeasurement& measurement);
   struct Packet {
     ConstByteSpan header;
     PtePhys guest_address;
@@ -99,17 +100,17 @@ class SevFirmware {
     ConstByteSpan data;
   };
   // Checks address and lengths before the guest's state.
-  SevStatusCode launch_secret(std::uint32_t handle, const Packet& packet);
-  SevStatusCode launch_finish(std::uint32_t handle);
+  spec::SevStatusCode launch_secret(std::uint32_t handle, const Packet& packet);
+  spec::SevStatusCode launch_finish(std::uint32_t handle);
 
   // ---- migration ----
   struct SendStart {
     ConstByteSpan pdh_cert;         // the receiver's
     std::uint32_t session_len = 0;  // in: of the caller's buffer; out: what is needed
-    SevPolicy policy;               // out
-    SevSession session;             // out
+    spec::SevPolicy policy;         // out
+    spec::SevSession session;       // out
   };
-  SevStatusCode send_start(std::uint32_t handle, SendStart& request);
+  spec::SevStatusCode send_start(std::uint32_t handle, SendStart& request);
   struct SendUpdate {
     std::uint32_t hdr_len = 0;  // in: of the caller's buffer; out: what is needed
     PtePhys guest_address;
@@ -117,25 +118,25 @@ class SevFirmware {
     std::uint32_t trans_len = 0;  // of the caller's buffer
     SevPacket packet;             // out
   };
-  SevStatusCode send_update_data(std::uint32_t handle, SendUpdate& request);
-  SevStatusCode send_update_vmsa(std::uint32_t handle, SendUpdate& request);
-  SevStatusCode send_finish(std::uint32_t handle);
-  SevStatusCode send_cancel(std::uint32_t handle);
+  spec::SevStatusCode send_update_data(std::uint32_t handle, SendUpdate& request);
+  spec::SevStatusCode send_update_vmsa(std::uint32_t handle, SendUpdate& request);
+  spec::SevStatusCode send_finish(std::uint32_t handle);
+  spec::SevStatusCode send_cancel(std::uint32_t handle);
   struct ReceiveStart {
     std::uint32_t handle = 0;  // as in LaunchStart
-    SevPolicy policy;
+    spec::SevPolicy policy;
     ConstByteSpan pdh_cert;  // the sender's
     ConstByteSpan session;
   };
-  SevStatusCode receive_start(ReceiveStart& request);
-  SevStatusCode receive_update_data(std::uint32_t handle, const Packet& packet);
-  SevStatusCode receive_update_vmsa(std::uint32_t handle, const Packet& packet);
-  SevStatusCode receive_finish(std::uint32_t handle);
+  spec::SevStatusCode receive_start(ReceiveStart& request);
+  spec::SevStatusCode receive_update_data(std::uint32_t handle, const Packet& packet);
+  spec::SevStatusCode receive_update_vmsa(std::uint32_t handle, const Packet& packet);
+  spec::SevStatusCode receive_finish(std::uint32_t handle);
 
   // ---- debugging ----
   // Whole 16-byte blocks. Addresses and length are checked before the handle.
-  SevStatusCode dbg_decrypt(std::uint32_t handle, PtePhys source, PtePhys target, std::uint32_t len);
-  SevStatusCode dbg_encrypt(std::uint32_t handle, PtePhys source, PtePhys target, std::uint32_t len);
+  spec::SevStatusCode dbg_decrypt(std::uint32_t handle, PtePhys source, PtePhys target, std::uint32_t len);
+  spec::SevStatusCode dbg_encrypt(std::uint32_t handle, PtePhys source, PtePhys target, std::uint32_t len);
 
   // ---- what the processor tells the firmware, and the firmware the processor ----
   // A CPU executed WBINVD.
@@ -146,29 +147,30 @@ class SevFirmware {
  private:
   enum class AsidState : std::uint8_t { dirty, clean, allocated, in_use };
   struct Guest {
-    SevPolicy policy;
-    SevGuestState state{};
-    Key128 key{};       // VEK
-    unsigned asid = 0;  // 0: not activated
+    spec::SevPolicy policy;
+    spec::SevGuestState state{};
+    crypt::Key128 key{};  // VEK
+    unsigned asid = 0;    // 0: not activated
     SevTransportKeys transport;
-    std::unique_ptr<Sha256> launch_digest;
-    Sha256Digest measure{};
+    std::unique_ptr<crypt::Sha256> launch_digest;
+    crypt::Sha256Digest measure{};
   };
-  using Done = Result<void, SevStatusCode>;
+  using Done = Result<void, spec::SevStatusCode>;
 
   // Runs the command and reports it.
   template <class Body>
-  SevStatusCode command(std::string_view name, const std::uint32_t& handle, Body&& body);
-  [[nodiscard]] Result<Guest*, SevStatusCode> find(std::uint32_t handle);
+  spec::SevStatusCode command(std::string_view name, const std::uint32_t& handle, Body&& body);
+  [[nodiscard]] Result<Guest*, spec::SevStatusCode> find(std::uint32_t handle);
   [[nodiscard]] Done check_working() const;
   // A handle of a guest in that state.
-  [[nodiscard]] Result<Guest*, SevStatusCode> find(std::uint32_t handle, SevGuestState state);
+  [[nodiscard]] Result<Guest*, spec::SevStatusCode> find(std::uint32_t handle, spec::SevGuestState state);
   // The key of a new guest that may share that of another; then it is admitted under the next handle.
-  [[nodiscard]] Result<Key128, SevStatusCode> key_for(std::uint32_t shared_with, SevPolicy policy);
+  [[nodiscard]] Result<crypt::Key128, spec::SevStatusCode> key_for(std::uint32_t shared_with,
+                                                                   spec::SevPolicy policy);
   // Reserved bits are zero and the firmware is new enough.
-  [[nodiscard]] static Done check_version(SevPolicy policy);
-  [[nodiscard]] Done check_es(SevPolicy policy) const;
-  Result<std::uint32_t, SevStatusCode> admit(Guest guest);
+  [[nodiscard]] static Done check_version(spec::SevPolicy policy);
+  [[nodiscard]] Done check_es(spec::SevPolicy policy) const;
+  Result<std::uint32_t, spec::SevStatusCode> admit(Guest guest);
   void start_running(Guest& guest);
 
   // The host's data, under the key that the C-bit selects, and a guest's.
@@ -189,20 +191,20 @@ class SevFirmware {
   Done send_update(std::uint32_t handle, SendUpdate& request, bool vmsa);
   Done start_receiving(ReceiveStart& request);
   Done receive_update(std::uint32_t handle, const Packet& packet, bool vmsa);
-  Result<Guest*, SevStatusCode> check_debug(std::uint32_t handle, PtePhys source, PtePhys target,
-                                            std::uint32_t len);
+  Result<Guest*, spec::SevStatusCode> check_debug(std::uint32_t handle, PtePhys source, PtePhys target,
+                                                  std::uint32_t len);
 
-  [[nodiscard]] Key128 random();
+  [[nodiscard]] crypt::Key128 random();
 
   Config config_;
-  Memory* memory_;
+  mem::Memory* memory_;
   Tracer* tracer_;
-  KeyView view_;  // of the addresses that the host gives
-  EcdhKey pdh_;   // platform Diffie-Hellman key
+  mem::KeyView view_;   // of the addresses that the host gives
+  crypt::EcdhKey pdh_;  // platform Diffie-Hellman key
   SiteId site_;
   std::uint64_t random_drawn_ = 0;
 
-  SevPlatformState state_ = SevPlatformState::uninit;
+  spec::SevPlatformState state_ = spec::SevPlatformState::uninit;
   bool es_ = false;
   std::map<std::uint32_t, Guest> guests_;
   std::vector<AsidState> asids_;   // by ASID; 0 is nobody's
@@ -210,9 +212,9 @@ class SevFirmware {
 };
 
 template <class Body>
-SevStatusCode SevFirmware::command(std::string_view name, const std::uint32_t& handle, Body&& body) {
+spec::SevStatusCode SevFirmware::command(std::string_view name, const std::uint32_t& handle, Body&& body) {
   const Done done = body();
-  const SevStatusCode status = done ? SevStatusCode::success : done.error();
+  const spec::SevStatusCode status = done ? spec::SevStatusCode::success : done.error();
   const auto guest = guests_.find(handle);
   tracer_->emit({AgentKind::host, 0},
                 SevCommand{name, handle, guest == guests_.end() ? 0 : guest->second.asid,
@@ -220,4 +222,4 @@ SevStatusCode SevFirmware::command(std::string_view name, const std::uint32_t& h
   return status;
 }
 
-}  // namespace cbit
+}  // namespace cbit::machine

@@ -14,46 +14,51 @@
 #include "crypt/ecdh.hpp"
 #include "spec/sev.hpp"
 
-namespace cbit {
+namespace cbit::machine {
 
-[[nodiscard]] SevCertificate make_certificate(const EcdhKey& key);
+[[nodiscard]] spec::SevCertificate make_certificate(const crypt::EcdhKey& key);
 
 struct SevTransportKeys {
-  Key128 encryption{};  // TEK
-  Key128 integrity{};   // TIK
+  crypt::Key128 encryption{};  // TEK
+  crypt::Key128 integrity{};   // TIK
 };
 
 // Random bytes that one end puts into a session.
 struct SevSessionRandom {
   SevTransportKeys keys;
-  Block nonce{};
-  Block iv{};
+  crypt::Block nonce{};
+  crypt::Block iv{};
 };
 
 // The end that chooses the keys. Errors: invalid_certificate.
-Result<SevSession, SevStatusCode> open_session(const EcdhKey& own, const SevCertificate& peer,
-                                               SevPolicy policy, const SevSessionRandom& random);
+Result<spec::SevSession, spec::SevStatusCode> open_session(const crypt::EcdhKey& own,
+                                                           const spec::SevCertificate& peer,
+                                                           spec::SevPolicy policy,
+                                                           const SevSessionRandom& random);
 // The end that is told. Errors: invalid_certificate; bad_measurement when a MAC is wrong: other keys, another
 // policy, a changed byte.
-Result<SevTransportKeys, SevStatusCode> accept_session(const EcdhKey& own, const SevCertificate& peer,
-                                                       SevPolicy policy, const SevSession& session);
+Result<SevTransportKeys, spec::SevStatusCode> accept_session(const crypt::EcdhKey& own,
+                                                             const spec::SevCertificate& peer,
+                                                             spec::SevPolicy policy,
+                                                             const spec::SevSession& session);
 
 // HMAC(TIK, 04 || API_MAJOR || API_MINOR || BUILD || POLICY || LD || MNONCE). API, 6.5.
-[[nodiscard]] Sha256Digest launch_measure(const Key128& integrity, const SevVersion& version,
-                                          SevPolicy policy, const Sha256Digest& launch_digest,
-                                          const Block& nonce);
+[[nodiscard]] crypt::Sha256Digest launch_measure(const crypt::Key128& integrity,
+                                                 const spec::SevVersion& version, spec::SevPolicy policy,
+                                                 const crypt::Sha256Digest& launch_digest,
+                                                 const crypt::Block& nonce);
 
 struct SevPacket {
-  SevPacketHeader header;
+  spec::SevPacketHeader header;
   Bytes data;
 };
 // HMAC(TIK, context || FLAGS || IV || GUEST_LENGTH || TRANS_LENGTH || DATA [|| MEASURE]), DATA encrypted;
 // `measure` is that of the launch for secrets, empty for the rest.
-[[nodiscard]] SevPacket seal_packet(const SevTransportKeys& keys, SevMacContext context, const Block& iv,
-                                    ConstByteSpan plain, ConstByteSpan measure = {});
+[[nodiscard]] SevPacket seal_packet(const SevTransportKeys& keys, spec::SevMacContext context,
+                                    const crypt::Block& iv, ConstByteSpan plain, ConstByteSpan measure = {});
 // Errors: unsupported for compressed packets; bad_measurement when the MAC is wrong.
-Result<Bytes, SevStatusCode> open_packet(const SevTransportKeys& keys, SevMacContext context,
-                                         const SevPacketHeader& header, ConstByteSpan data,
-                                         ConstByteSpan measure = {});
+Result<Bytes, spec::SevStatusCode> open_packet(const SevTransportKeys& keys, spec::SevMacContext context,
+                                               const spec::SevPacketHeader& header, ConstByteSpan data,
+                                               ConstByteSpan measure = {});
 
-}  // namespace cbit
+}  // namespace cbit::machine

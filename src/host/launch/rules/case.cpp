@@ -7,14 +7,14 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 bool is_one_of(std::optional<std::string_view> value, std::initializer_list<std::string_view> words) {
   return value && std::ranges::find(words, *value) != words.end();
 }
 
-Protection best_of(const GuestSupport* host) {
+Protection best_of(const facts::GuestSupport* host) {
   if (host == nullptr) return Protection::sev;
   if (host->sev_snp.usable) return Protection::sev_snp;
   if (host->sev_es.usable) return Protection::sev_es;
@@ -189,4 +189,4 @@ std::vector<Finding> Case::take() {
   return sorted;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

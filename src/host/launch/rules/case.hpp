@@ -10,7 +10,7 @@
 
 #include "launch/rules.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 // "4G", "512" (in units of `unit` bytes), "1.5G"; nullopt: no size, or more than 2^64 bytes.
 [[nodiscard]] std::optional<std::uint64_t> parse_qemu_size(std::string_view text, std::uint64_t unit);
@@ -82,4 +82,4 @@ void judge_virtio(Case& guest);
 void judge_devices(Case& guest);
 void judge_kernel(Case& guest);
 
-}  // namespace cbit
+}  // namespace cbit::launch

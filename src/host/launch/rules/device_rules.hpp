@@ -3,7 +3,7 @@
 
 #include "launch/rules/rule_of_cause.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 inline constexpr RuleInfo device_rules[] = {
     {.name = "bounced-device",
@@ -49,4 +49,4 @@ inline constexpr RuleInfo device_rules[] = {
      .source = "libvirt: docs/kbase/launch_security_sev.rst"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::launch

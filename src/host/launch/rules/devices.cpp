@@ -4,7 +4,7 @@
 #include "launch/rules/case.hpp"
 #include "launch/rules/rule_table.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 // PCI devices of QEMU whose Linux drivers go through the DMA API, as all but virtio drivers do.
@@ -56,4 +56,4 @@ void judge_devices(Case& guest) {
   if (is_on(guest.machine("iommu"))) judge_iommu(guest, *guest.machine_with("iommu"));
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -4,7 +4,7 @@
 #include "launch/rules/case.hpp"
 #include "launch/rules/rule_table.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 std::string_view firmware_name(const Case& guest) {
@@ -60,4 +60,4 @@ void judge_kernel(Case& guest) {
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

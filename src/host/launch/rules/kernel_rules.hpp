@@ -3,7 +3,7 @@
 
 #include "launch/rules/rule_of_cause.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 inline constexpr RuleInfo kernel_rules[] = {
     {.name = "kernel-not-measured",
@@ -53,4 +53,4 @@ inline constexpr RuleInfo kernel_rules[] = {
      .source = "arch/x86/mm/mem_encrypt_amd.c: sev_setup_arch; kernel/dma/swiotlb.c: setup_io_tlb_npages"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::launch

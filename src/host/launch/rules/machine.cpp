@@ -5,7 +5,7 @@
 #include "launch/rules/case.hpp"
 #include "launch/rules/rule_table.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 std::string_view file_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
@@ -169,4 +169,4 @@ void judge_machine(Case& guest) {
   judge_migration(guest);
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

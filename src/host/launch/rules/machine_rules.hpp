@@ -3,7 +3,7 @@
 
 #include "launch/rules.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 inline constexpr RuleInfo machine_rules[] = {
     {.name = "machine-without-pci-express",
@@ -107,4 +107,4 @@ inline constexpr RuleInfo machine_rules[] = {
      .source = "target/i386/sev.c: sev_launch_finish (sev_mig_blocker)"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::launch

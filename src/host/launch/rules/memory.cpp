@@ -4,7 +4,7 @@
 #include "launch/rules/case.hpp"
 #include "launch/rules/rule_table.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 constexpr std::uint64_t mib = 1 << 20;
@@ -35,7 +35,7 @@ void judge_memlock(Case& guest) {
 void judge_size(Case& guest) {
   const std::uint64_t ram = guest.memory_bytes();
   const QemuOption* const option = guest.option_with("m", "size");
-  const GuestSupport* const host = guest.context().host;
+  const facts::GuestSupport* const host = guest.context().host;
   if (host != nullptr && host->memory_bytes != 0 && ram > host->memory_bytes)
     guest.find(rule("memory-more-than-the-host-has"), option,
                fmt::format("{} of {}", size_text(ram), size_text(host->memory_bytes)));
@@ -115,4 +115,4 @@ void judge_memory(Case& guest) {
   judge_backends(guest);
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

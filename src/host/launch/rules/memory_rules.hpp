@@ -3,7 +3,7 @@
 
 #include "launch/rules/rule_of_cause.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 inline constexpr RuleInfo memory_rules[] = {
     rule_of_cause(
@@ -102,4 +102,4 @@ inline constexpr RuleInfo memory_rules[] = {
      .source = "hw/core/generic-loader.c; arch/x86/kvm/svm/sev.c: sev_launch_update_data"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::launch

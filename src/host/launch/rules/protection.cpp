@@ -2,7 +2,7 @@
 #include "launch/rules/case.hpp"
 #include "launch/rules/rule_table.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 constexpr QemuVersion with_confidential_guest_support{6, 0}, with_kernel_hashes{6, 2}, with_snp{9, 1},
@@ -10,7 +10,7 @@ constexpr QemuVersion with_confidential_guest_support{6, 0}, with_kernel_hashes{
 
 // The object for a protection, with the host's values where they are known.
 std::string object_text(const Case& guest) {
-  const GuestSupport* const host = guest.context().host;
+  const facts::GuestSupport* const host = guest.context().host;
   const unsigned c_bit = host != nullptr ? host->c_bit.value_or(51) : 51;
   switch (guest.protection()) {
     case Protection::tdx: return "tdx-guest,id=tdx0";
@@ -112,7 +112,7 @@ void judge_accelerator(Case& guest) {
              guest.in_language("-accel kvm", "<domain type='kvm'>"));
 }
 
-const Support& support_of(const GuestSupport& host, Protection protection) {
+const facts::Support& support_of(const facts::GuestSupport& host, Protection protection) {
   switch (protection) {
     case Protection::tdx: return host.tdx;
     case Protection::sev_snp: return host.sev_snp;
@@ -121,7 +121,7 @@ const Support& support_of(const GuestSupport& host, Protection protection) {
   }
 }
 
-void judge_asids(Case& guest, const GuestSupport& host) {
+void judge_asids(Case& guest, const facts::GuestSupport& host) {
   if (guest.protection() == Protection::tdx) return;
   const auto free = guest.is_plain_sev() ? host.sev_asids_free : host.sev_es_asids_free;
   if (free && *free == 0)
@@ -137,12 +137,12 @@ void judge_asids(Case& guest, const GuestSupport& host) {
 }
 
 void judge_host(Case& guest) {
-  const GuestSupport* const host = guest.context().host;
+  const facts::GuestSupport* const host = guest.context().host;
   if (host == nullptr) return;
   if (!host->kvm.usable)
     guest.find(rule("technology-not-usable"), nullptr, fmt::format("KVM: {}", host->kvm.why_not),
                host->kvm.remedy);
-  const Support& support = support_of(*host, guest.protection());
+  const facts::Support& support = support_of(*host, guest.protection());
   if (!support.usable)
     return guest.find(rule("technology-not-usable"), guest.object(),
                       fmt::format("{}: {}", to_string(guest.protection()), support.why_not), support.remedy);
@@ -150,7 +150,7 @@ void judge_host(Case& guest) {
 }
 
 void judge_c_bit(Case& guest) {
-  const GuestSupport* const host = guest.context().host;
+  const facts::GuestSupport* const host = guest.context().host;
   const QemuOption& object = *guest.object();
   const auto written = object.value("cbitpos");
   if (!written && guest.is_libvirt()) return;  // libvirt asks QEMU (query-sev-capabilities)
@@ -255,4 +255,4 @@ void judge_protection(Case& guest) {
   judge_debugger(guest);
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -3,7 +3,7 @@
 
 #include "launch/rules/rule_of_cause.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 inline constexpr RuleInfo protection_rules[] = {
     {.name = "not-encrypted",
@@ -149,4 +149,4 @@ inline constexpr RuleInfo protection_rules[] = {
      .source = "target/i386/sev.c; gdbstub"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -4,12 +4,12 @@
 #include "launch/rules.hpp"
 #include "watch/cause_table.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 [[nodiscard]] consteval RuleInfo rule_of_cause(std::string_view name, Severity severity,
                                                std::string_view topic, std::string_view libvirt_remedy) {
-  const CauseInfo& info = cause(name);
+  const watch::CauseInfo& info = watch::cause(name);
   return {info.name, severity, topic, info.title, info.meaning, info.remedy, libvirt_remedy, info.source};
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -13,7 +13,7 @@
 #include "launch/rules/protection_rules.hpp"
 #include "launch/rules/virtio_rules.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 template <std::size_t... n>
 [[nodiscard]] consteval auto joined_rules(const RuleInfo (&... topics)[n]) {
@@ -34,4 +34,4 @@ inline constexpr std::array all_rules =
   return *found;
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

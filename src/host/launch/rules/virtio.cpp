@@ -5,7 +5,7 @@
 #include "launch/rules/case.hpp"
 #include "launch/rules/rule_table.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 // hw/core/machine.c, machine_run_board_init(): with confidential-guest-support= all virtio devices have
@@ -123,4 +123,4 @@ void judge_virtio(Case& guest) {
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -3,7 +3,7 @@
 
 #include "launch/rules/rule_of_cause.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 
 inline constexpr RuleInfo virtio_rules[] = {
     rule_of_cause("flag-not-offered", Severity::error, "virtio",
@@ -58,4 +58,4 @@ inline constexpr RuleInfo virtio_rules[] = {
      .source = "hw/virtio/vhost.c: vhost_dev_has_iommu; drivers/vhost"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -1,11 +1,11 @@
 #include "base/assert.hpp"
 #include "explain/maps/map_strategy.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 
 OrError<void> DriverBuffer::allocate(const Bytes& contents) {
   const ExplainOptions& options = bench_.options;
-  Mm& mm = bench_.bed.kernel().mm();
+  kernel::Mm& mm = bench_.bed.kernel().mm();
   const auto first = mm.alloc_pages(align_up(options.offset + options.size, page_size) / page_size);
   if (!first)
     return usage_error("the machine has no room for the buffer", "use more --memory or less --size");
@@ -22,6 +22,6 @@ Bytes DriverBuffer::read() const {
   return bytes;
 }
 
-std::vector<PhysRange> DriverBuffer::memory() const { return {{phys_, bench_.options.size}}; }
+std::vector<mem::PhysRange> DriverBuffer::memory() const { return {{phys_, bench_.options.size}}; }
 
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -4,7 +4,7 @@
 #include "base/assert.hpp"
 #include "explain/maps/user_buffer.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 constexpr std::uint64_t bar_bytes = 2 * explain_size_max;
@@ -30,10 +30,10 @@ class Streaming final : public MapStrategy {
                               bench_.options.attrs);
   }
   Bytes read() override { return buffer_.read(); }
-  std::vector<PhysRange> memory() const override { return buffer_.memory(); }
+  std::vector<mem::PhysRange> memory() const override { return buffer_.memory(); }
 
  private:
-  [[nodiscard]] Device& device() const { return bench_.device.driver; }
+  [[nodiscard]] kernel::Device& device() const { return bench_.device.driver; }
 
   MapBench& bench_;
   DriverBuffer buffer_;
@@ -50,7 +50,7 @@ class Coherent final : public MapStrategy {
     made_ = bench_.dma().alloc(bench_.cpu(), bench_.device.driver, options.offset + options.size,
                                options.map == MapKind::coherent_atomic, options.attrs);
     if (!made_) return false;
-    if (const auto where = bench_.cpu().translate(at(), Intent::read)) phys_ = where->phys;
+    if (const auto where = bench_.cpu().translate(at(), paging::Intent::read)) phys_ = where->phys;
     const auto written = bench_.cpu().write(at(), bench_.initial);
     CBIT_ASSERT(written);
     return true;
@@ -64,7 +64,7 @@ class Coherent final : public MapStrategy {
     if (!bench_.cpu().read(at(), bytes)) bytes.clear();
     return bytes;
   }
-  std::vector<PhysRange> memory() const override {
+  std::vector<mem::PhysRange> memory() const override {
     if (!made_) return {};
     return {{phys_, bench_.options.size}};
   }
@@ -76,7 +76,7 @@ class Coherent final : public MapStrategy {
   [[nodiscard]] VirtAddr at() const { return made_->cpu + bench_.options.offset; }
 
   MapBench& bench_;
-  std::optional<CoherentBuffer> made_;
+  std::optional<kernel::CoherentBuffer> made_;
   PhysAddr phys_;
 };
 
@@ -87,12 +87,12 @@ class PinnedPages final : public MapStrategy {
 
   OrError<void> prepare() override { return buffer_.allocate(bench_.initial); }
   bool map() override {
-    const std::vector<PhysRange> pieces = buffer_.memory();
+    const std::vector<mem::PhysRange> pieces = buffer_.memory();
     const auto pages = buffer_.process().pin_user_pages(buffer_.at(), pieces.size(),
                                                         bench_.direction() != DmaDirection::to_device);
     CBIT_ASSERT(pages);  // the pages are there, and the application may write to them
     pinned_ = *pages;
-    for (const PhysRange& piece : pieces) {
+    for (const mem::PhysRange& piece : pieces) {
       const DmaAddr at = bench_.dma().map_page(bench_.cpu(), device(), piece.first, piece.bytes,
                                                bench_.direction(), bench_.options.attrs);
       if (bench_.dma().mapping_error(device(), at)) {
@@ -123,10 +123,10 @@ class PinnedPages final : public MapStrategy {
     pinned_.clear();
   }
   Bytes read() override { return buffer_.read(); }
-  std::vector<PhysRange> memory() const override { return buffer_.memory(); }
+  std::vector<mem::PhysRange> memory() const override { return buffer_.memory(); }
 
  private:
-  [[nodiscard]] Device& device() const { return bench_.device.driver; }
+  [[nodiscard]] kernel::Device& device() const { return bench_.device.driver; }
 
   MapBench& bench_;
   UserBuffer buffer_;
@@ -150,11 +150,12 @@ class RawPhys final : public MapStrategy {
   }
   std::vector<DmaSegment> segments() const override {
     std::vector<DmaSegment> segments;
-    for (const PhysRange& piece : memory()) segments.push_back({DmaAddr{piece.first.value()}, piece.bytes});
+    for (const mem::PhysRange& piece : memory())
+      segments.push_back({DmaAddr{piece.first.value()}, piece.bytes});
     return segments;
   }
   Bytes read() override { return buffer_.read(); }
-  std::vector<PhysRange> memory() const override { return buffer_.memory(); }
+  std::vector<mem::PhysRange> memory() const override { return buffer_.memory(); }
 
  private:
   MapBench& bench_;
@@ -167,7 +168,7 @@ class Resource final : public MapStrategy {
   explicit Resource(MapBench& bench) : bench_{bench} {}
 
   OrError<void> prepare() override {
-    auto bar = std::make_unique<RamBar>(bar_bytes);
+    auto bar = std::make_unique<bus::RamBar>(bar_bytes);
     bar_ = bar.get();
     phys_ = bench_.bed.machine().add_bar(std::move(bar), bar_bytes).first + bench_.options.offset;
     const auto written = bar_->write(bench_.options.offset, bench_.initial);
@@ -190,11 +191,11 @@ class Resource final : public MapStrategy {
     if (!bar_->read(bench_.options.offset, bytes)) bytes.clear();
     return bytes;
   }
-  std::vector<PhysRange> memory() const override { return {{phys_, bench_.options.size}}; }
+  std::vector<mem::PhysRange> memory() const override { return {{phys_, bench_.options.size}}; }
 
  private:
   MapBench& bench_;
-  RamBar* bar_ = nullptr;
+  bus::RamBar* bar_ = nullptr;
   PhysAddr phys_;
   DmaAddr dma_ = dma_mapping_error;
 };
@@ -246,4 +247,4 @@ const MapKindInfo& info_of(MapKind kind) {
   return *found;
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

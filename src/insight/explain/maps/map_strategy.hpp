@@ -11,7 +11,7 @@
 #include "explain/explain.hpp"
 #include "mem/memory.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 
 struct DmaSegment {
   DmaAddr at;
@@ -21,15 +21,15 @@ struct DmaSegment {
 // What a strategy works with; outlives it.
 struct MapBench {
   const ExplainOptions& options;
-  Testbed& bed;
-  TestDevice device;
+  testbed::Testbed& bed;
+  testbed::TestDevice device;
   // Of options.size bytes: what the buffer holds when the device comes, and what a buffer that lives long
   // held before that.
   Bytes initial;
   Bytes before;
 
-  [[nodiscard]] Mmu& cpu() const { return bed.kernel().cpu(0); }
-  [[nodiscard]] Dma& dma() const { return bed.kernel().dma(); }
+  [[nodiscard]] paging::Mmu& cpu() const { return bed.kernel().cpu(0); }
+  [[nodiscard]] kernel::Dma& dma() const { return bed.kernel().dma(); }
   [[nodiscard]] DmaDirection direction() const { return options.effective_direction(); }
 };
 
@@ -51,7 +51,7 @@ class MapStrategy {
   // The buffer as its owner reads it; empty: there is none, or it cannot be read.
   [[nodiscard]] virtual Bytes read() = 0;
   // Where it is, in the buffer's order; empty: nowhere.
-  [[nodiscard]] virtual std::vector<PhysRange> memory() const = 0;
+  [[nodiscard]] virtual std::vector<mem::PhysRange> memory() const = 0;
   // After the last look: gives back what unmap() had to leave for it.
   virtual void release() {}
 };
@@ -75,7 +75,8 @@ struct MapKindInfo {
 [[nodiscard]] OrError<void> check_virtio(const ExplainOptions& options);
 
 // What the explainer and the counters have to say at the end of a run.
-void note_findings(Explanation& result, Testbed& bed, Explainer& explainer, Ending ending);
+void note_findings(Explanation& result, testbed::Testbed& bed, watch::Explainer& explainer,
+                   watch::Ending ending);
 
 // user_mr.cpp
 [[nodiscard]] std::unique_ptr<MapStrategy> make_user_mr(MapBench& bench);
@@ -97,7 +98,7 @@ class DriverBuffer {
   // With `contents` of options.size bytes. Errors (usage): the machine has no room.
   OrError<void> allocate(const Bytes& contents);
   [[nodiscard]] Bytes read() const;
-  [[nodiscard]] std::vector<PhysRange> memory() const;
+  [[nodiscard]] std::vector<mem::PhysRange> memory() const;
   [[nodiscard]] VirtAddr at() const { return at_; }
   [[nodiscard]] PhysAddr phys() const { return phys_; }
 
@@ -107,4 +108,4 @@ class DriverBuffer {
   PhysAddr phys_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -6,14 +6,14 @@
 #include "kernel/drm/drm_cache.hpp"
 #include "kernel/drm/ttm_device.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 // A driver whose device needs no page table of its own: binding is telling it the addresses.
-class PlainFuncs final : public TtmDeviceFuncs {
-  Result<void, Errno> bind(Mmu&, TtmBo&) override { return {}; }
-  void unbind(Mmu&, TtmBo&) override {}
-  bool copy(Mmu&, const TtmBo&, bool, std::uint64_t) override { return false; }
+class PlainFuncs final : public kernel::TtmDeviceFuncs {
+  Result<void, kernel::Errno> bind(paging::Mmu&, kernel::TtmBo&) override { return {}; }
+  void unbind(paging::Mmu&, kernel::TtmBo&) override {}
+  bool copy(paging::Mmu&, const kernel::TtmBo&, bool, std::uint64_t) override { return false; }
 };
 
 class GraphicsBuffer final : public MapStrategy {
@@ -51,8 +51,8 @@ class GraphicsBuffer final : public MapStrategy {
     if (vmap_ == VirtAddr{} || !bench_.cpu().read(vmap_ + bench_.options.offset, bytes)) bytes.clear();
     return bytes;
   }
-  std::vector<PhysRange> memory() const override {
-    std::vector<PhysRange> found;
+  std::vector<mem::PhysRange> memory() const override {
+    std::vector<mem::PhysRange> found;
     if (bo_ == nullptr) return found;
     for (const auto& [first, bytes] : pieces())
       found.push_back({bo_->tt.pages[first / page_size] + first % page_size, bytes});
@@ -66,9 +66,9 @@ class GraphicsBuffer final : public MapStrategy {
   }
 
  private:
-  static TtmDeviceConfig config(const MapBench& bench) {
-    Kernel& kernel = bench.bed.kernel();
-    return {.use_dma_alloc = drm_need_swiotlb(kernel, bench.options.device.mask_bits),
+  static kernel::TtmDeviceConfig config(const MapBench& bench) {
+    kernel::Kernel& kernel = bench.bed.kernel();
+    return {.use_dma_alloc = kernel::drm_need_swiotlb(kernel, bench.options.device.mask_bits),
             .use_dma32 = kernel.dma().addressing_limited(bench.device.driver),
             .policy = bench.options.ttm_policy.value_or(TtmPolicy::fixed)};
   }
@@ -86,8 +86,8 @@ class GraphicsBuffer final : public MapStrategy {
 
   MapBench& bench_;
   PlainFuncs funcs_;
-  TtmDevice ttm_;
-  TtmBo* bo_ = nullptr;
+  kernel::TtmDevice ttm_;
+  kernel::TtmBo* bo_ = nullptr;
   VirtAddr vmap_;
 };
 
@@ -97,4 +97,4 @@ std::unique_ptr<MapStrategy> make_graphics_buffer(MapBench& bench) {
   return std::make_unique<GraphicsBuffer>(bench);
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

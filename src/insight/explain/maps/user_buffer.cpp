@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 tl::unexpected<Error> no_room() {
@@ -15,7 +15,7 @@ tl::unexpected<Error> no_room() {
 
 OrError<void> UserBuffer::allocate(const Bytes& contents) {
   const std::uint64_t bytes = align_up(bench_.options.offset + bench_.options.size, page_size);
-  auto process = Process::create(bench_.bed.kernel(), {.cap_ipc_lock = true});
+  auto process = kernel::Process::create(bench_.bed.kernel(), {.cap_ipc_lock = true});
   if (!process) return no_room();
   process_ = std::move(*process);
   const auto area = process_->mmap(bytes);
@@ -28,17 +28,17 @@ OrError<void> UserBuffer::allocate(const Bytes& contents) {
 
 // A key takes the lowest KeyID that is free, so those below belong to others.
 OrError<void> UserBuffer::encrypt(VirtAddr area, std::uint64_t bytes) {
-  auto mktme = Mktme::create(bench_.bed.kernel());
+  auto mktme = kernel::Mktme::create(bench_.bed.kernel());
   if (!mktme) return no_room();
   mktme_ = std::move(*mktme);
-  KeySerial key = 0;
+  kernel::KeySerial key = 0;
   while (mktme_->key_id(key) != *bench_.options.key_id) {
     const auto added =
         mktme_->add_key(fmt::format("key {}", mktme_->key_id(key) + 1), "type=cpu algorithm=aes-xts-128");
     if (!added) return no_room();
     key = *added;
   }
-  if (!mktme_->encrypt_mprotect(*process_, area, bytes, prot_read_write, key)) return no_room();
+  if (!mktme_->encrypt_mprotect(*process_, area, bytes, kernel::prot_read_write, key)) return no_room();
   return {};
 }
 
@@ -50,8 +50,8 @@ Bytes UserBuffer::read() {
   return bytes;
 }
 
-std::vector<PhysRange> UserBuffer::memory() const {
-  std::vector<PhysRange> places;
+std::vector<mem::PhysRange> UserBuffer::memory() const {
+  std::vector<mem::PhysRange> places;
   for (std::uint64_t done = 0; done < bench_.options.size;) {
     const VirtAddr at = at_ + done;
     const std::uint64_t n = std::min(page_size - at.page_offset(), bench_.options.size - done);
@@ -63,4 +63,4 @@ std::vector<PhysRange> UserBuffer::memory() const {
   return places;
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -6,7 +6,7 @@
 #include "kernel/mktme/mktme.hpp"
 #include "kernel/mm/process.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 
 class UserBuffer {
  public:
@@ -18,19 +18,19 @@ class UserBuffer {
   // Empty: it cannot be read.
   [[nodiscard]] Bytes read();
   // One piece per page; empty where a page is not there.
-  [[nodiscard]] std::vector<PhysRange> memory() const;
+  [[nodiscard]] std::vector<mem::PhysRange> memory() const;
 
   [[nodiscard]] VirtAddr at() const { return at_; }
-  [[nodiscard]] Process& process() { return *process_; }
+  [[nodiscard]] kernel::Process& process() { return *process_; }
 
  private:
   // encrypt_mprotect() with a key of the KeyID that was asked for.
   OrError<void> encrypt(VirtAddr area, std::uint64_t bytes);
 
   MapBench& bench_;
-  std::unique_ptr<Mktme> mktme_;
-  std::unique_ptr<Process> process_;
+  std::unique_ptr<kernel::Mktme> mktme_;
+  std::unique_ptr<kernel::Process> process_;
   VirtAddr at_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::explain

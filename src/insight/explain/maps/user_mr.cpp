@@ -5,15 +5,15 @@
 #include "kernel/rdma/hca.hpp"
 #include "kernel/rdma/verbs.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 // The region's owner is a device that does as it is told, not a NIC: nobody sends packets here.
-struct PortMemory final : rdma::RegionMemory {
-  explicit PortMemory(DmaPort& to) : port{&to} {}
+struct PortMemory final : dev::rdma::RegionMemory {
+  explicit PortMemory(bus::DmaPort& to) : port{&to} {}
   Result<void> read(std::uint64_t at, ByteSpan to) override { return port->read(DmaAddr{at}, to); }
   Result<void> write(std::uint64_t at, ConstByteSpan from) override { return port->write(DmaAddr{at}, from); }
-  DmaPort* port;
+  bus::DmaPort* port;
 };
 
 class UserMr final : public MapStrategy {
@@ -24,14 +24,14 @@ class UserMr final : public MapStrategy {
         engine_{memory_,
                 bench.bed.tracer(),
                 {bench.device.driver.name_id, {AgentKind::device, bench.device.driver.requester}, {}},
-                [](rdma::PortAddress, const Bytes&) {}},
+                [](dev::rdma::PortAddress, const Bytes&) {}},
         buffer_{bench} {}
 
   OrError<void> prepare() override { return buffer_.allocate(bench_.before); }
   bool map() override {
-    Device& device = bench_.device.driver;
-    device.max_segment_size = HcaConfig{}.max_segment_size;
-    ib_.emplace(bench_.bed.kernel(), device.name, engine_, fabric_, rdma::PortAddress{}, &device);
+    kernel::Device& device = bench_.device.driver;
+    device.max_segment_size = kernel::HcaConfig{}.max_segment_size;
+    ib_.emplace(bench_.bed.kernel(), device.name, engine_, fabric_, dev::rdma::PortAddress{}, &device);
     context_.emplace(*ib_, buffer_.process(), bench_.cpu());
     const auto mr =
         context_->ibv_reg_mr(context_->ibv_alloc_pd(), buffer_.at(), bench_.options.size,
@@ -42,23 +42,23 @@ class UserMr final : public MapStrategy {
   }
   std::vector<DmaSegment> segments() const override {
     std::vector<DmaSegment> segments;
-    for (const rdma::Segment& segment : engine_.regions().find(mr_.lkey)->segments)
+    for (const dev::rdma::Segment& segment : engine_.regions().find(mr_.lkey)->segments)
       segments.push_back({DmaAddr{segment.at}, segment.bytes});
     return segments;
   }
   Bytes read() override { return buffer_.read(); }
-  std::vector<PhysRange> memory() const override { return buffer_.memory(); }
+  std::vector<mem::PhysRange> memory() const override { return buffer_.memory(); }
   // Deregistration comes after the last look: the question is what both sides see while the region lives.
   void release() override { (void)context_->ibv_dereg_mr(mr_); }
 
  private:
   MapBench& bench_;
   PortMemory memory_;
-  rdma::Engine engine_;
-  rdma::Fabric fabric_;
+  dev::rdma::Engine engine_;
+  dev::rdma::Fabric fabric_;
   UserBuffer buffer_;
-  std::optional<IbDevice> ib_;
-  std::optional<IbvContext> context_;
+  std::optional<kernel::IbDevice> ib_;
+  std::optional<kernel::IbvContext> context_;
   ibv_mr mr_;
 };
 
@@ -66,4 +66,4 @@ class UserMr final : public MapStrategy {
 
 std::unique_ptr<MapStrategy> make_user_mr(MapBench& bench) { return std::make_unique<UserMr>(bench); }
 
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -8,7 +8,7 @@
 #include "explain/maps/map_strategy.hpp"
 #include "testbed/virtio_disk.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 // What happens to the buffer and to the disk while the request runs.
@@ -32,7 +32,7 @@ class RequestObserver final : public EventSink {
     return at >= buffer.first && at - buffer.first < buffer.bytes;
   }
 
-  PhysRange buffer;
+  mem::PhysRange buffer;
   RequesterId disk = 0;
   std::optional<DmaMapped> mapping;
   std::vector<SwiotlbAllocated> slots_of_buffer;
@@ -41,30 +41,30 @@ class RequestObserver final : public EventSink {
   bool reached = false;
 };
 
-VirtioOptions hardware_options(const VirtioChoice& choice) {
+dev::VirtioOptions hardware_options(const VirtioChoice& choice) {
   const auto offers = [&](std::uint64_t feature) {
     return !choice.offers || (*choice.offers & feature) != 0;
   };
-  return {.iommu_platform = offers(virtio_feature::access_platform),
-          .legacy = !offers(virtio_feature::version_1),
+  return {.iommu_platform = offers(spec::virtio_feature::access_platform),
+          .legacy = !offers(spec::virtio_feature::version_1),
           .transitional = choice.transitional,
-          .indirect_desc = offers(virtio_feature::indirect_desc),
-          .event_idx = offers(virtio_feature::event_idx),
+          .indirect_desc = offers(spec::virtio_feature::indirect_desc),
+          .event_idx = offers(spec::virtio_feature::event_idx),
           .packed = choice.packed};
 }
 
-VirtioDriverOptions driver_options(const VirtioChoice& choice) {
+kernel::VirtioDriverOptions driver_options(const VirtioChoice& choice) {
   return {.restricted_access_check = choice.kernel == VirtioKernelKind::check,
           .legacy_driver = choice.driver == VirtioDriverKind::legacy,
           .dma_api_if_encrypted = choice.kernel == VirtioKernelKind::rfc,
           .raw_addresses = choice.driver == VirtioDriverKind::raw_addresses,
           .refused_features = choice.driver == VirtioDriverKind::without_flag
-                                  ? virtio_feature::access_platform
+                                  ? spec::virtio_feature::access_platform
                                   : std::uint64_t{0}};
 }
 
-TestbedConfig bed_of(const ExplainOptions& options) {
-  TestbedConfig bed = options.bed;
+testbed::TestbedConfig bed_of(const ExplainOptions& options) {
+  testbed::TestbedConfig bed = options.bed;
   bed.machine.virtio_iommu = options.virtio.value_or(VirtioChoice{}).virtio_iommu;
   // SME and MKTME belong to hosts; a virtio device is somebody's guest elsewhere.
   bed.machine.virtual_machine = bed.machine.platform == Platform::plain;
@@ -73,14 +73,14 @@ TestbedConfig bed_of(const ExplainOptions& options) {
 
 class Request {
  public:
-  Request(const ExplainOptions& options, Testbed& bed, VirtioDisk& disk)
+  Request(const ExplainOptions& options, testbed::Testbed& bed, testbed::VirtioDisk& disk)
       : options_{options},
         bed_{bed},
         disk_{disk},
         writes_{options.effective_direction() == DmaDirection::to_device},
-        from_cpu_{authored_bytes(Author::cpu, options.size)},
-        from_disk_{authored_bytes(Author::device, options.size)},
-        before_{authored_bytes(Author::before, options.size)} {}
+        from_cpu_{testbed::authored_bytes(testbed::Author::cpu, options.size)},
+        from_disk_{testbed::authored_bytes(testbed::Author::device, options.size)},
+        before_{testbed::authored_bytes(testbed::Author::before, options.size)} {}
 
   OrError<Explanation> run() {
     result_.options = options_;
@@ -99,7 +99,7 @@ class Request {
 
  private:
   OrError<void> allocate() {
-    Mm& mm = bed_.kernel().mm();
+    kernel::Mm& mm = bed_.kernel().mm();
     const auto first = mm.alloc_pages(align_up(options_.offset + options_.size, page_size) / page_size);
     if (!first)
       return usage_error("the machine has no room for the buffer", "use more --memory or less --size");
@@ -119,26 +119,26 @@ class Request {
   void note_request();
   [[nodiscard]] Verdict judge() const;
 
-  [[nodiscard]] Mmu& cpu() const { return bed_.kernel().cpu(0); }
+  [[nodiscard]] paging::Mmu& cpu() const { return bed_.kernel().cpu(0); }
   [[nodiscard]] Bytes on_disk() const {
     const auto found = disk_.medium().contents().first(options_.size);
     return {found.begin(), found.end()};
   }
   [[nodiscard]] Bytes seen_by_host(PhysAddr at, std::uint64_t bytes) const {
-    return View::of_memory(bed_.memory(), at, bytes, no_key, bed_.cpu_key(at)).seen;
+    return testbed::View::of_memory(bed_.memory(), at, bytes, no_key, bed_.cpu_key(at)).seen;
   }
   [[nodiscard]] Sight sight(PhysAddr at, Bytes seen, ConstByteSpan data, ConstByteSpan old) const {
     if (seen.empty()) return {};
-    const View view = View::of_bytes(bed_.memory(), at, seen, bed_.cpu_key(at));
-    return {classify(view, data, old), std::move(seen)};
+    const testbed::View view = testbed::View::of_bytes(bed_.memory(), at, seen, bed_.cpu_key(at));
+    return {testbed::classify(view, data, old), std::move(seen)};
   }
   [[nodiscard]] Sight sight_of_buffer(Bytes seen) const {
     return sight(result_.buffer, std::move(seen), writes_ ? from_cpu_ : from_disk_, before_);
   }
 
   const ExplainOptions& options_;
-  Testbed& bed_;
-  VirtioDisk& disk_;
+  testbed::Testbed& bed_;
+  testbed::VirtioDisk& disk_;
   bool writes_;
   Bytes from_cpu_, from_disk_, before_;
   VirtAddr at_;
@@ -157,10 +157,10 @@ void Request::probe() {
 }
 
 void Request::send() {
-  VirtioBlkDriver& driver = *disk_.driver();
+  kernel::VirtioBlkDriver& driver = *disk_.driver();
   facts_.uses_dma_api = driver.binding().use_dma_api();
   facts_.ring = driver.queue().memory().dma;
-  const SiteScope scope{cpu(), bed_.tracer().intern("driver")};
+  const paging::SiteScope scope{cpu(), bed_.tracer().intern("driver")};
   const auto done =
       writes_ ? driver.write(cpu(), 0, at_, options_.size) : driver.read(cpu(), 0, at_, options_.size);
   if (!done) facts_.request = done.error();
@@ -169,8 +169,8 @@ void Request::send() {
 
 // The first page of the ring, as the CPU, the device and the host have it.
 void Request::look_at_ring() {
-  const CoherentBuffer& ring = disk_.driver()->queue().memory();
-  const auto place = cpu().translate(ring.cpu, Intent::read);
+  const kernel::CoherentBuffer& ring = disk_.driver()->queue().memory();
+  const auto place = cpu().translate(ring.cpu, paging::Intent::read);
   Bytes own(std::min<std::uint64_t>(ring.bytes, page_size));
   if (!place || !cpu().read(ring.cpu, own)) return;
   Bytes devices(own.size());
@@ -192,7 +192,7 @@ void Request::look() {
   else if (disk_.driver() != nullptr && !facts_.uses_dma_api &&
            disk_.hardware().port().peek(DmaAddr{result_.buffer.value()}, devices))
     result_.device = sight_of_buffer(std::move(devices));
-  if (Swiotlb* const pool = bed_.kernel().dma().swiotlb()) result_.swiotlb = pool->usage();
+  if (kernel::Swiotlb* const pool = bed_.kernel().dma().swiotlb()) result_.swiotlb = pool->usage();
 }
 
 void Request::note_request() {
@@ -204,7 +204,7 @@ void Request::note_request() {
   result_.bounced = !observer_.slots_of_buffer.empty();
   result_.max_mapping_size = bed_.kernel().dma().max_mapping_size(disk_.parent());
   result_.largest_mapping =
-      result_.bounced ? std::min(result_.max_mapping_size, Swiotlb::max_mapping_size(disk_.parent()))
+      result_.bounced ? std::min(result_.max_mapping_size, kernel::Swiotlb::max_mapping_size(disk_.parent()))
                       : result_.max_mapping_size;
   if (observer_.mapping) {
     result_.dma_address = observer_.mapping->dma;
@@ -229,11 +229,11 @@ OrError<void> check_virtio(const ExplainOptions& options) {
   if (options.effective_direction() == DmaDirection::bidirectional)
     return usage_error("a request to a disk has one direction",
                        "use --direction to-device (a write) or from-device (a read)");
-  if (options.size % sector_size != 0 || options.offset % sector_size != 0)
+  if (options.size % dev::sector_size != 0 || options.offset % dev::sector_size != 0)
     return usage_error(
         fmt::format("--size {} or --offset {} is not whole sectors", options.size, options.offset),
         "use multiples of 512");
-  const TestDeviceConfig standard;
+  const testbed::TestDeviceConfig standard;
   const bool own_choice = options.device.mask_bits != standard.mask_bits || options.device.bus_limit != 0 ||
                           options.device.coherent_mask_bits != standard.coherent_mask_bits ||
                           options.device.min_align_mask != 0 || options.device.untrusted;
@@ -250,20 +250,20 @@ OrError<void> check_virtio(const ExplainOptions& options) {
 
 OrError<Explanation> explain_virtio_blk(const ExplainOptions& options, EventSink* sink) {
   const VirtioChoice choice = options.virtio.value_or(VirtioChoice{});
-  auto bed = CBIT_TRY(Testbed::create(bed_of(options), sink));
-  std::unique_ptr<GuestViommu> viommu;
+  auto bed = CBIT_TRY(testbed::Testbed::create(bed_of(options), sink));
+  std::unique_ptr<testbed::GuestViommu> viommu;
   if (choice.virtio_iommu)
-    viommu = CBIT_TRY(GuestViommu::create(*bed, options.bed.dma.iommu == IommuMode::passthrough,
-                                          choice.driver == VirtioDriverKind::current));
-  const auto disk = CBIT_TRY(VirtioDisk::create(
+    viommu = CBIT_TRY(testbed::GuestViommu::create(*bed, options.bed.dma.iommu == IommuMode::passthrough,
+                                                   choice.driver == VirtioDriverKind::current));
+  const auto disk = CBIT_TRY(testbed::VirtioDisk::create(
       *bed, {.bytes = options.size, .hardware = hardware_options(choice), .driver = driver_options(choice)}));
   bed->explainer().forget_steps();
   Explanation result = CBIT_TRY(Request{options, *bed, *disk}.run());
   if (viommu != nullptr) viommu->remove();
   std::vector<StepTaken> steps = std::move(result.steps);
-  note_findings(result, *bed, bed->explainer(), Ending::complete);
+  note_findings(result, *bed, bed->explainer(), watch::Ending::complete);
   result.steps = std::move(steps);
   return result;
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

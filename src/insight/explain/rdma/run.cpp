@@ -6,10 +6,10 @@
 
 #include "watch/report.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
-RdmaCost difference(const RdmaCost& now, const RdmaCost& then) {
+testbed::RdmaCost difference(const testbed::RdmaCost& now, const testbed::RdmaCost& then) {
   return {.bytes_bounced = now.bytes_bounced - then.bytes_bounced,
           .bytes_copied = now.bytes_copied - then.bytes_copied,
           .copies = now.copies - then.copies,
@@ -20,8 +20,8 @@ RdmaCost difference(const RdmaCost& now, const RdmaCost& then) {
 
 // Two connected nodes, and the message of each iteration.
 struct Bench {
-  rdma::Fabric fabric;
-  std::unique_ptr<RdmaNode> local, peer;
+  dev::rdma::Fabric fabric;
+  std::unique_ptr<testbed::RdmaNode> local, peer;
 
   [[nodiscard]] Bytes message(std::uint64_t iteration) const {
     return pattern_bytes(local->config().bytes, iteration + 1);
@@ -29,7 +29,7 @@ struct Bench {
 };
 
 // True when the bytes that one side's application wrote are what the other's reads.
-using Iteration = Result<bool, Errno> (*)(Bench&, std::uint64_t, RdmaRunReport&);
+using Iteration = Result<bool, kernel::Errno> (*)(Bench&, std::uint64_t, RdmaRunReport&);
 
 // Notes a completion; false when it is no success.
 bool succeeded(RdmaRunReport& report, ibv_wc_status status) {
@@ -37,7 +37,7 @@ bool succeeded(RdmaRunReport& report, ibv_wc_status status) {
   return status == IBV_WC_SUCCESS;
 }
 
-Result<bool, Errno> write_once(Bench& bench, std::uint64_t n, RdmaRunReport& report) {
+Result<bool, kernel::Errno> write_once(Bench& bench, std::uint64_t n, RdmaRunReport& report) {
   const Bytes message = bench.message(n);
   bench.local->write(message);
   CBIT_TRY(bench.local->before_send());
@@ -45,9 +45,9 @@ Result<bool, Errno> write_once(Bench& bench, std::uint64_t n, RdmaRunReport& rep
   return succeeded(report, status) && bench.peer->read() == message;
 }
 
-Result<bool, Errno> send_once(Bench& bench, std::uint64_t n, RdmaRunReport& report) {
-  RdmaNode& from = n % 2 == 0 ? *bench.local : *bench.peer;
-  RdmaNode& to = n % 2 == 0 ? *bench.peer : *bench.local;
+Result<bool, kernel::Errno> send_once(Bench& bench, std::uint64_t n, RdmaRunReport& report) {
+  testbed::RdmaNode& from = n % 2 == 0 ? *bench.local : *bench.peer;
+  testbed::RdmaNode& to = n % 2 == 0 ? *bench.peer : *bench.local;
   const Bytes message = bench.message(n);
   CBIT_TRY(to.post_receive(message.size()));
   from.write(message);
@@ -61,28 +61,29 @@ Result<bool, Errno> send_once(Bench& bench, std::uint64_t n, RdmaRunReport& repo
 OrError<RdmaRunReport> run(const RdmaRunOptions& options, EventSink* sink, Iteration once) {
   Bench bench;
   RdmaRunReport report{.options = options};
-  bench.local = CBIT_TRY(RdmaNode::create(options.node, bench.fabric, sink));
-  RdmaNodeConfig plain{.bytes = options.node.bytes};
+  bench.local = CBIT_TRY(testbed::RdmaNode::create(options.node, bench.fabric, sink));
+  testbed::RdmaNodeConfig plain{.bytes = options.node.bytes};
   plain.bed.machine.memory_bytes = options.node.bed.machine.memory_bytes;
-  bench.peer = CBIT_TRY(RdmaNode::create(plain, bench.fabric));
-  const auto set_up = [&]() -> Result<void, Errno> {
+  bench.peer = CBIT_TRY(testbed::RdmaNode::create(plain, bench.fabric));
+  const auto set_up = [&]() -> Result<void, kernel::Errno> {
     CBIT_TRY(bench.local->register_buffer());
     CBIT_TRY(bench.peer->register_buffer());
     return bench.local->connect(*bench.peer);
   }();
   report.set_up = bench.local->cost();
-  if (!set_up) report.registration = errno_name(set_up.error());
+  if (!set_up) report.registration = testbed::errno_name(set_up.error());
   for (std::uint64_t n = 0; set_up && n < options.iterations; ++n) {
     const auto arrived = once(bench, n, report);
-    if (!arrived) return bad_input(fmt::format("a verb failed with {}", errno_name(arrived.error())));
+    if (!arrived)
+      return bad_input(fmt::format("a verb failed with {}", testbed::errno_name(arrived.error())));
     report.verified += *arrived ? 1 : 0;
     if (report.status != IBV_WC_SUCCESS) break;
     if (report.completed++ == 0) report.first_ns = difference(bench.local->cost(), report.set_up).virtual_ns;
   }
   report.cost = difference(bench.local->cost(), report.set_up);
   bench.local->deregister();
-  Explainer& explainer = bench.local->bed().explainer();
-  explainer.finish(Ending::in_flight);
+  watch::Explainer& explainer = bench.local->bed().explainer();
+  explainer.finish(watch::Ending::in_flight);
   report.causes = explainer.causes();
   return report;
 }
@@ -91,13 +92,13 @@ constexpr std::string_view rule =
     "---------------------------------------------------------------------------------------\n";
 
 std::string head(const RdmaRunReport& report, std::string_view title) {
-  const RdmaNodeConfig& node = report.options.node;
+  const testbed::RdmaNodeConfig& node = report.options.node;
   std::string text{rule};
   text += fmt::format("                    {}\n", title);
   text += fmt::format(" Platform        : {:<20} Method          : {}\n",
-                      to_string(node.bed.machine.platform), word_of(rdma_method_words, node.method));
+                      to_string(node.bed.machine.platform), word_of(testbed::rdma_method_words, node.method));
   text += fmt::format(" Linux           : {:<20} IOMMU           : {}\n", to_string(node.bed.dma.version),
-                      word_of(iommu_mode_words, node.bed.dma.iommu));
+                      word_of(testbed::iommu_mode_words, node.bed.dma.iommu));
   text += fmt::format(" NIC mask        : {:<20} Mtu             : 4096[B]\n",
                       fmt::format("{} bits", node.mask_bits));
   text += fmt::format(" Connection type : RC                   Registration    : {}\n", report.registration);
@@ -105,7 +106,7 @@ std::string head(const RdmaRunReport& report, std::string_view title) {
 }
 
 std::string tail(const RdmaRunReport& report) {
-  const RdmaCost& cost = report.cost;
+  const testbed::RdmaCost& cost = report.cost;
   const std::uint64_t n = std::max<std::uint64_t>(1, report.completed);
   std::string text{rule};
   text += fmt::format(" Verified        : {} of {} transfers brought the bytes that were written\n",
@@ -116,7 +117,7 @@ std::string tail(const RdmaRunReport& report) {
                       cost.copies / n, cost.bytes_bounced / n, cost.bytes_copied / n);
   text += fmt::format(" Registration    : {} bytes bounced, {} pages converted, {} TLB flushes\n",
                       report.set_up.bytes_bounced, report.set_up.pages_converted, report.set_up.flushes);
-  if (!report.causes.empty()) text += "\nCauses\n" + render_causes(report.causes, {});
+  if (!report.causes.empty()) text += "\nCauses\n" + watch::render_causes(report.causes, {});
   return text;
 }
 
@@ -157,4 +158,4 @@ std::string pingpong_text(const RdmaRunReport& report) {
          tail(report);
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -7,10 +7,10 @@
 #include "testbed/rdma/node.hpp"
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 
 struct RdmaRunOptions {
-  RdmaNodeConfig node;  // the platform under test; its buffer is the message
+  testbed::RdmaNodeConfig node;  // the platform under test; its buffer is the message
   std::uint64_t iterations = 1000;
 };
 
@@ -24,9 +24,9 @@ struct RdmaRunReport {
   std::uint64_t verified = 0;             // transfers that brought exactly the bytes that were written
   ibv_wc_status status = IBV_WC_SUCCESS;  // of the first that failed
   std::uint64_t first_ns = 0;             // virtual time of the first transfer on the platform
-  RdmaCost cost;                          // of all transfers; registration is not counted
-  RdmaCost set_up;                        // of the registration
-  std::vector<Cause> causes;
+  testbed::RdmaCost cost;                 // of all transfers; registration is not counted
+  testbed::RdmaCost set_up;               // of the registration
+  std::vector<watch::Cause> causes;
 
   [[nodiscard]] bool intact() const { return registration == "ok" && verified == options.iterations; }
 };
@@ -42,4 +42,4 @@ struct RdmaRunReport {
 // The object of schema/rdma.schema.json, pretty-printed with a final newline. `test` is "bw" or "pingpong".
 [[nodiscard]] std::string to_json(const RdmaRunReport& report, std::string_view test);
 
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -3,12 +3,12 @@
 #include "explain/rdma/run.hpp"
 #include "testbed/cause_json.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json cost_json(const RdmaCost& cost) {
+Json cost_json(const testbed::RdmaCost& cost) {
   return {{"copies", cost.copies},
           {"bytes_bounced", cost.bytes_bounced},
           {"bytes_copied", cost.bytes_copied},
@@ -20,13 +20,13 @@ Json cost_json(const RdmaCost& cost) {
 }  // namespace
 
 std::string to_json(const RdmaRunReport& report, std::string_view test) {
-  const RdmaNodeConfig& node = report.options.node;
+  const testbed::RdmaNodeConfig& node = report.options.node;
   const Json json{{"schema", "cbit-rdma-1"},
                   {"test", test},
                   {"platform", to_string(node.bed.machine.platform)},
-                  {"method", word_of(rdma_method_words, node.method)},
+                  {"method", word_of(testbed::rdma_method_words, node.method)},
                   {"linux", to_string(node.bed.dma.version)},
-                  {"iommu", word_of(iommu_mode_words, node.bed.dma.iommu)},
+                  {"iommu", word_of(testbed::iommu_mode_words, node.bed.dma.iommu)},
                   {"mask_bits", node.mask_bits},
                   {"bytes", node.bytes},
                   {"iterations", report.options.iterations},
@@ -36,8 +36,8 @@ std::string to_json(const RdmaRunReport& report, std::string_view test) {
                   {"status", ibv_wc_status_str(report.status)},
                   {"transfers", cost_json(report.cost)},
                   {"set_up", cost_json(report.set_up)},
-                  {"causes", causes_json(report.causes)}};
+                  {"causes", testbed::causes_json(report.causes)}};
   return json.dump(2) + '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -6,19 +6,19 @@
 #include "testbed/testbed.hpp"
 #include "testbed/views.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 constexpr Platform attacked[] = {Platform::plain,  Platform::sme,     Platform::sev,
                                  Platform::sev_es, Platform::sev_snp, Platform::tdx};
-constexpr std::uint64_t block = cipher_block_size;
+constexpr std::uint64_t block = crypt::cipher_block_size;
 
 // Two pages of a victim, and somebody who reaches their frames without the victim's key.
 class Scene {
  public:
-  explicit Scene(Testbed& bed, VirtAddr at) : bed_{&bed}, at_{at} {
-    first = authored_bytes(Author::cpu, page_size);
-    second = authored_bytes(Author::before, page_size);
+  explicit Scene(testbed::Testbed& bed, VirtAddr at) : bed_{&bed}, at_{at} {
+    first = testbed::authored_bytes(testbed::Author::cpu, page_size);
+    second = testbed::authored_bytes(testbed::Author::before, page_size);
     victim_writes(0, first);
     victim_writes(1, second);
   }
@@ -47,9 +47,9 @@ class Scene {
   [[nodiscard]] PhysAddr frame(unsigned page) const {
     return bed_->kernel().mm().virt_to_phys(at_) + page * page_size;
   }
-  [[nodiscard]] static Access host() { return {{AgentKind::host, 0}, no_key, 0}; }
+  [[nodiscard]] static mem::Access host() { return {{AgentKind::host, 0}, no_key, 0}; }
 
-  Testbed* bed_;
+  testbed::Testbed* bed_;
   VirtAddr at_;
 };
 
@@ -87,7 +87,7 @@ std::string read_memory(Scene& scene) {
 }
 
 std::string overwrite(Scene& scene) {
-  const Bytes mine = authored_bytes(Author::device, block);
+  const Bytes mine = testbed::authored_bytes(testbed::Author::device, block);
   if (const auto done = scene.host_writes(0, 0, mine); !done) return refused(done.error());
   return outcome(scene.victim_reads(0), mine, block_of(scene.first, 0));
 }
@@ -97,7 +97,7 @@ std::string replay(Scene& scene, std::uint64_t bytes) {
   const auto saved = scene.host_reads(0);
   if (!saved) return refused(saved.error());
   const Bytes old = scene.first;
-  const Bytes fresh = authored_bytes(Author::device, page_size);
+  const Bytes fresh = testbed::authored_bytes(testbed::Author::device, page_size);
   scene.victim_writes(0, fresh);
   if (const auto done = scene.host_writes(0, 0, ConstByteSpan{*saved}.first(bytes)); !done)
     return refused(done.error());
@@ -151,9 +151,9 @@ constexpr Attack attacks[] = {
 };
 
 OrError<std::string> attack_cell(const Attack& attack, Platform platform, std::uint64_t seed) {
-  TestbedConfig config;
+  testbed::TestbedConfig config;
   config.machine = {.platform = platform, .memory_bytes = 256 << 20, .seed = seed};
-  const auto bed = CBIT_TRY(Testbed::create(config));
+  const auto bed = CBIT_TRY(testbed::Testbed::create(config));
   const auto pages = bed->kernel().mm().alloc_pages(2);
   if (!pages) return bad_input("the machine has no two pages for a victim");
   Scene scene{*bed, *pages};
@@ -163,68 +163,72 @@ OrError<std::string> attack_cell(const Attack& attack, Platform platform, std::u
 // ---- the nested page table ------------------------------------------------------------------------------
 
 // Launches a guest with two pages and exchanges their frames in the nested page table.
-std::string remap_result(Kvm& kvm, SevVm& vm, Process& vmm, VirtAddr ram, GuestKind kind) {
-  const Bytes first = authored_bytes(Author::cpu, page_size);
-  const Bytes second = authored_bytes(Author::before, page_size);
+std::string remap_result(kernel::Kvm& kvm, kernel::SevVm& vm, kernel::Process& vmm, VirtAddr ram,
+                         machine::GuestKind kind) {
+  const Bytes first = testbed::authored_bytes(testbed::Author::cpu, page_size);
+  const Bytes second = testbed::authored_bytes(testbed::Author::before, page_size);
   if (!vmm.write(ram, first) || !vmm.write(ram + page_size, second)) return "fault";
-  if (kind != GuestKind::plain) {
-    const SevPolicy policy = SevPolicy{}.with<SevPolicy::Es>(kind == GuestKind::sev_es);
-    std::uint32_t len = sizeof(SevMeasurement);
+  if (kind != machine::GuestKind::plain) {
+    const spec::SevPolicy policy =
+        spec::SevPolicy{}.with<spec::SevPolicy::Es>(kind == machine::GuestKind::sev_es);
+    std::uint32_t len = sizeof(spec::SevMeasurement);
     if (!vm.launch_start({.policy = policy}) || !vm.launch_update_data({ram, 2 * page_size}) ||
         !vm.launch_measure(len) || !vm.launch_finish())
       return "not launched";
   }
-  const auto a = vm.frame(GuestPhysAddr{0});
-  const auto b = vm.frame(GuestPhysAddr{page_size});
+  const auto a = vm.frame(machine::GuestPhysAddr{0});
+  const auto b = vm.frame(machine::GuestPhysAddr{page_size});
   if (!a || !b) return "fault";
-  Machine& machine = kvm.kernel().machine();
-  GuestCpu cpu{machine, {.kind = kind, .asid = vm.asid(), .ncr3 = vm.ncr3()}};
-  if (kind == GuestKind::sev_snp) {  // RMPUPDATE by the hypervisor, PVALIDATE by the guest
-    machine.memory().rmp_update(*a, assigned_page(vm.asid(), 0));
-    machine.memory().rmp_update(*b, assigned_page(vm.asid(), 1));
-    if (!cpu.pvalidate(GuestPhysAddr{0}, true) || !cpu.pvalidate(GuestPhysAddr{page_size}, true))
+  machine::Machine& machine = kvm.kernel().machine();
+  machine::GuestCpu cpu{machine, {.kind = kind, .asid = vm.asid(), .ncr3 = vm.ncr3()}};
+  if (kind == machine::GuestKind::sev_snp) {  // RMPUPDATE by the hypervisor, PVALIDATE by the guest
+    machine.memory().rmp_update(*a, mem::assigned_page(vm.asid(), 0));
+    machine.memory().rmp_update(*b, mem::assigned_page(vm.asid(), 1));
+    if (!cpu.pvalidate(machine::GuestPhysAddr{0}, true) ||
+        !cpu.pvalidate(machine::GuestPhysAddr{page_size}, true))
       return "fault";
   }
-  if (!vm.remap(GuestPhysAddr{0}, *b) || !vm.remap(GuestPhysAddr{page_size}, *a)) return "fault";
+  if (!vm.remap(machine::GuestPhysAddr{0}, *b) || !vm.remap(machine::GuestPhysAddr{page_size}, *a))
+    return "fault";
   Bytes seen(page_size);
-  const auto done = cpu.read(GuestPhysAddr{0}, seen, true);
+  const auto done = cpu.read(machine::GuestPhysAddr{0}, seen, true);
   const std::string found = outcome(done ? Result<Bytes>{seen} : tl::unexpected{done.error()}, second, first);
   return found == "victim reads the attacker's bytes" ? "victim reads the other page" : found;
 }
 
 OrError<std::string> remap_cell(Platform platform, std::uint64_t seed) {
   if (platform == Platform::sme || platform == Platform::tdx) return std::string{"-"};
-  const GuestKind kind = platform == Platform::sev       ? GuestKind::sev
-                         : platform == Platform::sev_es  ? GuestKind::sev_es
-                         : platform == Platform::sev_snp ? GuestKind::sev_snp
-                                                         : GuestKind::plain;
-  TestbedConfig config;
+  const machine::GuestKind kind = platform == Platform::sev       ? machine::GuestKind::sev
+                                  : platform == Platform::sev_es  ? machine::GuestKind::sev_es
+                                  : platform == Platform::sev_snp ? machine::GuestKind::sev_snp
+                                                                  : machine::GuestKind::plain;
+  testbed::TestbedConfig config;
   config.machine = {.memory_bytes = 256 << 20,
                     .seed = seed,
                     .sev = {.asids = 4, .min_sev_asid = 3},
-                    .rmp = kind == GuestKind::sev_snp};
-  const auto bed = CBIT_TRY(Testbed::create(config));
-  Kvm kvm{bed->kernel()};
-  const auto vmm = Process::create(bed->kernel(), {.cap_ipc_lock = true});
+                    .rmp = kind == machine::GuestKind::sev_snp};
+  const auto bed = CBIT_TRY(testbed::Testbed::create(config));
+  kernel::Kvm kvm{bed->kernel()};
+  const auto vmm = kernel::Process::create(bed->kernel(), {.cap_ipc_lock = true});
   if (!vmm) return bad_input("the host has no memory for a process");
   const auto ram = (*vmm)->mmap(2 * page_size);
-  auto vm = SevVm::create(kvm, **vmm);
-  if (!ram || !vm || !(*vm)->set_user_memory_region(GuestPhysAddr{0}, 2 * page_size, *ram))
+  auto vm = kernel::SevVm::create(kvm, **vmm);
+  if (!ram || !vm || !(*vm)->set_user_memory_region(machine::GuestPhysAddr{0}, 2 * page_size, *ram))
     return bad_input("the host has no memory for a guest");
-  if (kind != GuestKind::plain && !(*vm)->guest_init(kind == GuestKind::sev_es))
+  if (kind != machine::GuestKind::plain && !(*vm)->guest_init(kind == machine::GuestKind::sev_es))
     return bad_input("the host has no ASID for a guest");
   std::string found = remap_result(kvm, **vm, **vmm, *ram, kind);
   // What SNP gave to the guest goes back before the host may use it again.
-  if (kind == GuestKind::sev_snp)
+  if (kind == machine::GuestKind::sev_snp)
     for (std::uint64_t page = 0; page < 2; ++page)
       if (const auto frame = (*vmm)->page_at(*ram + page * page_size))
-        bed->memory().rmp_update(*frame, RmpEntry{});
+        bed->memory().rmp_update(*frame, mem::RmpEntry{});
   return found;
 }
 
 }  // namespace
 
-OrError<Table> lab::attacks_table(std::uint64_t seed) {
+OrError<Table> attacks_table(std::uint64_t seed) {
   Table table;
   table.columns.emplace_back("attack by the host");
   for (const Platform platform : attacked) table.columns.emplace_back(to_string(platform));
@@ -246,4 +250,4 @@ OrError<Table> lab::attacks_table(std::uint64_t seed) {
   return table;
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -15,7 +15,7 @@
 #include "testbed/testbed.hpp"
 #include "testbed/words.hpp"
 
-namespace cbit::lab {
+namespace cbit::explain {
 namespace {
 
 constexpr std::uint64_t table_memory = 64ull << 20;
@@ -23,18 +23,18 @@ constexpr std::string_view payload = "type=cpu algorithm=aes-xts-128";
 
 enum class Way : std::uint8_t { call, driver, file, dax };
 
-std::string refused(int error) { return std::string{errno_name(error)}; }
+std::string refused(int error) { return std::string{testbed::errno_name(error)}; }
 
 // A machine with two keys, a process, and persistent memory of one page.
-class Scene {
+class MktmeScene {
  public:
-  static OrError<std::unique_ptr<Scene>> create(std::uint64_t seed, MktmeConfig config = {}) {
-    TestbedConfig bed;
+  static OrError<std::unique_ptr<MktmeScene>> create(std::uint64_t seed, kernel::MktmeConfig config = {}) {
+    testbed::TestbedConfig bed;
     bed.machine = {.platform = Platform::mktme, .memory_bytes = table_memory, .seed = seed};
-    std::unique_ptr<Scene> scene{new Scene};
-    scene->bed_ = CBIT_TRY(Testbed::create(bed));
-    auto mktme = Mktme::create(scene->kernel(), config);
-    auto process = Process::create(scene->kernel());
+    std::unique_ptr<MktmeScene> scene{new MktmeScene};
+    scene->bed_ = CBIT_TRY(testbed::Testbed::create(bed));
+    auto mktme = kernel::Mktme::create(scene->kernel(), config);
+    auto process = kernel::Process::create(scene->kernel());
     const auto frame = scene->mm().pages().allocate(1);
     if (!mktme || !process || !frame) return bad_input("the machine is too small for the table");
     scene->mktme = *std::move(mktme);
@@ -45,9 +45,9 @@ class Scene {
     return scene;
   }
 
-  [[nodiscard]] Kernel& kernel() { return bed_->kernel(); }
-  [[nodiscard]] Mm& mm() { return kernel().mm(); }
-  [[nodiscard]] OrError<TestDevice> device() { return bed_->add_device({}); }
+  [[nodiscard]] kernel::Kernel& kernel() { return bed_->kernel(); }
+  [[nodiscard]] kernel::Mm& mm() { return kernel().mm(); }
+  [[nodiscard]] OrError<testbed::TestDevice> device() { return bed_->add_device({}); }
 
   // Encrypted memory of one page with the text in it, made in this way under keys[key].
   Result<VirtAddr, int> encrypted(Way way, std::size_t key = 0) {
@@ -56,21 +56,21 @@ class Scene {
     return at;
   }
   Result<VirtAddr, int> map(Way way, std::size_t key) {
-    const KeySelector id = mktme->key_id(keys[key]);
+    const mem::KeySelector id = mktme->key_id(keys[key]);
     switch (way) {
       case Way::call: {
         const VirtAddr at = CBIT_TRY(process->mmap(page_size));
-        CBIT_TRY(mktme->encrypt_mprotect(*process, at, page_size, prot_read_write, keys[key]));
+        CBIT_TRY(mktme->encrypt_mprotect(*process, at, page_size, kernel::prot_read_write, keys[key]));
         return at;
       }
       case Way::driver: return process->mmap_backed(CBIT_TRY(mktme->open_device(keys[key], 1)), 0, page_size);
       case Way::file:
         if (file != nullptr) storage = file->storage();
-        file = std::make_shared<CachedFile>(kernel(), storage, id);
+        file = std::make_shared<kernel::CachedFile>(kernel(), storage, id);
         return process->mmap_backed(file, 0, page_size);
       case Way::dax: break;
     }
-    return process->mmap_backed(std::make_shared<PmemFile>(kernel(), pmem, id), 0, page_size);
+    return process->mmap_backed(std::make_shared<kernel::PmemFile>(kernel(), pmem, id), 0, page_size);
   }
 
   // "the text", "zeros" or "noise".
@@ -78,7 +78,7 @@ class Scene {
     if (std::ranges::equal(seen, text)) return "the text";
     return std::ranges::all_of(seen, [](std::byte b) { return b == std::byte{0}; }) ? "zeros" : "noise";
   }
-  std::string read(Process& reader, VirtAddr at) {
+  std::string read(kernel::Process& reader, VirtAddr at) {
     Bytes seen(text.size());
     if (!reader.read(at, seen)) return "nothing";
     return word_for(seen);
@@ -94,32 +94,32 @@ class Scene {
   const Bytes text = pattern_bytes(64, 3);
 
  private:
-  Scene() = default;
-  std::unique_ptr<Testbed> bed_;
+  MktmeScene() = default;
+  std::unique_ptr<testbed::Testbed> bed_;
 
  public:
-  PhysRange pmem;
+  mem::PhysRange pmem;
   Bytes storage = Bytes(page_size);
-  std::array<KeySerial, 2> keys{};
-  std::unique_ptr<Mktme> mktme;
-  std::shared_ptr<CachedFile> file;
-  std::unique_ptr<SwapDevice> swap;
-  std::unique_ptr<Process> process;
+  std::array<kernel::KeySerial, 2> keys{};
+  std::unique_ptr<kernel::Mktme> mktme;
+  std::shared_ptr<kernel::CachedFile> file;
+  std::unique_ptr<kernel::SwapDevice> swap;
+  std::unique_ptr<kernel::Process> process;
 };
 
 using Cell = Result<std::string, int>;
 
-Cell at_rest(Scene& s, Way way) {
+Cell at_rest(MktmeScene& s, Way way) {
   const VirtAddr at = CBIT_TRY(s.encrypted(way));
   const PhysAddr page = s.process->page_at(at).value_or(PhysAddr{});
   return fmt::format("{} in DRAM, KeyID {}", s.dram(page), s.key_id(page));
 }
 
 // Another key for memory that has contents: by the call where it is one, else by mapping the object again.
-Cell key_change(Scene& s, Way way) {
+Cell key_change(MktmeScene& s, Way way) {
   const VirtAddr at = CBIT_TRY(s.encrypted(way));
   if (way == Way::call || way == Way::driver) {
-    CBIT_TRY(s.mktme->encrypt_mprotect(*s.process, at, page_size, prot_read_write, s.keys[1]));
+    CBIT_TRY(s.mktme->encrypt_mprotect(*s.process, at, page_size, kernel::prot_read_write, s.keys[1]));
     return fmt::format("the process reads {}", s.read(*s.process, at));
   }
   if (way == Way::file) CBIT_TRY(s.file->write_back());
@@ -128,7 +128,7 @@ Cell key_change(Scene& s, Way way) {
   return fmt::format("the process reads {}", s.read(*s.process, again));
 }
 
-Cell fork(Scene& s, Way way) {
+Cell fork(MktmeScene& s, Way way) {
   const VirtAddr at = CBIT_TRY(s.encrypted(way));
   const auto child = CBIT_TRY(s.process->fork());
   const std::string inherited = s.read(*child, at);
@@ -138,59 +138,61 @@ Cell fork(Scene& s, Way way) {
                      s.key_id(child->page_at(at).value_or(PhysAddr{})));
 }
 
-Cell swap(Scene& s, Way way) {
+Cell swap(MktmeScene& s, Way way) {
   const VirtAddr at = CBIT_TRY(s.encrypted(way));
   const auto device = s.device();
   if (!device) return tl::unexpected{ENODEV};
-  s.swap = std::make_unique<SwapDevice>(s.kernel(), device->driver);
-  const std::uint64_t slot = CBIT_TRY(swap_out(*s.process, at, *s.swap));
+  s.swap = std::make_unique<kernel::SwapDevice>(s.kernel(), device->driver);
+  const std::uint64_t slot = CBIT_TRY(kernel::swap_out(*s.process, at, *s.swap));
   const std::string medium = s.word_for(ConstByteSpan{s.swap->medium(slot)}.first(s.text.size()));
   return fmt::format("the medium holds {}, the process reads {}", medium, s.read(*s.process, at));
 }
 
-Cell migration(Scene& s, Way way) {
+Cell migration(MktmeScene& s, Way way) {
   const VirtAddr at = CBIT_TRY(s.encrypted(way));
-  const PhysAddr to = CBIT_TRY(migrate_page(*s.process, at));
+  const PhysAddr to = CBIT_TRY(kernel::migrate_page(*s.process, at));
   return fmt::format("the process reads {}; {} in DRAM", s.read(*s.process, at), s.dram(to));
 }
 
 // The way applied to a mapping of persistent memory; the driver has none to apply it to.
-Cell dax(Scene& s, Way way) {
+Cell dax(MktmeScene& s, Way way) {
   if (way == Way::dax) return at_rest(s, way);
   const VirtAddr at =
-      CBIT_TRY(s.process->mmap_backed(std::make_shared<PmemFile>(s.kernel(), s.pmem), 0, page_size));
+      CBIT_TRY(s.process->mmap_backed(std::make_shared<kernel::PmemFile>(s.kernel(), s.pmem), 0, page_size));
   if (way == Way::call)
-    CBIT_TRY(s.mktme->encrypt_mprotect(*s.process, at, page_size, prot_read_write, s.keys[0]));
+    CBIT_TRY(s.mktme->encrypt_mprotect(*s.process, at, page_size, kernel::prot_read_write, s.keys[0]));
   const VirtAddr other = CBIT_TRY(s.encrypted(way));
   const bool on_pmem = s.process->page_at(other) == s.pmem.first;
   return fmt::format("{}", on_pmem ? "its pages are the file" : "its pages are others than the file's");
 }
 
 // A guest whose memory is the file: KVM takes the KeyID of the page that backs it into the nested entry.
-Cell nvdimm_guest(Scene& s, Way way) {
+Cell nvdimm_guest(MktmeScene& s, Way way) {
   const bool has_key = way == Way::dax;
   const VirtAddr at = CBIT_TRY(s.process->mmap_backed(
-      std::make_shared<PmemFile>(s.kernel(), s.pmem, has_key ? s.mktme->key_id(s.keys[0]) : KeySelector{0}),
+      std::make_shared<kernel::PmemFile>(s.kernel(), s.pmem,
+                                         has_key ? s.mktme->key_id(s.keys[0]) : mem::KeySelector{0}),
       0, page_size));
   std::string refusal;
   if (way == Way::call)
-    if (const auto done = s.mktme->encrypt_mprotect(*s.process, at, page_size, prot_read_write, s.keys[0]);
+    if (const auto done =
+            s.mktme->encrypt_mprotect(*s.process, at, page_size, kernel::prot_read_write, s.keys[0]);
         !done)
       refusal = refused(done.error()) + "; ";
   static_cast<void>(s.read(*s.process, at));
   const PhysAddr page = s.process->page_at(at).value_or(PhysAddr{});
-  const Access guest{
+  const mem::Access guest{
       {AgentKind::cpu, 0}, s.kernel().machine().paging().view.key(s.mm().page_key_id(page)), 0};
   if (!s.kernel().machine().memory().write(page, s.text, guest)) return tl::unexpected{EFAULT};
   return fmt::format("{}nested KeyID {}: {} in DRAM", refusal, s.key_id(page), s.dram(page));
 }
 
-Cell gup_dma(Scene& s, Way way) {
+Cell gup_dma(MktmeScene& s, Way way) {
   const VirtAddr at = CBIT_TRY(s.encrypted(way));
   const auto device = s.device();
   if (!device) return tl::unexpected{ENODEV};
   const auto pinned = CBIT_TRY(s.process->pin_user_pages(at, 1, true));
-  Kernel& kernel = s.kernel();
+  kernel::Kernel& kernel = s.kernel();
   const DmaAddr dma =
       kernel.dma().map_page(kernel.cpu(0), device->driver, pinned[0], page_size, DmaDirection::to_device, {});
   const auto seen = device->hardware.read(dma, s.text.size());
@@ -202,7 +204,7 @@ Cell gup_dma(Scene& s, Way way) {
 }
 
 // A kernel without the way: what a program that asks for it gets, and what it is left with.
-Cell fallback(Scene& s, Way way) {
+Cell fallback(MktmeScene& s, Way way) {
   s.keys = {};  // files and persistent memory without the extension have no KeyID
   const auto at = s.encrypted(way);
   const VirtAddr left = at ? *at : CBIT_TRY(s.process->mmap(page_size));
@@ -215,8 +217,8 @@ Cell fallback(Scene& s, Way way) {
 
 struct Question {
   std::string_view name;
-  Cell (*ask)(Scene&, Way);
-  MktmeConfig config;
+  Cell (*ask)(MktmeScene&, Way);
+  kernel::MktmeConfig config;
 };
 
 constexpr Question questions[] = {
@@ -245,7 +247,7 @@ OrError<Table> mktme_table(std::uint64_t seed) {
   for (const Question& question : questions) {
     std::vector<std::string> row{std::string{question.name}};
     for (const Way way : {Way::call, Way::driver, Way::file, Way::dax}) {
-      const auto scene = CBIT_TRY(Scene::create(seed, question.config));
+      const auto scene = CBIT_TRY(MktmeScene::create(seed, question.config));
       const Cell cell = question.ask(*scene, way);
       row.push_back(cell ? *cell : refused(cell.error()));
     }
@@ -254,4 +256,4 @@ OrError<Table> mktme_table(std::uint64_t seed) {
   return table;
 }
 
-}  // namespace cbit::lab
+}  // namespace cbit::explain

@@ -6,7 +6,7 @@
 #include "testbed/rdma/node.hpp"
 #include "testbed/views.hpp"
 
-namespace cbit::lab {
+namespace cbit::explain {
 namespace {
 
 struct PlatformRow {
@@ -26,23 +26,24 @@ constexpr PlatformRow platforms_of_table[] = {
 
 struct MethodRow {
   std::string_view name;
-  RdmaMethod method{};
+  testbed::RdmaMethod method{};
   KernelVersion version = KernelVersion::v6_1;
 };
 
 constexpr MethodRow methods_of_table[] = {
-    {"user MR, Linux 6.1", RdmaMethod::user_mr, KernelVersion::v6_1},
-    {"user MR, next", RdmaMethod::user_mr, KernelVersion::next},
-    {"ibv_alloc_buf, next", RdmaMethod::shared_heap, KernelVersion::next},
-    {"bounce ring, next", RdmaMethod::bounce_ring, KernelVersion::next},
-    {"software RDMA, 6.1", RdmaMethod::rxe, KernelVersion::v6_1},
+    {"user MR, Linux 6.1", testbed::RdmaMethod::user_mr, KernelVersion::v6_1},
+    {"user MR, next", testbed::RdmaMethod::user_mr, KernelVersion::next},
+    {"ibv_alloc_buf, next", testbed::RdmaMethod::shared_heap, KernelVersion::next},
+    {"bounce ring, next", testbed::RdmaMethod::bounce_ring, KernelVersion::next},
+    {"software RDMA, 6.1", testbed::RdmaMethod::rxe, KernelVersion::v6_1},
 };
 
 constexpr std::uint64_t transfer_bytes = 64 * 1024;
 constexpr std::uint64_t memory_bytes = 512ull << 20;
 
-RdmaNodeConfig config_of(const PlatformRow& platform, const MethodRow& method, std::uint64_t seed) {
-  RdmaNodeConfig config{.mask_bits = platform.mask_bits, .method = method.method, .bytes = transfer_bytes};
+testbed::RdmaNodeConfig config_of(const PlatformRow& platform, const MethodRow& method, std::uint64_t seed) {
+  testbed::RdmaNodeConfig config{
+      .mask_bits = platform.mask_bits, .method = method.method, .bytes = transfer_bytes};
   config.bed.machine.platform = platform.platform;
   config.bed.machine.memory_bytes = memory_bytes;
   config.bed.machine.seed = seed;
@@ -63,10 +64,10 @@ struct Exchange {
   std::string in = "-", out = "-";
 };
 
-Result<Exchange, Errno> exchange(RdmaNode& local, RdmaNode& peer) {
-  const Bytes old = authored_bytes(Author::before, transfer_bytes);
-  const Bytes in = authored_bytes(Author::device, transfer_bytes);
-  const Bytes out = authored_bytes(Author::cpu, transfer_bytes);
+Result<Exchange, kernel::Errno> exchange(testbed::RdmaNode& local, testbed::RdmaNode& peer) {
+  const Bytes old = testbed::authored_bytes(testbed::Author::before, transfer_bytes);
+  const Bytes in = testbed::authored_bytes(testbed::Author::device, transfer_bytes);
+  const Bytes out = testbed::authored_bytes(testbed::Author::cpu, transfer_bytes);
   CBIT_TRY(peer.register_buffer());
   CBIT_TRY(local.connect(peer));
   Exchange result;
@@ -82,34 +83,35 @@ Result<Exchange, Errno> exchange(RdmaNode& local, RdmaNode& peer) {
   return result;
 }
 
-std::string cause_names(Explainer& explainer) {
+std::string cause_names(watch::Explainer& explainer) {
   std::vector<std::string_view> names;
-  for (const Cause& cause : explainer.causes())
+  for (const watch::Cause& cause : explainer.causes())
     if (names.empty() || names.back() != cause.info->name) names.push_back(cause.info->name);
   return names.empty() ? "-" : fmt::format("{}", fmt::join(names, ", "));
 }
 
 OrError<std::vector<std::string>> row_of(const PlatformRow& platform, const MethodRow& method,
                                          std::uint64_t seed) {
-  rdma::Fabric fabric;
-  auto local = CBIT_TRY(RdmaNode::create(config_of(platform, method, seed), fabric));
+  dev::rdma::Fabric fabric;
+  auto local = CBIT_TRY(testbed::RdmaNode::create(config_of(platform, method, seed), fabric));
   // Software RDMA speaks the same protocol: the peer is a plain machine with a NIC.
-  auto peer = CBIT_TRY(RdmaNode::create(config_of(platforms_of_table[0], methods_of_table[0], seed), fabric));
-  local->write(authored_bytes(Author::before, transfer_bytes));
+  auto peer = CBIT_TRY(
+      testbed::RdmaNode::create(config_of(platforms_of_table[0], methods_of_table[0], seed), fabric));
+  local->write(testbed::authored_bytes(testbed::Author::before, transfer_bytes));
   std::string registration = "ok";
   Exchange moved;
-  RdmaCost cost;
+  testbed::RdmaCost cost;
   const auto registered = local->register_buffer();
   if (registered) {
     const auto done = exchange(*local, *peer);
     if (done) moved = *done;
-    if (!done) registration = fmt::format("ok, then {}", errno_name(done.error()));
+    if (!done) registration = fmt::format("ok, then {}", testbed::errno_name(done.error()));
   } else {
-    registration = errno_name(registered.error());
+    registration = testbed::errno_name(registered.error());
   }
   cost = local->cost();
   local->deregister();
-  local->bed().explainer().finish(Ending::in_flight);
+  local->bed().explainer().finish(watch::Ending::in_flight);
   return std::vector<std::string>{std::string{platform.name},
                                   std::string{method.name},
                                   registration,
@@ -145,4 +147,4 @@ OrError<Table> rdma_table(std::uint64_t seed) {
   return table;
 }
 
-}  // namespace cbit::lab
+}  // namespace cbit::explain

@@ -2,18 +2,18 @@
 
 #include <vector>
 
-namespace cbit {
+namespace cbit::explain {
 
 std::span<const TableSpec> tables() {
   static const std::vector<TableSpec> all{
-      {"rdma", "Does RDMA work on memory that is encrypted, by which method, at what cost?", lab::rdma_table},
-      {"ttm", "Graphics buffers: which mappings of a page agree, by driver and kernel", lab::ttm_table},
-      {"mktme", "What each way to encrypted user memory can do", lab::mktme_table},
+      {"rdma", "Does RDMA work on memory that is encrypted, by which method, at what cost?", rdma_table},
+      {"ttm", "Graphics buffers: which mappings of a page agree, by driver and kernel", ttm_table},
+      {"mktme", "What each way to encrypted user memory can do", mktme_table},
       {"virtio", "virtio in mixed fleets: which guest works with which device and IOMMU, and what it costs",
-       lab::virtio_table},
-      {"attacks", "What can a host do to a guest's memory?", lab::attacks_table},
+       virtio_table},
+      {"attacks", "What can a host do to a guest's memory?", attacks_table},
   };
   return all;
 }
 
-}  // namespace cbit
+}  // namespace cbit::explain

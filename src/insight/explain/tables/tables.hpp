@@ -3,7 +3,7 @@
 
 #include "explain/table.hpp"
 
-namespace cbit::lab {
+namespace cbit::explain {
 
 [[nodiscard]] OrError<Table> rdma_table(std::uint64_t seed);
 [[nodiscard]] OrError<Table> ttm_table(std::uint64_t seed);
@@ -11,4 +11,4 @@ namespace cbit::lab {
 [[nodiscard]] OrError<Table> virtio_table(std::uint64_t seed);
 [[nodiscard]] OrError<Table> attacks_table(std::uint64_t seed);
 
-}  // namespace cbit::lab
+}  // namespace cbit::explain

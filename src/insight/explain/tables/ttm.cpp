@@ -10,7 +10,7 @@
 #include "testbed/testbed.hpp"
 #include "testbed/views.hpp"
 
-namespace cbit::lab {
+namespace cbit::explain {
 namespace {
 
 constexpr std::uint64_t object_bytes = 4 * page_size;
@@ -20,28 +20,30 @@ struct System {
   Platform platform{};
   IommuMode iommu{};
   std::string_view driver;
-  GpuDriverOptions options;
+  kernel::GpuDriverOptions options;
 };
 
-GpuDriverOptions amdgpu(unsigned bits, std::optional<bool> dma_alloc = {}) {
-  return {.kind = GpuDriverKind::amdgpu, .mask_bits = bits, .use_dma_alloc = dma_alloc};
+kernel::GpuDriverOptions amdgpu(unsigned bits, std::optional<bool> dma_alloc = {}) {
+  return {.kind = kernel::GpuDriverKind::amdgpu, .mask_bits = bits, .use_dma_alloc = dma_alloc};
 }
-GpuDriverOptions vmwgfx(VmwMapMode mode) { return {.kind = GpuDriverKind::vmwgfx, .map_mode = mode}; }
+kernel::GpuDriverOptions vmwgfx(kernel::VmwMapMode mode) {
+  return {.kind = kernel::GpuDriverKind::vmwgfx, .map_mode = mode};
+}
 
 std::vector<System> systems() {
   using enum Platform;
   constexpr IommuMode none = IommuMode::none, translated = IommuMode::translated;
   return {
-      {"1a", sev, none, "vmwgfx coherent", vmwgfx(VmwMapMode::select)},
+      {"1a", sev, none, "vmwgfx coherent", vmwgfx(kernel::VmwMapMode::select)},
       {"1a", sev, none, "amdgpu 44-bit", amdgpu(44)},
-      {"1a", sev_snp, none, "vmwgfx coherent", vmwgfx(VmwMapMode::select)},
+      {"1a", sev_snp, none, "vmwgfx coherent", vmwgfx(kernel::VmwMapMode::select)},
       {"1a'", sme, none, "amdgpu 40-bit", amdgpu(40)},
       {"1b", sme, translated, "amdgpu 40-bit", amdgpu(40)},
       {"1b", sme, translated, "amdgpu 40-bit streaming", amdgpu(40, false)},
       {"1c", sev, none, "amdgpu 44-bit streaming", amdgpu(44, false)},
-      {"1c", sev, none, "vmwgfx populate", vmwgfx(VmwMapMode::map_populate)},
+      {"1c", sev, none, "vmwgfx populate", vmwgfx(kernel::VmwMapMode::map_populate)},
       {"1c", sme, none, "amdgpu 40-bit streaming", amdgpu(40, false)},
-      {"1c", sev, none, "shadow", {.kind = GpuDriverKind::shadow}},
+      {"1c", sev, none, "shadow", {.kind = kernel::GpuDriverKind::shadow}},
       {"2", sme, none, "amdgpu 64-bit", amdgpu(64)},
       {"2", sme, none, "amdgpu 64-bit streaming", amdgpu(64, false)},
   };
@@ -68,48 +70,48 @@ class Bench {
 
  private:
   Bench() = default;
-  Result<void, Errno> map_everything();
-  [[nodiscard]] Mmu& cpu() { return bed_->kernel().cpu(0); }
-  [[nodiscard]] bool shadow() const { return driver_->options().kind == GpuDriverKind::shadow; }
-  [[nodiscard]] GpuAddr gpu_address() { return driver_->address(*bo_).value_or(GpuAddr{}); }
+  Result<void, kernel::Errno> map_everything();
+  [[nodiscard]] paging::Mmu& cpu() { return bed_->kernel().cpu(0); }
+  [[nodiscard]] bool shadow() const { return driver_->options().kind == kernel::GpuDriverKind::shadow; }
+  [[nodiscard]] dev::GpuAddr gpu_address() { return driver_->address(*bo_).value_or(dev::GpuAddr{}); }
   void gpu_writes();
   std::string vmap_writes();
   std::string gpu_sees();
   std::string scanout_sees();
-  std::string sees(Mmu& by, VirtAddr at, std::uint64_t bytes);
+  std::string sees(paging::Mmu& by, VirtAddr at, std::uint64_t bytes);
   [[nodiscard]] std::string word(const Bytes& seen);
-  static std::string bit_of(Mmu& by, VirtAddr at);
+  static std::string bit_of(paging::Mmu& by, VirtAddr at);
   [[nodiscard]] std::string dma_bit() const;
   [[nodiscard]] std::string causes();
 
-  std::unique_ptr<Testbed> bed_;
+  std::unique_ptr<testbed::Testbed> bed_;
   LastMapping observer_;
-  std::unique_ptr<UserSpace> user_;
-  std::unique_ptr<GpuDriver> driver_;
-  TtmBo* bo_ = nullptr;
+  std::unique_ptr<kernel::UserSpace> user_;
+  std::unique_ptr<kernel::GpuDriver> driver_;
+  kernel::TtmBo* bo_ = nullptr;
   VirtAddr vmap_, mmap_;
-  TtmKmap kmap_;
-  ConversionCost cost_;
+  kernel::TtmKmap kmap_;
+  kernel::ConversionCost cost_;
   Bytes data_, old_;
 };
 
 OrError<std::unique_ptr<Bench>> Bench::create(const System& system, TtmPolicy policy, std::uint64_t seed) {
   std::unique_ptr<Bench> bench{new Bench};
-  TestbedConfig config;
+  testbed::TestbedConfig config;
   config.machine.platform = system.platform;
   config.machine.memory_bytes = 1ull << 30;
   config.machine.seed = seed;
-  config.machine.cache = CacheModel::report;
+  config.machine.cache = mem::CacheModel::report;
   config.dma.iommu = system.iommu;
-  bench->bed_ = CBIT_TRY(Testbed::create(config));
-  Kernel& kernel = bench->bed_->kernel();
+  bench->bed_ = CBIT_TRY(testbed::Testbed::create(config));
+  kernel::Kernel& kernel = bench->bed_->kernel();
   bench->bed_->tracer().attach(bench->observer_);
-  Device& dev = kernel.add_device({.name = "gpu"});
-  const GpuCard card =
-      plug_gpu(kernel.machine(), {.device = dev.name, .requester = dev.requester}, 256 * 1024);
-  GpuDriverOptions options = system.options;
+  kernel::Device& dev = kernel.add_device({.name = "gpu"});
+  const machine::GpuCard card =
+      machine::plug_gpu(kernel.machine(), {.device = dev.name, .requester = dev.requester}, 256 * 1024);
+  kernel::GpuDriverOptions options = system.options;
   options.policy = policy;
-  auto driver = GpuDriver::probe(kernel, dev, card, options);
+  auto driver = kernel::GpuDriver::probe(kernel, dev, card, options);
   if (driver) bench->driver_ = std::move(*driver);
   if (!driver || !bench->map_everything())
     return bad_input(fmt::format("the driver \"{}\" cannot make its buffer", system.driver));
@@ -122,9 +124,9 @@ Bench::~Bench() {
   if (bed_ != nullptr) bed_->tracer().detach(observer_);
 }
 
-Result<void, Errno> Bench::map_everything() {
-  TtmDevice& ttm = driver_->ttm();
-  const ConversionCost before = bed_->kernel().mm().conversion_cost();
+Result<void, kernel::Errno> Bench::map_everything() {
+  kernel::TtmDevice& ttm = driver_->ttm();
+  const kernel::ConversionCost before = bed_->kernel().mm().conversion_cost();
   bo_ = CBIT_TRY(ttm.bo_init(cpu(), {.bytes = object_bytes, .placement = TtmPlacement::tt}));
   cost_ = bed_->kernel().mm().conversion_cost();
   cost_.pages -= before.pages;
@@ -133,7 +135,7 @@ Result<void, Errno> Bench::map_everything() {
   vmap_ = CBIT_TRY(ttm.vmap(cpu(), *bo_));
   kmap_ = CBIT_TRY(ttm.kmap(cpu(), *bo_, 0, 1));
   auto user = bed_->kernel().mm().create_user_space();
-  if (!user) return tl::unexpected{Errno::enomem};
+  if (!user) return tl::unexpected{kernel::Errno::enomem};
   user_ = std::move(*user);
   mmap_ = CBIT_TRY(ttm.mmap(*user_, *bo_));
   Bytes touched(1);
@@ -145,14 +147,14 @@ Result<void, Errno> Bench::map_everything() {
 
 void Bench::gpu_writes() {
   old_ = Bytes(object_bytes);
-  data_ = authored_bytes(Author::device, object_bytes);
+  data_ = testbed::authored_bytes(testbed::Author::device, object_bytes);
   (void)driver_->gpu().store(gpu_address(), data_);  // a refusal shows in what the others see
   if (shadow()) (void)driver_->transfer_from_host(cpu(), *bo_);
 }
 
 std::string Bench::vmap_writes() {
   old_ = data_;
-  data_ = authored_bytes(Author::cpu, object_bytes);
+  data_ = testbed::authored_bytes(testbed::Author::cpu, object_bytes);
   if (!cpu().write(vmap_, data_)) return "refused";
   if (shadow()) (void)driver_->transfer_to_host(cpu(), *bo_);
   return {};
@@ -164,12 +166,13 @@ std::string Bench::word(const Bytes& seen) {
   if (std::ranges::equal(seen, ConstByteSpan{data_}.first(seen.size()))) return "same";
   // The first page tells what the bytes are.
   const auto first = [](const Bytes& bytes) { return ConstByteSpan{bytes}.first(page_size); };
-  const View view = View::of_bytes(bed_->memory(), driver_->ttm().page_address(*bo_, 0),
-                                   {seen.begin(), seen.begin() + page_size}, bed_->cpu_key());
-  return std::string{to_string(classify(view, first(data_), first(old_)))};
+  const testbed::View view =
+      testbed::View::of_bytes(bed_->memory(), driver_->ttm().page_address(*bo_, 0),
+                              {seen.begin(), seen.begin() + page_size}, bed_->cpu_key());
+  return std::string{to_string(testbed::classify(view, first(data_), first(old_)))};
 }
 
-std::string Bench::sees(Mmu& by, VirtAddr at, std::uint64_t bytes) {
+std::string Bench::sees(paging::Mmu& by, VirtAddr at, std::uint64_t bytes) {
   Bytes seen(bytes);
   return by.read(at, seen) ? word(seen) : "refused";
 }
@@ -181,11 +184,11 @@ std::string Bench::gpu_sees() {
 
 std::string Bench::scanout_sees() {
   const auto shown = driver_->scanout(cpu(), *bo_);
-  return shown && *shown == crc32c(data_) ? "same" : "other";
+  return shown && *shown == dev::crc32c(data_) ? "same" : "other";
 }
 
-std::string Bench::bit_of(Mmu& by, VirtAddr at) {
-  const auto found = by.translate(at, Intent::read);
+std::string Bench::bit_of(paging::Mmu& by, VirtAddr at) {
+  const auto found = by.translate(at, paging::Intent::read);
   return found ? fmt::format("{}", unsigned{found->selector}) : "-";
 }
 
@@ -197,7 +200,7 @@ std::string Bench::dma_bit() const {
 
 std::string Bench::causes() {
   std::vector<std::string_view> names;
-  for (const Cause& cause : bed_->explainer().causes())
+  for (const watch::Cause& cause : bed_->explainer().causes())
     if (std::ranges::find(names, cause.info->name) == names.end()) names.push_back(cause.info->name);
   std::ranges::sort(names);
   return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
@@ -225,7 +228,7 @@ std::vector<std::string> Bench::row(const System& system, TtmPolicy policy) {
   cells.push_back(fmt::format("{}", cost_.pages));
   cells.push_back(fmt::format("{}", cost_.tlb_flushes));
   cells.push_back(fmt::format("{}", cost_.cache_lines_flushed));
-  bed_->explainer().finish(Ending::in_flight);
+  bed_->explainer().finish(watch::Ending::in_flight);
   cells.push_back(causes());
   return cells;
 }
@@ -254,7 +257,7 @@ OrError<Table> ttm_table(std::uint64_t seed) {
                    "causes"};
   for (const System& system : systems())
     for (const TtmPolicy policy : ttm_policies) {
-      if (system.options.kind == GpuDriverKind::shadow && policy != TtmPolicy::fixed) continue;
+      if (system.options.kind == kernel::GpuDriverKind::shadow && policy != TtmPolicy::fixed) continue;
       table.rows.push_back(CBIT_TRY(Bench::create(system, policy, seed))->row(system, policy));
     }
   table.notes = {
@@ -269,4 +272,4 @@ OrError<Table> ttm_table(std::uint64_t seed) {
   return table;
 }
 
-}  // namespace cbit::lab
+}  // namespace cbit::explain

@@ -12,7 +12,7 @@
 #include "testbed/virtio_disk.hpp"
 #include "testbed/words.hpp"
 
-namespace cbit::lab {
+namespace cbit::explain {
 namespace {
 
 constexpr std::uint64_t blocks = 8;
@@ -34,7 +34,7 @@ constexpr Guest guests[] = {
 
 struct Hardware {
   std::string_view name;
-  VirtioOptions options;
+  dev::VirtioOptions options;
 };
 constexpr Hardware devices[] = {
     {"legacy", {.iommu_platform = false, .legacy = true}},
@@ -102,7 +102,7 @@ class Trial {
       : guest_{guest}, device_{device}, translation_{translation}, kernel_{kernel} {}
 
   OrError<void> boot(std::uint64_t seed) {
-    TestbedConfig config;
+    testbed::TestbedConfig config;
     config.machine = {.platform = guest_.platform,
                       .memory_bytes = 64ull << 20,
                       .virtio_iommu = translation_.virtio,
@@ -110,22 +110,22 @@ class Trial {
                       .seed = seed};
     config.dma.iommu = translation_.mode;
     config.dma.swiotlb.slots = 2048;
-    bed_ = CBIT_TRY(Testbed::create(config, &watcher_));
+    bed_ = CBIT_TRY(testbed::Testbed::create(config, &watcher_));
     // A guest that does not know virtio-iommu leaves its devices in no domain.
     if (translation_.virtio)
-      iommu_ = CBIT_TRY(
-          GuestViommu::create(*bed_, translation_.mode == IommuMode::passthrough, guest_.knows_flag));
+      iommu_ = CBIT_TRY(testbed::GuestViommu::create(*bed_, translation_.mode == IommuMode::passthrough,
+                                                     guest_.knows_flag));
     return {};
   }
 
   OrError<Outcome> perform() {
-    VirtioDiskConfig config{.bytes = blocks * block_bytes,
-                            .hardware = device_.options,
-                            .driver = {.restricted_access_check = kernel_.check,
-                                       .legacy_driver = guest_.legacy_driver,
-                                       .dma_api_if_encrypted = kernel_.rfc}};
-    if (!guest_.knows_flag) config.driver.refused_features = virtio_feature::access_platform;
-    auto disk = VirtioDisk::create(*bed_, config);
+    testbed::VirtioDiskConfig config{.bytes = blocks * block_bytes,
+                                     .hardware = device_.options,
+                                     .driver = {.restricted_access_check = kernel_.check,
+                                                .legacy_driver = guest_.legacy_driver,
+                                                .dma_api_if_encrypted = kernel_.rfc}};
+    if (!guest_.knows_flag) config.driver.refused_features = spec::virtio_feature::access_platform;
+    auto disk = testbed::VirtioDisk::create(*bed_, config);
     if (!disk) return Outcome{fmt::format("no: QEMU: {}", disk.error().message), "", "", "", "", "", ""};
     disk_ = std::move(*disk);
     watcher_.disk = disk_->parent().requester;
@@ -137,23 +137,23 @@ class Trial {
     return outcome;
   }
 
-  [[nodiscard]] Outcome refused(Errno error) const {
+  [[nodiscard]] Outcome refused(kernel::Errno error) const {
     const std::string words = disk_->hardware().status() == 1 ? "no driver binds" : watcher_.words;
-    return {fmt::format("no: {}, {}", errno_name(error), words), "", "", "", "", "", ""};
+    return {fmt::format("no: {}, {}", testbed::errno_name(error), words), "", "", "", "", "", ""};
   }
 
-  Outcome use(VirtioBlkDriver& driver) {
-    Mm& mm = bed_->kernel().mm();
-    Mmu& cpu = bed_->kernel().cpu(0);
+  Outcome use(kernel::VirtioBlkDriver& driver) {
+    kernel::Mm& mm = bed_->kernel().mm();
+    paging::Mmu& cpu = bed_->kernel().cpu(0);
     const VirtAddr buffer = mm.alloc_pages(blocks).value_or(VirtAddr{});
     const VirtAddr secret = mm.alloc_pages(1).value_or(VirtAddr{});
     const Bytes text = pattern_bytes(blocks * block_bytes, 7);
     Outcome outcome;
     if (!cpu.write(buffer, text) || !cpu.write(secret, ConstByteSpan{text}.first(page_size))) return outcome;
     watcher_.exits = watcher_.bounces = watcher_.translated = watcher_.direct = 0;
-    Result<void, Errno> done;
+    Result<void, kernel::Errno> done;
     for (std::uint64_t i = 0; done && i < blocks; ++i)
-      done = driver.write(cpu, i * block_bytes / sector_size, buffer + i * block_bytes, block_bytes);
+      done = driver.write(cpu, i * block_bytes / dev::sector_size, buffer + i * block_bytes, block_bytes);
 
     const Watcher cost = watcher_;
     outcome.works = verdict(driver, done, buffer, text);
@@ -169,16 +169,16 @@ class Trial {
     return outcome;
   }
 
-  std::string verdict(VirtioBlkDriver& driver, Result<void, Errno> done, VirtAddr buffer,
+  std::string verdict(kernel::VirtioBlkDriver& driver, Result<void, kernel::Errno> done, VirtAddr buffer,
                       ConstByteSpan text) {
-    if (!done) return fmt::format("up, but {}", errno_name(done.error()));
+    if (!done) return fmt::format("up, but {}", testbed::errno_name(done.error()));
     if (!std::ranges::equal(disk_->medium().contents().first(text.size()), text))
       return "up, but the disk has noise";
-    Mmu& cpu = bed_->kernel().cpu(0);
+    paging::Mmu& cpu = bed_->kernel().cpu(0);
     Bytes back(text.size());
     if (!cpu.write(buffer, back)) return "up, but the buffer is gone";
     done = driver.read(cpu, 0, buffer, text.size());
-    if (!done) return fmt::format("up, but reading: {}", errno_name(done.error()));
+    if (!done) return fmt::format("up, but reading: {}", testbed::errno_name(done.error()));
     if (!cpu.read(buffer, back) || !std::ranges::equal(back, text)) return "up, but reads noise";
     return "yes";
   }
@@ -194,8 +194,9 @@ class Trial {
   }
 
   // What the host's software reads in a page of data that nobody gave to a device, and in the ring.
-  [[nodiscard]] std::string reach(const VirtioBlkDriver& driver, VirtAddr secret, ConstByteSpan text) const {
-    Mm& mm = bed_->kernel().mm();
+  [[nodiscard]] std::string reach(const kernel::VirtioBlkDriver& driver, VirtAddr secret,
+                                  ConstByteSpan text) const {
+    kernel::Mm& mm = bed_->kernel().mm();
     Bytes seen(page_size);
     const bool all = bed_->memory().peek(mm.virt_to_phys(secret), seen, no_key) &&
                      std::ranges::equal(seen, text.first(page_size));
@@ -204,10 +205,10 @@ class Trial {
   }
 
   // The ring's descriptors as the CPU has them, and as the host has them.
-  [[nodiscard]] bool sees_ring(const VirtioBlkDriver& driver) const {
-    Mmu& cpu = bed_->kernel().cpu(0);
+  [[nodiscard]] bool sees_ring(const kernel::VirtioBlkDriver& driver) const {
+    paging::Mmu& cpu = bed_->kernel().cpu(0);
     const VirtAddr ring = driver.queue().memory().cpu;
-    const auto at = cpu.translate(ring, Intent::read);
+    const auto at = cpu.translate(ring, paging::Intent::read);
     Bytes by_cpu(page_size), by_host(page_size);
     return at && cpu.read(ring, by_cpu) && bed_->memory().peek(at->phys, by_host, no_key) &&
            by_cpu == by_host;
@@ -216,7 +217,7 @@ class Trial {
   [[nodiscard]] std::string causes() {
     bed_->explainer().finish();
     std::vector<std::string> names;
-    for (const Cause& cause : bed_->explainer().causes())
+    for (const watch::Cause& cause : bed_->explainer().causes())
       if (std::ranges::find(names, cause.info->name) == names.end()) names.emplace_back(cause.info->name);
     return fmt::format("{}", fmt::join(names, ", "));
   }
@@ -226,9 +227,9 @@ class Trial {
   const Translation& translation_;
   const KernelKind& kernel_;
   Watcher watcher_;
-  std::unique_ptr<Testbed> bed_;
-  std::unique_ptr<GuestViommu> iommu_;
-  std::unique_ptr<VirtioDisk> disk_;
+  std::unique_ptr<testbed::Testbed> bed_;
+  std::unique_ptr<testbed::GuestViommu> iommu_;
+  std::unique_ptr<testbed::VirtioDisk> disk_;
 };
 
 // ---- the rows ----
@@ -296,4 +297,4 @@ OrError<Table> virtio_table(std::uint64_t seed) {
   return table;
 }
 
-}  // namespace cbit::lab
+}  // namespace cbit::explain

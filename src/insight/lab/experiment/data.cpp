@@ -111,8 +111,8 @@ Bytes Data::bytes(std::uint64_t offset, std::uint64_t bytes) const {
 }
 
 Bytes Data::expand(const Piece& piece, std::uint64_t offset, std::uint64_t bytes) {
-  if (const auto* author = std::get_if<Author>(&piece.contents)) {
-    Bytes pattern = authored_bytes(*author, offset + bytes);
+  if (const auto* author = std::get_if<testbed::Author>(&piece.contents)) {
+    Bytes pattern = testbed::authored_bytes(*author, offset + bytes);
     pattern.erase(pattern.begin(), pattern.begin() + static_cast<std::ptrdiff_t>(offset));
     return pattern;
   }

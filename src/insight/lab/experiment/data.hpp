@@ -14,8 +14,8 @@
 namespace cbit::lab {
 
 inline constexpr std::string_view data_keys[] = {"text", "hex", "pattern", "fill", "seed", "length"};
-inline constexpr Word<Author> author_words[] = {
-    {"cpu", Author::cpu}, {"device", Author::device}, {"before", Author::before}};
+inline constexpr Word<testbed::Author> author_words[] = {
+    {"cpu", testbed::Author::cpu}, {"device", testbed::Author::device}, {"before", testbed::Author::before}};
 
 // The longest buffer, and the longest data.
 inline constexpr std::uint64_t bytes_max = 64ull << 20;
@@ -23,7 +23,7 @@ inline constexpr std::uint64_t bytes_max = 64ull << 20;
 class Data {
  public:
   // The pattern of views.hpp, without end.
-  explicit Data(Author author) : pieces_{Piece{author, std::nullopt}} {}
+  explicit Data(testbed::Author author) : pieces_{Piece{author, std::nullopt}} {}
   // `value` is a table or a list of tables. Errors: no or two kinds of contents in a piece, a piece without
   // end that is not the last, bad hex digits.
   static OrError<Data> parse(const TomlValue& value, std::string_view file, std::string_view key);
@@ -40,7 +40,7 @@ class Data {
   };
   // Contents: a pattern, a unit that is repeated, or noise from a seed.
   struct Piece {
-    std::variant<Author, Bytes, Seed> contents;
+    std::variant<testbed::Author, Bytes, Seed> contents;
     std::optional<std::uint64_t> length;
   };
   Data() = default;

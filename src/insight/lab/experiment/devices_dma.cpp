@@ -23,7 +23,7 @@ OrError<std::optional<std::uint64_t>> low_mask(const TableReader& keys, std::str
 
 OrError<void> parse_dma(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
   Run::DmaDeviceConfig dma;
-  TestDeviceConfig& config = dma.device;
+  testbed::TestDeviceConfig& config = dma.device;
   config.name = device.name;
   config.mask_bits = static_cast<unsigned>(CBIT_TRY(keys.number("mask", 1, 64)).value_or(config.mask_bits));
   config.coherent_mask_bits =

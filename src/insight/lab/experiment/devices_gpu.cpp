@@ -12,20 +12,21 @@ namespace {
 
 constexpr std::uint64_t vram_bytes_max = 4 << 20;
 
-constexpr Word<GpuDriverKind> driver_words[] = {
-    {"amdgpu", GpuDriverKind::amdgpu}, {"vmwgfx", GpuDriverKind::vmwgfx}, {"shadow", GpuDriverKind::shadow}};
-constexpr Word<VmwMapMode> map_mode_words[] = {{"select", VmwMapMode::select},
-                                               {"alloc-coherent", VmwMapMode::alloc_coherent},
-                                               {"map-populate", VmwMapMode::map_populate},
-                                               {"map-bind", VmwMapMode::map_bind}};
+constexpr Word<kernel::GpuDriverKind> driver_words[] = {{"amdgpu", kernel::GpuDriverKind::amdgpu},
+                                                        {"vmwgfx", kernel::GpuDriverKind::vmwgfx},
+                                                        {"shadow", kernel::GpuDriverKind::shadow}};
+constexpr Word<kernel::VmwMapMode> map_mode_words[] = {{"select", kernel::VmwMapMode::select},
+                                                       {"alloc-coherent", kernel::VmwMapMode::alloc_coherent},
+                                                       {"map-populate", kernel::VmwMapMode::map_populate},
+                                                       {"map-bind", kernel::VmwMapMode::map_bind}};
 
 constexpr std::string_view keys_of_gpu[] = {"driver", "mask",     "address-bits", "vram",
                                             "policy", "map-mode", "dma-alloc"};
 
-OrError<void> check_driver_keys(const TableReader& keys, GpuDriverKind kind) {
-  if (keys.has("map-mode") && kind != GpuDriverKind::vmwgfx)
+OrError<void> check_driver_keys(const TableReader& keys, kernel::GpuDriverKind kind) {
+  if (keys.has("map-mode") && kind != kernel::GpuDriverKind::vmwgfx)
     return keys.error("map-mode", "map modes are vmwgfx's", "add driver = \"vmwgfx\", or drop it");
-  if (keys.has("dma-alloc") && kind != GpuDriverKind::amdgpu)
+  if (keys.has("dma-alloc") && kind != kernel::GpuDriverKind::amdgpu)
     return keys.error("dma-alloc", "only the amdgpu shape asks drm_need_swiotlb()",
                       "use map-mode for vmwgfx, or drop it");
   return {};
@@ -33,16 +34,17 @@ OrError<void> check_driver_keys(const TableReader& keys, GpuDriverKind kind) {
 
 OrError<void> parse_gpu(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
   GpuConfig gpu{.name = device.name};
-  GpuDriverOptions& driver = gpu.driver;
+  kernel::GpuDriverOptions& driver = gpu.driver;
   driver.kind = CBIT_TRY(keys.word("driver", driver_words)).value_or(driver.kind);
   CBIT_TRY(check_driver_keys(keys, driver.kind));
   driver.mask_bits = static_cast<unsigned>(CBIT_TRY(keys.number("mask", 1, 64)).value_or(driver.mask_bits));
-  driver.policy = CBIT_TRY(keys.word("policy", ttm_policy_words)).value_or(driver.policy);
+  driver.policy = CBIT_TRY(keys.word("policy", testbed::ttm_policy_words)).value_or(driver.policy);
   driver.map_mode = CBIT_TRY(keys.word("map-mode", map_mode_words)).value_or(driver.map_mode);
   driver.use_dma_alloc = CBIT_TRY(keys.flag("dma-alloc"));
   gpu.address_bits =
       static_cast<unsigned>(CBIT_TRY(keys.number("address-bits", 1, 64)).value_or(gpu.address_bits));
-  gpu.vram_bytes = CBIT_TRY(keys.number("vram", gpu_vram_bytes_min, vram_bytes_max)).value_or(gpu.vram_bytes);
+  gpu.vram_bytes =
+      CBIT_TRY(keys.number("vram", kernel::gpu_vram_bytes_min, vram_bytes_max)).value_or(gpu.vram_bytes);
   if (!std::has_single_bit(gpu.vram_bytes))
     return keys.error("vram", fmt::format("a BAR of {} bytes does not exist", gpu.vram_bytes),
                       "use a power of two");
@@ -59,17 +61,17 @@ std::span<const DeviceKind> gpu_devices() { return gpu_device_kinds; }
 // ---- the part ---------------------------------------------------------------------------------------------
 
 OrError<void> GpuPart::install(Run& run, std::size_t device, const GpuConfig& config) {
-  Device& dev = run.kernel().add_device({.name = config.name});
+  kernel::Device& dev = run.kernel().add_device({.name = config.name});
   run.install(device, dev);
-  const GpuCard card =
-      plug_gpu(run.bed().machine(),
-               {.device = config.name, .requester = dev.requester, .address_bits = config.address_bits},
-               config.vram_bytes);
-  auto driver = GpuDriver::probe(run.kernel(), dev, card, config.driver);
+  const machine::GpuCard card = machine::plug_gpu(
+      run.bed().machine(),
+      {.device = config.name, .requester = dev.requester, .address_bits = config.address_bits},
+      config.vram_bytes);
+  auto driver = kernel::GpuDriver::probe(run.kernel(), dev, card, config.driver);
   if (!driver)
-    return bad_input(
-        fmt::format("the driver of \"{}\" does not probe: {}", config.name, errno_name(driver.error())),
-        "give it a wider mask, or more memory");
+    return bad_input(fmt::format("the driver of \"{}\" does not probe: {}", config.name,
+                                 testbed::errno_name(driver.error())),
+                     "give it a wider mask, or more memory");
   drivers_[device] = std::move(*driver);
   if (drivers_.size() == 1) run.at_end([this, &run] { remove_all(run); });
   return {};
@@ -83,7 +85,7 @@ Result<GpuPart::Object*, StepTrouble> GpuPart::object(std::size_t buffer) {
   return &found->second;
 }
 
-GpuPart::Object& GpuPart::add(std::size_t buffer, std::size_t device, TtmBo& bo) {
+GpuPart::Object& GpuPart::add(std::size_t buffer, std::size_t device, kernel::TtmBo& bo) {
   return objects_[buffer] = {device, &bo};
 }
 
@@ -92,7 +94,7 @@ Result<void, StepTrouble> GpuPart::close(Run& run, std::size_t window) {
   if (found == windows_.end()) return trouble_in_step("the window does not exist");
   const Opened opened = found->second;
   const Object& object = *CBIT_TRY(this->object(opened.buffer));
-  TtmDevice& ttm = driver(object.device).ttm();
+  kernel::TtmDevice& ttm = driver(object.device).ttm();
   if (opened.user)
     ttm.munmap(*object.bo, *opened.user);
   else if (opened.kmap)
@@ -117,7 +119,7 @@ void GpuPart::refresh(Run& run, std::size_t buffer) {
   target.frames.clear();
   target.exists = object.bo->placement == TtmPlacement::vram || object.bo->tt.populated;
   if (!target.exists) return;
-  const TtmDevice& ttm = driver(object.device).ttm();
+  const kernel::TtmDevice& ttm = driver(object.device).ttm();
   for (std::uint64_t page = 0; page < object.bo->pages; ++page)
     target.frames.push_back(ttm.page_address(*object.bo, page));
   // The kernel's own address is the direct map's, where that shows the object in one piece.

@@ -8,7 +8,7 @@ namespace {
 constexpr std::string_view keys_of_nic[] = {"mask", "coherent-mask", "max-segment-size", "software"};
 
 OrError<void> parse_nic(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
-  HcaConfig config{.name = device.name};
+  kernel::HcaConfig config{.name = device.name};
   config.mask_bits = static_cast<unsigned>(CBIT_TRY(keys.number("mask", 32, 64)).value_or(config.mask_bits));
   config.coherent_mask_bits =
       static_cast<unsigned>(CBIT_TRY(keys.number("coherent-mask", 32, 64)).value_or(config.mask_bits));

@@ -11,11 +11,11 @@ constexpr std::string_view keys_of_viommu[] = {
     "msi-region",      "reserved-region", "input-bits", "domains",       "first-domain", "driver"};
 
 // A region of 1 MiB.
-ViommuReserved region(ViommuReservedType type, std::uint64_t first) {
+iommu::ViommuReserved region(iommu::ViommuReservedType type, std::uint64_t first) {
   return {type, {DmaAddr{first}, DmaAddr{first + 0xf'ffff}}};
 }
 
-OrError<void> parse_domains(const TableReader& keys, ViommuDomains::Config& domains) {
+OrError<void> parse_domains(const TableReader& keys, iommu::ViommuDomains::Config& domains) {
   const auto bits = static_cast<unsigned>(CBIT_TRY(keys.number("input-bits", 32, 64)).value_or(64));
   domains.input.last = DmaAddr{bit_mask(bits)};
   domains.first_domain =
@@ -23,15 +23,15 @@ OrError<void> parse_domains(const TableReader& keys, ViommuDomains::Config& doma
   const std::uint64_t count = CBIT_TRY(keys.number("domains", 1, bit_mask(31))).value_or(bit_mask(16));
   domains.last_domain = static_cast<std::uint32_t>(domains.first_domain + count - 1);
   if (const auto at = CBIT_TRY(keys.number("msi-region", 0, bit_mask(52))))
-    domains.reserved.push_back(region(ViommuReservedType::msi, *at));
+    domains.reserved.push_back(region(iommu::ViommuReservedType::msi, *at));
   if (const auto at = CBIT_TRY(keys.number("reserved-region", 0, bit_mask(52))))
-    domains.reserved.push_back(region(ViommuReservedType::reserved, *at));
+    domains.reserved.push_back(region(iommu::ViommuReservedType::reserved, *at));
   return {};
 }
 
-OrError<void> install(Run& run, std::size_t id, const std::string& name, const VirtioIommuOptions& options,
-                      bool probes) {
-  if (run.bed().machine().iommu_kind() != IommuKind::virtio)
+OrError<void> install(Run& run, std::size_t id, const std::string& name,
+                      const dev::VirtioIommuOptions& options, bool probes) {
+  if (run.bed().machine().iommu_kind() != machine::IommuKind::virtio)
     return bad_input("the machine has no place for a virtio-iommu",
                      "add iommu = \"translated\" and iommu-kind = \"virtio\" to [machine]");
   ViommuPart& part = run.part<ViommuPart>();
@@ -39,17 +39,18 @@ OrError<void> install(Run& run, std::size_t id, const std::string& name, const V
     return bad_input("there is a virtio-iommu already", "one is in front of all devices");
   part.parent = &run.kernel().add_device({.name = name});
   run.install(id, *part.parent);
-  part.hardware = CBIT_TRY(VirtioIommu::create(
+  part.hardware = CBIT_TRY(dev::VirtioIommu::create(
       run.bed().machine().bus(), {.device = name, .requester = part.parent->requester}, options));
   run.at_end([&part] { part.driver.reset(); });
   if (!probes) return {};
-  auto driver = VirtioIommuDriver::probe(run.kernel(), *part.hardware, *part.parent, part.driver_options);
+  auto driver =
+      kernel::VirtioIommuDriver::probe(run.kernel(), *part.hardware, *part.parent, part.driver_options);
   if (driver) part.driver = std::move(*driver);
   return {};
 }
 
 OrError<void> parse_viommu(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
-  VirtioIommuOptions options;
+  dev::VirtioIommuOptions options;
   options.virtio.iommu_platform = CBIT_TRY(keys.flag("access-platform")).value_or(true);
   options.virtio.packed = CBIT_TRY(keys.flag("packed")).value_or(false);
   options.bypass_feature = CBIT_TRY(keys.flag("bypass")).value_or(false);

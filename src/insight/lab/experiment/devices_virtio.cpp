@@ -14,14 +14,14 @@ OrError<void> parse_virtio_blk(const TableReader& keys, const ExperimentLimits& 
   device.disk_bytes = CBIT_TRY(keys.number("size", page_size, limits.bytes)).value_or(64 * 1024);
   if (device.disk_bytes % page_size != 0)
     return keys.error("size", "a disk has whole blocks", "use a multiple of 4K");
-  VirtioDiskConfig disk{.name = device.name, .bytes = device.disk_bytes};
-  VirtioOptions& hardware = disk.hardware;
+  testbed::VirtioDiskConfig disk{.name = device.name, .bytes = device.disk_bytes};
+  dev::VirtioOptions& hardware = disk.hardware;
   hardware.iommu_platform = CBIT_TRY(keys.flag("access-platform")).value_or(true);
   hardware.legacy = CBIT_TRY(keys.flag("legacy")).value_or(false);
   hardware.indirect_desc = CBIT_TRY(keys.flag("indirect")).value_or(true);
   hardware.packed = CBIT_TRY(keys.flag("packed")).value_or(false);
   if (!CBIT_TRY(keys.flag("acks-access-platform")).value_or(true))
-    disk.driver.refused_features = virtio_feature::access_platform;
+    disk.driver.refused_features = spec::virtio_feature::access_platform;
   disk.driver.restricted_access_check = CBIT_TRY(keys.flag("restricted-check")).value_or(true);
   disk.driver.raw_addresses = CBIT_TRY(keys.flag("raw-addresses")).value_or(false);
   if (hardware.legacy && hardware.iommu_platform)

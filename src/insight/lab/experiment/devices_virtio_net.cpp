@@ -14,8 +14,8 @@ constexpr std::string_view keys_of_virtio[] = {"access-platform", "acks-access-p
                                                "restricted-check"};
 
 struct Options {
-  VirtioOptions device;
-  VirtioDriverOptions driver;
+  dev::VirtioOptions device;
+  kernel::VirtioDriverOptions driver;
 };
 
 OrError<Options> parse_options(const TableReader& keys) {
@@ -25,8 +25,8 @@ OrError<Options> parse_options(const TableReader& keys) {
   options.device.packed = CBIT_TRY(keys.flag("packed")).value_or(false);
   options.driver.restricted_access_check = CBIT_TRY(keys.flag("restricted-check")).value_or(true);
   if (!CBIT_TRY(keys.flag("acks-access-platform")).value_or(true))
-    options.driver.refused_features = virtio_feature::access_platform;
-  if (const auto fits = check(options.device); !fits)
+    options.driver.refused_features = spec::virtio_feature::access_platform;
+  if (const auto fits = dev::check(options.device); !fits)
     return keys.error("legacy", fits.error().message, fits.error().hint);
   return options;
 }
@@ -48,9 +48,9 @@ OrError<void> install_net(Run& run, std::size_t id, const std::string& name, con
   nic.parent = &run.kernel().add_device({.name = name});
   nic.driver_options = options.driver;
   run.install(id, *nic.parent);
-  nic.hardware = CBIT_TRY(VirtioNet::create(run.bed().machine().bus(),
-                                            {.device = name, .requester = nic.parent->requester},
-                                            {.virtio = options.device}));
+  nic.hardware = CBIT_TRY(dev::VirtioNet::create(run.bed().machine().bus(),
+                                                 {.device = name, .requester = nic.parent->requester},
+                                                 {.virtio = options.device}));
   wire(nics);
   run.at_end([&nic] { nic.driver.reset(); });
   return {};
@@ -61,9 +61,9 @@ OrError<void> install_rng(Run& run, std::size_t id, const std::string& name, con
   rng.parent = &run.kernel().add_device({.name = name});
   rng.driver_options = options.driver;
   run.install(id, *rng.parent);
-  rng.hardware = CBIT_TRY(VirtioRng::create(run.bed().machine().bus(),
-                                            {.device = name, .requester = rng.parent->requester},
-                                            {.virtio = options.device}));
+  rng.hardware = CBIT_TRY(dev::VirtioRng::create(run.bed().machine().bus(),
+                                                 {.device = name, .requester = rng.parent->requester},
+                                                 {.virtio = options.device}));
   run.at_end([&rng] { rng.driver.reset(); });
   return {};
 }

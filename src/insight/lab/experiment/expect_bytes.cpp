@@ -10,13 +10,13 @@
 namespace cbit::lab {
 namespace {
 
-constexpr Word<Sees> sees_words[] = {{"plaintext", Sees::plaintext},
-                                     {"ciphertext", Sees::ciphertext},
-                                     {"noise", Sees::noise},
-                                     {"zeros", Sees::zeros},
-                                     {"old", Sees::old},
-                                     {"mixed", Sees::mixed},
-                                     {"none", Sees::none}};
+constexpr Word<testbed::Sees> sees_words[] = {{"plaintext", testbed::Sees::plaintext},
+                                              {"ciphertext", testbed::Sees::ciphertext},
+                                              {"noise", testbed::Sees::noise},
+                                              {"zeros", testbed::Sees::zeros},
+                                              {"old", testbed::Sees::old},
+                                              {"mixed", testbed::Sees::mixed},
+                                              {"none", testbed::Sees::none}};
 
 // Physically contiguous bytes that an observer looked at.
 struct Spot {
@@ -91,7 +91,7 @@ std::optional<Observation> look_as_gpu(Run& run, const Subject& subject) {
   const auto spots = buffer_spots(run, subject);
   const auto object = run.part<GpuPart>().object(subject.lens.buffer);
   if (!spots || !object) return std::nullopt;
-  GpuDriver& driver = run.part<GpuPart>().driver((*object)->device);
+  kernel::GpuDriver& driver = run.part<GpuPart>().driver((*object)->device);
   const auto at = driver.address(*(*object)->bo);
   Observation observation{Bytes(subject.range.bytes), *spots};
   if (!at || !driver.gpu().peek(*at + subject.range.offset, observation.seen)) return std::nullopt;
@@ -146,35 +146,38 @@ std::pair<Bytes, Bytes> shadow_of(Run& run, const Subject& subject) {
   return shadow;
 }
 
-Sees judge(Run& run, const Observation& observation, ConstByteSpan data, ConstByteSpan old) {
-  std::optional<Sees> verdict;
+testbed::Sees judge(Run& run, const Observation& observation, ConstByteSpan data, ConstByteSpan old) {
+  std::optional<testbed::Sees> verdict;
   std::size_t done = 0;
   for (const Spot& spot : observation.spots) {
     const ConstByteSpan seen = ConstByteSpan{observation.seen}.subspan(done, spot.bytes);
-    const View view = View::of_bytes(run.memory(), spot.at, Bytes{seen.begin(), seen.end()}, spot.owner);
-    const Sees sees = classify(view, data.subspan(done, spot.bytes), old.subspan(done, spot.bytes));
-    if (verdict && *verdict != sees) return Sees::mixed;
+    const testbed::View view =
+        testbed::View::of_bytes(run.memory(), spot.at, Bytes{seen.begin(), seen.end()}, spot.owner);
+    const testbed::Sees sees =
+        testbed::classify(view, data.subspan(done, spot.bytes), old.subspan(done, spot.bytes));
+    if (verdict && *verdict != sees) return testbed::Sees::mixed;
     verdict = sees;
     done += spot.bytes;
   }
-  return verdict.value_or(Sees::none);
+  return verdict.value_or(testbed::Sees::none);
 }
 
 // ---- the checks
 // ---------------------------------------------------------------------------------------------
 
 std::optional<Mismatch> check_sees(Run& run, const Subject& subject, Look look, std::string_view key,
-                                   Sees expected) {
+                                   testbed::Sees expected) {
   const auto observation = look(run, subject);
   if (!observation) {
-    if (expected == Sees::none) return std::nullopt;
+    if (expected == testbed::Sees::none) return std::nullopt;
     return Mismatch{std::string{key}, std::string{to_string(expected)}, "none: there was nothing to see", {}};
   }
   const auto [data, old] = shadow_of(run, subject);
-  const Sees sees = judge(run, *observation, data, old);
+  const testbed::Sees sees = judge(run, *observation, data, old);
   if (sees == expected) return std::nullopt;
-  return Mismatch{std::string{key}, std::string{to_string(expected)}, std::string{to_string(sees)},
-                  hex_diff(expected == Sees::old ? old : data, observation->seen, subject.range.offset)};
+  return Mismatch{
+      std::string{key}, std::string{to_string(expected)}, std::string{to_string(sees)},
+      hex_diff(expected == testbed::Sees::old ? old : data, observation->seen, subject.range.offset)};
 }
 
 std::optional<Mismatch> check_equals(Run& run, const Subject& subject, Look look, std::string_view key,
@@ -207,7 +210,7 @@ OrError<Subject> narrowed(const StepParser& step, Subject subject, const Data& d
 OrError<Check> parse_sees(const StepParser& step, const Subject& subject, std::string_view key, Look look) {
   const TomlValue& value = *step.keys.value(key);
   if (value.kind == TomlValue::Kind::text) {
-    const Sees sees = CBIT_TRY(step.keys.need(key, step.keys.word(key, sees_words)));
+    const testbed::Sees sees = CBIT_TRY(step.keys.need(key, step.keys.word(key, sees_words)));
     return [=](Run& run) { return check_sees(run, subject, look, key, sees); };
   }
   const Data data = CBIT_TRY(Data::parse(value, step.keys.file(), key));

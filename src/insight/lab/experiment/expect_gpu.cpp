@@ -26,21 +26,23 @@ Check check_object(const Subject& subject, std::string_view key, std::string exp
 
 OrError<Check> parse_placement(const StepParser& step, const Subject& subject, std::string_view key) {
   const TtmPlacement expected = CBIT_TRY(step.keys.need(key, step.keys.word(key, placement_words)));
-  return check_object(subject, key, std::string{to_string(expected)},
-                      [](Run&, GpuDriver&, const TtmBo& bo) { return std::string{to_string(bo.placement)}; });
+  return check_object(
+      subject, key, std::string{to_string(expected)},
+      [](Run&, kernel::GpuDriver&, const kernel::TtmBo& bo) { return std::string{to_string(bo.placement)}; });
 }
 
 OrError<Check> parse_decrypted(const StepParser& step, const Subject& subject, std::string_view key) {
   const bool expected = CBIT_TRY(step.keys.need(key, step.keys.flag(key)));
-  return check_object(subject, key, fmt::format("{}", expected),
-                      [](Run&, GpuDriver&, const TtmBo& bo) { return fmt::format("{}", bo.tt.decrypted); });
+  return check_object(
+      subject, key, fmt::format("{}", expected),
+      [](Run&, kernel::GpuDriver&, const kernel::TtmBo& bo) { return fmt::format("{}", bo.tt.decrypted); });
 }
 
 // Whether the bus address in the GART has the C-bit; behind an IOMMU it has none.
 OrError<Check> parse_gart_c_bit(const StepParser& step, const Subject& subject, std::string_view key) {
   const bool expected = CBIT_TRY(step.keys.need(key, step.keys.flag(key)));
   return check_object(subject, key, fmt::format("{}", expected),
-                      [](Run& run, GpuDriver& driver, const TtmBo& bo) -> std::string {
+                      [](Run& run, kernel::GpuDriver& driver, const kernel::TtmBo& bo) -> std::string {
                         const auto at = driver.bus_address(bo, 0);
                         if (!at) return "not in the GART";
                         return fmt::format("{}", (at->value() & run.kernel().cc().me_mask()) != 0);
@@ -50,13 +52,13 @@ OrError<Check> parse_gart_c_bit(const StepParser& step, const Subject& subject, 
 // The display's checksum is that of the bytes that were written last.
 OrError<Check> parse_scanout(const StepParser& step, const Subject& subject, std::string_view key) {
   const bool expected = CBIT_TRY(step.keys.need(key, step.keys.flag(key)));
-  return check_object(
-      subject, key, fmt::format("{}", expected),
-      [id = subject.lens.buffer](Run& run, GpuDriver& driver, const TtmBo& bo) -> std::string {
-        const auto shown = driver.scanout(run.kernel().cpu(0), bo);
-        if (!shown) return describe(shown.error());
-        return fmt::format("{}", *shown == crc32c(run.buffer(id).now));
-      });
+  return check_object(subject, key, fmt::format("{}", expected),
+                      [id = subject.lens.buffer](Run& run, kernel::GpuDriver& driver,
+                                                 const kernel::TtmBo& bo) -> std::string {
+                        const auto shown = driver.scanout(run.kernel().cpu(0), bo);
+                        if (!shown) return describe(shown.error());
+                        return fmt::format("{}", *shown == dev::crc32c(run.buffer(id).now));
+                      });
 }
 
 constexpr ExpectKey gpu_check_keys[] = {

@@ -15,7 +15,7 @@ namespace {
 std::string word_of(bool value) { return value ? "true" : "false"; }
 std::string word_of(std::uint64_t value) { return fmt::format("{}", value); }
 std::string word_of(DmaPath path) { return std::string{to_string(path)}; }
-std::string word_of(IommuMode mode) { return std::string{to_string(mode)}; }
+std::string word_of(IommuMode mode) { return std::string{explain::to_string(mode)}; }
 
 // ---- mappings
 // -----------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ OrError<Check> parse_virtio_status(const StepParser& step, const Subject& subjec
 // ---------------------------------------------------------------------------------------------
 
 OrError<Check> parse_domain(const StepParser& step, const Subject&, std::string_view key) {
-  const IommuMode expected = CBIT_TRY(step.keys.need(key, step.keys.word(key, iommu_mode_words)));
+  const IommuMode expected = CBIT_TRY(step.keys.need(key, step.keys.word(key, testbed::iommu_mode_words)));
   return [=](Run& run) { return compare(key, word_of(expected), word_of(run.dma().effective_iommu())); };
 }
 
@@ -180,7 +180,7 @@ enum class CauseRule : std::uint8_t { exactly, present, absent };
 
 std::vector<std::string> found_causes(Run& run) {
   std::vector<std::string> names;
-  for (const Cause& cause : run.bed().explainer().causes()) names.emplace_back(cause.info->name);
+  for (const watch::Cause& cause : run.bed().explainer().causes()) names.emplace_back(cause.info->name);
   std::ranges::sort(names);
   names.erase(std::ranges::unique(names).begin(), names.end());
   return names;
@@ -190,7 +190,7 @@ template <CauseRule rule>
 OrError<Check> parse_causes(const StepParser& step, const Subject&, std::string_view key) {
   auto expected = CBIT_TRY(step.keys.need(key, step.keys.texts(key)));
   for (const std::string& name : expected)
-    if (find_cause(name) == nullptr)
+    if (watch::find_cause(name) == nullptr)
       return step.keys.error(key, fmt::format("there is no cause \"{}\"", name), "docs/causes.md lists them");
   std::ranges::sort(expected);
   return [=](Run& run) -> std::optional<Mismatch> {
@@ -214,10 +214,10 @@ OrError<Check> parse_key_id(const StepParser& step, const Subject& subject, std:
   return [=, id = *subject.mapping](Run& run) -> std::optional<Mismatch> {
     const auto mapping = run.made_mapping(id);
     if (!mapping) return Mismatch{std::string{key}, word_of(expected), "no mapping", {}};
-    Machine& machine = run.bed().machine();
+    machine::Machine& machine = run.bed().machine();
     const DmaAddr at = (*mapping)->segments.front().at;
     KeyId found = machine.bus().device_view().key(machine.paging().view.layout.split(at).second);
-    if (Iommu* const iommu = machine.iommu()) {
+    if (iommu::Iommu* const iommu = machine.iommu()) {
       const auto translated = iommu->peek(run.device(device).requester, at, false);
       if (!translated) return Mismatch{std::string{key}, word_of(expected), describe(translated.error()), {}};
       found = translated->key;

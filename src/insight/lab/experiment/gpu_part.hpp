@@ -14,28 +14,28 @@ struct GpuConfig {
   std::string name;
   unsigned address_bits = 64;
   std::uint64_t vram_bytes = 1 << 20;
-  GpuDriverOptions driver;
+  kernel::GpuDriverOptions driver;
 };
 
 class GpuPart {
  public:
   struct Object {
     std::size_t device = 0;
-    TtmBo* bo = nullptr;  // nullptr: was freed
+    kernel::TtmBo* bo = nullptr;  // nullptr: was freed
   };
   struct Opened {
     std::size_t buffer = 0;
     std::optional<VirtAddr> user;  // of a process; else of the kernel
-    std::optional<TtmKmap> kmap;
+    std::optional<kernel::TtmKmap> kmap;
     VirtAddr at;
   };
 
   OrError<void> install(Run& run, std::size_t device, const GpuConfig& config);
-  [[nodiscard]] GpuDriver& driver(std::size_t device) { return *drivers_.at(device); }
+  [[nodiscard]] kernel::GpuDriver& driver(std::size_t device) { return *drivers_.at(device); }
 
   // StepTrouble when the object was never made, or is gone.
   Result<Object*, StepTrouble> object(std::size_t buffer);
-  Object& add(std::size_t buffer, std::size_t device, TtmBo& bo);
+  Object& add(std::size_t buffer, std::size_t device, kernel::TtmBo& bo);
   void open(std::size_t window, Opened opened) { windows_[window] = opened; }
   Result<void, StepTrouble> close(Run& run, std::size_t window);
   void put(Run& run, std::size_t buffer);
@@ -46,7 +46,7 @@ class GpuPart {
   // What the driver's remove() does; what a file leaves is no leak.
   void remove_all(Run& run);
 
-  std::map<std::size_t, std::unique_ptr<GpuDriver>> drivers_;
+  std::map<std::size_t, std::unique_ptr<kernel::GpuDriver>> drivers_;
   std::map<std::size_t, Object> objects_;
   std::map<std::size_t, Opened> windows_;
 };

@@ -9,22 +9,20 @@
 #include "lab/experiment/steps.hpp"
 #include "watch/causes.hpp"
 
-namespace cbit {
-
-using namespace lab;
+namespace cbit::lab {
 
 namespace {
 
 // ---- [machine] --------------------------------------------------------------------------------------------
 
-OrError<void> load_dma(const TableReader& keys, DmaConfig& dma) {
-  dma.version = CBIT_TRY(keys.word("kernel-version", kernel_version_words)).value_or(dma.version);
-  dma.iommu = CBIT_TRY(keys.word("iommu", iommu_mode_words)).value_or(dma.iommu);
+OrError<void> load_dma(const TableReader& keys, kernel::DmaConfig& dma) {
+  dma.version = CBIT_TRY(keys.word("kernel-version", testbed::kernel_version_words)).value_or(dma.version);
+  dma.iommu = CBIT_TRY(keys.word("iommu", testbed::iommu_mode_words)).value_or(dma.iommu);
   dma.iommu_explicit = !CBIT_TRY(keys.flag("iommu-default")).value_or(false);
   dma.direct_remap = CBIT_TRY(keys.flag("direct-remap")).value_or(false);
   dma.coherent_pool_bytes = CBIT_TRY(keys.number("coherent-pool", page_size, 4ull << 20)).value_or(0);
   if (const auto parameter = CBIT_TRY(keys.text("swiotlb"))) {
-    auto options = parse_swiotlb(*parameter);
+    auto options = kernel::parse_swiotlb(*parameter);
     if (!options) return keys.error("swiotlb", options.error().message, options.error().hint);
     dma.swiotlb = *options;
   }
@@ -35,18 +33,18 @@ OrError<void> load_dma(const TableReader& keys, DmaConfig& dma) {
   return {};
 }
 
-OrError<TestbedConfig> load_machine(const TableReader& keys) {
-  TestbedConfig config;
-  MachineConfig& machine = config.machine;
-  machine.platform = CBIT_TRY(keys.word("platform", platform_words)).value_or(machine.platform);
+OrError<testbed::TestbedConfig> load_machine(const TableReader& keys) {
+  testbed::TestbedConfig config;
+  machine::MachineConfig& machine = config.machine;
+  machine.platform = CBIT_TRY(keys.word("platform", testbed::platform_words)).value_or(machine.platform);
   machine.c_bit = static_cast<unsigned>(CBIT_TRY(keys.number("cbit", 32, 51)).value_or(machine.c_bit));
   machine.memory_bytes =
       CBIT_TRY(keys.number("memory", 16ull << 20, 1ull << 40)).value_or(machine.memory_bytes);
   machine.cpus = static_cast<unsigned>(CBIT_TRY(keys.number("cpus", 1, 256)).value_or(machine.cpus));
   machine.virtual_machine = CBIT_TRY(keys.flag("virtual-machine")).value_or(false);
-  machine.virtio_iommu = CBIT_TRY(keys.word("iommu-kind", iommu_kind_words)).value_or(false);
-  machine.cache = CBIT_TRY(keys.word("cache", cache_model_words)).value_or(machine.cache);
-  machine.cipher = CBIT_TRY(keys.word("cipher", cipher_mode_words)).value_or(machine.cipher);
+  machine.virtio_iommu = CBIT_TRY(keys.word("iommu-kind", testbed::iommu_kind_words)).value_or(false);
+  machine.cache = CBIT_TRY(keys.word("cache", testbed::cache_model_words)).value_or(machine.cache);
+  machine.cipher = CBIT_TRY(keys.word("cipher", testbed::cipher_mode_words)).value_or(machine.cipher);
   machine.paging_levels = static_cast<unsigned>(CBIT_TRY(keys.number("paging-levels", 4, 5)).value_or(4));
   machine.key_id_bits =
       static_cast<unsigned>(CBIT_TRY(keys.number("key-id-bits", 1, 15)).value_or(machine.key_id_bits));
@@ -190,7 +188,7 @@ class Loader {
     if (!experiment_.causes) return {};
     experiment_.causes_place = keys.value("causes")->place;
     for (const std::string& name : *experiment_.causes)
-      if (find_cause(name) == nullptr)
+      if (watch::find_cause(name) == nullptr)
         return keys.error("causes", fmt::format("there is no cause \"{}\"", name),
                           "docs/causes.md lists them");
     return {};
@@ -207,4 +205,4 @@ OrError<Experiment> load_experiment(std::string_view text, std::string name, con
   return Loader{std::move(name), limits}.load(text);
 }
 
-}  // namespace cbit
+}  // namespace cbit::lab

@@ -171,7 +171,7 @@ class StepParser {
     Range range;
     Bytes bytes;
   };
-  OrError<Contents> contents(std::uint64_t total, Author fallback, bool may_leave) const;
+  OrError<Contents> contents(std::uint64_t total, testbed::Author fallback, bool may_leave) const;
 };
 
 }  // namespace cbit::lab

@@ -18,14 +18,14 @@ inline constexpr std::string_view rdma_kind = "rdma-nic";
 class RdmaRun {
  public:
   struct Nic {
-    std::unique_ptr<Hca> hca;  // or
-    std::unique_ptr<Rxe> rxe;
-    std::unique_ptr<RdmaPeer> peer;
-    std::optional<IbvContext> verbs;  // after rdma-open
+    std::unique_ptr<kernel::Hca> hca;  // or
+    std::unique_ptr<kernel::Rxe> rxe;
+    std::unique_ptr<testbed::RdmaPeer> peer;
+    std::optional<kernel::IbvContext> verbs;  // after rdma-open
     ibv_pd pd;
     std::uint32_t cq = 0, qp = 0;
 
-    [[nodiscard]] IbDevice& ib() const { return hca != nullptr ? hca->ib() : rxe->ib(); }
+    [[nodiscard]] kernel::IbDevice& ib() const { return hca != nullptr ? hca->ib() : rxe->ib(); }
   };
   struct Region {
     std::size_t device = 0;
@@ -33,22 +33,22 @@ class RdmaRun {
     bool registered = false;
   };
 
-  OrError<void> install(Run& run, std::size_t id, const HcaConfig& config, bool software);
+  OrError<void> install(Run& run, std::size_t id, const kernel::HcaConfig& config, bool software);
   // StepTrouble: rdma-open was not performed, or failed.
   Result<Nic*, StepTrouble> open_nic(std::size_t device);
   // StepTrouble: the step that makes the process failed.
-  Result<Process*, StepTrouble> process(std::size_t name);
+  Result<kernel::Process*, StepTrouble> process(std::size_t name);
 
   // In this order, for each is used by the next.
-  rdma::Fabric fabric;
-  std::map<std::size_t, std::unique_ptr<Process>> processes;  // by name
-  std::map<std::size_t, Nic> nics;                            // by device
-  std::map<std::size_t, Region> regions;                      // by mapping
-  std::map<std::size_t, ibv_buf> shared;                      // by buffer
+  dev::rdma::Fabric fabric;
+  std::map<std::size_t, std::unique_ptr<kernel::Process>> processes;  // by name
+  std::map<std::size_t, Nic> nics;                                    // by device
+  std::map<std::size_t, Region> regions;                              // by mapping
+  std::map<std::size_t, ibv_buf> shared;                              // by buffer
 };
 
 // Gives the buffer the memory that the process has at `at`.
-Result<void, StepTrouble> adopt_user_memory(Run& run, std::size_t buffer, Process& process, VirtAddr at,
-                                            std::uint64_t bytes);
+Result<void, StepTrouble> adopt_user_memory(Run& run, std::size_t buffer, kernel::Process& process,
+                                            VirtAddr at, std::uint64_t bytes);
 
 }  // namespace cbit::lab

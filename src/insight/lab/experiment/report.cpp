@@ -10,8 +10,7 @@
 #include "lab/experiment/expect.hpp"
 #include "testbed/cause_json.hpp"
 
-namespace cbit {
-namespace lab {
+namespace cbit::lab {
 namespace {
 
 constexpr std::size_t row_bytes = 16;
@@ -47,8 +46,6 @@ std::string hex_diff(ConstByteSpan expected, ConstByteSpan found, std::uint64_t 
   if (rows > rows_max) text += fmt::format("{:>8}  {} more rows differ\n", "...", rows - rows_max);
   return text + fmt::format("{:>8}  {} of {} bytes differ\n", "", differ, size);
 }
-
-}  // namespace lab
 
 namespace {
 
@@ -109,7 +106,7 @@ Json report_json(const ExperimentReport& report) {
   const bool ran = report.experiment != nullptr && report.result != nullptr;
   json["steps"] = ran ? steps_json(*report.experiment, *report.result) : Json::array();
   json["failures"] = ran ? failures_json(*report.result) : Json::array();
-  json["causes"] = ran ? causes_json(report.result->causes) : Json::array();
+  json["causes"] = ran ? testbed::causes_json(report.result->causes) : Json::array();
   json["kernel_log"] = ran ? Json(report.result->kernel_log) : Json::array();
   return json;
 }
@@ -120,7 +117,7 @@ std::string failures_text(const Experiment& experiment, const ExperimentResult& 
   std::string text;
   for (const ExperimentFailure& failure : result.failures) text += failure_text(experiment, failure);
   if (!text.empty() && !result.causes.empty())
-    text += "What the explainer found\n" + render_causes(result.causes, ReportStyle{});
+    text += "What the explainer found\n" + watch::render_causes(result.causes, watch::ReportStyle{});
   return text;
 }
 
@@ -148,4 +145,4 @@ std::string to_json(std::span<const ExperimentReport> reports) {
   return document.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::lab

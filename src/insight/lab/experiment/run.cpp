@@ -26,7 +26,8 @@ tl::unexpected<StepTrouble> trouble_in_step(std::string reason) {
 }
 
 std::string describe(const Fault& fault) {
-  return fmt::format("{} ({}) at {:#x}", stable_name(fault.kind), to_string(fault.kind), fault.address);
+  return fmt::format("{} ({}) at {:#x}", watch::stable_name(fault.kind), to_string(fault.kind),
+                     fault.address);
 }
 
 // ---- buffers ----------------------------------------------------------------------------------------------
@@ -49,11 +50,11 @@ void Run::begin_shadow(Buffer& buffer, std::uint64_t bytes) {
   buffer.exists = true;
 }
 
-Result<void, StepTrouble> Run::adopt(Buffer& buffer, Mmu& cpu, VirtAddr at, std::uint64_t bytes) {
+Result<void, StepTrouble> Run::adopt(Buffer& buffer, paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes) {
   buffer.at = at;
   buffer.first_offset = at.page_offset();
   for (std::uint64_t done = 0; done < buffer.first_offset + bytes; done += page_size) {
-    const auto translation = cpu.translate(at.page() + done, Intent::read);
+    const auto translation = cpu.translate(at.page() + done, paging::Intent::read);
     if (!translation) return trouble_in_step(describe(translation.error()));
     buffer.frames.push_back(translation->phys);
   }
@@ -90,8 +91,8 @@ Result<void> Run::each_frame(
 // ---- CPUs -------------------------------------------------------------------------------------------------
 
 Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
-                                      const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
-                                      const std::function<Result<void>(RamBar&)>& by_bus,
+                                      const std::function<Result<void>(paging::Mmu&, VirtAddr)>& by_cpu,
+                                      const std::function<Result<void>(bus::RamBar&)>& by_bus,
                                       const std::function<Result<void>(Owner&)>& by_owner) {
   const bool pages_may_come = lens.window && window(*lens.window).on_fault != nullptr;
   Buffer* const target = pages_may_come ? &buffer(lens.buffer) : CBIT_TRY(live_buffer(lens.buffer));
@@ -103,7 +104,7 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
     const auto done = by_bus(*target->bar);
     return done ? Result<void, StepTrouble>{} : trouble_in_step(describe(done.error()));
   }
-  Mmu* cpu = &kernel().cpu(lens.cpu);
+  paging::Mmu* cpu = &kernel().cpu(lens.cpu);
   VirtAddr at = target->at;
   std::string_view site = "driver";
   if (lens.window) {
@@ -114,7 +115,7 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
     cpu = &kernel().cpu(lens.cpu), site = "driver";
     if (through.user != nullptr) cpu = &through.user->mmu(), site = "user";
   }
-  const SiteScope scope{*cpu, bed_->tracer().intern(site)};
+  const paging::SiteScope scope{*cpu, bed_->tracer().intern(site)};
   auto done = by_cpu(*cpu, at + offset);
   for (std::optional<Fault> last; pages_may_come && !done && last != done.error();) {
     last = done.error();
@@ -127,15 +128,15 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
 
 Result<void, StepTrouble> Run::cpu_read(const Lens& lens, std::uint64_t offset, ByteSpan to) {
   return access(
-      lens, offset, [&](Mmu& cpu, VirtAddr at) { return cpu.read(at, to); },
-      [&](RamBar& bar) { return bar.read(offset, to); },
+      lens, offset, [&](paging::Mmu& cpu, VirtAddr at) { return cpu.read(at, to); },
+      [&](bus::RamBar& bar) { return bar.read(offset, to); },
       [&](Owner& owner) { return owner.read(offset, to); });
 }
 
 Result<void, StepTrouble> Run::cpu_write(const Lens& lens, std::uint64_t offset, ConstByteSpan from) {
   CBIT_TRY(access(
-      lens, offset, [&](Mmu& cpu, VirtAddr at) { return cpu.write(at, from); },
-      [&](RamBar& bar) { return bar.write(offset, from); },
+      lens, offset, [&](paging::Mmu& cpu, VirtAddr at) { return cpu.write(at, from); },
+      [&](bus::RamBar& bar) { return bar.write(offset, from); },
       [&](Owner& owner) { return owner.write(offset, from); }));
   buffer(lens.buffer).written(offset, from);
   return {};
@@ -143,7 +144,7 @@ Result<void, StepTrouble> Run::cpu_write(const Lens& lens, std::uint64_t offset,
 
 // ---- devices ----------------------------------------------------------------------------------------------
 
-TestDma& Run::hardware(std::size_t id) { return dma_devices_[id]->device.hardware; }
+dev::TestDma& Run::hardware(std::size_t id) { return dma_devices_[id]->device.hardware; }
 
 std::vector<Run::Segment> Run::locate(const Mapping& mapping, Range range) {
   std::vector<Segment> found;
@@ -196,13 +197,14 @@ Result<void, StepTrouble> Run::device_write(std::size_t device, const Mapping& m
 
 OrError<std::unique_ptr<Run>> Run::create(const Experiment& experiment, EventSink* sink) {
   std::unique_ptr<Run> run{new Run{experiment}};
-  run->bed_ = CBIT_TRY(at_place(Testbed::create(experiment.bed, sink), experiment, experiment.machine_place));
+  run->bed_ = CBIT_TRY(
+      at_place(testbed::Testbed::create(experiment.bed, sink), experiment, experiment.machine_place));
   CBIT_TRY(run->add_devices());
   run->bed_->tracer().attach(*run);
   run->bed_->explainer().forget_steps();
   run->boot_conversions_ = run->mm().conversion_cost();
   run->boot_exits_ = run->guest_exits();
-  if (Swiotlb* const pool = run->dma().swiotlb()) run->boot_swiotlb_ = pool->usage();
+  if (kernel::Swiotlb* const pool = run->dma().swiotlb()) run->boot_swiotlb_ = pool->usage();
   return run;
 }
 
@@ -222,13 +224,13 @@ OrError<void> Run::add_devices() {
 }
 
 OrError<void> Run::install(std::size_t id, const DmaDeviceConfig& config) {
-  const TestDevice added = CBIT_TRY(bed_->add_device(config.device));
+  const testbed::TestDevice added = CBIT_TRY(bed_->add_device(config.device));
   added.driver.seg_boundary_mask = config.seg_boundary_mask;
   install(id, added.driver, &added.hardware.port());
   dma_devices_[id].emplace(DmaDevice{added, nullptr});
   if (config.restricted_pool == 0) return {};
-  auto pool =
-      Swiotlb::create_restricted(mm(), kernel().cc(), experiment_.bed.dma.version, config.restricted_pool);
+  auto pool = kernel::Swiotlb::create_restricted(mm(), kernel().cc(), experiment_.bed.dma.version,
+                                                 config.restricted_pool);
   if (!pool)
     return bad_input(fmt::format("the restricted pool cannot be made: {}", describe(pool.error())),
                      "use a smaller restricted-pool, or more memory");
@@ -238,8 +240,8 @@ OrError<void> Run::install(std::size_t id, const DmaDeviceConfig& config) {
   return {};
 }
 
-OrError<void> Run::install(std::size_t id, const VirtioDiskConfig& config) {
-  disks_[id] = CBIT_TRY(VirtioDisk::create(*bed_, config));
+OrError<void> Run::install(std::size_t id, const testbed::VirtioDiskConfig& config) {
+  disks_[id] = CBIT_TRY(testbed::VirtioDisk::create(*bed_, config));
   install(id, disks_[id]->parent());
   at_end([disk = disks_[id].get()] { disk->remove(); });
   return {};
@@ -253,7 +255,7 @@ void Run::on_event(const Event& event) {
 
 StepTrouble Run::mapping_trouble() const {
   if (!happened_.refused) return {"DMA_MAPPING_ERROR"};
-  return {fmt::format("DMA_MAPPING_ERROR: {}", stable_name(happened_.refused->reason))};
+  return {fmt::format("DMA_MAPPING_ERROR: {}", watch::stable_name(happened_.refused->reason))};
 }
 
 void Run::mismatch(Mismatch mismatch) {
@@ -292,14 +294,14 @@ bool Run::perform_step(const ExperimentStep& step) {
 void Run::finish() {
   // The last that asked is the first: a device may need what was made before it, as its IOMMU.
   for (const auto& release : at_end_ | std::views::reverse) release();
-  Explainer& explainer = bed_->explainer();
+  watch::Explainer& explainer = bed_->explainer();
   explainer.finish();
   result_.causes = explainer.causes();
   result_.decisions = explainer.steps();
   result_.kernel_log = explainer.kernel_log();
   if (!experiment_.causes || !result_.failures.empty()) return;
   std::vector<std::string> found;
-  for (const Cause& cause : result_.causes)
+  for (const watch::Cause& cause : result_.causes)
     if (std::ranges::find(found, cause.info->name) == found.end()) found.emplace_back(cause.info->name);
   std::vector<std::string> expected = *experiment_.causes;
   std::ranges::sort(found);
@@ -312,8 +314,8 @@ void Run::finish() {
       {std::nullopt, experiment_.causes_place, {"causes at the end", list(expected), list(found), {}}});
 }
 
-ConversionCost Run::conversions() {
-  ConversionCost cost = mm().conversion_cost();
+kernel::ConversionCost Run::conversions() {
+  kernel::ConversionCost cost = mm().conversion_cost();
   cost.calls -= boot_conversions_.calls;
   cost.pages -= boot_conversions_.pages;
   cost.large_pages_split -= boot_conversions_.large_pages_split;
@@ -330,10 +332,10 @@ std::uint64_t Run::guest_exits() const {
   return exits - boot_exits_;
 }
 
-SwiotlbUsage Run::swiotlb_usage() {
-  Swiotlb* const pool = dma().swiotlb();
+kernel::SwiotlbUsage Run::swiotlb_usage() {
+  kernel::Swiotlb* const pool = dma().swiotlb();
   if (pool == nullptr) return {};
-  SwiotlbUsage usage = pool->usage();
+  kernel::SwiotlbUsage usage = pool->usage();
   usage.bytes_bounced -= boot_swiotlb_.bytes_bounced;
   usage.bounces -= boot_swiotlb_.bounces;
   return usage;
@@ -341,11 +343,11 @@ SwiotlbUsage Run::swiotlb_usage() {
 
 }  // namespace cbit::lab
 
-namespace cbit {
+namespace cbit::lab {
 
 OrError<ExperimentResult> run_experiment(const Experiment& experiment, EventSink* sink) {
-  const auto run = CBIT_TRY(lab::Run::create(experiment, sink));
+  const auto run = CBIT_TRY(Run::create(experiment, sink));
   return run->perform();
 }
 
-}  // namespace cbit
+}  // namespace cbit::lab

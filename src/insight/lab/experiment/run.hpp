@@ -46,10 +46,10 @@ class Run final : public EventSink {
     VirtAddr at;                     // of its owner; of no meaning for a bar
     std::vector<PhysAddr> frames;    // of the pages that it touches
     std::uint64_t first_offset = 0;  // in the first of them
-    RamBar* bar = nullptr;
-    std::unique_ptr<Owner> owner;  // nullptr: the kernel
-    CoherentBuffer coherent;       // of coherent buffers
-    Bytes now, before;             // the shadow
+    bus::RamBar* bar = nullptr;
+    std::unique_ptr<Owner> owner;     // nullptr: the kernel
+    kernel::CoherentBuffer coherent;  // of coherent buffers
+    Bytes now, before;                // the shadow
 
     [[nodiscard]] PhysAddr phys(std::uint64_t offset) const;
     // Bytes from the offset on that lie in one frame.
@@ -59,8 +59,8 @@ class Run final : public EventSink {
     void written(std::uint64_t offset, ConstByteSpan bytes);
   };
   struct Window {
-    VirtAddr at;                      // of the buffer's first byte; 0: does not exist
-    std::unique_ptr<UserSpace> user;  // nullptr: the kernel's
+    VirtAddr at;                              // of the buffer's first byte; 0: does not exist
+    std::unique_ptr<kernel::UserSpace> user;  // nullptr: the kernel's
     // A driver that inserts pages when they are touched. The buffer may get its pages by that.
     std::function<Result<void>(const Fault&)> on_fault;
   };
@@ -69,10 +69,10 @@ class Run final : public EventSink {
     std::uint64_t bytes = 0;
   };
   struct Mapping {
-    bool made = false;              // the step was performed; it may have failed
-    bool ended = false;             // unmapped or deregistered since; its addresses stay for mistakes
-    std::vector<ScatterEntry> sg;   // as the driver holds it; one entry where it is no scatterlist
-    std::vector<Segment> segments;  // as the device gets it; never empty once made
+    bool made = false;                     // the step was performed; it may have failed
+    bool ended = false;                    // unmapped or deregistered since; its addresses stay for mistakes
+    std::vector<kernel::ScatterEntry> sg;  // as the driver holds it; one entry where it is no scatterlist
+    std::vector<Segment> segments;         // as the device gets it; never empty once made
     std::vector<std::optional<PhysAddr>> bounces;  // per part
     std::uint64_t slots = 0;
     std::optional<std::uint64_t> first_slot;
@@ -80,7 +80,7 @@ class Run final : public EventSink {
     bool encrypted = false;
   };
   struct DmaDeviceConfig {
-    TestDeviceConfig device;
+    testbed::TestDeviceConfig device;
     std::uint64_t seg_boundary_mask = bit_mask(64);
     std::uint64_t restricted_pool = 0;  // bytes of its restricted-dma-pool; 0: none
   };
@@ -92,11 +92,11 @@ class Run final : public EventSink {
   void on_event(const Event& event) override;
 
   [[nodiscard]] const Experiment& experiment() const { return experiment_; }
-  [[nodiscard]] Testbed& bed() { return *bed_; }
-  [[nodiscard]] Kernel& kernel() { return bed_->kernel(); }
-  [[nodiscard]] Mm& mm() { return kernel().mm(); }
-  [[nodiscard]] Dma& dma() { return kernel().dma(); }
-  [[nodiscard]] Memory& memory() { return bed_->memory(); }
+  [[nodiscard]] testbed::Testbed& bed() { return *bed_; }
+  [[nodiscard]] kernel::Kernel& kernel() { return bed_->kernel(); }
+  [[nodiscard]] kernel::Mm& mm() { return kernel().mm(); }
+  [[nodiscard]] kernel::Dma& dma() { return kernel().dma(); }
+  [[nodiscard]] mem::Memory& memory() { return bed_->memory(); }
 
   // What a name stands for; grows on first use.
   [[nodiscard]] Buffer& buffer(std::size_t id) { return at(buffers_, id); }
@@ -108,9 +108,9 @@ class Run final : public EventSink {
 
   // What makes the devices of the file, before the first step.
   OrError<void> install(std::size_t id, const DmaDeviceConfig& config);
-  OrError<void> install(std::size_t id, const VirtioDiskConfig& config);
+  OrError<void> install(std::size_t id, const testbed::VirtioDiskConfig& config);
   // The struct device of the file's device, for a kind that keeps its hardware itself (part()).
-  void install(std::size_t id, Device& device, DmaPort* port = nullptr) {
+  void install(std::size_t id, kernel::Device& device, bus::DmaPort* port = nullptr) {
     drivers_[id] = &device;
     ports_[id] = port;
   }
@@ -123,11 +123,11 @@ class Run final : public EventSink {
   void at_end(std::function<void()> release) { at_end_.push_back(std::move(release)); }
 
   // struct device of any kind; of the dma kind also the hardware.
-  [[nodiscard]] Device& device(std::size_t id) { return *drivers_[id]; }
-  [[nodiscard]] TestDma& hardware(std::size_t id);
+  [[nodiscard]] kernel::Device& device(std::size_t id) { return *drivers_[id]; }
+  [[nodiscard]] dev::TestDma& hardware(std::size_t id);
   // How the device reaches memory, of any kind that told it.
-  [[nodiscard]] DmaPort& port(std::size_t id) { return *ports_[id]; }
-  [[nodiscard]] VirtioDisk& disk(std::size_t id) { return *disks_[id]; }
+  [[nodiscard]] bus::DmaPort& port(std::size_t id) { return *ports_[id]; }
+  [[nodiscard]] testbed::VirtioDisk& disk(std::size_t id) { return *disks_[id]; }
 
   // How a CPU reaches a buffer: by its own kernel address, or through a window.
   struct Lens {
@@ -145,7 +145,7 @@ class Run final : public EventSink {
   }
 
   // Takes the frames of a buffer from where the CPU's translation leads, and begins its shadow.
-  Result<void, StepTrouble> adopt(Buffer& buffer, Mmu& cpu, VirtAddr at, std::uint64_t bytes);
+  Result<void, StepTrouble> adopt(Buffer& buffer, paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes);
   void begin_shadow(Buffer& buffer, std::uint64_t bytes);
 
   // The bus addresses of [offset, offset + bytes) of a mapping; beyond its end they go on.
@@ -155,7 +155,7 @@ class Run final : public EventSink {
   Result<void, StepTrouble> device_write(std::size_t device, const Mapping& mapping, const MappingName& name,
                                          Range range, ConstByteSpan from);
 
-  [[nodiscard]] Access host_access() {
+  [[nodiscard]] mem::Access host_access() {
     return {Agent{AgentKind::host, 0}, no_key, bed_->tracer().intern("host")};
   }
   // Calls `visit(phys, offset from the range's start, bytes)` per frame; stops at the first fault.
@@ -176,8 +176,8 @@ class Run final : public EventSink {
   void mismatch(Mismatch mismatch);
 
   // Since the boot.
-  [[nodiscard]] ConversionCost conversions();
-  [[nodiscard]] SwiotlbUsage swiotlb_usage();
+  [[nodiscard]] kernel::ConversionCost conversions();
+  [[nodiscard]] kernel::SwiotlbUsage swiotlb_usage();
   [[nodiscard]] std::uint64_t guest_exits() const;
   std::uint64_t leaked_mappings = 0;  // by the last driver that was released
 
@@ -187,8 +187,8 @@ class Run final : public EventSink {
   bool perform_step(const ExperimentStep& step);
   void finish();
   Result<void, StepTrouble> access(const Lens& lens, std::uint64_t offset,
-                                   const std::function<Result<void>(Mmu&, VirtAddr)>& by_cpu,
-                                   const std::function<Result<void>(RamBar&)>& by_bus,
+                                   const std::function<Result<void>(paging::Mmu&, VirtAddr)>& by_cpu,
+                                   const std::function<Result<void>(bus::RamBar&)>& by_bus,
                                    const std::function<Result<void>(Owner&)>& by_owner);
 
   template <class T>
@@ -198,18 +198,18 @@ class Run final : public EventSink {
   }
 
   struct DmaDevice {
-    TestDevice device;
-    std::unique_ptr<Swiotlb> restricted_pool;
+    testbed::TestDevice device;
+    std::unique_ptr<kernel::Swiotlb> restricted_pool;
   };
 
   const Experiment& experiment_;
-  std::unique_ptr<Testbed> bed_;
+  std::unique_ptr<testbed::Testbed> bed_;
   Parts parts_;
   std::vector<std::function<void()>> at_end_;
-  std::vector<Device*> drivers_;  // by device id, as the next
-  std::vector<DmaPort*> ports_;
+  std::vector<kernel::Device*> drivers_;  // by device id, as the next
+  std::vector<bus::DmaPort*> ports_;
   std::deque<std::optional<DmaDevice>> dma_devices_;
-  std::vector<std::unique_ptr<VirtioDisk>> disks_;
+  std::vector<std::unique_ptr<testbed::VirtioDisk>> disks_;
   std::deque<Buffer> buffers_;
   std::deque<Window> windows_;
   std::deque<Mapping> mappings_;
@@ -217,8 +217,8 @@ class Run final : public EventSink {
   Happened happened_;
   std::size_t step_ = 0;
   ExperimentResult result_;
-  ConversionCost boot_conversions_;
-  SwiotlbUsage boot_swiotlb_;
+  kernel::ConversionCost boot_conversions_;
+  kernel::SwiotlbUsage boot_swiotlb_;
   std::uint64_t boot_exits_ = 0;
 };
 

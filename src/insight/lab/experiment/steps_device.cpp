@@ -27,7 +27,7 @@ constexpr std::string_view write_keys[] = {"mapping", "data", "offset", "length"
 OrError<Action> parse_device_write(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.mapping());
   const MappingName name = step.names.mappings[id];
-  const auto contents = CBIT_TRY(step.contents(name.bytes, Author::device, true));
+  const auto contents = CBIT_TRY(step.contents(name.bytes, testbed::Author::device, true));
   return [=](Run& run) -> StepResult {
     const Run::Mapping& mapping = *CBIT_TRY(run.made_mapping(id));
     CBIT_TRY(run.device_write(name.device, mapping, name, contents.range, contents.bytes));
@@ -66,9 +66,10 @@ OrError<Action> parse_set_ioptes(StepParser& step) {
   const bool encrypted = CBIT_TRY(step.keys.need("encrypted", step.keys.flag("encrypted")));
   return [=](Run& run) -> StepResult {
     const Run::Mapping& mapping = *CBIT_TRY(run.made_mapping(id));
-    Iommu* const iommu = run.bed().machine().iommu();
-    IommuDomain* const domain = iommu != nullptr ? iommu->domain_of(run.device(device).requester) : nullptr;
-    if (domain == nullptr || domain->type() != IommuDomain::Type::translated)
+    iommu::Iommu* const iommu = run.bed().machine().iommu();
+    iommu::IommuDomain* const domain =
+        iommu != nullptr ? iommu->domain_of(run.device(device).requester) : nullptr;
+    if (domain == nullptr || domain->type() != iommu::IommuDomain::Type::translated)
       return trouble_in_step("no IOMMU translates for this device");
     for (const Run::Segment& segment : mapping.segments) {
       const std::uint64_t bytes = align_up(segment.at.page_offset() + segment.bytes, page_size);

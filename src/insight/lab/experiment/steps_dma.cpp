@@ -58,7 +58,7 @@ StepResult map_sg(Run& run, const MappingName& name, Run::Mapping& mapping, unsi
     mapping.bounces.resize(name.parts.size());
     mapping.segments = {{dma_mapping_error, name.bytes}};
     StepTrouble why = run.mapping_trouble();
-    why.reason = fmt::format("{}, {}", errno_name(mapped.error()), why.reason);
+    why.reason = fmt::format("{}, {}", testbed::errno_name(mapped.error()), why.reason);
     return tl::unexpected{std::move(why)};
   }
   for (std::size_t i = 0; i < *mapped; ++i)
@@ -67,8 +67,8 @@ StepResult map_sg(Run& run, const MappingName& name, Run::Mapping& mapping, unsi
 }
 
 DmaAddr map_one(Run& run, const MappingName& name, const Run::Buffer& buffer, const MapRequest& request) {
-  Mmu& cpu = run.kernel().cpu(request.cpu);
-  Device& dev = run.device(name.device);
+  paging::Mmu& cpu = run.kernel().cpu(request.cpu);
+  kernel::Device& dev = run.device(name.device);
   const Range range = name.parts.front().range;
   const PhysAddr phys = buffer.phys(range.offset);
   switch (name.how) {
@@ -96,7 +96,7 @@ StepResult map(Run& run, const MappingName& name, const MapRequest& request) {
     mapping.sg.push_back(
         {.phys = buffer.phys(part.range.offset), .length = part.range.bytes, .p2pdma = request.p2pdma});
   }
-  const SiteScope driver{run.kernel().cpu(request.cpu), run.bed().tracer().intern("driver")};
+  const paging::SiteScope driver{run.kernel().cpu(request.cpu), run.bed().tracer().intern("driver")};
   if (name.how == MapHow::sg) return map_sg(run, name, mapping, request.cpu);
 
   const DmaAddr dma = map_one(run, name, run.buffer(name.parts.front().buffer), request);
@@ -185,10 +185,10 @@ struct UnmapRequest {
 
 StepResult unmap(Run& run, const UnmapRequest& request) {
   Run::Mapping& mapping = *CBIT_TRY(run.made_mapping(request.id));
-  Mmu& cpu = run.kernel().cpu(request.cpu);
-  Device& dev = run.device(request.name.device);
+  paging::Mmu& cpu = run.kernel().cpu(request.cpu);
+  kernel::Device& dev = run.device(request.name.device);
   const DmaAddr dma = mapping.segments.front().at;
-  const SiteScope driver{cpu, run.bed().tracer().intern("driver")};
+  const paging::SiteScope driver{cpu, run.bed().tracer().intern("driver")};
   switch (request.how) {
     case MapHow::single:
       run.dma().unmap_single(cpu, dev, dma, request.bytes, request.direction, request.attrs);
@@ -256,9 +256,9 @@ OrError<Action> parse_sync(StepParser& step, bool for_cpu) {
     return step.keys.error("offset", "a scatterlist is synced as a whole", "drop \"offset\" and \"length\"");
   return [=](Run& run) -> StepResult {
     Run::Mapping& mapping = *CBIT_TRY(run.made_mapping(id));
-    Mmu& mmu = run.kernel().cpu(cpu);
-    Device& dev = run.device(device);
-    const SiteScope driver{mmu, run.bed().tracer().intern("driver")};
+    paging::Mmu& mmu = run.kernel().cpu(cpu);
+    kernel::Device& dev = run.device(device);
+    const paging::SiteScope driver{mmu, run.bed().tracer().intern("driver")};
     const DmaAddr at = mapping.segments.front().at + range.offset;
     if (is_sg && for_cpu) run.dma().sync_sg_for_cpu(mmu, dev, mapping.sg, direction);
     if (is_sg && !for_cpu) run.dma().sync_sg_for_device(mmu, dev, mapping.sg, direction);
@@ -283,8 +283,8 @@ struct CoherentRequest {
 };
 
 StepResult alloc_coherent(Run& run, const CoherentRequest& request) {
-  Mmu& cpu = run.kernel().cpu(request.cpu);
-  const SiteScope driver{cpu, run.bed().tracer().intern("driver")};
+  paging::Mmu& cpu = run.kernel().cpu(request.cpu);
+  const paging::SiteScope driver{cpu, run.bed().tracer().intern("driver")};
   const auto made = run.dma().alloc(cpu, run.device(request.name.device), request.name.bytes, request.atomic,
                                     request.name.attrs);
   if (!made) {
@@ -359,7 +359,7 @@ OrError<Action> parse_mmap_coherent(StepParser& step) {
     auto user = run.mm().create_user_space();
     if (!user) return trouble_in_step(describe(user.error()));
     const auto at = run.dma().mmap(run.device(device), **user, buffer.coherent);
-    if (!at) return trouble_in_step(std::string{errno_name(at.error())});
+    if (!at) return trouble_in_step(std::string{testbed::errno_name(at.error())});
     run.window(window) = {*at, std::move(*user)};
     return fmt::format("{}", *at);
   };

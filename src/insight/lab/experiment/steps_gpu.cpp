@@ -14,12 +14,13 @@ namespace {
 
 constexpr Word<TtmPlacement> placement_words[] = {
     {"system", TtmPlacement::system}, {"tt", TtmPlacement::tt}, {"vram", TtmPlacement::vram}};
-constexpr Word<PageCaching> caching_words[] = {{"cached", PageCaching::write_back},
-                                               {"write-combined", PageCaching::write_combined},
-                                               {"uncached", PageCaching::uncached}};
+constexpr Word<paging::PageCaching> caching_words[] = {
+    {"cached", paging::PageCaching::write_back},
+    {"write-combined", paging::PageCaching::write_combined},
+    {"uncached", paging::PageCaching::uncached}};
 
-tl::unexpected<StepTrouble> trouble_of(Errno error) {
-  return trouble_in_step(std::string{errno_name(error)});
+tl::unexpected<StepTrouble> trouble_of(kernel::Errno error) {
+  return trouble_in_step(std::string{testbed::errno_name(error)});
 }
 
 OrError<std::size_t> parse_bo(const StepParser& step, std::string_view key = "bo") {
@@ -34,18 +35,19 @@ OrError<std::size_t> parse_bo(const StepParser& step, std::string_view key = "bo
 constexpr std::string_view create_keys[] = {"name", "size", "device", "placement", "caching", "zero", "cpu"};
 
 OrError<Action> parse_create(StepParser& step) {
-  TtmDevice::BoRequest request;
+  kernel::TtmDevice::BoRequest request;
   request.bytes = CBIT_TRY(step.keys.need("size", step.keys.number("size", 1, step.limits.bytes)));
   request.placement = CBIT_TRY(step.keys.word("placement", placement_words)).value_or(TtmPlacement::tt);
-  request.caching = CBIT_TRY(step.keys.word("caching", caching_words)).value_or(PageCaching::write_back);
+  request.caching =
+      CBIT_TRY(step.keys.word("caching", caching_words)).value_or(paging::PageCaching::write_back);
   request.zero_alloc = CBIT_TRY(step.keys.flag("zero")).value_or(true);
   const std::size_t device = CBIT_TRY(step.device(gpu_kind));
   const unsigned cpu = CBIT_TRY(step.cpu());
   const std::size_t id = CBIT_TRY(step.new_buffer(BufferKind::bo, request.bytes));
   return [=](Run& run) -> StepResult {
     GpuPart& part = run.part<GpuPart>();
-    Mmu& mmu = run.kernel().cpu(cpu);
-    const SiteScope driver{mmu, run.bed().tracer().intern("driver")};
+    paging::Mmu& mmu = run.kernel().cpu(cpu);
+    const paging::SiteScope driver{mmu, run.bed().tracer().intern("driver")};
     const auto made = part.driver(device).ttm().bo_init(mmu, request);
     if (!made) return trouble_of(made.error());
     part.add(id, device, **made);
@@ -132,8 +134,8 @@ OrError<Action> parse_transfer(StepParser& step) {
   return [=](Run& run) -> StepResult {
     GpuPart& part = run.part<GpuPart>();
     const GpuPart::Object& object = *CBIT_TRY(part.object(id));
-    GpuDriver& driver = part.driver(object.device);
-    Mmu& mmu = run.kernel().cpu(cpu);
+    kernel::GpuDriver& driver = part.driver(object.device);
+    paging::Mmu& mmu = run.kernel().cpu(cpu);
     const auto done = way == Transfer::to_host ? driver.transfer_to_host(mmu, *object.bo)
                                                : driver.transfer_from_host(mmu, *object.bo);
     if (!done) return trouble_of(done.error());
@@ -179,9 +181,9 @@ OrError<Action> parse_kmap(StepParser& step) {
     run.window(window).at = VirtAddr{map->at.value() - page * page_size};
     part.open(window, {.buffer = id, .kmap = *map, .at = map->at});
     return fmt::format("{}, {}", map->at,
-                       map->kind == TtmKmap::Kind::kmap   ? "the direct map"
-                       : map->kind == TtmKmap::Kind::vmap ? "a vmap"
-                                                          : "an ioremap");
+                       map->kind == kernel::TtmKmap::Kind::kmap   ? "the direct map"
+                       : map->kind == kernel::TtmKmap::Kind::vmap ? "a vmap"
+                                                                  : "an ioremap");
   };
 }
 
@@ -195,10 +197,10 @@ OrError<Action> parse_bo_mmap(StepParser& step) {
     const GpuPart::Object& object = *CBIT_TRY(part.object(id));
     auto user = run.mm().create_user_space();
     if (!user) return trouble_in_step(describe(user.error()));
-    TtmDevice& ttm = part.driver(object.device).ttm();
+    kernel::TtmDevice& ttm = part.driver(object.device).ttm();
     const auto at = ttm.mmap(**user, *object.bo);
     if (!at) return trouble_of(at.error());
-    UserSpace& space = **user;
+    kernel::UserSpace& space = **user;
     const auto on_fault = [&run, &part, &ttm, &space, id](const Fault& fault) -> Result<void> {
       CBIT_TRY(ttm.vm_fault(space, fault));
       part.refresh(run, id);
@@ -227,13 +229,13 @@ OrError<Action> parse_close(StepParser& step) {
 // ---- the GPU ----------------------------------------------------------------------------------------------
 
 // Where the GPU finds the object.
-Result<GpuAddr, StepTrouble> gpu_address(Run& run, std::size_t id) {
+Result<dev::GpuAddr, StepTrouble> gpu_address(Run& run, std::size_t id) {
   const GpuPart::Object& object = *CBIT_TRY(run.part<GpuPart>().object(id));
   if (const auto at = run.part<GpuPart>().driver(object.device).address(*object.bo)) return *at;
   return trouble_in_step("the GPU does not reach the object: it is in system placement");
 }
 
-Gpu& gpu_of(Run& run, std::size_t id) {
+dev::Gpu& gpu_of(Run& run, std::size_t id) {
   GpuPart& part = run.part<GpuPart>();
   return part.driver((*part.object(id))->device).gpu();
 }
@@ -242,9 +244,9 @@ constexpr std::string_view gpu_write_keys[] = {"bo", "data", "offset", "length"}
 
 OrError<Action> parse_gpu_write(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_bo(step));
-  const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, Author::device, false));
+  const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, testbed::Author::device, false));
   return [=](Run& run) -> StepResult {
-    const GpuAddr at = CBIT_TRY(gpu_address(run, id)) + contents.range.offset;
+    const dev::GpuAddr at = CBIT_TRY(gpu_address(run, id)) + contents.range.offset;
     if (const auto done = gpu_of(run, id).store(at, contents.bytes); !done)
       return trouble_in_step(describe(done.error()));
     run.buffer(id).written(contents.range.offset, contents.bytes);
@@ -258,7 +260,7 @@ OrError<Action> parse_gpu_read(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_bo(step));
   const Range range = CBIT_TRY(step.range(step.names.buffers[id].bytes));
   return [=](Run& run) -> StepResult {
-    const GpuAddr at = CBIT_TRY(gpu_address(run, id)) + range.offset;
+    const dev::GpuAddr at = CBIT_TRY(gpu_address(run, id)) + range.offset;
     Bytes bytes(range.bytes);
     if (const auto done = gpu_of(run, id).load(at, bytes); !done)
       return trouble_in_step(describe(done.error()));
@@ -274,8 +276,8 @@ OrError<Action> parse_gpu_copy(StepParser& step) {
   const std::uint64_t most = std::min(step.names.buffers[from].bytes, step.names.buffers[to].bytes);
   const std::uint64_t bytes = CBIT_TRY(step.keys.number("length", 1, most)).value_or(most);
   return [=](Run& run) -> StepResult {
-    const GpuAddr source = CBIT_TRY(gpu_address(run, from));
-    const GpuAddr target = CBIT_TRY(gpu_address(run, to));
+    const dev::GpuAddr source = CBIT_TRY(gpu_address(run, from));
+    const dev::GpuAddr target = CBIT_TRY(gpu_address(run, to));
     if (&gpu_of(run, from) != &gpu_of(run, to)) return trouble_in_step("the objects are of two GPUs");
     Bytes data(bytes);
     auto done = gpu_of(run, from).load(source, data);
@@ -287,18 +289,12 @@ OrError<Action> parse_gpu_copy(StepParser& step) {
 }
 
 constexpr StepKind gpu_step_kinds[] = {
-    {"bo-create", create_keys, parse_create},
-    {"bo-free", bo_keys, parse_bo_free},
-    {"bo-populate", bo_keys, parse_populate},
-    {"bo-swapout", bo_keys, parse_swapout},
-    {"bo-move", move_keys, parse_bo_move},
-    {"bo-transfer", transfer_keys, parse_transfer},
-    {"bo-vmap", bo_vmap_keys, parse_bo_vmap},
-    {"bo-kmap", kmap_keys, parse_kmap},
-    {"bo-mmap", bo_mmap_keys, parse_bo_mmap},
-    {"bo-close", close_keys, parse_close},
-    {"gpu-write", gpu_write_keys, parse_gpu_write},
-    {"gpu-read", gpu_read_keys, parse_gpu_read},
+    {"bo-create", create_keys, parse_create},       {"bo-free", bo_keys, parse_bo_free},
+    {"bo-populate", bo_keys, parse_populate},       {"bo-swapout", bo_keys, parse_swapout},
+    {"bo-move", move_keys, parse_bo_move},          {"bo-transfer", transfer_keys, parse_transfer},
+    {"bo-vmap", bo_vmap_keys, parse_bo_vmap},       {"bo-kmap", kmap_keys, parse_kmap},
+    {"bo-mmap", bo_mmap_keys, parse_bo_mmap},       {"bo-close", close_keys, parse_close},
+    {"gpu-write", gpu_write_keys, parse_gpu_write}, {"gpu-read", gpu_read_keys, parse_gpu_read},
     {"gpu-copy", gpu_copy_keys, parse_gpu_copy},
 };
 

@@ -26,7 +26,7 @@ constexpr std::string_view host_write_keys[] = {"buffer", "data", "offset", "len
 
 OrError<Action> parse_host_write(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.buffer());
-  const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, Author::device, false));
+  const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, testbed::Author::device, false));
   return [=](Run& run) -> StepResult {
     Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
     const auto done =

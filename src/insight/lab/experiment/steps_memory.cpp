@@ -82,10 +82,10 @@ OrError<Action> parse_bar(StepParser& step) {
                            "use a power of two");
   const std::size_t id = CBIT_TRY(step.new_buffer(BufferKind::bar, bytes));
   return [id, bytes](Run& run) -> StepResult {
-    auto bar = std::make_unique<RamBar>(bytes);
+    auto bar = std::make_unique<bus::RamBar>(bytes);
     Run::Buffer& buffer = run.buffer(id);
     buffer.bar = bar.get();
-    const PhysRange range = run.bed().machine().add_bar(std::move(bar), bytes);
+    const mem::PhysRange range = run.bed().machine().add_bar(std::move(bar), bytes);
     for (std::uint64_t done = 0; done < bytes; done += page_size) buffer.frames.push_back(range.first + done);
     run.begin_shadow(buffer, bytes);
     return fmt::format("{} bytes at {}", bytes, range.first);
@@ -96,13 +96,14 @@ constexpr std::string_view pool_slot_keys[] = {"name", "slot", "size"};
 
 OrError<Action> parse_pool_slot(StepParser& step) {
   const std::uint64_t slot = CBIT_TRY(step.keys.number("slot", 0, bit_mask(32))).value_or(0);
-  const std::uint64_t bytes = CBIT_TRY(step.keys.number("size", 1, step.limits.bytes)).value_or(io_tlb_size);
+  const std::uint64_t bytes =
+      CBIT_TRY(step.keys.number("size", 1, step.limits.bytes)).value_or(kernel::io_tlb_size);
   const std::size_t id = CBIT_TRY(step.new_buffer(BufferKind::pool, bytes));
   return [=](Run& run) -> StepResult {
-    Swiotlb* const pool = run.dma().swiotlb();
+    kernel::Swiotlb* const pool = run.dma().swiotlb();
     if (pool == nullptr) return trouble_in_step("there is no bounce pool");
-    const PhysRange range = pool->default_pool();
-    const PhysAddr at = range.first + slot * io_tlb_size;
+    const mem::PhysRange range = pool->default_pool();
+    const PhysAddr at = range.first + slot * kernel::io_tlb_size;
     if (!range.contains(at, bytes)) return trouble_in_step("the bounce pool has no such slots");
     CBIT_TRY(run.adopt(run.buffer(id), run.kernel().cpu(0), run.mm().phys_to_virt(at), bytes));
     return fmt::format("slot {} at {}", slot, at);
@@ -138,7 +139,7 @@ constexpr std::string_view cpu_write_keys[] = {"buffer", "through", "data", "off
 
 OrError<Action> parse_cpu_write(StepParser& step) {
   const Target target = CBIT_TRY(parse_target(step));
-  const auto contents = CBIT_TRY(step.contents(target.bytes, Author::cpu, false));
+  const auto contents = CBIT_TRY(step.contents(target.bytes, testbed::Author::cpu, false));
   return [=](Run& run) -> StepResult {
     CBIT_TRY(run.cpu_write(target.lens, contents.range.offset, contents.bytes));
     return fmt::format("{} bytes", contents.bytes.size());
@@ -191,8 +192,8 @@ OrError<Action> parse_set_memory(StepParser& step) {
     if (!run.mm().in_direct_map(buffer.at)) return trouble_in_step("the buffer is not in the direct map");
     const std::uint64_t pages = buffer.frames.size();
     const VirtAddr at = buffer.at.page();
-    Mmu& mmu = run.kernel().cpu(cpu);
-    Mm& mm = run.mm();
+    paging::Mmu& mmu = run.kernel().cpu(cpu);
+    kernel::Mm& mm = run.mm();
     const auto done =
         early ? (encrypt ? mm.early_set_memory_encrypted(mmu, at, pages * page_size)
                          : mm.early_set_memory_decrypted(mmu, at, pages * page_size))

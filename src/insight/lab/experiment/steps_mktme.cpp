@@ -39,25 +39,26 @@ class Refusal final : public EventSink {
   std::string_view reason_;
 };
 
-Result<KeySerial, StepTrouble> live_key(Run& run, std::size_t id) {
+Result<kernel::KeySerial, StepTrouble> live_key(Run& run, std::size_t id) {
   const auto& keys = run.part<UserMemory>().keys;
   const auto key = keys.find(id);
   if (key == keys.end()) return trouble_in_step("the key does not exist: the step that makes it failed");
   return key->second;
 }
 
-constexpr Word<MktmeRevision> revision_words[] = {
-    {"rfc-13", MktmeRevision::rfc_13}, {"rfc-62", MktmeRevision::rfc_62}, {"v2-59", MktmeRevision::v2_59}};
+constexpr Word<kernel::MktmeRevision> revision_words[] = {{"rfc-13", kernel::MktmeRevision::rfc_13},
+                                                          {"rfc-62", kernel::MktmeRevision::rfc_62},
+                                                          {"v2-59", kernel::MktmeRevision::v2_59}};
 
 constexpr std::string_view mktme_keys[] = {"revision", "system-call"};
 
 OrError<Action> parse_mktme(StepParser& step) {
-  MktmeConfig config;
+  kernel::MktmeConfig config;
   config.revision = CBIT_TRY(step.keys.word("revision", revision_words)).value_or(config.revision);
   config.has_system_call = CBIT_TRY(step.keys.flag("system-call")).value_or(true);
   return [=](Run& run) -> StepResult {
     run.part<UserMemory>().configure(config);
-    const Mktme& mktme = *CBIT_TRY(run.part<UserMemory>().mktme(run));
+    const kernel::Mktme& mktme = *CBIT_TRY(run.part<UserMemory>().mktme(run));
     return fmt::format("{} KeyIDs, {}", mktme.key_ids(), to_string(config.revision));
   };
 }
@@ -70,7 +71,7 @@ OrError<Action> parse_add_key(StepParser& step) {
   const bool capable = CBIT_TRY(step.keys.flag("capable")).value_or(true);
   const std::size_t id = CBIT_TRY(step.names.parts.get<MktmeNames>().keys.add(step.keys, {name}));
   return [=](Run& run) -> StepResult {
-    Mktme& mktme = *CBIT_TRY(run.part<UserMemory>().mktme(run));
+    kernel::Mktme& mktme = *CBIT_TRY(run.part<UserMemory>().mktme(run));
     const Refusal refusal{run.bed().tracer()};
     const auto serial = mktme.add_key(name, payload, {capable, capable});
     if (!serial) return refusal.trouble(serial.error());
@@ -84,7 +85,7 @@ constexpr std::string_view revoke_key_keys[] = {"key"};
 OrError<Action> parse_revoke_key(StepParser& step) {
   const std::size_t id = CBIT_TRY(key_of(step));
   return [=](Run& run) -> StepResult {
-    Mktme& mktme = *CBIT_TRY(run.part<UserMemory>().mktme(run));
+    kernel::Mktme& mktme = *CBIT_TRY(run.part<UserMemory>().mktme(run));
     const Refusal refusal{run.bed().tracer()};
     const auto done = mktme.revoke_key(CBIT_TRY(live_key(run, id)));
     if (!done) return refusal.trouble(done.error());
@@ -102,11 +103,11 @@ OrError<Action> parse_encrypt_mprotect(StepParser& step) {
   const std::size_t key = CBIT_TRY(key_of(step));
   const Range range = CBIT_TRY(step.free_range(step.names.buffers[id].bytes));
   return [=](Run& run) -> StepResult {
-    Mktme& mktme = *CBIT_TRY(run.part<UserMemory>().mktme(run));
+    kernel::Mktme& mktme = *CBIT_TRY(run.part<UserMemory>().mktme(run));
     const Area& area = area_of(*CBIT_TRY(untouched(run, id)));
     const Refusal refusal{run.bed().tracer()};
     const auto done = mktme.encrypt_mprotect(area.process(), area.at() + range.offset, range.bytes,
-                                             prot_read_write, CBIT_TRY(live_key(run, key)));
+                                             kernel::prot_read_write, CBIT_TRY(live_key(run, key)));
     if (!done) return refusal.trouble(done.error());
     return fmt::format("{} bytes at {}", range.bytes, area.at() + range.offset);
   };
@@ -120,17 +121,19 @@ constexpr Word<BackingWord> backing_words[] = {
 
 constexpr std::string_view mmap_backed_keys[] = {"name", "backing", "key", "pages"};
 
-Result<std::shared_ptr<Backing>, StepTrouble> make_backing(Run& run, BackingWord word, KeySelector key,
-                                                           std::uint64_t pages) {
-  Kernel& kernel = run.kernel();
+Result<std::shared_ptr<kernel::Backing>, StepTrouble> make_backing(Run& run, BackingWord word,
+                                                                   mem::KeySelector key,
+                                                                   std::uint64_t pages) {
+  kernel::Kernel& kernel = run.kernel();
   switch (word) {
-    case BackingWord::driver: return std::make_shared<MktmeDriver>(kernel, key, pages);
-    case BackingWord::file: return std::make_shared<CachedFile>(kernel, Bytes(pages * page_size), key);
+    case BackingWord::driver: return std::make_shared<kernel::MktmeDriver>(kernel, key, pages);
+    case BackingWord::file:
+      return std::make_shared<kernel::CachedFile>(kernel, Bytes(pages * page_size), key);
     case BackingWord::pmem: break;
   }
   const auto frames = run.mm().pages().allocate(pages);
   if (!frames) return trouble_in_step("no memory for the persistent memory");
-  return std::make_shared<PmemFile>(kernel, PhysRange{*frames, pages * page_size}, key);
+  return std::make_shared<kernel::PmemFile>(kernel, mem::PhysRange{*frames, pages * page_size}, key);
 }
 
 OrError<Action> parse_mmap_backed(StepParser& step) {
@@ -140,9 +143,9 @@ OrError<Action> parse_mmap_backed(StepParser& step) {
   if (step.keys.has("key")) key = CBIT_TRY(key_of(step));
   const std::size_t id = CBIT_TRY(step.new_buffer(BufferKind::area, pages * page_size));
   return [=](Run& run) -> StepResult {
-    KeySelector key_id = 0;
+    mem::KeySelector key_id = 0;
     if (key) key_id = CBIT_TRY(run.part<UserMemory>().mktme(run))->key_id(CBIT_TRY(live_key(run, *key)));
-    Process& process = *CBIT_TRY(run.part<UserMemory>().first_process(run));
+    kernel::Process& process = *CBIT_TRY(run.part<UserMemory>().first_process(run));
     auto backing = CBIT_TRY(make_backing(run, word, key_id, pages));
     const auto at = process.mmap_backed(std::move(backing), 0, pages * page_size);
     if (!at) return tl::unexpected{errno_trouble(at.error())};
@@ -157,19 +160,20 @@ constexpr std::string_view guest_write_keys[] = {"buffer", "key", "data", "offse
 constexpr std::string_view guest_read_keys[] = {"buffer", "key", "sees"};
 
 // The guest's accesses end in the frames of the VMM's area, under the KeyID of the nested entries.
-Result<Access, StepTrouble> guest_access(Run& run, std::size_t key) {
-  const KeySelector id = CBIT_TRY(run.part<UserMemory>().mktme(run))->key_id(CBIT_TRY(live_key(run, key)));
-  return Access{
+Result<mem::Access, StepTrouble> guest_access(Run& run, std::size_t key) {
+  const mem::KeySelector id =
+      CBIT_TRY(run.part<UserMemory>().mktme(run))->key_id(CBIT_TRY(live_key(run, key)));
+  return mem::Access{
       {AgentKind::cpu, 0}, run.bed().machine().paging().view.key(id), run.bed().tracer().intern("guest")};
 }
 
 OrError<Action> parse_guest_write(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.buffer());
   const std::size_t key = CBIT_TRY(key_of(step));
-  const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, Author::cpu, false));
+  const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, testbed::Author::cpu, false));
   return [=](Run& run) -> StepResult {
     Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
-    const Access access = CBIT_TRY(guest_access(run, key));
+    const mem::Access access = CBIT_TRY(guest_access(run, key));
     const auto done =
         run.each_frame(buffer, contents.range, [&](PhysAddr at, std::uint64_t from, std::uint64_t size) {
           return run.memory().write(at, ConstByteSpan{contents.bytes}.subspan(from, size), access);
@@ -189,7 +193,7 @@ OrError<Action> parse_guest_read(StepParser& step) {
   const GuestSees sees = CBIT_TRY(step.keys.word("sees", guest_words)).value_or(GuestSees::plaintext);
   return [=](Run& run) -> StepResult {
     const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
-    const Access access = CBIT_TRY(guest_access(run, key));
+    const mem::Access access = CBIT_TRY(guest_access(run, key));
     Bytes seen(buffer.now.size());
     const auto done =
         run.each_frame(buffer, {0, seen.size()}, [&](PhysAddr at, std::uint64_t from, std::uint64_t size) {

@@ -30,7 +30,7 @@ OrError<Action> parse_mmap_anonymous(StepParser& step) {
       CBIT_TRY(step.keys.need("size", step.keys.number("size", 1, step.limits.bytes)));
   const std::size_t id = CBIT_TRY(step.new_buffer(BufferKind::area, align_up(bytes, page_size)));
   return [=](Run& run) -> StepResult {
-    Process& process = *CBIT_TRY(user_memory(run).first_process(run));
+    kernel::Process& process = *CBIT_TRY(user_memory(run).first_process(run));
     const auto at = process.mmap(bytes);
     if (!at) return tl::unexpected{errno_trouble(at.error())};
     begin_user_buffer(run, id, process, *at, align_up(bytes, page_size));
@@ -92,11 +92,11 @@ enum class PkeyAccess : std::uint8_t { all, read, none };
 constexpr Word<PkeyAccess> pkey_access_words[] = {
     {"all", PkeyAccess::all}, {"read", PkeyAccess::read}, {"none", PkeyAccess::none}};
 
-Process::PkeyRights rights_of(PkeyAccess access) {
+kernel::Process::PkeyRights rights_of(PkeyAccess access) {
   return {.no_access = access == PkeyAccess::none, .no_write = access != PkeyAccess::all};
 }
 
-Result<ProtectionKey, StepTrouble> live_pkey(Run& run, std::size_t id) {
+Result<kernel::ProtectionKey, StepTrouble> live_pkey(Run& run, std::size_t id) {
   const auto& pkeys = user_memory(run).pkeys;
   const auto found = pkeys.find(id);
   if (found == pkeys.end()) return trouble_in_step("the pkey does not exist: the step that makes it failed");
@@ -110,7 +110,7 @@ OrError<Action> parse_pkey_alloc(StepParser& step) {
   const PkeyAccess access = CBIT_TRY(step.keys.word("access", pkey_access_words)).value_or(PkeyAccess::all);
   const std::size_t id = CBIT_TRY(step.names.parts.get<PkeyNames>().table.add(step.keys, {name}));
   return [=](Run& run) -> StepResult {
-    Process& process = *CBIT_TRY(user_memory(run).first_process(run));
+    kernel::Process& process = *CBIT_TRY(user_memory(run).first_process(run));
     const auto pkey = process.pkey_alloc(rights_of(access));
     if (!pkey) return tl::unexpected{errno_trouble(pkey.error())};
     user_memory(run).pkeys[id] = *pkey;
@@ -124,7 +124,7 @@ OrError<Action> parse_pkey_access(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.names.parts.get<PkeyNames>().table.get(step.keys, "pkey"));
   const PkeyAccess access = CBIT_TRY(step.keys.need("access", step.keys.word("access", pkey_access_words)));
   return [=](Run& run) -> StepResult {
-    Process& process = *CBIT_TRY(user_memory(run).first_process(run));
+    kernel::Process& process = *CBIT_TRY(user_memory(run).first_process(run));
     process.write_pkru(CBIT_TRY(live_pkey(run, id)), rights_of(access));
     return fmt::format("WRPKRU: {}", word_of(pkey_access_words, access));
   };
@@ -138,8 +138,8 @@ OrError<Action> parse_pkey_mprotect(StepParser& step) {
   const Range range = CBIT_TRY(step.free_range(step.names.buffers[buffer].bytes));
   return [=](Run& run) -> StepResult {
     const Area& area = area_of(*CBIT_TRY(untouched(run, buffer)));
-    const auto done = area.process().pkey_mprotect(area.at() + range.offset, range.bytes, prot_read_write,
-                                                   CBIT_TRY(live_pkey(run, id)));
+    const auto done = area.process().pkey_mprotect(area.at() + range.offset, range.bytes,
+                                                   kernel::prot_read_write, CBIT_TRY(live_pkey(run, id)));
     if (!done) return tl::unexpected{errno_trouble(done.error())};
     return fmt::format("{} bytes at {}", range.bytes, area.at() + range.offset);
   };
@@ -181,12 +181,12 @@ constexpr std::string_view migrate_keys[] = {"buffer", "ignore-pins"};
 
 struct MoveRequest {
   std::size_t buffer = 0;
-  Pinned pinned = Pinned::refuse;
+  kernel::Pinned pinned = kernel::Pinned::refuse;
 };
 
 OrError<MoveRequest> parse_move_request(const StepParser& step) {
   MoveRequest request{.buffer = CBIT_TRY(user_buffer(step))};
-  if (CBIT_TRY(step.keys.flag("ignore-pins")).value_or(false)) request.pinned = Pinned::ignore;
+  if (CBIT_TRY(step.keys.flag("ignore-pins")).value_or(false)) request.pinned = kernel::Pinned::ignore;
   return request;
 }
 
@@ -201,10 +201,10 @@ OrError<Action> parse_swap_out(StepParser& step) {
   return [=](Run& run) -> StepResult {
     const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(request.buffer));
     const Area& area = area_of(buffer);
-    SwapDevice& swap = user_memory(run).swap_device(run, device);
+    kernel::SwapDevice& swap = user_memory(run).swap_device(run, device);
     const std::size_t pages = buffer.frames.size();
     for (std::size_t i = 0; i < pages; ++i) {
-      const auto slot = swap_out(area.process(), area.at() + i * page_size, swap, request.pinned);
+      const auto slot = kernel::swap_out(area.process(), area.at() + i * page_size, swap, request.pinned);
       if (!slot) return tl::unexpected{errno_trouble(slot.error())};
       const bool plain =
           std::ranges::equal(swap.medium(*slot), ConstByteSpan{buffer.now}.subspan(i * page_size, page_size));
@@ -222,7 +222,7 @@ OrError<Action> parse_migrate(StepParser& step) {
     const Area& area = area_of(buffer);
     const std::size_t pages = buffer.frames.size();
     for (std::size_t i = 0; i < pages; ++i) {
-      const auto moved = migrate_page(area.process(), area.at() + i * page_size, request.pinned);
+      const auto moved = kernel::migrate_page(area.process(), area.at() + i * page_size, request.pinned);
       if (!moved) return tl::unexpected{errno_trouble(moved.error())};
     }
     return fmt::format("{} pages", pages);

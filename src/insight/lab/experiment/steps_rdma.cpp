@@ -13,7 +13,9 @@ namespace {
 
 OrError<std::size_t> parse_nic(const StepParser& step) { return step.device(rdma_kind); }
 
-tl::unexpected<StepTrouble> trouble(Errno error) { return trouble_in_step(std::string{errno_name(error)}); }
+tl::unexpected<StepTrouble> trouble(kernel::Errno error) {
+  return trouble_in_step(std::string{testbed::errno_name(error)});
+}
 
 OrError<std::size_t> parse_process(StepParser& step, std::string_view key) {
   return step.names.parts.get<ProcessNames>().table.get(step.keys, key);
@@ -24,15 +26,15 @@ OrError<std::size_t> parse_process(StepParser& step, std::string_view key) {
 constexpr std::string_view process_keys[] = {"name", "memlock", "cap-ipc-lock"};
 
 OrError<Action> parse_new_process(StepParser& step) {
-  Process::Limits limits;
+  kernel::Process::Limits limits;
   limits.memlock_bytes =
       CBIT_TRY(step.keys.number("memlock", 0, bit_mask(48))).value_or(limits.memlock_bytes);
   limits.cap_ipc_lock = CBIT_TRY(step.keys.flag("cap-ipc-lock")).value_or(false);
   const std::string name = CBIT_TRY(step.keys.need("name", step.keys.text("name")));
   const std::size_t id = CBIT_TRY(step.names.parts.get<ProcessNames>().table.add(step.keys, {name}));
   return [=](Run& run) -> StepResult {
-    auto made = Process::create(run.kernel(), limits);
-    if (!made) return trouble(Errno{made.error()});
+    auto made = kernel::Process::create(run.kernel(), limits);
+    if (!made) return trouble(kernel::Errno{made.error()});
     run.part<RdmaRun>().processes[id] = std::move(*made);
     return std::string{"a process"};
   };
@@ -46,9 +48,9 @@ OrError<Action> parse_mmap(StepParser& step) {
       CBIT_TRY(step.keys.need("size", step.keys.number("size", 1, step.limits.bytes)));
   const std::size_t buffer = CBIT_TRY(step.new_buffer(BufferKind::user, bytes));
   return [=](Run& run) -> StepResult {
-    Process& owner = *CBIT_TRY(run.part<RdmaRun>().process(process));
+    kernel::Process& owner = *CBIT_TRY(run.part<RdmaRun>().process(process));
     const auto at = owner.mmap(bytes);
-    if (!at) return trouble(Errno{at.error()});
+    if (!at) return trouble(kernel::Errno{at.error()});
     CBIT_TRY(adopt_user_memory(run, buffer, owner, *at, bytes));
     return fmt::format("{} bytes at {}", bytes, *at);
   };
@@ -85,14 +87,14 @@ struct OpenRequest {
   ibv_mtu mtu = IBV_MTU_4096;
 };
 
-Result<void, Errno> to_rts(RdmaRun::Nic& nic, ibv_mtu mtu) {
+Result<void, kernel::Errno> to_rts(RdmaRun::Nic& nic, ibv_mtu mtu) {
   ibv_qp_attr attr{
       .qp_state = IBV_QPS_INIT,
       .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC,
       .ah_attr = nic.peer->address(),
       .path_mtu = mtu,
       .dest_qp_num = nic.peer->qp()};
-  IbvContext& verbs = *nic.verbs;
+  kernel::IbvContext& verbs = *nic.verbs;
   CBIT_TRY(verbs.ibv_modify_qp(nic.qp, attr,
                                IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS));
   attr.qp_state = IBV_QPS_RTR;
@@ -107,7 +109,8 @@ Result<void, Errno> to_rts(RdmaRun::Nic& nic, ibv_mtu mtu) {
   return {};
 }
 
-Result<void, Errno> open(RdmaRun::Nic& nic, Process& process, Mmu& cpu, const OpenRequest& request) {
+Result<void, kernel::Errno> open(RdmaRun::Nic& nic, kernel::Process& process, paging::Mmu& cpu,
+                                 const OpenRequest& request) {
   nic.verbs.emplace(nic.ib(), process, cpu);
   nic.pd = CBIT_TRY(nic.verbs->ibv_alloc_parent_domain(nic.verbs->ibv_alloc_pd(), true));
   nic.cq = CBIT_TRY(nic.verbs->ibv_create_cq(request.cq_entries, request.cq_memory));
@@ -135,7 +138,7 @@ OrError<Action> parse_open(StepParser& step) {
     RdmaRun& rdma = run.part<RdmaRun>();
     RdmaRun::Nic& nic = rdma.nics.at(request.device);
     if (nic.verbs) return trouble_in_step("-EBUSY: a process has opened the device");
-    Process& owner = *CBIT_TRY(rdma.process(request.process));
+    kernel::Process& owner = *CBIT_TRY(rdma.process(request.process));
     const auto done = open(nic, owner, run.kernel().cpu(0), request);
     if (!done) {
       nic.verbs.reset();
@@ -169,7 +172,8 @@ OrError<unsigned> parse_access(const StepParser& step) {
   return access;
 }
 
-Result<ibv_mr, Errno> register_region(Run& run, RdmaRun::Nic& nic, const Part& part, unsigned access) {
+Result<ibv_mr, kernel::Errno> register_region(Run& run, RdmaRun::Nic& nic, const Part& part,
+                                              unsigned access) {
   const auto shared = run.part<RdmaRun>().shared.find(part.buffer);
   if (shared != run.part<RdmaRun>().shared.end())
     return nic.verbs->ibv_reg_buf_mr(nic.pd, shared->second, access);
@@ -178,8 +182,8 @@ Result<ibv_mr, Errno> register_region(Run& run, RdmaRun::Nic& nic, const Part& p
 }
 
 // The application's pages behind a region; contiguous ones are one entry.
-std::vector<ScatterEntry> pages_behind(const Run::Buffer& memory, const Range& range) {
-  std::vector<ScatterEntry> pages;
+std::vector<kernel::ScatterEntry> pages_behind(const Run::Buffer& memory, const Range& range) {
+  std::vector<kernel::ScatterEntry> pages;
   for (std::uint64_t done = 0; done < range.bytes;) {
     const PhysAddr at = memory.phys(range.offset + done);
     const std::uint64_t n = std::min(range.bytes - done, memory.run_length(range.offset + done));
@@ -197,9 +201,9 @@ void note_region(Run& run, RdmaRun::Nic& nic, const ibv_mr& mr, const Part& part
   mapping.bounces.resize(1);
   // Software RDMA is the CPU's work: its addresses are the kernel's.
   if (!nic.ib().ib_uses_virt_dma()) mapping.sg = pages_behind(run.buffer(part.buffer), part.range);
-  for (const rdma::Segment& segment : nic.ib().engine().regions().find(mr.lkey)->segments)
+  for (const dev::rdma::Segment& segment : nic.ib().engine().regions().find(mr.lkey)->segments)
     mapping.segments.push_back({DmaAddr{segment.at}, segment.bytes});
-  const DmaReach reach = nic.ib().reach(mapping.segments.front().at);
+  const kernel::DmaReach reach = nic.ib().reach(mapping.segments.front().at);
   mapping.path = reach.path;
   mapping.encrypted = reach.encrypted;
   if (reach.path == DmaPath::swiotlb) mapping.bounces.front() = PhysAddr{mapping.segments.front().at.value()};
@@ -276,8 +280,9 @@ constexpr std::string_view peer_keys[] = {"mr", "data", "offset", "length", "add
 OrError<PeerRequest> parse_peer_request(StepParser& step) {
   PeerRequest request;
   request.mapping = CBIT_TRY(parse_region(step));
-  auto contents = CBIT_TRY(step.contents(step.names.mappings[request.mapping].bytes, Author::device, false));
-  if (contents.bytes.size() > RdmaPeer::memory_bytes)
+  auto contents =
+      CBIT_TRY(step.contents(step.names.mappings[request.mapping].bytes, testbed::Author::device, false));
+  if (contents.bytes.size() > testbed::RdmaPeer::memory_bytes)
     return step.keys.error("length", "the peer has 1M of memory", "use a shorter transfer");
   request.range = contents.range;
   request.data = std::move(contents.bytes);
@@ -289,7 +294,7 @@ OrError<PeerRequest> parse_peer_request(StepParser& step) {
 
 StepResult perform(Run& run, const PeerRequest& request, ibv_wr_opcode opcode) {
   const RdmaRun::Region& region = *CBIT_TRY(region_of(run, request.mapping));
-  RdmaPeer& peer = *run.part<RdmaRun>().nics.at(region.device).peer;
+  testbed::RdmaPeer& peer = *run.part<RdmaRun>().nics.at(region.device).peer;
   const ibv_wc_status status =
       peer.request(opcode, region.mr.addr.value() + request.range.offset + request.address_offset,
                    region.mr.rkey + request.rkey_offset, request.data.size());
@@ -342,7 +347,7 @@ struct AtomicRequest {
 
 StepResult atomic(Run& run, const AtomicRequest& request) {
   const RdmaRun::Region& region = *CBIT_TRY(region_of(run, request.mapping));
-  RdmaPeer& peer = *run.part<RdmaRun>().nics.at(region.device).peer;
+  testbed::RdmaPeer& peer = *run.part<RdmaRun>().nics.at(region.device).peer;
   const bool swap = request.opcode == IBV_WR_ATOMIC_CMP_AND_SWP;
   const ibv_wc_status status = peer.atomic(
       {request.opcode, swap ? request.compare : request.value, swap ? request.value : 0},

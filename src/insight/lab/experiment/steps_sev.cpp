@@ -35,10 +35,10 @@ class GuestRam final : public Run::Owner {
   }
   // A page that the guest shares keeps its contents under the guest's key until somebody writes it.
   [[nodiscard]] std::optional<KeyId> key(std::uint64_t offset) const override {
-    Machine& machine = vm_->vmm->kernel().machine();
+    machine::Machine& machine = vm_->vmm->kernel().machine();
     const KeyId host = machine.paging().view.key(1);
     if (vm_->vm == nullptr || !vm_->vm->is_sev()) return host;
-    const KeyId own = guest_key(vm_->vm->asid());
+    const KeyId own = mem::guest_key(vm_->vm->asid());
     if (encrypted(offset)) return own;
     const auto page = vm_->vmm->page_at(vm_->ram + offset);
     return page && machine.memory().history(*page).writer_key == own ? own : host;
@@ -98,11 +98,11 @@ struct VmRequest {
   std::size_t id = 0;
   VmName name;
   VmKind kind{};
-  ProcessLimits limits;
+  kernel::ProcessLimits limits;
 };
 
 // Makes the pages of a range of the process come, and the buffer of them.
-Result<void, StepTrouble> adopt(Run& run, std::size_t buffer_id, Process& vmm, VirtAddr at,
+Result<void, StepTrouble> adopt(Run& run, std::size_t buffer_id, kernel::Process& vmm, VirtAddr at,
                                 std::uint64_t bytes, std::unique_ptr<Run::Owner> owner) {
   const auto pages = vmm.pin_user_pages(at, bytes / page_size, true);
   if (!pages) return trouble_in_step(errno_text(pages.error()));
@@ -115,8 +115,9 @@ Result<void, StepTrouble> adopt(Run& run, std::size_t buffer_id, Process& vmm, V
   return {};
 }
 
-Result<void, StepTrouble> start_vmm(Vm& vm, Kernel& kernel, Kvm& kvm, const VmRequest& request) {
-  auto process = Process::create(kernel, request.limits);
+Result<void, StepTrouble> start_vmm(Vm& vm, kernel::Kernel& kernel, kernel::Kvm& kvm,
+                                    const VmRequest& request) {
+  auto process = kernel::Process::create(kernel, request.limits);
   if (!process) return trouble_in_step(errno_text(process.error()));
   vm.vmm = std::move(*process);
   vm.bytes = request.name.bytes;
@@ -125,7 +126,7 @@ Result<void, StepTrouble> start_vmm(Vm& vm, Kernel& kernel, Kvm& kvm, const VmRe
   const auto heap = vm.vmm->mmap(heap_bytes);
   if (!ram || !heap) return trouble_in_step("-ENOMEM");
   vm.ram = *ram, vm.heap = *heap;
-  auto machine = SevVm::create(kvm, *vm.vmm, request.name.name);
+  auto machine = kernel::SevVm::create(kvm, *vm.vmm, request.name.name);
   if (!machine) return trouble_in_step(errno_text(machine.error()));
   if (const auto slot = (*machine)->set_user_memory_region(guest_address(0), vm.bytes, vm.ram); !slot)
     return trouble_in_step(errno_text(slot.error()));
@@ -195,7 +196,8 @@ OrError<Action> parse_destroy(StepParser& step) {
 constexpr std::string_view start_keys[] = {"vm", "policy", "session", "owner-policy"};
 
 // The guest's owner has the platform's certificate, chooses the transport keys and signs for a policy.
-StepResult launch_start(Run& run, std::size_t id, SevPolicy policy, std::optional<SevPolicy> owners) {
+StepResult launch_start(Run& run, std::size_t id, spec::SevPolicy policy,
+                        std::optional<spec::SevPolicy> owners) {
   Vm& vm = *CBIT_TRY(live_vm(run, id));
   if (!owners) {
     const auto handle = CBIT_TRY(tried(vm.vm->launch_start({.policy = policy})));
@@ -203,15 +205,16 @@ StepResult launch_start(Run& run, std::size_t id, SevPolicy policy, std::optiona
     return fmt::format("handle {}", handle);
   }
   const std::uint64_t seed = run.experiment().bed.machine.seed;
-  const EcdhKey owner{derive_key(seed, "guest owner")};
-  const SevSessionRandom random{.keys = {derive_key(seed, "tek"), derive_key(seed, "tik")},
-                                .nonce = derive_key(seed, "session nonce"),
-                                .iv = derive_key(seed, "session iv")};
-  SevCertificate platform;
-  CBIT_TRY(tried(issued(vm_part(run).kvm->firmware().pdh_cert_export(platform))));
-  const auto session = open_session(owner, platform, *owners, random);
+  const crypt::EcdhKey owner{crypt::derive_key(seed, "guest owner")};
+  const machine::SevSessionRandom random{
+      .keys = {crypt::derive_key(seed, "tek"), crypt::derive_key(seed, "tik")},
+      .nonce = crypt::derive_key(seed, "session nonce"),
+      .iv = crypt::derive_key(seed, "session iv")};
+  spec::SevCertificate platform;
+  CBIT_TRY(tried(kernel::issued(vm_part(run).kvm->firmware().pdh_cert_export(platform))));
+  const auto session = machine::open_session(owner, platform, *owners, random);
   if (!session) return sev_trouble({0, session.error()});
-  const SevCertificate certificate = make_certificate(owner);
+  const spec::SevCertificate certificate = machine::make_certificate(owner);
   const auto handle = CBIT_TRY(tried(vm.vm->launch_start(
       {.policy = policy, .dh_cert = bytes_of(certificate), .session = bytes_of(*session)})));
   vm.policy = policy;
@@ -221,9 +224,9 @@ StepResult launch_start(Run& run, std::size_t id, SevPolicy policy, std::optiona
 
 OrError<Action> parse_start(StepParser& step) {
   const std::size_t id = CBIT_TRY(vm_of(step));
-  const SevPolicy policy{
+  const spec::SevPolicy policy{
       {static_cast<std::uint32_t>(CBIT_TRY(step.keys.number("policy", 0, bit_mask(32))).value_or(0))}};
-  const SevPolicy owners{{static_cast<std::uint32_t>(
+  const spec::SevPolicy owners{{static_cast<std::uint32_t>(
       CBIT_TRY(step.keys.number("owner-policy", 0, bit_mask(32))).value_or(policy.raw))}};
   const bool session = CBIT_TRY(step.keys.flag("session")).value_or(false);
   return
@@ -265,14 +268,15 @@ OrError<Action> parse_measure(StepParser& step) {
   }
   return [=](Run& run) -> StepResult {
     Vm& vm = *CBIT_TRY(live_vm(run, id));
-    std::uint32_t len = sizeof(SevMeasurement);
+    std::uint32_t len = sizeof(spec::SevMeasurement);
     vm.measurement = CBIT_TRY(tried(vm.vm->launch_measure(len)));
     const std::string answer =
         fmt::format("{} nonce {}", to_hex(vm.measurement.measure), to_hex(vm.measurement.nonce));
     if (!image) return answer;
-    const Sha256Digest digest = launch_digest(image->bytes(0, *image->length()), vm.measured_cpus);
-    const Key128 integrity = vm.owners_keys.value_or(SevTransportKeys{}).integrity;
-    if (launch_measure(integrity, SevVersion{}, vm.policy, digest, vm.measurement.nonce) !=
+    const crypt::Sha256Digest digest =
+        kernel::launch_digest(image->bytes(0, *image->length()), vm.measured_cpus);
+    const crypt::Key128 integrity = vm.owners_keys.value_or(machine::SevTransportKeys{}).integrity;
+    if (machine::launch_measure(integrity, spec::SevVersion{}, vm.policy, digest, vm.measurement.nonce) !=
         vm.measurement.measure)
       return trouble_in_step("the measurement is not that of the image: the guest was not launched with it");
     return answer + ", as the owner expects";
@@ -284,12 +288,13 @@ constexpr std::string_view data_step_keys[] = {"vm", "data", "offset", "length"}
 OrError<Action> parse_secret(StepParser& step) {
   const std::size_t id = CBIT_TRY(vm_of(step));
   const VmName name = name_of(step, id);
-  const auto contents = CBIT_TRY(step.contents(name.bytes, Author::cpu, false));
+  const auto contents = CBIT_TRY(step.contents(name.bytes, testbed::Author::cpu, false));
   return [=](Run& run) -> StepResult {
     Vm& vm = *CBIT_TRY(live_vm(run, id));
-    const SevPacket packet = seal_packet(vm.owners_keys.value_or(SevTransportKeys{}), SevMacContext::secret,
-                                         derive_key(run.experiment().bed.machine.seed, "secret iv"),
-                                         contents.bytes, vm.measurement.measure);
+    const machine::SevPacket packet = machine::seal_packet(
+        vm.owners_keys.value_or(machine::SevTransportKeys{}), spec::SevMacContext::secret,
+        crypt::derive_key(run.experiment().bed.machine.seed, "secret iv"), contents.bytes,
+        vm.measurement.measure);
     CBIT_TRY(tried(vm.vm->launch_secret(
         bytes_of(packet.header),
         {vm.ram + contents.range.offset, static_cast<std::uint32_t>(contents.bytes.size())}, packet.data)));
@@ -313,9 +318,9 @@ constexpr std::string_view launch_keys[] = {"vm", "policy", "data", "offset", "l
 OrError<Action> parse_launch(StepParser& step) {
   const std::size_t id = CBIT_TRY(vm_of(step));
   const VmName name = name_of(step, id);
-  const SevPolicy policy{
+  const spec::SevPolicy policy{
       {static_cast<std::uint32_t>(CBIT_TRY(step.keys.number("policy", 0, bit_mask(32))).value_or(0))}};
-  const auto contents = CBIT_TRY(step.contents(name.bytes, Author::cpu, false));
+  const auto contents = CBIT_TRY(step.contents(name.bytes, testbed::Author::cpu, false));
   return [=](Run& run) -> StepResult {
     CBIT_TRY(launch_start(run, id, policy, std::nullopt));
     Vm& vm = *CBIT_TRY(live_vm(run, id));
@@ -324,7 +329,7 @@ OrError<Action> parse_launch(StepParser& step) {
     CBIT_TRY(tried(vm.vm->launch_update_data(
         {vm.ram + contents.range.offset, static_cast<std::uint32_t>(contents.bytes.size())})));
     if (vm.vm->is_sev_es()) CBIT_TRY(tried(vm.vm->launch_update_vmsa()));
-    std::uint32_t len = sizeof(SevMeasurement);
+    std::uint32_t len = sizeof(spec::SevMeasurement);
     vm.measurement = CBIT_TRY(tried(vm.vm->launch_measure(len)));
     CBIT_TRY(tried(vm.vm->launch_finish()));
     return fmt::format("{} bytes, running", contents.bytes.size());
@@ -336,7 +341,7 @@ OrError<Action> parse_launch(StepParser& step) {
 OrError<Action> parse_vmm_write(StepParser& step) {
   const std::size_t id = CBIT_TRY(vm_of(step));
   const VmName name = name_of(step, id);
-  const auto contents = CBIT_TRY(step.contents(name.bytes, Author::device, false));
+  const auto contents = CBIT_TRY(step.contents(name.bytes, testbed::Author::device, false));
   return [=](Run& run) -> StepResult {
     Vm& vm = *CBIT_TRY(live_vm(run, id));
     if (const auto done = vm.vmm->write(vm.ram + contents.range.offset, contents.bytes); !done)
@@ -421,21 +426,21 @@ constexpr std::string_view migrate_guest_keys[] = {"vm", "seed"};
 StepResult migrate(Run& run, std::size_t id, std::uint64_t seed) {
   Vm& from = *CBIT_TRY(live_vm(run, id));
   OtherHost& other = vm_part(run).others.emplace_back();
-  TestbedConfig config = run.experiment().bed;
+  testbed::TestbedConfig config = run.experiment().bed;
   config.machine.seed = seed;
-  auto bed = Testbed::create(config);
+  auto bed = testbed::Testbed::create(config);
   if (!bed) return trouble_in_step(bed.error().message);
   other.bed = std::move(*bed);
-  other.kvm = std::make_unique<Kvm>(other.bed->kernel());
+  other.kvm = std::make_unique<kernel::Kvm>(other.bed->kernel());
   VmRequest request{.name = {.name = "received", .bytes = from.bytes},
                     .kind = from.vm->is_sev_es() ? VmKind::sev_es : VmKind::sev,
                     .limits = {.cap_ipc_lock = true}};
   CBIT_TRY(start_vmm(other.vm, other.bed->kernel(), *other.kvm, request));
-  SevVm& to = *other.vm.vm;
-  SevCertificate there;
-  SevCertificate here;
-  CBIT_TRY(tried(issued(other.kvm->firmware().pdh_cert_export(there))));
-  CBIT_TRY(tried(issued(vm_part(run).kvm->firmware().pdh_cert_export(here))));
+  kernel::SevVm& to = *other.vm.vm;
+  spec::SevCertificate there;
+  spec::SevCertificate here;
+  CBIT_TRY(tried(kernel::issued(other.kvm->firmware().pdh_cert_export(there))));
+  CBIT_TRY(tried(kernel::issued(vm_part(run).kvm->firmware().pdh_cert_export(here))));
   const auto sent = CBIT_TRY(tried(from.vm->send_start(bytes_of(there))));
   CBIT_TRY(tried(to.receive_start(sent.policy, bytes_of(here), bytes_of(sent.session))));
   for (std::uint64_t offset = 0; offset < from.bytes; offset += page_size) {
@@ -460,7 +465,7 @@ Result<void, StepTrouble> compare_after_migration(Run& run, std::size_t id, std:
   for (std::uint64_t offset = 0; offset < from.bytes; offset += page_size)
     static_cast<void>(run.memory().peek(buffer.frames[offset / page_size],
                                         ByteSpan{kept}.subspan(offset, page_size),
-                                        guest_key(from.vm->asid())));
+                                        mem::guest_key(from.vm->asid())));
   if (arrived != kept) return trouble_in_step("the guest's bytes did not arrive");
   Bytes cipher_here(from.bytes);
   Bytes cipher_there(from.bytes);
@@ -507,17 +512,17 @@ struct FirmwareRequest {
   FirmwareCommand command{};
   std::uint32_t handle = 0;
   std::uint32_t asid = 0;
-  SevPolicy policy;
+  spec::SevPolicy policy;
 };
 
 StepResult issue(Run& run, const FirmwareRequest& request) {
-  Kvm& kvm = *vm_part(run).kvm;
+  kernel::Kvm& kvm = *vm_part(run).kvm;
   if (run.bed().machine().sev_firmware() == nullptr)
     return trouble_in_step("the machine has no SEV: give it sev-asids");
   CBIT_TRY(tried(kvm.sev_platform_init()));
-  SevFirmware& firmware = kvm.firmware();
-  SevFirmware::LaunchStart start{.policy = request.policy};
-  SevStatusCode status{};
+  machine::SevFirmware& firmware = kvm.firmware();
+  machine::SevFirmware::LaunchStart start{.policy = request.policy};
+  spec::SevStatusCode status{};
   switch (request.command) {
     case FirmwareCommand::launch_start: status = firmware.launch_start(start); break;
     case FirmwareCommand::activate: status = firmware.activate(request.handle, request.asid); break;
@@ -526,7 +531,7 @@ StepResult issue(Run& run, const FirmwareRequest& request) {
     case FirmwareCommand::df_flush: status = firmware.df_flush(); break;
     case FirmwareCommand::wbinvd: kvm.wbinvd_on_all_cpus(); break;
   }
-  CBIT_TRY(tried(issued(status)));
+  CBIT_TRY(tried(kernel::issued(status)));
   if (request.command == FirmwareCommand::launch_start) return fmt::format("handle {}", start.handle);
   return std::string{"success"};
 }
@@ -537,7 +542,7 @@ OrError<Action> parse_firmware(StepParser& step) {
   request.command = CBIT_TRY(step.keys.need("command", step.keys.word("command", firmware_words)));
   request.handle = static_cast<std::uint32_t>(CBIT_TRY(number("handle")).value_or(1));
   request.asid = static_cast<std::uint32_t>(CBIT_TRY(number("asid")).value_or(0));
-  request.policy = SevPolicy{{static_cast<std::uint32_t>(CBIT_TRY(number("policy")).value_or(0))}};
+  request.policy = spec::SevPolicy{{static_cast<std::uint32_t>(CBIT_TRY(number("policy")).value_or(0))}};
   return [request](Run& run) { return issue(run, request); };
 }
 

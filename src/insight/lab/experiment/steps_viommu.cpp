@@ -9,14 +9,14 @@
 namespace cbit::lab {
 namespace {
 
-Result<VirtioIommuDriver*, StepTrouble> driver_of(Run& run) {
-  VirtioIommuDriver* const driver = run.part<ViommuPart>().driver.get();
+Result<kernel::VirtioIommuDriver*, StepTrouble> driver_of(Run& run) {
+  kernel::VirtioIommuDriver* const driver = run.part<ViommuPart>().driver.get();
   if (driver == nullptr) return trouble_in_step("no driver is bound to the virtio-iommu");
   return driver;
 }
 
-StepResult answered(const Result<void, Errno>& done) {
-  if (!done) return trouble_in_step(std::string{errno_name(done.error())});
+StepResult answered(const Result<void, kernel::Errno>& done) {
+  if (!done) return trouble_in_step(std::string{testbed::errno_name(done.error())});
   return std::string{"OK"};
 }
 
@@ -34,8 +34,9 @@ OrError<Action> parse_endpoint_probe(StepParser& step) {
   return [](Run& run) -> StepResult {
     ViommuPart& part = run.part<ViommuPart>();
     if (part.driver != nullptr) return trouble_in_step("-EBUSY: a driver is bound to the device");
-    auto driver = VirtioIommuDriver::probe(run.kernel(), *part.hardware, *part.parent, part.driver_options);
-    if (!driver) return trouble_in_step(std::string{errno_name(driver.error())});
+    auto driver =
+        kernel::VirtioIommuDriver::probe(run.kernel(), *part.hardware, *part.parent, part.driver_options);
+    if (!driver) return trouble_in_step(std::string{testbed::errno_name(driver.error())});
     part.driver = std::move(*driver);
     return std::string{"devices that are added from now on are behind it"};
   };
@@ -51,9 +52,9 @@ OrError<Action> parse_attach(StepParser& step) {
   const std::uint32_t domain = CBIT_TRY(parse_domain(step));
   const bool bypass = CBIT_TRY(step.keys.flag("bypass")).value_or(false);
   return [=](Run& run) -> StepResult {
-    return answered(
-        CBIT_TRY(driver_of(run))
-            ->send_attach(domain, run.device(endpoint).requester, bypass ? viommu_flag::attach_bypass : 0));
+    return answered(CBIT_TRY(driver_of(run))
+                        ->send_attach(domain, run.device(endpoint).requester,
+                                      bypass ? iommu::viommu_flag::attach_bypass : 0));
   };
 }
 
@@ -61,8 +62,8 @@ OrError<Action> parse_detach(StepParser& step) {
   const std::size_t endpoint = CBIT_TRY(step.names.devices.get(step.keys, "endpoint"));
   const auto domain = CBIT_TRY(step.keys.number("domain", 0, bit_mask(32)));
   return [=](Run& run) -> StepResult {
-    VirtioIommuDriver& driver = *CBIT_TRY(driver_of(run));
-    const Device& device = run.device(endpoint);
+    kernel::VirtioIommuDriver& driver = *CBIT_TRY(driver_of(run));
+    const kernel::Device& device = run.device(endpoint);
     const auto from = domain ? static_cast<std::uint32_t>(*domain) : driver.domain_of(device);
     return answered(driver.send_detach(from, device.requester));
   };
@@ -74,23 +75,23 @@ constexpr std::string_view map_keys[] = {"domain", "buffer", "iova", "offset", "
 constexpr std::string_view unmap_keys[] = {"domain", "iova", "length"};
 
 constexpr Word<std::uint32_t> rights_words[] = {
-    {"read", viommu_flag::map_read},
-    {"write", viommu_flag::map_write},
-    {"read-write", viommu_flag::map_read | viommu_flag::map_write},
+    {"read", iommu::viommu_flag::map_read},
+    {"write", iommu::viommu_flag::map_write},
+    {"read-write", iommu::viommu_flag::map_read | iommu::viommu_flag::map_write},
 };
 
-OrError<ViommuRange> parse_range(const StepParser& step, std::uint64_t bytes) {
+OrError<iommu::ViommuRange> parse_range(const StepParser& step, std::uint64_t bytes) {
   const auto iova = CBIT_TRY(step.keys.need("iova", step.keys.number("iova", 0, bit_mask(63))));
-  return ViommuRange{DmaAddr{iova}, DmaAddr{iova + (bytes - 1)}};
+  return iommu::ViommuRange{DmaAddr{iova}, DmaAddr{iova + (bytes - 1)}};
 }
 
 OrError<Action> parse_map(StepParser& step) {
   const std::uint32_t domain = CBIT_TRY(parse_domain(step));
   const std::size_t buffer = CBIT_TRY(step.buffer());
   const Range part = CBIT_TRY(step.range(step.names.buffers[buffer].bytes));
-  const ViommuRange range = CBIT_TRY(parse_range(step, part.bytes));
+  const iommu::ViommuRange range = CBIT_TRY(parse_range(step, part.bytes));
   const auto rights = CBIT_TRY(step.keys.word("rights", rights_words))
-                          .value_or(viommu_flag::map_read | viommu_flag::map_write);
+                          .value_or(iommu::viommu_flag::map_read | iommu::viommu_flag::map_write);
   return [=](Run& run) -> StepResult {
     const Run::Buffer& memory = *CBIT_TRY(run.live_buffer(buffer));
     return answered(CBIT_TRY(driver_of(run))->send_map(domain, range, memory.phys(part.offset), rights));
@@ -100,7 +101,7 @@ OrError<Action> parse_map(StepParser& step) {
 OrError<Action> parse_unmap(StepParser& step) {
   const std::uint32_t domain = CBIT_TRY(parse_domain(step));
   const auto bytes = CBIT_TRY(step.keys.need("length", step.keys.number("length", 1, bit_mask(63))));
-  const ViommuRange range = CBIT_TRY(parse_range(step, bytes));
+  const iommu::ViommuRange range = CBIT_TRY(parse_range(step, bytes));
   return
       [=](Run& run) -> StepResult { return answered(CBIT_TRY(driver_of(run))->send_unmap(domain, range)); };
 }
@@ -116,7 +117,7 @@ OrError<Action> parse_raw_dma(StepParser& step) {
   const auto iova = CBIT_TRY(step.keys.need("iova", step.keys.number("iova", 0, bit_mask(63))));
   const bool write = CBIT_TRY(step.keys.flag("write")).value_or(false);
   return [=](Run& run) -> StepResult {
-    DmaPort& port = run.hardware(device).port();
+    bus::DmaPort& port = run.hardware(device).port();
     Bytes data(bytes, std::byte{0x5a});
     const auto done = write ? port.write(DmaAddr{iova}, data) : port.read(DmaAddr{iova}, data);
     if (!done) return trouble_in_step(describe(done.error()));

@@ -10,8 +10,8 @@ namespace {
 
 OrError<std::size_t> parse_disk(const StepParser& step) { return step.device(virtio_blk_kind); }
 
-Result<VirtioBlkDriver*, StepTrouble> driver_of(Run& run, std::size_t device) {
-  VirtioBlkDriver* const driver = run.disk(device).driver();
+Result<kernel::VirtioBlkDriver*, StepTrouble> driver_of(Run& run, std::size_t device) {
+  kernel::VirtioBlkDriver* const driver = run.disk(device).driver();
   if (driver == nullptr) return trouble_in_step("no driver is bound to the device");
   return driver;
 }
@@ -34,11 +34,11 @@ OrError<Action> parse_probe(StepParser& step) {
     ring = CBIT_TRY(step.names.buffers.add(step.keys, {*name, BufferKind::ring, ring_bytes}));
   }
   return [id, ring](Run& run) -> StepResult {
-    VirtioDisk& disk = run.disk(id);
+    testbed::VirtioDisk& disk = run.disk(id);
     if (disk.driver() != nullptr) return trouble_in_step("-EBUSY: a driver is bound to the device");
     if (const auto probed = disk.probe(); !probed)
-      return trouble_in_step(std::string{errno_name(probed.error())});
-    const CoherentBuffer& memory = disk.driver()->queue().memory();
+      return trouble_in_step(std::string{testbed::errno_name(probed.error())});
+    const kernel::CoherentBuffer& memory = disk.driver()->queue().memory();
     if (ring) CBIT_TRY(run.adopt(run.buffer(*ring), run.kernel().cpu(0), memory.cpu, ring_bytes));
     return fmt::format("ring at {}", memory.dma);
   };
@@ -80,22 +80,22 @@ OrError<Request> parse_request(const StepParser& step) {
 }
 
 StepResult blk_write(Run& run, const Request& request) {
-  VirtioBlkDriver& driver = *CBIT_TRY(driver_of(run, request.device));
+  kernel::VirtioBlkDriver& driver = *CBIT_TRY(driver_of(run, request.device));
   const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(request.buffer));
   const auto done = driver.write(run.kernel().cpu(request.cpu), request.sector,
                                  buffer.at + request.range.offset, request.range.bytes);
-  if (!done) return trouble_in_step(std::string{errno_name(done.error())});
+  if (!done) return trouble_in_step(std::string{testbed::errno_name(done.error())});
   return fmt::format("{} bytes to sector {}", request.range.bytes, request.sector);
 }
 
 StepResult blk_read(Run& run, const Request& request) {
-  VirtioBlkDriver& driver = *CBIT_TRY(driver_of(run, request.device));
+  kernel::VirtioBlkDriver& driver = *CBIT_TRY(driver_of(run, request.device));
   Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(request.buffer));
   const auto done = driver.read(run.kernel().cpu(request.cpu), request.sector,
                                 buffer.at + request.range.offset, request.range.bytes);
-  if (!done) return trouble_in_step(std::string{errno_name(done.error())});
+  if (!done) return trouble_in_step(std::string{testbed::errno_name(done.error())});
   Bytes contents(request.range.bytes);
-  const auto read = run.disk(request.device).medium().read(request.sector * sector_size, contents);
+  const auto read = run.disk(request.device).medium().read(request.sector * dev::sector_size, contents);
   if (!read) return trouble_in_step(read.error().message);
   buffer.written(request.range.offset, contents);
   return fmt::format("{} bytes from sector {}", request.range.bytes, request.sector);
@@ -115,9 +115,9 @@ OrError<Action> parse_blk_flush(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_disk(step));
   const unsigned cpu = CBIT_TRY(step.cpu());
   return [=](Run& run) -> StepResult {
-    VirtioBlkDriver& driver = *CBIT_TRY(driver_of(run, id));
+    kernel::VirtioBlkDriver& driver = *CBIT_TRY(driver_of(run, id));
     const auto done = driver.flush(run.kernel().cpu(cpu));
-    if (!done) return trouble_in_step(std::string{errno_name(done.error())});
+    if (!done) return trouble_in_step(std::string{testbed::errno_name(done.error())});
     return std::string{"flushed"};
   };
 }
@@ -130,11 +130,13 @@ constexpr std::string_view disk_write_keys[] = {"device", "sector", "data", "off
 OrError<Action> parse_disk_write(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_disk(step));
   const std::uint64_t size = step.experiment.devices[id].disk_bytes;
-  const std::uint64_t sector = CBIT_TRY(step.keys.number("sector", 0, size / sector_size - 1)).value_or(0);
-  const auto contents = CBIT_TRY(step.contents(size - sector * sector_size, Author::device, false));
+  const std::uint64_t sector =
+      CBIT_TRY(step.keys.number("sector", 0, size / dev::sector_size - 1)).value_or(0);
+  const auto contents =
+      CBIT_TRY(step.contents(size - sector * dev::sector_size, testbed::Author::device, false));
   return [=](Run& run) -> StepResult {
     const auto done =
-        run.disk(id).medium().write(sector * sector_size + contents.range.offset, contents.bytes);
+        run.disk(id).medium().write(sector * dev::sector_size + contents.range.offset, contents.bytes);
     if (!done) return trouble_in_step(done.error().message);
     return fmt::format("{} bytes to sector {}", contents.bytes.size(), sector);
   };

@@ -11,20 +11,20 @@
 namespace cbit::lab {
 
 StepTrouble errno_trouble(int error, std::string_view reason) {
-  const std::string_view name = errno_name(error);
+  const std::string_view name = testbed::errno_name(error);
   if (reason.empty()) return {std::string{name}};
   return {fmt::format("{}: {}", name, reason)};
 }
 
 Result<void> ProcessMemory::read(std::uint64_t offset, ByteSpan to) {
-  Mmu& cpu = process_->space().mmu();
-  const SiteScope scope{cpu, process_->kernel().machine().tracer().intern("user")};
+  paging::Mmu& cpu = process_->space().mmu();
+  const paging::SiteScope scope{cpu, process_->kernel().machine().tracer().intern("user")};
   return process_->read(at_ + offset, to);
 }
 
 Result<void> ProcessMemory::write(std::uint64_t offset, ConstByteSpan from) {
-  Mmu& cpu = process_->space().mmu();
-  const SiteScope scope{cpu, process_->kernel().machine().tracer().intern("user")};
+  paging::Mmu& cpu = process_->space().mmu();
+  const paging::SiteScope scope{cpu, process_->kernel().machine().tracer().intern("user")};
   return process_->write(at_ + offset, from);
 }
 
@@ -37,7 +37,7 @@ Result<void, StepTrouble> Area::locate(Run::Buffer& buffer) {
         return trouble_in_step(describe(done.error()));
     buffer.frames.push_back(process().page_at(page).value_or(PhysAddr{}));
   }
-  Mm& mm = process().kernel().mm();
+  kernel::Mm& mm = process().kernel().mm();
   buffer.at = mm.phys_to_virt(buffer.frames.front(), mm.page_key_id(buffer.frames.front()));
   return {};
 }
@@ -48,9 +48,9 @@ Area& area_of(const Run::Buffer& buffer) {
   return *area;
 }
 
-Result<Process*, StepTrouble> UserMemory::first_process(Run& run) {
+Result<kernel::Process*, StepTrouble> UserMemory::first_process(Run& run) {
   if (processes_.empty()) {
-    auto process = Process::create(run.kernel());
+    auto process = kernel::Process::create(run.kernel());
     if (!process) return tl::unexpected{errno_trouble(process.error())};
     processes_.push_back(*std::move(process));
     run.at_end([this] { release(); });
@@ -58,19 +58,19 @@ Result<Process*, StepTrouble> UserMemory::first_process(Run& run) {
   return processes_.front().get();
 }
 
-Process& UserMemory::adopt(std::unique_ptr<Process> process) {
+kernel::Process& UserMemory::adopt(std::unique_ptr<kernel::Process> process) {
   return *processes_.emplace_back(std::move(process));
 }
 
-SwapDevice& UserMemory::swap_device(Run& run, std::size_t device) {
-  std::unique_ptr<SwapDevice>& swap = swaps_[device];
-  if (swap == nullptr) swap = std::make_unique<SwapDevice>(run.kernel(), run.device(device));
+kernel::SwapDevice& UserMemory::swap_device(Run& run, std::size_t device) {
+  std::unique_ptr<kernel::SwapDevice>& swap = swaps_[device];
+  if (swap == nullptr) swap = std::make_unique<kernel::SwapDevice>(run.kernel(), run.device(device));
   return *swap;
 }
 
-Result<Mktme*, StepTrouble> UserMemory::mktme(Run& run) {
+Result<kernel::Mktme*, StepTrouble> UserMemory::mktme(Run& run) {
   if (mktme_ == nullptr) {
-    auto created = Mktme::create(run.kernel(), config_);
+    auto created = kernel::Mktme::create(run.kernel(), config_);
     if (!created) return tl::unexpected{errno_trouble(created.error(), "the machine has no MKTME")};
     mktme_ = *std::move(created);
   }
@@ -91,7 +91,7 @@ Result<Run::Buffer*, StepTrouble> untouched(Run& run, std::size_t id) {
   return &buffer;
 }
 
-void begin_user_buffer(Run& run, std::size_t id, Process& process, VirtAddr at, std::uint64_t bytes) {
+void begin_user_buffer(Run& run, std::size_t id, kernel::Process& process, VirtAddr at, std::uint64_t bytes) {
   Run::Buffer& buffer = run.buffer(id);
   buffer.owner = std::make_unique<Area>(process, at);
   run.begin_shadow(buffer, bytes);

@@ -20,17 +20,17 @@ namespace cbit::lab {
 // A process, as the owner of a buffer: it reads and writes with its own loads and stores.
 class ProcessMemory : public Run::Owner {
  public:
-  ProcessMemory(Process& process, VirtAddr at) : process_{&process}, at_{at} {}
+  ProcessMemory(kernel::Process& process, VirtAddr at) : process_{&process}, at_{at} {}
 
   [[nodiscard]] std::string_view name(std::uint64_t) const override { return "the process"; }
   Result<void> read(std::uint64_t offset, ByteSpan to) override;
   Result<void> write(std::uint64_t offset, ConstByteSpan from) override;
 
-  [[nodiscard]] Process& process() const { return *process_; }
+  [[nodiscard]] kernel::Process& process() const { return *process_; }
   [[nodiscard]] VirtAddr at() const { return at_; }
 
  private:
-  Process* process_;
+  kernel::Process* process_;
   VirtAddr at_;
 };
 
@@ -45,25 +45,25 @@ class Area final : public ProcessMemory {
 class UserMemory {
  public:
   // The process of all areas that no fork made.
-  Result<Process*, StepTrouble> first_process(Run& run);
-  Process& adopt(std::unique_ptr<Process> process);
+  Result<kernel::Process*, StepTrouble> first_process(Run& run);
+  kernel::Process& adopt(std::unique_ptr<kernel::Process> process);
   // The swap device behind a device of the file.
-  SwapDevice& swap_device(Run& run, std::size_t device);
+  kernel::SwapDevice& swap_device(Run& run, std::size_t device);
   // The kernel's MKTME; ENODEV on machines without.
-  Result<Mktme*, StepTrouble> mktme(Run& run);
-  void configure(MktmeConfig config) { config_ = config; }
+  Result<kernel::Mktme*, StepTrouble> mktme(Run& run);
+  void configure(kernel::MktmeConfig config) { config_ = config; }
   // Processes go first, then what they used.
   void release();
 
   std::map<std::size_t, std::vector<PhysAddr>> pinned;  // by buffer
-  std::map<std::size_t, KeySerial> keys;                // by name
-  std::map<std::size_t, ProtectionKey> pkeys;           // by name
+  std::map<std::size_t, kernel::KeySerial> keys;        // by name
+  std::map<std::size_t, kernel::ProtectionKey> pkeys;   // by name
 
  private:
-  std::map<std::size_t, std::unique_ptr<SwapDevice>> swaps_;
-  std::unique_ptr<Mktme> mktme_;
-  MktmeConfig config_;
-  std::vector<std::unique_ptr<Process>> processes_;
+  std::map<std::size_t, std::unique_ptr<kernel::SwapDevice>> swaps_;
+  std::unique_ptr<kernel::Mktme> mktme_;
+  kernel::MktmeConfig config_;
+  std::vector<std::unique_ptr<kernel::Process>> processes_;
 };
 
 // The area behind a buffer of its kind.
@@ -73,6 +73,6 @@ class UserMemory {
 Result<Run::Buffer*, StepTrouble> untouched(Run& run, std::size_t id);
 
 // Makes the buffer stand for an area.
-void begin_user_buffer(Run& run, std::size_t id, Process& process, VirtAddr at, std::uint64_t bytes);
+void begin_user_buffer(Run& run, std::size_t id, kernel::Process& process, VirtAddr at, std::uint64_t bytes);
 
 }  // namespace cbit::lab

@@ -9,10 +9,10 @@
 namespace cbit::lab {
 
 struct ViommuPart {
-  Device* parent = nullptr;
-  VirtioDriverOptions driver_options;
-  std::unique_ptr<VirtioIommu> hardware;
-  std::unique_ptr<VirtioIommuDriver> driver;  // nullptr: not probed, or the probe failed
+  kernel::Device* parent = nullptr;
+  kernel::VirtioDriverOptions driver_options;
+  std::unique_ptr<dev::VirtioIommu> hardware;
+  std::unique_ptr<kernel::VirtioIommuDriver> driver;  // nullptr: not probed, or the probe failed
 };
 
 }  // namespace cbit::lab

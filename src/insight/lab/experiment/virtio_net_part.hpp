@@ -11,16 +11,16 @@ namespace cbit::lab {
 
 struct VirtioNetPart {
   struct Nic {
-    Device* parent = nullptr;
-    VirtioDriverOptions driver_options;
-    std::unique_ptr<VirtioNet> hardware;
-    std::unique_ptr<VirtioNetDriver> driver;  // nullptr: not probed, or the probe failed
+    kernel::Device* parent = nullptr;
+    kernel::VirtioDriverOptions driver_options;
+    std::unique_ptr<dev::VirtioNet> hardware;
+    std::unique_ptr<kernel::VirtioNetDriver> driver;  // nullptr: not probed, or the probe failed
   };
   struct Rng {
-    Device* parent = nullptr;
-    VirtioDriverOptions driver_options;
-    std::unique_ptr<VirtioRng> hardware;
-    std::unique_ptr<VirtioRngDriver> driver;
+    kernel::Device* parent = nullptr;
+    kernel::VirtioDriverOptions driver_options;
+    std::unique_ptr<dev::VirtioRng> hardware;
+    std::unique_ptr<kernel::VirtioRngDriver> driver;
   };
   std::map<std::size_t, Nic> nics;  // by device id
   std::map<std::size_t, Rng> rngs;

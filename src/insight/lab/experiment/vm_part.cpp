@@ -9,7 +9,7 @@ namespace cbit::lab {
 VmPart& vm_part(Run& run) {
   VmPart& part = run.part<VmPart>();
   if (part.kvm == nullptr) {
-    part.kvm = std::make_unique<Kvm>(run.kernel());
+    part.kvm = std::make_unique<kernel::Kvm>(run.kernel());
     // Guests end before their VMMs, and both before the kernel.
     run.at_end([&part] {
       for (Vm& vm : part.vms) vm.vm.reset(), vm.vmm.reset();
@@ -40,8 +40,8 @@ std::string errno_text(int error) {
   }
 }
 
-tl::unexpected<StepTrouble> sev_trouble(const SevError& error) {
-  if (error.firmware == SevStatusCode::success) return trouble_in_step(errno_text(error.error));
+tl::unexpected<StepTrouble> sev_trouble(const kernel::SevError& error) {
+  if (error.firmware == spec::SevStatusCode::success) return trouble_in_step(errno_text(error.error));
   return trouble_in_step(fmt::format("{}: {} ({})", errno_text(error.error), to_string(error.firmware),
                                      static_cast<unsigned>(error.firmware)));
 }

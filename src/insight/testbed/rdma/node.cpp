@@ -2,7 +2,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::testbed {
 namespace {
 
 constexpr unsigned mr_access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
@@ -17,28 +17,28 @@ tl::unexpected<Error> no_room() {
 
 }  // namespace
 
-OrError<std::unique_ptr<RdmaNode>> RdmaNode::create(const RdmaNodeConfig& config, rdma::Fabric& fabric,
+OrError<std::unique_ptr<RdmaNode>> RdmaNode::create(const RdmaNodeConfig& config, dev::rdma::Fabric& fabric,
                                                     EventSink* sink) {
   std::unique_ptr<RdmaNode> node{new RdmaNode{config}};
   CBIT_TRY(node->set_up(fabric, sink));
   return node;
 }
 
-OrError<void> RdmaNode::set_up(rdma::Fabric& fabric, EventSink* sink) {
+OrError<void> RdmaNode::set_up(dev::rdma::Fabric& fabric, EventSink* sink) {
   bed_ = CBIT_TRY(Testbed::create(config_.bed, sink));
-  Kernel& kernel = bed_->kernel();
-  auto process = Process::create(kernel, {.cap_ipc_lock = true});
+  kernel::Kernel& kernel = bed_->kernel();
+  auto process = kernel::Process::create(kernel, {.cap_ipc_lock = true});
   if (!process) return no_room();
   process_ = std::move(*process);
-  IbDevice* device = nullptr;
+  kernel::IbDevice* device = nullptr;
   if (config_.method == RdmaMethod::rxe) {
-    auto rxe = Rxe::create(kernel, fabric, {.mask_bits = config_.mask_bits});
+    auto rxe = kernel::Rxe::create(kernel, fabric, {.mask_bits = config_.mask_bits});
     if (!rxe) return usage_error("the network adapter cannot be set up", "use a --mask of 32 bits or more");
     rxe_ = std::move(*rxe);
     device = &rxe_->ib();
   } else {
-    auto hca =
-        Hca::probe(kernel, fabric, {.mask_bits = config_.mask_bits, .coherent_mask_bits = config_.mask_bits});
+    auto hca = kernel::Hca::probe(kernel, fabric,
+                                  {.mask_bits = config_.mask_bits, .coherent_mask_bits = config_.mask_bits});
     if (!hca) return usage_error("the NIC's DMA mask is refused", "use a --mask of 32 bits or more");
     hca_ = std::move(*hca);
     device = &hca_->ib();
@@ -72,13 +72,14 @@ RdmaNode::~RdmaNode() {
   if (shared_) (void)verbs_->ibv_free_buf(*shared_);
 }
 
-Result<void, Errno> RdmaNode::register_buffer() {
+Result<void, kernel::Errno> RdmaNode::register_buffer() {
   switch (config_.method) {
     case RdmaMethod::user_mr:
     case RdmaMethod::rxe: mr_ = CBIT_TRY(verbs_->ibv_reg_mr(pd_, buffer_, config_.bytes, mr_access)); break;
     case RdmaMethod::shared_heap: mr_ = CBIT_TRY(verbs_->ibv_reg_buf_mr(pd_, *shared_, mr_access)); break;
     case RdmaMethod::bounce_ring:
-      ring_ = CBIT_TRY(BounceRing::create(*verbs_, pd_, ring_slots, align_up(config_.bytes, page_size)));
+      ring_ =
+          CBIT_TRY(kernel::BounceRing::create(*verbs_, pd_, ring_slots, align_up(config_.bytes, page_size)));
       slot_ = ring_->acquire();
       mr_ = ring_->mr();
       break;
@@ -96,12 +97,12 @@ void RdmaNode::deregister() {
   mr_.reset();
 }
 
-Result<void, Errno> RdmaNode::connect(RdmaNode& peer) {
+Result<void, kernel::Errno> RdmaNode::connect(RdmaNode& peer) {
   for (RdmaNode* const node : {this, &peer})
     node->qp_ =
         CBIT_TRY(node->verbs_->ibv_create_qp(node->pd_, {.send_cq = node->cq_, .recv_cq = node->cq_}));
   for (const auto& [node, other] : {std::pair{this, &peer}, std::pair{&peer, this}}) {
-    IbvContext& verbs = *node->verbs_;
+    kernel::IbvContext& verbs = *node->verbs_;
     ibv_qp_attr attr{.qp_state = IBV_QPS_INIT,
                      .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ};
     CBIT_TRY(verbs.ibv_modify_qp(node->qp_, attr,
@@ -133,15 +134,16 @@ void RdmaNode::write(ConstByteSpan bytes) {
   CBIT_ASSERT(done);
 }
 
-Result<void, Errno> RdmaNode::before_send() {
-  return slot_ ? ring_->copy_in(*slot_, buffer_, config_.bytes) : Result<void, Errno>{};
+Result<void, kernel::Errno> RdmaNode::before_send() {
+  return slot_ ? ring_->copy_in(*slot_, buffer_, config_.bytes) : Result<void, kernel::Errno>{};
 }
 
-Result<void, Errno> RdmaNode::after_receive() {
-  return slot_ ? ring_->copy_out(*slot_, buffer_, config_.bytes) : Result<void, Errno>{};
+Result<void, kernel::Errno> RdmaNode::after_receive() {
+  return slot_ ? ring_->copy_out(*slot_, buffer_, config_.bytes) : Result<void, kernel::Errno>{};
 }
 
-Result<ibv_wc_status, Errno> RdmaNode::transfer(RdmaNode& peer, ibv_wr_opcode opcode, std::uint64_t bytes) {
+Result<ibv_wc_status, kernel::Errno> RdmaNode::transfer(RdmaNode& peer, ibv_wr_opcode opcode,
+                                                        std::uint64_t bytes) {
   ibv_send_wr wr{.sg_list = {{target().value(), static_cast<std::uint32_t>(bytes), mr_->lkey}},
                  .opcode = opcode};
   wr.rdma = {peer.target().value(), peer.mr_->rkey};
@@ -150,7 +152,7 @@ Result<ibv_wc_status, Errno> RdmaNode::transfer(RdmaNode& peer, ibv_wr_opcode op
   return done ? done->status : IBV_WC_RETRY_EXC_ERR;
 }
 
-Result<void, Errno> RdmaNode::post_receive(std::uint64_t bytes) {
+Result<void, kernel::Errno> RdmaNode::post_receive(std::uint64_t bytes) {
   return verbs_->ibv_post_recv(
       qp_, {.sg_list = {{target().value(), static_cast<std::uint32_t>(bytes), mr_->lkey}}});
 }
@@ -165,14 +167,14 @@ std::optional<ibv_wc> RdmaNode::wait() {
 }
 
 RdmaCost RdmaNode::cost() {
-  const ConversionCost conversions = bed_->kernel().mm().conversion_cost();
-  const CostCounts& counts = bed_->counters().counts();
+  const kernel::ConversionCost conversions = bed_->kernel().mm().conversion_cost();
+  const watch::CostCounts& counts = bed_->counters().counts();
   RdmaCost cost;
-  const auto since = [](const AccessCount& now, const AccessCount& boot) {
-    return AccessCount{now.accesses - boot.accesses, now.bytes - boot.bytes};
+  const auto since = [](const watch::AccessCount& now, const watch::AccessCount& boot) {
+    return watch::AccessCount{now.accesses - boot.accesses, now.bytes - boot.bytes};
   };
-  const AccessCount in = since(counts.bounced_to_pool, boot_counts_.bounced_to_pool);
-  const AccessCount out = since(counts.bounced_from_pool, boot_counts_.bounced_from_pool);
+  const watch::AccessCount in = since(counts.bounced_to_pool, boot_counts_.bounced_to_pool);
+  const watch::AccessCount out = since(counts.bounced_from_pool, boot_counts_.bounced_from_pool);
   cost.bytes_bounced = in.bytes + out.bytes;
   cost.copies = in.accesses + out.accesses;
   if (ring_ != nullptr) {
@@ -185,4 +187,4 @@ RdmaCost RdmaNode::cost() {
   return cost;
 }
 
-}  // namespace cbit
+}  // namespace cbit::testbed

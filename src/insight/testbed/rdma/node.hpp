@@ -12,7 +12,7 @@
 #include "testbed/testbed.hpp"
 #include "testbed/words.hpp"
 
-namespace cbit {
+namespace cbit::testbed {
 
 enum class RdmaMethod : std::uint8_t {
   user_mr,      // ibv_reg_mr() of the application's memory
@@ -47,56 +47,56 @@ class RdmaNode {
  public:
   // The application's buffer exists and holds zeros; nothing is registered. `fabric` outlives the node;
   // `sink` gets the events. Errors: those of the Testbed; usage where the machine has no room.
-  static OrError<std::unique_ptr<RdmaNode>> create(const RdmaNodeConfig& config, rdma::Fabric& fabric,
+  static OrError<std::unique_ptr<RdmaNode>> create(const RdmaNodeConfig& config, dev::rdma::Fabric& fabric,
                                                    EventSink* sink = nullptr);
   ~RdmaNode();
 
   // Makes the buffer reachable. The errno is that of ibv_reg_mr() and its like.
-  Result<void, Errno> register_buffer();
+  Result<void, kernel::Errno> register_buffer();
   void deregister();
   // A queue pair in RTS on both sides. Both buffers are registered.
-  Result<void, Errno> connect(RdmaNode& peer);
+  Result<void, kernel::Errno> connect(RdmaNode& peer);
 
   // The application's own loads and stores in its buffer.
   [[nodiscard]] Bytes read();
   void write(ConstByteSpan bytes);
   // What the method asks of the application before the NIC reads the buffer, and after it was written.
-  Result<void, Errno> before_send();
-  Result<void, Errno> after_receive();
+  Result<void, kernel::Errno> before_send();
+  Result<void, kernel::Errno> after_receive();
 
   // One request of `bytes` bytes between the two buffers, to its completion. IBV_WC_RETRY_EXC_ERR also where
   // none came at all.
-  Result<ibv_wc_status, Errno> transfer(RdmaNode& peer, ibv_wr_opcode opcode, std::uint64_t bytes);
-  Result<void, Errno> post_receive(std::uint64_t bytes);
+  Result<ibv_wc_status, kernel::Errno> transfer(RdmaNode& peer, ibv_wr_opcode opcode, std::uint64_t bytes);
+  Result<void, kernel::Errno> post_receive(std::uint64_t bytes);
   // A completion; nullopt: none, after as many polls as there are retries.
   std::optional<ibv_wc> wait();
 
   [[nodiscard]] Testbed& bed() { return *bed_; }
-  [[nodiscard]] IbvContext& verbs() { return *verbs_; }
+  [[nodiscard]] kernel::IbvContext& verbs() { return *verbs_; }
   [[nodiscard]] const RdmaNodeConfig& config() const { return config_; }
   [[nodiscard]] RdmaCost cost();
 
  private:
   explicit RdmaNode(const RdmaNodeConfig& config) : config_{config} {}
-  OrError<void> set_up(rdma::Fabric& fabric, EventSink* sink);
+  OrError<void> set_up(dev::rdma::Fabric& fabric, EventSink* sink);
   // What the NIC reads and writes: the buffer, or a slot of the ring.
   [[nodiscard]] VirtAddr target() const { return slot_ ? slot_->at : buffer_; }
 
   RdmaNodeConfig config_;
   std::unique_ptr<Testbed> bed_;
-  std::unique_ptr<Process> process_;
-  std::unique_ptr<Hca> hca_;
-  std::unique_ptr<Rxe> rxe_;
-  std::optional<IbvContext> verbs_;
+  std::unique_ptr<kernel::Process> process_;
+  std::unique_ptr<kernel::Hca> hca_;
+  std::unique_ptr<kernel::Rxe> rxe_;
+  std::optional<kernel::IbvContext> verbs_;
   ibv_pd pd_;
   std::uint32_t cq_ = 0, qp_ = 0;
   VirtAddr buffer_;
   std::optional<ibv_buf> shared_;
-  std::unique_ptr<BounceRing> ring_;
-  std::optional<BounceRing::Slot> slot_;
+  std::unique_ptr<kernel::BounceRing> ring_;
+  std::optional<kernel::BounceRing::Slot> slot_;
   std::optional<ibv_mr> mr_;
-  ConversionCost boot_conversions_;
-  CostCounts boot_counts_;
+  kernel::ConversionCost boot_conversions_;
+  watch::CostCounts boot_counts_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::testbed

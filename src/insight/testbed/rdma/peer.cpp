@@ -4,7 +4,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::testbed {
 namespace {
 
 constexpr std::uint32_t peer_cq_entries = 64;
@@ -27,13 +27,13 @@ Result<void> RdmaPeer::Flat::write(std::uint64_t at, ConstByteSpan from) {
   return {};
 }
 
-RdmaPeer::RdmaPeer(rdma::Fabric& fabric)
+RdmaPeer::RdmaPeer(dev::rdma::Fabric& fabric)
     : fabric_{&fabric},
       address_{fabric.attach(*this)},
-      engine_{memory_, tracer_, {}, [this](rdma::PortAddress to, Bytes packet) {
+      engine_{memory_, tracer_, {}, [this](dev::rdma::PortAddress to, Bytes packet) {
                 fabric_->send({address_, to, std::move(packet)});
               }} {
-  memory_.ring.resize(peer_cq_entries * sizeof(rdma::Cqe));
+  memory_.ring.resize(peer_cq_entries * sizeof(dev::rdma::Cqe));
   key_ = *engine_.register_region(
       {.pd = pd,
        .access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
@@ -46,7 +46,7 @@ RdmaPeer::RdmaPeer(rdma::Fabric& fabric)
 
 RdmaPeer::~RdmaPeer() { fabric_->detach(address_); }
 
-void RdmaPeer::connect(rdma::PortAddress port, std::uint32_t qp, ibv_mtu mtu) {
+void RdmaPeer::connect(dev::rdma::PortAddress port, std::uint32_t qp, ibv_mtu mtu) {
   ibv_qp_attr attr{.qp_state = IBV_QPS_INIT,
                    .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
                    .ah_attr = port,
@@ -82,7 +82,7 @@ ibv_wc_status RdmaPeer::perform(const ibv_send_wr& wr) {
   if (!engine_.post_send(qp_, wr)) return IBV_WC_LOC_QP_OP_ERR;
   for (unsigned i = 0; i < peer_polls; ++i) {
     fabric_->run();
-    const auto cqe = load<rdma::Cqe>(memory_.ring, consumed_ % peer_cq_entries * sizeof(rdma::Cqe));
+    const auto cqe = load<dev::rdma::Cqe>(memory_.ring, consumed_ % peer_cq_entries * sizeof(dev::rdma::Cqe));
     if (cqe.generation == consumed_ / peer_cq_entries + 1) {
       engine_.consumed(cq_, ++consumed_);
       return static_cast<ibv_wc_status>(cqe.status);
@@ -92,9 +92,9 @@ ibv_wc_status RdmaPeer::perform(const ibv_send_wr& wr) {
   return IBV_WC_RETRY_EXC_ERR;
 }
 
-void RdmaPeer::send_raw(rdma::PortAddress to, ConstByteSpan packet) {
+void RdmaPeer::send_raw(dev::rdma::PortAddress to, ConstByteSpan packet) {
   fabric_->send({address_, to, Bytes(packet.begin(), packet.end())});
   fabric_->run();
 }
 
-}  // namespace cbit
+}  // namespace cbit::testbed

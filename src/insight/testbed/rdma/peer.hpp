@@ -4,22 +4,22 @@
 
 #include "dev/rdma/engine.hpp"
 
-namespace cbit {
+namespace cbit::testbed {
 
-class RdmaPeer final : public rdma::FabricPort {
+class RdmaPeer final : public dev::rdma::FabricPort {
  public:
   static constexpr std::uint64_t memory_bytes = 1 << 20;
 
-  explicit RdmaPeer(rdma::Fabric& fabric);
+  explicit RdmaPeer(dev::rdma::Fabric& fabric);
   ~RdmaPeer() override;
   RdmaPeer(const RdmaPeer&) = delete;
   RdmaPeer& operator=(const RdmaPeer&) = delete;
 
-  [[nodiscard]] rdma::PortAddress address() const { return address_; }
+  [[nodiscard]] dev::rdma::PortAddress address() const { return address_; }
   [[nodiscard]] std::uint32_t qp() const { return qp_; }
   [[nodiscard]] std::uint32_t rkey() const { return key_; }
   // To RTS, towards that queue pair.
-  void connect(rdma::PortAddress port, std::uint32_t qp, ibv_mtu mtu = IBV_MTU_4096);
+  void connect(dev::rdma::PortAddress port, std::uint32_t qp, ibv_mtu mtu = IBV_MTU_4096);
 
   // Performs a request on `bytes` bytes of its memory from offset 0, at most memory_bytes, to its completion.
   ibv_wc_status request(ibv_wr_opcode opcode, std::uint64_t remote, std::uint32_t rkey, std::uint64_t bytes);
@@ -31,27 +31,27 @@ class RdmaPeer final : public rdma::FabricPort {
   };
   ibv_wc_status atomic(const Atomic& request, std::uint64_t remote, std::uint32_t rkey);
   // Anything, as if it were a packet.
-  void send_raw(rdma::PortAddress to, ConstByteSpan packet);
+  void send_raw(dev::rdma::PortAddress to, ConstByteSpan packet);
   [[nodiscard]] ByteSpan memory() { return memory_.bytes; }
-  void receive(const rdma::Frame& frame) override { engine_.receive(frame.source, frame.packet); }
+  void receive(const dev::rdma::Frame& frame) override { engine_.receive(frame.source, frame.packet); }
 
  private:
   ibv_wc_status perform(const ibv_send_wr& wr);
 
-  struct Flat final : rdma::RegionMemory {
+  struct Flat final : dev::rdma::RegionMemory {
     Result<void> read(std::uint64_t at, ByteSpan to) override;
     Result<void> write(std::uint64_t at, ConstByteSpan from) override;
     Bytes bytes = Bytes(memory_bytes);
     Bytes ring;  // of the completion queue, behind the memory
   };
 
-  rdma::Fabric* fabric_;
+  dev::rdma::Fabric* fabric_;
   Flat memory_;
   Tracer tracer_;
-  rdma::PortAddress address_;
-  rdma::Engine engine_;
+  dev::rdma::PortAddress address_;
+  dev::rdma::Engine engine_;
   std::uint32_t key_ = 0, cq_ = 0, qp_ = 0;
   std::uint64_t consumed_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::testbed

@@ -3,7 +3,7 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr CauseInfo api_causes[] = {
     {.name = "use-after-unmap",
@@ -184,4 +184,4 @@ inline constexpr CauseInfo api_causes[] = {
      .source = "kernel/dma/direct.c: dma_direct_alloc; include/linux/dma-mapping.h"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

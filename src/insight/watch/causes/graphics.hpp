@@ -3,7 +3,7 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr CauseInfo graphics_causes[] = {
     {.name = "conflicting-encryption-alias",
@@ -34,4 +34,4 @@ inline constexpr CauseInfo graphics_causes[] = {
      .source = "drivers/gpu/drm/ttm/ttm_pool.c: ttm_pool_map; drivers/gpu/drm/drm_cache.c: drm_need_swiotlb"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -3,7 +3,7 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr CauseInfo host_causes[] = {
     {.name = "guest-memory-is-encrypted",
@@ -114,4 +114,4 @@ inline constexpr CauseInfo host_causes[] = {
      .source = "arch/x86/kvm/svm/sev.c: sev_pin_memory; drivers/infiniband/core/umem.c: ib_umem_get"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -3,7 +3,7 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr CauseInfo iommu_causes[] = {
     {.name = "iopte-without-c-bit",
@@ -121,4 +121,4 @@ inline constexpr CauseInfo iommu_causes[] = {
      .source = "drivers/iommu/iommu.c: iommu_map; drivers/iommu/amd/io_pgtable.c"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

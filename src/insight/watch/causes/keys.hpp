@@ -3,7 +3,7 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr CauseInfo key_causes[] = {
     {.name = "raw-physical-address",
@@ -157,4 +157,4 @@ inline constexpr CauseInfo key_causes[] = {
      .source = "arch/x86/mm/ioremap.c; kernel/dma/direct.c: dma_direct_map_resource"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -3,7 +3,7 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr CauseInfo mask_causes[] = {
     {.name = "mask-unset",
@@ -101,4 +101,4 @@ inline constexpr CauseInfo mask_causes[] = {
      .source = "kernel/dma/direct.c: dma_set_decrypted, dma_set_encrypted"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -3,7 +3,7 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr CauseInfo mktme_causes[] = {
     {.name = "key-id-lost-in-dma-address",
@@ -101,4 +101,4 @@ inline constexpr CauseInfo mktme_causes[] = {
      .source = "mm/migrate.c: migrate_page_move_mapping; mm/vmscan.c: shrink_page_list"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

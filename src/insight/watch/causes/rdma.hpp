@@ -3,7 +3,7 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr CauseInfo rdma_causes[] = {
     {.name = "mr-on-private-memory",
@@ -90,4 +90,4 @@ inline constexpr CauseInfo rdma_causes[] = {
      .source = "InfiniBand Architecture 1, 10.10.2.3; IBV_EVENT_CQ_ERR"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

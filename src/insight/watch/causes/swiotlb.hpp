@@ -3,7 +3,7 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr CauseInfo swiotlb_causes[] = {
     {.name = "request-over-segment-limit",
@@ -146,4 +146,4 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .source = "kernel/dma/swiotlb.c: swiotlb_bounce"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

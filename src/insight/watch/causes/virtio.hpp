@@ -3,7 +3,7 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr CauseInfo virtio_causes[] = {
     {.name = "flag-not-offered",
@@ -66,4 +66,4 @@ inline constexpr CauseInfo virtio_causes[] = {
                "virtio 1.2, 2.7.8, 2.8"},
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -6,7 +6,7 @@
 #include "watch/describe.hpp"
 #include "watch/detect/detectors.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // Mappings of a device may lie side by side; an access may run over their seams.
@@ -139,4 +139,4 @@ void explain_wrong_key(const Scene& scene, const DeviceAccess& access, const Map
     found->evidence = std::move(evidence);
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -2,7 +2,7 @@
 
 #include <iterator>
 
-namespace cbit {
+namespace cbit::watch {
 
 void AliasTable::add(const MappingAdded& mapping, Agent agent, std::uint64_t time_ns) {
   for (std::uint64_t i = 0; i < mapping.pages; ++i)
@@ -28,4 +28,4 @@ std::optional<AliasTable::Found> AliasTable::find(PhysAddr first, std::uint64_t 
   return std::nullopt;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

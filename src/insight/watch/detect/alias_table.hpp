@@ -10,7 +10,7 @@
 
 #include "base/events.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 // A page's mapping, and who made it when.
 struct Alias {
@@ -39,4 +39,4 @@ class AliasTable {
   std::multimap<std::uint64_t, Alias> by_page_;  // of one page in the order in which they were made
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

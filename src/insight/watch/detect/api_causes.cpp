@@ -7,7 +7,7 @@
 #include "watch/detect/detectors.hpp"
 #include "watch/event_names.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // nullptr: SwiotlbFull says why, with the facts.
@@ -153,7 +153,7 @@ struct ApiCauses {
                        unmapped.copied_back ? ", copied back" : ", not copied back");
   }
   [[nodiscard]] static std::string describe(const Facts& facts, const Mapping& mapping) {
-    return cbit::describe(facts, mapping);
+    return watch::describe(facts, mapping);
   }
 
   void misuse(const CauseInfo& reason, NameId device, const CauseRange& where, std::string call,
@@ -238,4 +238,4 @@ void find_leaks(const Facts& facts, CaseBook& book, std::uint64_t time_ns) {
   });
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -2,7 +2,7 @@
 
 #include "watch/cause_table.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 const CauseInfo& why_beyond_mask(const ExplainerContext& platform, PhysAddr last, DmaAddr address,
                                  std::uint64_t mask) {
@@ -13,4 +13,4 @@ const CauseInfo& why_beyond_mask(const ExplainerContext& platform, PhysAddr last
   return only_the_bit ? cause("dma-mask-below-c-bit") : cause("buffer-beyond-mask");
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // A message is printed next to what it is about; further back it belongs to something else.
@@ -141,4 +141,4 @@ void CaseBook::message(const std::string& text) {
   if (unclaimed_.size() > unclaimed_max) unclaimed_.pop_front();
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

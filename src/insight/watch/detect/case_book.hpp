@@ -14,7 +14,7 @@
 #include "base/trace.hpp"
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 class CaseBook {
  public:
@@ -65,4 +65,4 @@ class CaseBook {
 // Adds evidence unless some with that label is there.
 void add_once(Cause& cause, const Evidence& evidence);
 
-}  // namespace cbit
+}  // namespace cbit::watch

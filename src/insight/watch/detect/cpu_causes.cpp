@@ -4,7 +4,7 @@
 #include "watch/detect/detectors.hpp"
 #include "watch/event_names.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 struct CpuCauses {
@@ -117,4 +117,4 @@ void explain_stale_contents(const Scene& scene, NameId device, PhysAddr page, co
   if (found != nullptr) found->evidence = {evidence, {"page", describe_attribute(scene.facts, page)}};
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

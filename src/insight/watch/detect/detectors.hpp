@@ -6,7 +6,7 @@
 #include "watch/detect/case_book.hpp"
 #include "watch/facts.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 struct Scene {
   const Event& event;
@@ -42,4 +42,4 @@ void explain_stale_contents(const Scene& scene, NameId device, PhysAddr page, co
 void explain_missing_pool(const Scene& scene, NameId device, const CauseRange& where,
                           const Evidence& evidence);
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -4,7 +4,7 @@
 #include "watch/detect/detectors.hpp"
 #include "watch/event_names.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 struct FaultCauses {
@@ -172,4 +172,4 @@ struct FaultCauses {
 
 void find_fault_causes(const Scene& scene) { std::visit(FaultCauses{scene}, scene.event.payload); }
 
-}  // namespace cbit
+}  // namespace cbit::watch

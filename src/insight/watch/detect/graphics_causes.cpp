@@ -6,7 +6,7 @@
 #include "watch/detect/detectors.hpp"
 #include "watch/event_names.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 std::string describe(const Scene& scene, const Alias& alias) {
@@ -87,4 +87,4 @@ struct GraphicsCauses {
 
 void find_graphics_causes(const Scene& scene) { std::visit(GraphicsCauses{scene}, scene.event.payload); }
 
-}  // namespace cbit
+}  // namespace cbit::watch

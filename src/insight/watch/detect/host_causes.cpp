@@ -4,7 +4,7 @@
 #include "watch/detect/detectors.hpp"
 #include "watch/event_names.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // Firmware status codes, include/uapi/linux/psp-sev.h.
@@ -114,4 +114,4 @@ bool guests_read(const Facts& facts, const KeyMismatch& read) {
 
 void find_host_causes(const Scene& scene) { std::visit(HostCauses{scene}, scene.event.payload); }
 
-}  // namespace cbit
+}  // namespace cbit::watch

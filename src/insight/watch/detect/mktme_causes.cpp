@@ -3,7 +3,7 @@
 #include "watch/describe.hpp"
 #include "watch/detect/detectors.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 struct MktmeCauses {
@@ -79,4 +79,4 @@ struct MktmeCauses {
 
 void find_mktme_causes(const Scene& scene) { std::visit(MktmeCauses{scene}, scene.event.payload); }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -3,7 +3,7 @@
 #include "watch/describe.hpp"
 #include "watch/detect/detectors.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // Why a NIC refused, by its word (dev/rdma/regions.hpp); nullptr: the peer had to wait, or nobody is to
@@ -77,4 +77,4 @@ struct RdmaCauses {
 
 void find_rdma_causes(const Scene& scene) { std::visit(RdmaCauses{scene}, scene.event.payload); }
 
-}  // namespace cbit
+}  // namespace cbit::watch

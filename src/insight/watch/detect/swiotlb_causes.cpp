@@ -9,7 +9,7 @@
 #include "watch/detect/detectors.hpp"
 #include "watch/swiotlb_full.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // The devices that hold most of the pool: "0000:00:03.0: 1048576 bytes in 4 mappings; …"; empty: none.
@@ -145,4 +145,4 @@ void explain_missing_pool(const Scene& scene, NameId device, const CauseRange& w
   if (said != log.end()) found->kernel_message = *said;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

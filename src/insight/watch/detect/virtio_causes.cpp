@@ -3,7 +3,7 @@
 #include "watch/describe.hpp"
 #include "watch/detect/detectors.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // Virtio 1.2, 6 and 2.1.
@@ -87,4 +87,4 @@ bool explain_by_virtio_flag(const Scene& scene, NameId device, const Evidence& e
   return true;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

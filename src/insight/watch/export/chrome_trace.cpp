@@ -9,7 +9,7 @@
 #include "watch/event_names.hpp"
 #include "watch/export/field_json.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -181,4 +181,4 @@ void ChromeTrace::finish() {
   *out_ << "\n]}\n";
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -18,7 +18,7 @@
 #include "base/trace.hpp"
 #include "watch/mapping_table.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 class ChromeTrace final : public EventSink {
  public:
@@ -60,4 +60,4 @@ class ChromeTrace final : public EventSink {
   std::uint64_t end_ns_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -6,7 +6,7 @@
 
 #include "watch/export/fields.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 struct ToJson {
@@ -21,4 +21,4 @@ void add_fields(nlohmann::ordered_json& object, const EventPayload& payload, con
     object[field.name] = std::visit(ToJson{}, field.value);
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

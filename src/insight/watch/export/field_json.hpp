@@ -5,8 +5,8 @@
 
 #include "base/trace.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 void add_fields(nlohmann::ordered_json& object, const EventPayload& payload, const Tracer& tracer);
 
-}  // namespace cbit
+}  // namespace cbit::watch

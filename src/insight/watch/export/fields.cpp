@@ -8,7 +8,7 @@
 
 #include "watch/event_names.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // Integers whose meaning their type does not tell.
@@ -70,4 +70,4 @@ std::vector<Field> fields_of(const EventPayload& payload, const Tracer& tracer) 
   return fields;
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -9,7 +9,7 @@
 
 #include "base/trace.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 // Addresses and bit sets: printed in hexadecimal, whatever the format.
 struct HexValue {
@@ -24,4 +24,4 @@ struct Field {
 // In the order of visit(). Enumerations, agents and interned names are strings; a Fault is three fields.
 [[nodiscard]] std::vector<Field> fields_of(const EventPayload& payload, const Tracer& tracer);
 
-}  // namespace cbit
+}  // namespace cbit::watch

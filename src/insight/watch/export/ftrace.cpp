@@ -7,7 +7,7 @@
 #include "watch/event_names.hpp"
 #include "watch/export/fields.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 constexpr std::uint64_t ns_per_second = 1'000'000'000;
@@ -101,4 +101,4 @@ void Ftrace::on_event(const Event& event) {
                        on_one_line(line.text));
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -10,7 +10,7 @@
 
 #include "base/trace.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 class Ftrace final : public EventSink {
  public:
@@ -24,4 +24,4 @@ class Ftrace final : public EventSink {
   std::ostream* out_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -6,7 +6,7 @@
 #include "watch/event_names.hpp"
 #include "watch/export/field_json.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 JsonLines::JsonLines(const Tracer& tracer, std::ostream& out) : tracer_{&tracer}, out_{&out} {
   *out_ << R"({"format":"cbit-events","version":1})" << '\n';
@@ -21,4 +21,4 @@ void JsonLines::on_event(const Event& event) {
   *out_ << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
 }
 
-}  // namespace cbit
+}  // namespace cbit::watch

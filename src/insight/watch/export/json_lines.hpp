@@ -11,7 +11,7 @@
 
 #include "base/trace.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 class JsonLines final : public EventSink {
  public:
@@ -25,4 +25,4 @@ class JsonLines final : public EventSink {
   std::ostream* out_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -104,7 +104,7 @@ std::optional<fs::path> modules_in(const fs::path& root) {
 }
 
 OrError<std::string> hash_of(const fs::path& path) {
-  return to_hex(sha256(CBIT_TRY(read_file(path, package_bytes_max))));
+  return to_hex(crypt::sha256(CBIT_TRY(read_file(path, package_bytes_max))));
 }
 
 // nullopt: it is not there, or not as it was written.

@@ -4,7 +4,7 @@
 
 #include "kernel/dma/direct.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 // print_mem_encrypt_feature_info()
@@ -20,9 +20,9 @@ std::string memory_encryption_text(const CcPlatform& cc) {
 }
 
 // pci_swiotlb_detect, mem_init and mem_encrypt_init
-Result<void> swiotlb_init(DmaContext& ctx, Mmu& cpu) {
-  const MachineConfig& machine = ctx.mm.machine().config();
-  const bool ram_above_4g = ctx.mm.machine().end_of_ram() > high_ram;
+Result<void> swiotlb_init(DmaContext& ctx, paging::Mmu& cpu) {
+  const machine::MachineConfig& machine = ctx.mm.machine().config();
+  const bool ram_above_4g = ctx.mm.machine().end_of_ram() > machine::high_ram;
   const auto sizing =
       size_swiotlb(ctx.cc, machine.memory_bytes, ram_above_4g, machine.cpus, ctx.config.swiotlb);
   if (sizing)
@@ -38,7 +38,7 @@ void lend_atomic_pools(DmaContext& ctx) {
   if (ctx.swiotlb == nullptr) return;
   ctx.swiotlb->use_atomic_memory(
       {.alloc =
-           [&ctx](Mmu& cpu, Device& dev, std::uint64_t bytes) {
+           [&ctx](paging::Mmu& cpu, Device& dev, std::uint64_t bytes) {
              const DmaRequest request = coherent_request(cpu, dev, bytes, dma_attr::no_warn);
              const auto got = ctx.atomic_pools.allocate(ctx, request, bytes, GfpZone::normal);
              return got ? std::optional{got->page} : std::nullopt;
@@ -46,10 +46,10 @@ void lend_atomic_pools(DmaContext& ctx) {
        .free = [&ctx](VirtAddr at, std::uint64_t bytes) { return ctx.atomic_pools.free(at, bytes); }});
 }
 
-void iommu_subsys_init(DmaContext& ctx, const Mmu& cpu) {
+void iommu_subsys_init(DmaContext& ctx, const paging::Mmu& cpu) {
   ctx.iommu = IommuDma::default_domain_type(ctx.cc, ctx.config);
-  Machine& machine = ctx.mm.machine();
-  if (machine.iommu_kind() != IommuKind::virtio)
+  machine::Machine& machine = ctx.mm.machine();
+  if (machine.iommu_kind() != machine::IommuKind::virtio)
     machine.bus().set_iommu(ctx.iommu == IommuMode::none ? nullptr : machine.iommu());
   if (ctx.iommu == IommuMode::none) return;
   if (ctx.iommu != ctx.config.iommu)
@@ -78,7 +78,7 @@ DmaContext::DmaContext(Mm& kernel_mm, const CcPlatform& platform, const DmaConfi
             .padding = tracer.intern("iommu_dma_map_page")} {}
 
 Result<void> DmaContext::boot() {
-  Mmu& cpu = mm.cpu(0);
+  paging::Mmu& cpu = mm.cpu(0);
   CBIT_TRY(swiotlb_init(*this, cpu));
   atomic_pools.init(*this, cpu);
   lend_atomic_pools(*this);
@@ -87,12 +87,13 @@ Result<void> DmaContext::boot() {
   return {};
 }
 
-void DmaContext::warning(const Mmu& cpu, std::string_view file, std::string_view function) {
+void DmaContext::warning(const paging::Mmu& cpu, std::string_view file, std::string_view function) {
   message(cpu,
           [&] { return fmt::format("WARNING: CPU: {} PID: 1 at {} {}", cpu.agent().index, file, function); });
 }
 
-void DmaContext::warning_once(Once which, const Mmu& cpu, std::string_view file, std::string_view function) {
+void DmaContext::warning_once(Once which, const paging::Mmu& cpu, std::string_view file,
+                              std::string_view function) {
   if (first_time(which)) warning(cpu, file, function);
 }
 
@@ -108,4 +109,4 @@ DmaAddr DmaContext::fail(const DmaRequest& request, DmaFailure reason, std::uint
   return dma_mapping_error;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

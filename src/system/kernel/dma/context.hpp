@@ -18,11 +18,11 @@
 #include "kernel/dma/iommu_dma.hpp"
 #include "kernel/dma/pool.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // One physical range that a driver wants to map.
 struct DmaRequest {
-  Mmu& cpu;
+  paging::Mmu& cpu;
   Device& dev;
   PhysAddr phys;
   std::uint64_t bytes = 0;
@@ -33,7 +33,7 @@ struct DmaRequest {
 };
 
 // dma_alloc_attrs() asks for pages, not for a range that is already there.
-inline DmaRequest coherent_request(Mmu& cpu, Device& dev, std::uint64_t bytes, DmaAttrs attrs) {
+inline DmaRequest coherent_request(paging::Mmu& cpu, Device& dev, std::uint64_t bytes, DmaAttrs attrs) {
   return {cpu, dev, PhysAddr{}, bytes, DmaDirection::bidirectional, attrs, DmaMappingKind::coherent};
 }
 
@@ -101,22 +101,22 @@ struct DmaContext {
 
   // One decision: `text()` gives the rule in words, `source` the function that decides.
   template <class Text>
-  void step(const Mmu& cpu, std::string_view source, Text&& text) {
+  void step(const paging::Mmu& cpu, std::string_view source, Text&& text) {
     if (tracer.enabled()) [[unlikely]]
       tracer.emit(cpu.agent(), StepTaken{text(), source});
   }
   template <class Text>
-  void message(const Mmu& cpu, Text&& text) {
+  void message(const paging::Mmu& cpu, Text&& text) {
     if (tracer.enabled()) [[unlikely]]
       tracer.emit(cpu.agent(), KernelMessage{text()});
   }
   template <class Text>
-  void message_once(Once which, const Mmu& cpu, Text&& text) {
+  void message_once(Once which, const paging::Mmu& cpu, Text&& text) {
     if (first_time(which)) message(cpu, text);
   }
   // A WARN_ON, which prints where it stands.
-  void warning(const Mmu& cpu, std::string_view file, std::string_view function);
-  void warning_once(Once which, const Mmu& cpu, std::string_view file, std::string_view function);
+  void warning(const paging::Mmu& cpu, std::string_view file, std::string_view function);
+  void warning_once(Once which, const paging::Mmu& cpu, std::string_view file, std::string_view function);
 
   // Reports why the request failed; returns dma_mapping_error. `address` is the one that did not fit.
   DmaAddr fail(const DmaRequest& request, DmaFailure reason, std::uint64_t mask = 0,
@@ -128,4 +128,4 @@ struct DmaContext {
   std::array<std::atomic<bool>, static_cast<std::size_t>(Once::count)> said_{};
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -6,7 +6,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t hash_size = 16384;
@@ -35,8 +35,8 @@ std::string_view driver_of(const Device& dev) {
 
 // err_printk
 template <class Text>
-void DmaDebug::report(const Mmu& cpu, const Device& dev, DmaDebugKind kind, DmaAddr dma, std::uint64_t bytes,
-                      Text&& text) {
+void DmaDebug::report(const paging::Mmu& cpu, const Device& dev, DmaDebugKind kind, DmaAddr dma,
+                      std::uint64_t bytes, Text&& text) {
   if (!ctx_->tracer.enabled()) return;
   ctx_->tracer.emit(cpu.agent(), DmaDebugReport{.device = dev.name_id,
                                                 .kind = kind,
@@ -102,7 +102,7 @@ std::size_t DmaDebug::mapped_entries(const Entry& ref) {
   return entry != nullptr ? entry->sg_mapped_ents : 0;
 }
 
-void DmaDebug::add(const Mmu& cpu, const Entry& entry, DmaAttrs attrs) {
+void DmaDebug::add(const paging::Mmu& cpu, const Entry& entry, DmaAttrs attrs) {
   buckets_[bucket_index(entry.dma)].push_back(entry);
   if (insert_cacheline(cpu, entry) || attrs.has(dma_attr::skip_cpu_sync)) return;
   report(cpu, *entry.dev, DmaDebugKind::overlap, entry.dma, entry.bytes,
@@ -118,7 +118,7 @@ void DmaDebug::remove(Entry& entry) {
 }
 
 // active_cacheline_insert; false for -EEXIST. A device that only reads does not matter.
-bool DmaDebug::insert_cacheline(const Mmu& cpu, const Entry& entry) {
+bool DmaDebug::insert_cacheline(const paging::Mmu& cpu, const Entry& entry) {
   if (entry.direction == DmaDirection::to_device) return true;
   const std::uint64_t line = entry.phys.value() / cache_line_size;
   const auto [at, inserted] = cachelines_.try_emplace(line, 0);
@@ -146,7 +146,7 @@ void DmaDebug::remove_cacheline(const Entry& entry) {
 
 // ---- checks ----------------------------------------------------------------------------------------------
 
-void DmaDebug::check_unmap(const Mmu& cpu, const Entry& ref) {
+void DmaDebug::check_unmap(const paging::Mmu& cpu, const Entry& ref) {
   Entry* const entry = find_exact(ref);
   if (entry == nullptr) {
     if (ref.dma == dma_mapping_error)
@@ -163,7 +163,7 @@ void DmaDebug::check_unmap(const Mmu& cpu, const Entry& ref) {
   remove(*entry);
 }
 
-void DmaDebug::check_unmap_entry(const Mmu& cpu, const Entry& ref, const Entry& entry) {
+void DmaDebug::check_unmap_entry(const paging::Mmu& cpu, const Entry& ref, const Entry& entry) {
   const auto complain = [&](DmaDebugKind kind, auto&& text) {
     report(cpu, *ref.dev, kind, ref.dma, ref.bytes, text);
   };
@@ -201,7 +201,7 @@ void DmaDebug::check_unmap_entry(const Mmu& cpu, const Entry& ref, const Entry& 
       return fmt::format(
           "device driver frees DMA memory with different direction [device address={:#018x}] "
           "[size={} bytes] [mapped with {}] [unmapped with {}]",
-          dma, ref.bytes, cbit::name_of(entry.direction), cbit::name_of(ref.direction));
+          dma, ref.bytes, kernel::name_of(entry.direction), kernel::name_of(ref.direction));
     });
   if (entry.map_error == MapError::not_checked)
     complain(DmaDebugKind::unchecked_error, [&] {
@@ -212,7 +212,7 @@ void DmaDebug::check_unmap_entry(const Mmu& cpu, const Entry& ref, const Entry& 
     });
 }
 
-void DmaDebug::check_sync(const Mmu& cpu, const Entry& ref, bool for_cpu) {
+void DmaDebug::check_sync(const paging::Mmu& cpu, const Entry& ref, bool for_cpu) {
   const auto complain = [&](DmaDebugKind kind, auto&& text) {
     report(cpu, *ref.dev, kind, ref.dma, ref.bytes, text);
   };
@@ -238,7 +238,8 @@ void DmaDebug::check_sync(const Mmu& cpu, const Entry& ref, bool for_cpu) {
       return fmt::format(
           "device driver syncs {} [device address={:#018x}] [size={} bytes] [mapped with {}] "
           "[synced with {}]",
-          what, ref.dma.value(), entry->bytes, cbit::name_of(entry->direction), cbit::name_of(ref.direction));
+          what, ref.dma.value(), entry->bytes, kernel::name_of(entry->direction),
+          kernel::name_of(ref.direction));
     };
   };
   if (ref.direction != entry->direction)
@@ -257,7 +258,7 @@ void DmaDebug::check_sync(const Mmu& cpu, const Entry& ref, bool for_cpu) {
 }
 
 // CONFIG_DMA_API_DEBUG_SG
-void DmaDebug::check_sg_segment(const Mmu& cpu, const Device& dev, const ScatterEntry& segment) {
+void DmaDebug::check_sg_segment(const paging::Mmu& cpu, const Device& dev, const ScatterEntry& segment) {
   if (segment.length > dev.max_segment_size)
     report(cpu, dev, DmaDebugKind::segment_size, segment.dma, segment.length, [&] {
       return fmt::format("mapping sg segment longer than device claims to support [len={}] [max={}]",
@@ -276,14 +277,15 @@ void DmaDebug::check_sg_segment(const Mmu& cpu, const Device& dev, const Scatter
 
 // ---- the API's hooks -------------------------------------------------------------------------------------
 
-void DmaDebug::map_single_invalid(const Mmu& cpu, const Device& dev, VirtAddr at, std::uint64_t bytes) {
+void DmaDebug::map_single_invalid(const paging::Mmu& cpu, const Device& dev, VirtAddr at,
+                                  std::uint64_t bytes) {
   report(cpu, dev, DmaDebugKind::bad_memory, dma_mapping_error, bytes, [&] {
     return fmt::format("device driver maps memory from invalid area [addr={:016x}] [len={}]", at.value(),
                        bytes);
   });
 }
 
-void DmaDebug::invalid_direction(const Mmu& cpu, const Device& dev, DmaDirection direction,
+void DmaDebug::invalid_direction(const paging::Mmu& cpu, const Device& dev, DmaDirection direction,
                                  std::string_view function) {
   report(cpu, dev, DmaDebugKind::invalid_direction, dma_mapping_error, 0, [&] {
     return fmt::format("kernel BUG in {}: !valid_dma_direction(dir), dir is {}", function,
@@ -313,13 +315,13 @@ void DmaDebug::mapping_error(const Device& dev, DmaAddr dma) {
   if (unchecked != bucket->second.end()) unchecked->map_error = MapError::checked;
 }
 
-void DmaDebug::unmap_page(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+void DmaDebug::unmap_page(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
                           DmaDirection direction) {
   check_unmap(cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::single, .direction = direction});
 }
 
-void DmaDebug::map_sg(const Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg, std::size_t mapped,
-                      DmaDirection direction, DmaAttrs attrs) {
+void DmaDebug::map_sg(const paging::Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg,
+                      std::size_t mapped, DmaDirection direction, DmaAttrs attrs) {
   for (const ScatterEntry& segment : sg.first(mapped)) {
     check_sg_segment(cpu, dev, segment);
     Entry entry = sg_reference(dev, segment, direction, sg.size());
@@ -339,7 +341,7 @@ DmaDebug::Entry DmaDebug::sg_reference(const Device& dev, const ScatterEntry& en
           .phys = entry.phys};
 }
 
-void DmaDebug::unmap_sg(const Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg,
+void DmaDebug::unmap_sg(const paging::Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg,
                         DmaDirection direction) {
   std::size_t mapped = 0;
   for (std::size_t i = 0; i < sg.size(); ++i) {
@@ -350,12 +352,12 @@ void DmaDebug::unmap_sg(const Mmu& cpu, const Device& dev, std::span<const Scatt
   }
 }
 
-void DmaDebug::alloc_coherent(const Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes,
+void DmaDebug::alloc_coherent(const paging::Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes,
                               DmaAddr dma, DmaAttrs attrs) {
   add(cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::coherent, .phys = phys}, attrs);
 }
 
-void DmaDebug::free_coherent(const Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes,
+void DmaDebug::free_coherent(const paging::Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes,
                              DmaAddr dma) {
   check_unmap(cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::coherent, .phys = phys});
 }
@@ -374,18 +376,18 @@ void DmaDebug::map_resource(const DmaRequest& request, DmaAddr dma) {
       request.attrs);
 }
 
-void DmaDebug::unmap_resource(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+void DmaDebug::unmap_resource(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
                               DmaDirection direction) {
   check_unmap(cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::resource, .direction = direction});
 }
 
-void DmaDebug::sync_single(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+void DmaDebug::sync_single(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
                            DmaDirection direction, bool for_cpu) {
   check_sync(cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::single, .direction = direction},
              for_cpu);
 }
 
-void DmaDebug::sync_sg(const Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg,
+void DmaDebug::sync_sg(const paging::Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg,
                        DmaDirection direction, bool for_cpu) {
   std::size_t mapped = 0;
   for (std::size_t i = 0; i < sg.size(); ++i) {
@@ -396,7 +398,7 @@ void DmaDebug::sync_sg(const Mmu& cpu, const Device& dev, std::span<const Scatte
   }
 }
 
-std::size_t DmaDebug::driver_unbound(const Mmu& cpu, const Device& dev) {
+std::size_t DmaDebug::driver_unbound(const paging::Mmu& cpu, const Device& dev) {
   std::size_t count = 0;
   const Entry* last = nullptr;
   for (const auto& [index, bucket] : buckets_)
@@ -408,9 +410,9 @@ std::size_t DmaDebug::driver_unbound(const Mmu& cpu, const Device& dev) {
           "device driver has pending DMA allocations while released from device [count={}]\n"
           "One of leaked entries details: [device address={:#018x}] [size={} bytes] "
           "[mapped with {}] [mapped as {}]",
-          count, last->dma.value(), last->bytes, cbit::name_of(last->direction), name_of(last->type));
+          count, last->dma.value(), last->bytes, kernel::name_of(last->direction), name_of(last->type));
     });
   return count;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -14,43 +14,45 @@
 
 #include "kernel/dma/context.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class DmaDebug {
  public:
   explicit DmaDebug(DmaContext& ctx) : ctx_{&ctx} {}
 
   // debug_dma_map_single: an address that is no direct-map address. `map_page` follows where it is one.
-  void map_single_invalid(const Mmu& cpu, const Device& dev, VirtAddr at, std::uint64_t bytes);
+  void map_single_invalid(const paging::Mmu& cpu, const Device& dev, VirtAddr at, std::uint64_t bytes);
   // A direction that Linux stops at with BUG_ON(!valid_dma_direction(dir)).
-  void invalid_direction(const Mmu& cpu, const Device& dev, DmaDirection direction,
+  void invalid_direction(const paging::Mmu& cpu, const Device& dev, DmaDirection direction,
                          std::string_view function);
 
   void map_page(const DmaRequest& request, DmaAddr dma);
   void mapping_error(const Device& dev, DmaAddr dma);
-  void unmap_page(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+  void unmap_page(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
                   DmaDirection direction);
 
-  void map_sg(const Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg, std::size_t mapped,
+  void map_sg(const paging::Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg, std::size_t mapped,
               DmaDirection direction, DmaAttrs attrs);
-  void unmap_sg(const Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg, DmaDirection direction);
+  void unmap_sg(const paging::Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg,
+                DmaDirection direction);
 
   // `phys` is where the kernel's mapping of the buffer leads.
-  void alloc_coherent(const Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes, DmaAddr dma,
-                      DmaAttrs attrs);
-  void free_coherent(const Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes, DmaAddr dma);
+  void alloc_coherent(const paging::Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes,
+                      DmaAddr dma, DmaAttrs attrs);
+  void free_coherent(const paging::Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes,
+                     DmaAddr dma);
 
   void map_resource(const DmaRequest& request, DmaAddr dma);
-  void unmap_resource(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+  void unmap_resource(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
                       DmaDirection direction);
 
-  void sync_single(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+  void sync_single(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
                    DmaDirection direction, bool for_cpu);
-  void sync_sg(const Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg, DmaDirection direction,
-               bool for_cpu);
+  void sync_sg(const paging::Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg,
+               DmaDirection direction, bool for_cpu);
 
   // The driver lets go of the device: reports what is still mapped, and returns how much.
-  std::size_t driver_unbound(const Mmu& cpu, const Device& dev);
+  std::size_t driver_unbound(const paging::Mmu& cpu, const Device& dev);
 
  private:
   enum class Type : std::uint8_t { single, sg, coherent, resource };
@@ -80,18 +82,18 @@ class DmaDebug {
   [[nodiscard]] Entry* find_contain(const Entry& ref);
   [[nodiscard]] std::size_t mapped_entries(const Entry& ref);
 
-  void add(const Mmu& cpu, const Entry& entry, DmaAttrs attrs);
+  void add(const paging::Mmu& cpu, const Entry& entry, DmaAttrs attrs);
   void remove(Entry& entry);
-  [[nodiscard]] bool insert_cacheline(const Mmu& cpu, const Entry& entry);
+  [[nodiscard]] bool insert_cacheline(const paging::Mmu& cpu, const Entry& entry);
   void remove_cacheline(const Entry& entry);
 
-  void check_unmap(const Mmu& cpu, const Entry& ref);
-  void check_unmap_entry(const Mmu& cpu, const Entry& ref, const Entry& entry);
-  void check_sync(const Mmu& cpu, const Entry& ref, bool for_cpu);
-  void check_sg_segment(const Mmu& cpu, const Device& dev, const ScatterEntry& segment);
+  void check_unmap(const paging::Mmu& cpu, const Entry& ref);
+  void check_unmap_entry(const paging::Mmu& cpu, const Entry& ref, const Entry& entry);
+  void check_sync(const paging::Mmu& cpu, const Entry& ref, bool for_cpu);
+  void check_sg_segment(const paging::Mmu& cpu, const Device& dev, const ScatterEntry& segment);
 
   template <class Text>
-  void report(const Mmu& cpu, const Device& dev, DmaDebugKind kind, DmaAddr dma, std::uint64_t bytes,
+  void report(const paging::Mmu& cpu, const Device& dev, DmaDebugKind kind, DmaAddr dma, std::uint64_t bytes,
               Text&& text);
 
   DmaContext* ctx_;
@@ -99,4 +101,4 @@ class DmaDebug {
   std::map<std::uint64_t, unsigned> cachelines_;  // number of the first cache line -> further mappings of it
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

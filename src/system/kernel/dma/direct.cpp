@@ -4,7 +4,7 @@
 
 #include <bit>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::string_view source_map_page = "kernel/dma/direct.h: dma_direct_map_page";
@@ -34,7 +34,7 @@ std::string mask_text(std::uint64_t mask) {
 
 std::string encryption_bits_text(const DmaContext& ctx, DmaAddr dma) {
   if (ctx.encryption_mask == ctx.me_mask) return fmt::format("the C-bit ({})", std::countr_zero(ctx.me_mask));
-  const KeyLayout& layout = ctx.cc.layout();
+  const mem::KeyLayout& layout = ctx.cc.layout();
   return fmt::format("KeyID {} (bits {}:{})", layout.split(dma).second,
                      layout.lowest_bit() + layout.bits() - 1, layout.lowest_bit());
 }
@@ -227,7 +227,7 @@ DmaAddr dma_direct_map_page(DmaContext& ctx, const DmaRequest& request) {
   return dma;
 }
 
-bool dma_direct_unmap_page(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+bool dma_direct_unmap_page(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
                            DmaDirection direction, DmaAttrs attrs) {
   const PhysAddr phys = dma_to_phys(ctx, dma);
   bool copied = false;
@@ -238,15 +238,15 @@ bool dma_direct_unmap_page(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, 
   return copied;
 }
 
-bool dma_direct_sync_single_for_device(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma,
+bool dma_direct_sync_single_for_device(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,
                                        std::uint64_t bytes, DmaDirection direction) {
   const PhysAddr phys = dma_to_phys(ctx, dma);
   return is_swiotlb_buffer(ctx, dev, phys) &&
          ctx.pool(dev)->sync_single_for_device(cpu, dev, phys, bytes, direction);
 }
 
-bool dma_direct_sync_single_for_cpu(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
-                                    DmaDirection direction) {
+bool dma_direct_sync_single_for_cpu(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,
+                                    std::uint64_t bytes, DmaDirection direction) {
   const PhysAddr phys = dma_to_phys(ctx, dma);
   return is_swiotlb_buffer(ctx, dev, phys) &&
          ctx.pool(dev)->sync_single_for_cpu(cpu, dev, phys, bytes, direction);
@@ -254,7 +254,7 @@ bool dma_direct_sync_single_for_cpu(DmaContext& ctx, Mmu& cpu, Device& dev, DmaA
 
 // ---- kernel/dma/direct.c ---------------------------------------------------------------------------------
 
-Result<std::size_t, Errno> dma_direct_map_sg(DmaContext& ctx, Mmu& cpu, Device& dev,
+Result<std::size_t, Errno> dma_direct_map_sg(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
                                              std::span<ScatterEntry> sg, DmaDirection direction,
                                              DmaAttrs attrs) {
   for (std::size_t i = 0; i < sg.size(); ++i) {
@@ -270,7 +270,7 @@ Result<std::size_t, Errno> dma_direct_map_sg(DmaContext& ctx, Mmu& cpu, Device& 
   return sg.size();
 }
 
-bool dma_direct_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+bool dma_direct_unmap_sg(DmaContext& ctx, paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                          DmaDirection direction, DmaAttrs attrs) {
   bool copied = false;
   for (const ScatterEntry& entry : sg)
@@ -314,4 +314,4 @@ bool dma_coherent_ok(const DmaContext& ctx, const Device& dev, PhysAddr phys, st
   return dma != dma_mapping_error && dma.value() + bytes - 1 <= dev.limit(dev.coherent_dma_mask);
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -6,7 +6,7 @@
 
 #include "kernel/dma/context.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // include/linux/dma-direct.h
 [[nodiscard]] constexpr DmaAddr phys_to_dma_unencrypted(PhysAddr phys) { return DmaAddr{phys.value()}; }
@@ -55,18 +55,18 @@ DmaAddr swiotlb_map(DmaContext& ctx, const DmaRequest& request);
 
 // kernel/dma/direct.h. The bool results tell whether bytes were copied.
 DmaAddr dma_direct_map_page(DmaContext& ctx, const DmaRequest& request);
-bool dma_direct_unmap_page(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+bool dma_direct_unmap_page(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
                            DmaDirection direction, DmaAttrs attrs);
-bool dma_direct_sync_single_for_device(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma,
+bool dma_direct_sync_single_for_device(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,
                                        std::uint64_t bytes, DmaDirection direction);
-bool dma_direct_sync_single_for_cpu(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
-                                    DmaDirection direction);
+bool dma_direct_sync_single_for_cpu(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,
+                                    std::uint64_t bytes, DmaDirection direction);
 
 // kernel/dma/direct.c
-[[nodiscard]] Result<std::size_t, Errno> dma_direct_map_sg(DmaContext& ctx, Mmu& cpu, Device& dev,
+[[nodiscard]] Result<std::size_t, Errno> dma_direct_map_sg(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
                                                            std::span<ScatterEntry> sg, DmaDirection direction,
                                                            DmaAttrs attrs);
-bool dma_direct_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+bool dma_direct_unmap_sg(DmaContext& ctx, paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                          DmaDirection direction, DmaAttrs attrs);
 DmaAddr dma_direct_map_resource(DmaContext& ctx, const DmaRequest& request);
 
@@ -78,10 +78,10 @@ DmaAddr dma_direct_map_resource(DmaContext& ctx, const DmaRequest& request);
                                    std::uint64_t bytes);
 
 // Coherent memory (direct_alloc.cpp).
-[[nodiscard]] std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, Mmu& cpu, Device& dev,
+[[nodiscard]] std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
                                                              std::uint64_t bytes, bool atomic,
                                                              DmaAttrs attrs);
-void dma_direct_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation);
+void dma_direct_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation);
 [[nodiscard]] bool dma_direct_mmap_encrypted(const DmaContext& ctx, const Device& dev);
 [[nodiscard]] Result<VirtAddr, Errno> dma_direct_mmap(DmaContext& ctx, UserSpace& user,
                                                       const CoherentAllocation& allocation,
@@ -92,4 +92,4 @@ void dma_direct_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAlloc
 [[nodiscard]] std::optional<PhysAddr> alloc_pages_order(Mm& mm, unsigned order, GfpZone zone);
 void free_pages_order(Mm& mm, PhysAddr first, unsigned order);
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -6,7 +6,7 @@
 #include "base/assert.hpp"
 #include "kernel/dma/direct.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 using Source = CoherentAllocation::Source;
@@ -57,11 +57,12 @@ bool dma_coherent_ok_step(DmaContext& ctx, const DmaRequest& request, PhysAddr p
 
 int dma_set_decrypted(DmaContext& ctx, const DmaRequest& request, VirtAddr at, std::uint64_t bytes) {
   if (!ctx.cc.force_dma_unencrypted(request.dev)) return 0;
-  const SiteScope site{request.cpu, ctx.sites.alloc};
+  const paging::SiteScope site{request.cpu, ctx.sites.alloc};
   return ctx.mm.set_memory_decrypted(request.cpu, at, bytes / page_size) ? 0 : -1;
 }
 
-int dma_set_encrypted(DmaContext& ctx, Mmu& cpu, const Device& dev, VirtAddr at, std::uint64_t bytes) {
+int dma_set_encrypted(DmaContext& ctx, paging::Mmu& cpu, const Device& dev, VirtAddr at,
+                      std::uint64_t bytes) {
   if (!ctx.cc.force_dma_unencrypted(dev)) return 0;
   if (ctx.mm.set_memory_encrypted(cpu, at, bytes / page_size)) return 0;
   ctx.message(cpu, [] { return std::string{"leaking DMA memory that can't be re-encrypted"}; });
@@ -174,8 +175,8 @@ void free_pages_order(Mm& mm, PhysAddr first, unsigned order) {
   mm.pages().free(first, std::uint64_t{1} << order);
 }
 
-std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, Mmu& cpu, Device& dev, std::uint64_t bytes,
-                                               bool atomic, DmaAttrs attrs) {
+std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
+                                               std::uint64_t bytes, bool atomic, DmaAttrs attrs) {
   const DmaRequest request = coherent_request(cpu, dev, bytes, attrs);
   const std::uint64_t size = align_up(bytes, page_size);
   if (size == 0) return ctx.fail(request, DmaFailure::invalid_size), std::nullopt;
@@ -193,13 +194,13 @@ std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, Mmu& cpu, Device
   if (dma_set_decrypted(ctx, request, at, size) != 0)
     return ctx.fail(request, DmaFailure::conversion_failed), std::nullopt;
   // After the attribute change, so that the shared view reads zeros.
-  const SiteScope site{cpu, ctx.sites.alloc};
+  const paging::SiteScope site{cpu, ctx.sites.alloc};
   if (!cpu.fill(at, size, std::byte{0})) return ctx.fail(request, DmaFailure::no_memory), std::nullopt;
   return allocated(ctx, request, is_swiotlb_for_alloc(dev) ? Source::restricted_pool : Source::pages, at,
                    *page, size);
 }
 
-void dma_direct_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation) {
+void dma_direct_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation) {
   Device& dev = *allocation.dev;
   const PhysAddr page = allocation.pages.front();
   switch (allocation.source) {
@@ -238,4 +239,4 @@ Result<VirtAddr, Errno> dma_direct_mmap(DmaContext& ctx, UserSpace& user,
   return *at;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

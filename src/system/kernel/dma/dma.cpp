@@ -7,7 +7,7 @@
 #include "kernel/dma/debug.hpp"
 #include "kernel/dma/direct.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::string_view source_file = "kernel/dma/mapping.c";
@@ -40,7 +40,8 @@ struct Dma::Impl {
   static bool direct(const Device& dev) { return dev.iommu == nullptr; }
 
   // BUG_ON(!valid_dma_direction(dir)): reported, and the call has no effect.
-  bool direction_ok(const Mmu& cpu, const Device& dev, DmaDirection direction, std::string_view function);
+  bool direction_ok(const paging::Mmu& cpu, const Device& dev, DmaDirection direction,
+                    std::string_view function);
   // What map_page, map_sg and map_resource check first.
   bool mask_set(const DmaRequest& request, std::string_view function);
   bool attrs_known(const DmaRequest& request);
@@ -48,24 +49,25 @@ struct Dma::Impl {
 
   DmaAddr map(const DmaRequest& request);
   DmaAddr map_resource(const DmaRequest& request);
-  void unmap(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction, DmaAttrs attrs,
-             DmaMappingKind kind);
-  void sync_single(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+  void unmap(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+             DmaAttrs attrs, DmaMappingKind kind);
+  void sync_single(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                    bool for_cpu);
-  bool sync_entry(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+  bool sync_entry(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                   bool for_cpu);
-  void sync_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction, bool for_cpu);
-  Result<std::size_t, Errno> map_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
-                                    DmaAttrs attrs);
-  std::optional<PhysAddr> phys_of(Mmu& cpu, VirtAddr at);
+  void sync_sg(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
+               bool for_cpu);
+  Result<std::size_t, Errno> map_sg(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+                                    DmaDirection direction, DmaAttrs attrs);
+  std::optional<PhysAddr> phys_of(paging::Mmu& cpu, VirtAddr at);
 
   [[nodiscard]] DmaReach reach(const Device& dev, DmaAddr dma) const;
   void report_mapped(const DmaRequest& request, DmaAddr dma);
-  void report_unmapped(const Mmu& cpu, const Device& dev, DmaMappingKind kind, DmaAddr dma,
+  void report_unmapped(const paging::Mmu& cpu, const Device& dev, DmaMappingKind kind, DmaAddr dma,
                        std::uint64_t bytes, DmaDirection direction, bool copied_back);
-  void report_synced(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+  void report_synced(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
                      DmaDirection direction, bool for_cpu, bool copied);
-  void report_sg_mapped(Mmu& cpu, Device& dev, std::span<const ScatterEntry> segments, bool merged,
+  void report_sg_mapped(paging::Mmu& cpu, Device& dev, std::span<const ScatterEntry> segments, bool merged,
                         DmaDirection direction);
   bool will_copy_back(const Device& dev, DmaAddr dma, DmaDirection direction, DmaAttrs attrs);
 };
@@ -96,7 +98,7 @@ void Dma::Impl::report_mapped(const DmaRequest& request, DmaAddr dma) {
                                                  .encrypted = encrypted});
 }
 
-void Dma::Impl::report_unmapped(const Mmu& cpu, const Device& dev, DmaMappingKind kind, DmaAddr dma,
+void Dma::Impl::report_unmapped(const paging::Mmu& cpu, const Device& dev, DmaMappingKind kind, DmaAddr dma,
                                 std::uint64_t bytes, DmaDirection direction, bool copied_back) {
   if (!ctx.tracer.enabled() || dma == dma_mapping_error) return;
   ctx.tracer.emit(cpu.agent(), DmaUnmapped{.device = dev.name_id,
@@ -107,7 +109,7 @@ void Dma::Impl::report_unmapped(const Mmu& cpu, const Device& dev, DmaMappingKin
                                            .copied_back = copied_back});
 }
 
-void Dma::Impl::report_synced(const Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
+void Dma::Impl::report_synced(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
                               DmaDirection direction, bool for_cpu, bool copied) {
   if (!ctx.tracer.enabled()) return;
   ctx.tracer.emit(cpu.agent(), DmaSynced{.device = dev.name_id,
@@ -119,8 +121,8 @@ void Dma::Impl::report_synced(const Mmu& cpu, const Device& dev, DmaAddr dma, st
 }
 
 // One event per DMA segment; where entries were merged, the IOMMU knows which memory a segment starts at.
-void Dma::Impl::report_sg_mapped(Mmu& cpu, Device& dev, std::span<const ScatterEntry> segments, bool merged,
-                                 DmaDirection direction) {
+void Dma::Impl::report_sg_mapped(paging::Mmu& cpu, Device& dev, std::span<const ScatterEntry> segments,
+                                 bool merged, DmaDirection direction) {
   if (!ctx.tracer.enabled()) return;
   for (const ScatterEntry& segment : segments) {
     const auto phys = merged ? iommu_iova_to_phys(dev, segment.dma) : segment.phys;
@@ -139,7 +141,7 @@ bool Dma::Impl::will_copy_back(const Device& dev, DmaAddr dma, DmaDirection dire
 
 // ---- checks ----------------------------------------------------------------------------------------------
 
-bool Dma::Impl::direction_ok(const Mmu& cpu, const Device& dev, DmaDirection direction,
+bool Dma::Impl::direction_ok(const paging::Mmu& cpu, const Device& dev, DmaDirection direction,
                              std::string_view function) {
   if (valid_dma_direction(direction)) [[likely]]
     return true;
@@ -197,7 +199,7 @@ DmaAddr Dma::Impl::map(const DmaRequest& request) {
   return dma;
 }
 
-void Dma::Impl::unmap(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+void Dma::Impl::unmap(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                       DmaAttrs attrs, DmaMappingKind kind) {
   if (!direction_ok(cpu, dev, direction, "dma_unmap_page_attrs")) return;
   const bool copied = direct(dev) ? dma_direct_unmap_page(ctx, cpu, dev, dma, bytes, direction, attrs)
@@ -206,8 +208,8 @@ void Dma::Impl::unmap(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, D
   if (debug) debug->unmap_page(cpu, dev, dma, bytes, direction);
 }
 
-bool Dma::Impl::sync_entry(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
-                           bool for_cpu) {
+bool Dma::Impl::sync_entry(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+                           DmaDirection direction, bool for_cpu) {
   bool copied = false;
   if (direct(dev))
     copied = for_cpu ? dma_direct_sync_single_for_cpu(ctx, cpu, dev, dma, bytes, direction)
@@ -219,15 +221,15 @@ bool Dma::Impl::sync_entry(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t byt
   return copied;
 }
 
-void Dma::Impl::sync_single(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
-                            bool for_cpu) {
+void Dma::Impl::sync_single(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+                            DmaDirection direction, bool for_cpu) {
   if (!direction_ok(cpu, dev, direction, for_cpu ? "dma_sync_single_for_cpu" : "dma_sync_single_for_device"))
     return;
   sync_entry(cpu, dev, dma, bytes, direction, for_cpu);
   if (debug) debug->sync_single(cpu, dev, dma, bytes, direction, for_cpu);
 }
 
-void Dma::Impl::sync_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
+void Dma::Impl::sync_sg(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
                         bool for_cpu) {
   if (!direction_ok(cpu, dev, direction, for_cpu ? "dma_sync_sg_for_cpu" : "dma_sync_sg_for_device")) return;
   for (const ScatterEntry& entry : sg)
@@ -236,7 +238,7 @@ void Dma::Impl::sync_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDi
 }
 
 // __dma_map_sg_attrs
-Result<std::size_t, Errno> Dma::Impl::map_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+Result<std::size_t, Errno> Dma::Impl::map_sg(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                                              DmaDirection direction, DmaAttrs attrs) {
   const auto request_for = [&](const ScatterEntry& entry) {
     return DmaRequest{cpu, dev, entry.phys, entry.length, direction, attrs, DmaMappingKind::sg, entry.p2pdma};
@@ -280,10 +282,10 @@ DmaAddr Dma::Impl::map_resource(const DmaRequest& request) {
 }
 
 // Where a kernel address leads, for dma-debug: the direct map, or vmalloc_to_pfn().
-std::optional<PhysAddr> Dma::Impl::phys_of(Mmu& cpu, VirtAddr at) {
+std::optional<PhysAddr> Dma::Impl::phys_of(paging::Mmu& cpu, VirtAddr at) {
   if (ctx.mm.in_direct_map(at)) return ctx.mm.virt_to_phys(at);
   if (!is_vmalloc_addr(ctx.mm, at)) return std::nullopt;
-  const auto translation = cpu.translate(at, Intent::read);
+  const auto translation = cpu.translate(at, paging::Intent::read);
   return translation ? std::optional{translation->phys} : std::nullopt;
 }
 
@@ -361,8 +363,8 @@ bool Dma::need_sync(Device& dev, DmaAddr dma) const {
 
 // ---- the calls -------------------------------------------------------------------------------------------
 
-DmaAddr Dma::map_single(Mmu& cpu, Device& dev, VirtAddr at, std::uint64_t bytes, DmaDirection direction,
-                        DmaAttrs attrs) {
+DmaAddr Dma::map_single(paging::Mmu& cpu, Device& dev, VirtAddr at, std::uint64_t bytes,
+                        DmaDirection direction, DmaAttrs attrs) {
   DmaContext& ctx = impl_->ctx;
   DmaRequest request{cpu, dev, PhysAddr{}, bytes, direction, attrs, DmaMappingKind::single};
   if (!ctx.mm.in_direct_map(at)) [[unlikely]] {
@@ -377,17 +379,17 @@ DmaAddr Dma::map_single(Mmu& cpu, Device& dev, VirtAddr at, std::uint64_t bytes,
   return impl_->map(request);
 }
 
-DmaAddr Dma::map_page(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes, DmaDirection direction,
+DmaAddr Dma::map_page(paging::Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes, DmaDirection direction,
                       DmaAttrs attrs, bool p2pdma) {
   return impl_->map({cpu, dev, at, bytes, direction, attrs, DmaMappingKind::page, p2pdma});
 }
 
-void Dma::unmap_single(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
-                       DmaAttrs attrs) {
+void Dma::unmap_single(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+                       DmaDirection direction, DmaAttrs attrs) {
   impl_->unmap(cpu, dev, dma, bytes, direction, attrs, DmaMappingKind::single);
 }
 
-void Dma::unmap_page(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+void Dma::unmap_page(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                      DmaAttrs attrs) {
   impl_->unmap(cpu, dev, dma, bytes, direction, attrs, DmaMappingKind::page);
 }
@@ -397,27 +399,27 @@ bool Dma::mapping_error(Device& dev, DmaAddr dma) {
   return dma == dma_mapping_error;
 }
 
-void Dma::sync_single_for_cpu(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+void Dma::sync_single_for_cpu(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
                               DmaDirection direction) {
   impl_->sync_single(cpu, dev, dma, bytes, direction, true);
 }
 
-void Dma::sync_single_for_device(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+void Dma::sync_single_for_device(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
                                  DmaDirection direction) {
   impl_->sync_single(cpu, dev, dma, bytes, direction, false);
 }
 
-std::size_t Dma::map_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
+std::size_t Dma::map_sg(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
                         DmaAttrs attrs) {
   return impl_->map_sg(cpu, dev, sg, direction, attrs).value_or(0);
 }
 
-Result<std::size_t, Errno> Dma::map_sgtable(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+Result<std::size_t, Errno> Dma::map_sgtable(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                                             DmaDirection direction, DmaAttrs attrs) {
   return impl_->map_sg(cpu, dev, sg, direction, attrs);
 }
 
-void Dma::unmap_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
+void Dma::unmap_sg(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
                    DmaAttrs attrs) {
   DmaContext& ctx = impl_->ctx;
   if (!impl_->direction_ok(cpu, dev, direction, "dma_unmap_sg_attrs")) return;
@@ -435,21 +437,22 @@ void Dma::unmap_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirecti
     impl_->report_unmapped(cpu, dev, DmaMappingKind::sg, sg[i].dma, sg[i].dma_length, direction, copies[i]);
 }
 
-void Dma::sync_sg_for_cpu(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction) {
+void Dma::sync_sg_for_cpu(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction) {
   impl_->sync_sg(cpu, dev, sg, direction, true);
 }
 
-void Dma::sync_sg_for_device(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction) {
+void Dma::sync_sg_for_device(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+                             DmaDirection direction) {
   impl_->sync_sg(cpu, dev, sg, direction, false);
 }
 
-DmaAddr Dma::map_resource(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes, DmaDirection direction,
-                          DmaAttrs attrs) {
+DmaAddr Dma::map_resource(paging::Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes,
+                          DmaDirection direction, DmaAttrs attrs) {
   return impl_->map_resource({cpu, dev, at, bytes, direction, attrs, DmaMappingKind::resource});
 }
 
-void Dma::unmap_resource(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
-                         DmaAttrs) {
+void Dma::unmap_resource(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+                         DmaDirection direction, DmaAttrs) {
   if (!impl_->direction_ok(cpu, dev, direction, "dma_unmap_resource")) return;
   if (!Impl::direct(dev)) iommu_dma_unmap_resource(impl_->ctx, cpu, dev, dma, bytes);
   impl_->report_unmapped(cpu, dev, DmaMappingKind::resource, dma, bytes, direction, false);
@@ -458,7 +461,7 @@ void Dma::unmap_resource(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes
 
 // ---- coherent memory -------------------------------------------------------------------------------------
 
-std::optional<CoherentBuffer> Dma::alloc(Mmu& cpu, Device& dev, std::uint64_t bytes, bool atomic,
+std::optional<CoherentBuffer> Dma::alloc(paging::Mmu& cpu, Device& dev, std::uint64_t bytes, bool atomic,
                                          DmaAttrs attrs) {
   DmaContext& ctx = impl_->ctx;
   if (dev.coherent_dma_mask == 0)
@@ -475,7 +478,7 @@ std::optional<CoherentBuffer> Dma::alloc(Mmu& cpu, Device& dev, std::uint64_t by
   return buffer;
 }
 
-void Dma::free(Mmu& cpu, Device& dev, const CoherentBuffer& buffer, DmaAttrs) {
+void Dma::free(paging::Mmu& cpu, Device& dev, const CoherentBuffer& buffer, DmaAttrs) {
   if (buffer.cpu == VirtAddr{}) return;
   if (impl_->debug)
     if (const auto phys = impl_->phys_of(cpu, buffer.cpu))
@@ -517,7 +520,7 @@ Result<bool, Errno> Dma::mapping_encrypted(const CoherentBuffer& buffer) const {
 
 // ---- the rest --------------------------------------------------------------------------------------------
 
-bool Dma::run_workers(Mmu& cpu) {
+bool Dma::run_workers(paging::Mmu& cpu) {
   const bool pools = impl_->ctx.atomic_pools.run_worker(impl_->ctx, cpu);
   const bool swiotlb = impl_->ctx.swiotlb != nullptr && impl_->ctx.swiotlb->run_worker(cpu);
   return pools || swiotlb;
@@ -530,4 +533,4 @@ const CcPlatform& Dma::cc() const { return impl_->ctx.cc; }
 const DmaConfig& Dma::config() const { return impl_->ctx.config; }
 IommuMode Dma::effective_iommu() const { return impl_->ctx.iommu; }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -33,7 +33,7 @@
 #include "kernel/dma/swiotlb.hpp"
 #include "kernel/mm/mm.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // Values of -errno that the API returns.
 enum class Errno : int {
@@ -119,42 +119,44 @@ class Dma {
   [[nodiscard]] bool addressing_limited(const Device& dev) const;
 
   // Streaming mappings; dma_mapping_error on failure. map_single takes a direct-map address.
-  [[nodiscard]] DmaAddr map_single(Mmu& cpu, Device& dev, VirtAddr at, std::uint64_t bytes,
+  [[nodiscard]] DmaAddr map_single(paging::Mmu& cpu, Device& dev, VirtAddr at, std::uint64_t bytes,
                                    DmaDirection direction, DmaAttrs attrs = {});
-  [[nodiscard]] DmaAddr map_page(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes,
+  [[nodiscard]] DmaAddr map_page(paging::Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes,
                                  DmaDirection direction, DmaAttrs attrs = {}, bool p2pdma = false);
-  void unmap_single(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+  void unmap_single(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                     DmaAttrs attrs = {});
-  void unmap_page(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+  void unmap_page(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                   DmaAttrs attrs = {});
   // dma_mapping_error(): also tells dma-debug that the driver checked.
   [[nodiscard]] bool mapping_error(Device& dev, DmaAddr dma);
-  void sync_single_for_cpu(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction);
-  void sync_single_for_device(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+  void sync_single_for_cpu(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+                           DmaDirection direction);
+  void sync_single_for_device(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
                               DmaDirection direction);
 
   // dma_map_sg: number of DMA segments, 0 on error. dma_map_sgtable: the errno. An entry's length is an
   // unsigned int.
-  [[nodiscard]] std::size_t map_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
-                                   DmaAttrs attrs = {});
-  [[nodiscard]] Result<std::size_t, Errno> map_sgtable(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
-                                                       DmaDirection direction, DmaAttrs attrs = {});
-  void unmap_sg(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
+  [[nodiscard]] std::size_t map_sg(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+                                   DmaDirection direction, DmaAttrs attrs = {});
+  [[nodiscard]] Result<std::size_t, Errno> map_sgtable(paging::Mmu& cpu, Device& dev,
+                                                       std::span<ScatterEntry> sg, DmaDirection direction,
+                                                       DmaAttrs attrs = {});
+  void unmap_sg(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction,
                 DmaAttrs attrs = {});
-  void sync_sg_for_cpu(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction);
-  void sync_sg_for_device(Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction);
+  void sync_sg_for_cpu(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction);
+  void sync_sg_for_device(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, DmaDirection direction);
 
   // dma_map_resource: MMIO.
-  [[nodiscard]] DmaAddr map_resource(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes,
+  [[nodiscard]] DmaAddr map_resource(paging::Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes,
                                      DmaDirection direction, DmaAttrs attrs = {});
-  void unmap_resource(Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
+  void unmap_resource(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                       DmaAttrs attrs = {});
 
   // dma_alloc_attrs: zeroed pages, at most 4 MiB of them where they have to be contiguous. `atomic` is a gfp
   // without __GFP_DIRECT_RECLAIM. nullopt on failure.
-  [[nodiscard]] std::optional<CoherentBuffer> alloc(Mmu& cpu, Device& dev, std::uint64_t bytes,
+  [[nodiscard]] std::optional<CoherentBuffer> alloc(paging::Mmu& cpu, Device& dev, std::uint64_t bytes,
                                                     bool atomic = false, DmaAttrs attrs = {});
-  void free(Mmu& cpu, Device& dev, const CoherentBuffer& buffer, DmaAttrs attrs = {});
+  void free(paging::Mmu& cpu, Device& dev, const CoherentBuffer& buffer, DmaAttrs attrs = {});
   // dma_mmap_coherent: maps the buffer, or its first `bytes`, into a process with the attribute that the DMA
   // layer chose. -ENXIO for what is not a coherent buffer or exceeds it.
   [[nodiscard]] Result<VirtAddr, Errno> mmap(Device& dev, UserSpace& user, const CoherentBuffer& buffer,
@@ -172,7 +174,7 @@ class Dma {
 
   // Runs what the kernel leaves to workers: growing atomic pools, and the SWIOTLB [6.6]. True when something
   // grew.
-  bool run_workers(Mmu& cpu);
+  bool run_workers(paging::Mmu& cpu);
   [[nodiscard]] AtomicPoolSizes atomic_pools() const;
 
   [[nodiscard]] Swiotlb* swiotlb();  // nullptr: no pool
@@ -188,4 +190,4 @@ class Dma {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -7,7 +7,7 @@
 
 #include "kernel/dma/direct.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::string_view source_iommu_map_page = "drivers/iommu/dma-iommu.c: iommu_dma_map_page";
@@ -16,8 +16,8 @@ constexpr std::uint64_t iova_mask = granule - 1;
 
 // What iova_reserve_iommu_regions() takes out: the host bridge's window, and from
 // amd_iommu_get_resv_regions() the MSI and HyperTransport ranges.
-constexpr ViommuRange host_bridge_window{DmaAddr{pci_hole.value()}, DmaAddr{0xfebf'ffff}};
-constexpr ViommuRange reserved_regions[] = {
+constexpr iommu::ViommuRange host_bridge_window{DmaAddr{machine::pci_hole.value()}, DmaAddr{0xfebf'ffff}};
+constexpr iommu::ViommuRange reserved_regions[] = {
     host_bridge_window,
     {DmaAddr{0xfee0'0000}, DmaAddr{0xfeef'ffff}},
     {DmaAddr{0xfd'0000'0000}, DmaAddr{0xff'ffff'ffff}},
@@ -66,7 +66,7 @@ std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& requ
   const auto bounce = swiotlb_tbl_map_single(ctx, request, alloc_size, iova_mask);
   if (!bounce) return std::nullopt;
 
-  const SiteScope site{request.cpu, ctx.sites.padding};
+  const paging::SiteScope site{request.cpu, ctx.sites.padding};
   if (v6_10 ? clear_padding_6_10(ctx, request, *bounce) : clear_padding_6_1(ctx, request, *bounce))
     return bounce;
   ctx.pool(request.dev)
@@ -96,13 +96,14 @@ IommuMode IommuDma::default_domain_type(const CcPlatform& cc, const DmaConfig& c
   return config.iommu;
 }
 
-Result<std::unique_ptr<IommuDomain>> IommuDma::create_domain(DmaContext& ctx, IommuDomain::Type type,
-                                                             std::uint16_t id) {
-  Machine& machine = ctx.mm.machine();
-  KeyView view = machine.bus().device_view();
+Result<std::unique_ptr<iommu::IommuDomain>> IommuDma::create_domain(DmaContext& ctx,
+                                                                    iommu::IommuDomain::Type type,
+                                                                    std::uint16_t id) {
+  machine::Machine& machine = ctx.mm.machine();
+  mem::KeyView view = machine.bus().device_view();
   if (ctx.encryption_mask != 0) view.layout = ctx.cc.layout();
   PageAllocator& pages = ctx.mm.pages();
-  return IommuDomain::create(
+  return iommu::IommuDomain::create(
       {.id = id, .type = type, .view = view, .table_key = machine.paging().view.encrypted_key},
       machine.memory(), ctx.tracer,
       {.allocate = [&pages]() -> Result<PhysAddr> {
@@ -117,7 +118,7 @@ IommuDma::~IommuDma() {
 }
 
 Result<void> IommuDma::configure(DmaContext& ctx, Device& dev) {
-  Machine& machine = ctx.mm.machine();
+  machine::Machine& machine = ctx.mm.machine();
   iommu_ = machine.iommu();
   dev.iommu = nullptr;
   if (ctx.iommu == IommuMode::none) return {};
@@ -127,14 +128,14 @@ Result<void> IommuDma::configure(DmaContext& ctx, Device& dev) {
   if (iommu_ == nullptr) return {};
   attached_.push_back(dev.requester);
   if (identity) {
-    if (machine.iommu_kind() == IommuKind::spapr && !std::exchange(has_direct_window_, true))
+    if (machine.iommu_kind() == machine::IommuKind::spapr && !std::exchange(has_direct_window_, true))
       map_direct_window(machine);
-    if (identity_ == nullptr) identity_ = CBIT_TRY(create_domain(ctx, IommuDomain::Type::identity, 1));
+    if (identity_ == nullptr) identity_ = CBIT_TRY(create_domain(ctx, iommu::IommuDomain::Type::identity, 1));
     iommu_->attach(dev.requester, *identity_);
     return {};
   }
   const auto id = static_cast<std::uint16_t>(2 + domains_.size());
-  auto table = CBIT_TRY(create_domain(ctx, IommuDomain::Type::translated, id));
+  auto table = CBIT_TRY(create_domain(ctx, iommu::IommuDomain::Type::translated, id));
   iommu_->attach(dev.requester, *table);
   auto mappings = table_mappings(machine, *table);
   own(dev, std::make_unique<IommuDmaDomain>(std::move(mappings), std::move(table)), reserved_regions);
@@ -158,7 +159,7 @@ Result<void> IommuDma::configure_by_ops(DmaContext& ctx, Device& dev, bool ident
 }
 
 void IommuDma::own(Device& dev, std::unique_ptr<IommuDmaDomain> domain,
-                   std::span<const ViommuRange> reserved) {
+                   std::span<const iommu::ViommuRange> reserved) {
   for (const auto& [first, last] : reserved) domain->iova.reserve(first, (last - first) / granule + 1);
   dev.iommu = domains_.emplace_back(std::move(domain)).get();
 }
@@ -169,13 +170,13 @@ namespace iommu_dma {
 
 bool dev_use_swiotlb(const Device& dev) { return dev.is_pci && dev.untrusted; }
 
-IommuAccess rights_of(DmaDirection direction) {
+iommu::IommuAccess rights_of(DmaDirection direction) {
   return {.read = direction != DmaDirection::from_device, .write = direction != DmaDirection::to_device};
 }
 
 std::uint64_t align(std::uint64_t bytes) { return align_up(bytes, granule); }
 
-KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys) {
+mem::KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys) {
   if (ctx.cc.key_id_mask() != 0) return ctx.mm.page_key_id(phys);
   return ctx.me_mask != 0 ? 1 : 0;
 }
@@ -183,7 +184,7 @@ KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys) {
 bool exists(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes) {
   if (bytes == 0 || ctx.mm.machine().memory().contains(phys, bytes)) return true;
   const bool mmio = request.kind == DmaMappingKind::resource || request.p2pdma;
-  return mmio && phys < high_ram && bytes <= high_ram - phys;
+  return mmio && phys < machine::high_ram && bytes <= machine::high_ram - phys;
 }
 
 std::optional<DmaAddr> alloc_iova(DmaContext& ctx, const DmaRequest& request, std::uint64_t bytes,
@@ -202,13 +203,13 @@ std::optional<DmaAddr> alloc_iova(DmaContext& ctx, const DmaRequest& request, st
   return domain.iova.allocate(pages, dma_limit);
 }
 
-bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova, std::span<const PhysRange> pieces,
-                IommuAccess rights) {
+bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova, std::span<const mem::PhysRange> pieces,
+                iommu::IommuAccess rights) {
   IommuMappings& domain = *dev.iommu->mappings;
   std::uint64_t mapped = 0;
   for (std::size_t i = 0; i < pieces.size();) {
-    PhysRange run = pieces[i];
-    const KeySelector selector = leaf_selector(ctx, run.first);
+    mem::PhysRange run = pieces[i];
+    const mem::KeySelector selector = leaf_selector(ctx, run.first);
     for (++i;
          i < pieces.size() && pieces[i].first == run.end() && leaf_selector(ctx, pieces[i].first) == selector;
          ++i)
@@ -223,7 +224,7 @@ bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova, std::span<const Phys
 }
 
 DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes,
-            IommuAccess rights, std::uint64_t mask) {
+            iommu::IommuAccess rights, std::uint64_t mask) {
   const std::uint64_t offset = phys.page_offset();
   if (!exists(ctx, request, phys, bytes)) return ctx.fail(request, DmaFailure::invalid_memory);
   const std::uint64_t size = align(bytes + offset);
@@ -240,7 +241,7 @@ DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint
   return *iova + offset;
 }
 
-void unmap(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes) {
+void unmap(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes) {
   const std::uint64_t offset = dma.page_offset();
   const std::uint64_t size = align(bytes + offset);
   const std::scoped_lock hold{ctx.iommu_dma.lock};
@@ -277,7 +278,7 @@ DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request) {
   return dma;
 }
 
-bool iommu_dma_unmap_page(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+bool iommu_dma_unmap_page(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
                           DmaDirection direction, DmaAttrs attrs) {
   const auto phys = iommu_iova_to_phys(dev, dma);
   if (!phys) {
@@ -289,15 +290,15 @@ bool iommu_dma_unmap_page(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, s
          ctx.pool(dev)->tbl_unmap_single(cpu, dev, *phys, bytes, direction, attrs);
 }
 
-bool iommu_dma_sync_single_for_cpu(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
-                                   DmaDirection direction) {
+bool iommu_dma_sync_single_for_cpu(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,
+                                   std::uint64_t bytes, DmaDirection direction) {
   if (!iommu_dma::dev_use_swiotlb(dev)) return false;
   const auto phys = iommu_iova_to_phys(dev, dma);
   return phys && is_swiotlb_buffer(ctx, dev, *phys) &&
          ctx.pool(dev)->sync_single_for_cpu(cpu, dev, *phys, bytes, direction);
 }
 
-bool iommu_dma_sync_single_for_device(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma,
+bool iommu_dma_sync_single_for_device(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,
                                       std::uint64_t bytes, DmaDirection direction) {
   if (!iommu_dma::dev_use_swiotlb(dev)) return false;
   const auto phys = iommu_iova_to_phys(dev, dma);
@@ -310,8 +311,9 @@ DmaAddr iommu_dma_map_resource(DmaContext& ctx, const DmaRequest& request) {
                         request.dev.streaming_mask());
 }
 
-void iommu_dma_unmap_resource(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes) {
+void iommu_dma_unmap_resource(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,
+                              std::uint64_t bytes) {
   iommu_dma::unmap(ctx, cpu, dev, dma, bytes);
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

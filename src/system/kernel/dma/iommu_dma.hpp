@@ -22,7 +22,7 @@
 #include "kernel/dma/dma.hpp"
 #include "kernel/dma/iommu_ops.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 struct CoherentAllocation;
 struct DmaContext;
@@ -31,12 +31,12 @@ struct DmaRequest;
 // The default domain of one device, and its I/O virtual addresses.
 class IommuDmaDomain {
  public:
-  IommuDmaDomain(std::unique_ptr<IommuMappings> space, std::unique_ptr<IommuDomain> table)
+  IommuDmaDomain(std::unique_ptr<IommuMappings> space, std::unique_ptr<iommu::IommuDomain> table)
       : domain{std::move(table)}, mappings{std::move(space)} {}
 
-  std::unique_ptr<IommuDomain> domain;  // the page table; nullptr: the IOMMU has none in memory
+  std::unique_ptr<iommu::IommuDomain> domain;  // the page table; nullptr: the IOMMU has none in memory
   std::unique_ptr<IommuMappings> mappings;
-  IovaAllocator iova;
+  iommu::IovaAllocator iova;
   bool pci_32bit_workaround = true;  // [6.6] given up for good when the space below 4 GiB is used up
 };
 
@@ -59,18 +59,17 @@ class IommuDma {
   std::mutex lock;
 
  private:
-  [[nodiscard]] static Result<std::unique_ptr<IommuDomain>> create_domain(DmaContext& ctx,
-                                                                          IommuDomain::Type type,
-                                                                          std::uint16_t id);
+  [[nodiscard]] static Result<std::unique_ptr<iommu::IommuDomain>> create_domain(
+      DmaContext& ctx, iommu::IommuDomain::Type type, std::uint16_t id);
 
   Result<void> configure_by_ops(DmaContext& ctx, Device& dev, bool identity);
-  void own(Device& dev, std::unique_ptr<IommuDmaDomain> domain, std::span<const ViommuRange> reserved);
+  void own(Device& dev, std::unique_ptr<IommuDmaDomain> domain, std::span<const iommu::ViommuRange> reserved);
 
-  Iommu* iommu_ = nullptr;
+  iommu::Iommu* iommu_ = nullptr;
   IommuOps* ops_ = nullptr;
   bool has_direct_window_ = false;
   std::vector<RequesterId> attached_;
-  std::unique_ptr<IommuDomain> identity_;
+  std::unique_ptr<iommu::IommuDomain> identity_;
   std::vector<std::unique_ptr<IommuDmaDomain>> domains_;
 };
 
@@ -79,23 +78,24 @@ class IommuDma {
 
 // The bool results tell whether bytes were copied.
 DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request);
-bool iommu_dma_unmap_page(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
+bool iommu_dma_unmap_page(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
                           DmaDirection direction, DmaAttrs attrs);
-bool iommu_dma_sync_single_for_cpu(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
-                                   DmaDirection direction);
-bool iommu_dma_sync_single_for_device(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma,
+bool iommu_dma_sync_single_for_cpu(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,
+                                   std::uint64_t bytes, DmaDirection direction);
+bool iommu_dma_sync_single_for_device(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,
                                       std::uint64_t bytes, DmaDirection direction);
-[[nodiscard]] Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& dev,
+[[nodiscard]] Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
                                                           std::span<ScatterEntry> sg, DmaDirection direction,
                                                           DmaAttrs attrs);
-bool iommu_dma_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+bool iommu_dma_unmap_sg(DmaContext& ctx, paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                         DmaDirection direction, DmaAttrs attrs);
 DmaAddr iommu_dma_map_resource(DmaContext& ctx, const DmaRequest& request);
-void iommu_dma_unmap_resource(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes);
+void iommu_dma_unmap_resource(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,
+                              std::uint64_t bytes);
 
-[[nodiscard]] std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, Mmu& cpu, Device& dev,
+[[nodiscard]] std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
                                                             std::uint64_t bytes, bool atomic, DmaAttrs attrs);
-void iommu_dma_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation);
+void iommu_dma_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation);
 [[nodiscard]] bool iommu_dma_mmap_encrypted(const DmaContext& ctx);
 [[nodiscard]] Result<VirtAddr, Errno> iommu_dma_mmap(DmaContext& ctx, UserSpace& user,
                                                      const CoherentAllocation& allocation,
@@ -107,7 +107,7 @@ namespace iommu_dma {
 
 [[nodiscard]] bool dev_use_swiotlb(const Device& dev);
 // dma_info_to_prot
-[[nodiscard]] IommuAccess rights_of(DmaDirection direction);
+[[nodiscard]] iommu::IommuAccess rights_of(DmaDirection direction);
 // iova_align: up to the granule; 0 when that leaves the address space.
 [[nodiscard]] std::uint64_t align(std::uint64_t bytes);
 // Whether all of the range is RAM, or MMIO below 4 GiB where that is mapped. Linux does not ask, and fills
@@ -118,15 +118,15 @@ namespace iommu_dma {
                                                 std::uint64_t bytes, std::uint64_t mask);
 // iommu_map_sg: pieces of whole pages one after the other, physically contiguous ones in one go. All or
 // nothing.
-[[nodiscard]] bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova, std::span<const PhysRange> pieces,
-                              IommuAccess rights);
+[[nodiscard]] bool map_pieces(DmaContext& ctx, Device& dev, DmaAddr iova,
+                              std::span<const mem::PhysRange> pieces, iommu::IommuAccess rights);
 // __iommu_dma_map, __iommu_dma_unmap
 DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes,
-            IommuAccess rights, std::uint64_t mask);
-void unmap(DmaContext& ctx, Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes);
+            iommu::IommuAccess rights, std::uint64_t mask);
+void unmap(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes);
 // What a page's leaf carries: the C-bit wherever sme_me_mask is set; the page's KeyID on MKTME ("iommu/vt-d:
 // Support MKTME in DMA remapping" of the RFC).
-[[nodiscard]] KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys);
+[[nodiscard]] mem::KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys);
 
 }  // namespace iommu_dma
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -7,7 +7,7 @@
 
 #include "kernel/dma/direct.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 using Source = CoherentAllocation::Source;
@@ -15,7 +15,7 @@ using Source = CoherentAllocation::Source;
 constexpr std::string_view source_iommu_alloc = "drivers/iommu/dma-iommu.c: iommu_dma_alloc";
 
 // PAGE_KERNEL and the default user protection: encrypted where memory is.
-KeySelector kernel_selector(const DmaContext& ctx) { return ctx.cc.has(CcAttr::mem_encrypt) ? 1 : 0; }
+mem::KeySelector kernel_selector(const DmaContext& ctx) { return ctx.cc.has(CcAttr::mem_encrypt) ? 1 : 0; }
 
 void free_scattered(Mm& mm, const std::vector<PhysAddr>& pages) {
   for (const PhysAddr page : pages) mm.pages().free(page, 1);
@@ -39,8 +39,8 @@ std::optional<std::vector<PhysAddr>> alloc_scattered(Mm& mm, std::uint64_t count
 }
 
 // Zeroes pages, as __GFP_ZERO does, through the direct map.
-bool clear_pages(DmaContext& ctx, Mmu& cpu, std::span<const PhysAddr> pages) {
-  const SiteScope site{cpu, ctx.sites.alloc};
+bool clear_pages(DmaContext& ctx, paging::Mmu& cpu, std::span<const PhysAddr> pages) {
+  const paging::SiteScope site{cpu, ctx.sites.alloc};
   for (const PhysAddr page : pages)
     if (!cpu.fill(ctx.mm.phys_to_virt(page), page_size, std::byte{0})) return false;
   return true;
@@ -57,7 +57,7 @@ std::optional<CoherentBuffer> iommu_dma_alloc_remap(DmaContext& ctx, const DmaRe
   };
   if (!clear_pages(ctx, request.cpu, *pages)) return give_up(DmaFailure::no_memory);
 
-  std::vector<PhysRange> pieces;
+  std::vector<mem::PhysRange> pieces;
   pieces.reserve(pages->size());
   for (const PhysAddr page : *pages) pieces.push_back({page, page_size});
   const std::scoped_lock hold{ctx.iommu_dma.lock};
@@ -84,7 +84,7 @@ std::optional<CoherentBuffer> iommu_dma_alloc_contiguous(DmaContext& ctx, const 
   const auto page = alloc_pages_order(ctx.mm, order, GfpZone::normal);
   if (!page) return ctx.fail(request, DmaFailure::no_memory), std::nullopt;
   const VirtAddr at = ctx.mm.phys_to_virt(*page);
-  const SiteScope site{request.cpu, ctx.sites.alloc};
+  const paging::SiteScope site{request.cpu, ctx.sites.alloc};
   if (!request.cpu.fill(at, size, std::byte{0})) {
     free_pages_order(ctx.mm, *page, order);
     return ctx.fail(request, DmaFailure::no_memory), std::nullopt;
@@ -99,8 +99,8 @@ std::optional<CoherentBuffer> iommu_dma_alloc_contiguous(DmaContext& ctx, const 
 
 }  // namespace
 
-std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, Mmu& cpu, Device& dev, std::uint64_t bytes,
-                                              bool atomic, DmaAttrs attrs) {
+std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
+                                              std::uint64_t bytes, bool atomic, DmaAttrs attrs) {
   const DmaRequest request = coherent_request(cpu, dev, bytes, attrs);
   const std::uint64_t size = iommu_dma::align(bytes);
   if (size == 0) return ctx.fail(request, DmaFailure::invalid_size), std::nullopt;
@@ -112,7 +112,7 @@ std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, Mmu& cpu, Device&
   return remap ? iommu_dma_alloc_remap(ctx, request, size) : iommu_dma_alloc_contiguous(ctx, request, size);
 }
 
-void iommu_dma_free(DmaContext& ctx, Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation) {
+void iommu_dma_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation) {
   iommu_dma::unmap(ctx, cpu, *allocation.dev, allocation.dma, allocation.bytes);
   if (allocation.source == Source::iommu_remap) {
     ctx.mm.vunmap(at, allocation.pages.size());
@@ -134,4 +134,4 @@ Result<VirtAddr, Errno> iommu_dma_mmap(DmaContext& ctx, UserSpace& user, const C
   return *at;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -3,12 +3,12 @@
 
 #include "kernel/dma/direct.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::string_view source_map_sg = "drivers/iommu/dma-iommu.c: iommu_dma_map_sg";
 
-bool iommu_dma_unmap_sg_swiotlb(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+bool iommu_dma_unmap_sg_swiotlb(DmaContext& ctx, paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                                 DmaDirection direction, DmaAttrs attrs) {
   bool copied = false;
   for (const ScatterEntry& entry : sg)
@@ -16,7 +16,7 @@ bool iommu_dma_unmap_sg_swiotlb(DmaContext& ctx, Mmu& cpu, Device& dev, std::spa
   return copied;
 }
 
-Result<std::size_t, Errno> iommu_dma_map_sg_swiotlb(DmaContext& ctx, Mmu& cpu, Device& dev,
+Result<std::size_t, Errno> iommu_dma_map_sg_swiotlb(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
                                                     std::span<ScatterEntry> sg, DmaDirection direction,
                                                     DmaAttrs attrs) {
   for (std::size_t i = 0; i < sg.size(); ++i) {
@@ -35,8 +35,8 @@ Result<std::size_t, Errno> iommu_dma_map_sg_swiotlb(DmaContext& ctx, Mmu& cpu, D
 // What the IOMMU maps for each entry: whole granules, and behind an entry as many more as keep the next one
 // from crossing a segment boundary. The range starts on a boundary or lies within one, since IOVAs are
 // aligned to their size.
-std::vector<PhysRange> lay_out(std::span<const ScatterEntry> sg, std::uint64_t boundary_mask) {
-  std::vector<PhysRange> pieces;
+std::vector<mem::PhysRange> lay_out(std::span<const ScatterEntry> sg, std::uint64_t boundary_mask) {
+  std::vector<mem::PhysRange> pieces;
   pieces.reserve(sg.size());
   std::uint64_t iova_len = 0;
   for (const ScatterEntry& entry : sg) {
@@ -54,7 +54,7 @@ std::vector<PhysRange> lay_out(std::span<const ScatterEntry> sg, std::uint64_t b
 
 // __finalise_sg: the DMA segments, merged where the device allows it. Lengths are 32 bits wide in a
 // scatterlist, and an entry longer than max_segment_size makes the difference wrap around.
-std::size_t finalise_sg(const Device& dev, std::span<ScatterEntry> sg, std::span<const PhysRange> pieces,
+std::size_t finalise_sg(const Device& dev, std::span<ScatterEntry> sg, std::span<const mem::PhysRange> pieces,
                         DmaAddr iova) {
   std::size_t count = 0;
   std::uint32_t cur_len = 0;
@@ -93,8 +93,8 @@ bool is_mappable(DmaContext& ctx, const DmaRequest& entry) {
   return true;
 }
 
-void step_sg(DmaContext& ctx, Mmu& cpu, const Device& dev, std::size_t entries, std::uint64_t iova_len,
-             DmaAddr iova, std::size_t segments) {
+void step_sg(DmaContext& ctx, paging::Mmu& cpu, const Device& dev, std::size_t entries,
+             std::uint64_t iova_len, DmaAddr iova, std::size_t segments) {
   ctx.step(cpu, source_map_sg, [&] {
     return fmt::format(
         "{} entries share one IOVA range, {:#x} + {}: {} segments of at most {} bytes, none across {:#x}",
@@ -104,7 +104,7 @@ void step_sg(DmaContext& ctx, Mmu& cpu, const Device& dev, std::size_t entries, 
 
 }  // namespace
 
-Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& dev,
+Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
                                             std::span<ScatterEntry> sg, DmaDirection direction,
                                             DmaAttrs attrs) {
   if (iommu_dma::dev_use_swiotlb(dev)) return iommu_dma_map_sg_swiotlb(ctx, cpu, dev, sg, direction, attrs);
@@ -115,9 +115,9 @@ Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& d
     if (!is_mappable(ctx, part)) return invalidate_sg(sg, Errno::einval);
   }
 
-  const std::vector<PhysRange> pieces = lay_out(sg, dev.seg_boundary_mask);
+  const std::vector<mem::PhysRange> pieces = lay_out(sg, dev.seg_boundary_mask);
   std::uint64_t iova_len = 0;
-  for (const PhysRange& piece : pieces) iova_len += piece.bytes;
+  for (const mem::PhysRange& piece : pieces) iova_len += piece.bytes;
   const DmaRequest request{cpu, dev, sg.front().phys, iova_len, direction, attrs, DmaMappingKind::sg};
 
   const std::scoped_lock hold{ctx.iommu_dma.lock};
@@ -136,7 +136,7 @@ Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, Mmu& cpu, Device& d
   return segments;
 }
 
-bool iommu_dma_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
+bool iommu_dma_unmap_sg(DmaContext& ctx, paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg,
                         DmaDirection direction, DmaAttrs attrs) {
   if (iommu_dma::dev_use_swiotlb(dev)) return iommu_dma_unmap_sg_swiotlb(ctx, cpu, dev, sg, direction, attrs);
 
@@ -151,4 +151,4 @@ bool iommu_dma_unmap_sg(DmaContext& ctx, Mmu& cpu, Device& dev, std::span<Scatte
   return false;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -2,7 +2,7 @@
 
 #include "base/cost.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr Agent cpu_0{AgentKind::cpu, 0};
@@ -11,10 +11,11 @@ constexpr std::uint64_t window_page = 64 * 1024;
 
 class TableMappings : public IommuMappings {
  public:
-  TableMappings(Machine& machine, IommuDomain& domain) : machine_{&machine}, domain_{&domain} {}
+  TableMappings(machine::Machine& machine, iommu::IommuDomain& domain)
+      : machine_{&machine}, domain_{&domain} {}
 
-  Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IommuAccess rights,
-                   KeySelector selector) override {
+  Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, iommu::IommuAccess rights,
+                   mem::KeySelector selector) override {
     CBIT_TRY(domain_->map(iova, phys, bytes, rights, selector));
     mapped(iova, bytes / page_size);
     return {};
@@ -39,8 +40,8 @@ class TableMappings : public IommuMappings {
   [[nodiscard]] bool is_guest() const { return machine_->is_guest(); }
 
  private:
-  Machine* machine_;
-  IommuDomain* domain_;
+  machine::Machine* machine_;
+  iommu::IommuDomain* domain_;
 };
 
 class AmdMappings final : public TableMappings {
@@ -71,16 +72,17 @@ class TceMappings final : public TableMappings {
 
 }  // namespace
 
-std::unique_ptr<IommuMappings> table_mappings(Machine& machine, IommuDomain& domain) {
-  if (machine.iommu_kind() == IommuKind::spapr) return std::make_unique<TceMappings>(machine, domain);
+std::unique_ptr<IommuMappings> table_mappings(machine::Machine& machine, iommu::IommuDomain& domain) {
+  if (machine.iommu_kind() == machine::IommuKind::spapr)
+    return std::make_unique<TceMappings>(machine, domain);
   return std::make_unique<AmdMappings>(machine, domain);
 }
 
-void map_direct_window(Machine& machine) {
+void map_direct_window(machine::Machine& machine) {
   const std::uint64_t step = tces_per_call * window_page;
-  for (const PhysRange& ram : machine.memory().ram())
+  for (const mem::PhysRange& ram : machine.memory().ram())
     for (PhysAddr at = ram.first; at < ram.end(); at += step)
       machine.tracer().emit(cpu_0, GuestExit{"H_PUT_TCE_INDIRECT", at.value()}, cost::hypercall_ns);
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

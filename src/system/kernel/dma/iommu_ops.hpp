@@ -14,15 +14,15 @@
 #include "kernel/device.hpp"
 #include "kernel/dma/dma.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // The address space of a domain.
 class IommuMappings {
  public:
   virtual ~IommuMappings() = default;
   // As IommuDomain's.
-  virtual Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IommuAccess rights,
-                           KeySelector selector) = 0;
+  virtual Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, iommu::IommuAccess rights,
+                           mem::KeySelector selector) = 0;
   virtual std::uint64_t unmap(DmaAddr iova, std::uint64_t bytes) = 0;
   // nullopt where Linux's 0 stands for "not mapped".
   [[nodiscard]] virtual std::optional<PhysAddr> iova_to_phys(DmaAddr iova) const = 0;
@@ -37,7 +37,7 @@ class IommuOps {
   virtual Result<std::unique_ptr<IommuMappings>, Errno> attach(const Device& dev, bool identity) = 0;
   virtual void release(const Device& dev) = 0;
   // Ranges that iommu-dma must not hand out for the device.
-  [[nodiscard]] virtual std::vector<ViommuRange> reserved(const Device& dev) const = 0;
+  [[nodiscard]] virtual std::vector<iommu::ViommuRange> reserved(const Device& dev) const = 0;
 };
 
 // ---- drivers that are there from the boot ----
@@ -47,8 +47,9 @@ class IommuOps {
 // each moves the tail of the command buffer: two exits.
 // On POWER the table is the hypervisor's: each entry is one H_PUT_TCE, a multiple of them H_PUT_TCE_INDIRECT
 // (up to 512) or H_STUFF_TCE. arch/powerpc/platforms/pseries/iommu.c.
-[[nodiscard]] std::unique_ptr<IommuMappings> table_mappings(Machine& machine, IommuDomain& domain);
+[[nodiscard]] std::unique_ptr<IommuMappings> table_mappings(machine::Machine& machine,
+                                                            iommu::IommuDomain& domain);
 // enable_ddw: the hypercalls that map all of memory 1:1 into a dynamic DMA window of 64 KiB pages.
-void map_direct_window(Machine& machine);
+void map_direct_window(machine::Machine& machine);
 
-}  // namespace cbit
+}  // namespace cbit::kernel

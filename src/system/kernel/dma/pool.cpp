@@ -8,7 +8,7 @@
 #include "base/assert.hpp"
 #include "kernel/dma/direct.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t pool_bytes_min = 128ull << 10;
@@ -89,7 +89,7 @@ std::uint64_t GenPool::available_bytes() const {
 
 // ---- AtomicPools -----------------------------------------------------------------------------------------
 
-void AtomicPools::init(DmaContext& ctx, Mmu& cpu) {
+void AtomicPools::init(DmaContext& ctx, paging::Mmu& cpu) {
   initial_bytes_ = ctx.config.coherent_pool_bytes;
   if (initial_bytes_ == 0) initial_bytes_ = default_pool_bytes(ctx.mm.pages());
 
@@ -111,14 +111,15 @@ void AtomicPools::init(DmaContext& ctx, Mmu& cpu) {
 }
 
 // atomic_pool_expand
-bool AtomicPools::expand(DmaContext& ctx, Mmu& cpu, GenPool& pool, GfpZone zone, std::uint64_t bytes) {
+bool AtomicPools::expand(DmaContext& ctx, paging::Mmu& cpu, GenPool& pool, GfpZone zone,
+                         std::uint64_t bytes) {
   unsigned order = std::min(get_order(bytes), max_order_6_1);
   auto page = alloc_pages_order(ctx.mm, order, zone);
   while (!page && order > 0) page = alloc_pages_order(ctx.mm, --order, zone);
   if (!page) return false;
 
   const std::uint64_t pages = std::uint64_t{1} << order;
-  const SiteScope site{cpu, ctx.tracer.intern("atomic_pool_expand")};
+  const paging::SiteScope site{cpu, ctx.tracer.intern("atomic_pool_expand")};
   if (!ctx.mm.set_memory_decrypted(cpu, ctx.mm.phys_to_virt(*page), pages)) {
     free_pages_order(ctx.mm, *page, order);
     return false;
@@ -166,7 +167,7 @@ std::optional<PoolPages> AtomicPools::allocate(DmaContext& ctx, const DmaRequest
       continue;
     }
     if (pool->available_bytes() < initial_bytes_) work_scheduled_ = true;
-    const SiteScope site{request.cpu, ctx.sites.pool};
+    const paging::SiteScope site{request.cpu, ctx.sites.pool};
     if (request.cpu.fill(got->at, bytes, std::byte{0})) return got;
     pool->free(got->at, pages_for(bytes));
     return std::nullopt;
@@ -183,7 +184,7 @@ bool AtomicPools::free(VirtAddr at, std::uint64_t bytes) {
   return std::ranges::any_of(pools_, [&](auto& pool) { return pool && pool->free(at, pages_for(bytes)); });
 }
 
-bool AtomicPools::run_worker(DmaContext& ctx, Mmu& cpu) {
+bool AtomicPools::run_worker(DmaContext& ctx, paging::Mmu& cpu) {
   if (!std::exchange(work_scheduled_, false)) return false;
   bool grew = false;
   for (const GfpZone zone : {GfpZone::dma, GfpZone::dma32, GfpZone::normal})
@@ -200,4 +201,4 @@ AtomicPoolSizes AtomicPools::sizes() const {
   return {.dma = bytes(GfpZone::dma), .dma32 = bytes(GfpZone::dma32), .kernel = bytes(GfpZone::normal)};
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -15,7 +15,7 @@
 #include "cbit/addr.hpp"
 #include "kernel/dma/dma.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 struct DmaContext;
 struct DmaRequest;
@@ -58,7 +58,7 @@ class GenPool {
 class AtomicPools {
  public:
   // dma_atomic_pool_init. A pool that cannot be had is left out, with the kernel's message.
-  void init(DmaContext& ctx, Mmu& cpu);
+  void init(DmaContext& ctx, paging::Mmu& cpu);
 
   // dma_alloc_from_pool: zeroed pages that dma_coherent_ok() accepts, from the pool of `zone` or one below.
   // Reports "DMA pool exhausted" unless NO_WARN.
@@ -68,14 +68,14 @@ class AtomicPools {
   bool free(VirtAddr at, std::uint64_t bytes);
 
   // atomic_pool_work_fn, if it was scheduled. True when a pool grew.
-  bool run_worker(DmaContext& ctx, Mmu& cpu);
+  bool run_worker(DmaContext& ctx, paging::Mmu& cpu);
 
   [[nodiscard]] AtomicPoolSizes sizes() const;
 
  private:
   using Pools = std::array<std::optional<GenPool>, 3>;  // by GfpZone
 
-  static bool expand(DmaContext& ctx, Mmu& cpu, GenPool& pool, GfpZone zone, std::uint64_t bytes);
+  static bool expand(DmaContext& ctx, paging::Mmu& cpu, GenPool& pool, GfpZone zone, std::uint64_t bytes);
   [[nodiscard]] GenPool* pool(GfpZone zone);
   [[nodiscard]] GenPool* guess(const GenPool* previous, GfpZone zone);
 
@@ -84,4 +84,4 @@ class AtomicPools {
   bool work_scheduled_ = false;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -10,7 +10,7 @@
 #include "base/cost.hpp"
 #include "kernel/dma/swiotlb_state.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 using Outcome = SwiotlbPool::Outcome;
@@ -49,7 +49,7 @@ Swiotlb::~Swiotlb() = default;
 void Swiotlb::use_atomic_memory(AtomicMemory memory) { impl_->atomic_memory = std::move(memory); }
 bool Swiotlb::force_bounce() const { return impl_->force_bounce; }
 bool Swiotlb::for_alloc() const { return impl_->for_alloc; }
-PhysRange Swiotlb::default_pool() const { return impl_->pools.front()->memory(); }
+mem::PhysRange Swiotlb::default_pool() const { return impl_->pools.front()->memory(); }
 
 // ---- finding slots --------------------------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ void Swiotlb::Impl::search_by_area(unsigned cpu, const SwiotlbPool::Request& req
 }
 
 // swiotlb_find_slots()
-Swiotlb::Impl::Allocation Swiotlb::Impl::find_slots(Mmu& cpu, Device& dev,
+Swiotlb::Impl::Allocation Swiotlb::Impl::find_slots(paging::Mmu& cpu, Device& dev,
                                                     const SwiotlbPool::Request& request) {
   Allocation result;
   if (!can_grow || version < KernelVersion::v6_10)
@@ -136,7 +136,7 @@ void Swiotlb::Impl::raise_hiwater() {
 
 // ---- refusals -------------------------------------------------------------------------------------------
 
-void Swiotlb::Impl::report_refusal(Mmu& cpu, const Device& dev, const SwiotlbPool::Request& request,
+void Swiotlb::Impl::report_refusal(paging::Mmu& cpu, const Device& dev, const SwiotlbPool::Request& request,
                                    const Allocation& result, std::uint64_t printed_bytes, bool quiet) {
   if (!tracer.enabled()) return;
   const SwiotlbPool::Plan plan = pools.front()->plan(request);
@@ -182,8 +182,8 @@ void Swiotlb::Impl::report_refusal(Mmu& cpu, const Device& dev, const SwiotlbPoo
 
 // What tbl_map_single makes of its sizes; nullopt where the kernel refuses them. 6.10 computes the size of
 // the allocation itself, and lets the offset exceed a slot.
-std::optional<Swiotlb::Impl::Measured> Swiotlb::Impl::measure(Mmu& cpu, const Device& dev, PhysAddr orig,
-                                                              std::uint64_t mapping_size,
+std::optional<Swiotlb::Impl::Measured> Swiotlb::Impl::measure(paging::Mmu& cpu, const Device& dev,
+                                                              PhysAddr orig, std::uint64_t mapping_size,
                                                               std::uint64_t alloc_size,
                                                               std::uint64_t alloc_align_mask) {
   constexpr std::uint64_t in_slot = io_tlb_size - 1;
@@ -215,7 +215,7 @@ std::optional<Swiotlb::Impl::Measured> Swiotlb::Impl::measure(Mmu& cpu, const De
   return std::nullopt;
 }
 
-Result<PhysAddr, SwiotlbRefusal> Swiotlb::tbl_map_single(Mmu& cpu, Device& dev, PhysAddr orig,
+Result<PhysAddr, SwiotlbRefusal> Swiotlb::tbl_map_single(paging::Mmu& cpu, Device& dev, PhysAddr orig,
                                                          std::uint64_t mapping_size, std::uint64_t alloc_size,
                                                          std::uint64_t alloc_align_mask,
                                                          DmaDirection direction, DmaAttrs attrs) {
@@ -252,7 +252,7 @@ Result<PhysAddr, SwiotlbRefusal> Swiotlb::tbl_map_single(Mmu& cpu, Device& dev, 
   return result;
 }
 
-bool Swiotlb::tbl_unmap_single(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t mapping_size,
+bool Swiotlb::tbl_unmap_single(paging::Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t mapping_size,
                                DmaDirection direction, DmaAttrs attrs) {
   Impl& impl = *impl_;
   SwiotlbPool* const pool = impl.find_pool(dev, bounce);
@@ -273,13 +273,13 @@ bool Swiotlb::tbl_unmap_single(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint
   return copied;
 }
 
-bool Swiotlb::sync_single_for_device(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
+bool Swiotlb::sync_single_for_device(paging::Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
                                      DmaDirection direction) {
   SwiotlbPool* const pool = impl_->find_pool(dev, bounce);
   return pool != nullptr && to_device(direction) && impl_->bounce(cpu, dev, *pool, bounce, bytes, true);
 }
 
-bool Swiotlb::sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
+bool Swiotlb::sync_single_for_cpu(paging::Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
                                   DmaDirection direction) {
   SwiotlbPool* const pool = impl_->find_pool(dev, bounce);
   if (pool == nullptr || !from_device(direction)) return false;
@@ -290,7 +290,7 @@ bool Swiotlb::sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::u
 // What swiotlb_bounce() makes of a length; 0 where it copies nothing. `offset` is where the copy begins in
 // the original of the slot. It is negative in the first bytes of a later slot, where the mapping does not
 // begin at a slot's first byte: up to 6.6 that counts as a mistake.
-std::uint64_t Swiotlb::Impl::copyable(Mmu& cpu, const SwiotlbPool::Slot& slot, PhysAddr at,
+std::uint64_t Swiotlb::Impl::copyable(paging::Mmu& cpu, const SwiotlbPool::Slot& slot, PhysAddr at,
                                       std::int64_t offset, std::uint64_t bytes) {
   const std::int64_t left = slot.bytes_left - offset;
   if (version < KernelVersion::v6_10 && offset < 0) {
@@ -322,8 +322,8 @@ std::uint64_t Swiotlb::Impl::copyable(Mmu& cpu, const SwiotlbPool::Slot& slot, P
 }
 
 // swiotlb_bounce(). Nothing happens for slots that are free.
-bool Swiotlb::Impl::bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysAddr at, std::uint64_t bytes,
-                           bool to_pool) {
+bool Swiotlb::Impl::bounce(paging::Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysAddr at,
+                           std::uint64_t bytes, bool to_pool) {
   const SwiotlbPool::Slot& slot = pool.slot(pool.slot_of(at));
   if (slot.orig == SwiotlbPool::no_address || bytes == 0) return false;
   const std::uint64_t in_slot = at.value() & (io_tlb_size - 1);
@@ -334,7 +334,7 @@ bool Swiotlb::Impl::bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysA
   const VirtAddr pool_at = mm.phys_to_virt(at);
   // page_address() of the original: on MKTME the direct map of its KeyID.
   const VirtAddr orig_at = mm.phys_to_virt(orig, mm.page_key_id(orig));
-  const SiteScope site{cpu, bounce_site};
+  const paging::SiteScope site{cpu, bounce_site};
   if (copied == 0 || !(to_pool ? cpu.copy(pool_at, orig_at, copied) : cpu.copy(orig_at, pool_at, copied))) {
     tracer.emit(cpu.agent(), SwiotlbDropped{at, bytes, offset < 0});
     return false;
@@ -348,7 +348,7 @@ bool Swiotlb::Impl::bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysA
 
 // 6.10 aligns to the order of the size; before, only the stride of the search does, and from 6.6 on not even
 // that keeps a run from starting in mid-page. What is returned is the page that it starts in.
-std::optional<PhysAddr> Swiotlb::alloc(Mmu& cpu, Device& dev, std::uint64_t bytes) {
+std::optional<PhysAddr> Swiotlb::alloc(paging::Mmu& cpu, Device& dev, std::uint64_t bytes) {
   Impl& impl = *impl_;
   SwiotlbPool::Request request{PhysAddr{}, bytes, 0, dev.min_align_mask, boundary_of(dev)};
   if (!well_formed(request)) {
@@ -368,7 +368,7 @@ std::optional<PhysAddr> Swiotlb::alloc(Mmu& cpu, Device& dev, std::uint64_t byte
   return at.page();
 }
 
-bool Swiotlb::free(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t) {
+bool Swiotlb::free(paging::Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t) {
   SwiotlbPool* const pool = impl_->find_pool(dev, at);
   if (pool == nullptr) return false;
   const SwiotlbPool::Released released = pool->release(at, dev.min_align_mask);
@@ -397,4 +397,4 @@ SwiotlbUsage Swiotlb::usage() const {
   return usage;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

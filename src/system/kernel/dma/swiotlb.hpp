@@ -28,7 +28,7 @@
 #include "kernel/device.hpp"
 #include "kernel/mm/mm.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 inline constexpr unsigned io_tlb_shift = 11;
 inline constexpr std::uint64_t io_tlb_size = 1u << io_tlb_shift;
@@ -93,14 +93,14 @@ class Swiotlb {
 
   // What pci_iommu_init says of the default pool when the kernel has set up PCI; nothing of one that only
   // swiotlb=force has made.
-  void print_info(Mmu& cpu) const;
+  void print_info(paging::Mmu& cpu) const;
 
   // dma_alloc_from_pool and dma_free_from_pool (kernel/dma/pool.c): the memory of transient pools for devices
   // whose DMA memory must be decrypted, since a mapping cannot wait for a conversion. Without it those pools
   // are not made. `alloc` gives the struct page; `free` goes by the address under which the pool knows it,
   // and is false for one that it does not know.
   struct AtomicMemory {
-    std::function<std::optional<PhysAddr>(Mmu& cpu, Device& dev, std::uint64_t bytes)> alloc;
+    std::function<std::optional<PhysAddr>(paging::Mmu& cpu, Device& dev, std::uint64_t bytes)> alloc;
     std::function<bool(VirtAddr at, std::uint64_t bytes)> free;
   };
   void use_atomic_memory(AtomicMemory memory);
@@ -113,23 +113,23 @@ class Swiotlb {
   // for every direction. `alloc_size` >= mapping_size is what is taken; 6.10 ignores it and rounds
   // mapping_size up to alloc_align_mask + 1. Emits SwiotlbAllocated, SwiotlbCopied; SwiotlbFull with "swiotlb
   // buffer is full" on refusal.
-  [[nodiscard]] Result<PhysAddr, SwiotlbRefusal> tbl_map_single(Mmu& cpu, Device& dev, PhysAddr orig,
+  [[nodiscard]] Result<PhysAddr, SwiotlbRefusal> tbl_map_single(paging::Mmu& cpu, Device& dev, PhysAddr orig,
                                                                 std::uint64_t mapping_size,
                                                                 std::uint64_t alloc_size,
                                                                 std::uint64_t alloc_align_mask,
                                                                 DmaDirection direction, DmaAttrs attrs);
   // Copies back unless SKIP_CPU_SYNC or TO_DEVICE, then releases the whole allocation. True when it copied.
-  bool tbl_unmap_single(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t mapping_size,
+  bool tbl_unmap_single(paging::Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t mapping_size,
                         DmaDirection direction, DmaAttrs attrs);
   // True when they copied.
-  bool sync_single_for_device(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
+  bool sync_single_for_device(paging::Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
                               DmaDirection direction);
-  bool sync_single_for_cpu(Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
+  bool sync_single_for_cpu(paging::Mmu& cpu, Device& dev, PhysAddr bounce, std::uint64_t bytes,
                            DmaDirection direction);
 
   // swiotlb_alloc / swiotlb_free of restricted pools, for coherent memory.
-  [[nodiscard]] std::optional<PhysAddr> alloc(Mmu& cpu, Device& dev, std::uint64_t bytes);
-  bool free(Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes);
+  [[nodiscard]] std::optional<PhysAddr> alloc(paging::Mmu& cpu, Device& dev, std::uint64_t bytes);
+  bool free(paging::Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes);
 
   // is_swiotlb_buffer: in any pool, dynamic and transient ones included.
   [[nodiscard]] bool contains(const Device& dev, PhysAddr at) const;
@@ -137,10 +137,10 @@ class Swiotlb {
   [[nodiscard]] static std::uint64_t max_mapping_size(const Device& dev);
 
   // Runs what the kernel leaves to a worker: growing the pool [6.6+]. True when a pool was added.
-  bool run_worker(Mmu& cpu);
+  bool run_worker(paging::Mmu& cpu);
 
   [[nodiscard]] SwiotlbUsage usage() const;
-  [[nodiscard]] PhysRange default_pool() const;
+  [[nodiscard]] mem::PhysRange default_pool() const;
 
  private:
   struct Impl;
@@ -149,4 +149,4 @@ class Swiotlb {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

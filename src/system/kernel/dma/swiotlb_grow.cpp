@@ -8,7 +8,7 @@
 
 #include "kernel/dma/swiotlb_state.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 // SLABS_PER_PAGE << MAX_ORDER: the largest block of the page allocator.
@@ -38,13 +38,13 @@ Swiotlb::Impl::Impl(Mm& kernel_mm, const CcPlatform& platform, KernelVersion ker
   }
 }
 
-void Swiotlb::Impl::add_pool(PhysRange memory, unsigned areas) {
+void Swiotlb::Impl::add_pool(mem::PhysRange memory, unsigned areas) {
   pools.push_back(std::make_unique<SwiotlbPool>(version, memory, areas));
   slots += pools.back()->slots();
 }
 
-Result<void> Swiotlb::Impl::clear(Mmu& cpu, PhysRange memory) {
-  const SiteScope site{cpu, init_site};
+Result<void> Swiotlb::Impl::clear(paging::Mmu& cpu, mem::PhysRange memory) {
+  const paging::SiteScope site{cpu, init_site};
   return cpu.fill(mm.phys_to_virt(memory.first), memory.bytes, std::byte{0});
 }
 
@@ -57,7 +57,7 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
                                                          const SwiotlbSizing& sizing, bool dynamic) {
   auto swiotlb = std::unique_ptr<Swiotlb>{new Swiotlb{std::make_unique<Impl>(mm, cc, version)}};
   Impl& impl = *swiotlb->impl_;
-  Mmu& cpu = mm.cpu(0);
+  paging::Mmu& cpu = mm.cpu(0);
   for (const std::string& text : sizing.messages) impl.message(cpu, [&] { return text; });
 
   std::uint64_t slots = sizing.slots;
@@ -84,16 +84,16 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
   impl.add_pool({*first, slots * io_tlb_size}, sizing.areas);
   CBIT_TRY(impl.clear(cpu, swiotlb->default_pool()));
   if (impl.encrypted) {
-    const SiteScope site{cpu, mm.machine().tracer().intern("swiotlb_update_mem_attributes")};
+    const paging::SiteScope site{cpu, mm.machine().tracer().intern("swiotlb_update_mem_attributes")};
     std::ignore = mm.set_memory_decrypted(cpu, mm.phys_to_virt(*first), pages_for(slots * io_tlb_size));
   }
 
   return swiotlb;
 }
 
-void Swiotlb::print_info(Mmu& cpu) const {
+void Swiotlb::print_info(paging::Mmu& cpu) const {
   if (!impl_->enabled) return;
-  const PhysRange pool = default_pool();
+  const mem::PhysRange pool = default_pool();
   impl_->message(cpu,
                  [] { return std::string{"PCI-DMA: Using software bounce buffering for IO (SWIOTLB)"}; });
   impl_->message(cpu, [&] {
@@ -111,7 +111,7 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_restricted(Mm& mm, const CcPlat
 
   auto swiotlb = std::unique_ptr<Swiotlb>{new Swiotlb{std::make_unique<Impl>(mm, cc, version)}};
   Impl& impl = *swiotlb->impl_;
-  Mmu& cpu = mm.cpu(0);
+  paging::Mmu& cpu = mm.cpu(0);
   impl.force_bounce = true;
   impl.for_alloc = true;
   impl.message(cpu, [&] {
@@ -129,7 +129,8 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_restricted(Mm& mm, const CcPlat
 
 // alloc_dma_pages: a block of the page allocator, decrypted. 6.6 returns pages that it could not decrypt to
 // the allocator as they are; later kernels encrypt them first, or else leak them.
-std::optional<PhysAddr> Swiotlb::Impl::alloc_dma_pages(Mmu& cpu, std::uint64_t bytes, std::uint64_t limit) {
+std::optional<PhysAddr> Swiotlb::Impl::alloc_dma_pages(paging::Mmu& cpu, std::uint64_t bytes,
+                                                       std::uint64_t limit) {
   const std::uint64_t block = std::bit_ceil(pages_for(bytes));
   const auto first = mm.pages().allocate(block, limit, block);
   if (!first) return std::nullopt;
@@ -143,7 +144,7 @@ std::optional<PhysAddr> Swiotlb::Impl::alloc_dma_pages(Mmu& cpu, std::uint64_t b
 // swiotlb_free_tlb: pages that cannot be encrypted again are leaked on purpose. The atomic pools are asked by
 // the page's direct-map address: where they know their pages by another (CONFIG_DMA_DIRECT_REMAP), they deny
 // them, and what is theirs is encrypted and freed.
-void Swiotlb::Impl::free_dma_pages(Mmu& cpu, PhysRange memory, Context context) {
+void Swiotlb::Impl::free_dma_pages(paging::Mmu& cpu, mem::PhysRange memory, Context context) {
   const std::uint64_t pages = pages_for(memory.bytes);
   const VirtAddr at = mm.phys_to_virt(memory.first);
   if (atomic_memory.free && atomic_memory.free(at, memory.bytes)) return;
@@ -152,7 +153,7 @@ void Swiotlb::Impl::free_dma_pages(Mmu& cpu, PhysRange memory, Context context) 
 
 // The second half of swiotlb_find_slots [6.6]: a pool just for this mapping, which must not sleep. Where the
 // device needs decrypted memory it therefore has to come from the atomic pools.
-void Swiotlb::Impl::allocate_transient(Mmu& cpu, Device& dev, const SwiotlbPool::Request& request,
+void Swiotlb::Impl::allocate_transient(paging::Mmu& cpu, Device& dev, const SwiotlbPool::Request& request,
                                        Allocation& result) {
   growth_scheduled = true;
   result.growth_failed = true;
@@ -172,7 +173,7 @@ void Swiotlb::Impl::allocate_transient(Mmu& cpu, Device& dev, const SwiotlbPool:
   });
   if (!first) return;
 
-  const PhysRange memory{*first, memory_bytes};
+  const mem::PhysRange memory{*first, memory_bytes};
   auto owned = std::make_unique<Transient>(&dev, SwiotlbPool{version, memory, 1});
   SwiotlbPool& pool = owned->pool;
   const SwiotlbPool::Plan plan = pool.plan(request);
@@ -188,15 +189,15 @@ void Swiotlb::Impl::allocate_transient(Mmu& cpu, Device& dev, const SwiotlbPool:
   result.growth_failed = false;
 }
 
-bool Swiotlb::Impl::delete_transient(Mmu& cpu, const Device& dev, PhysAddr at) {
+bool Swiotlb::Impl::delete_transient(paging::Mmu& cpu, const Device& dev, PhysAddr at) {
   const auto found = std::ranges::find_if(
       transient, [&](const auto& own) { return own->dev == &dev && own->pool.contains(at); });
   if (found == transient.end()) return false;
   SwiotlbPool& pool = (*found)->pool;
-  const PhysRange memory = pool.memory();
+  const mem::PhysRange memory = pool.memory();
   {
     // swiotlb_dyn_free is an RCU callback.
-    const SiteScope site{cpu, mm.machine().tracer().intern("swiotlb_dyn_free")};
+    const paging::SiteScope site{cpu, mm.machine().tracer().intern("swiotlb_dyn_free")};
     free_dma_pages(cpu, memory, Context::softirq);
   }
   transient_slots -= pool.slots();
@@ -205,7 +206,7 @@ bool Swiotlb::Impl::delete_transient(Mmu& cpu, const Device& dev, PhysAddr at) {
 }
 
 // swiotlb_dyn_alloc: a pool of the default size, or as near as one block of the page allocator comes to it.
-bool Swiotlb::run_worker(Mmu& cpu) {
+bool Swiotlb::run_worker(paging::Mmu& cpu) {
   Impl& impl = *impl_;
   if (!std::exchange(impl.growth_scheduled, false)) return false;
   std::uint64_t slots = std::min(impl.default_slots, block_slots_max);
@@ -217,7 +218,7 @@ bool Swiotlb::run_worker(Mmu& cpu) {
     }
     slots = halved(slots);
   }
-  const PhysRange memory{*first, slots * io_tlb_size};
+  const mem::PhysRange memory{*first, slots * io_tlb_size};
   if (!impl.clear(cpu, memory)) return impl.free_dma_pages(cpu, memory, Context::process), false;
   impl.add_pool(memory, impl.default_areas);
   impl.step(cpu, "kernel/dma/swiotlb.c: swiotlb_dyn_alloc",
@@ -225,4 +226,4 @@ bool Swiotlb::run_worker(Mmu& cpu) {
   return true;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -7,7 +7,7 @@
 
 #include "kernel/dma/swiotlb.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t slots_max = std::uint64_t{1} << 31;  // 4 TiB, a thousand times what fits below 4 GiB
@@ -130,4 +130,4 @@ std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, std::uint64_t me
   return std::move(defaults).settle(cpus, forced || options.force, enabled);
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -8,7 +8,7 @@
 #include "base/assert.hpp"
 #include "kernel/dma/swiotlb.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 __extension__ using Bits = unsigned __int128;
@@ -88,7 +88,7 @@ unsigned whole_areas(std::uint64_t slots, unsigned areas) {
 
 }  // namespace
 
-SwiotlbPool::SwiotlbPool(KernelVersion version, PhysRange memory, unsigned areas)
+SwiotlbPool::SwiotlbPool(KernelVersion version, mem::PhysRange memory, unsigned areas)
     : version_{version}, memory_{memory} {
   const std::uint64_t count = memory.bytes >> io_tlb_shift;
   CBIT_ASSERT(count > 0 && memory.first.is_aligned(page_size) && std::has_single_bit(areas));
@@ -272,4 +272,4 @@ unsigned SwiotlbPool::longest_run() {
   return longest;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

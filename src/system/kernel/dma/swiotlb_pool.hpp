@@ -18,7 +18,7 @@
 #include "cbit/kernel_config.hpp"
 #include "mem/memory.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class SwiotlbPool {
  public:
@@ -74,7 +74,7 @@ class SwiotlbPool {
   // the model does not: areas are limited to whole sets (6.1 lets areas with different locks share a set
   // after an allocation that had to be halved), and a last, partial set ends with the pool (6.1 and 6.6 hand
   // out slots beyond it).
-  SwiotlbPool(KernelVersion version, PhysRange memory, unsigned areas);
+  SwiotlbPool(KernelVersion version, mem::PhysRange memory, unsigned areas);
 
   [[nodiscard]] Plan plan(const Request& request) const;
 
@@ -93,7 +93,7 @@ class SwiotlbPool {
   };
   Released release(PhysAddr at, std::uint64_t min_align_mask);
 
-  [[nodiscard]] const PhysRange& memory() const { return memory_; }
+  [[nodiscard]] const mem::PhysRange& memory() const { return memory_; }
   [[nodiscard]] bool contains(PhysAddr at) const { return memory_.contains(at, 1); }
   [[nodiscard]] std::uint64_t slots() const { return slots_.size(); }
   [[nodiscard]] unsigned areas() const { return area_count_; }
@@ -117,7 +117,7 @@ class SwiotlbPool {
   void take(std::uint64_t slot, const Plan& plan);
 
   KernelVersion version_;
-  PhysRange memory_;
+  mem::PhysRange memory_;
   unsigned area_count_;
   std::uint64_t area_slots_;
   std::unique_ptr<Area[]> areas_;
@@ -125,4 +125,4 @@ class SwiotlbPool {
   std::vector<Slot> slots_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -9,7 +9,7 @@
 #include "kernel/dma/swiotlb.hpp"
 #include "kernel/dma/swiotlb_pool.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 inline constexpr std::uint64_t swiotlb_segment_bytes = io_tlb_size * io_tlb_segsize;
 
@@ -71,45 +71,48 @@ struct Swiotlb::Impl {
   Impl(Mm& kernel_mm, const CcPlatform& platform, KernelVersion kernel_version);
 
   // swiotlb_grow.cpp
-  void add_pool(PhysRange memory, unsigned areas);
+  void add_pool(mem::PhysRange memory, unsigned areas);
   // memset() of a new pool through whatever mapping it has.
-  Result<void> clear(Mmu& cpu, PhysRange memory);
-  void allocate_transient(Mmu& cpu, Device& dev, const SwiotlbPool::Request& request, Allocation& result);
+  Result<void> clear(paging::Mmu& cpu, mem::PhysRange memory);
+  void allocate_transient(paging::Mmu& cpu, Device& dev, const SwiotlbPool::Request& request,
+                          Allocation& result);
   // False when `at` is in no transient pool.
-  bool delete_transient(Mmu& cpu, const Device& dev, PhysAddr at);
-  [[nodiscard]] std::optional<PhysAddr> alloc_dma_pages(Mmu& cpu, std::uint64_t bytes, std::uint64_t limit);
-  void free_dma_pages(Mmu& cpu, PhysRange memory, Context context);
+  bool delete_transient(paging::Mmu& cpu, const Device& dev, PhysAddr at);
+  [[nodiscard]] std::optional<PhysAddr> alloc_dma_pages(paging::Mmu& cpu, std::uint64_t bytes,
+                                                        std::uint64_t limit);
+  void free_dma_pages(paging::Mmu& cpu, mem::PhysRange memory, Context context);
 
   // swiotlb.cpp
-  [[nodiscard]] std::optional<Measured> measure(Mmu& cpu, const Device& dev, PhysAddr orig,
+  [[nodiscard]] std::optional<Measured> measure(paging::Mmu& cpu, const Device& dev, PhysAddr orig,
                                                 std::uint64_t mapping_size, std::uint64_t alloc_size,
                                                 std::uint64_t alloc_align_mask);
-  [[nodiscard]] Allocation find_slots(Mmu& cpu, Device& dev, const SwiotlbPool::Request& request);
+  [[nodiscard]] Allocation find_slots(paging::Mmu& cpu, Device& dev, const SwiotlbPool::Request& request);
   void search_by_pool(unsigned cpu, const SwiotlbPool::Request& request, Allocation& result);
   void search_by_area(unsigned cpu, const SwiotlbPool::Request& request, Allocation& result);
   [[nodiscard]] SwiotlbPool* find_pool(const Device& dev, PhysAddr at);
-  [[nodiscard]] std::uint64_t copyable(Mmu& cpu, const SwiotlbPool::Slot& slot, PhysAddr at,
+  [[nodiscard]] std::uint64_t copyable(paging::Mmu& cpu, const SwiotlbPool::Slot& slot, PhysAddr at,
                                        std::int64_t offset, std::uint64_t bytes);
-  bool bounce(Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysAddr at, std::uint64_t bytes, bool to_pool);
-  void report_refusal(Mmu& cpu, const Device& dev, const SwiotlbPool::Request& request,
+  bool bounce(paging::Mmu& cpu, const Device& dev, SwiotlbPool& pool, PhysAddr at, std::uint64_t bytes,
+              bool to_pool);
+  void report_refusal(paging::Mmu& cpu, const Device& dev, const SwiotlbPool::Request& request,
                       const Allocation& result, std::uint64_t printed_bytes, bool quiet);
   void raise_hiwater();
-  [[nodiscard]] Counters& counters(const Mmu& cpu) { return cpu_counters[cpu.agent().index]; }
+  [[nodiscard]] Counters& counters(const paging::Mmu& cpu) { return cpu_counters[cpu.agent().index]; }
   [[nodiscard]] std::uint64_t used() const;
 
   // One decision: `text()` gives the rule in words, `source` the function that decides.
   template <class Text>
-  void step(const Mmu& cpu, std::string_view source, Text&& text) {
+  void step(const paging::Mmu& cpu, std::string_view source, Text&& text) {
     if (tracer.enabled()) [[unlikely]]
       tracer.emit(cpu.agent(), StepTaken{text(), source});
   }
   template <class Text>
-  void message(const Mmu& cpu, Text&& text) {
+  void message(const paging::Mmu& cpu, Text&& text) {
     if (tracer.enabled()) [[unlikely]]
       tracer.emit(cpu.agent(), KernelMessage{text()});
   }
   template <class Text>
-  void message_once(Once which, const Mmu& cpu, Text&& text) {
+  void message_once(Once which, const paging::Mmu& cpu, Text&& text) {
     auto& said = said_already[static_cast<std::size_t>(which)];
     if (!said.load(std::memory_order_relaxed) && !said.exchange(true)) message(cpu, text);
   }
@@ -143,4 +146,4 @@ struct Swiotlb::Impl {
   std::array<std::atomic<bool>, static_cast<std::size_t>(Once::count)> said_already{};
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

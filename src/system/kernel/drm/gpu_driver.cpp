@@ -4,9 +4,10 @@
 
 #include "kernel/drm/drm_cache.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
-GpuDriver::GpuDriver(Kernel& kernel, Device& dev, const GpuCard& card, const GpuDriverOptions& options)
+GpuDriver::GpuDriver(Kernel& kernel, Device& dev, const machine::GpuCard& card,
+                     const GpuDriverOptions& options)
     : kernel_{&kernel}, dev_{&dev}, card_{card}, options_{options} {}
 
 GpuDriver::~GpuDriver() {
@@ -17,9 +18,10 @@ GpuDriver::~GpuDriver() {
 
 // ---- probe ------------------------------------------------------------------------------------------------
 
-Result<std::unique_ptr<GpuDriver>, Errno> GpuDriver::probe(Kernel& kernel, Device& dev, const GpuCard& card,
+Result<std::unique_ptr<GpuDriver>, Errno> GpuDriver::probe(Kernel& kernel, Device& dev,
+                                                           const machine::GpuCard& card,
                                                            const GpuDriverOptions& options) {
-  Mmu& cpu = kernel.cpu(0);
+  paging::Mmu& cpu = kernel.cpu(0);
   CBIT_TRY(kernel.dma().set_mask(dev, bit_mask(options.mask_bits)));
   CBIT_TRY(kernel.dma().set_coherent_mask(dev, bit_mask(options.mask_bits)));
   std::unique_ptr<GpuDriver> driver{new GpuDriver{kernel, dev, card, options}};
@@ -30,26 +32,27 @@ Result<std::unique_ptr<GpuDriver>, Errno> GpuDriver::probe(Kernel& kernel, Devic
   return driver;
 }
 
-Result<void, Errno> GpuDriver::set_up(Mmu& cpu) {
+Result<void, Errno> GpuDriver::set_up(paging::Mmu& cpu) {
   Mm& mm = kernel_->mm();
   const auto registers = mm.ioremap(card_.registers.first, card_.registers.bytes);
   if (!registers) return tl::unexpected{Errno::enomem};
   registers_ = *registers;
-  const auto vram = mm.ioremap(card_.memory.first, card_.memory.bytes, PageCaching::write_combined);
+  const auto vram = mm.ioremap(card_.memory.first, card_.memory.bytes, paging::PageCaching::write_combined);
   if (!vram) return tl::unexpected{Errno::enomem};
   vram_ = *vram;
-  const auto id = get(cpu, Gpu::Reg64::id);
-  const auto bytes = get(cpu, Gpu::Reg64::vram_bytes);
-  if (!id || *id != Gpu::id_value || !bytes || *bytes < gpu_vram_bytes_min)
+  const auto id = get(cpu, dev::Gpu::Reg64::id);
+  const auto bytes = get(cpu, dev::Gpu::Reg64::vram_bytes);
+  if (!id || *id != dev::Gpu::id_value || !bytes || *bytes < gpu_vram_bytes_min)
     return tl::unexpected{Errno::enodev};
-  gart_base_ = *bytes - gart_entries_max * sizeof(GartEntry);
+  gart_base_ = *bytes - gart_entries_max * sizeof(dev::GartEntry);
   gart_.add(0, gart_entries_max);
-  if (!set(cpu, Gpu::Reg64::gart_base, gart_base_) || !set(cpu, Gpu::Reg64::gart_entries, gart_entries_max))
+  if (!set(cpu, dev::Gpu::Reg64::gart_base, gart_base_) ||
+      !set(cpu, dev::Gpu::Reg64::gart_entries, gart_entries_max))
     return tl::unexpected{Errno::eio};
   return {};
 }
 
-TtmDeviceConfig GpuDriver::select(Mmu& cpu) {
+TtmDeviceConfig GpuDriver::select(paging::Mmu& cpu) {
   TtmDeviceConfig config{.policy = options_.policy, .vram = {card_.memory.first, gart_base_}};
   switch (options_.kind) {
     case GpuDriverKind::amdgpu:
@@ -70,7 +73,7 @@ TtmDeviceConfig GpuDriver::select(Mmu& cpu) {
   return config;
 }
 
-VmwMapMode GpuDriver::vmw_dma_select_mode(Mmu& cpu) const {
+VmwMapMode GpuDriver::vmw_dma_select_mode(paging::Mmu& cpu) const {
   VmwMapMode mode = options_.map_mode;
   if (mode == VmwMapMode::select)
     mode = kernel_->cc().has(CcAttr::mem_encrypt) ? VmwMapMode::alloc_coherent : VmwMapMode::map_populate;
@@ -84,7 +87,7 @@ VmwMapMode GpuDriver::vmw_dma_select_mode(Mmu& cpu) const {
 // ---- pages ------------------------------------------------------------------------------------------------
 
 // drm_gem_get_pages: shmem pages, one by one and cleared.
-Result<void, Errno> GpuDriver::tt_populate(Mmu& cpu, TtmPool& pool, TtmTt& tt) {
+Result<void, Errno> GpuDriver::tt_populate(paging::Mmu& cpu, TtmPool& pool, TtmTt& tt) {
   if (options_.kind != GpuDriverKind::shadow) return pool.alloc(cpu, tt);
   Mm& mm = kernel_->mm();
   for (std::uint64_t i = 0; i < tt.num_pages; ++i) {
@@ -97,7 +100,7 @@ Result<void, Errno> GpuDriver::tt_populate(Mmu& cpu, TtmPool& pool, TtmTt& tt) {
   return {};
 }
 
-void GpuDriver::tt_unpopulate(Mmu& cpu, TtmPool& pool, TtmTt& tt) {
+void GpuDriver::tt_unpopulate(paging::Mmu& cpu, TtmPool& pool, TtmTt& tt) {
   unmap_dma(cpu, tt);
   if (options_.kind != GpuDriverKind::shadow) return pool.free(cpu, tt);
   for (const PhysAddr page : tt.pages) kernel_->mm().pages().free(page, 1);
@@ -105,9 +108,9 @@ void GpuDriver::tt_unpopulate(Mmu& cpu, TtmPool& pool, TtmTt& tt) {
 }
 
 // sg_alloc_table_from_pages_segment and dma_map_sgtable(DMA_BIDIRECTIONAL).
-Result<std::vector<GartEntry>, Errno> GpuDriver::map_dma(Mmu& cpu, const TtmTt& tt) {
-  std::vector<GartEntry> entries;
-  for (const DmaAddr page : tt.dma_address) entries.push_back(GartEntry::of(page));
+Result<std::vector<dev::GartEntry>, Errno> GpuDriver::map_dma(paging::Mmu& cpu, const TtmTt& tt) {
+  std::vector<dev::GartEntry> entries;
+  for (const DmaAddr page : tt.dma_address) entries.push_back(dev::GartEntry::of(page));
   if (tt.dma_mapped) return entries;
   if (!mapped_.contains(&tt)) {
     std::vector<ScatterEntry> sg;
@@ -125,11 +128,11 @@ Result<std::vector<GartEntry>, Errno> GpuDriver::map_dma(Mmu& cpu, const TtmTt& 
   for (const ScatterEntry& segment : mapped_[&tt])
     for (std::uint64_t done = 0; done < segment.dma_length && entries.size() < tt.num_pages;
          done += page_size)
-      entries.push_back(GartEntry::of(segment.dma + done));
+      entries.push_back(dev::GartEntry::of(segment.dma + done));
   return entries;
 }
 
-void GpuDriver::unmap_dma(Mmu& cpu, const TtmTt& tt) {
+void GpuDriver::unmap_dma(paging::Mmu& cpu, const TtmTt& tt) {
   const auto found = mapped_.find(&tt);
   if (found == mapped_.end()) return;
   kernel_->dma().unmap_sg(cpu, *dev_, found->second, DmaDirection::bidirectional);
@@ -138,8 +141,8 @@ void GpuDriver::unmap_dma(Mmu& cpu, const TtmTt& tt) {
 
 // ---- binding ----------------------------------------------------------------------------------------------
 
-Result<void, Errno> GpuDriver::bind(Mmu& cpu, TtmBo& bo) {
-  const std::vector<GartEntry> entries = CBIT_TRY(map_dma(cpu, bo.tt));
+Result<void, Errno> GpuDriver::bind(paging::Mmu& cpu, TtmBo& bo) {
+  const std::vector<dev::GartEntry> entries = CBIT_TRY(map_dma(cpu, bo.tt));
   const auto entry = gart_.take(bo.pages, ~std::uint64_t{0});
   if (!entry) return tl::unexpected{Errno::enospc};
   Binding binding{*entry, 0};
@@ -154,99 +157,99 @@ Result<void, Errno> GpuDriver::bind(Mmu& cpu, TtmBo& bo) {
   return written;
 }
 
-void GpuDriver::unbind(Mmu& cpu, TtmBo& bo) {
+void GpuDriver::unbind(paging::Mmu& cpu, TtmBo& bo) {
   const auto found = bindings_.find(&bo);
   if (found == bindings_.end()) return;
   const Binding binding = found->second;
   // Only a broken mapping of the BAR could refuse that; then nobody reaches the entry either.
-  (void)write_gart(cpu, binding.entry, std::vector<GartEntry>(bo.pages));
+  (void)write_gart(cpu, binding.entry, std::vector<dev::GartEntry>(bo.pages));
   if (map_mode_ == VmwMapMode::map_bind) unmap_dma(cpu, bo.tt);
   gart_.add(binding.entry, bo.pages);
   if (options_.kind == GpuDriverKind::shadow) shadow_.add(binding.shadow_page, bo.pages);
   bindings_.erase(found);
 }
 
-Result<void, Errno> GpuDriver::write_gart(Mmu& cpu, std::uint64_t first,
-                                          const std::vector<GartEntry>& entries) {
+Result<void, Errno> GpuDriver::write_gart(paging::Mmu& cpu, std::uint64_t first,
+                                          const std::vector<dev::GartEntry>& entries) {
   for (std::size_t i = 0; i < entries.size(); ++i)
-    if (!cpu.store(vram_ + gart_base_ + (first + i) * sizeof(GartEntry), entries[i]))
+    if (!cpu.store(vram_ + gart_base_ + (first + i) * sizeof(dev::GartEntry), entries[i]))
       return tl::unexpected{Errno::eio};
   return {};
 }
 
-std::optional<GpuAddr> GpuDriver::address(const TtmBo& bo) const {
-  if (bo.placement == TtmPlacement::vram) return GpuAddr{bo.vram_page * page_size};
+std::optional<dev::GpuAddr> GpuDriver::address(const TtmBo& bo) const {
+  if (bo.placement == TtmPlacement::vram) return dev::GpuAddr{bo.vram_page * page_size};
   const auto found = bindings_.find(&bo);
   if (found == bindings_.end()) return std::nullopt;
-  if (options_.kind == GpuDriverKind::shadow) return GpuAddr{found->second.shadow_page * page_size};
+  if (options_.kind == GpuDriverKind::shadow) return dev::GpuAddr{found->second.shadow_page * page_size};
   return gart_address(found->second);
 }
 
 std::optional<DmaAddr> GpuDriver::bus_address(const TtmBo& bo, std::uint64_t page) const {
   const auto found = bindings_.find(&bo);
   if (found == bindings_.end() || page >= bo.pages) return std::nullopt;
-  const std::uint64_t at = gart_base_ + (found->second.entry + page) * sizeof(GartEntry);
-  return load<GartEntry>(ConstByteSpan{card_.vram.data()}.subspan(at, sizeof(GartEntry))).page();
+  const std::uint64_t at = gart_base_ + (found->second.entry + page) * sizeof(dev::GartEntry);
+  return load<dev::GartEntry>(ConstByteSpan{card_.vram.data()}.subspan(at, sizeof(dev::GartEntry))).page();
 }
 
 // ---- the engine -------------------------------------------------------------------------------------------
 
-Result<void> GpuDriver::set(Mmu& cpu, Gpu::Reg64 reg, std::uint64_t value) {
+Result<void> GpuDriver::set(paging::Mmu& cpu, dev::Gpu::Reg64 reg, std::uint64_t value) {
   return cpu.store(registers_ + static_cast<std::uint64_t>(reg), value);
 }
 
-Result<std::uint64_t> GpuDriver::get(Mmu& cpu, Gpu::Reg64 reg) {
+Result<std::uint64_t> GpuDriver::get(paging::Mmu& cpu, dev::Gpu::Reg64 reg) {
   return cpu.load<std::uint64_t>(registers_ + static_cast<std::uint64_t>(reg));
 }
 
-Result<void> GpuDriver::command(Mmu& cpu, Gpu::Command command, GpuAddr from, GpuAddr to,
-                                std::uint64_t bytes) {
-  CBIT_TRY(set(cpu, Gpu::Reg64::source, from.value()));
-  CBIT_TRY(set(cpu, Gpu::Reg64::destination, to.value()));
-  CBIT_TRY(set(cpu, Gpu::Reg64::count, bytes));
-  CBIT_TRY(set(cpu, Gpu::Reg64::command, static_cast<std::uint64_t>(command)));
-  const Gpu::Status status{CBIT_TRY(get(cpu, Gpu::Reg64::status))};
-  if (!status.get<Gpu::Status::Error>()) return {};
-  return fault(status.get<Gpu::Status::Kind>(), CBIT_TRY(get(cpu, Gpu::Reg64::fault_address)),
-               status.get<Gpu::Status::Write>());
+Result<void> GpuDriver::command(paging::Mmu& cpu, dev::Gpu::Command command, dev::GpuAddr from,
+                                dev::GpuAddr to, std::uint64_t bytes) {
+  CBIT_TRY(set(cpu, dev::Gpu::Reg64::source, from.value()));
+  CBIT_TRY(set(cpu, dev::Gpu::Reg64::destination, to.value()));
+  CBIT_TRY(set(cpu, dev::Gpu::Reg64::count, bytes));
+  CBIT_TRY(set(cpu, dev::Gpu::Reg64::command, static_cast<std::uint64_t>(command)));
+  const dev::Gpu::Status status{CBIT_TRY(get(cpu, dev::Gpu::Reg64::status))};
+  if (!status.get<dev::Gpu::Status::Error>()) return {};
+  return fault(status.get<dev::Gpu::Status::Kind>(), CBIT_TRY(get(cpu, dev::Gpu::Reg64::fault_address)),
+               status.get<dev::Gpu::Status::Write>());
 }
 
-bool GpuDriver::copy(Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page) {
+bool GpuDriver::copy(paging::Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page) {
   const auto found = bindings_.find(&bo);
   if (options_.kind != GpuDriverKind::amdgpu || found == bindings_.end()) return false;
-  const GpuAddr tt = gart_address(found->second);
-  const GpuAddr vram{vram_page * page_size};
-  return command(cpu, Gpu::Command::copy, to_vram ? tt : vram, to_vram ? vram : tt, bo.pages * page_size)
+  const dev::GpuAddr tt = gart_address(found->second);
+  const dev::GpuAddr vram{vram_page * page_size};
+  return command(cpu, dev::Gpu::Command::copy, to_vram ? tt : vram, to_vram ? vram : tt, bo.pages * page_size)
       .has_value();
 }
 
-Result<std::uint32_t> GpuDriver::scanout(Mmu& cpu, const TtmBo& bo) {
+Result<std::uint32_t> GpuDriver::scanout(paging::Mmu& cpu, const TtmBo& bo) {
   const auto at = address(bo);
   if (!at) return fault(FaultKind::device_protocol, 0);
-  CBIT_TRY(command(cpu, Gpu::Command::scanout, *at, GpuAddr{}, bo.bytes));
-  return static_cast<std::uint32_t>(CBIT_TRY(get(cpu, Gpu::Reg64::result)));
+  CBIT_TRY(command(cpu, dev::Gpu::Command::scanout, *at, dev::GpuAddr{}, bo.bytes));
+  return static_cast<std::uint32_t>(CBIT_TRY(get(cpu, dev::Gpu::Reg64::result)));
 }
 
-Result<void, Errno> GpuDriver::transfer_to_host(Mmu& cpu, TtmBo& bo) {
+Result<void, Errno> GpuDriver::transfer_to_host(paging::Mmu& cpu, TtmBo& bo) {
   const auto found = bindings_.find(&bo);
   if (options_.kind != GpuDriverKind::shadow || found == bindings_.end())
     return tl::unexpected{Errno::einval};
   kernel_->dma().sync_sg_for_device(cpu, *dev_, mapped_[&bo.tt], DmaDirection::to_device);
-  const GpuAddr resource{found->second.shadow_page * page_size};
-  if (!command(cpu, Gpu::Command::copy, gart_address(found->second), resource, bo.bytes))
+  const dev::GpuAddr resource{found->second.shadow_page * page_size};
+  if (!command(cpu, dev::Gpu::Command::copy, gart_address(found->second), resource, bo.bytes))
     return tl::unexpected{Errno::eio};
   return {};
 }
 
-Result<void, Errno> GpuDriver::transfer_from_host(Mmu& cpu, TtmBo& bo) {
+Result<void, Errno> GpuDriver::transfer_from_host(paging::Mmu& cpu, TtmBo& bo) {
   const auto found = bindings_.find(&bo);
   if (options_.kind != GpuDriverKind::shadow || found == bindings_.end())
     return tl::unexpected{Errno::einval};
-  const GpuAddr resource{found->second.shadow_page * page_size};
-  if (!command(cpu, Gpu::Command::copy, resource, gart_address(found->second), bo.bytes))
+  const dev::GpuAddr resource{found->second.shadow_page * page_size};
+  if (!command(cpu, dev::Gpu::Command::copy, resource, gart_address(found->second), bo.bytes))
     return tl::unexpected{Errno::eio};
   kernel_->dma().sync_sg_for_cpu(cpu, *dev_, mapped_[&bo.tt], DmaDirection::from_device);
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -22,7 +22,7 @@
 #include "kernel/drm/ttm_device.hpp"
 #include "machine/gpu_card.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 enum class GpuDriverKind : std::uint8_t { amdgpu, vmwgfx, shadow };
 
@@ -53,30 +53,31 @@ inline constexpr std::uint64_t gpu_vram_bytes_min = 64 * 1024;
 class GpuDriver final : private TtmDeviceFuncs {
  public:
   // All outlive the driver. Errors: -EIO when the mask is refused, -ENOMEM, -ENODEV for another device.
-  static Result<std::unique_ptr<GpuDriver>, Errno> probe(Kernel& kernel, Device& dev, const GpuCard& card,
+  static Result<std::unique_ptr<GpuDriver>, Errno> probe(Kernel& kernel, Device& dev,
+                                                         const machine::GpuCard& card,
                                                          const GpuDriverOptions& options);
   // remove(): puts what is left.
   ~GpuDriver() override;
 
   [[nodiscard]] TtmDevice& ttm() { return *ttm_; }
-  [[nodiscard]] Gpu& gpu() { return card_.gpu; }
+  [[nodiscard]] dev::Gpu& gpu() { return card_.gpu; }
   [[nodiscard]] Device& device() { return *dev_; }
   [[nodiscard]] const GpuDriverOptions& options() const { return options_; }
   [[nodiscard]] VmwMapMode map_mode() const { return map_mode_; }  // of vmwgfx
 
   // Where the GPU finds the object's contents: in video memory, in the aperture, or, for the shadow driver,
   // in the device's own copy. nullopt in SYSTEM placement.
-  [[nodiscard]] std::optional<GpuAddr> address(const TtmBo& bo) const;
+  [[nodiscard]] std::optional<dev::GpuAddr> address(const TtmBo& bo) const;
   // The bus address that the GART holds for a page of a bound object.
   [[nodiscard]] std::optional<DmaAddr> bus_address(const TtmBo& bo, std::uint64_t page) const;
 
   // What the CRTC shows of the object: the engine's checksum. The Fault is the GPU's.
-  Result<std::uint32_t> scanout(Mmu& cpu, const TtmBo& bo);
+  Result<std::uint32_t> scanout(paging::Mmu& cpu, const TtmBo& bo);
   // The shadow driver's flush and its opposite: dma_sync_sgtable_for_device() and a copy by the device into
   // its resource; a copy by the device and dma_sync_sgtable_for_cpu(). -EINVAL for other drivers, -EIO when
   // the device fails.
-  Result<void, Errno> transfer_to_host(Mmu& cpu, TtmBo& bo);
-  Result<void, Errno> transfer_from_host(Mmu& cpu, TtmBo& bo);
+  Result<void, Errno> transfer_to_host(paging::Mmu& cpu, TtmBo& bo);
+  Result<void, Errno> transfer_from_host(paging::Mmu& cpu, TtmBo& bo);
 
  private:
   // What the GPU has of an object.
@@ -85,31 +86,33 @@ class GpuDriver final : private TtmDeviceFuncs {
     std::uint64_t shadow_page = 0;  // of the shadow driver's resource, in video memory
   };
 
-  GpuDriver(Kernel& kernel, Device& dev, const GpuCard& card, const GpuDriverOptions& options);
-  Result<void, Errno> set_up(Mmu& cpu);
-  TtmDeviceConfig select(Mmu& cpu);
-  VmwMapMode vmw_dma_select_mode(Mmu& cpu) const;
+  GpuDriver(Kernel& kernel, Device& dev, const machine::GpuCard& card, const GpuDriverOptions& options);
+  Result<void, Errno> set_up(paging::Mmu& cpu);
+  TtmDeviceConfig select(paging::Mmu& cpu);
+  VmwMapMode vmw_dma_select_mode(paging::Mmu& cpu) const;
 
-  Result<void, Errno> tt_populate(Mmu& cpu, TtmPool& pool, TtmTt& tt) override;
-  void tt_unpopulate(Mmu& cpu, TtmPool& pool, TtmTt& tt) override;
-  Result<void, Errno> bind(Mmu& cpu, TtmBo& bo) override;
-  void unbind(Mmu& cpu, TtmBo& bo) override;
-  bool copy(Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page) override;
+  Result<void, Errno> tt_populate(paging::Mmu& cpu, TtmPool& pool, TtmTt& tt) override;
+  void tt_unpopulate(paging::Mmu& cpu, TtmPool& pool, TtmTt& tt) override;
+  Result<void, Errno> bind(paging::Mmu& cpu, TtmBo& bo) override;
+  void unbind(paging::Mmu& cpu, TtmBo& bo) override;
+  bool copy(paging::Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page) override;
 
   // vmw_ttm_map_dma, drm_gem_shmem_get_pages_sgt: at the first bind. The addresses of the pages.
-  Result<std::vector<GartEntry>, Errno> map_dma(Mmu& cpu, const TtmTt& tt);
-  void unmap_dma(Mmu& cpu, const TtmTt& tt);
-  Result<void, Errno> write_gart(Mmu& cpu, std::uint64_t first, const std::vector<GartEntry>& entries);
-  Result<void> command(Mmu& cpu, Gpu::Command command, GpuAddr from, GpuAddr to, std::uint64_t bytes);
-  Result<void> set(Mmu& cpu, Gpu::Reg64 reg, std::uint64_t value);
-  Result<std::uint64_t> get(Mmu& cpu, Gpu::Reg64 reg);
-  [[nodiscard]] GpuAddr gart_address(const Binding& binding) const {
-    return gart_aperture + binding.entry * page_size;
+  Result<std::vector<dev::GartEntry>, Errno> map_dma(paging::Mmu& cpu, const TtmTt& tt);
+  void unmap_dma(paging::Mmu& cpu, const TtmTt& tt);
+  Result<void, Errno> write_gart(paging::Mmu& cpu, std::uint64_t first,
+                                 const std::vector<dev::GartEntry>& entries);
+  Result<void> command(paging::Mmu& cpu, dev::Gpu::Command command, dev::GpuAddr from, dev::GpuAddr to,
+                       std::uint64_t bytes);
+  Result<void> set(paging::Mmu& cpu, dev::Gpu::Reg64 reg, std::uint64_t value);
+  Result<std::uint64_t> get(paging::Mmu& cpu, dev::Gpu::Reg64 reg);
+  [[nodiscard]] dev::GpuAddr gart_address(const Binding& binding) const {
+    return dev::gart_aperture + binding.entry * page_size;
   }
 
   Kernel* kernel_;
   Device* dev_;
-  GpuCard card_;
+  machine::GpuCard card_;
   GpuDriverOptions options_;
   VmwMapMode map_mode_ = VmwMapMode::select;
   VirtAddr registers_, vram_;  // ioremaps
@@ -121,4 +124,4 @@ class GpuDriver final : private TtmDeviceFuncs {
   std::unique_ptr<TtmDevice> ttm_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -2,12 +2,12 @@
 #include "base/format.hpp"
 #include "kernel/drm/ttm_device.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::string_view source_prot = "drivers/gpu/drm/ttm/ttm_bo_util.c: ttm_io_prot";
 
-KeySelector selector_of(const PageProtection& prot) { return prot.encrypted ? 1 : 0; }
+mem::KeySelector selector_of(const PageProtection& prot) { return prot.encrypted ? 1 : 0; }
 
 }  // namespace
 
@@ -15,7 +15,7 @@ KeySelector selector_of(const PageProtection& prot) { return prot.encrypted ? 1 
 
 PageProtection TtmDevice::io_prot(const TtmBo& bo) const {
   const bool encrypted = kernel_->cc().has(CcAttr::mem_encrypt);
-  if (bo.placement == TtmPlacement::vram) return {encrypted, PageCaching::write_combined};
+  if (bo.placement == TtmPlacement::vram) return {encrypted, paging::PageCaching::write_combined};
   switch (config_.policy) {
     case TtmPolicy::before_fix: return {encrypted, bo.tt.caching};
     case TtmPolicy::fixed: return {encrypted && !bo.tt.decrypted, bo.tt.caching};
@@ -27,7 +27,7 @@ PageProtection TtmDevice::io_prot(const TtmBo& bo) const {
           bo.tt.caching};
 }
 
-void TtmDevice::step_prot(const Mmu& cpu, const TtmBo& bo, const PageProtection& prot) {
+void TtmDevice::step_prot(const paging::Mmu& cpu, const TtmBo& bo, const PageProtection& prot) {
   Tracer& tracer = kernel_->machine().tracer();
   if (!tracer.enabled()) return;
   tracer.emit(
@@ -40,7 +40,7 @@ void TtmDevice::step_prot(const Mmu& cpu, const TtmBo& bo, const PageProtection&
 
 // ---- vmap and kmap ----------------------------------------------------------------------------------------
 
-Result<VirtAddr, Errno> TtmDevice::map_pages(Mmu& cpu, const TtmBo& bo, std::uint64_t first,
+Result<VirtAddr, Errno> TtmDevice::map_pages(paging::Mmu& cpu, const TtmBo& bo, std::uint64_t first,
                                              std::uint64_t count) {
   const PageProtection prot = io_prot(bo);
   step_prot(cpu, bo, prot);
@@ -51,12 +51,12 @@ Result<VirtAddr, Errno> TtmDevice::map_pages(Mmu& cpu, const TtmBo& bo, std::uin
   return *at;
 }
 
-Result<VirtAddr, Errno> TtmDevice::vmap(Mmu& cpu, TtmBo& bo) {
-  const SiteScope site{cpu, sites_.vmap};
+Result<VirtAddr, Errno> TtmDevice::vmap(paging::Mmu& cpu, TtmBo& bo) {
+  const paging::SiteScope site{cpu, sites_.vmap};
   VirtAddr at;
   if (bo.placement == TtmPlacement::vram) {
-    const auto mapped =
-        kernel_->mm().ioremap(vram_address(bo.vram_page), bo.pages * page_size, PageCaching::write_combined);
+    const auto mapped = kernel_->mm().ioremap(vram_address(bo.vram_page), bo.pages * page_size,
+                                              paging::PageCaching::write_combined);
     if (!mapped) return tl::unexpected{Errno::enomem};
     at = *mapped;
   } else {
@@ -72,18 +72,19 @@ void TtmDevice::vunmap(TtmBo& bo, VirtAddr at) {
   --bo.pin_count;
 }
 
-Result<TtmKmap, Errno> TtmDevice::kmap(Mmu& cpu, TtmBo& bo, std::uint64_t first, std::uint64_t count) {
+Result<TtmKmap, Errno> TtmDevice::kmap(paging::Mmu& cpu, TtmBo& bo, std::uint64_t first,
+                                       std::uint64_t count) {
   if (count == 0 || count > bo.pages || first > bo.pages - count) return tl::unexpected{Errno::einval};
-  const SiteScope site{cpu, sites_.kmap};
+  const paging::SiteScope site{cpu, sites_.kmap};
   TtmKmap map{TtmKmap::Kind::iomap, {}, count};
   if (bo.placement == TtmPlacement::vram) {
     const auto mapped = kernel_->mm().ioremap(vram_address(bo.vram_page + first), count * page_size,
-                                              PageCaching::write_combined);
+                                              paging::PageCaching::write_combined);
     if (!mapped) return tl::unexpected{Errno::enomem};
     map.at = *mapped;
   } else {
     CBIT_TRY(tt_populate(cpu, bo));
-    const bool direct = count == 1 && bo.tt.caching == PageCaching::write_back && !bo.tt.decrypted;
+    const bool direct = count == 1 && bo.tt.caching == paging::PageCaching::write_back && !bo.tt.decrypted;
     map.kind = direct ? TtmKmap::Kind::kmap : TtmKmap::Kind::vmap;
     map.at =
         direct ? kernel_->mm().phys_to_virt(bo.tt.pages[first]) : CBIT_TRY(map_pages(cpu, bo, first, count));
@@ -99,10 +100,12 @@ void TtmDevice::kunmap(TtmBo& bo, const TtmKmap& map) {
 
 // ---- ttm_bo_move_memcpy -----------------------------------------------------------------------------------
 
-Result<void, Errno> TtmDevice::move_memcpy(Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page) {
-  const SiteScope site{cpu, sites_.move};
+Result<void, Errno> TtmDevice::move_memcpy(paging::Mmu& cpu, const TtmBo& bo, bool to_vram,
+                                           std::uint64_t vram_page) {
+  const paging::SiteScope site{cpu, sites_.move};
   Mm& mm = kernel_->mm();
-  const auto io = mm.ioremap(vram_address(vram_page), bo.pages * page_size, PageCaching::write_combined);
+  const auto io =
+      mm.ioremap(vram_address(vram_page), bo.pages * page_size, paging::PageCaching::write_combined);
   if (!io) return tl::unexpected{Errno::enomem};
   bool good = true;
   for (std::uint64_t i = 0; i < bo.pages && good; ++i) {
@@ -115,10 +118,11 @@ Result<void, Errno> TtmDevice::move_memcpy(Mmu& cpu, const TtmBo& bo, bool to_vr
   return {};
 }
 
-Result<void, Errno> TtmDevice::clear_vram(Mmu& cpu, const TtmBo& bo, std::uint64_t vram_page) {
-  const SiteScope site{cpu, sites_.move};
+Result<void, Errno> TtmDevice::clear_vram(paging::Mmu& cpu, const TtmBo& bo, std::uint64_t vram_page) {
+  const paging::SiteScope site{cpu, sites_.move};
   Mm& mm = kernel_->mm();
-  const auto io = mm.ioremap(vram_address(vram_page), bo.pages * page_size, PageCaching::write_combined);
+  const auto io =
+      mm.ioremap(vram_address(vram_page), bo.pages * page_size, paging::PageCaching::write_combined);
   if (!io) return tl::unexpected{Errno::enomem};
   const bool good = cpu.fill(*io, bo.pages * page_size, std::byte{0}).has_value();
   mm.iounmap(*io, bo.pages * page_size);
@@ -126,4 +130,4 @@ Result<void, Errno> TtmDevice::clear_vram(Mmu& cpu, const TtmBo& bo, std::uint64
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

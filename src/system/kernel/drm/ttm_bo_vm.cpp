@@ -3,7 +3,7 @@
 
 #include "kernel/drm/ttm_device.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t ttm_bo_vm_num_prefault = 16;
@@ -43,7 +43,7 @@ Result<void> TtmDevice::vm_fault(UserSpace& user, const Fault& fault) {
 
 // ttm_bo_vm_fault_reserved. Only the first page's failure counts.
 Result<void> TtmDevice::vm_fault_reserved(TtmBo& bo, TtmVma& vma, const Fault& fault) {
-  const SiteScope site{vma.user->mmu(), sites_.fault};
+  const paging::SiteScope site{vma.user->mmu(), sites_.fault};
   const bool iomem = bo.placement == TtmPlacement::vram;
   if (!iomem && !tt_populate(kernel_->cpu(0), bo)) return tl::unexpected{fault};
   PageProtection prot = io_prot(bo);
@@ -92,4 +92,4 @@ Result<void> TtmDevice::user_write(UserSpace& user, VirtAddr to, ConstByteSpan f
   });
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

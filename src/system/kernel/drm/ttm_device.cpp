@@ -2,7 +2,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 TtmDevice::TtmDevice(Kernel& kernel, Device& dev, TtmDeviceFuncs& funcs, const TtmDeviceConfig& config)
     : kernel_{&kernel},
@@ -23,7 +23,7 @@ TtmDevice::~TtmDevice() {
 // ---- buffer objects ---------------------------------------------------------------------------------------
 
 // ttm_tt_create
-void TtmDevice::tt_create(const Mmu& cpu, TtmBo& bo, const BoRequest& request) {
+void TtmDevice::tt_create(const paging::Mmu& cpu, TtmBo& bo, const BoRequest& request) {
   bo.tt.num_pages = bo.pages;
   bo.tt.caching = request.caching;
   bo.tt.zero_alloc = request.zero_alloc;
@@ -37,7 +37,7 @@ void TtmDevice::tt_create(const Mmu& cpu, TtmBo& bo, const BoRequest& request) {
   kernel_->machine().tracer().emit(cpu.agent(), KernelMessage{"TT memory decryption enabled."});
 }
 
-Result<TtmBo*, Errno> TtmDevice::bo_init(Mmu& cpu, const BoRequest& request) {
+Result<TtmBo*, Errno> TtmDevice::bo_init(paging::Mmu& cpu, const BoRequest& request) {
   const std::uint64_t pages = request.bytes / page_size + (request.bytes % page_size != 0);
   if (pages == 0) return tl::unexpected{Errno::einval};
   if (pages > kernel_->mm().pages().total_pages()) return tl::unexpected{Errno::enomem};
@@ -53,7 +53,7 @@ Result<TtmBo*, Errno> TtmDevice::bo_init(Mmu& cpu, const BoRequest& request) {
 }
 
 // The first placement, where there are no contents to move.
-Result<void, Errno> TtmDevice::place(Mmu& cpu, TtmBo& bo, TtmPlacement to) {
+Result<void, Errno> TtmDevice::place(paging::Mmu& cpu, TtmBo& bo, TtmPlacement to) {
   switch (to) {
     case TtmPlacement::system: return {};
     case TtmPlacement::tt: return move_within_tt(cpu, bo, to);
@@ -65,7 +65,7 @@ Result<void, Errno> TtmDevice::place(Mmu& cpu, TtmBo& bo, TtmPlacement to) {
   return tl::unexpected{Errno::einval};
 }
 
-void TtmDevice::bo_put(Mmu& cpu, TtmBo& bo) {
+void TtmDevice::bo_put(paging::Mmu& cpu, TtmBo& bo) {
   unmap_virtual(bo);
   if (bo.placement == TtmPlacement::tt) funcs_->unbind(cpu, bo);
   if (bo.placement == TtmPlacement::vram) vram_.add(bo.vram_page, bo.pages);
@@ -86,7 +86,7 @@ PhysAddr TtmDevice::page_address(const TtmBo& bo, std::uint64_t page) const {
 
 // ---- pages ------------------------------------------------------------------------------------------------
 
-Result<void, Errno> TtmDevice::tt_populate(Mmu& cpu, TtmBo& bo) {
+Result<void, Errno> TtmDevice::tt_populate(paging::Mmu& cpu, TtmBo& bo) {
   if (bo.tt.populated) return {};
   CBIT_TRY(funcs_->tt_populate(cpu, pool_, bo.tt));
   bo.tt.populated = true;
@@ -98,7 +98,7 @@ Result<void, Errno> TtmDevice::tt_populate(Mmu& cpu, TtmBo& bo) {
   return {};
 }
 
-void TtmDevice::tt_unpopulate(Mmu& cpu, TtmTt& tt) {
+void TtmDevice::tt_unpopulate(paging::Mmu& cpu, TtmTt& tt) {
   if (!tt.populated) return;
   funcs_->tt_unpopulate(cpu, pool_, tt);
   tt.populated = false;
@@ -106,12 +106,12 @@ void TtmDevice::tt_unpopulate(Mmu& cpu, TtmTt& tt) {
 
 // copy_highpage() goes through the direct map on both sides, so each page is read and written with the
 // attribute that the DMA layer gave it.
-Result<std::uint64_t, Errno> TtmDevice::swapout(Mmu& cpu, TtmBo& bo) {
+Result<std::uint64_t, Errno> TtmDevice::swapout(paging::Mmu& cpu, TtmBo& bo) {
   if (bo.pin_count != 0 || !bo.tt.populated || bo.tt.swapped()) return tl::unexpected{Errno::ebusy};
   CBIT_TRY(validate(cpu, bo, TtmPlacement::system, false));
   unmap_virtual(bo);
   Mm& mm = kernel_->mm();
-  const SiteScope site{cpu, sites_.swap};
+  const paging::SiteScope site{cpu, sites_.swap};
   std::vector<PhysAddr> storage;
   for (const PhysAddr page : bo.tt.pages) {
     const auto to = mm.pages().allocate(1);
@@ -125,9 +125,9 @@ Result<std::uint64_t, Errno> TtmDevice::swapout(Mmu& cpu, TtmBo& bo) {
   return bo.pages;
 }
 
-Result<void, Errno> TtmDevice::tt_swapin(Mmu& cpu, TtmTt& tt) {
+Result<void, Errno> TtmDevice::tt_swapin(paging::Mmu& cpu, TtmTt& tt) {
   Mm& mm = kernel_->mm();
-  const SiteScope site{cpu, sites_.swap};
+  const paging::SiteScope site{cpu, sites_.swap};
   for (std::size_t i = 0; i < tt.swap_storage.size(); ++i)
     if (!cpu.copy(mm.phys_to_virt(tt.pages[i]), mm.phys_to_virt(tt.swap_storage[i]), page_size))
       return tl::unexpected{Errno::eio};
@@ -138,12 +138,12 @@ Result<void, Errno> TtmDevice::tt_swapin(Mmu& cpu, TtmTt& tt) {
 
 // ---- moves ------------------------------------------------------------------------------------------------
 
-void TtmDevice::report_move(const Mmu& cpu, const TtmBo& bo, TtmPlacement from) {
+void TtmDevice::report_move(const paging::Mmu& cpu, const TtmBo& bo, TtmPlacement from) {
   kernel_->machine().tracer().emit(
       cpu.agent(), BoMoved{dev_->name_id, bo.bytes, to_string(from), to_string(bo.placement)});
 }
 
-Result<void, Errno> TtmDevice::validate(Mmu& cpu, TtmBo& bo, TtmPlacement to, bool accelerated) {
+Result<void, Errno> TtmDevice::validate(paging::Mmu& cpu, TtmBo& bo, TtmPlacement to, bool accelerated) {
   const TtmPlacement from = bo.placement;
   if (from == to) return {};
   if (bo.pin_count != 0) return tl::unexpected{Errno::ebusy};
@@ -158,7 +158,7 @@ Result<void, Errno> TtmDevice::validate(Mmu& cpu, TtmBo& bo, TtmPlacement to, bo
   return {};
 }
 
-Result<void, Errno> TtmDevice::move_within_tt(Mmu& cpu, TtmBo& bo, TtmPlacement to) {
+Result<void, Errno> TtmDevice::move_within_tt(paging::Mmu& cpu, TtmBo& bo, TtmPlacement to) {
   if (to == TtmPlacement::tt) {
     CBIT_TRY(tt_populate(cpu, bo));
     CBIT_TRY(funcs_->bind(cpu, bo));
@@ -170,7 +170,7 @@ Result<void, Errno> TtmDevice::move_within_tt(Mmu& cpu, TtmBo& bo, TtmPlacement 
 }
 
 // From SYSTEM the GPU copies by way of TT, the only place where it sees the pages (-EMULTIHOP).
-Result<void, Errno> TtmDevice::move_to_vram(Mmu& cpu, TtmBo& bo, bool accelerated) {
+Result<void, Errno> TtmDevice::move_to_vram(paging::Mmu& cpu, TtmBo& bo, bool accelerated) {
   if (bo.tt.swapped()) CBIT_TRY(tt_populate(cpu, bo));
   const std::uint64_t target = CBIT_TRY(take_vram(bo.pages));
   const auto copy = [&]() -> Result<void, Errno> {
@@ -191,7 +191,8 @@ Result<void, Errno> TtmDevice::move_to_vram(Mmu& cpu, TtmBo& bo, bool accelerate
   return {};
 }
 
-Result<void, Errno> TtmDevice::move_from_vram(Mmu& cpu, TtmBo& bo, TtmPlacement to, bool accelerated) {
+Result<void, Errno> TtmDevice::move_from_vram(paging::Mmu& cpu, TtmBo& bo, TtmPlacement to,
+                                              bool accelerated) {
   CBIT_TRY(tt_populate(cpu, bo));
   const bool through_tt = accelerated || to == TtmPlacement::tt;
   if (through_tt) {
@@ -212,4 +213,4 @@ Result<void, Errno> TtmDevice::move_from_vram(Mmu& cpu, TtmBo& bo, TtmPlacement 
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -22,7 +22,7 @@
 #include "kernel/drm/ttm_tt.hpp"
 #include "kernel/mm/page_runs.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // A process' mapping of a buffer object. The process outlives it, or munmap() comes first.
 struct TtmVma {
@@ -52,7 +52,7 @@ struct TtmKmap {
 // pgprot_t, as far as it matters here.
 struct PageProtection {
   bool encrypted = true;
-  PageCaching caching = PageCaching::write_back;
+  paging::PageCaching caching = paging::PageCaching::write_back;
 };
 
 // struct ttm_device_funcs: what the driver does itself.
@@ -60,14 +60,16 @@ class TtmDeviceFuncs {
  public:
   virtual ~TtmDeviceFuncs() = default;
   // ttm_tt_populate, ttm_tt_unpopulate: by default the pool's.
-  virtual Result<void, Errno> tt_populate(Mmu& cpu, TtmPool& pool, TtmTt& tt) { return pool.alloc(cpu, tt); }
-  virtual void tt_unpopulate(Mmu& cpu, TtmPool& pool, TtmTt& tt) { pool.free(cpu, tt); }
+  virtual Result<void, Errno> tt_populate(paging::Mmu& cpu, TtmPool& pool, TtmTt& tt) {
+    return pool.alloc(cpu, tt);
+  }
+  virtual void tt_unpopulate(paging::Mmu& cpu, TtmPool& pool, TtmTt& tt) { pool.free(cpu, tt); }
   // move: makes the pages visible to the GPU when an object enters TT, and takes them back when it leaves.
-  virtual Result<void, Errno> bind(Mmu& cpu, TtmBo& bo) = 0;
-  virtual void unbind(Mmu& cpu, TtmBo& bo) = 0;
+  virtual Result<void, Errno> bind(paging::Mmu& cpu, TtmBo& bo) = 0;
+  virtual void unbind(paging::Mmu& cpu, TtmBo& bo) = 0;
   // Copies the contents between TT, where the object is bound, and video memory, by the GPU. False: the CPU
   // has to.
-  virtual bool copy(Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page) = 0;
+  virtual bool copy(paging::Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page) = 0;
 };
 
 struct TtmDeviceConfig {
@@ -75,7 +77,7 @@ struct TtmDeviceConfig {
   bool use_dma32 = false;
   TtmPolicy policy = TtmPolicy::fixed;
   bool dma_mapped = true;  // ttm_tt have a dma_address array
-  PhysRange vram;          // the BAR's part that objects may use; empty: none
+  mem::PhysRange vram;     // the BAR's part that objects may use; empty: none
 };
 
 class TtmDevice {
@@ -88,32 +90,32 @@ class TtmDevice {
   struct BoRequest {
     std::uint64_t bytes = 0;
     TtmPlacement placement = TtmPlacement::system;
-    PageCaching caching = PageCaching::write_back;
+    paging::PageCaching caching = paging::PageCaching::write_back;
     bool zero_alloc = true;  // ttm_bo_type_device: user space will see it
   };
   // ttm_bo_init_validate(). Pages come when they are needed, which for TT is at once. -EINVAL for 0 bytes,
   // -ENOMEM, -ENOSPC for video memory.
-  Result<TtmBo*, Errno> bo_init(Mmu& cpu, const BoRequest& request);
+  Result<TtmBo*, Errno> bo_init(paging::Mmu& cpu, const BoRequest& request);
   // ttm_bo_put()
-  void bo_put(Mmu& cpu, TtmBo& bo);
+  void bo_put(paging::Mmu& cpu, TtmBo& bo);
 
   // ttm_tt_populate(): pages, and what was swapped out.
-  Result<void, Errno> tt_populate(Mmu& cpu, TtmBo& bo);
+  Result<void, Errno> tt_populate(paging::Mmu& cpu, TtmBo& bo);
   // ttm_bo_swapout(): to a shmem file, through the direct map. -EBUSY when pinned or not populated.
-  Result<std::uint64_t, Errno> swapout(Mmu& cpu, TtmBo& bo);
+  Result<std::uint64_t, Errno> swapout(paging::Mmu& cpu, TtmBo& bo);
   // ttm_bo_validate(): moves the contents by the GPU where it can (`accelerated`), else by
   // ttm_bo_move_memcpy(). User mappings are zapped. -EBUSY when pinned.
-  Result<void, Errno> validate(Mmu& cpu, TtmBo& bo, TtmPlacement to, bool accelerated);
+  Result<void, Errno> validate(paging::Mmu& cpu, TtmBo& bo, TtmPlacement to, bool accelerated);
 
   // ttm_io_prot() of PAGE_KERNEL or the default user protection. All blocks of a tt come from one device, so
   // they have one attribute.
   [[nodiscard]] PageProtection io_prot(const TtmBo& bo) const;
 
   // ttm_bo_vmap() and ttm_bo_vunmap(); the drivers pin what they map.
-  Result<VirtAddr, Errno> vmap(Mmu& cpu, TtmBo& bo);
+  Result<VirtAddr, Errno> vmap(paging::Mmu& cpu, TtmBo& bo);
   void vunmap(TtmBo& bo, VirtAddr at);
   // ttm_bo_kmap() and ttm_bo_kunmap(). -EINVAL beyond the object.
-  Result<TtmKmap, Errno> kmap(Mmu& cpu, TtmBo& bo, std::uint64_t first, std::uint64_t count);
+  Result<TtmKmap, Errno> kmap(paging::Mmu& cpu, TtmBo& bo, std::uint64_t first, std::uint64_t count);
   void kunmap(TtmBo& bo, const TtmKmap& map);
 
   // drm_gem_mmap() and munmap(): addresses without pages.
@@ -133,25 +135,26 @@ class TtmDevice {
 
  private:
   [[nodiscard]] Result<std::uint64_t, Errno> take_vram(std::uint64_t pages);
-  Result<void, Errno> place(Mmu& cpu, TtmBo& bo, TtmPlacement to);
-  void tt_create(const Mmu& cpu, TtmBo& bo, const BoRequest& request);
+  Result<void, Errno> place(paging::Mmu& cpu, TtmBo& bo, TtmPlacement to);
+  void tt_create(const paging::Mmu& cpu, TtmBo& bo, const BoRequest& request);
   void unmap_virtual(TtmBo& bo);
   Result<void> vm_fault_reserved(TtmBo& bo, TtmVma& vma, const Fault& fault);
-  void tt_unpopulate(Mmu& cpu, TtmTt& tt);
-  Result<void, Errno> tt_swapin(Mmu& cpu, TtmTt& tt);
-  Result<void, Errno> move_within_tt(Mmu& cpu, TtmBo& bo, TtmPlacement to);
-  Result<void, Errno> move_to_vram(Mmu& cpu, TtmBo& bo, bool accelerated);
-  Result<void, Errno> move_from_vram(Mmu& cpu, TtmBo& bo, TtmPlacement to, bool accelerated);
+  void tt_unpopulate(paging::Mmu& cpu, TtmTt& tt);
+  Result<void, Errno> tt_swapin(paging::Mmu& cpu, TtmTt& tt);
+  Result<void, Errno> move_within_tt(paging::Mmu& cpu, TtmBo& bo, TtmPlacement to);
+  Result<void, Errno> move_to_vram(paging::Mmu& cpu, TtmBo& bo, bool accelerated);
+  Result<void, Errno> move_from_vram(paging::Mmu& cpu, TtmBo& bo, TtmPlacement to, bool accelerated);
   // ttm_bo_move_memcpy: between the direct map of the pages (kmap_local_page_prot() of 64-bit kernels) and an
   // ioremap of video memory.
-  Result<void, Errno> move_memcpy(Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page);
-  Result<void, Errno> clear_vram(Mmu& cpu, const TtmBo& bo, std::uint64_t vram_page);
+  Result<void, Errno> move_memcpy(paging::Mmu& cpu, const TtmBo& bo, bool to_vram, std::uint64_t vram_page);
+  Result<void, Errno> clear_vram(paging::Mmu& cpu, const TtmBo& bo, std::uint64_t vram_page);
   [[nodiscard]] PhysAddr vram_address(std::uint64_t page) const {
     return config_.vram.first + page * page_size;
   }
-  Result<VirtAddr, Errno> map_pages(Mmu& cpu, const TtmBo& bo, std::uint64_t first, std::uint64_t count);
-  void step_prot(const Mmu& cpu, const TtmBo& bo, const PageProtection& prot);
-  void report_move(const Mmu& cpu, const TtmBo& bo, TtmPlacement from);
+  Result<VirtAddr, Errno> map_pages(paging::Mmu& cpu, const TtmBo& bo, std::uint64_t first,
+                                    std::uint64_t count);
+  void step_prot(const paging::Mmu& cpu, const TtmBo& bo, const PageProtection& prot);
+  void report_move(const paging::Mmu& cpu, const TtmBo& bo, TtmPlacement from);
 
   Kernel* kernel_;
   Device* dev_;
@@ -166,4 +169,4 @@ class TtmDevice {
   } sites_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr DmaAttrs attrs_of(unsigned order) {
@@ -31,18 +31,18 @@ TtmPool::~TtmPool() {
 
 // ---- blocks -----------------------------------------------------------------------------------------------
 
-TtmPool::Shelf* TtmPool::select(PageCaching caching, unsigned order) {
-  if (!use_dma_alloc_ && caching == PageCaching::write_back) return nullptr;
+TtmPool::Shelf* TtmPool::select(paging::PageCaching caching, unsigned order) {
+  if (!use_dma_alloc_ && caching == paging::PageCaching::write_back) return nullptr;
   return &shelves_[static_cast<std::size_t>(caching)][order];
 }
 
-std::optional<TtmBlock> TtmPool::alloc_block(Mmu& cpu, unsigned order, bool zero) {
+std::optional<TtmBlock> TtmPool::alloc_block(paging::Mmu& cpu, unsigned order, bool zero) {
   const std::uint64_t bytes = page_size << order;
   Mm& mm = kernel_->mm();
   if (use_dma_alloc_) {
     const auto made = kernel_->dma().alloc(cpu, *dev_, bytes, false, attrs_of(order));
     if (!made) return std::nullopt;
-    const auto where = cpu.translate(made->cpu, Intent::read);
+    const auto where = cpu.translate(made->cpu, paging::Intent::read);
     if (!where) return kernel_->dma().free(cpu, *dev_, *made, attrs_of(order)), std::nullopt;
     return TtmBlock{where->phys, order, *made};
   }
@@ -54,13 +54,13 @@ std::optional<TtmBlock> TtmPool::alloc_block(Mmu& cpu, unsigned order, bool zero
   return TtmBlock{*first, order, std::nullopt};
 }
 
-void TtmPool::free_block(Mmu& cpu, PageCaching caching, const TtmBlock& block) {
+void TtmPool::free_block(paging::Mmu& cpu, paging::PageCaching caching, const TtmBlock& block) {
   Mm& mm = kernel_->mm();
-  if (caching != PageCaching::write_back) {
+  if (caching != paging::PageCaching::write_back) {
     std::vector<PhysAddr> pages;
     for (std::uint64_t i = 0; i < block.pages(); ++i) pages.push_back(block.first + i * page_size);
     (void)mm.set_pages_array(cpu, pages,
-                             PageCaching::write_back);  // set_pages_wb: nobody looks at its result
+                             paging::PageCaching::write_back);  // set_pages_wb: nobody looks at its result
   }
   if (block.coherent)
     kernel_->dma().free(cpu, *dev_, *block.coherent, attrs_of(block.order));
@@ -78,25 +78,25 @@ std::optional<TtmBlock> TtmPool::take(Shelf& shelf) {
 }
 
 // ttm_pool_type_give: cleared with the direct map's encryption attribute, whatever the tt's mappings had.
-void TtmPool::give(Mmu& cpu, Shelf& shelf, const TtmBlock& block) {
-  const SiteScope site{cpu, give_site_};
+void TtmPool::give(paging::Mmu& cpu, Shelf& shelf, const TtmBlock& block) {
+  const paging::SiteScope site{cpu, give_site_};
   // A page that cannot be cleared is lost to everybody.
   if (!cpu.fill(kernel_->mm().phys_to_virt(block.first), block.pages() * page_size, std::byte{0})) return;
   shelf.push_back(block);
   on_shelves_ += block.pages();
 }
 
-bool TtmPool::shrink(Mmu& cpu) {
+bool TtmPool::shrink(paging::Mmu& cpu) {
   for (std::size_t caching = 0; caching < shelves_.size(); ++caching)
     for (Shelf& shelf : shelves_[caching])
       if (const auto block = take(shelf))
-        return free_block(cpu, static_cast<PageCaching>(caching), *block), true;
+        return free_block(cpu, static_cast<paging::PageCaching>(caching), *block), true;
   return false;
 }
 
 // ---- ttm_pool_alloc ---------------------------------------------------------------------------------------
 
-Result<void, Errno> TtmPool::alloc(Mmu& cpu, TtmTt& tt) {
+Result<void, Errno> TtmPool::alloc(paging::Mmu& cpu, TtmTt& tt) {
   Filling filling{cpu, tt, tt.num_pages};
   const auto fill = [&]() -> Result<void, Errno> {
     unsigned order = order_for(filling.left);
@@ -118,7 +118,7 @@ Result<void, Errno> TtmPool::alloc(Mmu& cpu, TtmTt& tt) {
     return filled;
   }
   free_range(cpu, tt, tt.caching, 0, filling.blocks_finished);
-  free_range(cpu, tt, PageCaching::write_back, filling.blocks_finished, tt.blocks.size());
+  free_range(cpu, tt, paging::PageCaching::write_back, filling.blocks_finished, tt.blocks.size());
   tt.blocks.clear(), tt.pages.clear(), tt.dma_address.clear();
   return filled;
 }
@@ -142,13 +142,13 @@ Result<void, Errno> TtmPool::alloc_blocks(Filling& filling, unsigned order) {
   while (filling.left >> order != 0) {
     const auto block = alloc_block(filling.cpu, order, filling.tt.zero_alloc);
     if (!block) break;
-    CBIT_TRY(add(filling, *block, PageCaching::write_back));
+    CBIT_TRY(add(filling, *block, paging::PageCaching::write_back));
   }
   return {};
 }
 
 // ttm_pool_page_allocated and ttm_pool_map
-Result<void, Errno> TtmPool::add(Filling& filling, const TtmBlock& block, PageCaching caching) {
+Result<void, Errno> TtmPool::add(Filling& filling, const TtmBlock& block, paging::PageCaching caching) {
   TtmTt& tt = filling.tt;
   DmaAddr dma = block.coherent ? block.coherent->dma : DmaAddr{};
   if (tt.dma_mapped && !block.coherent) {
@@ -173,7 +173,8 @@ Result<void, Errno> TtmPool::apply_caching(Filling& filling) {
   std::uint64_t first = 0;
   for (std::size_t i = 0; i < filling.blocks_finished; ++i) first += tt.blocks[i].pages();
   const auto pages = std::span{tt.pages}.subspan(first);
-  if (tt.caching != PageCaching::write_back && !kernel_->mm().set_pages_array(filling.cpu, pages, tt.caching))
+  if (tt.caching != paging::PageCaching::write_back &&
+      !kernel_->mm().set_pages_array(filling.cpu, pages, tt.caching))
     return tl::unexpected{Errno::enomem};
   filling.blocks_finished = tt.blocks.size();
   return {};
@@ -181,13 +182,14 @@ Result<void, Errno> TtmPool::apply_caching(Filling& filling) {
 
 // ---- ttm_pool_free ----------------------------------------------------------------------------------------
 
-void TtmPool::free(Mmu& cpu, TtmTt& tt) {
+void TtmPool::free(paging::Mmu& cpu, TtmTt& tt) {
   free_range(cpu, tt, tt.caching, 0, tt.blocks.size());
   tt.blocks.clear(), tt.pages.clear(), tt.dma_address.clear();
   while (on_shelves_ > page_pool_size_) shrink(cpu);
 }
 
-void TtmPool::free_range(Mmu& cpu, TtmTt& tt, PageCaching caching, std::size_t first, std::size_t end) {
+void TtmPool::free_range(paging::Mmu& cpu, TtmTt& tt, paging::PageCaching caching, std::size_t first,
+                         std::size_t end) {
   std::uint64_t page = 0;
   for (std::size_t i = 0; i < end; page += tt.blocks[i++].pages()) {
     if (i < first) continue;
@@ -202,4 +204,4 @@ void TtmPool::free_range(Mmu& cpu, TtmTt& tt, PageCaching caching, std::size_t f
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

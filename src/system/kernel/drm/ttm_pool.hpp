@@ -19,7 +19,7 @@
 #include "kernel/drm/ttm_tt.hpp"
 #include "kernel/kernel.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class TtmPool {
  public:
@@ -33,9 +33,9 @@ class TtmPool {
 
   // ttm_pool_alloc: fills pages, blocks and dma_address of a tt that has none. Errors leave it so: -ENOMEM,
   // -EFAULT when a block could not be mapped.
-  Result<void, Errno> alloc(Mmu& cpu, TtmTt& tt);
+  Result<void, Errno> alloc(paging::Mmu& cpu, TtmTt& tt);
   // ttm_pool_free
-  void free(Mmu& cpu, TtmTt& tt);
+  void free(paging::Mmu& cpu, TtmTt& tt);
 
   [[nodiscard]] std::uint64_t pages_on_shelves() const { return on_shelves_; }
   // Blocks that an alloc() found on a shelf.
@@ -46,26 +46,27 @@ class TtmPool {
   using Shelves = std::array<std::array<Shelf, ttm_order_max + 1>, 3>;
 
   // nullptr: such blocks are freed.
-  [[nodiscard]] Shelf* select(PageCaching caching, unsigned order);
-  std::optional<TtmBlock> alloc_block(Mmu& cpu, unsigned order, bool zero);
-  void free_block(Mmu& cpu, PageCaching caching, const TtmBlock& block);
+  [[nodiscard]] Shelf* select(paging::PageCaching caching, unsigned order);
+  std::optional<TtmBlock> alloc_block(paging::Mmu& cpu, unsigned order, bool zero);
+  void free_block(paging::Mmu& cpu, paging::PageCaching caching, const TtmBlock& block);
   std::optional<TtmBlock> take(Shelf& shelf);
-  void give(Mmu& cpu, Shelf& shelf, const TtmBlock& block);
-  bool shrink(Mmu& cpu);
+  void give(paging::Mmu& cpu, Shelf& shelf, const TtmBlock& block);
+  bool shrink(paging::Mmu& cpu);
 
   // An alloc() under way.
   struct Filling {
-    Mmu& cpu;
+    paging::Mmu& cpu;
     TtmTt& tt;
     std::uint64_t left = 0;           // pages
     std::size_t blocks_finished = 0;  // these blocks have the tt's caching, the rest are cached
   };
   Result<void, Errno> take_blocks(Filling& filling, unsigned order);
   Result<void, Errno> alloc_blocks(Filling& filling, unsigned order);
-  Result<void, Errno> add(Filling& filling, const TtmBlock& block, PageCaching caching);
+  Result<void, Errno> add(Filling& filling, const TtmBlock& block, paging::PageCaching caching);
   Result<void, Errno> apply_caching(Filling& filling);
   // ttm_pool_free_range, by blocks.
-  void free_range(Mmu& cpu, TtmTt& tt, PageCaching caching, std::size_t first, std::size_t end);
+  void free_range(paging::Mmu& cpu, TtmTt& tt, paging::PageCaching caching, std::size_t first,
+                  std::size_t end);
 
   Kernel* kernel_;
   Device* dev_;
@@ -78,4 +79,4 @@ class TtmPool {
   std::uint64_t reused_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

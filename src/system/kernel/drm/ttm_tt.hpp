@@ -10,14 +10,14 @@
 #include "cbit/gpu_policy.hpp"
 #include "kernel/dma/dma.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // The largest block that TTM asks for: MAX_ORDER - 1.
 inline constexpr unsigned ttm_order_max = max_order_6_1;
 
 // ttm_cached, ttm_write_combined, ttm_uncached in the words of debugfs and traces.
-[[nodiscard]] constexpr std::string_view ttm_caching_name(PageCaching caching) {
-  return caching == PageCaching::write_back ? "cached" : to_string(caching);
+[[nodiscard]] constexpr std::string_view ttm_caching_name(paging::PageCaching caching) {
+  return caching == paging::PageCaching::write_back ? "cached" : to_string(caching);
 }
 
 // 2^order contiguous pages as they were allocated.
@@ -31,7 +31,7 @@ struct TtmBlock {
 
 struct TtmTt {
   std::uint64_t num_pages = 0;
-  PageCaching caching = PageCaching::write_back;
+  paging::PageCaching caching = paging::PageCaching::write_back;
   bool zero_alloc = false;  // TTM_TT_FLAG_ZERO_ALLOC
   bool decrypted = false;   // TTM_TT_FLAG_DECRYPTED
   bool dma_mapped =
@@ -45,4 +45,4 @@ struct TtmTt {
   [[nodiscard]] bool swapped() const { return !swap_storage.empty(); }  // TTM_TT_FLAG_SWAPPED
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -6,15 +6,15 @@
 
 #include "base/cost.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
-SevResult<void> issued(SevStatusCode status) {
-  if (status != SevStatusCode::success) return tl::unexpected{SevError{EIO, status}};
+SevResult<void> issued(spec::SevStatusCode status) {
+  if (status != spec::SevStatusCode::success) return tl::unexpected{SevError{EIO, status}};
   return {};
 }
 
 Kvm::Kvm(Kernel& kernel) : kernel_{&kernel} {
-  const SevFirmware* const firmware = kernel.machine().sev_firmware();
+  const machine::SevFirmware* const firmware = kernel.machine().sev_firmware();
   if (firmware == nullptr) return;
   capability_ = firmware->capability();
   asids_.resize(capability_.asids + 1);
@@ -30,7 +30,7 @@ Kvm::~Kvm() {
   if (capability_.asids != 0) static_cast<void>(sev_flush_asids(1, capability_.asids));
   if (tmr_) {
     static_cast<void>(firmware().shutdown());
-    kernel_->mm().pages().free(*tmr_, sev_tmr_bytes / page_size);
+    kernel_->mm().pages().free(*tmr_, spec::sev_tmr_bytes / page_size);
   }
 }
 
@@ -80,18 +80,18 @@ void Kvm::sev_asid_free(unsigned asid) { reclaim_[asid] = true; }
 // ---- the platform ---------------------------------------------------------------------------------------
 
 SevResult<void> Kvm::sev_platform_init() {
-  SevFirmware::PlatformStatus status;
+  machine::SevFirmware::PlatformStatus status;
   CBIT_TRY(issued(firmware().platform_status(status)));
-  if (status.state != SevPlatformState::uninit) return {};
-  SevFirmware::Init request;
+  if (status.state != spec::SevPlatformState::uninit) return {};
+  machine::SevFirmware::Init request;
   if (capability_.min_sev_asid > 1 && !tmr_)
-    tmr_ = kernel_->mm().pages().allocate(sev_tmr_bytes / page_size, ~std::uint64_t{0},
-                                          sev_tmr_bytes / page_size);
-  if (tmr_) request = {.es = true, .tmr_address = PtePhys{tmr_->value()}, .tmr_len = sev_tmr_bytes};
+    tmr_ = kernel_->mm().pages().allocate(spec::sev_tmr_bytes / page_size, ~std::uint64_t{0},
+                                          spec::sev_tmr_bytes / page_size);
+  if (tmr_) request = {.es = true, .tmr_address = PtePhys{tmr_->value()}, .tmr_len = spec::sev_tmr_bytes};
   CBIT_TRY(issued(firmware().init(request)));
   wbinvd_on_all_cpus();
   CBIT_TRY(issued(firmware().df_flush()));
-  const SevVersion version;
+  const spec::SevVersion version;
   message(fmt::format("ccp: SEV API:{}.{} build:{}", version.major, version.minor, version.build));
   return {};
 }
@@ -103,8 +103,8 @@ void Kvm::wbinvd_on_all_cpus() {
 }
 
 void Kvm::sev_clflush_pages(std::span<const PhysAddr> pages) {
-  Machine& machine = kernel_->machine();
-  if (machine.config().cache == CacheModel::coherent) return;
+  machine::Machine& machine = kernel_->machine();
+  if (machine.config().cache == mem::CacheModel::coherent) return;
   const std::uint64_t lines = pages.size() * (page_size / cache_line_size);
   for (const PhysAddr page : pages) machine.memory().flush(page, page_size);
   machine.tracer().emit({AgentKind::cpu, 0}, Flush{FlushKind::clflush, lines, 0},
@@ -124,4 +124,4 @@ Result<void, int> Kvm::snp_enable() {
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -16,12 +16,12 @@
 #include "kernel/kernel.hpp"
 #include "machine/sev/sev_firmware.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // What a KVM_MEMORY_ENCRYPT_OP returns: the errno of the call and kvm_sev_cmd.error, the firmware's status.
 struct SevError {
   int error = 0;
-  SevStatusCode firmware = SevStatusCode::success;
+  spec::SevStatusCode firmware = spec::SevStatusCode::success;
 
   friend bool operator==(const SevError&, const SevError&) = default;
 };
@@ -29,10 +29,10 @@ template <class T>
 using SevResult = Result<T, SevError>;
 
 [[nodiscard]] inline tl::unexpected<SevError> sev_error(int error) {
-  return tl::unexpected{SevError{error, SevStatusCode::success}};
+  return tl::unexpected{SevError{error, spec::SevStatusCode::success}};
 }
 // sev_issue_cmd(): EIO when the firmware refuses.
-[[nodiscard]] SevResult<void> issued(SevStatusCode status);
+[[nodiscard]] SevResult<void> issued(spec::SevStatusCode status);
 
 class Kvm {
  public:
@@ -45,7 +45,7 @@ class Kvm {
 
   [[nodiscard]] Kernel& kernel() { return *kernel_; }
   // Only for guests, which there are only with a firmware.
-  [[nodiscard]] SevFirmware& firmware() { return *kernel_->machine().sev_firmware(); }
+  [[nodiscard]] machine::SevFirmware& firmware() { return *kernel_->machine().sev_firmware(); }
 
   // EBUSY when no ASID of the range is left, ENOTTY when the range has none.
   Result<unsigned, int> sev_asid_new(bool es);
@@ -69,10 +69,10 @@ class Kvm {
   bool sev_recycle_asids(unsigned min_asid, unsigned max_asid);
 
   Kernel* kernel_;
-  SevCapability capability_;
+  machine::SevCapability capability_;
   std::vector<bool> asids_;    // sev_asid_bitmap
   std::vector<bool> reclaim_;  // sev_reclaim_asid_bitmap
   std::optional<PhysAddr> tmr_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

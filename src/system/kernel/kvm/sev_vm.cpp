@@ -7,25 +7,25 @@
 #include <cerrno>
 #include <limits>
 
-namespace cbit {
+namespace cbit::kernel {
 
 // ---- the VM ---------------------------------------------------------------------------------------------
 
-SevVm::SevVm(Kvm& kvm, Process& vmm, PageTable npt, SiteId site)
+SevVm::SevVm(Kvm& kvm, Process& vmm, paging::PageTable npt, SiteId site)
     : kvm_{&kvm}, vmm_{&vmm}, npt_{std::move(npt)}, site_{site} {}
 
 Result<std::unique_ptr<SevVm>, int> SevVm::create(Kvm& kvm, Process& vmm, std::string_view name) {
   Kernel& kernel = kvm.kernel();
-  Machine& machine = kernel.machine();
+  machine::Machine& machine = kernel.machine();
   PageAllocator& pages = kernel.mm().pages();
-  PageTable::Source source{.allocate = [&pages]() -> Result<PhysAddr> {
-                             if (const auto page = pages.allocate(1)) return *page;
-                             return fault(FaultKind::no_memory, 0);
-                           },
-                           .release = [&pages](PhysAddr page) { pages.free(page, 1); }};
-  const KeySelector host_bit = kernel.cc().has(CcAttr::mem_encrypt) ? 1 : 0;
-  auto npt = PageTable::create(machine.memory(), machine.paging(), host_bit, std::move(source),
-                               {{AgentKind::cpu, 0}, no_key, machine.tracer().intern("kvm_mmu")});
+  paging::PageTable::Source source{.allocate = [&pages]() -> Result<PhysAddr> {
+                                     if (const auto page = pages.allocate(1)) return *page;
+                                     return fault(FaultKind::no_memory, 0);
+                                   },
+                                   .release = [&pages](PhysAddr page) { pages.free(page, 1); }};
+  const mem::KeySelector host_bit = kernel.cc().has(CcAttr::mem_encrypt) ? 1 : 0;
+  auto npt = paging::PageTable::create(machine.memory(), machine.paging(), host_bit, std::move(source),
+                                       {{AgentKind::cpu, 0}, no_key, machine.tracer().intern("kvm_mmu")});
   if (!npt) return tl::unexpected{ENOMEM};
   return std::unique_ptr<SevVm>{new SevVm{kvm, vmm, std::move(*npt), machine.tracer().intern(name)}};
 }
@@ -40,7 +40,8 @@ SevVm::~SevVm() {
   for (const PhysAddr vmsa : vmsas_) kvm_->kernel().mm().pages().free(vmsa, 1);
 }
 
-Result<void, int> SevVm::set_user_memory_region(GuestPhysAddr gpa, std::uint64_t bytes, VirtAddr uaddr) {
+Result<void, int> SevVm::set_user_memory_region(machine::GuestPhysAddr gpa, std::uint64_t bytes,
+                                                VirtAddr uaddr) {
   if (bytes == 0 || bytes % page_size != 0 || !gpa.is_aligned(page_size) || !uaddr.is_aligned(page_size) ||
       gpa + bytes < gpa)
     return tl::unexpected{EINVAL};
@@ -59,8 +60,8 @@ Bytes reset_save_area() {
   return save;
 }
 
-Sha256Digest launch_digest(ConstByteSpan image, std::size_t cpus) {
-  Sha256 digest;
+crypt::Sha256Digest launch_digest(ConstByteSpan image, std::size_t cpus) {
+  crypt::Sha256 digest;
   digest.update(image);
   for (std::size_t i = 0; i < cpus; ++i) digest.update(reset_save_area());
   return digest.finish();
@@ -108,7 +109,7 @@ void SevVm::unbind_asid() {
 }
 
 PtePhys SevVm::page_pa(PhysAddr page) const {
-  const KeySelector host_bit = kvm_->kernel().cc().has(CcAttr::mem_encrypt) ? 1 : 0;
+  const mem::KeySelector host_bit = kvm_->kernel().cc().has(CcAttr::mem_encrypt) ? 1 : 0;
   return kvm_->kernel().machine().paging().view.layout.join(page, host_bit);
 }
 
@@ -175,19 +176,22 @@ Result<void, int> SevVm::mem_enc_unregister_region(VirtAddr uaddr, std::uint64_t
 
 // ---- the guest's accesses -------------------------------------------------------------------------------
 
-GuestCpu SevVm::cpu() {
-  const GuestKind kind = es_active_ ? GuestKind::sev_es : active_ ? GuestKind::sev : GuestKind::plain;
-  return GuestCpu{kvm_->kernel().machine(), {.kind = kind, .asid = asid_, .ncr3 = npt_.cr3(), .site = site_}};
+machine::GuestCpu SevVm::cpu() {
+  const machine::GuestKind kind = es_active_ ? machine::GuestKind::sev_es
+                                  : active_  ? machine::GuestKind::sev
+                                             : machine::GuestKind::plain;
+  return machine::GuestCpu{kvm_->kernel().machine(),
+                           {.kind = kind, .asid = asid_, .ncr3 = npt_.cr3(), .site = site_}};
 }
 
-const SevVm::Slot* SevVm::slot_of(GuestPhysAddr at) const {
+const SevVm::Slot* SevVm::slot_of(machine::GuestPhysAddr at) const {
   const auto found = std::ranges::find_if(
       slots_, [&](const Slot& slot) { return at >= slot.gpa && at < slot.gpa + slot.bytes; });
   return found == slots_.end() ? nullptr : &*found;
 }
 
 // kvm_mmu_page_fault(): the frame that the VMM has there, with the host's own C-bit.
-Result<void> SevVm::resolve(GuestPhysAddr page) {
+Result<void> SevVm::resolve(machine::GuestPhysAddr page) {
   const Slot* const slot = slot_of(page);
   if (slot == nullptr) return fault(FaultKind::no_memory, page.value());
   const auto frames = vmm_->pin_user_pages(slot->uaddr + (page - slot->gpa), 1, true);
@@ -196,35 +200,37 @@ Result<void> SevVm::resolve(GuestPhysAddr page) {
   return remap(page, frames->front());
 }
 
-Result<void> SevVm::remap(GuestPhysAddr page, PhysAddr frame) {
-  const KeySelector host_bit = kvm_->kernel().cc().has(CcAttr::mem_encrypt) ? 1 : 0;
+Result<void> SevVm::remap(machine::GuestPhysAddr page, PhysAddr frame) {
+  const mem::KeySelector host_bit = kvm_->kernel().cc().has(CcAttr::mem_encrypt) ? 1 : 0;
   CBIT_TRY(npt_.map({.at = VirtAddr{page.value()},
                      .phys = frame,
                      .bytes = page_size,
                      .flags = {.user = true},
                      .selector = host_bit,
-                     .largest = PageLevel::size_4k}));
+                     .largest = paging::PageLevel::size_4k}));
   return {};
 }
 
-Result<PhysAddr> SevVm::frame(GuestPhysAddr page) {
-  auto place = cpu().locate(page.page(), Intent::read, false);
+Result<PhysAddr> SevVm::frame(machine::GuestPhysAddr page) {
+  auto place = cpu().locate(page.page(), paging::Intent::read, false);
   if (!place && place.error().kind == FaultKind::not_present) {
     CBIT_TRY(resolve(page.page()));
-    place = cpu().locate(page.page(), Intent::read, false);
+    place = cpu().locate(page.page(), paging::Intent::read, false);
   }
   if (!place) return tl::unexpected{place.error()};
   return place->phys;
 }
 
-Result<void> SevVm::read(GuestPhysAddr from, ByteSpan to, bool encrypted) {
-  for (GuestPhysAddr page = from.page(); page < from + to.size(); page += page_size) CBIT_TRY(frame(page));
+Result<void> SevVm::read(machine::GuestPhysAddr from, ByteSpan to, bool encrypted) {
+  for (machine::GuestPhysAddr page = from.page(); page < from + to.size(); page += page_size)
+    CBIT_TRY(frame(page));
   return cpu().read(from, to, encrypted);
 }
 
-Result<void> SevVm::write(GuestPhysAddr to, ConstByteSpan from, bool encrypted) {
-  for (GuestPhysAddr page = to.page(); page < to + from.size(); page += page_size) CBIT_TRY(frame(page));
+Result<void> SevVm::write(machine::GuestPhysAddr to, ConstByteSpan from, bool encrypted) {
+  for (machine::GuestPhysAddr page = to.page(); page < to + from.size(); page += page_size)
+    CBIT_TRY(frame(page));
   return cpu().write(to, from, encrypted);
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -25,13 +25,13 @@
 #include "machine/guest_cpu.hpp"
 #include "paging/page_table.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // The save area of a CPU after reset, which LAUNCH_UPDATE_VMSA measures: whoever verifies the measurement of
 // a SEV-ES guest has to know it.
 [[nodiscard]] Bytes reset_save_area();
 // The launch digest of a guest whose image was measured first, and then so many CPUs.
-[[nodiscard]] Sha256Digest launch_digest(ConstByteSpan image, std::size_t cpus);
+[[nodiscard]] crypt::Sha256Digest launch_digest(ConstByteSpan image, std::size_t cpus);
 
 class SevVm {
  public:
@@ -48,7 +48,7 @@ class SevVm {
   SevVm& operator=(const SevVm&) = delete;
 
   // KVM_SET_USER_MEMORY_REGION: EINVAL unless all is page-aligned and the range is new.
-  Result<void, int> set_user_memory_region(GuestPhysAddr gpa, std::uint64_t bytes, VirtAddr uaddr);
+  Result<void, int> set_user_memory_region(machine::GuestPhysAddr gpa, std::uint64_t bytes, VirtAddr uaddr);
   // KVM_CREATE_VCPU. A SEV-ES guest's has a save area (VMSA).
   Result<void, int> create_vcpu();
 
@@ -63,7 +63,7 @@ class SevVm {
   // ---- launch ----
   struct LaunchStart {
     std::uint32_t handle = 0;
-    SevPolicy policy;
+    spec::SevPolicy policy;
     std::optional<ConstByteSpan> dh_cert;
     std::optional<ConstByteSpan> session;
   };
@@ -72,11 +72,11 @@ class SevVm {
   SevResult<void> launch_update_data(UserAddr range);
   SevResult<void> launch_update_vmsa();  // ENOTTY unless it is SEV-ES
   // `len` 0 asks for the length.
-  SevResult<SevMeasurement> launch_measure(std::uint32_t& len);
+  SevResult<spec::SevMeasurement> launch_measure(std::uint32_t& len);
   // EINVAL unless the range is physically contiguous.
   SevResult<void> launch_secret(ConstByteSpan header, UserAddr guest, ConstByteSpan data);
   SevResult<void> launch_finish();
-  SevResult<SevFirmware::GuestStatus> guest_status();
+  SevResult<machine::SevFirmware::GuestStatus> guest_status();
 
   // ---- debugging: any alignment, through a page of the kernel where needed ----
   SevResult<void> dbg_decrypt(VirtAddr source, VirtAddr target, std::uint32_t len);
@@ -84,27 +84,28 @@ class SevVm {
 
   // ---- migration ----
   struct Sent {
-    SevPolicy policy;
-    SevSession session;
+    spec::SevPolicy policy;
+    spec::SevSession session;
   };
   SevResult<Sent> send_start(ConstByteSpan pdh_cert);
   // Within one page.
-  SevResult<SevPacket> send_update_data(UserAddr guest);
+  SevResult<machine::SevPacket> send_update_data(UserAddr guest);
   SevResult<void> send_finish();
   SevResult<void> send_cancel();
-  SevResult<std::uint32_t> receive_start(SevPolicy policy, ConstByteSpan pdh_cert, ConstByteSpan session);
+  SevResult<std::uint32_t> receive_start(spec::SevPolicy policy, ConstByteSpan pdh_cert,
+                                         ConstByteSpan session);
   SevResult<void> receive_update_data(ConstByteSpan header, UserAddr guest, ConstByteSpan data);
   SevResult<void> receive_finish();
 
   // ---- the guest runs ----
   // Its CPU's accesses. Nested page faults are resolved from the VMM's memory; a Fault is what the guest or
   // the VMM cannot go on after.
-  Result<void> read(GuestPhysAddr from, ByteSpan to, bool encrypted);
-  Result<void> write(GuestPhysAddr to, ConstByteSpan from, bool encrypted);
+  Result<void> read(machine::GuestPhysAddr from, ByteSpan to, bool encrypted);
+  Result<void> write(machine::GuestPhysAddr to, ConstByteSpan from, bool encrypted);
   // The frame behind a guest-physical page; faults as read().
-  Result<PhysAddr> frame(GuestPhysAddr page);
+  Result<PhysAddr> frame(machine::GuestPhysAddr page);
   // What only a hostile hypervisor does: maps the guest's page to another frame.
-  Result<void> remap(GuestPhysAddr page, PhysAddr frame);
+  Result<void> remap(machine::GuestPhysAddr page, PhysAddr frame);
 
   [[nodiscard]] unsigned asid() const { return asid_; }
   [[nodiscard]] std::uint32_t handle() const { return handle_; }
@@ -122,14 +123,14 @@ class SevVm {
     std::vector<PhysAddr> pages;
   };
   struct Slot {
-    GuestPhysAddr gpa;
+    machine::GuestPhysAddr gpa;
     std::uint64_t bytes = 0;
     VirtAddr uaddr;
   };
 
-  SevVm(Kvm& kvm, Process& vmm, PageTable npt, SiteId site);
-  [[nodiscard]] SevFirmware& firmware() { return kvm_->firmware(); }
-  [[nodiscard]] GuestCpu cpu();
+  SevVm(Kvm& kvm, Process& vmm, paging::PageTable npt, SiteId site);
+  [[nodiscard]] machine::SevFirmware& firmware() { return kvm_->firmware(); }
+  [[nodiscard]] machine::GuestCpu cpu();
 
   // sev_pin_memory(): EINVAL for no or wrapping ranges, ENOMEM over the limit and for pages that are not
   // there. Unpinned by unpin().
@@ -144,12 +145,12 @@ class SevVm {
   SevResult<void> dbg_encrypt_user(VirtAddr source, PhysAddr source_phys, PhysAddr target, std::uint32_t len);
   SevResult<void> issue_dbg_decrypt(PhysAddr source, PhysAddr target, std::uint32_t len);
 
-  [[nodiscard]] const Slot* slot_of(GuestPhysAddr at) const;
-  Result<void> resolve(GuestPhysAddr page);
+  [[nodiscard]] const Slot* slot_of(machine::GuestPhysAddr at) const;
+  Result<void> resolve(machine::GuestPhysAddr page);
 
   Kvm* kvm_;
   Process* vmm_;
-  PageTable npt_;
+  paging::PageTable npt_;
   SiteId site_;
   std::vector<Slot> slots_;
   std::vector<PhysAddr> vmsas_;
@@ -163,4 +164,4 @@ class SevVm {
   std::list<Region> regions_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -4,7 +4,7 @@
 
 #include "kernel/kvm/sev_vm.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::size_t blob_bytes_max = 0x4000;  // SEV_FW_BLOB_MAX_SIZE
@@ -26,7 +26,7 @@ std::size_t contiguous_pages(std::span<const PhysAddr> pages, std::size_t first)
 
 SevResult<std::uint32_t> SevVm::launch_start(const LaunchStart& params) {
   if (!active_) return sev_error(ENOTTY);
-  SevFirmware::LaunchStart start{.handle = params.handle, .policy = params.policy};
+  machine::SevFirmware::LaunchStart start{.handle = params.handle, .policy = params.policy};
   if (params.dh_cert) {
     CBIT_TRY(check_blob(*params.dh_cert));
     start.dh_cert = *params.dh_cert;
@@ -72,10 +72,10 @@ SevResult<void> SevVm::launch_update_vmsa() {
   return {};
 }
 
-SevResult<SevMeasurement> SevVm::launch_measure(std::uint32_t& len) {
+SevResult<spec::SevMeasurement> SevVm::launch_measure(std::uint32_t& len) {
   if (!active_) return sev_error(ENOTTY);
   if (len > blob_bytes_max) return sev_error(EINVAL);
-  SevMeasurement measurement;
+  spec::SevMeasurement measurement;
   CBIT_TRY(issued(firmware().launch_measure(handle_, len, measurement)));
   len = sizeof measurement;
   return measurement;
@@ -106,9 +106,9 @@ SevResult<void> SevVm::launch_finish() {
   return issued(firmware().launch_finish(handle_));
 }
 
-SevResult<SevFirmware::GuestStatus> SevVm::guest_status() {
+SevResult<machine::SevFirmware::GuestStatus> SevVm::guest_status() {
   if (!active_) return sev_error(ENOTTY);
-  SevFirmware::GuestStatus status;
+  machine::SevFirmware::GuestStatus status;
   CBIT_TRY(issued(firmware().guest_status(handle_, status)));
   return status;
 }
@@ -118,21 +118,21 @@ SevResult<SevFirmware::GuestStatus> SevVm::guest_status() {
 SevResult<SevVm::Sent> SevVm::send_start(ConstByteSpan pdh_cert) {
   if (!active_) return sev_error(ENOTTY);
   CBIT_TRY(check_blob(pdh_cert));
-  SevFirmware::SendStart request{.pdh_cert = pdh_cert, .session_len = sizeof(SevSession)};
+  machine::SevFirmware::SendStart request{.pdh_cert = pdh_cert, .session_len = sizeof(spec::SevSession)};
   CBIT_TRY(issued(firmware().send_start(handle_, request)));
   return Sent{request.policy, request.session};
 }
 
-SevResult<SevPacket> SevVm::send_update_data(UserAddr guest) {
+SevResult<machine::SevPacket> SevVm::send_update_data(UserAddr guest) {
   if (!active_) return sev_error(ENOTTY);
   if (guest.len == 0 || guest.at.page_offset() + guest.len > page_size) return sev_error(EINVAL);
   const auto pages = pin_memory(guest.at.page(), page_size, false);
   if (!pages) return sev_error(pages.error());
   const PtePhys address{page_pa(pages->front()).value() + guest.at.page_offset()};
-  SevFirmware::SendUpdate update{.hdr_len = sizeof(SevPacketHeader),
-                                 .guest_address = address,
-                                 .guest_len = guest.len,
-                                 .trans_len = guest.len};
+  machine::SevFirmware::SendUpdate update{.hdr_len = sizeof(spec::SevPacketHeader),
+                                          .guest_address = address,
+                                          .guest_len = guest.len,
+                                          .trans_len = guest.len};
   const auto done = issued(firmware().send_update_data(handle_, update));
   unpin_memory(*pages);
   if (!done) return tl::unexpected{done.error()};
@@ -149,12 +149,12 @@ SevResult<void> SevVm::send_cancel() {
   return issued(firmware().send_cancel(handle_));
 }
 
-SevResult<std::uint32_t> SevVm::receive_start(SevPolicy policy, ConstByteSpan pdh_cert,
+SevResult<std::uint32_t> SevVm::receive_start(spec::SevPolicy policy, ConstByteSpan pdh_cert,
                                               ConstByteSpan session) {
   if (!active_) return sev_error(ENOTTY);
   CBIT_TRY(check_blob(pdh_cert));
   CBIT_TRY(check_blob(session));
-  SevFirmware::ReceiveStart start{.policy = policy, .pdh_cert = pdh_cert, .session = session};
+  machine::SevFirmware::ReceiveStart start{.policy = policy, .pdh_cert = pdh_cert, .session = session};
   CBIT_TRY(issued(firmware().receive_start(start)));
   if (const auto bound = issued(firmware().activate(start.handle, asid_)); !bound) {
     static_cast<void>(firmware().decommission(start.handle));
@@ -185,4 +185,4 @@ SevResult<void> SevVm::receive_finish() {
   return issued(firmware().receive_finish(handle_));
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -4,7 +4,7 @@
 
 #include "kernel/kvm/sev_vm.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t block = 16;
@@ -126,4 +126,4 @@ SevResult<void> SevVm::dbg_encrypt_user(VirtAddr source, PhysAddr source_phys, P
   return issued(firmware().dbg_encrypt(handle_, page_pa(source_phys), page_pa(target), len));
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -3,11 +3,11 @@
 #include <cerrno>
 #include <utility>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 // A page of the kernel's that a backing keeps, cleared under the key.
-Result<PhysAddr, int> owned_page(Kernel& kernel, KeySelector key) {
+Result<PhysAddr, int> owned_page(Kernel& kernel, mem::KeySelector key) {
   Mm& mm = kernel.mm();
   const auto page = mm.pages().allocate(1);
   if (!page) return tl::unexpected{ENOMEM};
@@ -27,7 +27,7 @@ void free_owned(Kernel& kernel, const std::map<std::uint64_t, PhysAddr>& frames)
 
 }  // namespace
 
-MktmeDriver::MktmeDriver(Kernel& kernel, KeySelector key, std::uint64_t pages)
+MktmeDriver::MktmeDriver(Kernel& kernel, mem::KeySelector key, std::uint64_t pages)
     : kernel_{&kernel}, key_{kernel.mm().user_pages().key_ref(key)}, pages_{pages} {}
 
 MktmeDriver::~MktmeDriver() { free_owned(*kernel_, frames_); }
@@ -39,7 +39,7 @@ Result<PhysAddr, int> MktmeDriver::page(std::uint64_t index) {
   return page;
 }
 
-CachedFile::CachedFile(Kernel& kernel, Bytes storage, KeySelector key)
+CachedFile::CachedFile(Kernel& kernel, Bytes storage, mem::KeySelector key)
     : kernel_{&kernel}, key_{kernel.mm().user_pages().key_ref(key)}, storage_{std::move(storage)} {
   storage_.resize(align_up(storage_.size(), page_size));
 }
@@ -68,7 +68,7 @@ Result<void, int> CachedFile::write_back() {
   return {};
 }
 
-PmemFile::PmemFile(Kernel& kernel, PhysRange frames, KeySelector key)
+PmemFile::PmemFile(Kernel& kernel, mem::PhysRange frames, mem::KeySelector key)
     : kernel_{&kernel}, key_{kernel.mm().user_pages().key_ref(key)}, frames_{frames} {
   for (std::uint64_t done = 0; done < frames_.bytes; done += page_size)
     kernel.mm().user_pages().adopt(frames_.first + done, key);
@@ -81,4 +81,4 @@ PmemFile::~PmemFile() {
 
 Result<PhysAddr, int> PmemFile::page(std::uint64_t index) { return frames_.first + index * page_size; }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

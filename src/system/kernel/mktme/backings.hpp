@@ -17,17 +17,17 @@
 
 #include "kernel/mm/process.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class MktmeDriver final : public Backing {
  public:
-  MktmeDriver(Kernel& kernel, KeySelector key, std::uint64_t pages);
+  MktmeDriver(Kernel& kernel, mem::KeySelector key, std::uint64_t pages);
   ~MktmeDriver() override;
 
   [[nodiscard]] Kind kind() const override { return Kind::device; }
   [[nodiscard]] std::uint64_t pages() const override { return pages_; }
   Result<PhysAddr, int> page(std::uint64_t index) override;
-  [[nodiscard]] KeySelector key() const override { return key_.id(); }
+  [[nodiscard]] mem::KeySelector key() const override { return key_.id(); }
 
  private:
   Kernel* kernel_;
@@ -39,13 +39,13 @@ class MktmeDriver final : public Backing {
 class CachedFile final : public Backing {
  public:
   // The file's contents on its storage, in whole pages.
-  CachedFile(Kernel& kernel, Bytes storage, KeySelector key = 0);
+  CachedFile(Kernel& kernel, Bytes storage, mem::KeySelector key = 0);
   ~CachedFile() override;
 
   [[nodiscard]] Kind kind() const override { return Kind::file; }
   [[nodiscard]] std::uint64_t pages() const override { return storage_.size() / page_size; }
   Result<PhysAddr, int> page(std::uint64_t index) override;
-  [[nodiscard]] KeySelector key() const override { return key_.id(); }
+  [[nodiscard]] mem::KeySelector key() const override { return key_.id(); }
 
   void moved(PhysAddr from, PhysAddr to) override;
 
@@ -63,18 +63,18 @@ class CachedFile final : public Backing {
 class PmemFile final : public Backing {
  public:
   // Frames of the persistent memory, which the caller has set aside; they keep what they hold.
-  PmemFile(Kernel& kernel, PhysRange frames, KeySelector key = 0);
+  PmemFile(Kernel& kernel, mem::PhysRange frames, mem::KeySelector key = 0);
   ~PmemFile() override;
 
   [[nodiscard]] Kind kind() const override { return Kind::dax; }
   [[nodiscard]] std::uint64_t pages() const override { return frames_.bytes / page_size; }
   Result<PhysAddr, int> page(std::uint64_t index) override;
-  [[nodiscard]] KeySelector key() const override { return key_.id(); }
+  [[nodiscard]] mem::KeySelector key() const override { return key_.id(); }
 
  private:
   Kernel* kernel_;
   KeyIdRef key_;
-  PhysRange frames_;
+  mem::PhysRange frames_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -16,7 +16,7 @@
 #include "base/random.hpp"
 #include "kernel/mm/process.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // What the payload may say, and what the kernel asks of the processor.
 enum class MktmeRevision : std::uint8_t {
@@ -72,21 +72,21 @@ class Mktme {
   // KeyIDs that have no key and that nothing refers to.
   [[nodiscard]] unsigned free_key_ids() const;
   // 0: no such key.
-  [[nodiscard]] KeySelector key_id(KeySerial serial) const;
+  [[nodiscard]] mem::KeySelector key_id(KeySerial serial) const;
 
  private:
   struct Payload;
   struct Key {
     std::string description;
-    KeySelector id = 0;
+    mem::KeySelector id = 0;
     bool viewable = true;
   };
 
   Mktme(Kernel& kernel, MktmeConfig config, unsigned key_ids, PhysAddr program_page);
   [[nodiscard]] Result<Payload, std::string_view> parse(std::string_view text) const;
-  [[nodiscard]] KeySelector free_key_id() const;
+  [[nodiscard]] mem::KeySelector free_key_id() const;
   // mktme_program_keyid(): ENOKEY.
-  Result<void, int> program(KeySelector id, const Payload& payload);
+  Result<void, int> program(mem::KeySelector id, const Payload& payload);
   [[nodiscard]] KeySerial find(std::string_view description) const;
   tl::unexpected<int> refuse(std::string_view call, int error, std::string_view reason);
 
@@ -99,4 +99,4 @@ class Mktme {
   KeySerial next_serial_ = 0x2000'0001;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -4,24 +4,24 @@
 #include <set>
 #include <string>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::size_t payload_bytes_max = 1024;
 
 struct TypeName {
   std::string_view name;
-  KeyCommand command;
+  machine::KeyCommand command;
   MktmeRevision last;  // that knows it
 };
 constexpr TypeName type_names[] = {
-    {"user", KeyCommand::set_key_direct, MktmeRevision::rfc_62},
-    {"cpu", KeyCommand::set_key_random, MktmeRevision::v2_59},
-    {"clear", KeyCommand::clear_key, MktmeRevision::rfc_13},
-    {"no-encrypt", KeyCommand::no_encrypt, MktmeRevision::v2_59},
+    {"user", machine::KeyCommand::set_key_direct, MktmeRevision::rfc_62},
+    {"cpu", machine::KeyCommand::set_key_random, MktmeRevision::v2_59},
+    {"clear", machine::KeyCommand::clear_key, MktmeRevision::rfc_13},
+    {"no-encrypt", machine::KeyCommand::no_encrypt, MktmeRevision::v2_59},
 };
 
-std::optional<KeyCommand> find_type(std::string_view name, MktmeRevision revision) {
+std::optional<machine::KeyCommand> find_type(std::string_view name, MktmeRevision revision) {
   for (const TypeName& type : type_names)
     if (type.name == name && revision <= type.last) return type.command;
   return std::nullopt;
@@ -48,7 +48,7 @@ bool read_hex(std::string_view text, std::array<std::uint8_t, 16>& to) {
 // The options of a payload: "" in `problem` while there is none.
 struct Options {
   std::set<std::string_view> given;
-  std::optional<KeyCommand> command;
+  std::optional<machine::KeyCommand> command;
   std::array<std::uint8_t, 16> data_key{};
   std::array<std::uint8_t, 16> tweak_key{};
 
@@ -76,12 +76,12 @@ std::string_view check(const Options& options, MktmeRevision revision) {
   if (!options.command) return "type-missing";
   const bool algorithm = options.given.contains("algorithm");
   switch (*options.command) {
-    case KeyCommand::set_key_direct:
+    case machine::KeyCommand::set_key_direct:
       if (!algorithm) return "algorithm-missing";
       return options.given.contains("key") && options.given.contains("tweak") ? "" : "key-missing";
-    case KeyCommand::set_key_random: return algorithm ? "" : "algorithm-missing";
-    case KeyCommand::clear_key:
-    case KeyCommand::no_encrypt:
+    case machine::KeyCommand::set_key_random: return algorithm ? "" : "algorithm-missing";
+    case machine::KeyCommand::clear_key:
+    case machine::KeyCommand::no_encrypt:
       return algorithm && revision == MktmeRevision::v2_59 ? "algorithm-without-key" : "";
   }
   return "unknown-type";
@@ -106,4 +106,4 @@ Result<Mktme::Payload, std::string_view> Mktme::parse(std::string_view text) con
   return Payload{*options.command, options.given.contains("algorithm"), options.data_key, options.tweak_key};
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -13,13 +13,13 @@
 #include "kernel/mktme/mktme.hpp"
 #include "machine/tme.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 struct Mktme::Payload {
-  KeyCommand command = KeyCommand::no_encrypt;
+  machine::KeyCommand command = machine::KeyCommand::no_encrypt;
   bool names_algorithm = false;
   std::array<std::uint8_t, 16> data_key{};
   std::array<std::uint8_t, 16> tweak_key{};
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

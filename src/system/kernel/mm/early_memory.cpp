@@ -6,7 +6,7 @@
 #include "base/cost.hpp"
 #include "kernel/mm/mm_impl.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::string_view source_early = "arch/x86/mm/mem_encrypt_amd.c: early_set_memory_enc_dec";
@@ -14,7 +14,8 @@ constexpr std::string_view source_in_place = "arch/x86/mm/mem_encrypt_amd.c: __s
 
 }  // namespace
 
-Result<void> Mm::Impl::early_set_memory_enc_dec(Mmu& cpu, VirtAddr at, std::uint64_t bytes, bool encrypted) {
+Result<void> Mm::Impl::early_set_memory_enc_dec(paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes,
+                                                bool encrypted) {
   if (cc.me_mask() == 0) {
     step(cpu, source_early, [] { return "sme_me_mask is 0: neither attribute nor contents change"; });
     return {};
@@ -29,13 +30,14 @@ Result<void> Mm::Impl::early_set_memory_enc_dec(Mmu& cpu, VirtAddr at, std::uint
   CBIT_TRY(split(c, c.at, count * page_size, false));
   struct Leaf {
     VirtAddr at;
-    PageLevel level;
-    Pte entry;
+    paging::PageLevel level;
+    paging::Pte entry;
   };
   std::vector<Leaf> leaves;
-  CBIT_TRY(table->for_each_leaf(c.at, count * page_size, [&](VirtAddr leaf, PageLevel level, Pte entry) {
-    leaves.push_back({leaf, level, entry});
-  }));
+  CBIT_TRY(table->for_each_leaf(c.at, count * page_size,
+                                [&](VirtAddr leaf, paging::PageLevel level, paging::Pte entry) {
+                                  leaves.push_back({leaf, level, entry});
+                                }));
   for (const Leaf& leaf : leaves) CBIT_TRY(early_convert_leaf(c, leaf.at, leaf.level, leaf.entry));
   if (!cc.has(CcAttr::host_mem_encrypt)) notify_page_enc_status(c);
   flush_tlb_all(cpu);
@@ -43,11 +45,12 @@ Result<void> Mm::Impl::early_set_memory_enc_dec(Mmu& cpu, VirtAddr at, std::uint
 }
 
 // __set_clr_pte_enc
-Result<void> Mm::Impl::early_convert_leaf(const Conversion& c, VirtAddr at, PageLevel level, Pte entry) {
+Result<void> Mm::Impl::early_convert_leaf(const Conversion& c, VirtAddr at, paging::PageLevel level,
+                                          paging::Pte entry) {
   const auto [phys, selector] = machine.paging().view.layout.split(entry.page(level));
-  const KeySelector wanted = c.encrypted ? 1 : 0;
+  const mem::KeySelector wanted = c.encrypted ? 1 : 0;
   if (selector == wanted) return {};
-  const PhysRange range{phys, bytes_of(level)};
+  const mem::PhysRange range{phys, bytes_of(level)};
   clflush(c.cpu, {range});
   wbinvd(c.cpu);
   step(c.cpu, source_in_place, [&] {
@@ -70,9 +73,9 @@ Result<void> Mm::Impl::early_convert_leaf(const Conversion& c, VirtAddr at, Page
 
 // snp_memcpy: a page is shared only while it is read or written decrypted.
 Result<void> Mm::Impl::early_enc_dec_page(const Conversion& c, PhysAddr page) {
-  const KeyView& view = machine.paging().view;
-  const Access encrypted{c.cpu.agent(), view.key(1), c.cpu.site()};
-  const Access decrypted{c.cpu.agent(), view.key(0), c.cpu.site()};
+  const mem::KeyView& view = machine.paging().view;
+  const mem::Access encrypted{c.cpu.agent(), view.key(1), c.cpu.site()};
+  const mem::Access decrypted{c.cpu.agent(), view.key(0), c.cpu.site()};
   std::array<std::byte, page_size> buffer;
   if (c.encrypted) early_snp_set_page(c, page, false);
   CBIT_TRY(memory.read(page, buffer, c.encrypted ? decrypted : encrypted));
@@ -89,4 +92,4 @@ void Mm::Impl::early_snp_set_page(const Conversion& c, PhysAddr page, bool encry
   memory.convert(page, 1, encrypted, c.cpu.site());
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

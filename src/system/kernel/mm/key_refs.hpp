@@ -13,26 +13,28 @@
 
 #include "mem/key_layout.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class KeyIdRefs {
  public:
-  [[nodiscard]] std::uint64_t count(KeySelector id) const { return id < counts_.size() ? counts_[id] : 0; }
+  [[nodiscard]] std::uint64_t count(mem::KeySelector id) const {
+    return id < counts_.size() ? counts_[id] : 0;
+  }
   // Called when the last reference to a KeyID goes.
-  void on_unused(std::function<void(KeySelector)> callback) { on_unused_ = std::move(callback); }
+  void on_unused(std::function<void(mem::KeySelector)> callback) { on_unused_ = std::move(callback); }
 
  private:
   friend class KeyIdRef;
-  void add(KeySelector id) {
+  void add(mem::KeySelector id) {
     if (id >= counts_.size()) counts_.resize(id + 1u);
     ++counts_[id];
   }
-  void drop(KeySelector id) {
+  void drop(mem::KeySelector id) {
     if (--counts_[id] == 0 && on_unused_) on_unused_(id);
   }
 
   std::vector<std::uint64_t> counts_;
-  std::function<void(KeySelector)> on_unused_;
+  std::function<void(mem::KeySelector)> on_unused_;
 };
 
 // One reference. Copies count, too.
@@ -40,7 +42,7 @@ class KeyIdRef {
  public:
   KeyIdRef() = default;
   // `refs` outlives the reference; nullptr: a selector that nobody counts.
-  KeyIdRef(KeyIdRefs* refs, KeySelector id) : refs_{id == 0 ? nullptr : refs}, id_{id} {
+  KeyIdRef(KeyIdRefs* refs, mem::KeySelector id) : refs_{id == 0 ? nullptr : refs}, id_{id} {
     if (refs_ != nullptr) refs_->add(id_);
   }
   KeyIdRef(const KeyIdRef& other) : KeyIdRef{other.refs_, other.id_} {}
@@ -55,11 +57,11 @@ class KeyIdRef {
   }
 
   // The encryption attribute: 1 for encrypted on AMD and TDX, the KeyID on MKTME.
-  [[nodiscard]] KeySelector id() const { return id_; }
+  [[nodiscard]] mem::KeySelector id() const { return id_; }
 
  private:
   KeyIdRefs* refs_ = nullptr;
-  KeySelector id_ = 0;
+  mem::KeySelector id_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

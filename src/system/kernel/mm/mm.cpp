@@ -5,27 +5,27 @@
 #include "base/assert.hpp"
 #include "kernel/mm/mm_impl.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t tib = 1ull << 40;
-constexpr std::uint64_t direct_map_unit = bytes_of(PageLevel::size_1g);
-constexpr PageFlags page_kernel{.global = true};
+constexpr std::uint64_t direct_map_unit = bytes_of(paging::PageLevel::size_1g);
+constexpr paging::PageFlags page_kernel{.global = true};
 
-bool five_levels(const Machine& machine) { return machine.paging().levels == 5; }
-VirtAddr direct_map_of(const Machine& machine) {
+bool five_levels(const machine::Machine& machine) { return machine.paging().levels == 5; }
+VirtAddr direct_map_of(const machine::Machine& machine) {
   return five_levels(machine) ? page_offset_base_l5 : page_offset_base;
 }
 
 }  // namespace
 
-Mm::Impl::Impl(Machine& board, const CcPlatform& platform, KernelVersion kernel_version)
+Mm::Impl::Impl(machine::Machine& board, const CcPlatform& platform, KernelVersion kernel_version)
     : machine{board},
       cc{platform},
       version{kernel_version},
       tracer{board.tracer()},
       memory{board.memory()},
-      default_selector{static_cast<KeySelector>(cc.has(CcAttr::mem_encrypt) ? 1 : 0)},
+      default_selector{static_cast<mem::KeySelector>(cc.has(CcAttr::mem_encrypt) ? 1 : 0)},
       direct_map{direct_map_of(board)},
       direct_map_end{direct_map + board.end_of_ram().value()},
       key_id_count{board.paging().view.selector_is_key ? std::uint64_t{1} << board.paging().view.layout.bits()
@@ -38,26 +38,27 @@ Mm::Impl::Impl(Machine& board, const CcPlatform& platform, KernelVersion kernel_
     vmalloc.add(vmalloc_base.page_number(), 32 * tib / page_size);
 }
 
-Result<PageTable> Mm::Impl::create_table() {
-  PageTable::Source source{.allocate = [this]() -> Result<PhysAddr> {
-                             if (const auto page = pages.allocate(1)) return *page;
-                             return fault(FaultKind::no_memory, 0);
-                           },
-                           .release = [this](PhysAddr page) { pages.free(page, 1); }};
-  return PageTable::create(memory, machine.paging(), default_selector, std::move(source),
-                           {.agent = {AgentKind::cpu, 0}, .site = tracer.intern("page_table")});
+Result<paging::PageTable> Mm::Impl::create_table() {
+  paging::PageTable::Source source{.allocate = [this]() -> Result<PhysAddr> {
+                                     if (const auto page = pages.allocate(1)) return *page;
+                                     return fault(FaultKind::no_memory, 0);
+                                   },
+                                   .release = [this](PhysAddr page) { pages.free(page, 1); }};
+  return paging::PageTable::create(memory, machine.paging(), default_selector, std::move(source),
+                                   {.agent = {AgentKind::cpu, 0}, .site = tracer.intern("page_table")});
 }
 
 // init_mem_mapping(), and on MKTME sync_direct_mapping() for the other KeyIDs.
 Result<void> Mm::Impl::create_kernel_table() {
   table.emplace(CBIT_TRY(create_table()));
   for (std::uint64_t key = 0; key < key_id_count; ++key)
-    for (const PhysRange& range : memory.ram())
-      CBIT_TRY(table->map({.at = phys_to_virt(range.first, static_cast<KeySelector>(key)),
-                           .phys = range.first,
-                           .bytes = range.bytes,
-                           .flags = page_kernel,
-                           .selector = key_id_count > 1 ? static_cast<KeySelector>(key) : default_selector}));
+    for (const mem::PhysRange& range : memory.ram())
+      CBIT_TRY(
+          table->map({.at = phys_to_virt(range.first, static_cast<mem::KeySelector>(key)),
+                      .phys = range.first,
+                      .bytes = range.bytes,
+                      .flags = page_kernel,
+                      .selector = key_id_count > 1 ? static_cast<mem::KeySelector>(key) : default_selector}));
   const unsigned count = machine.config().cpus;
   cpus.reserve(count);
   for (unsigned n = 0; n < count; ++n) {
@@ -71,7 +72,8 @@ Result<void> Mm::Impl::create_kernel_table() {
 Mm::Mm() = default;
 Mm::~Mm() = default;
 
-Result<std::unique_ptr<Mm>> Mm::create(Machine& machine, const CcPlatform& cc, KernelVersion version) {
+Result<std::unique_ptr<Mm>> Mm::create(machine::Machine& machine, const CcPlatform& cc,
+                                       KernelVersion version) {
   std::unique_ptr<Mm> mm{new Mm};
   mm->impl_ = std::make_unique<Impl>(machine, cc, version);
   CBIT_TRY(mm->impl_->create_kernel_table());
@@ -79,28 +81,29 @@ Result<std::unique_ptr<Mm>> Mm::create(Machine& machine, const CcPlatform& cc, K
   return mm;
 }
 
-Machine& Mm::machine() { return impl_->machine; }
+machine::Machine& Mm::machine() { return impl_->machine; }
 PageAllocator& Mm::pages() { return impl_->pages; }
-Mmu& Mm::cpu(unsigned n) {
+paging::Mmu& Mm::cpu(unsigned n) {
   CBIT_ASSERT(n < impl_->cpus.size());
   return impl_->cpus[n];
 }
 unsigned Mm::cpu_count() const { return static_cast<unsigned>(impl_->cpus.size()); }
-PageTable& Mm::kernel_table() { return *impl_->table; }
+paging::PageTable& Mm::kernel_table() { return *impl_->table; }
 UserPages& Mm::user_pages() { return *impl_->user_pages; }
-KeySelector Mm::page_key_id(PhysAddr page) const {
-  return impl_->key_id_count > 1 ? impl_->user_pages->key(page) : KeySelector{0};
+mem::KeySelector Mm::page_key_id(PhysAddr page) const {
+  return impl_->key_id_count > 1 ? impl_->user_pages->key(page) : mem::KeySelector{0};
 }
-KeySelector Mm::default_selector() const { return impl_->default_selector; }
+mem::KeySelector Mm::default_selector() const { return impl_->default_selector; }
 VirtAddr Mm::phys_to_virt(PhysAddr at) const { return impl_->phys_to_virt(at); }
-VirtAddr Mm::phys_to_virt(PhysAddr at, KeySelector key) const { return impl_->phys_to_virt(at, key); }
+VirtAddr Mm::phys_to_virt(PhysAddr at, mem::KeySelector key) const { return impl_->phys_to_virt(at, key); }
 PhysAddr Mm::virt_to_phys(VirtAddr at) const {
   const std::uint64_t offset = at - impl_->direct_map;
   const bool other_key = offset / impl_->direct_map_stride < impl_->key_id_count;
   return PhysAddr{other_key ? offset % impl_->direct_map_stride : offset};
 }
 bool Mm::in_direct_map(VirtAddr at) const { return impl_->in_direct_map(at); }
-Result<void> Mm::set_pages_array(Mmu& cpu, std::span<const PhysAddr> pages, PageCaching caching) {
+Result<void> Mm::set_pages_array(paging::Mmu& cpu, std::span<const PhysAddr> pages,
+                                 paging::PageCaching caching) {
   return impl_->set_pages_array(cpu, pages, caching);
 }
 const ConversionCost& Mm::conversion_cost() const { return impl_->cost; }
@@ -113,16 +116,16 @@ std::optional<VirtAddr> Mm::alloc_pages(std::uint64_t pages, std::uint64_t limit
 
 void Mm::free_pages(VirtAddr at, std::uint64_t pages) { impl_->pages.free(virt_to_phys(at), pages); }
 
-Result<void> Mm::set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages, Context context) {
+Result<void> Mm::set_memory_encrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t pages, Context context) {
   return impl_->set_memory_enc_pgtable(cpu, at, pages, true, context);
 }
-Result<void> Mm::set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages, Context context) {
+Result<void> Mm::set_memory_decrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t pages, Context context) {
   return impl_->set_memory_enc_pgtable(cpu, at, pages, false, context);
 }
-Result<void> Mm::early_set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t bytes) {
+Result<void> Mm::early_set_memory_encrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes) {
   return impl_->early_set_memory_enc_dec(cpu, at, bytes, true);
 }
-Result<void> Mm::early_set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t bytes) {
+Result<void> Mm::early_set_memory_decrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes) {
   return impl_->early_set_memory_enc_dec(cpu, at, bytes, false);
 }
 
@@ -136,7 +139,8 @@ Result<VirtAddr> Mm::Impl::reserve_vmalloc(std::uint64_t count) {
 
 void Mm::Impl::release_vmalloc(VirtAddr at, std::uint64_t count) { vmalloc.add(at.page_number(), count + 1); }
 
-Result<VirtAddr> Mm::vmap(const std::vector<PhysAddr>& pages, KeySelector selector, PageCaching caching) {
+Result<VirtAddr> Mm::vmap(const std::vector<PhysAddr>& pages, mem::KeySelector selector,
+                          paging::PageCaching caching) {
   const VirtAddr at = CBIT_TRY(impl_->reserve_vmalloc(pages.size()));
   for (std::size_t first = 0, end = 0; first < pages.size(); first = end) {
     for (end = first + 1; end < pages.size() && pages[end] == pages[end - 1] + page_size;) ++end;
@@ -145,7 +149,7 @@ Result<VirtAddr> Mm::vmap(const std::vector<PhysAddr>& pages, KeySelector select
                                            .bytes = (end - first) * page_size,
                                            .flags = page_kernel,
                                            .selector = selector,
-                                           .largest = PageLevel::size_4k,
+                                           .largest = paging::PageLevel::size_4k,
                                            .caching = caching});
     if (mapped) continue;
     vunmap(at, pages.size());
@@ -163,10 +167,10 @@ void Mm::vunmap(VirtAddr at, std::uint64_t pages) {
   if (unmapped) impl_->release_vmalloc(at, pages);
 }
 
-Result<VirtAddr> Mm::ioremap(PhysAddr at, std::uint64_t bytes, PageCaching caching) {
+Result<VirtAddr> Mm::ioremap(PhysAddr at, std::uint64_t bytes, paging::PageCaching caching) {
   const PhysAddr last = at + (bytes - 1);
   if (bytes == 0 || last < at) return fault(FaultKind::no_memory, at.value());
-  for (const PhysRange& ram : impl_->memory.ram()) {
+  for (const mem::PhysRange& ram : impl_->memory.ram()) {
     if (last < ram.first || at >= ram.end()) continue;
     impl_->message(cpu(0), [&] {
       return fmt::format("ioremap on RAM at {:#018x} - {:#018x}", at.value(), last.value());
@@ -179,7 +183,7 @@ Result<VirtAddr> Mm::ioremap(PhysAddr at, std::uint64_t bytes, PageCaching cachi
                                          .phys = at.page(),
                                          .bytes = count * page_size,
                                          .flags = page_kernel,
-                                         .largest = PageLevel::size_4k,
+                                         .largest = paging::PageLevel::size_4k,
                                          .caching = caching});
   if (!mapped) {
     vunmap(to, count);
@@ -197,8 +201,9 @@ void Mm::iounmap(VirtAddr at, std::uint64_t bytes) {
 
 // ---- reports --------------------------------------------------------------------------------------------
 
-void Mm::report_mapped(const Mmu& cpu, std::string_view kind, VirtAddr at, std::span<const PhysAddr> pages,
-                       KeySelector selector, std::string_view function) {
+void Mm::report_mapped(const paging::Mmu& cpu, std::string_view kind, VirtAddr at,
+                       std::span<const PhysAddr> pages, mem::KeySelector selector,
+                       std::string_view function) {
   Tracer& tracer = impl_->tracer;
   if (!tracer.enabled()) return;
   const bool encrypted = selector != 0 && impl_->default_selector != 0;
@@ -210,20 +215,22 @@ void Mm::report_mapped(const Mmu& cpu, std::string_view kind, VirtAddr at, std::
   }
 }
 
-void Mm::report_unmapped(const Mmu& cpu, const PageTable& table, VirtAddr at, std::uint64_t pages) {
+void Mm::report_unmapped(const paging::Mmu& cpu, const paging::PageTable& table, VirtAddr at,
+                         std::uint64_t pages) {
   Tracer& tracer = impl_->tracer;
   if (!tracer.enabled()) return;
   std::optional<MappingRemoved> run;
   // A table that somebody overwrote says no more; what it said before is reported.
-  (void)table.for_each_leaf(at, pages * page_size, [&](VirtAddr leaf, PageLevel level, Pte entry) {
-    const PhysAddr phys = impl_->machine.paging().view.layout.split(entry.page(level)).first;
-    if (run && leaf == run->at + run->pages * page_size && phys == run->first + run->pages * page_size) {
-      ++run->pages;
-      return;
-    }
-    if (run) tracer.emit(cpu.agent(), *run);
-    run = MappingRemoved{leaf, phys, 1};
-  });
+  (void)table.for_each_leaf(
+      at, pages * page_size, [&](VirtAddr leaf, paging::PageLevel level, paging::Pte entry) {
+        const PhysAddr phys = impl_->machine.paging().view.layout.split(entry.page(level)).first;
+        if (run && leaf == run->at + run->pages * page_size && phys == run->first + run->pages * page_size) {
+          ++run->pages;
+          return;
+        }
+        if (run) tracer.emit(cpu.agent(), *run);
+        run = MappingRemoved{leaf, phys, 1};
+      });
   if (run) tracer.emit(cpu.agent(), *run);
 }
 
@@ -233,4 +240,4 @@ Result<std::unique_ptr<UserSpace>> Mm::create_user_space() {
   return std::make_unique<UserSpace>(*this, CBIT_TRY(impl_->create_table()), std::uint16_t{0});
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

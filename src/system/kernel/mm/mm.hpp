@@ -29,7 +29,7 @@
 #include "paging/mmu.hpp"
 #include "paging/page_table.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // arch/x86/include/asm/page_64_types.h, pgtable_64_types.h; KASLR is off.
 inline constexpr VirtAddr page_offset_base{0xffff'8880'0000'0000};     // 4-level
@@ -65,20 +65,21 @@ class UserPages;  // kernel/mm/user_pages.hpp
 class Mm {
  public:
   // Faults: no_memory when the machine is too small for its tables.
-  static Result<std::unique_ptr<Mm>> create(Machine& machine, const CcPlatform& cc, KernelVersion version);
+  static Result<std::unique_ptr<Mm>> create(machine::Machine& machine, const CcPlatform& cc,
+                                            KernelVersion version);
   ~Mm();
 
-  [[nodiscard]] Machine& machine();
+  [[nodiscard]] machine::Machine& machine();
   [[nodiscard]] PageAllocator& pages();
   [[nodiscard]] UserPages& user_pages();
   // page_keyid(): the KeyID of a page on MKTME, which addresses of it carry; 0 elsewhere.
-  [[nodiscard]] KeySelector page_key_id(PhysAddr page) const;
+  [[nodiscard]] mem::KeySelector page_key_id(PhysAddr page) const;
   // The encryption attribute of the protection that user and kernel memory get by default.
-  [[nodiscard]] KeySelector default_selector() const;
+  [[nodiscard]] mem::KeySelector default_selector() const;
   // CPU n's view with the kernel's page table loaded.
-  [[nodiscard]] Mmu& cpu(unsigned n);
+  [[nodiscard]] paging::Mmu& cpu(unsigned n);
   [[nodiscard]] unsigned cpu_count() const;
-  [[nodiscard]] PageTable& kernel_table();
+  [[nodiscard]] paging::PageTable& kernel_table();
 
   // __va and __pa of the direct map: plain arithmetic, whether or not the address is in it. __pa takes the
   // address of any of MKTME's direct maps.
@@ -86,7 +87,7 @@ class Mm {
   [[nodiscard]] PhysAddr virt_to_phys(VirtAddr at) const;
   // The kernel's mapping under which the contents of a process' page are plain: on MKTME there is one direct
   // map per KeyID (page_address() of a page with a KeyID), elsewhere the only one, whatever `key` says.
-  [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at, KeySelector key) const;
+  [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at, mem::KeySelector key) const;
   // Between the direct map's ends; the hole below 4 GiB is there too.
   [[nodiscard]] bool in_direct_map(VirtAddr at) const;
 
@@ -101,14 +102,14 @@ class Mm {
   // conversion_refused. A refusal may come after the mapping has changed, as in the kernel: such pages are
   // nobody's to use or to free.
   // They sleep. A caller who must not and calls all the same is told what CONFIG_DEBUG_ATOMIC_SLEEP tells.
-  Result<void> set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages,
+  Result<void> set_memory_encrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t pages,
                                     Context context = Context::process);
-  Result<void> set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t pages,
+  Result<void> set_memory_decrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t pages,
                                     Context context = Context::process);
   // early_set_memory_*: convert the contents in place through a 4 KiB buffer (__sme_early_enc_dec). They work
   // on AMD's C-bit only: a no-op on TDX, as in the kernel.
-  Result<void> early_set_memory_encrypted(Mmu& cpu, VirtAddr at, std::uint64_t bytes);
-  Result<void> early_set_memory_decrypted(Mmu& cpu, VirtAddr at, std::uint64_t bytes);
+  Result<void> early_set_memory_encrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes);
+  Result<void> early_set_memory_decrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes);
   [[nodiscard]] const ConversionCost& conversion_cost() const;
   // Makes the next n-th call of set_memory_* fail, as a hypervisor's refusal does: for tests of the leak
   // paths. 1 is the next call, 0 none.
@@ -116,24 +117,27 @@ class Mm {
 
   // set_pages_array_wc, _uc and _wb: the caching of the direct map's pages, with the flushes of TLB and
   // caches that it takes. Faults as set_memory_*.
-  Result<void> set_pages_array(Mmu& cpu, std::span<const PhysAddr> pages, PageCaching caching);
+  Result<void> set_pages_array(paging::Mmu& cpu, std::span<const PhysAddr> pages,
+                               paging::PageCaching caching);
 
   // vmap: maps pages again at a fresh kernel address. `selector` and `caching` are the mapping's own.
-  Result<VirtAddr> vmap(const std::vector<PhysAddr>& pages, KeySelector selector,
-                        PageCaching caching = PageCaching::write_back);
+  Result<VirtAddr> vmap(const std::vector<PhysAddr>& pages, mem::KeySelector selector,
+                        paging::PageCaching caching = paging::PageCaching::write_back);
   // `at` and `pages` as vmap() had them.
   void vunmap(VirtAddr at, std::uint64_t pages);
   // ioremap (UC-) and ioremap_wc: C=0, or TDX shared. Fault: protection for RAM, which Linux refuses with
   // "ioremap on RAM at".
-  Result<VirtAddr> ioremap(PhysAddr at, std::uint64_t bytes, PageCaching caching = PageCaching::uncached);
+  Result<VirtAddr> ioremap(PhysAddr at, std::uint64_t bytes,
+                           paging::PageCaching caching = paging::PageCaching::uncached);
   // `at` as ioremap() returned it, `bytes` as it was given.
   void iounmap(VirtAddr at, std::uint64_t bytes);
 
   // Reports a mapping that was made, in physically contiguous runs, or that is about to go. The code that
   // `cpu` runs is who did it; `function` where that has no name.
-  void report_mapped(const Mmu& cpu, std::string_view kind, VirtAddr at, std::span<const PhysAddr> pages,
-                     KeySelector selector, std::string_view function);
-  void report_unmapped(const Mmu& cpu, const PageTable& table, VirtAddr at, std::uint64_t pages);
+  void report_mapped(const paging::Mmu& cpu, std::string_view kind, VirtAddr at,
+                     std::span<const PhysAddr> pages, mem::KeySelector selector, std::string_view function);
+  void report_unmapped(const paging::Mmu& cpu, const paging::PageTable& table, VirtAddr at,
+                       std::uint64_t pages);
 
   // A new process, with an Mmu of its own at CPL 3.
   Result<std::unique_ptr<UserSpace>> create_user_space();
@@ -146,7 +150,7 @@ class Mm {
 
 class UserSpace {
  public:
-  UserSpace(Mm& mm, PageTable table, std::uint16_t cpu);
+  UserSpace(Mm& mm, paging::PageTable table, std::uint16_t cpu);
   // exit_mmap()
   ~UserSpace();
   UserSpace(const UserSpace&) = delete;
@@ -154,11 +158,11 @@ class UserSpace {
 
   // mmap of given pages (remap_pfn_range); `selector` is vm_page_prot's encryption attribute: 1 by default,
   // 0 after pgprot_decrypted. Returns the user address.
-  Result<VirtAddr> remap_pfn_range(PhysAddr first, std::uint64_t pages, KeySelector selector);
+  Result<VirtAddr> remap_pfn_range(PhysAddr first, std::uint64_t pages, mem::KeySelector selector);
   // vm_map_pages: the same for pages that are not contiguous.
-  Result<VirtAddr> map_pages(std::span<const PhysAddr> pages, KeySelector selector);
+  Result<VirtAddr> map_pages(std::span<const PhysAddr> pages, mem::KeySelector selector);
 
-  [[nodiscard]] Mmu& mmu() { return mmu_; }
+  [[nodiscard]] paging::Mmu& mmu() { return mmu_; }
 
   // Beyond the last address that a mapping may have.
   static constexpr VirtAddr end{0x7fff'ffff'f000};
@@ -167,17 +171,17 @@ class UserSpace {
   // Addresses that another space has given out are not given out here: after fork().
   void inherit_layout(const UserSpace& parent) { next_ = parent.next_; }
   // One page at an address that reserve() gave, replacing what is there; unmap() flushes. vmf_insert_pfn_prot
-  Result<void> map_page(VirtAddr at, PhysAddr page, PageFlags flags, KeySelector selector,
-                        PageCaching caching = PageCaching::write_back);
+  Result<void> map_page(VirtAddr at, PhysAddr page, paging::PageFlags flags, mem::KeySelector selector,
+                        paging::PageCaching caching = paging::PageCaching::write_back);
   void unmap(VirtAddr at, std::uint64_t pages);
 
  private:
-  Result<void> map_at(VirtAddr at, PhysAddr first, std::uint64_t pages, KeySelector selector);
+  Result<void> map_at(VirtAddr at, PhysAddr first, std::uint64_t pages, mem::KeySelector selector);
 
   Mm* mm_;
-  PageTable table_;
-  Mmu mmu_;
+  paging::PageTable table_;
+  paging::Mmu mmu_;
   VirtAddr next_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -8,14 +8,14 @@
 #include "kernel/mm/mm.hpp"
 #include "kernel/mm/user_pages.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 struct Mm::Impl {
-  Impl(Machine& board, const CcPlatform& platform, KernelVersion kernel_version);
+  Impl(machine::Machine& board, const CcPlatform& platform, KernelVersion kernel_version);
 
   // ---- address space (mm.cpp) ----
   Result<void> create_kernel_table();
-  Result<PageTable> create_table();
+  Result<paging::PageTable> create_table();
   // Of any KeyID.
   [[nodiscard]] bool in_direct_map(VirtAddr at) const {
     const std::uint64_t offset = at - direct_map;
@@ -23,7 +23,7 @@ struct Mm::Impl {
            offset % direct_map_stride < direct_map_end - direct_map;
   }
   [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at) const { return direct_map + at.value(); }
-  [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at, KeySelector key) const {
+  [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at, mem::KeySelector key) const {
     return phys_to_virt(at) + (key_id_count > 1 ? key * direct_map_stride : 0);
   }
   // A fresh range of the vmalloc area, followed by a guard page.
@@ -32,26 +32,26 @@ struct Mm::Impl {
 
   // ---- TLB and caches (tlb_flush.cpp) ----
   // Range or full, by the ceiling; `force_full` for what no range names.
-  void flush_tlb(const Mmu& cpu, VirtAddr at, std::uint64_t count, bool force_full = false);
-  void flush_tlb_all(const Mmu& cpu);
-  void clflush(const Mmu& cpu, const std::vector<PhysRange>& ranges);
-  void wbinvd(const Mmu& cpu);
+  void flush_tlb(const paging::Mmu& cpu, VirtAddr at, std::uint64_t count, bool force_full = false);
+  void flush_tlb_all(const paging::Mmu& cpu);
+  void clflush(const paging::Mmu& cpu, const std::vector<mem::PhysRange>& ranges);
+  void wbinvd(const paging::Mmu& cpu);
 
   // ---- attribute changes (set_memory.cpp, early_memory.cpp) ----
   struct Conversion {
-    Mmu& cpu;
+    paging::Mmu& cpu;
     VirtAddr at;
     std::uint64_t pages = 0;
     bool encrypted = false;
-    std::vector<PhysRange> ram;  // what the range maps, in its order; MMIO left out
+    std::vector<mem::PhysRange> ram;  // what the range maps, in its order; MMIO left out
   };
   // The range must be mapped throughout.
-  Result<Conversion> conversion(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
-  Result<void> svm_set_memory(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
-  Result<void> set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted,
+  Result<Conversion> conversion(paging::Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
+  Result<void> svm_set_memory(paging::Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);
+  Result<void> set_memory_enc_pgtable(paging::Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted,
                                       Context context);
   // might_sleep()
-  void might_sleep(const Mmu& cpu, Context context);
+  void might_sleep(const paging::Mmu& cpu, Context context);
   void flush_before(const Conversion& c);
   Result<void> status_change_prepare(const Conversion& c);
   Result<void> change_attribute(const Conversion& c);
@@ -62,44 +62,45 @@ struct Mm::Impl {
   void notify_page_enc_status(const Conversion& c);
   Result<void> refuse_if_asked(const Conversion& c);
   void report_conversion(const Conversion& c);
-  Result<void> set_pages_array(Mmu& cpu, std::span<const PhysAddr> list, PageCaching caching);
-  Result<void> change_caching(Mmu& cpu, std::span<const PhysAddr> list, PageCaching caching);
+  Result<void> set_pages_array(paging::Mmu& cpu, std::span<const PhysAddr> list, paging::PageCaching caching);
+  Result<void> change_caching(paging::Mmu& cpu, std::span<const PhysAddr> list, paging::PageCaching caching);
   Result<void> split(const Conversion& c, VirtAddr at, std::uint64_t bytes, bool flush);
 
-  Result<void> early_set_memory_enc_dec(Mmu& cpu, VirtAddr at, std::uint64_t bytes, bool encrypted);
-  Result<void> early_convert_leaf(const Conversion& c, VirtAddr at, PageLevel level, Pte entry);
+  Result<void> early_set_memory_enc_dec(paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes, bool encrypted);
+  Result<void> early_convert_leaf(const Conversion& c, VirtAddr at, paging::PageLevel level,
+                                  paging::Pte entry);
   Result<void> early_enc_dec_page(const Conversion& c, PhysAddr page);
   void early_snp_set_page(const Conversion& c, PhysAddr page, bool encrypted);
 
   // ---- reports ----
   // One decision: `text()` gives the rule in words, `source` the function that decides.
   template <class Text>
-  void step(const Mmu& cpu, std::string_view source, Text&& text, std::uint64_t duration_ns = 1) {
+  void step(const paging::Mmu& cpu, std::string_view source, Text&& text, std::uint64_t duration_ns = 1) {
     if (tracer.enabled()) tracer.emit(cpu.agent(), StepTaken{text(), source}, duration_ns);
   }
   template <class Text>
-  void message(const Mmu& cpu, Text&& text) {
+  void message(const paging::Mmu& cpu, Text&& text) {
     if (tracer.enabled()) tracer.emit(cpu.agent(), KernelMessage{text()});
   }
 
-  Machine& machine;
+  machine::Machine& machine;
   const CcPlatform cc;
   const KernelVersion version;
   Tracer& tracer;
-  Memory& memory;
-  const KeySelector default_selector;         // 1 where memory is encrypted
+  mem::Memory& memory;
+  const mem::KeySelector default_selector;    // 1 where memory is encrypted
   const VirtAddr direct_map, direct_map_end;  // of KeyID 0
   const std::uint64_t key_id_count;           // direct maps: 1 except on MKTME
   const std::uint64_t direct_map_stride;      // from one KeyID's direct map to the next
   PageAllocator pages;
   std::optional<UserPages> user_pages;
   PageRuns vmalloc;  // free page numbers
-  std::optional<PageTable> table;
-  std::vector<Mmu> cpus;
+  std::optional<paging::PageTable> table;
+  std::vector<paging::Mmu> cpus;
   ConversionCost cost;
   std::uint64_t fail_after = 0;
   bool warned_misaligned = false;
   bool warned_refusal = false;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

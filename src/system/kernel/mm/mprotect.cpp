@@ -3,7 +3,7 @@
 
 #include "kernel/mm/process.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 Result<void, int> Process::mprotect(VirtAddr at, std::uint64_t bytes, Prot prot) {
   return mprotect_ext(at, bytes, prot, {});
@@ -59,10 +59,10 @@ Result<void, int> Process::pkey_free(ProtectionKey pkey) {
 void Process::write_pkru(ProtectionKey pkey, PkeyRights rights) { pkru_[pkey % pkru_.size()] = rights; }
 
 // PKRU is about data: instruction fetches are not asked.
-bool Process::pkru_allows(const Vma& area, Intent intent) const {
+bool Process::pkru_allows(const Vma& area, paging::Intent intent) const {
   const PkeyRights rights = pkru_[area.pkey];
-  if (intent == Intent::execute) return true;
-  return !rights.no_access && (intent == Intent::read || !rights.no_write);
+  if (intent == paging::Intent::execute) return true;
+  return !rights.no_access && (intent == paging::Intent::read || !rights.no_write);
 }
 
 // ---- encryption -----------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ bool Process::encryptable(VirtAddr at, VirtAddr end) {
 }
 
 // mprotect_set_encrypt(): contents are lost, also where the KeyID stays.
-void Process::encrypt_area(Vma& area, KeySelector key) {
+void Process::encrypt_area(Vma& area, mem::KeySelector key) {
   const std::uint64_t zapped = zap(area.first, area.end);
   kernel_->machine().tracer().emit(
       space_->mmu().agent(), VmaKeyChanged{area.first, area.end - area.first, area.key.id(), key, zapped});
@@ -88,4 +88,4 @@ void Process::protect_area(Vma& area, Prot prot) {
     if (it->second.swap == nullptr) static_cast<void>(update_table(it->first, area, it->second));
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -6,7 +6,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t low_memory_end = (1ull << 20) / page_size;
@@ -16,9 +16,9 @@ constexpr std::uint64_t last_end = (1ull << 52) / page_size;
 
 }  // namespace
 
-PageAllocator::PageAllocator(const std::vector<PhysRange>& ram)
+PageAllocator::PageAllocator(const std::vector<mem::PhysRange>& ram)
     : zones_{{{0, dma_end, {}}, {dma_end, dma32_end, {}}, {dma32_end, last_end, {}}}} {
-  for (const PhysRange& range : ram) {
+  for (const mem::PhysRange& range : ram) {
     const std::uint64_t first = std::max(range.first.page_number(), low_memory_end);
     const std::uint64_t end = range.end().page_number();
     if (first < end) managed_.add(first, end - first);
@@ -71,4 +71,4 @@ std::uint64_t PageAllocator::free_pages() const {
   return pages;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

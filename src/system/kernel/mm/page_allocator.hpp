@@ -16,7 +16,7 @@
 #include "kernel/mm/page_runs.hpp"
 #include "mem/memory.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // The pages that hold so many bytes.
 [[nodiscard]] constexpr std::uint64_t pages_for(std::uint64_t bytes) {
@@ -27,7 +27,7 @@ inline constexpr unsigned max_order_6_1 = 10;  // the largest buddy block: 2^10 
 
 class PageAllocator {
  public:
-  explicit PageAllocator(const std::vector<PhysRange>& ram);
+  explicit PageAllocator(const std::vector<mem::PhysRange>& ram);
 
   // `pages` contiguous pages whose last byte is at or below `limit`, aligned to `align_pages` (a power of
   // two). A run lies in one zone. nullopt when there is none, and for 0 pages.
@@ -55,4 +55,4 @@ class PageAllocator {
   std::array<Zone, 3> zones_;  // DMA, DMA32, NORMAL
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

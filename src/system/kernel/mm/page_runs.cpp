@@ -5,7 +5,7 @@
 #include "base/assert.hpp"
 #include "cbit/addr.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 PageRuns::Runs::const_iterator PageRuns::run_at(std::uint64_t page) const {
   const auto after = runs_.upper_bound(page);
@@ -58,4 +58,4 @@ std::optional<std::uint64_t> PageRuns::take(std::uint64_t pages, std::uint64_t e
   return std::nullopt;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -7,7 +7,7 @@
 #include <map>
 #include <optional>
 
-namespace cbit {
+namespace cbit::kernel {
 
 class PageRuns {
  public:
@@ -33,4 +33,4 @@ class PageRuns {
   std::uint64_t size_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -6,14 +6,14 @@
 
 #include "kernel/mm/swap.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
-bool allows(const Prot& prot, Intent intent) {
+bool allows(const Prot& prot, paging::Intent intent) {
   switch (intent) {
-    case Intent::read: return !prot.none();
-    case Intent::write: return prot.write;
-    case Intent::execute: return prot.exec;
+    case paging::Intent::read: return !prot.none();
+    case paging::Intent::write: return prot.write;
+    case paging::Intent::execute: return prot.exec;
   }
   return false;
 }
@@ -45,7 +45,7 @@ Result<VirtAddr, int> Process::mmap(std::uint64_t bytes, Prot prot) {
   const VirtAddr length = CBIT_TRY(end_of_range(VirtAddr{0}, bytes));
   const auto at = space_->reserve(length.page_number());
   if (!at) return tl::unexpected{ENOMEM};
-  const KeySelector key = kernel_->mm().default_selector();
+  const mem::KeySelector key = kernel_->mm().default_selector();
   areas_.add({.first = *at,
               .end = *at + length.value(),
               .prot = prot,
@@ -107,13 +107,13 @@ std::uint64_t Process::zap(VirtAddr first, VirtAddr end) {
 Result<void, int> Process::update_table(VirtAddr at, const Vma& area, const Entry& entry) {
   space_->unmap(at, 1);
   if (area.prot.none()) return {};
-  const PageFlags flags{
+  const paging::PageFlags flags{
       .writable = area.prot.write && !entry.shared, .user = true, .executable = area.prot.exec};
   if (!space_->map_page(at, entry.page, flags, area.key.id())) return tl::unexpected{ENOMEM};
   return {};
 }
 
-Result<PhysAddr, int> Process::fault_in(VirtAddr at, Intent intent) {
+Result<PhysAddr, int> Process::fault_in(VirtAddr at, paging::Intent intent) {
   at = at.page();
   const Vma* area = areas_.find(at);
   if (area == nullptr || !allows(area->prot, intent) || !pkru_allows(*area, intent))
@@ -124,7 +124,7 @@ Result<PhysAddr, int> Process::fault_in(VirtAddr at, Intent intent) {
     it = entries_.find(at);
   }
   if (it->second.swap != nullptr) CBIT_TRY(swap_in(at, *area, it->second));
-  if (intent == Intent::write) {
+  if (intent == paging::Intent::write) {
     CBIT_TRY(unshare(at, *area, it->second));
     it->second.dirty = true;
   }
@@ -180,7 +180,7 @@ Result<void, int> Process::unshare(VirtAddr at, const Vma& area, Entry& entry) {
 }
 
 // copy_user_highpage(): each page through the kernel's mapping for its key.
-Result<void, int> Process::copy_page(PhysAddr to, PhysAddr from, KeySelector key) {
+Result<void, int> Process::copy_page(PhysAddr to, PhysAddr from, mem::KeySelector key) {
   Mm& mm = kernel_->mm();
   const auto done = mm.cpu(0).copy(mm.phys_to_virt(to, key), mm.phys_to_virt(from, key), page_size);
   if (!done) return tl::unexpected{EFAULT};
@@ -191,8 +191,9 @@ Result<void> Process::read(VirtAddr from, ByteSpan to) {
   while (!to.empty()) {
     const auto part = std::min<std::uint64_t>(to.size(), page_size - from.page_offset());
     // Where this fails the Mmu finds no right either, and says so; PKRU is not in its tables.
-    static_cast<void>(fault_in(from, Intent::read));
-    if (const Vma* const area = areas_.find(from); area != nullptr && !pkru_allows(*area, Intent::read))
+    static_cast<void>(fault_in(from, paging::Intent::read));
+    if (const Vma* const area = areas_.find(from);
+        area != nullptr && !pkru_allows(*area, paging::Intent::read))
       return fault(FaultKind::protection, from.value());
     CBIT_TRY(space_->mmu().read(from, to.first(part)));
     to = to.subspan(part);
@@ -204,8 +205,9 @@ Result<void> Process::read(VirtAddr from, ByteSpan to) {
 Result<void> Process::write(VirtAddr to, ConstByteSpan from) {
   while (!from.empty()) {
     const auto part = std::min<std::uint64_t>(from.size(), page_size - to.page_offset());
-    static_cast<void>(fault_in(to, Intent::write));
-    if (const Vma* const area = areas_.find(to); area != nullptr && !pkru_allows(*area, Intent::write))
+    static_cast<void>(fault_in(to, paging::Intent::write));
+    if (const Vma* const area = areas_.find(to);
+        area != nullptr && !pkru_allows(*area, paging::Intent::write))
       return fault(FaultKind::protection, to.value(), true);
     CBIT_TRY(space_->mmu().write(to, from.first(part)));
     from = from.subspan(part);
@@ -277,7 +279,7 @@ Result<std::vector<PhysAddr>, int> Process::pin_user_pages(VirtAddr at, std::uin
   std::vector<PhysAddr> pinned;
   if (const int error = forbids_pin(at, pages); error != 0) return tl::unexpected{error};
   for (std::uint64_t n = 0; n < pages; ++n) {
-    auto page = fault_in(at + n * page_size, write ? Intent::write : Intent::read);
+    auto page = fault_in(at + n * page_size, write ? paging::Intent::write : paging::Intent::read);
     // FAULT_FLAG_UNSHARE: what a driver pins must stay this process' page, also if it only reads.
     if (page) {
       const VirtAddr where = (at + n * page_size).page();
@@ -317,4 +319,4 @@ Result<void, int> Process::account_pinned(std::uint64_t pages) {
 
 void Process::unaccount_pinned(std::uint64_t pages) { pinned_ -= std::min(pages, pinned_); }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

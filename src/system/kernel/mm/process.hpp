@@ -24,7 +24,7 @@
 #include "kernel/mm/user_pages.hpp"
 #include "kernel/mm/vma.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class SwapSlot;  // kernel/mm/swap.hpp
 
@@ -71,7 +71,7 @@ class Process {
   // that is not allocated, and where an area that is to be encrypted is not anonymous; then none has changed.
   struct MprotectKeys {
     std::optional<ProtectionKey> pkey;
-    std::optional<KeySelector> key_id;
+    std::optional<mem::KeySelector> key_id;
   };
   Result<void, int> mprotect_ext(VirtAddr at, std::uint64_t bytes, Prot prot, const MprotectKeys& keys);
 
@@ -129,7 +129,7 @@ class Process {
   Process(Kernel& kernel, Limits limits, std::unique_ptr<UserSpace> space);
 
   // handle_mm_fault(): afterwards the page is there and `intent` is allowed. EFAULT: no area, or no right.
-  Result<PhysAddr, int> fault_in(VirtAddr at, Intent intent);
+  Result<PhysAddr, int> fault_in(VirtAddr at, paging::Intent intent);
   // The entry of an area's page, which has none yet, or has it on the swap device.
   Result<void, int> fault_new(VirtAddr at, const Vma& area);
   Result<void, int> swap_in(VirtAddr at, const Vma& area, Entry& entry);
@@ -138,17 +138,17 @@ class Process {
   // mm_pkey_is_allocated()
   [[nodiscard]] bool pkey_is_allocated(ProtectionKey pkey) const;
   // arch_vma_access_permitted()
-  [[nodiscard]] bool pkru_allows(const Vma& area, Intent intent) const;
+  [[nodiscard]] bool pkru_allows(const Vma& area, paging::Intent intent) const;
   // 0, or why the range may not be pinned for long.
   [[nodiscard]] int forbids_pin(VirtAddr at, std::uint64_t pages);
-  Result<void, int> copy_page(PhysAddr to, PhysAddr from, KeySelector key);
+  Result<void, int> copy_page(PhysAddr to, PhysAddr from, mem::KeySelector key);
   Result<void, int> fork_entry(Process& child, VirtAddr at, Entry& entry, const Vma& area);
   // Puts the page-table entry in the state that area and entry ask for.
   Result<void, int> update_table(VirtAddr at, const Vma& area, const Entry& entry);
   // zap_page_range(): drops the pages of a range; returns how many there were.
   std::uint64_t zap(VirtAddr first, VirtAddr end);
   [[nodiscard]] bool encryptable(VirtAddr at, VirtAddr end);
-  void encrypt_area(Vma& area, KeySelector key);
+  void encrypt_area(Vma& area, mem::KeySelector key);
   void protect_area(Vma& area, Prot prot);
 
   Kernel* kernel_;
@@ -161,4 +161,4 @@ class Process {
   std::uint16_t pkeys_allocated_ = 1;  // mm_context_t::pkey_allocation_map
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -7,7 +7,7 @@
 #include "base/cost.hpp"
 #include "kernel/mm/mm_impl.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::string_view source_set_memory = "arch/x86/mm/pat/set_memory.c: __set_memory_enc_pgtable";
@@ -20,10 +20,10 @@ constexpr std::string_view source_hypercall = "arch/x86/mm/mem_encrypt_amd.c: en
 // [6.1] 253, what one GHCB holds; [6.5] 64, with the request on the stack, and 2 MiB entries where they fit.
 constexpr std::uint64_t psc_entries_6_1 = 253;
 constexpr std::uint64_t psc_entries = 64;
-constexpr std::uint64_t pages_2m = bytes_of(PageLevel::size_2m) / page_size;
+constexpr std::uint64_t pages_2m = bytes_of(paging::PageLevel::size_2m) / page_size;
 
-std::vector<PhysRange> ranges_of(std::span<const PhysAddr> pages) {
-  std::vector<PhysRange> ranges;
+std::vector<mem::PhysRange> ranges_of(std::span<const PhysAddr> pages) {
+  std::vector<mem::PhysRange> ranges;
   for (const PhysAddr page : pages) {
     if (!ranges.empty() && ranges.back().end() == page)
       ranges.back().bytes += page_size;
@@ -35,29 +35,30 @@ std::vector<PhysRange> ranges_of(std::span<const PhysAddr> pages) {
 
 }  // namespace
 
-Result<Mm::Impl::Conversion> Mm::Impl::conversion(Mmu& cpu, VirtAddr at, std::uint64_t count,
+Result<Mm::Impl::Conversion> Mm::Impl::conversion(paging::Mmu& cpu, VirtAddr at, std::uint64_t count,
                                                   bool encrypted) {
   Conversion c{.cpu = cpu, .at = at, .pages = count, .encrypted = encrypted};
   if (count > ~std::uint64_t{0} / page_size) return fault(FaultKind::non_canonical, at.value());
   const VirtAddr end = at + count * page_size;
   VirtAddr reached = at;
-  CBIT_TRY(table->for_each_leaf(at, count * page_size, [&](VirtAddr leaf, PageLevel level, Pte entry) {
-    if (leaf > reached) return;
-    const PhysAddr page = machine.paging().view.layout.split(entry.page(level)).first;
-    const PhysRange part{page + (reached - leaf), std::min(leaf + bytes_of(level), end) - reached};
-    reached += part.bytes;
-    if (!memory.contains(part.first, part.bytes)) return;
-    if (!c.ram.empty() && c.ram.back().end() == part.first)
-      c.ram.back().bytes += part.bytes;
-    else
-      c.ram.push_back(part);
-  }));
+  CBIT_TRY(table->for_each_leaf(
+      at, count * page_size, [&](VirtAddr leaf, paging::PageLevel level, paging::Pte entry) {
+        if (leaf > reached) return;
+        const PhysAddr page = machine.paging().view.layout.split(entry.page(level)).first;
+        const mem::PhysRange part{page + (reached - leaf), std::min(leaf + bytes_of(level), end) - reached};
+        reached += part.bytes;
+        if (!memory.contains(part.first, part.bytes)) return;
+        if (!c.ram.empty() && c.ram.back().end() == part.first)
+          c.ram.back().bytes += part.bytes;
+        else
+          c.ram.push_back(part);
+      }));
   if (reached != end) return fault(FaultKind::not_present, reached.value());
   return c;
 }
 
 // vm_unmap_aliases() takes a mutex, and so does the allocator of page tables for a split.
-void Mm::Impl::might_sleep(const Mmu& cpu, Context context) {
+void Mm::Impl::might_sleep(const paging::Mmu& cpu, Context context) {
   if (context == Context::process) return;
   message(cpu, [&] {
     return fmt::format(
@@ -67,8 +68,8 @@ void Mm::Impl::might_sleep(const Mmu& cpu, Context context) {
   });
 }
 
-Result<void> Mm::Impl::set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted,
-                                              Context context) {
+Result<void> Mm::Impl::set_memory_enc_pgtable(paging::Mmu& cpu, VirtAddr at, std::uint64_t count,
+                                              bool encrypted, Context context) {
   if (!cc.has(CcAttr::mem_encrypt) || count == 0) return {};
   if (cc.platform() == Platform::pef) return svm_set_memory(cpu, at, count, encrypted);
   might_sleep(cpu, context);
@@ -96,7 +97,7 @@ Result<void> Mm::Impl::set_memory_enc_pgtable(Mmu& cpu, VirtAddr at, std::uint64
 void Mm::Impl::report_conversion(const Conversion& c) {
   const bool alias = !in_direct_map(c.at);
   VirtAddr at = c.at;
-  for (const PhysRange& range : c.ram) {
+  for (const mem::PhysRange& range : c.ram) {
     const std::uint64_t count = range.bytes / page_size;
     const SiteId site = c.cpu.site();
     if (alias) tracer.emit(c.cpu.agent(), MappingRemoved{at, range.first, count});
@@ -114,7 +115,7 @@ void Mm::Impl::flush_before(const Conversion& c) {
     step(c.cpu, source_set_memory, [] { return "no flush: shared to private is the VMM's to flush"; });
     return;
   }
-  const bool caches = tdx || machine.config().cache != CacheModel::coherent;
+  const bool caches = tdx || machine.config().cache != mem::CacheModel::coherent;
   step(c.cpu, source_set_memory, [&] {
     return caches ? "flush TLB and caches of the old mapping"
                   : "flush the TLB of the old mapping; caches are coherent";
@@ -131,7 +132,7 @@ Result<void> Mm::Impl::status_change_prepare(const Conversion& c) {
 }
 
 Result<void> Mm::Impl::split(const Conversion& c, VirtAddr at, std::uint64_t bytes, bool flush) {
-  const EditResult done = CBIT_TRY(table->split(at, bytes));
+  const paging::EditResult done = CBIT_TRY(table->split(at, bytes));
   cost.large_pages_split += done.pages_split;
   // __split_large_page: no CPU may keep the large translation beside the small ones.
   if (flush)
@@ -145,17 +146,17 @@ Result<void> Mm::Impl::change_attribute(const Conversion& c) {
       return fmt::format("{} in the page-table entries of {} pages; their contents stay as they are in DRAM",
                          c.encrypted ? "set encrypted" : "set decrypted", c.pages);
     });
-  const KeySelector selector = c.encrypted ? 1 : 0;
+  const mem::KeySelector selector = c.encrypted ? 1 : 0;
   CBIT_TRY(split(c, c.at, c.pages * page_size, true));
   CBIT_TRY(table->set_selector(c.at, c.pages * page_size, selector));
   const bool alias = !in_direct_map(c.at);  // cpa_process_alias
-  for (const PhysRange& range : c.ram) {
+  for (const mem::PhysRange& range : c.ram) {
     if (!alias) break;
     CBIT_TRY(split(c, phys_to_virt(range.first), range.bytes, true));
     CBIT_TRY(table->set_selector(phys_to_virt(range.first), range.bytes, selector));
   }
   if (cc.platform() == Platform::sev_snp || cc.platform() == Platform::tdx) return {};
-  for (const PhysRange& range : c.ram)
+  for (const mem::PhysRange& range : c.ram)
     memory.convert(range.first, range.bytes / page_size, c.encrypted, c.cpu.site());
   return {};
 }
@@ -172,12 +173,15 @@ Result<void> Mm::Impl::status_change_finish(const Conversion& c) {
 }
 
 // _set_pages_array, and set_memory_wb for write-back.
-Result<void> Mm::Impl::set_pages_array(Mmu& cpu, std::span<const PhysAddr> list, PageCaching caching) {
-  if (caching == PageCaching::write_combined) CBIT_TRY(change_caching(cpu, list, PageCaching::uncached));
+Result<void> Mm::Impl::set_pages_array(paging::Mmu& cpu, std::span<const PhysAddr> list,
+                                       paging::PageCaching caching) {
+  if (caching == paging::PageCaching::write_combined)
+    CBIT_TRY(change_caching(cpu, list, paging::PageCaching::uncached));
   return change_caching(cpu, list, caching);
 }
 
-Result<void> Mm::Impl::change_caching(Mmu& cpu, std::span<const PhysAddr> list, PageCaching caching) {
+Result<void> Mm::Impl::change_caching(paging::Mmu& cpu, std::span<const PhysAddr> list,
+                                      paging::PageCaching caching) {
   std::uint64_t changed = 0;
   for (const PhysAddr page : list) {
     CBIT_TRY(split({.cpu = cpu}, phys_to_virt(page), page_size, true));
@@ -187,9 +191,9 @@ Result<void> Mm::Impl::change_caching(Mmu& cpu, std::span<const PhysAddr> list, 
   step(cpu, source_cpa,
        [&] { return fmt::format("the direct map of {} pages becomes {}", changed, to_string(caching)); });
   flush_tlb(cpu, phys_to_virt(list.front()), list.size());
-  for (Mmu& each : cpus)
+  for (paging::Mmu& each : cpus)
     for (const PhysAddr page : list) each.flush_range(phys_to_virt(page), page_size);
-  if (caching != PageCaching::write_back) clflush(cpu, ranges_of(list));
+  if (caching != paging::PageCaching::write_back) clflush(cpu, ranges_of(list));
   return {};
 }
 
@@ -197,7 +201,7 @@ Result<void> Mm::Impl::change_caching(Mmu& cpu, std::span<const PhysAddr> list, 
 
 // No mapping of the guest changes: the ultravisor's partition-scoped table does, for which memory's state of
 // the page stands. It zeroes the pages. Linux does not look at what the ultracall returns.
-Result<void> Mm::Impl::svm_set_memory(Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted) {
+Result<void> Mm::Impl::svm_set_memory(paging::Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted) {
   const std::string_view call = encrypted ? "UV_UNSHARE_PAGE" : "UV_SHARE_PAGE";
   if (!at.is_aligned(page_size)) {
     step(cpu, source_svm, [] { return "the address is not page-aligned: -EINVAL"; });
@@ -211,16 +215,16 @@ Result<void> Mm::Impl::svm_set_memory(Mmu& cpu, VirtAddr at, std::uint64_t count
         "{}: the ultravisor {} {} pages and zeroes them; no page-table entry of the guest changes", call,
         encrypted ? "takes back" : "shares", count);
   });
-  for (const PhysRange& range : c.ram) {
+  for (const mem::PhysRange& range : c.ram) {
     ++cost.hypercalls;
     tracer.emit(cpu.agent(), GuestExit{call, range.first.page_number()}, cost::hypercall_ns);
   }
   if (!refuse_if_asked(c)) return {};
   CBIT_TRY(change_attribute(c));
   flush_tlb(cpu, at, count);
-  const KeyView& view = machine.paging().view;
-  const Access ultravisor{cpu.agent(), view.key(encrypted ? 1 : 0), tracer.intern(call)};
-  for (const PhysRange& range : c.ram) {
+  const mem::KeyView& view = machine.paging().view;
+  const mem::Access ultravisor{cpu.agent(), view.key(encrypted ? 1 : 0), tracer.intern(call)};
+  for (const mem::PhysRange& range : c.ram) {
     tracer.emit(cpu.agent(),
                 PageConversion{range.first, range.bytes / page_size, encrypted, false, cpu.site()});
     CBIT_TRY(memory.fill(range.first, range.bytes, std::byte{0}, ultravisor));
@@ -246,7 +250,7 @@ std::uint64_t Mm::Impl::psc_requests(const Conversion& c) const {
   std::uint64_t entries = 0;
   for (std::uint64_t page = 0; page < c.pages; ++entries) {
     const bool large = in_direct_map(c.at) &&
-                       (c.at + page * page_size).is_aligned(bytes_of(PageLevel::size_2m)) &&
+                       (c.at + page * page_size).is_aligned(bytes_of(paging::PageLevel::size_2m)) &&
                        c.pages - page >= pages_2m;
     page += large ? pages_2m : 1;
   }
@@ -269,7 +273,7 @@ Result<void> Mm::Impl::snp_set_pages_state(const Conversion& c) {
                          requests);
       },
       requests * cost::hypercall_ns);
-  for (const PhysRange& range : c.ram)
+  for (const mem::PhysRange& range : c.ram)
     memory.convert(range.first, range.bytes / page_size, c.encrypted, c.cpu.site());
   return {};
 }
@@ -284,7 +288,7 @@ Result<void> Mm::Impl::tdx_enc_status_changed(const Conversion& c) {
                            : "MapGPA to shared: the VMM backs the address with other memory";
       },
       c.ram.size() * cost::hypercall_ns);
-  for (const PhysRange& range : c.ram)
+  for (const mem::PhysRange& range : c.ram)
     memory.convert(range.first, range.bytes / page_size, c.encrypted, c.cpu.site());
   return {};
 }
@@ -292,7 +296,7 @@ Result<void> Mm::Impl::tdx_enc_status_changed(const Conversion& c) {
 // One KVM_HC_MAP_GPA_RANGE per leaf of the mapping as it is now.
 void Mm::Impl::notify_page_enc_status(const Conversion& c) {
   std::uint64_t leaves = 0;
-  const auto count = [&](VirtAddr, PageLevel, Pte) { ++leaves; };
+  const auto count = [&](VirtAddr, paging::PageLevel, paging::Pte) { ++leaves; };
   if (!table->for_each_leaf(c.at, c.pages * page_size, count)) return;
   cost.hypercalls += leaves;
   step(
@@ -301,4 +305,4 @@ void Mm::Impl::notify_page_enc_status(const Conversion& c) {
       leaves * cost::hypercall_ns);
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::string_view swap_out_word = "swap-out", migration = "migration";
@@ -26,7 +26,7 @@ SwapDevice::SwapDevice(Kernel& kernel, Device& dev)
       port_{kernel.machine().bus(), {.device = dev.name, .requester = dev.requester}} {}
 
 Result<std::uint64_t, int> SwapDevice::write_page(PhysAddr page) {
-  Mmu& cpu = kernel_->cpu(0);
+  paging::Mmu& cpu = kernel_->cpu(0);
   const DmaAddr dma = kernel_->dma().map_page(cpu, *dev_, page, page_size, DmaDirection::to_device, {});
   if (kernel_->dma().mapping_error(*dev_, dma)) return tl::unexpected{EIO};
   Bytes contents(page_size);
@@ -38,7 +38,7 @@ Result<std::uint64_t, int> SwapDevice::write_page(PhysAddr page) {
 }
 
 Result<void, int> SwapDevice::read_page(std::uint64_t slot, PhysAddr page) {
-  Mmu& cpu = kernel_->cpu(0);
+  paging::Mmu& cpu = kernel_->cpu(0);
   const DmaAddr dma = kernel_->dma().map_page(cpu, *dev_, page, page_size, DmaDirection::from_device, {});
   if (kernel_->dma().mapping_error(*dev_, dma)) return tl::unexpected{EIO};
   const bool done = port_.write(dma, slots_.at(slot)).has_value();
@@ -70,9 +70,9 @@ class PageMover {
 
   // The contents go through the mapping of the page's attribute: contents under another key as ciphertext.
   [[nodiscard]] bool holds_foreign_contents(PhysAddr page) const {
-    Machine& machine = process_.kernel().machine();
+    machine::Machine& machine = process_.kernel().machine();
     const KeyId key = machine.paging().view.key(pages_.key(page));
-    const PageHistory history = machine.memory().history(page);
+    const mem::PageHistory history = machine.memory().history(page);
     return history.writer_key != no_key && history.writer_key != key;
   }
 
@@ -147,4 +147,4 @@ Result<PhysAddr, int> migrate_page(Process& process, VirtAddr at, Pinned pinned)
   return to;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -21,7 +21,7 @@
 #include "bus/dma_port.hpp"
 #include "kernel/mm/process.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class SwapDevice {
  public:
@@ -40,7 +40,7 @@ class SwapDevice {
  private:
   Kernel* kernel_;
   Device* dev_;
-  DmaPort port_;
+  bus::DmaPort port_;
   std::map<std::uint64_t, Bytes> slots_;
   std::uint64_t next_ = 0;
 };
@@ -84,4 +84,4 @@ Result<std::uint64_t, int> swap_out(Process& process, VirtAddr at, SwapDevice& d
 // EBUSY and EINVAL as above, ENOMEM.
 Result<PhysAddr, int> migrate_page(Process& process, VirtAddr at, Pinned pinned = Pinned::refuse);
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -8,15 +8,15 @@
 #include "base/cost.hpp"
 #include "kernel/mm/mm.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 UserPages::UserPages(Mm& mm, bool counts_keys)
     : mm_{&mm}, counts_keys_{counts_keys}, clear_site_{mm.machine().tracer().intern("clear_page")} {}
 
 // prep_encrypted_page and free_encrypted_page
-void UserPages::change_key(PhysAddr page, KeySelector from, KeySelector to) {
+void UserPages::change_key(PhysAddr page, mem::KeySelector from, mem::KeySelector to) {
   if (!counts_keys_ || from == to) return;
-  Mmu& cpu = mm_->cpu(0);
+  paging::Mmu& cpu = mm_->cpu(0);
   Tracer& tracer = mm_->machine().tracer();
   constexpr std::uint64_t lines = page_size / cache_line_size;
   mm_->machine().memory().flush(page, page_size);
@@ -24,12 +24,12 @@ void UserPages::change_key(PhysAddr page, KeySelector from, KeySelector to) {
   tracer.emit(cpu.agent(), PageKeyChanged{page, from, to, clear_site_});
 }
 
-Result<PhysAddr, int> UserPages::allocate(KeySelector key) {
+Result<PhysAddr, int> UserPages::allocate(mem::KeySelector key) {
   const auto page = mm_->pages().allocate(1);
   if (!page) return tl::unexpected{ENOMEM};
   change_key(*page, 0, key);
-  Mmu& cpu = mm_->cpu(0);
-  const SiteScope site{cpu, clear_site_};
+  paging::Mmu& cpu = mm_->cpu(0);
+  const paging::SiteScope site{cpu, clear_site_};
   if (!cpu.fill(mm_->phys_to_virt(*page, key), page_size, std::byte{0})) {
     mm_->pages().free(*page, 1);
     return tl::unexpected{ENOMEM};
@@ -38,7 +38,7 @@ Result<PhysAddr, int> UserPages::allocate(KeySelector key) {
   return *page;
 }
 
-void UserPages::adopt(PhysAddr page, KeySelector key) {
+void UserPages::adopt(PhysAddr page, mem::KeySelector key) {
   change_key(page, 0, key);
   pages_.emplace(page, Page{.key = key_ref(key), .adopted = true});
 }
@@ -84,9 +84,9 @@ bool UserPages::unpin(PhysAddr page) {
   return true;
 }
 
-KeySelector UserPages::key(PhysAddr page) const {
+mem::KeySelector UserPages::key(PhysAddr page) const {
   const auto it = pages_.find(page.page());
-  return it == pages_.end() ? KeySelector{0} : it->second.key.id();
+  return it == pages_.end() ? mem::KeySelector{0} : it->second.key.id();
 }
 
 std::uint64_t UserPages::pins(PhysAddr page) const {
@@ -100,4 +100,4 @@ std::span<const UserPages::Mapping> UserPages::mappings(PhysAddr page) const {
   return it->second.mappings;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

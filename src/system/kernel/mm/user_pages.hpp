@@ -21,7 +21,7 @@
 #include "kernel/mm/key_refs.hpp"
 #include "paging/mmu.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class Mm;
 class Process;
@@ -40,10 +40,10 @@ class UserPages {
 
   // A page of zeros under the attribute `key`, mapped nowhere yet; it goes with its last mapping or pin, or
   // by release(). ENOMEM.
-  Result<PhysAddr, int> allocate(KeySelector key);
+  Result<PhysAddr, int> allocate(mem::KeySelector key);
   // A page that belongs to somebody else, an area's Backing, and whose contents are under `key` already: it
   // is not cleared, and its owner takes it back with disown(), when nobody maps or pins it.
-  void adopt(PhysAddr page, KeySelector key);
+  void adopt(PhysAddr page, mem::KeySelector key);
   void disown(PhysAddr page);
   // The owner of `from`, where it has one, owns `to` instead.
   void pass_ownership(PhysAddr from, PhysAddr to);
@@ -58,13 +58,13 @@ class UserPages {
 
   [[nodiscard]] bool contains(PhysAddr page) const { return pages_.contains(page.page()); }
   // 0 for pages that are no process': they belong to KeyID 0 on MKTME.
-  [[nodiscard]] KeySelector key(PhysAddr page) const;
+  [[nodiscard]] mem::KeySelector key(PhysAddr page) const;
   [[nodiscard]] std::uint64_t pins(PhysAddr page) const;
   [[nodiscard]] std::span<const Mapping> mappings(PhysAddr page) const;
   [[nodiscard]] std::uint64_t size() const { return pages_.size(); }
 
   // A KeyID's reference, as VMAs and pages hold it.
-  [[nodiscard]] KeyIdRef key_ref(KeySelector id) { return {counts_keys_ ? &key_refs_ : nullptr, id}; }
+  [[nodiscard]] KeyIdRef key_ref(mem::KeySelector id) { return {counts_keys_ ? &key_refs_ : nullptr, id}; }
   [[nodiscard]] KeyIdRefs& key_refs() { return key_refs_; }
 
  private:
@@ -76,7 +76,7 @@ class UserPages {
   };
   void release_if_unused(PhysAddr page);
   // The alias that loses the page is flushed; `flushed` is its attribute.
-  void change_key(PhysAddr page, KeySelector from, KeySelector to);
+  void change_key(PhysAddr page, mem::KeySelector from, mem::KeySelector to);
 
   Mm* mm_;
   bool counts_keys_;
@@ -85,4 +85,4 @@ class UserPages {
   std::map<PhysAddr, Page> pages_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -1,14 +1,14 @@
 // What a process has mapped.
 #include "kernel/mm/mm.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr VirtAddr mmap_base{0x7f00'0000'0000};
 
 }  // namespace
 
-UserSpace::UserSpace(Mm& mm, PageTable table, std::uint16_t cpu)
+UserSpace::UserSpace(Mm& mm, paging::PageTable table, std::uint16_t cpu)
     : mm_{&mm},
       table_{std::move(table)},
       mmu_{mm.machine().memory(), mm.machine().tracer(), table_.config(), cpu},
@@ -27,7 +27,7 @@ std::optional<VirtAddr> UserSpace::reserve(std::uint64_t pages) {
   return at;
 }
 
-Result<VirtAddr> UserSpace::remap_pfn_range(PhysAddr first, std::uint64_t pages, KeySelector selector) {
+Result<VirtAddr> UserSpace::remap_pfn_range(PhysAddr first, std::uint64_t pages, mem::KeySelector selector) {
   const auto at = reserve(pages);
   if (!at) return fault(FaultKind::no_memory, first.value());
   CBIT_TRY(map_at(*at, first.page(), pages, selector));
@@ -37,7 +37,7 @@ Result<VirtAddr> UserSpace::remap_pfn_range(PhysAddr first, std::uint64_t pages,
   return *at;
 }
 
-Result<VirtAddr> UserSpace::map_pages(std::span<const PhysAddr> pages, KeySelector selector) {
+Result<VirtAddr> UserSpace::map_pages(std::span<const PhysAddr> pages, mem::KeySelector selector) {
   const auto at = reserve(pages.size());
   if (!at) return fault(FaultKind::no_memory, 0);
   for (std::size_t i = 0; i < pages.size(); ++i)
@@ -46,15 +46,15 @@ Result<VirtAddr> UserSpace::map_pages(std::span<const PhysAddr> pages, KeySelect
   return *at;
 }
 
-Result<void> UserSpace::map_page(VirtAddr at, PhysAddr page, PageFlags flags, KeySelector selector,
-                                 PageCaching caching) {
+Result<void> UserSpace::map_page(VirtAddr at, PhysAddr page, paging::PageFlags flags,
+                                 mem::KeySelector selector, paging::PageCaching caching) {
   mm_->report_unmapped(mmu_, table_, at, 1);
   CBIT_TRY(table_.map({.at = at,
                        .phys = page,
                        .bytes = page_size,
                        .flags = flags,
                        .selector = selector,
-                       .largest = PageLevel::size_4k,
+                       .largest = paging::PageLevel::size_4k,
                        .caching = caching}));
   const PhysAddr frames[] = {page};
   mm_->report_mapped(mmu_, "user", at, frames, selector, "vmf_insert_pfn_prot");
@@ -68,14 +68,14 @@ void UserSpace::unmap(VirtAddr at, std::uint64_t pages) {
   mmu_.flush_range(at, pages * page_size);
 }
 
-Result<void> UserSpace::map_at(VirtAddr at, PhysAddr first, std::uint64_t pages, KeySelector selector) {
+Result<void> UserSpace::map_at(VirtAddr at, PhysAddr first, std::uint64_t pages, mem::KeySelector selector) {
   CBIT_TRY(table_.map({.at = at,
                        .phys = first,
                        .bytes = pages * page_size,
                        .flags = {.user = true},
                        .selector = selector,
-                       .largest = PageLevel::size_4k}));
+                       .largest = paging::PageLevel::size_4k}));
   return {};
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

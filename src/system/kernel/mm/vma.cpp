@@ -3,7 +3,7 @@
 #include <iterator>
 #include <utility>
 
-namespace cbit {
+namespace cbit::kernel {
 
 VmaMap::Areas::iterator VmaMap::overlapping(VirtAddr at) {
   const auto after = areas_.upper_bound(at);
@@ -62,4 +62,4 @@ void VmaMap::merge(VirtAddr first, VirtAddr end) {
   }
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

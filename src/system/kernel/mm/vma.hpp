@@ -12,7 +12,7 @@
 #include "cbit/addr.hpp"
 #include "kernel/mm/key_refs.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // PROT_*. A writable page is readable on x86.
 struct Prot {
@@ -39,7 +39,7 @@ class Backing {
   // The page at this index, below pages(). ENOMEM, or what the storage says.
   virtual Result<PhysAddr, int> page(std::uint64_t index) = 0;
   // The attribute that the pages' contents are under, and all their mappings.
-  [[nodiscard]] virtual KeySelector key() const = 0;
+  [[nodiscard]] virtual mem::KeySelector key() const = 0;
   // Migration has put what `from` held into `to`. Only the pages of a file's cache move.
   virtual void moved(PhysAddr, PhysAddr) {}
 };
@@ -99,4 +99,4 @@ class VmaMap {
   Areas areas_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

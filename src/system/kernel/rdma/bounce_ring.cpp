@@ -1,6 +1,6 @@
 #include "kernel/rdma/bounce_ring.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 Result<std::unique_ptr<BounceRing>, Errno> BounceRing::create(IbvContext& context, ibv_pd pd,
                                                               std::uint32_t slots, std::uint64_t slot_bytes) {
@@ -43,4 +43,4 @@ Result<void, Errno> BounceRing::copy_out(const Slot& slot, VirtAddr to, std::uin
   return copy(to, slot.at, bytes);
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

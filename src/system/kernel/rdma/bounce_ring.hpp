@@ -9,7 +9,7 @@
 
 #include "kernel/rdma/verbs.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class BounceRing {
  public:
@@ -52,4 +52,4 @@ class BounceRing {
   std::uint64_t bytes_copied_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -1,6 +1,6 @@
 #include "kernel/rdma/dma_heap.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 // The heap's orders 8, 4 and 0: the largest block that is not longer than what is left.
@@ -11,13 +11,14 @@ std::uint64_t chunk_of(std::uint64_t pages) {
 
 }  // namespace
 
-Result<std::unique_ptr<DmaBuf>, Errno> DmaBuf::allocate(Kernel& kernel, Mmu& cpu, std::uint64_t bytes) {
+Result<std::unique_ptr<DmaBuf>, Errno> DmaBuf::allocate(Kernel& kernel, paging::Mmu& cpu,
+                                                        std::uint64_t bytes) {
   if (kernel.dma().config().version < KernelVersion::next || !kernel.cc().has(CcAttr::mem_encrypt))
     return tl::unexpected{Errno::enoent};
   if (bytes == 0) return tl::unexpected{Errno::einval};
   Mm& mm = kernel.mm();
   std::unique_ptr<DmaBuf> buffer{new DmaBuf{kernel, cpu}};
-  const SiteScope site{cpu, kernel.machine().tracer().intern("system_heap_allocate")};
+  const paging::SiteScope site{cpu, kernel.machine().tracer().intern("system_heap_allocate")};
   for (std::uint64_t left = align_up(bytes, page_size) / page_size; left != 0;) {
     const std::uint64_t count = chunk_of(left);
     const auto at = mm.alloc_pages(count);
@@ -37,9 +38,9 @@ DmaBuf::~DmaBuf() {
 }
 
 Result<VirtAddr, Errno> DmaBuf::mmap(Process& process) const {
-  const auto at = process.space().map_pages(pages_, KeySelector{0});
+  const auto at = process.space().map_pages(pages_, mem::KeySelector{0});
   if (!at) return tl::unexpected{Errno::enomem};
   return *at;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

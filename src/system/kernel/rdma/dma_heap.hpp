@@ -7,7 +7,7 @@
 
 #include "kernel/mm/process.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // A buffer of the heap, as its file descriptor stands for it. Mappings of it end before it does.
 class DmaBuf {
@@ -17,7 +17,8 @@ class DmaBuf {
   //           but its devices do not bounce by force, so their attachments fail (DMA_ATTR_CC_SHARED)
   //   EINVAL  no bytes
   //   ENOMEM  no pages, or a page could not be converted (it is lost then)
-  static Result<std::unique_ptr<DmaBuf>, Errno> allocate(Kernel& kernel, Mmu& cpu, std::uint64_t bytes);
+  static Result<std::unique_ptr<DmaBuf>, Errno> allocate(Kernel& kernel, paging::Mmu& cpu,
+                                                         std::uint64_t bytes);
   // Encrypts the pages again; those that refuse are lost.
   ~DmaBuf();
   DmaBuf(const DmaBuf&) = delete;
@@ -31,7 +32,7 @@ class DmaBuf {
   [[nodiscard]] static DmaAttrs attachment_attrs() { return dma_attr::cc_shared; }
 
  private:
-  DmaBuf(Kernel& kernel, Mmu& cpu) : kernel_{&kernel}, cpu_{&cpu} {}
+  DmaBuf(Kernel& kernel, paging::Mmu& cpu) : kernel_{&kernel}, cpu_{&cpu} {}
 
   struct Chunk {
     VirtAddr at;
@@ -39,9 +40,9 @@ class DmaBuf {
   };
 
   Kernel* kernel_;
-  Mmu* cpu_;
+  paging::Mmu* cpu_;
   std::vector<Chunk> chunks_;
   std::vector<PhysAddr> pages_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

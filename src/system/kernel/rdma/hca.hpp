@@ -5,7 +5,7 @@
 #include "dev/rdma/rdma_nic.hpp"
 #include "kernel/rdma/ib_device.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 struct HcaConfig {
   std::string name = "0000:00:05.0";
@@ -19,18 +19,18 @@ struct HcaConfig {
 class Hca {
  public:
   // EIO: a mask that the platform does not support. `kernel` and `fabric` outlive it.
-  static Result<std::unique_ptr<Hca>, Errno> probe(Kernel& kernel, rdma::Fabric& fabric,
+  static Result<std::unique_ptr<Hca>, Errno> probe(Kernel& kernel, dev::rdma::Fabric& fabric,
                                                    const HcaConfig& config);
 
   [[nodiscard]] IbDevice& ib() { return *ib_; }
   [[nodiscard]] Device& device() { return *device_; }
-  [[nodiscard]] rdma::RdmaNic& nic() { return *nic_; }
+  [[nodiscard]] dev::rdma::RdmaNic& nic() { return *nic_; }
 
  private:
   Hca() = default;
   Device* device_ = nullptr;
-  std::unique_ptr<rdma::RdmaNic> nic_;
+  std::unique_ptr<dev::rdma::RdmaNic> nic_;
   std::unique_ptr<IbDevice> ib_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

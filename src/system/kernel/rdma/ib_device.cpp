@@ -2,10 +2,10 @@
 
 #include <limits>
 
-namespace cbit {
+namespace cbit::kernel {
 
-IbDevice::IbDevice(Kernel& kernel, std::string name, rdma::Engine& engine, rdma::Fabric& fabric,
-                   rdma::PortAddress address, Device* dma_device)
+IbDevice::IbDevice(Kernel& kernel, std::string name, dev::rdma::Engine& engine, dev::rdma::Fabric& fabric,
+                   dev::rdma::PortAddress address, Device* dma_device)
     : kernel_{&kernel},
       name_{std::move(name)},
       name_id_{kernel.machine().tracer().intern(name_)},
@@ -26,7 +26,7 @@ std::uint64_t IbDevice::ib_dma_max_seg_size() const {
   return ib_uses_virt_dma() ? std::numeric_limits<std::uint32_t>::max() : dma_device_->max_segment_size;
 }
 
-Result<std::size_t, Errno> IbDevice::ib_dma_map_sgtable(Mmu& cpu, std::span<ScatterEntry> sg,
+Result<std::size_t, Errno> IbDevice::ib_dma_map_sgtable(paging::Mmu& cpu, std::span<ScatterEntry> sg,
                                                         DmaAttrs attrs) {
   if (!ib_uses_virt_dma())
     return kernel_->dma().map_sgtable(cpu, *dma_device_, sg, DmaDirection::bidirectional, attrs);
@@ -37,7 +37,7 @@ Result<std::size_t, Errno> IbDevice::ib_dma_map_sgtable(Mmu& cpu, std::span<Scat
   return sg.size();
 }
 
-void IbDevice::ib_dma_unmap_sgtable(Mmu& cpu, std::span<ScatterEntry> sg, DmaAttrs attrs) {
+void IbDevice::ib_dma_unmap_sgtable(paging::Mmu& cpu, std::span<ScatterEntry> sg, DmaAttrs attrs) {
   if (!ib_uses_virt_dma()) kernel_->dma().unmap_sg(cpu, *dma_device_, sg, DmaDirection::bidirectional, attrs);
 }
 
@@ -46,4 +46,4 @@ DmaReach IbDevice::reach(DmaAddr dma) {
   return kernel_->dma().reach(*dma_device_, dma);
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -2,7 +2,7 @@
 
 #include "base/assert.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 // A packet of the largest MTU with its headers takes two pages.
@@ -11,23 +11,24 @@ constexpr std::uint64_t skb_bytes = skb_pages * page_size;
 
 }  // namespace
 
-Result<std::unique_ptr<Rxe>, Errno> Rxe::create(Kernel& kernel, rdma::Fabric& fabric,
+Result<std::unique_ptr<Rxe>, Errno> Rxe::create(Kernel& kernel, dev::rdma::Fabric& fabric,
                                                 const RxeConfig& config) {
   std::unique_ptr<Rxe> rxe{new Rxe{kernel}};
   rxe->device_ = &kernel.add_device({.name = config.nic});
   CBIT_TRY(kernel.dma().set_mask(*rxe->device_, bit_mask(config.mask_bits)));
   CBIT_TRY(kernel.dma().set_coherent_mask(*rxe->device_, bit_mask(config.mask_bits)));
-  rxe->nic_ = std::make_unique<rdma::PacketNic>(
-      kernel.machine().bus(), DmaPortConfig{.device = config.nic, .requester = rxe->device_->requester},
+  rxe->nic_ = std::make_unique<dev::rdma::PacketNic>(
+      kernel.machine().bus(), bus::DmaPortConfig{.device = config.nic, .requester = rxe->device_->requester},
       fabric);
   Rxe* const self = rxe.get();
   rxe->nic_->on_received(
-      [self](rdma::PortAddress source, std::uint64_t bytes) { self->received(source, bytes); });
+      [self](dev::rdma::PortAddress source, std::uint64_t bytes) { self->received(source, bytes); });
   Tracer& tracer = kernel.machine().tracer();
-  rxe->engine_ = std::make_unique<rdma::Engine>(
+  rxe->engine_ = std::make_unique<dev::rdma::Engine>(
       rxe->memory_, tracer,
-      rdma::EngineConfig{.device = tracer.intern(config.name), .agent = kernel.cpu(0).agent(), .limits = {}},
-      [self](rdma::PortAddress to, const Bytes& packet) { self->transmit(to, packet); });
+      dev::rdma::EngineConfig{
+          .device = tracer.intern(config.name), .agent = kernel.cpu(0).agent(), .limits = {}},
+      [self](dev::rdma::PortAddress to, const Bytes& packet) { self->transmit(to, packet); });
   rxe->ib_ =
       std::make_unique<IbDevice>(kernel, config.name, *rxe->engine_, fabric, rxe->nic_->address(), nullptr);
 
@@ -47,7 +48,7 @@ Result<std::unique_ptr<Rxe>, Errno> Rxe::create(Kernel& kernel, rdma::Fabric& fa
 
 Rxe::~Rxe() {
   nic_.reset();
-  Mmu& cpu = kernel_->cpu(0);
+  paging::Mmu& cpu = kernel_->cpu(0);
   for (const ReceiveBuffer& buffer : receives_) {
     if (buffer.dma != dma_mapping_error)
       kernel_->dma().unmap_single(cpu, *device_, buffer.dma, skb_bytes, DmaDirection::from_device);
@@ -65,8 +66,8 @@ bool Rxe::post(ReceiveBuffer& buffer) {
 }
 
 // rxe_send(): an skb, mapped by the network adapter's driver for as long as it takes to send it.
-void Rxe::transmit(rdma::PortAddress to, const Bytes& packet) {
-  Mmu& cpu = kernel_->cpu(0);
+void Rxe::transmit(dev::rdma::PortAddress to, const Bytes& packet) {
+  paging::Mmu& cpu = kernel_->cpu(0);
   Dma& dma = kernel_->dma();
   const auto written = cpu.write(skb_, packet);
   CBIT_ASSERT(written);  // the kernel's own page
@@ -79,8 +80,8 @@ void Rxe::transmit(rdma::PortAddress to, const Bytes& packet) {
   dma.unmap_single(cpu, *device_, at, packet.size(), DmaDirection::to_device);
 }
 
-void Rxe::received(rdma::PortAddress source, std::uint64_t bytes) {
-  Mmu& cpu = kernel_->cpu(0);
+void Rxe::received(dev::rdma::PortAddress source, std::uint64_t bytes) {
+  paging::Mmu& cpu = kernel_->cpu(0);
   ReceiveBuffer buffer = receives_.front();
   receives_.pop_front();
   kernel_->dma().unmap_single(cpu, *device_, buffer.dma, skb_bytes, DmaDirection::from_device);
@@ -96,4 +97,4 @@ void Rxe::received(rdma::PortAddress source, std::uint64_t bytes) {
   engine_->receive(source, packet);
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

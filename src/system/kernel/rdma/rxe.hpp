@@ -8,7 +8,7 @@
 #include "dev/rdma/packet_nic.hpp"
 #include "kernel/rdma/ib_device.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 struct RxeConfig {
   std::string name = "rxe0";
@@ -21,7 +21,7 @@ class Rxe {
  public:
   // ENOMEM: no pages for receive buffers; EIO: a mask that is not supported, or buffers that cannot be
   // mapped.
-  static Result<std::unique_ptr<Rxe>, Errno> create(Kernel& kernel, rdma::Fabric& fabric,
+  static Result<std::unique_ptr<Rxe>, Errno> create(Kernel& kernel, dev::rdma::Fabric& fabric,
                                                     const RxeConfig& config);
   ~Rxe();
   Rxe(const Rxe&) = delete;
@@ -30,18 +30,18 @@ class Rxe {
   [[nodiscard]] IbDevice& ib() { return *ib_; }
   // The network adapter's.
   [[nodiscard]] Device& device() { return *device_; }
-  [[nodiscard]] DmaPort& port() { return nic_->port(); }
+  [[nodiscard]] bus::DmaPort& port() { return nic_->port(); }
   // Packets that could not be mapped or sent, and are lost.
   [[nodiscard]] std::uint64_t dropped() const { return dropped_; }
 
  private:
-  struct CpuMemory final : rdma::RegionMemory {
-    explicit CpuMemory(Mmu& mmu) : cpu{&mmu} {}
+  struct CpuMemory final : dev::rdma::RegionMemory {
+    explicit CpuMemory(paging::Mmu& mmu) : cpu{&mmu} {}
     Result<void> read(std::uint64_t at, ByteSpan to) override { return cpu->read(VirtAddr{at}, to); }
     Result<void> write(std::uint64_t at, ConstByteSpan from) override {
       return cpu->write(VirtAddr{at}, from);
     }
-    Mmu* cpu;
+    paging::Mmu* cpu;
   };
   struct ReceiveBuffer {
     VirtAddr at;
@@ -50,18 +50,18 @@ class Rxe {
 
   explicit Rxe(Kernel& kernel) : kernel_{&kernel}, memory_{kernel.cpu(0)} {}
   bool post(ReceiveBuffer& buffer);
-  void transmit(rdma::PortAddress to, const Bytes& packet);
-  void received(rdma::PortAddress source, std::uint64_t bytes);
+  void transmit(dev::rdma::PortAddress to, const Bytes& packet);
+  void received(dev::rdma::PortAddress source, std::uint64_t bytes);
 
   Kernel* kernel_;
   CpuMemory memory_;
   Device* device_ = nullptr;
-  std::unique_ptr<rdma::PacketNic> nic_;
-  std::unique_ptr<rdma::Engine> engine_;
+  std::unique_ptr<dev::rdma::PacketNic> nic_;
+  std::unique_ptr<dev::rdma::Engine> engine_;
   std::unique_ptr<IbDevice> ib_;
   VirtAddr skb_;                        // the packet on its way out
   std::deque<ReceiveBuffer> receives_;  // in the order in which the adapter fills them
   std::uint64_t dropped_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::string_view source = "drivers/infiniband/core/umem.c: ib_umem_get";
@@ -13,7 +13,7 @@ tl::unexpected<UmemRefusal> refuse(Errno error, std::string_view reason) {
   return tl::unexpected{UmemRefusal{error, reason}};
 }
 
-void step(IbDevice& device, const Mmu& cpu, std::string text) {
+void step(IbDevice& device, const paging::Mmu& cpu, std::string text) {
   device.kernel().machine().tracer().emit(cpu.agent(), StepTaken{std::move(text), source});
 }
 
@@ -31,7 +31,7 @@ std::vector<ScatterEntry> append_table(const std::vector<PhysAddr>& pages, std::
   return table;
 }
 
-Result<void, UmemRefusal> check(IbDevice& device, const Process& process, const Mmu& cpu, VirtAddr at,
+Result<void, UmemRefusal> check(IbDevice& device, const Process& process, const paging::Mmu& cpu, VirtAddr at,
                                 std::uint64_t bytes, unsigned access) {
   const std::uint64_t end = at.value() + bytes;
   if (end < at.value() || align_up(end, page_size) < end || bytes == 0) return refuse(Errno::einval, "range");
@@ -47,7 +47,7 @@ Result<void, UmemRefusal> check(IbDevice& device, const Process& process, const 
 
 }  // namespace
 
-Result<std::unique_ptr<IbUmem>, UmemRefusal> IbUmem::get(IbDevice& device, Process& process, Mmu& cpu,
+Result<std::unique_ptr<IbUmem>, UmemRefusal> IbUmem::get(IbDevice& device, Process& process, paging::Mmu& cpu,
                                                          VirtAddr at, std::uint64_t bytes, unsigned access) {
   CBIT_TRY(check(device, process, cpu, at, bytes, access));
   const std::uint64_t pages = (align_up(at.value() + bytes, page_size) - at.page().value()) / page_size;
@@ -71,7 +71,7 @@ Result<std::unique_ptr<IbUmem>, UmemRefusal> IbUmem::get(IbDevice& device, Proce
 }
 
 Result<std::unique_ptr<IbUmem>, UmemRefusal> IbUmem::get_dmabuf(IbDevice& device, const DmaBuf& buffer,
-                                                                Mmu& cpu, std::uint64_t offset,
+                                                                paging::Mmu& cpu, std::uint64_t offset,
                                                                 std::uint64_t bytes) {
   if (bytes == 0 || offset > buffer.bytes() || bytes > buffer.bytes() - offset)
     return refuse(Errno::einval, "range");
@@ -96,8 +96,8 @@ IbUmem::~IbUmem() {
   process_->unaccount_pinned(pages_.size());
 }
 
-std::vector<rdma::Segment> IbUmem::segments() const {
-  std::vector<rdma::Segment> segments;
+std::vector<dev::rdma::Segment> IbUmem::segments() const {
+  std::vector<dev::rdma::Segment> segments;
   std::uint64_t skip = first_offset_, left = bytes_;
   for (const ScatterEntry& entry : std::span{sg_}.first(mapped_)) {
     const std::uint64_t skipped = std::min(skip, entry.dma_length);
@@ -112,4 +112,4 @@ std::vector<rdma::Segment> IbUmem::segments() const {
 
 DmaReach IbUmem::reach() const { return device_->reach(sg_.front().dma); }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

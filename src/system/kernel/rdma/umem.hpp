@@ -9,7 +9,7 @@
 #include "kernel/rdma/dma_heap.hpp"
 #include "kernel/rdma/ib_device.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // Why there is no umem: the errno, and the word of MrRefused.
 struct UmemRefusal {
@@ -27,11 +27,12 @@ class IbUmem {
   //   EFAULT      part of the range is not the process' memory
   //   EIO         the DMA layer could not map an entry: over 256 KiB where it bounces, or a full pool
   // `device` and `process` outlive it; `cpu` executes the call.
-  static Result<std::unique_ptr<IbUmem>, UmemRefusal> get(IbDevice& device, Process& process, Mmu& cpu,
-                                                          VirtAddr at, std::uint64_t bytes, unsigned access);
+  static Result<std::unique_ptr<IbUmem>, UmemRefusal> get(IbDevice& device, Process& process,
+                                                          paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes,
+                                                          unsigned access);
   // ib_umem_dmabuf_get_pinned(): `bytes` of the buffer from `offset` on. EINVAL: beyond its end.
   static Result<std::unique_ptr<IbUmem>, UmemRefusal> get_dmabuf(IbDevice& device, const DmaBuf& buffer,
-                                                                 Mmu& cpu, std::uint64_t offset,
+                                                                 paging::Mmu& cpu, std::uint64_t offset,
                                                                  std::uint64_t bytes);
   // ib_umem_release(): unmaps, which copies a bounced region back over the pages; then unpins them as dirty.
   ~IbUmem();
@@ -39,18 +40,18 @@ class IbUmem {
   IbUmem& operator=(const IbUmem&) = delete;
 
   // What the device is told: the region's bytes, in order.
-  [[nodiscard]] std::vector<rdma::Segment> segments() const;
+  [[nodiscard]] std::vector<dev::rdma::Segment> segments() const;
   [[nodiscard]] DmaReach reach() const;
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
   [[nodiscard]] std::size_t sg_entries() const { return mapped_; }
 
  private:
-  IbUmem(IbDevice& device, Mmu& cpu, std::uint64_t first_offset, std::uint64_t bytes)
+  IbUmem(IbDevice& device, paging::Mmu& cpu, std::uint64_t first_offset, std::uint64_t bytes)
       : device_{&device}, cpu_{&cpu}, first_offset_{first_offset}, bytes_{bytes} {}
   Result<void, UmemRefusal> map(DmaAttrs attrs);
 
   IbDevice* device_;
-  Mmu* cpu_;
+  paging::Mmu* cpu_;
   std::uint64_t first_offset_;  // of the first byte within the first entry
   std::uint64_t bytes_;
   DmaAttrs attrs_;
@@ -60,4 +61,4 @@ class IbUmem {
   std::size_t mapped_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr unsigned known_access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ |
@@ -29,7 +29,7 @@ Result<T, Errno> with_errno(Result<T, int> result) {
 
 }  // namespace
 
-IbvContext::IbvContext(IbDevice& device, Process& process, Mmu& cpu)
+IbvContext::IbvContext(IbDevice& device, Process& process, paging::Mmu& cpu)
     : device_{&device}, process_{&process}, cpu_{&cpu} {}
 
 IbvContext::~IbvContext() {
@@ -115,7 +115,7 @@ Result<ibv_mr, Errno> IbvContext::ibv_reg_dmabuf_mr(ibv_pd pd, const DmaBuf& buf
 
 Result<ibv_mr, Errno> IbvContext::register_umem(std::uint32_t protection, std::unique_ptr<IbUmem> umem,
                                                 VirtAddr at, unsigned access, const DmaBuf* buffer) {
-  const std::vector<rdma::Segment> segments = umem->segments();
+  const std::vector<dev::rdma::Segment> segments = umem->segments();
   const DmaReach reach = umem->reach();
   const std::uint32_t key = CBIT_TRY(with_errno(device_->engine().register_region({.pd = protection,
                                                                                    .access = access,
@@ -190,8 +190,8 @@ Result<ibv_mr, Errno> IbvContext::ibv_reg_buf_mr(ibv_pd pd, const ibv_buf& buffe
 
 // ---- completion queues -----------------------------------------------------------------------------------
 
-Result<std::vector<rdma::Segment>, Errno> IbvContext::make_ring(CqRing& ring, CqMemory memory) {
-  const std::uint64_t bytes = align_up(std::uint64_t{ring.entries} * sizeof(rdma::Cqe), page_size);
+Result<std::vector<dev::rdma::Segment>, Errno> IbvContext::make_ring(CqRing& ring, CqMemory memory) {
+  const std::uint64_t bytes = align_up(std::uint64_t{ring.entries} * sizeof(dev::rdma::Cqe), page_size);
   Kernel& kernel = device_->kernel();
   if (memory == CqMemory::user) {
     ring.at = CBIT_TRY(with_errno(process_->mmap(bytes)));
@@ -208,19 +208,19 @@ Result<std::vector<rdma::Segment>, Errno> IbvContext::make_ring(CqRing& ring, Cq
     if (!ring.kernel || !cpu_->fill(*ring.kernel, bytes, std::byte{0})) return failed(Errno::enomem);
     const auto at = process_->space().remap_pfn_range(
         kernel.mm().virt_to_phys(*ring.kernel), bytes / page_size,
-        kernel.cc().has(CcAttr::mem_encrypt) ? KeySelector{1} : KeySelector{0});
+        kernel.cc().has(CcAttr::mem_encrypt) ? mem::KeySelector{1} : mem::KeySelector{0});
     if (!at) return failed(Errno::enomem);
     ring.at = *at;
-    return std::vector{rdma::Segment{ring.kernel->value(), bytes}};
+    return std::vector{dev::rdma::Segment{ring.kernel->value(), bytes}};
   }
   ring.coherent = kernel.dma().alloc(*cpu_, *device_->dma_device(), bytes);
   if (!ring.coherent) return failed(Errno::enomem);
   ring.at = CBIT_TRY(kernel.dma().mmap(*device_->dma_device(), process_->space(), *ring.coherent));
-  return std::vector{rdma::Segment{ring.coherent->dma.value(), bytes}};
+  return std::vector{dev::rdma::Segment{ring.coherent->dma.value(), bytes}};
 }
 
 void IbvContext::free_ring(CqRing& ring) {
-  const std::uint64_t bytes = align_up(std::uint64_t{ring.entries} * sizeof(rdma::Cqe), page_size);
+  const std::uint64_t bytes = align_up(std::uint64_t{ring.entries} * sizeof(dev::rdma::Cqe), page_size);
   ring.umem.reset();
   if (ring.coherent || ring.kernel) process_->space().unmap(ring.at, bytes / page_size);
   if (ring.coherent) device_->kernel().dma().free(*cpu_, *device_->dma_device(), *ring.coherent);
@@ -256,7 +256,7 @@ Result<std::vector<ibv_wc>, Errno> IbvContext::ibv_poll_cq(std::uint32_t cq, std
   CqRing& ring = found->second;
   std::vector<ibv_wc> completions;
   while (completions.size() < entries) {
-    rdma::Cqe cqe;
+    dev::rdma::Cqe cqe;
     const VirtAddr at = ring.at + ring.consumed % ring.entries * sizeof cqe;
     if (!process_->read(at, std::as_writable_bytes(std::span{&cqe, 1}))) return failed(Errno::efault);
     if (cqe.generation != static_cast<std::uint32_t>(ring.consumed / ring.entries) + 1) break;
@@ -302,7 +302,7 @@ Result<void, Errno> IbvContext::ibv_modify_qp(std::uint32_t qp, const ibv_qp_att
 
 Result<ibv_qp_attr, Errno> IbvContext::ibv_query_qp(std::uint32_t qp) const {
   if (!qps_.contains(qp)) return failed(Errno::einval);
-  const rdma::QueuePair& found = *device_->engine().find_qp(qp);
+  const dev::rdma::QueuePair& found = *device_->engine().find_qp(qp);
   ibv_qp_attr attr = found.attr;
   attr.qp_state = attr.cur_qp_state = found.state;
   attr.sq_draining = found.state == IBV_QPS_SQD && found.has_sent() ? 1 : 0;
@@ -339,4 +339,4 @@ std::optional<ibv_async_event> IbvContext::ibv_get_async_event() {
   return device_->engine().take_async_event();
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -13,12 +13,12 @@
 #include "cbit/verbs_types.hpp"
 #include "kernel/rdma/umem.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class IbvContext {
  public:
   // ibv_open_device(). All outlive the context; `cpu` executes the system calls.
-  IbvContext(IbDevice& device, Process& process, Mmu& cpu);
+  IbvContext(IbDevice& device, Process& process, paging::Mmu& cpu);
   // Destroys what is left, in the order in which the kernel does.
   ~IbvContext();
   IbvContext(const IbvContext&) = delete;
@@ -92,7 +92,7 @@ class IbvContext {
   Result<ibv_mr, Errno> register_umem(std::uint32_t protection, std::unique_ptr<IbUmem> umem, VirtAddr at,
                                       unsigned access, const DmaBuf* buffer);
   void report_refused(VirtAddr at, std::uint64_t length, const UmemRefusal& why);
-  Result<std::vector<rdma::Segment>, Errno> make_ring(CqRing& ring, CqMemory memory);
+  Result<std::vector<dev::rdma::Segment>, Errno> make_ring(CqRing& ring, CqMemory memory);
   void free_ring(CqRing& ring);
   [[nodiscard]] std::uint64_t bytes_copied_back();
   // Lets the network run, after the device was given something to do.
@@ -100,7 +100,7 @@ class IbvContext {
 
   IbDevice* device_;
   Process* process_;
-  Mmu* cpu_;
+  paging::Mmu* cpu_;
   std::map<std::uint32_t, Domain> domains_;
   std::map<std::uint32_t, Region> regions_;  // by key
   std::map<std::uint32_t, CqRing> cqs_;
@@ -108,4 +108,4 @@ class IbvContext {
   std::map<VirtAddr, std::unique_ptr<DmaBuf>> shared_buffers_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

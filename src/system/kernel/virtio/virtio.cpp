@@ -4,16 +4,17 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr unsigned legacy_pfn_bits = 32;
 constexpr unsigned legacy_page_shift = 12;  // VIRTIO_PCI_QUEUE_ADDR_SHIFT
 
 // What the ring code understands of ring and transport (vring_transport_features).
-constexpr std::uint64_t ring_features = virtio_feature::indirect_desc | virtio_feature::event_idx |
-                                        virtio_feature::version_1 | virtio_feature::access_platform |
-                                        virtio_feature::ring_packed | virtio_feature::order_platform;
+constexpr std::uint64_t ring_features =
+    spec::virtio_feature::indirect_desc | spec::virtio_feature::event_idx | spec::virtio_feature::version_1 |
+    spec::virtio_feature::access_platform | spec::virtio_feature::ring_packed |
+    spec::virtio_feature::order_platform;
 
 void set_masks(Dma& dma, Device& parent, bool legacy) {
   if (dma.set_mask(parent, bit_mask(64))) {
@@ -26,16 +27,16 @@ void set_masks(Dma& dma, Device& parent, bool legacy) {
 
 }  // namespace
 
-VirtioBinding::VirtioBinding(Kernel& kernel, VirtioDevice& hardware, Device& parent,
+VirtioBinding::VirtioBinding(Kernel& kernel, dev::VirtioDevice& hardware, Device& parent,
                              const VirtioDriverOptions& options)
     : kernel_{&kernel},
       hardware_{&hardware},
       parent_{&parent},
       options_{options},
-      legacy_{options.legacy_driver || (hardware.device_features() & virtio_feature::version_1) == 0} {
+      legacy_{options.legacy_driver || (hardware.device_features() & spec::virtio_feature::version_1) == 0} {
   set_masks(kernel.dma(), parent, legacy_);
   reset();
-  add_status(virtio_status::acknowledge);
+  add_status(spec::virtio_status::acknowledge);
 }
 
 void VirtioBinding::add_status(std::uint8_t bits) {
@@ -47,14 +48,14 @@ Result<void, Errno> VirtioBinding::negotiate(std::uint64_t driver_features) {
     step("the driver knows no device without legacy interface", "drivers/virtio/virtio_pci.c (Linux 3.x)");
     return tl::unexpected{Errno::enodev};
   }
-  add_status(virtio_status::driver);
+  add_status(spec::virtio_status::driver);
   const std::uint64_t offered = hardware_->device_features();
-  features_ = offered & ((driver_features & ~virtio_transport_features) | ring_features);
+  features_ = offered & ((driver_features & ~spec::virtio_transport_features) | ring_features);
   features_ &= ~options_.refused_features;
   if (options_.legacy_driver) features_ &= bit_mask(32);
   hardware_->set_driver_features(features_);
   const auto result = features_ok();
-  if (!result) add_status(virtio_status::failed);
+  if (!result) add_status(spec::virtio_status::failed);
   return result;
 }
 
@@ -65,8 +66,9 @@ Result<void, Errno> VirtioBinding::features_ok() {
   const bool restricted = options_.restricted_access_check && kernel_->cc().has(CcAttr::guest_mem_encrypt);
   if (restricted) {
     step("the guest's memory is encrypted: the device must offer VERSION_1 and ACCESS_PLATFORM", source);
-    for (const auto& [feature, word] : {std::pair{virtio_feature::version_1, "VERSION_1"},
-                                        std::pair{virtio_feature::access_platform, "ACCESS_PLATFORM"}}) {
+    for (const auto& [feature, word] :
+         {std::pair{spec::virtio_feature::version_1, "VERSION_1"},
+          std::pair{spec::virtio_feature::access_platform, "ACCESS_PLATFORM"}}) {
       if (has(feature)) continue;
       print(fmt::format("device must provide VIRTIO_F_{}", word));
       return tl::unexpected{Errno::enodev};
@@ -75,10 +77,10 @@ Result<void, Errno> VirtioBinding::features_ok() {
     step("no restricted memory access here: the device may offer what it likes", source);
   }
 
-  if (!has(virtio_feature::version_1)) return {};
-  add_status(virtio_status::features_ok);
+  if (!has(spec::virtio_feature::version_1)) return {};
+  add_status(spec::virtio_status::features_ok);
   const std::uint8_t status = hardware_->status();
-  if ((status & virtio_status::features_ok) != 0) return {};
+  if ((status & spec::virtio_status::features_ok) != 0) return {};
   print(fmt::format("virtio: device refuses features: {:x}", status));
   return tl::unexpected{Errno::enodev};
 }
@@ -96,4 +98,4 @@ void VirtioBinding::step(std::string rule, std::string_view source) const {
   if (tracer.enabled()) tracer.emit(kernel_->cpu(0).agent(), StepTaken{std::move(rule), source});
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

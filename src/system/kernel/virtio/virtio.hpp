@@ -11,7 +11,7 @@
 #include "dev/virtio/virtio_device.hpp"
 #include "kernel/kernel.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 struct VirtioDriverOptions {
   // virtio_check_mem_acc_cb: Linux 6.1 installs it in guests with encrypted memory, 5.10 has no such check.
@@ -34,7 +34,8 @@ class VirtioBinding {
  public:
   // register_virtio_device: resets and acknowledges the device. `parent` is the PCI function, which does the
   // DMA: its masks are set here. All outlive the binding.
-  VirtioBinding(Kernel& kernel, VirtioDevice& hardware, Device& parent, const VirtioDriverOptions& options);
+  VirtioBinding(Kernel& kernel, dev::VirtioDevice& hardware, Device& parent,
+                const VirtioDriverOptions& options);
 
   // virtio_dev_probe up to the driver's own probe: `driver_features` are what the driver can use. -ENODEV
   // when the device lacks what this kernel demands, or refuses the features; its status is FAILED then.
@@ -47,7 +48,7 @@ class VirtioBinding {
   // vring_use_dma_api.
   [[nodiscard]] bool use_dma_api() const {
     const bool encrypted = options_.dma_api_if_encrypted && kernel_->cc().has(CcAttr::mem_encrypt);
-    return has(virtio_feature::access_platform) || encrypted;
+    return has(spec::virtio_feature::access_platform) || encrypted;
   }
   // virtio_max_dma_size: the largest segment that can be mapped.
   [[nodiscard]] std::uint64_t max_dma_size() const;
@@ -61,7 +62,7 @@ class VirtioBinding {
   }
 
   [[nodiscard]] Kernel& kernel() const { return *kernel_; }
-  [[nodiscard]] VirtioDevice& hardware() const { return *hardware_; }
+  [[nodiscard]] dev::VirtioDevice& hardware() const { return *hardware_; }
   [[nodiscard]] Device& parent() const { return *parent_; }
   [[nodiscard]] const VirtioDriverOptions& options() const { return options_; }
 
@@ -72,11 +73,11 @@ class VirtioBinding {
   Result<void, Errno> features_ok();
 
   Kernel* kernel_;
-  VirtioDevice* hardware_;
+  dev::VirtioDevice* hardware_;
   Device* parent_;
   VirtioDriverOptions options_;
   bool legacy_;
   std::uint64_t features_ = 0;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -23,12 +23,12 @@
 #include "kernel/virtio/vring.hpp"
 #include "spec/virtio_blk.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class VirtioBlkDriver {
  public:
   // Everything outlives the driver. `parent` is the device's PCI function.
-  static Result<std::unique_ptr<VirtioBlkDriver>, Errno> probe(Kernel& kernel, VirtioDevice& hardware,
+  static Result<std::unique_ptr<VirtioBlkDriver>, Errno> probe(Kernel& kernel, dev::VirtioDevice& hardware,
                                                                Device& parent,
                                                                const VirtioDriverOptions& options = {});
   // virtblk_remove: resets the device, unmaps what it never finished.
@@ -37,13 +37,14 @@ class VirtioBlkDriver {
   VirtioBlkDriver& operator=(const VirtioBlkDriver&) = delete;
 
   // `buffer` is memory of the kernel (direct map, vmap), aligned to a sector; `sector` counts 512 bytes.
-  Result<void, Errno> read(Mmu& cpu, std::uint64_t sector, VirtAddr buffer, std::uint64_t bytes);
-  Result<void, Errno> write(Mmu& cpu, std::uint64_t sector, VirtAddr buffer, std::uint64_t bytes);
-  Result<void, Errno> flush(Mmu& cpu);
-  Result<void, Errno> discard(Mmu& cpu, std::uint64_t sector, std::uint64_t sectors);
-  Result<void, Errno> write_zeroes(Mmu& cpu, std::uint64_t sector, std::uint64_t sectors, bool may_unmap);
+  Result<void, Errno> read(paging::Mmu& cpu, std::uint64_t sector, VirtAddr buffer, std::uint64_t bytes);
+  Result<void, Errno> write(paging::Mmu& cpu, std::uint64_t sector, VirtAddr buffer, std::uint64_t bytes);
+  Result<void, Errno> flush(paging::Mmu& cpu);
+  Result<void, Errno> discard(paging::Mmu& cpu, std::uint64_t sector, std::uint64_t sectors);
+  Result<void, Errno> write_zeroes(paging::Mmu& cpu, std::uint64_t sector, std::uint64_t sectors,
+                                   bool may_unmap);
   // The serial number, sysfs attribute `serial`.
-  Result<std::string, Errno> id(Mmu& cpu);
+  Result<std::string, Errno> id(paging::Mmu& cpu);
 
   // struct queue_limits, as far as it is used.
   struct Limits {
@@ -55,7 +56,7 @@ class VirtioBlkDriver {
   };
   [[nodiscard]] const Limits& limits() const { return limits_; }
   [[nodiscard]] std::uint64_t capacity() const { return capacity_; }  // in sectors
-  [[nodiscard]] bool read_only() const { return binding_.has(virtio_blk_feature::ro); }
+  [[nodiscard]] bool read_only() const { return binding_.has(spec::virtio_blk_feature::ro); }
   [[nodiscard]] const VirtioBinding& binding() const { return binding_; }
   [[nodiscard]] const Vring& queue() const { return *queue_; }
 
@@ -68,30 +69,32 @@ class VirtioBlkDriver {
     bool abandoned = false;  // nobody waits for it any more
   };
 
-  VirtioBlkDriver(Kernel& kernel, VirtioDevice& hardware, Device& parent, const VirtioDriverOptions& options);
-  Result<void, Errno> start(Mmu& cpu);
+  VirtioBlkDriver(Kernel& kernel, dev::VirtioDevice& hardware, Device& parent,
+                  const VirtioDriverOptions& options);
+  Result<void, Errno> start(paging::Mmu& cpu);
   Result<void, Errno> read_limits();
-  Result<void, Errno> allocate_requests(Mmu& cpu);
+  Result<void, Errno> allocate_requests(paging::Mmu& cpu);
 
-  Result<void, Errno> transfer(Mmu& cpu, std::uint32_t type, std::uint64_t sector, VirtAddr buffer,
+  Result<void, Errno> transfer(paging::Mmu& cpu, std::uint32_t type, std::uint64_t sector, VirtAddr buffer,
                                std::uint64_t bytes);
-  Result<void, Errno> zero(Mmu& cpu, std::uint32_t type, std::uint64_t sector, std::uint64_t sectors,
+  Result<void, Errno> zero(paging::Mmu& cpu, std::uint32_t type, std::uint64_t sector, std::uint64_t sectors,
                            std::uint32_t flags);
   [[nodiscard]] Result<void, Errno> check_range(std::uint64_t sector, std::uint64_t sectors) const;
   // blk_rq_map_sg: physically contiguous pieces within the segment limits.
-  Result<std::deque<VringBuffer>, Errno> segments_of(Mmu& cpu, VirtAddr buffer, std::uint64_t bytes) const;
+  Result<std::deque<VringBuffer>, Errno> segments_of(paging::Mmu& cpu, VirtAddr buffer,
+                                                     std::uint64_t bytes) const;
   // How much of it fits into one request, in whole logical blocks.
   [[nodiscard]] std::uint64_t request_bytes(const std::deque<VringBuffer>& segments) const;
 
   // A free request. -ETIMEDOUT: the device keeps them all.
-  Result<std::uint32_t, Errno> acquire(Mmu& cpu);
+  Result<std::uint32_t, Errno> acquire(paging::Mmu& cpu);
   // Puts it into the queue; on failure it is free again.
-  Result<void, Errno> submit(Mmu& cpu, std::uint32_t request, const VirtioBlkOutHdr& header,
+  Result<void, Errno> submit(paging::Mmu& cpu, std::uint32_t request, const spec::VirtioBlkOutHdr& header,
                              std::span<const VringBuffer> data, Payload payload);
   // Notifies and waits for all; the first failure of this call's requests.
-  Result<void, Errno> finish(Mmu& cpu);
-  void kick_and_collect(Mmu& cpu);
-  void complete(Mmu& cpu, std::uint32_t request);
+  Result<void, Errno> finish(paging::Mmu& cpu);
+  void kick_and_collect(paging::Mmu& cpu);
+  void complete(paging::Mmu& cpu, std::uint32_t request);
   void note(Errno error);
   [[nodiscard]] PhysAddr phys_of(std::uint32_t request, std::uint64_t offset) const;
 
@@ -108,4 +111,4 @@ class VirtioBlkDriver {
   SiteId site_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -7,28 +7,29 @@
 
 #include "base/format.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t virtio_iommu_driver_features =
-    virtio_iommu_feature::map_unmap | virtio_iommu_feature::input_range | virtio_iommu_feature::domain_range |
-    virtio_iommu_feature::probe | virtio_iommu_feature::mmio | virtio_iommu_feature::bypass_config;
+    spec::virtio_iommu_feature::map_unmap | spec::virtio_iommu_feature::input_range |
+    spec::virtio_iommu_feature::domain_range | spec::virtio_iommu_feature::probe |
+    spec::virtio_iommu_feature::mmio | spec::virtio_iommu_feature::bypass_config;
 constexpr std::uint64_t reply_offset = 1024;
-constexpr std::uint32_t event_bytes = sizeof(VirtioIommuFaultReport);
+constexpr std::uint32_t event_bytes = sizeof(spec::VirtioIommuFaultReport);
 // Linux has them one after the other, where dma-debug complains of mappings that share a cache line.
 constexpr std::uint64_t event_stride = cache_line_size;
 // IOVA_MAGIC: MSI_IOVA_BASE and _LENGTH, where the device names no MSI region.
-constexpr ViommuRange software_msi{DmaAddr{0x800'0000}, DmaAddr{0x80f'ffff}};
+constexpr iommu::ViommuRange software_msi{DmaAddr{0x800'0000}, DmaAddr{0x80f'ffff}};
 
 // viommu_get_req_errno.
-Errno errno_of(ViommuStatus status) {
+Errno errno_of(iommu::ViommuStatus status) {
   switch (status) {
-    case ViommuStatus::unsupp: return Errno::enosys;
-    case ViommuStatus::inval: return Errno::einval;
-    case ViommuStatus::range: return Errno::erange;
-    case ViommuStatus::noent: return Errno::enoent;
-    case ViommuStatus::fault: return Errno::efault;
-    case ViommuStatus::nomem: return Errno::enomem;
+    case iommu::ViommuStatus::unsupp: return Errno::enosys;
+    case iommu::ViommuStatus::inval: return Errno::einval;
+    case iommu::ViommuStatus::range: return Errno::erange;
+    case iommu::ViommuStatus::noent: return Errno::enoent;
+    case iommu::ViommuStatus::fault: return Errno::efault;
+    case iommu::ViommuStatus::nomem: return Errno::enomem;
     default: return Errno::eio;
   }
 }
@@ -40,12 +41,12 @@ class VirtioIommuDriver::Domain final : public IommuMappings {
  public:
   Domain(VirtioIommuDriver& driver, std::uint32_t id) : driver_{&driver}, id_{id} {}
 
-  Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IommuAccess rights,
-                   KeySelector) override {
-    const ViommuRange range{iova, iova + (bytes - 1)};
+  Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, iommu::IommuAccess rights,
+                   mem::KeySelector) override {
+    const iommu::ViommuRange range{iova, iova + (bytes - 1)};
     std::uint32_t flags = 0;
-    if (rights.read) flags |= viommu_flag::map_read;
-    if (rights.write) flags |= viommu_flag::map_write;
+    if (rights.read) flags |= iommu::viommu_flag::map_read;
+    if (rights.write) flags |= iommu::viommu_flag::map_write;
     if (!driver_->send_map(id_, range, phys, flags)) return fault(FaultKind::device_protocol, iova.value());
     mappings_[iova] = {bytes, phys};
     return {};
@@ -79,23 +80,23 @@ class VirtioIommuDriver::Domain final : public IommuMappings {
 // ---- probe and removal ----
 
 Result<std::unique_ptr<VirtioIommuDriver>, Errno> VirtioIommuDriver::probe(
-    Kernel& kernel, VirtioDevice& hardware, Device& parent, const VirtioDriverOptions& options) {
+    Kernel& kernel, dev::VirtioDevice& hardware, Device& parent, const VirtioDriverOptions& options) {
   std::unique_ptr<VirtioIommuDriver> driver{new VirtioIommuDriver{kernel, hardware, parent, options}};
   CBIT_TRY(driver->binding_.negotiate(virtio_iommu_driver_features));
   if (const auto started = driver->start(kernel.cpu(0)); !started) {
-    driver->binding_.add_status(virtio_status::failed);
+    driver->binding_.add_status(spec::virtio_status::failed);
     return tl::unexpected{started.error()};
   }
   kernel.dma().register_iommu(driver.get());
   return driver;
 }
 
-VirtioIommuDriver::VirtioIommuDriver(Kernel& kernel, VirtioDevice& hardware, Device& parent,
+VirtioIommuDriver::VirtioIommuDriver(Kernel& kernel, dev::VirtioDevice& hardware, Device& parent,
                                      const VirtioDriverOptions& options)
     : binding_{kernel, hardware, parent, options},
       site_{kernel.machine().tracer().intern("viommu_send_req_sync")} {
-  hardware.on_interrupt([this](const VirtioInterrupt& interrupt) {
-    if (interrupt.kind == VirtioInterrupt::Kind::queue && interrupt.queue == 1) event_interrupt();
+  hardware.on_interrupt([this](const dev::VirtioInterrupt& interrupt) {
+    if (interrupt.kind == dev::VirtioInterrupt::Kind::queue && interrupt.queue == 1) event_interrupt();
   });
 }
 
@@ -113,30 +114,31 @@ VirtioIommuDriver::~VirtioIommuDriver() {
 }
 
 // viommu_probe.
-Result<void, Errno> VirtioIommuDriver::start(Mmu& cpu) {
-  if (!binding_.has(virtio_feature::version_1) || !binding_.has(virtio_iommu_feature::map_unmap))
+Result<void, Errno> VirtioIommuDriver::start(paging::Mmu& cpu) {
+  if (!binding_.has(spec::virtio_feature::version_1) || !binding_.has(spec::virtio_iommu_feature::map_unmap))
     return tl::unexpected{Errno::enodev};
   requests_ = CBIT_TRY(Vring::create(cpu, binding_, 0, "request"));
   events_ = CBIT_TRY(Vring::create(cpu, binding_, 1, "event"));
-  using Config = VirtioIommuConfig;
+  using Config = spec::VirtioIommuConfig;
   const auto pages = binding_.config<std::uint64_t>(offsetof(Config, page_size_mask));
   if (pages == 0) return tl::unexpected{Errno::einval};
   granule_ = std::uint64_t{1} << std::countr_zero(pages);
-  if (binding_.has(virtio_iommu_feature::input_range))
+  if (binding_.has(spec::virtio_iommu_feature::input_range))
     input_ = {DmaAddr{binding_.config<std::uint64_t>(offsetof(Config, input_start))},
               DmaAddr{binding_.config<std::uint64_t>(offsetof(Config, input_end))}};
-  if (binding_.has(virtio_iommu_feature::domain_range)) {
+  if (binding_.has(spec::virtio_iommu_feature::domain_range)) {
     next_domain_ = binding_.config<std::uint32_t>(offsetof(Config, domain_start));
     last_domain_ = binding_.config<std::uint32_t>(offsetof(Config, domain_end));
   }
-  if (binding_.has(virtio_iommu_feature::probe))
+  if (binding_.has(spec::virtio_iommu_feature::probe))
     probe_size_ = binding_.config<std::uint32_t>(offsetof(Config, probe_size));
-  if (probe_size_ > page_size - reply_offset - sizeof(VirtioIommuTail)) return tl::unexpected{Errno::einval};
+  if (probe_size_ > page_size - reply_offset - sizeof(spec::VirtioIommuTail))
+    return tl::unexpected{Errno::einval};
 
   const auto page = binding_.kernel().mm().alloc_pages(1);
   if (!page) return tl::unexpected{Errno::enomem};
   request_page_ = *page;
-  binding_.add_status(virtio_status::driver_ok);
+  binding_.add_status(spec::virtio_status::driver_ok);
   live_ = true;
   CBIT_TRY(fill_event_queue(cpu));
   binding_.print(fmt::format("input address: {} bits", std::bit_width(input_.last.value())));
@@ -144,7 +146,7 @@ Result<void, Errno> VirtioIommuDriver::start(Mmu& cpu) {
   return {};
 }
 
-Result<void, Errno> VirtioIommuDriver::fill_event_queue(Mmu& cpu) {
+Result<void, Errno> VirtioIommuDriver::fill_event_queue(paging::Mmu& cpu) {
   Mm& mm = binding_.kernel().mm();
   const std::uint32_t count = events_->free_descriptors();
   const std::uint64_t pages = align_up(count * event_stride, page_size) / page_size;
@@ -164,21 +166,21 @@ Result<void, Errno> VirtioIommuDriver::fill_event_queue(Mmu& cpu) {
 
 Result<void, Errno> VirtioIommuDriver::send_sync(ConstByteSpan request, ByteSpan reply) {
   Mm& mm = binding_.kernel().mm();
-  const SiteScope scope{cpu(), site_};
-  const std::uint64_t answer = reply.size() + sizeof(VirtioIommuTail);
+  const paging::SiteScope scope{cpu(), site_};
+  const std::uint64_t answer = reply.size() + sizeof(spec::VirtioIommuTail);
   const VirtAddr answer_at = request_page_ + reply_offset;
   // viommu_add_req: a request that nobody answers has failed.
-  const VirtioIommuTail unanswered{static_cast<std::uint8_t>(ViommuStatus::deverr), {}};
+  const spec::VirtioIommuTail unanswered{static_cast<std::uint8_t>(iommu::ViommuStatus::deverr), {}};
   if (!cpu().write(request_page_, request) || !cpu().store(answer_at + reply.size(), unanswered))
     return tl::unexpected{Errno::efault};
   const VringBuffer out{mm.virt_to_phys(request_page_), static_cast<std::uint32_t>(request.size())};
   const VringBuffer in{mm.virt_to_phys(answer_at), static_cast<std::uint32_t>(answer)};
   CBIT_TRY(requests_->add(cpu(), {&out, 1}, {&in, 1}, 0));
   if (!requests_->kick(cpu()) || !requests_->get(cpu())) return tl::unexpected{Errno::eio};
-  const auto tail = cpu().load<VirtioIommuTail>(answer_at + reply.size());
+  const auto tail = cpu().load<spec::VirtioIommuTail>(answer_at + reply.size());
   if (!tail || !cpu().read(answer_at, reply)) return tl::unexpected{Errno::efault};
-  const ViommuStatus status{tail->status};
-  if (status != ViommuStatus::ok) return tl::unexpected{errno_of(status)};
+  const iommu::ViommuStatus status{tail->status};
+  if (status != iommu::ViommuStatus::ok) return tl::unexpected{errno_of(status)};
   return {};
 }
 
@@ -187,9 +189,9 @@ Result<void, Errno> VirtioIommuDriver::send(const Request& request) {
   return send_sync(bytes_of(request), {});
 }
 
-Result<void, Errno> VirtioIommuDriver::send_map(std::uint32_t domain, ViommuRange range, PhysAddr phys,
+Result<void, Errno> VirtioIommuDriver::send_map(std::uint32_t domain, iommu::ViommuRange range, PhysAddr phys,
                                                 std::uint32_t flags) {
-  VirtioIommuMap request;
+  spec::VirtioIommuMap request;
   request.domain = domain;
   request.virt_start = range.first.value();
   request.virt_end = range.last.value();
@@ -198,8 +200,8 @@ Result<void, Errno> VirtioIommuDriver::send_map(std::uint32_t domain, ViommuRang
   return send(request);
 }
 
-Result<void, Errno> VirtioIommuDriver::send_unmap(std::uint32_t domain, ViommuRange range) {
-  VirtioIommuUnmap request;
+Result<void, Errno> VirtioIommuDriver::send_unmap(std::uint32_t domain, iommu::ViommuRange range) {
+  spec::VirtioIommuUnmap request;
   request.domain = domain;
   request.virt_start = range.first.value();
   request.virt_end = range.last.value();
@@ -208,7 +210,7 @@ Result<void, Errno> VirtioIommuDriver::send_unmap(std::uint32_t domain, ViommuRa
 
 Result<void, Errno> VirtioIommuDriver::send_attach(std::uint32_t domain, std::uint32_t endpoint,
                                                    std::uint32_t flags) {
-  VirtioIommuAttach request;
+  spec::VirtioIommuAttach request;
   request.domain = domain;
   request.endpoint = endpoint;
   request.flags = flags;
@@ -216,7 +218,7 @@ Result<void, Errno> VirtioIommuDriver::send_attach(std::uint32_t domain, std::ui
 }
 
 Result<void, Errno> VirtioIommuDriver::send_detach(std::uint32_t domain, std::uint32_t endpoint) {
-  VirtioIommuDetach request;
+  spec::VirtioIommuDetach request;
   request.domain = domain;
   request.endpoint = endpoint;
   return send(request);
@@ -224,9 +226,9 @@ Result<void, Errno> VirtioIommuDriver::send_detach(std::uint32_t domain, std::ui
 
 // viommu_probe_endpoint: properties until one of type 0, of which RESV_MEM alone is known.
 Result<void, Errno> VirtioIommuDriver::probe_endpoint(std::uint32_t endpoint,
-                                                      std::vector<VirtioIommuResvMem>& reserved) {
+                                                      std::vector<spec::VirtioIommuResvMem>& reserved) {
   if (probe_size_ == 0) return {};
-  VirtioIommuProbe request;
+  spec::VirtioIommuProbe request;
   request.endpoint = endpoint;
   Bytes properties(probe_size_);
   CBIT_TRY(send_sync(bytes_of(request), properties));
@@ -236,8 +238,8 @@ Result<void, Errno> VirtioIommuDriver::probe_endpoint(std::uint32_t endpoint,
     const std::size_t length = load<std::uint16_t>(properties, at + 2) + head;
     if (type == 0) break;
     if (length > properties.size() - at) break;
-    if (type == 1 && length >= sizeof(VirtioIommuResvMem))
-      reserved.push_back(load<VirtioIommuResvMem>(properties, at));
+    if (type == 1 && length >= sizeof(spec::VirtioIommuResvMem))
+      reserved.push_back(load<spec::VirtioIommuResvMem>(properties, at));
     else
       binding_.print(fmt::format("unknown viommu prop 0x{:x}", type));
     at += length;
@@ -253,8 +255,8 @@ Result<std::unique_ptr<IommuMappings>, Errno> VirtioIommuDriver::attach(const De
   CBIT_TRY(probe_endpoint(dev.requester, endpoint.reserved));
   if (next_domain_ > last_domain_) return tl::unexpected{Errno::enospc};
   endpoint.domain = next_domain_++;
-  const bool bypass = identity && binding_.has(virtio_iommu_feature::bypass_config);
-  CBIT_TRY(send_attach(endpoint.domain, dev.requester, bypass ? viommu_flag::attach_bypass : 0));
+  const bool bypass = identity && binding_.has(spec::virtio_iommu_feature::bypass_config);
+  CBIT_TRY(send_attach(endpoint.domain, dev.requester, bypass ? iommu::viommu_flag::attach_bypass : 0));
   if (identity && !bypass) CBIT_TRY(map_identity(endpoint));
   binding_.step(!identity ? "a translated domain: each mapping is a request"
                 : bypass  ? "an identity domain: ATTACH with the bypass flag"
@@ -268,12 +270,12 @@ Result<std::unique_ptr<IommuMappings>, Errno> VirtioIommuDriver::attach(const De
 
 // viommu_domain_map_identity.
 Result<void, Errno> VirtioIommuDriver::map_identity(const Endpoint& endpoint) {
-  constexpr std::uint32_t flags = viommu_flag::map_read | viommu_flag::map_write;
-  std::vector<VirtioIommuResvMem> holes = endpoint.reserved;
-  std::ranges::sort(holes, {}, &VirtioIommuResvMem::start);
+  constexpr std::uint32_t flags = iommu::viommu_flag::map_read | iommu::viommu_flag::map_write;
+  std::vector<spec::VirtioIommuResvMem> holes = endpoint.reserved;
+  std::ranges::sort(holes, {}, &spec::VirtioIommuResvMem::start);
   std::uint64_t at = align_up(input_.first.value(), granule_);
   const std::uint64_t limit = (input_.last.value() + 1) / granule_ * granule_ - 1;
-  for (const VirtioIommuResvMem& hole : holes) {
+  for (const spec::VirtioIommuResvMem& hole : holes) {
     const std::uint64_t first = align_down(hole.start, granule_);
     const std::uint64_t last = align_down(hole.end, granule_) + granule_ - 1;
     if (last < at || first > limit) continue;
@@ -293,13 +295,13 @@ void VirtioIommuDriver::release(const Device& dev) {
 }
 
 // viommu_get_resv_regions: with no MSI region from the device, a software one.
-std::vector<ViommuRange> VirtioIommuDriver::reserved(const Device& dev) const {
-  std::vector<ViommuRange> ranges;
+std::vector<iommu::ViommuRange> VirtioIommuDriver::reserved(const Device& dev) const {
+  std::vector<iommu::ViommuRange> ranges;
   const auto found = endpoints_.find(dev.requester);
   if (found == endpoints_.end()) return ranges;
   bool msi = false;
-  for (const VirtioIommuResvMem& region : found->second.reserved) {
-    msi |= region.subtype == static_cast<std::uint8_t>(ViommuReservedType::msi);
+  for (const spec::VirtioIommuResvMem& region : found->second.reserved) {
+    msi |= region.subtype == static_cast<std::uint8_t>(iommu::ViommuReservedType::msi);
     if (region.start <= region.end) ranges.push_back({DmaAddr{region.start}, DmaAddr{region.end}});
   }
   if (!msi) ranges.push_back(software_msi);
@@ -319,7 +321,7 @@ void VirtioIommuDriver::event_interrupt() {
   bool returned = false;
   while (const auto used = events_->get(cpu())) {
     const VirtAddr at = event_pages_ + used->token * event_stride;
-    const auto event = cpu().load<VirtioIommuFaultReport>(at);
+    const auto event = cpu().load<spec::VirtioIommuFaultReport>(at);
     if (used->length > event_bytes)
       binding_.print(fmt::format("invalid event buffer (len {} != {})", used->length, event_bytes));
     else if (event)
@@ -331,17 +333,17 @@ void VirtioIommuDriver::event_interrupt() {
 }
 
 // viommu_fault_handler.
-void VirtioIommuDriver::handle_fault(const VirtioIommuFaultReport& fault) {
-  const ViommuReason reason{fault.reason};
-  const std::string_view word = reason == ViommuReason::domain    ? "domain"
-                                : reason == ViommuReason::mapping ? "page"
-                                                                  : "unknown";
-  if ((fault.flags & viommu_flag::fault_address) == 0)
+void VirtioIommuDriver::handle_fault(const spec::VirtioIommuFaultReport& fault) {
+  const iommu::ViommuReason reason{fault.reason};
+  const std::string_view word = reason == iommu::ViommuReason::domain    ? "domain"
+                                : reason == iommu::ViommuReason::mapping ? "page"
+                                                                         : "unknown";
+  if ((fault.flags & iommu::viommu_flag::fault_address) == 0)
     return binding_.print(fmt::format("{} fault from EP {}", word, fault.endpoint));
   binding_.print(fmt::format("{} fault from EP {} at {:#x} [{}{}{}]", word, fault.endpoint, fault.address,
-                             (fault.flags & viommu_flag::fault_read) != 0 ? "R" : "",
-                             (fault.flags & viommu_flag::fault_write) != 0 ? "W" : "",
-                             (fault.flags & viommu_flag::fault_exec) != 0 ? "X" : ""));
+                             (fault.flags & iommu::viommu_flag::fault_read) != 0 ? "R" : "",
+                             (fault.flags & iommu::viommu_flag::fault_write) != 0 ? "W" : "",
+                             (fault.flags & iommu::viommu_flag::fault_exec) != 0 ? "X" : ""));
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -22,13 +22,13 @@
 #include "kernel/virtio/vring.hpp"
 #include "spec/virtio_iommu.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class VirtioIommuDriver final : public IommuOps {
  public:
   // Everything outlives the driver, and the driver its devices' mappings. `parent` is the function of the
   // virtio-iommu itself.
-  static Result<std::unique_ptr<VirtioIommuDriver>, Errno> probe(Kernel& kernel, VirtioDevice& hardware,
+  static Result<std::unique_ptr<VirtioIommuDriver>, Errno> probe(Kernel& kernel, dev::VirtioDevice& hardware,
                                                                  Device& parent,
                                                                  const VirtioDriverOptions& options = {});
   ~VirtioIommuDriver() override;
@@ -37,12 +37,13 @@ class VirtioIommuDriver final : public IommuOps {
 
   Result<std::unique_ptr<IommuMappings>, Errno> attach(const Device& dev, bool identity) override;
   void release(const Device& dev) override;
-  [[nodiscard]] std::vector<ViommuRange> reserved(const Device& dev) const override;
+  [[nodiscard]] std::vector<iommu::ViommuRange> reserved(const Device& dev) const override;
 
   // iommu_map and iommu_unmap in a domain of one's own choice, for experiments: the status comes back as
   // errno.
-  Result<void, Errno> send_map(std::uint32_t domain, ViommuRange range, PhysAddr phys, std::uint32_t flags);
-  Result<void, Errno> send_unmap(std::uint32_t domain, ViommuRange range);
+  Result<void, Errno> send_map(std::uint32_t domain, iommu::ViommuRange range, PhysAddr phys,
+                               std::uint32_t flags);
+  Result<void, Errno> send_unmap(std::uint32_t domain, iommu::ViommuRange range);
   Result<void, Errno> send_attach(std::uint32_t domain, std::uint32_t endpoint, std::uint32_t flags);
   Result<void, Errno> send_detach(std::uint32_t domain, std::uint32_t endpoint);
 
@@ -54,29 +55,29 @@ class VirtioIommuDriver final : public IommuOps {
   class Domain;
   struct Endpoint {
     std::uint32_t domain = 0;
-    std::vector<VirtioIommuResvMem> reserved;
+    std::vector<spec::VirtioIommuResvMem> reserved;
   };
 
-  VirtioIommuDriver(Kernel& kernel, VirtioDevice& hardware, Device& parent,
+  VirtioIommuDriver(Kernel& kernel, dev::VirtioDevice& hardware, Device& parent,
                     const VirtioDriverOptions& options);
-  Result<void, Errno> start(Mmu& cpu);
-  Result<void, Errno> fill_event_queue(Mmu& cpu);
-  Result<void, Errno> probe_endpoint(std::uint32_t endpoint, std::vector<VirtioIommuResvMem>& reserved);
+  Result<void, Errno> start(paging::Mmu& cpu);
+  Result<void, Errno> fill_event_queue(paging::Mmu& cpu);
+  Result<void, Errno> probe_endpoint(std::uint32_t endpoint, std::vector<spec::VirtioIommuResvMem>& reserved);
   Result<void, Errno> map_identity(const Endpoint& endpoint);
   template <class Request>
   Result<void, Errno> send(const Request& request);
   // viommu_send_req_sync. `reply` is the device-written part before the tail.
   Result<void, Errno> send_sync(ConstByteSpan request, ByteSpan reply);
   void event_interrupt();
-  void handle_fault(const VirtioIommuFaultReport& fault);
-  [[nodiscard]] Mmu& cpu() const { return binding_.kernel().cpu(0); }
+  void handle_fault(const spec::VirtioIommuFaultReport& fault);
+  [[nodiscard]] paging::Mmu& cpu() const { return binding_.kernel().cpu(0); }
 
   VirtioBinding binding_;
   std::unique_ptr<Vring> requests_, events_;
   VirtAddr request_page_;  // 0: none. The request, and at reply_offset what the device answers
   VirtAddr event_pages_;
   std::uint64_t event_page_count_ = 0;
-  ViommuRange input_{DmaAddr{0}, DmaAddr{~std::uint64_t{0}}};
+  iommu::ViommuRange input_{DmaAddr{0}, DmaAddr{~std::uint64_t{0}}};
   std::uint64_t granule_ = page_size;
   std::uint32_t probe_size_ = 0;
   std::uint32_t next_domain_ = 0;
@@ -86,4 +87,4 @@ class VirtioIommuDriver final : public IommuOps {
   SiteId site_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

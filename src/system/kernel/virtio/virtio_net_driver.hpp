@@ -14,12 +14,12 @@
 #include "dev/virtio/virtio_net.hpp"
 #include "kernel/virtio/vring.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class VirtioNetDriver {
  public:
   // Everything outlives the driver. `parent` is the device's PCI function.
-  static Result<std::unique_ptr<VirtioNetDriver>, Errno> probe(Kernel& kernel, VirtioDevice& hardware,
+  static Result<std::unique_ptr<VirtioNetDriver>, Errno> probe(Kernel& kernel, dev::VirtioDevice& hardware,
                                                                Device& parent,
                                                                const VirtioDriverOptions& options = {});
   // virtnet_remove: resets the device, takes back the receive buffers.
@@ -28,19 +28,20 @@ class VirtioNetDriver {
   VirtioNetDriver& operator=(const VirtioNetDriver&) = delete;
 
   // start_xmit: a frame in the kernel's direct map. Returns when the device has taken it.
-  Result<void, Errno> send(Mmu& cpu, VirtAddr frame, std::uint32_t bytes);
+  Result<void, Errno> send(paging::Mmu& cpu, VirtAddr frame, std::uint32_t bytes);
   // virtnet_poll: the next received frame; its buffer is given to the device again. nullopt: none.
-  std::optional<Bytes> receive(Mmu& cpu);
+  std::optional<Bytes> receive(paging::Mmu& cpu);
 
   [[nodiscard]] const VirtioBinding& binding() const { return binding_; }
   [[nodiscard]] const Vring& receive_queue() const { return *rx_; }
 
  private:
-  VirtioNetDriver(Kernel& kernel, VirtioDevice& hardware, Device& parent, const VirtioDriverOptions& options)
+  VirtioNetDriver(Kernel& kernel, dev::VirtioDevice& hardware, Device& parent,
+                  const VirtioDriverOptions& options)
       : binding_{kernel, hardware, parent, options} {}
-  Result<void, Errno> start(Mmu& cpu);
+  Result<void, Errno> start(paging::Mmu& cpu);
   // try_fill_recv
-  Result<void, Errno> add_receive_buffer(Mmu& cpu, std::uint32_t slot);
+  Result<void, Errno> add_receive_buffer(paging::Mmu& cpu, std::uint32_t slot);
   [[nodiscard]] std::uint32_t header_bytes() const;
 
   VirtioBinding binding_;
@@ -50,4 +51,4 @@ class VirtioNetDriver {
   bool live_ = false;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

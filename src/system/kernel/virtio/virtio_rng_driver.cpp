@@ -2,31 +2,32 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint32_t data_bytes = cache_line_size;  // data[SMP_CACHE_BYTES]
 
 }  // namespace
 
-Result<std::unique_ptr<VirtioRngDriver>, Errno> VirtioRngDriver::probe(Kernel& kernel, VirtioDevice& hardware,
+Result<std::unique_ptr<VirtioRngDriver>, Errno> VirtioRngDriver::probe(Kernel& kernel,
+                                                                       dev::VirtioDevice& hardware,
                                                                        Device& parent,
                                                                        const VirtioDriverOptions& options) {
   std::unique_ptr<VirtioRngDriver> driver{new VirtioRngDriver{kernel, hardware, parent, options}};
   CBIT_TRY(driver->binding_.negotiate(0));
   if (const auto started = driver->start(kernel.cpu(0)); !started) {
-    driver->binding_.add_status(virtio_status::failed);
+    driver->binding_.add_status(spec::virtio_status::failed);
     return tl::unexpected{started.error()};
   }
   return driver;
 }
 
-Result<void, Errno> VirtioRngDriver::start(Mmu& cpu) {
+Result<void, Errno> VirtioRngDriver::start(paging::Mmu& cpu) {
   queue_ = CBIT_TRY(Vring::create(cpu, binding_, 0, "input"));
   const auto page = binding_.kernel().mm().alloc_pages(1);
   if (!page) return tl::unexpected{Errno::enomem};
   data_ = *page;
-  binding_.add_status(virtio_status::driver_ok);
+  binding_.add_status(spec::virtio_status::driver_ok);
   live_ = true;
   return {};
 }
@@ -38,7 +39,7 @@ VirtioRngDriver::~VirtioRngDriver() {
 }
 
 // The device's length is not believed beyond the buffer.
-Result<std::uint32_t, Errno> VirtioRngDriver::request_entropy(Mmu& cpu) {
+Result<std::uint32_t, Errno> VirtioRngDriver::request_entropy(paging::Mmu& cpu) {
   const VringBuffer buffer{binding_.kernel().mm().virt_to_phys(data_), data_bytes};
   CBIT_TRY(queue_->add(cpu, {}, {&buffer, 1}, 0));
   if (!queue_->kick(cpu)) return tl::unexpected{Errno::eio};
@@ -48,7 +49,7 @@ Result<std::uint32_t, Errno> VirtioRngDriver::request_entropy(Mmu& cpu) {
   return std::min(used->length, data_bytes);
 }
 
-Result<Bytes, Errno> VirtioRngDriver::read(Mmu& cpu, std::size_t bytes) {
+Result<Bytes, Errno> VirtioRngDriver::read(paging::Mmu& cpu, std::size_t bytes) {
   Bytes entropy;
   while (entropy.size() < bytes) {
     const std::uint32_t came = CBIT_TRY(request_entropy(cpu));
@@ -59,4 +60,4 @@ Result<Bytes, Errno> VirtioRngDriver::read(Mmu& cpu, std::size_t bytes) {
   return entropy;
 }
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -10,12 +10,12 @@
 #include "dev/virtio/virtio_rng.hpp"
 #include "kernel/virtio/vring.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class VirtioRngDriver {
  public:
   // Everything outlives the driver. `parent` is the device's PCI function.
-  static Result<std::unique_ptr<VirtioRngDriver>, Errno> probe(Kernel& kernel, VirtioDevice& hardware,
+  static Result<std::unique_ptr<VirtioRngDriver>, Errno> probe(Kernel& kernel, dev::VirtioDevice& hardware,
                                                                Device& parent,
                                                                const VirtioDriverOptions& options = {});
   ~VirtioRngDriver();
@@ -23,15 +23,16 @@ class VirtioRngDriver {
   VirtioRngDriver& operator=(const VirtioRngDriver&) = delete;
 
   // Reads from /dev/hwrng.
-  Result<Bytes, Errno> read(Mmu& cpu, std::size_t bytes);
+  Result<Bytes, Errno> read(paging::Mmu& cpu, std::size_t bytes);
   [[nodiscard]] const VirtioBinding& binding() const { return binding_; }
 
  private:
-  VirtioRngDriver(Kernel& kernel, VirtioDevice& hardware, Device& parent, const VirtioDriverOptions& options)
+  VirtioRngDriver(Kernel& kernel, dev::VirtioDevice& hardware, Device& parent,
+                  const VirtioDriverOptions& options)
       : binding_{kernel, hardware, parent, options} {}
-  Result<void, Errno> start(Mmu& cpu);
+  Result<void, Errno> start(paging::Mmu& cpu);
   // How many bytes came.
-  Result<std::uint32_t, Errno> request_entropy(Mmu& cpu);
+  Result<std::uint32_t, Errno> request_entropy(paging::Mmu& cpu);
 
   VirtioBinding binding_;
   std::unique_ptr<Vring> queue_;
@@ -39,4 +40,4 @@ class VirtioRngDriver {
   bool live_ = false;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -24,7 +24,7 @@
 
 #include "kernel/virtio/virtio.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 // A scatterlist entry.
 struct VringBuffer {
@@ -44,8 +44,8 @@ class Vring {
   // setup_vq and vring_create_virtqueue: queue `index` of the device, at its maximum size; a split ring of a
   // modern transport is halved when there is no memory. -ENOENT: no such queue or already in use; -EINVAL:
   // size no power of two; -ENOMEM.
-  static Result<std::unique_ptr<Vring>, Errno> create(Mmu& cpu, VirtioBinding& binding, std::uint16_t index,
-                                                      std::string name);
+  static Result<std::unique_ptr<Vring>, Errno> create(paging::Mmu& cpu, VirtioBinding& binding,
+                                                      std::uint16_t index, std::string name);
   // Unmaps what is still in flight and frees the ring; the device must have been reset.
   virtual ~Vring() = default;
   Vring(const Vring&) = delete;
@@ -54,19 +54,19 @@ class Vring {
   // virtqueue_add_sgs: out, then in; not both empty. -EIO: broken; -ENOSPC: no free descriptors. A buffer
   // that could not be mapped, and then none is: -ENOMEM of a split ring; -EIO of a packed one without
   // table.
-  Result<void, Errno> add(Mmu& cpu, std::span<const VringBuffer> out, std::span<const VringBuffer> in,
+  Result<void, Errno> add(paging::Mmu& cpu, std::span<const VringBuffer> out, std::span<const VringBuffer> in,
                           Token token);
   // virtqueue_kick: notifies unless the device asked not to be. False when the queue is broken.
-  bool kick(Mmu& cpu) { return kick_needed(cpu) ? notify() : !broken_; }
+  bool kick(paging::Mmu& cpu) { return kick_needed(cpu) ? notify() : !broken_; }
   // virtqueue_get_buf: a finished request, unmapped. nullopt: none, or broken.
-  std::optional<Used> get(Mmu& cpu);
+  std::optional<Used> get(paging::Mmu& cpu);
   // virtqueue_disable_cb; virtqueue_enable_cb, which is false when requests are pending.
-  virtual void disable_interrupts(Mmu& cpu) = 0;
-  [[nodiscard]] virtual bool enable_interrupts(Mmu& cpu) = 0;
+  virtual void disable_interrupts(paging::Mmu& cpu) = 0;
+  [[nodiscard]] virtual bool enable_interrupts(paging::Mmu& cpu) = 0;
   // vring_interrupt: is there something to do?
-  [[nodiscard]] bool interrupted(Mmu& cpu);
+  [[nodiscard]] bool interrupted(paging::Mmu& cpu);
   // virtqueue_detach_unused_buf: takes back a request that the device never finished.
-  virtual std::optional<Token> detach_unused(Mmu& cpu) = 0;
+  virtual std::optional<Token> detach_unused(paging::Mmu& cpu) = 0;
 
   [[nodiscard]] bool broken() const { return broken_; }
   [[nodiscard]] std::uint32_t size() const { return size_; }
@@ -80,32 +80,33 @@ class Vring {
   struct IndirectTable {
     VirtAddr at;
     std::uint64_t pages = 0;
-    std::vector<VringDesc> entries;
+    std::vector<spec::VringDesc> entries;
   };
 
   Vring(VirtioBinding& binding, std::uint16_t index, std::string name, std::string_view format);
 
-  virtual Result<void, Errno> allocate(Mmu& cpu, std::uint32_t size) = 0;
-  [[nodiscard]] virtual VirtQueueConfig config() const = 0;
-  virtual Result<void, Errno> add_to_ring(Mmu& cpu, std::span<const VringBuffer> out,
+  virtual Result<void, Errno> allocate(paging::Mmu& cpu, std::uint32_t size) = 0;
+  [[nodiscard]] virtual dev::VirtQueueConfig config() const = 0;
+  virtual Result<void, Errno> add_to_ring(paging::Mmu& cpu, std::span<const VringBuffer> out,
                                           std::span<const VringBuffer> in, Token token) = 0;
-  [[nodiscard]] virtual bool kick_needed(Mmu& cpu) = 0;
-  [[nodiscard]] virtual bool more_used(Mmu& cpu) = 0;
-  [[nodiscard]] virtual std::optional<Used> take_used(Mmu& cpu) = 0;
+  [[nodiscard]] virtual bool kick_needed(paging::Mmu& cpu) = 0;
+  [[nodiscard]] virtual bool more_used(paging::Mmu& cpu) = 0;
+  [[nodiscard]] virtual std::optional<Used> take_used(paging::Mmu& cpu) = 0;
 
   // vring_alloc_queue and vring_free_queue.
-  std::optional<CoherentBuffer> allocate_area(Mmu& cpu, std::uint64_t bytes);
-  void free_area(Mmu& cpu, const CoherentBuffer& area);
+  std::optional<CoherentBuffer> allocate_area(paging::Mmu& cpu, std::uint64_t bytes);
+  void free_area(paging::Mmu& cpu, const CoherentBuffer& area);
   std::optional<IndirectTable> allocate_table(std::size_t entries);
   void free_table(const IndirectTable& table) { mm().free_pages(table.at, table.pages); }
   // Descriptors for all buffers, each with NEXT but the last, and with WRITE where the device writes.
   // -ENOMEM.
-  Result<std::vector<VringDesc>, Errno> map_all(Mmu& cpu, std::span<const VringBuffer> out,
-                                                std::span<const VringBuffer> in);
+  Result<std::vector<spec::VringDesc>, Errno> map_all(paging::Mmu& cpu, std::span<const VringBuffer> out,
+                                                      std::span<const VringBuffer> in);
   // Writes the finished table and maps it like data: the device reads it as it was at this moment. -ENOMEM.
-  Result<VringDesc, Errno> map_table(Mmu& cpu, const IndirectTable& table, ConstByteSpan contents);
-  void unmap(Mmu& cpu, const VringDesc& desc);
-  void unmap_all(Mmu& cpu, std::span<const VringDesc> descs);
+  Result<spec::VringDesc, Errno> map_table(paging::Mmu& cpu, const IndirectTable& table,
+                                           ConstByteSpan contents);
+  void unmap(paging::Mmu& cpu, const spec::VringDesc& desc);
+  void unmap_all(paging::Mmu& cpu, std::span<const spec::VringDesc> descs);
   bool notify();
   // BAD_RING
   std::nullopt_t bad_ring(std::string_view why);
@@ -116,13 +117,13 @@ class Vring {
   [[nodiscard]] bool indirect() const { return indirect_; }
   [[nodiscard]] bool event_idx() const { return event_; }
   template <class T>
-  T read(Mmu& cpu, VirtAddr at) {
+  T read(paging::Mmu& cpu, VirtAddr at) {
     const auto value = cpu.load<T>(at);
     if (!value) broken_ = true;
     return value.value_or(T{});
   }
   template <class T>
-  void write(Mmu& cpu, VirtAddr at, const T& value) {
+  void write(paging::Mmu& cpu, VirtAddr at, const T& value) {
     if (!cpu.store(at, value)) broken_ = true;
   }
 
@@ -133,7 +134,7 @@ class Vring {
   bool event_triggered_ = false;
 
  private:
-  Result<VringDesc, Errno> map_one(Mmu& cpu, const VringBuffer& buffer, DmaDirection direction);
+  Result<spec::VringDesc, Errno> map_one(paging::Mmu& cpu, const VringBuffer& buffer, DmaDirection direction);
 
   VirtioBinding* binding_;
   std::uint16_t index_;
@@ -145,4 +146,4 @@ class Vring {
   SiteId get_site_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -8,7 +8,7 @@
 
 #include "support/sev_host.hpp"
 
-namespace cbit {
+namespace cbit::machine {
 namespace {
 
 using test::guest_frame;
@@ -18,8 +18,8 @@ std::map<std::uint32_t, SevFirmware::GuestStatus> guests_of(SevFirmware& firmwar
   std::map<std::uint32_t, SevFirmware::GuestStatus> guests;
   for (std::uint32_t handle = 1; handle <= 6; ++handle) {
     SevFirmware::GuestStatus status;
-    if (firmware.guest_status(handle, status) == SevStatusCode::success &&
-        status.state != SevGuestState::invalid)
+    if (firmware.guest_status(handle, status) == spec::SevStatusCode::success &&
+        status.state != spec::SevGuestState::invalid)
       guests[handle] = status;
   }
   return guests;
@@ -28,16 +28,16 @@ std::map<std::uint32_t, SevFirmware::GuestStatus> guests_of(SevFirmware& firmwar
 void check_invariants(SevFirmware& firmware) {
   const auto guests = guests_of(firmware);
   SevFirmware::PlatformStatus platform;
-  RC_ASSERT(firmware.platform_status(platform) == SevStatusCode::success);
+  RC_ASSERT(firmware.platform_status(platform) == spec::SevStatusCode::success);
   RC_ASSERT(platform.guest_count >= guests.size());
-  RC_ASSERT((platform.state == SevPlatformState::working) == (platform.guest_count != 0));
+  RC_ASSERT((platform.state == spec::SevPlatformState::working) == (platform.guest_count != 0));
   std::set<unsigned> asids;
   for (const auto& [handle, guest] : guests) {
     if (guest.asid == 0) continue;
     RC_ASSERT(asids.insert(guest.asid).second);  // nobody shares one
-    RC_ASSERT(guest.policy.get<SevPolicy::Es>() == (guest.asid < 3));
-    const bool runs = guest.state == SevGuestState::running || guest.state == SevGuestState::sending ||
-                      guest.state == SevGuestState::sent;
+    RC_ASSERT(guest.policy.get<spec::SevPolicy::Es>() == (guest.asid < 3));
+    const bool runs = guest.state == spec::SevGuestState::running ||
+                      guest.state == spec::SevGuestState::sending || guest.state == spec::SevGuestState::sent;
     RC_ASSERT(firmware.asid_is_valid(guest.asid) == runs);
   }
   for (unsigned asid = 0; asid < 10; ++asid)
@@ -45,10 +45,10 @@ void check_invariants(SevFirmware& firmware) {
 }
 
 // One command with arguments that are right or wrong.
-void random_command(SevHost& host, const SevCertificate& certificate) {
+void random_command(test::SevHost& host, const spec::SevCertificate& certificate) {
   SevFirmware& firmware = host.firmware();
   const auto handle = *rc::gen::inRange(0u, 6u);
-  const PtePhys address{guest_frame.value() + *rc::gen::element(0u, 16u, 8u, 1u << 30)};
+  const PtePhys address{test::guest_frame.value() + *rc::gen::element(0u, 16u, 8u, 1u << 30)};
   const auto len = *rc::gen::element(0u, 16u, 24u, 4096u, 1u << 20);
   switch (*rc::gen::inRange(0, 22)) {
     case 0:
@@ -67,14 +67,14 @@ void random_command(SevHost& host, const SevCertificate& certificate) {
     case 8:
     case 9: {
       SevFirmware::LaunchStart start{.handle = *rc::gen::element(0u, 0u, handle),
-                                     .policy = SevPolicy{{*rc::gen::inRange(0u, 16u)}}};
+                                     .policy = spec::SevPolicy{{*rc::gen::inRange(0u, 16u)}}};
       static_cast<void>(firmware.launch_start(start));
       break;
     }
     case 10: static_cast<void>(firmware.launch_update_data(handle, address, len)); break;
     case 11: static_cast<void>(firmware.launch_update_vmsa(handle, address, len)); break;
     case 12: {
-      SevMeasurement measurement;
+      spec::SevMeasurement measurement;
       std::uint32_t size = *rc::gen::element(0u, 48u);
       static_cast<void>(firmware.launch_measure(handle, size, measurement));
       break;
@@ -93,7 +93,7 @@ void random_command(SevHost& host, const SevCertificate& certificate) {
     case 16: {
       SevFirmware::SendStart send{.pdh_cert = bytes_of(certificate),
                                   .session_len = *rc::gen::element(0u, 128u)};
-      if (firmware.send_start(handle, send) != SevStatusCode::success) break;
+      if (firmware.send_start(handle, send) != spec::SevStatusCode::success) break;
       SevFirmware::ReceiveStart receive{
           .policy = send.policy, .pdh_cert = bytes_of(certificate), .session = bytes_of(send.session)};
       static_cast<void>(firmware.receive_start(receive));  // to itself
@@ -118,10 +118,10 @@ void random_command(SevHost& host, const SevCertificate& certificate) {
 
 TEST(SevFirmwareProperty, RandomCommandsKeepTheRules) {
   rc::check([] {
-    SevHost host;
+    test::SevHost host;
     host.initialize();
-    SevCertificate certificate;
-    RC_ASSERT(host.firmware().pdh_cert_export(certificate) == SevStatusCode::success);
+    spec::SevCertificate certificate;
+    RC_ASSERT(host.firmware().pdh_cert_export(certificate) == spec::SevStatusCode::success);
     const auto commands = *rc::gen::inRange(1, 60);
     for (int i = 0; i < commands; ++i) {
       random_command(host, certificate);
@@ -133,19 +133,19 @@ TEST(SevFirmwareProperty, RandomCommandsKeepTheRules) {
 // A refused command leaves states and memory as they were.
 TEST(SevFirmwareProperty, ARefusedCommandChangesNothing) {
   rc::check([] {
-    SevHost host;
+    test::SevHost host;
     host.initialize();
-    SevCertificate certificate;
-    RC_ASSERT(host.firmware().pdh_cert_export(certificate) == SevStatusCode::success);
+    spec::SevCertificate certificate;
+    RC_ASSERT(host.firmware().pdh_cert_export(certificate) == spec::SevStatusCode::success);
     const auto commands = *rc::gen::inRange(1, 40);
     for (int i = 0; i < commands; ++i) {
       const auto states = guests_of(host.firmware());
-      const Bytes memory = host.seen(guest_frame, 8192, no_key);
+      const Bytes memory = host.seen(test::guest_frame, 8192, no_key);
       host.log.clear();
       random_command(host, certificate);
       const auto done = host.log.all<SevCommand>();
       if (std::ranges::any_of(done, [](const SevCommand& c) { return c.status == 0; })) continue;
-      RC_ASSERT(host.seen(guest_frame, 8192, no_key) == memory);
+      RC_ASSERT(host.seen(test::guest_frame, 8192, no_key) == memory);
       const auto now = guests_of(host.firmware());
       RC_ASSERT(now.size() == states.size());
       for (const auto& [handle, guest] : now)
@@ -155,4 +155,4 @@ TEST(SevFirmwareProperty, ARefusedCommandChangesNothing) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::machine

@@ -5,7 +5,7 @@
 #include "launch/plan_render.hpp"
 #include "support/launch_sites.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using namespace launch_sites;
@@ -80,4 +80,4 @@ RC_GTEST_PROP(LaunchPlanProperty, IsTheSamePlanWhenItsPrintedCommandIsReadAgain,
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -11,7 +11,7 @@
 #include "launch/qemu_options.hpp"
 #include "launch/rules.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 // Characters that mean something to one of the parsers come often.
@@ -115,4 +115,4 @@ RC_GTEST_PROP(ShellWordsProperty, AgreeWithTheShell, ()) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -15,7 +15,7 @@
 #include "watch/export/json_lines.hpp"
 #include "watch/report.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // Small numbers meet each other often; the ends of the space are where arithmetic wraps.
@@ -116,7 +116,7 @@ RC_GTEST_PROP(AnyEvents, LeaveTheWatchersStanding, (std::uint64_t seed)) {
   for (const char* name : {"a", "b", "c"}) static_cast<void>(tracer.intern(name));
   const bool guest = any.coin();
   Explainer explainer{tracer,
-                      {.layout = KeyLayout::amd(47), .is_guest = guest, .is_sme = !guest && any.coin()}};
+                      {.layout = mem::KeyLayout::amd(47), .is_guest = guest, .is_sme = !guest && any.coin()}};
   explainer.set_bounce_pool({PhysAddr{0x4000'0000}, 1 << 20});
   std::ostringstream chrome_out, lines_out, ftrace_out;
   ChromeTrace chrome{tracer, chrome_out};
@@ -142,4 +142,4 @@ RC_GTEST_PROP(AnyEvents, LeaveTheWatchersStanding, (std::uint64_t seed)) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -9,7 +9,7 @@
 #include "base/random.hpp"
 #include "unit/core/crypt/reference.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 namespace {
 
 const CipherImplementation& portable() { return cipher_implementations().front(); }
@@ -155,4 +155,4 @@ TEST(BestCipher, IgnoresANameThatIsNone) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -7,7 +7,7 @@
 #include "base/random.hpp"
 #include "unit/core/crypt/reference.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 namespace {
 
 // FIPS-197, appendix A.1.
@@ -120,4 +120,4 @@ TEST(TweakTable, SplitsATweakIntoThoseOfThePageAndOfTheBlockInIt) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::crypt

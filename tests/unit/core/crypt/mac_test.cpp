@@ -4,7 +4,7 @@
 
 #include "crypt/ecdh.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 namespace {
 
 Bytes counting(std::size_t size) {
@@ -78,4 +78,4 @@ TEST(Ecdh, APointThatIsNotOnTheCurveIsRefused) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -9,7 +9,7 @@
 
 #include "crypt/xex.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 
 inline Block aes_ecb(const Key128& key, const Block& in, bool encrypt) {
   const auto octets = [](const auto& bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); };
@@ -36,4 +36,4 @@ inline Block block_at(ConstByteSpan bytes, std::size_t index) {
   return load<Block>(bytes, index * cipher_block_size);
 }
 
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -12,7 +12,7 @@
 #include "base/random.hpp"
 #include "unit/core/crypt/reference.hpp"
 
-namespace cbit {
+namespace cbit::crypt {
 namespace {
 
 constexpr std::uint64_t seed = 0x0123456789abcdef;
@@ -203,4 +203,4 @@ TEST(XexDeathTest, StopsOnARunThatIsNotMadeOfWholeBlocks) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::crypt

@@ -5,12 +5,12 @@
 
 #include "cli/parse.hpp"
 
-namespace cbit {
+namespace cbit::cli {
 namespace {
 
 using testing::HasSubstr;
 
-OrError<LaunchRequest> request_of(std::vector<std::string_view> words) {
+OrError<launch::LaunchRequest> request_of(std::vector<std::string_view> words) {
   words.insert(words.begin(), "launch");
   const auto parsed = parse_command_line(words);
   if (!parsed) return tl::unexpected{parsed.error()};
@@ -18,9 +18,9 @@ OrError<LaunchRequest> request_of(std::vector<std::string_view> words) {
 }
 
 TEST(LaunchOptions, TakeADiskApartAsQemuDoes) {
-  EXPECT_EQ(parse_disk("a.img"), (DiskRequest{.file = "a.img"}));
+  EXPECT_EQ(parse_disk("a.img"), (launch::DiskRequest{.file = "a.img"}));
   EXPECT_EQ(parse_disk("file=a,,b.img,format=qcow2,ro,id=root"),
-            (DiskRequest{.file = "a,b.img", .format = "qcow2", .read_only = true, .id = "root"}));
+            (launch::DiskRequest{.file = "a,b.img", .format = "qcow2", .read_only = true, .id = "root"}));
   EXPECT_EQ(parse_disk("a,ro=off")->read_only, false);
   for (const std::string_view bad : {"", ",ro", "a,format=vmdk", "a,ro=maybe", "a,", "a,id=", "a,cache=none"})
     EXPECT_EQ(parse_disk(bad).error().code, ExitCode::usage) << bad;
@@ -28,9 +28,9 @@ TEST(LaunchOptions, TakeADiskApartAsQemuDoes) {
 
 TEST(LaunchOptions, TakeANetworkApart) {
   EXPECT_FALSE(parse_net("none")->has_value());
-  EXPECT_EQ(**parse_net("user,hostfwd=tcp::2222-:22"), (NetRequest{.forwards = "tcp::2222-:22"}));
+  EXPECT_EQ(**parse_net("user,hostfwd=tcp::2222-:22"), (launch::NetRequest{.forwards = "tcp::2222-:22"}));
   EXPECT_EQ(**parse_net("tap,ifname=tap0,vhost=on,id=lan"),
-            (NetRequest{.kind = NetKind::tap, .ifname = "tap0", .vhost = true, .id = "lan"}));
+            (launch::NetRequest{.kind = launch::NetKind::tap, .ifname = "tap0", .vhost = true, .id = "lan"}));
   for (const std::string_view bad :
        {"", "bridge", "none,id=x", "user,vhost=on", "tap,hostfwd=x", "tap,ifname="})
     EXPECT_FALSE(parse_net(bad)) << bad;
@@ -56,7 +56,7 @@ TEST(LaunchOptions, PassOnWhatFollowsTwoDashes) {
 TEST(LaunchOptions, RefuseContradictionsAndWhatIsOutOfRange) {
   EXPECT_THAT(request_of({"--no-encryption", "--protection", "sev"}).error().message,
               HasSubstr("contradicts"));
-  EXPECT_EQ(request_of({"--no-encryption"})->protection, Protection::none);
+  EXPECT_EQ(request_of({"--no-encryption"})->protection, launch::Protection::none);
   EXPECT_EQ(request_of({})->protection, std::nullopt);
   EXPECT_FALSE(request_of({"--cpus", "0"}));
   EXPECT_FALSE(request_of({"--cbitpos", "64"}));
@@ -65,4 +65,4 @@ TEST(LaunchOptions, RefuseContradictionsAndWhatIsOutOfRange) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::cli

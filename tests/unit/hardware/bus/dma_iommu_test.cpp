@@ -4,7 +4,7 @@
 #include "bus/dma_port.hpp"
 #include "support/small_machine.hpp"
 
-namespace cbit {
+namespace cbit::bus {
 namespace {
 
 using test::Encryption;
@@ -16,18 +16,19 @@ constexpr std::uint64_t c_bit = 1ull << test::SmallMachine::c_bit;
 
 // A 32-bit device, so no C-bit can ever be in its addresses, behind the IOMMU.
 struct Board {
-  explicit Board(Encryption encryption = Encryption::sme,
-                 IommuDomain::Type type = IommuDomain::Type::translated)
+  explicit Board(test::Encryption encryption = test::Encryption::sme,
+                 iommu::IommuDomain::Type type = iommu::IommuDomain::Type::translated)
       : machine{encryption} {
-    IommuDomain::Config config{.type = type, .view = machine.cpu_view, .table_key = machine.key};
-    if (encryption == Encryption::sev) config.view.encrypted_key = no_key;
-    domain =
-        IommuDomain::create(config, *machine.memory, machine.tracer, pool.source<IommuPageSource>()).value();
+    iommu::IommuDomain::Config config{.type = type, .view = machine.cpu_view, .table_key = machine.key};
+    if (encryption == test::Encryption::sev) config.view.encrypted_key = no_key;
+    domain = iommu::IommuDomain::create(config, *machine.memory, machine.tracer,
+                                        pool.source<iommu::IommuPageSource>())
+                 .value();
     iommu.attach(requester, *domain);
     bus.set_iommu(&iommu);
     machine.log.clear();
   }
-  void map(DmaAddr at, PhysAddr phys, std::uint64_t bytes, IommuAccess rights = {true, true},
+  void map(DmaAddr at, PhysAddr phys, std::uint64_t bytes, iommu::IommuAccess rights = {true, true},
            bool encrypted = true) {
     ASSERT_TRUE(domain->map(at, phys, bytes, rights, encrypted));
     machine.log.clear();
@@ -40,8 +41,8 @@ struct Board {
 
   test::SmallMachine machine;
   test::PagePool pool{PhysAddr{0x10'0000}};
-  std::unique_ptr<IommuDomain> domain;
-  Iommu iommu{machine.device_view};
+  std::unique_ptr<iommu::IommuDomain> domain;
+  iommu::Iommu iommu{machine.device_view};
   SystemBus bus{*machine.memory, machine.tracer, machine.device_view};
   DmaPort port{bus, {.device = "nic", .requester = requester, .address_bits = 32}};
 };
@@ -49,20 +50,20 @@ struct Board {
 TEST(DmaThroughIommu, CBitInTheLeafLetsA32BitDeviceUseEncryptedMemory) {
   Board b;
   const Bytes data = pattern_bytes(page_size, 1);
-  b.machine.put(buffer, data, host_key);
+  b.machine.put(buffer, data, mem::host_key);
   b.map(iova, buffer, page_size);
   EXPECT_EQ(b.read(iova, page_size), data);
   EXPECT_NE(b.machine.raw(buffer, page_size), data) << "while DRAM holds ciphertext";
 
   const Bytes answer = pattern_bytes(page_size, 2);
   ASSERT_TRUE(b.port.write(iova, answer));
-  EXPECT_EQ(b.machine.seen(buffer, page_size, host_key), answer);
+  EXPECT_EQ(b.machine.seen(buffer, page_size, mem::host_key), answer);
   EXPECT_NE(b.machine.raw(buffer, page_size), answer);
 }
 
 TEST(DmaThroughIommu, WithoutTheCBitTheDeviceReadsCiphertext) {
   Board b;
-  b.machine.put(buffer, pattern_bytes(page_size, 1), host_key);
+  b.machine.put(buffer, pattern_bytes(page_size, 1), mem::host_key);
   b.map(iova, buffer, page_size, {true, true}, false);
   EXPECT_EQ(b.read(iova, page_size), b.machine.raw(buffer, page_size));
   ASSERT_TRUE(b.domain->set_encrypted(iova, page_size, true));
@@ -70,7 +71,7 @@ TEST(DmaThroughIommu, WithoutTheCBitTheDeviceReadsCiphertext) {
 }
 
 TEST(DmaThroughIommu, InAGuestTheBitIsStrippedAndNoKeyComesOfIt) {
-  Board b{Encryption::sev};
+  Board b{test::Encryption::sev};
   b.machine.put(buffer, pattern_bytes(page_size, 1), b.machine.key);
   b.map(iova, buffer, page_size);
   EXPECT_EQ(b.read(iova, page_size), b.machine.raw(buffer, page_size));
@@ -91,11 +92,11 @@ TEST(DmaThroughIommu, UnmappedAddressFaultsAndNothingIsTransferred) {
 TEST(DmaThroughIommu, ReadOnlyPageRefusesAWriteAndStaysAsItIs) {
   Board b;
   const Bytes data = pattern_bytes(page_size, 1);
-  b.machine.put(buffer, data, host_key);
+  b.machine.put(buffer, data, mem::host_key);
   b.map(iova, buffer, page_size, {true, false});
   EXPECT_EQ(b.port.write(iova + 8, Bytes(16)).error(),
             (Fault{FaultKind::iommu_protection, iova.value() + 8, true}));
-  EXPECT_EQ(b.machine.seen(buffer, page_size, host_key), data);
+  EXPECT_EQ(b.machine.seen(buffer, page_size, mem::host_key), data);
   EXPECT_EQ(b.read(iova, page_size), data);
 }
 
@@ -105,7 +106,7 @@ TEST(DmaThroughIommu, UnmapTakesEffectAtOnce) {
   EXPECT_TRUE(b.port.store(iova, 1u));
   EXPECT_EQ(b.domain->unmap(iova, page_size), page_size);
   EXPECT_FALSE(b.port.store(iova, 2u));
-  EXPECT_EQ(b.machine.value<unsigned>(buffer, host_key), 1u);
+  EXPECT_EQ(b.machine.value<unsigned>(buffer, mem::host_key), 1u);
 }
 
 TEST(DmaThroughIommu, ScatteredPagesAreOneEventPerRunOfPhysicalMemory) {
@@ -123,10 +124,10 @@ TEST(DmaThroughIommu, ScatteredPagesAreOneEventPerRunOfPhysicalMemory) {
   EXPECT_EQ(events[0].bytes, 2 * page_size - 10);
   EXPECT_EQ(events[1].phys, buffer + 8 * page_size);
   EXPECT_EQ(events[1].bus_address, iova + 2 * page_size);
-  EXPECT_EQ(events[1].key, host_key);
+  EXPECT_EQ(events[1].key, mem::host_key);
   EXPECT_EQ(events[2].key, no_key);
   for (const DeviceAccess& event : events) EXPECT_TRUE(event.through_iommu);
-  EXPECT_EQ(b.machine.seen(buffer + 8 * page_size, page_size, host_key),
+  EXPECT_EQ(b.machine.seen(buffer + 8 * page_size, page_size, mem::host_key),
             Bytes(data.begin() + 2 * page_size - 10, data.begin() + 3 * page_size - 10));
 }
 
@@ -136,7 +137,7 @@ TEST(DmaThroughIommu, PartBeforeAHoleIsTransferred) {
   const Bytes data = pattern_bytes(2 * page_size, 4);
   EXPECT_EQ(b.port.write(iova, data).error(),
             (Fault{FaultKind::iommu_not_present, iova.value() + page_size, true}));
-  EXPECT_EQ(b.machine.seen(buffer, page_size, host_key), Bytes(data.begin(), data.begin() + page_size));
+  EXPECT_EQ(b.machine.seen(buffer, page_size, mem::host_key), Bytes(data.begin(), data.begin() + page_size));
   EXPECT_EQ(b.machine.log.all<DeviceAccess>().size(), 1u);
   EXPECT_EQ(b.machine.log.all<DeviceFault>().size(), 1u);
 }
@@ -159,9 +160,9 @@ TEST(DmaThroughIommu, RequesterWithoutDomainIsRefused) {
 }
 
 TEST(DmaThroughIommu, IdentityDomainIsLikeNoIommu) {
-  Board b{Encryption::sme, IommuDomain::Type::identity};
+  Board b{test::Encryption::sme, iommu::IommuDomain::Type::identity};
   DmaPort wide{b.bus, {.device = "wide", .requester = requester}};
-  b.machine.put(buffer, pattern_bytes(64, 5), host_key);
+  b.machine.put(buffer, pattern_bytes(64, 5), mem::host_key);
   Bytes data(64);
   ASSERT_TRUE(wide.read(DmaAddr{buffer.value() | c_bit}, data));
   EXPECT_EQ(data, pattern_bytes(64, 5));
@@ -189,7 +190,7 @@ TEST(DmaThroughIommu, BarMappedWithTheCBitIsRefusedAndWithoutItWorks) {
 }
 
 TEST(DmaThroughIommu, PiecesWithAndWithoutTheBitAreKeptApartWhereBothMeanNoKey) {
-  Board b{Encryption::sev};
+  Board b{test::Encryption::sev};
   RamBar bar{2 * page_size};
   b.bus.add_mmio({PhysAddr{0xc000'0000}, 2 * page_size}, bar);
   b.map(iova, PhysAddr{0xc000'0000}, page_size, {true, true}, false);
@@ -219,7 +220,7 @@ TEST(DmaThroughIommu, DeviceThatWritesItsOwnTablesGetsWhatItWrote) {
 
 TEST(DmaThroughIommu, PeekSeesThroughTheTablesWithoutATrace) {
   Board b;
-  b.machine.put(buffer, pattern_bytes(64, 7), host_key);
+  b.machine.put(buffer, pattern_bytes(64, 7), mem::host_key);
   b.map(iova, buffer, page_size);
   Bytes data(64);
   ASSERT_TRUE(b.port.peek(iova, data));
@@ -229,4 +230,4 @@ TEST(DmaThroughIommu, PeekSeesThroughTheTablesWithoutATrace) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::bus

@@ -6,7 +6,7 @@
 #include "base/cost.hpp"
 #include "support/small_machine.hpp"
 
-namespace cbit {
+namespace cbit::bus {
 namespace {
 
 using test::Encryption;
@@ -14,11 +14,11 @@ using test::SmallMachine;
 
 constexpr RequesterId requester = 0x20;
 constexpr PhysAddr buffer{0x2'0000};
-constexpr std::uint64_t c_bit = 1ull << SmallMachine::c_bit;
+constexpr std::uint64_t c_bit = 1ull << test::SmallMachine::c_bit;
 
 struct Board {
-  explicit Board(Encryption encryption = Encryption::none, unsigned address_bits = 64,
-                 MemoryConfig config = {})
+  explicit Board(test::Encryption encryption = test::Encryption::none, unsigned address_bits = 64,
+                 mem::MemoryConfig config = {})
       : machine{encryption, config},
         bus{*machine.memory, machine.tracer, machine.device_view},
         port{bus, {.device = "dev", .requester = requester, .address_bits = address_bits}} {
@@ -36,7 +36,7 @@ struct Board {
     return result ? Fault{} : result.error();
   }
 
-  SmallMachine machine;
+  test::SmallMachine machine;
   SystemBus bus;
   DmaPort port;
 };
@@ -52,9 +52,9 @@ TEST(DmaPort, ReadsAndWritesMemory) {
 }
 
 TEST(DmaPort, OnAnSmeHostTheCBitOfTheAddressDecrypts) {
-  Board b{Encryption::sme};
+  Board b{test::Encryption::sme};
   const Bytes data = pattern_bytes(100, 2);
-  b.machine.put(buffer, data, host_key);
+  b.machine.put(buffer, data, mem::host_key);
   EXPECT_EQ(b.read(buffer.value() | c_bit, data.size()), data);
   const Bytes without = b.read(buffer.value(), data.size());
   EXPECT_NE(without, data);
@@ -62,18 +62,18 @@ TEST(DmaPort, OnAnSmeHostTheCBitOfTheAddressDecrypts) {
 }
 
 TEST(DmaPort, OnAnSmeHostTheCBitOfTheAddressEncrypts) {
-  Board b{Encryption::sme};
+  Board b{test::Encryption::sme};
   const Bytes data = pattern_bytes(256, 3);
   ASSERT_TRUE(b.port.write(DmaAddr{buffer.value() | c_bit}, data));
-  EXPECT_EQ(b.machine.seen(buffer, data.size(), host_key), data);
+  EXPECT_EQ(b.machine.seen(buffer, data.size(), mem::host_key), data);
   EXPECT_NE(b.machine.raw(buffer, data.size()), data);
   ASSERT_TRUE(b.port.write(DmaAddr{buffer.value()}, data));
   EXPECT_EQ(b.machine.raw(buffer, data.size()), data);
-  EXPECT_NE(b.machine.seen(buffer, data.size(), host_key), data) << "the CPU's C=1 view is noise now";
+  EXPECT_NE(b.machine.seen(buffer, data.size(), mem::host_key), data) << "the CPU's C=1 view is noise now";
 }
 
 TEST(DmaPort, ForAGuestsDeviceTheCBitIsAnAddressBitThatDecodesToNothing) {
-  Board b{Encryption::sev};
+  Board b{test::Encryption::sev};
   b.machine.put(buffer, pattern_bytes(64, 4), b.machine.key);
   EXPECT_EQ(b.fault_of(buffer.value() | c_bit, 64),
             (Fault{FaultKind::no_memory, buffer.value() | c_bit, false}));
@@ -81,7 +81,7 @@ TEST(DmaPort, ForAGuestsDeviceTheCBitIsAnAddressBitThatDecodesToNothing) {
 }
 
 TEST(DmaPort, RefusesAddressesThatItsLinesCannotCarry) {
-  Board b{Encryption::none, 32};
+  Board b{test::Encryption::none, 32};
   EXPECT_EQ(b.fault_of(1ull << 32, 4), (Fault{FaultKind::address_width, 1ull << 32, false}));
   EXPECT_EQ(b.fault_of(~0ull, 1, true), (Fault{FaultKind::address_width, ~0ull, true}));
   EXPECT_EQ(b.fault_of(0xffff'ffff, 1).kind, FaultKind::no_memory) << "that one it can, but nothing is there";
@@ -93,12 +93,12 @@ TEST(DmaPort, RefusesAddressesThatItsLinesCannotCarry) {
 }
 
 TEST(DmaPort, A32BitDeviceCannotReachTheCBit) {
-  Board b{Encryption::sme, 32};
+  Board b{test::Encryption::sme, 32};
   EXPECT_EQ(b.fault_of(buffer.value() | c_bit, 4).kind, FaultKind::address_width);
 }
 
 TEST(DmaPort, TransfersThePartBelowTheEndOfItsLinesAndThenFaults) {
-  Board b{Encryption::none, 20};
+  Board b{test::Encryption::none, 20};
   const Bytes data = pattern_bytes(32, 5);
   const auto result = b.port.write(DmaAddr{0x10'0000 - 16}, data);
   EXPECT_EQ(result.error(), (Fault{FaultKind::address_width, 0x10'0000, true}));
@@ -117,7 +117,7 @@ TEST(DmaPort, WrapAroundFaultsInsteadOfContinuingAtZero) {
 }
 
 TEST(DmaPort, EveryAddressMeetsADefiniteEnd) {
-  Board b{Encryption::sme};
+  Board b{test::Encryption::sme};
   for (unsigned bit = 0; bit < 64; ++bit)
     for (const std::uint64_t at : {1ull << bit, (1ull << bit) - 1, ~0ull << bit, ~(1ull << bit)}) {
       Bytes data(2 * page_size);
@@ -159,7 +159,7 @@ TEST(DmaPort, ReachesAnotherDevicesMemory) {
 }
 
 TEST(DmaPort, MmioWithTheEncryptionBitIsRefused) {
-  Board b{Encryption::sme};
+  Board b{test::Encryption::sme};
   RamBar bar{page_size};
   b.bus.add_mmio({PhysAddr{0xc000'0000}, page_size}, bar);
   EXPECT_EQ(b.fault_of(0xc000'0010 | c_bit, 4, true), (Fault{FaultKind::private_mmio, 0xc000'0010, true}));
@@ -190,8 +190,8 @@ TEST(DmaPort, RegionsRefusalNamesThePhysicalAddress) {
 }
 
 TEST(DmaPort, OneEventPerContiguousPieceWithWhoWroteThePageLast) {
-  Board b{Encryption::sme};
-  b.machine.put(buffer, pattern_bytes(2 * page_size, 9), host_key);
+  Board b{test::Encryption::sme};
+  b.machine.put(buffer, pattern_bytes(2 * page_size, 9), mem::host_key);
   b.machine.log.clear();
   static_cast<void>(b.read((buffer.value() + 16) | c_bit, 2 * page_size - 16));
   const auto events = b.machine.log.all<DeviceAccess>();
@@ -199,8 +199,8 @@ TEST(DmaPort, OneEventPerContiguousPieceWithWhoWroteThePageLast) {
   EXPECT_EQ(events[0].bus_address, DmaAddr{(buffer.value() + 16) | c_bit});
   EXPECT_EQ(events[0].phys, buffer + 16);
   EXPECT_EQ(events[0].bytes, 2 * page_size - 16);
-  EXPECT_EQ(events[0].key, host_key);
-  EXPECT_EQ(events[0].page_key, host_key);
+  EXPECT_EQ(events[0].key, mem::host_key);
+  EXPECT_EQ(events[0].page_key, mem::host_key);
   EXPECT_FALSE(events[0].write);
   EXPECT_FALSE(events[0].through_iommu);
   const Event& event = b.machine.log.events().back();
@@ -209,10 +209,10 @@ TEST(DmaPort, OneEventPerContiguousPieceWithWhoWroteThePageLast) {
 }
 
 TEST(DmaPort, PieceIsSplitWhereThePagesWereWrittenUnderDifferentKeys) {
-  Board b{Encryption::sme};
+  Board b{test::Encryption::sme};
   for (unsigned page = 0; page < 6; ++page)
     b.machine.put(buffer + page * page_size, pattern_bytes(page_size, page),
-                  page / 2 == 1 ? host_key : no_key);
+                  page / 2 == 1 ? mem::host_key : no_key);
   b.machine.log.clear();
   const Bytes data = pattern_bytes(6 * page_size - 200, 10);
   ASSERT_TRUE(b.port.write(DmaAddr{buffer.value() + 100}, data));
@@ -223,17 +223,17 @@ TEST(DmaPort, PieceIsSplitWhereThePagesWereWrittenUnderDifferentKeys) {
   EXPECT_EQ(events[1].phys, buffer + 2 * page_size);
   EXPECT_EQ(events[1].bus_address, DmaAddr{buffer.value() + 2 * page_size});
   EXPECT_EQ(events[1].bytes, 2 * page_size);
-  EXPECT_EQ(events[1].page_key, host_key) << "as it was before this very access";
+  EXPECT_EQ(events[1].page_key, mem::host_key) << "as it was before this very access";
   EXPECT_EQ(events[2].bytes, 2 * page_size - 100);
   EXPECT_EQ(b.machine.seen(buffer + 100, data.size(), no_key), data) << "the bytes do not care";
 }
 
 TEST(DmaPort, EventsDoNotChangeWhatIsTransferred) {
   for (const bool traced : {true, false}) {
-    Board b{Encryption::sme};
+    Board b{test::Encryption::sme};
     if (!traced) b.machine.tracer.detach(b.machine.log);
     const Bytes data = pattern_bytes(5 * page_size, 11);
-    b.machine.put(buffer + page_size, Bytes(page_size), host_key);
+    b.machine.put(buffer + page_size, Bytes(page_size), mem::host_key);
     ASSERT_TRUE(b.port.write(DmaAddr{buffer.value() + 7}, data));
     EXPECT_EQ(b.machine.raw(buffer + 7, data.size()), data);
     EXPECT_EQ(b.read(buffer.value() + 7, data.size()), data);
@@ -241,20 +241,20 @@ TEST(DmaPort, EventsDoNotChangeWhatIsTransferred) {
 }
 
 TEST(DmaPort, WriteIsRecordedAsTheDevices) {
-  Board b{Encryption::sme};
+  Board b{test::Encryption::sme};
   ASSERT_TRUE(b.port.write(DmaAddr{buffer.value()}, pattern_bytes(64, 12)));
-  const PageHistory history = b.machine.memory->history(buffer);
+  const mem::PageHistory history = b.machine.memory->history(buffer);
   EXPECT_EQ(history.writer, (Agent{AgentKind::device, requester}));
   EXPECT_EQ(history.writer_key, no_key);
   EXPECT_EQ(history.writer_site, b.port.name());
 }
 
 TEST(DmaPort, PeekReadsAlikeAndLeavesNoTrace) {
-  Board b{Encryption::sme};
+  Board b{test::Encryption::sme};
   RamBar bar{page_size};
   b.bus.add_mmio({PhysAddr{0xc000'0000}, page_size}, bar);
   bar.data()[0] = std::byte{0x5a};
-  b.machine.put(buffer, pattern_bytes(64, 13), host_key);
+  b.machine.put(buffer, pattern_bytes(64, 13), mem::host_key);
   b.machine.log.clear();
   Bytes data(64);
   ASSERT_TRUE(b.port.peek(DmaAddr{buffer.value() | c_bit}, data));
@@ -268,10 +268,10 @@ TEST(DmaPort, PeekReadsAlikeAndLeavesNoTrace) {
 }
 
 TEST(DmaPort, RmpRefusesAWriteToAGuestsPageAfterTheSharedOnesBeforeIt) {
-  MemoryConfig config;
-  config.protection = MemoryProtection::rmp;
-  config.protected_key = guest_key(1);
-  Board b{Encryption::sev, 64, config};
+  mem::MemoryConfig config;
+  config.protection = mem::MemoryProtection::rmp;
+  config.protected_key = mem::guest_key(1);
+  Board b{test::Encryption::sev, 64, config};
   b.machine.memory->convert(buffer, 2, false, 0);
   b.machine.log.clear();
   const Bytes data = pattern_bytes(3 * page_size, 14);
@@ -289,4 +289,4 @@ TEST(DmaPort, RmpRefusesAWriteToAGuestsPageAfterTheSharedOnesBeforeIt) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::bus

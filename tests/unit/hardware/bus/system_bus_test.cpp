@@ -4,7 +4,7 @@
 
 #include "support/small_machine.hpp"
 
-namespace cbit {
+namespace cbit::bus {
 namespace {
 
 constexpr PhysAddr hole{0xc000'0000};
@@ -67,4 +67,4 @@ TEST(RamBar, KeepsBytesAndRefusesAccessesBeyondItsEnd) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::bus

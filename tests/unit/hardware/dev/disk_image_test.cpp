@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 namespace fs = std::filesystem;
@@ -208,4 +208,4 @@ TEST(MemoryDisk, RoundsUpToSectorsAndChecksRanges) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::dev

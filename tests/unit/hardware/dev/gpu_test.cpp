@@ -7,7 +7,7 @@
 #include "dev/crc32c.hpp"
 #include "support/small_machine.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 using Reg64 = Gpu::Reg64;
@@ -21,8 +21,8 @@ constexpr PhysAddr page{0x2'0000};
 
 struct GpuBoard : testing::Test {
   test::SmallMachine machine{test::Encryption::sme};
-  SystemBus bus{*machine.memory, machine.tracer, machine.device_view};
-  RamBar vram{vram_bytes};
+  bus::SystemBus bus{*machine.memory, machine.tracer, machine.device_view};
+  bus::RamBar vram{vram_bytes};
   Gpu gpu{bus, {.device = "gpu", .requester = 0x28}, vram};
   static constexpr std::uint64_t c_bit = 1ull << test::SmallMachine::c_bit;
 
@@ -60,7 +60,7 @@ TEST_F(GpuBoard, NamesItselfAndItsMemory) {
 
 TEST_F(GpuBoard, TheAddressInTheGartDecidesUnderWhichKeyMemoryIsReached) {
   const Bytes data = pattern_bytes(page_size, 1);
-  machine.put(page, data, host_key);
+  machine.put(page, data, mem::host_key);
   map(0, GartEntry::of(DmaAddr{page.value() | c_bit}));
   map(1, GartEntry::of(DmaAddr{page.value()}));
   EXPECT_EQ(run(Command::copy, gart_aperture, GpuAddr{0}, page_size).raw, 1u);
@@ -132,4 +132,4 @@ TEST_F(GpuBoard, ForgetsEverythingOnReset) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -6,7 +6,7 @@
 #include "dev/virtio/queue.hpp"
 #include "virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::dev {
 namespace {
 
 using ::testing::HasSubstr;
@@ -24,13 +24,13 @@ class PackedRingTest : public ::testing::Test {
   void SetUp() override { enable({.indirect = true, .event_idx = true, .packed = true}); }
 
   void enable(const VirtRingFeatures& features) { ASSERT_TRUE(queue.enable(config, features)); }
-  [[nodiscard]] std::uint64_t slot(std::uint16_t i) const { return ring_at + i * sizeof(PackedDesc); }
+  [[nodiscard]] std::uint64_t slot(std::uint16_t i) const { return ring_at + i * sizeof(spec::PackedDesc); }
 
   // Writes one descriptor at the driver's place, available unless `flags` says more.
   void offer(std::uint16_t id, std::uint16_t flags = 0, std::uint64_t addr = data_at,
              std::uint32_t len = 64) {
-    const auto turn = driver.wrap ? packed_flag::avail : packed_flag::used;
-    board.put(slot(driver.index), PackedDesc{addr, len, id, static_cast<std::uint16_t>(flags | turn)});
+    const auto turn = driver.wrap ? spec::packed_flag::avail : spec::packed_flag::used;
+    board.put(slot(driver.index), spec::PackedDesc{addr, len, id, static_cast<std::uint16_t>(flags | turn)});
     driver.advance(1, size);
   }
   VirtChain pop() {
@@ -43,26 +43,26 @@ class PackedRingTest : public ::testing::Test {
     return chain ? "" : chain.error().reason;
   }
   void expect_used(std::uint16_t place, std::uint16_t id, std::uint32_t length, bool wrap) {
-    const auto desc = board.get<PackedDesc>(slot(place));
+    const auto desc = board.get<spec::PackedDesc>(slot(place));
     EXPECT_EQ(desc.id, id);
     EXPECT_EQ(desc.len, length);
-    EXPECT_EQ((desc.flags & packed_flag::avail) != 0, wrap);
-    EXPECT_EQ((desc.flags & packed_flag::used) != 0, wrap);
+    EXPECT_EQ((desc.flags & spec::packed_flag::avail) != 0, wrap);
+    EXPECT_EQ((desc.flags & spec::packed_flag::used) != 0, wrap);
   }
 
   VirtioBoard board;
-  DmaPort port{board.bus, {.device = "disk", .requester = 8}};
+  bus::DmaPort port{board.bus, {.device = "disk", .requester = 8}};
   VirtQueueConfig config{size, DmaAddr{ring_at}, DmaAddr{driver_at}, DmaAddr{device_at}};
   VirtQueue queue{port, 8};
-  PackedPlace driver;
+  spec::PackedPlace driver;
 };
 
 TEST_F(PackedRingTest, NothingIsAvailableInAFreshRing) { EXPECT_EQ(queue.available().value(), 0); }
 
 TEST_F(PackedRingTest, PopsAListOfConsecutivePlacesUnderTheIdOfItsLastDescriptor) {
-  offer(0, vring_flag::next, data_at, 16);
-  offer(0, vring_flag::next | vring_flag::write, data_at + 0x1000, 512);
-  offer(5, vring_flag::write, data_at + 0x2000, 1);
+  offer(0, spec::vring_flag::next, data_at, 16);
+  offer(0, spec::vring_flag::next | spec::vring_flag::write, data_at + 0x1000, 512);
+  offer(5, spec::vring_flag::write, data_at + 0x2000, 1);
   EXPECT_EQ(queue.available().value(), 1);
   const VirtChain chain = pop();
   EXPECT_EQ(chain.head, 5);
@@ -74,27 +74,28 @@ TEST_F(PackedRingTest, PopsAListOfConsecutivePlacesUnderTheIdOfItsLastDescriptor
 }
 
 TEST_F(PackedRingTest, UsedDescriptorOverwritesTheFirstPlaceAndSkipsTheOthers) {
-  offer(3, vring_flag::next);
-  offer(3, vring_flag::write);
-  offer(4, vring_flag::write);
+  offer(3, spec::vring_flag::next);
+  offer(3, spec::vring_flag::write);
+  offer(4, spec::vring_flag::write);
   const VirtChain first = pop();
   ASSERT_TRUE(queue.push(first, 7));
   expect_used(0, 3, 7, true);
-  EXPECT_NE(board.get<PackedDesc>(slot(0)).flags & vring_flag::write, 0) << "something was written";
+  EXPECT_NE(board.get<spec::PackedDesc>(slot(0)).flags & spec::vring_flag::write, 0)
+      << "something was written";
   ASSERT_TRUE(queue.push(pop(), 0));
   expect_used(2, 4, 0, true);
-  EXPECT_EQ(board.get<PackedDesc>(slot(2)).flags & vring_flag::write, 0);
+  EXPECT_EQ(board.get<spec::PackedDesc>(slot(2)).flags & spec::vring_flag::write, 0);
 }
 
 TEST_F(PackedRingTest, WrapCountersTurnWhereAListCrossesTheEnd) {
   for (unsigned round = 0; round < 40; ++round) {
     const auto id = static_cast<std::uint16_t>(round % size);
-    const PackedPlace head = driver;
-    offer(id, vring_flag::next);
-    offer(id, vring_flag::next);
+    const spec::PackedPlace head = driver;
+    offer(id, spec::vring_flag::next);
+    offer(id, spec::vring_flag::next);
     EXPECT_TRUE(queue.available().value());
-    offer(id, vring_flag::next);
-    offer(id, vring_flag::write);
+    offer(id, spec::vring_flag::next);
+    offer(id, spec::vring_flag::write);
     const VirtChain chain = pop();
     EXPECT_EQ(chain.descriptors, 4u);
     EXPECT_EQ(queue.available().value(), 0) << "what was used a round ago is not available";
@@ -104,9 +105,10 @@ TEST_F(PackedRingTest, WrapCountersTurnWhereAListCrossesTheEnd) {
 }
 
 TEST_F(PackedRingTest, IndirectTableIsTheListAndOnlyItsWriteFlagCounts) {
-  board.put(table_at, PackedDesc{data_at, 16, 9, vring_flag::indirect});
-  board.put(table_at + 16, PackedDesc{data_at + 0x1000, 32, 9, vring_flag::write | vring_flag::next});
-  offer(2, vring_flag::indirect, table_at, 32);
+  board.put(table_at, spec::PackedDesc{data_at, 16, 9, spec::vring_flag::indirect});
+  board.put(table_at + 16,
+            spec::PackedDesc{data_at + 0x1000, 32, 9, spec::vring_flag::write | spec::vring_flag::next});
+  offer(2, spec::vring_flag::indirect, table_at, 32);
   const VirtChain chain = pop();
   EXPECT_EQ(chain.head, 2);
   EXPECT_EQ(chain.descriptors, 1u);
@@ -115,18 +117,18 @@ TEST_F(PackedRingTest, IndirectTableIsTheListAndOnlyItsWriteFlagCounts) {
 }
 
 TEST_F(PackedRingTest, RefusesWhatTheFormatForbids) {
-  offer(0, vring_flag::indirect | vring_flag::next, table_at, 32);
+  offer(0, spec::vring_flag::indirect | spec::vring_flag::next, table_at, 32);
   EXPECT_THAT(refusal(), HasSubstr("indirect descriptor in a descriptor list"));
 }
 
 TEST_F(PackedRingTest, RefusesAnIndirectDescriptorBehindTheHead) {
-  offer(0, vring_flag::next);
-  offer(0, vring_flag::indirect, table_at, 32);
+  offer(0, spec::vring_flag::next);
+  offer(0, spec::vring_flag::indirect, table_at, 32);
   EXPECT_THAT(refusal(), HasSubstr("indirect descriptor in a descriptor list"));
 }
 
 TEST_F(PackedRingTest, RefusesAListThatNeverEnds) {
-  for (unsigned i = 0; i < size; ++i) offer(0, vring_flag::next);
+  for (unsigned i = 0; i < size; ++i) offer(0, spec::vring_flag::next);
   EXPECT_THAT(refusal(), HasSubstr("longer than the queue of 6"));
 }
 
@@ -134,18 +136,19 @@ TEST_F(PackedRingTest, RefusesTablesOfBadSize) {
   for (const std::uint32_t length : {0u, 8u, 17u, 7u * 16u}) {
     queue.reset();
     enable({.indirect = true, .packed = true});
-    board.put(slot(0), PackedDesc{table_at, length, 0, vring_flag::indirect | packed_flag::avail});
+    board.put(slot(0),
+              spec::PackedDesc{table_at, length, 0, spec::vring_flag::indirect | spec::packed_flag::avail});
     EXPECT_THAT(refusal(), HasSubstr("indirect table of")) << length;
   }
 }
 
 TEST_F(PackedRingTest, RefusesAReadableBufferAfterAWritableOneAndEmptyOnes) {
-  offer(0, vring_flag::next | vring_flag::write);
+  offer(0, spec::vring_flag::next | spec::vring_flag::write);
   offer(0);
   EXPECT_THAT(refusal(), HasSubstr("device-readable descriptor after"));
   queue.reset();
   enable({.packed = true});
-  board.put(slot(0), PackedDesc{data_at, 0, 0, packed_flag::avail});
+  board.put(slot(0), spec::PackedDesc{data_at, 0, 0, spec::packed_flag::avail});
   EXPECT_THAT(refusal(), HasSubstr("zero bytes"));
 }
 
@@ -153,22 +156,22 @@ TEST_F(PackedRingTest, WithoutEventIndexTheDriverSaysYesOrNo) {
   enable({.packed = true});
   driver = {};
   for (const auto& [flags, wanted] :
-       {std::pair{packed_event::enable, true}, {packed_event::disable, false}}) {
-    board.put(driver_at, PackedEvent{0, flags});
+       {std::pair{spec::packed_event::enable, true}, {spec::packed_event::disable, false}}) {
+    board.put(driver_at, spec::PackedEvent{0, flags});
     offer(0);
     ASSERT_TRUE(queue.push(pop(), 0));
     EXPECT_EQ(queue.finish().value(), wanted);
     EXPECT_FALSE(queue.finish().value()) << "nothing was pushed";
   }
-  for (const std::uint16_t flags : {packed_event::desc, packed_event::mask}) {
-    board.put(driver_at, PackedEvent{0, flags});
+  for (const std::uint16_t flags : {spec::packed_event::desc, spec::packed_event::mask}) {
+    board.put(driver_at, spec::PackedEvent{0, flags});
     EXPECT_FALSE(queue.finish()) << flags;
   }
 }
 
 TEST_F(PackedRingTest, InterruptsOnceThePlaceThatTheDriverNamedIsPassed) {
   // The driver waits for place 1 of this round.
-  board.put(driver_at, PackedEvent{1 | 1u << 15, packed_event::desc});
+  board.put(driver_at, spec::PackedEvent{1 | 1u << 15, spec::packed_event::desc});
   for (std::uint16_t i = 0; i < 2 * size; ++i) {
     offer(i % size);
     ASSERT_TRUE(queue.push(pop(), 0));
@@ -177,7 +180,7 @@ TEST_F(PackedRingTest, InterruptsOnceThePlaceThatTheDriverNamedIsPassed) {
 }
 
 TEST_F(PackedRingTest, InterruptsWhenThePlaceOfTheNextRoundIsPassed) {
-  board.put(driver_at, PackedEvent{1, packed_event::desc});  // wrap counter 0
+  board.put(driver_at, spec::PackedEvent{1, spec::packed_event::desc});  // wrap counter 0
   for (std::uint16_t i = 0; i < 2 * size; ++i) {
     offer(i % size);
     ASSERT_TRUE(queue.push(pop(), 0));
@@ -191,8 +194,8 @@ TEST_F(PackedRingTest, AsksForTheNotificationOfTheNextPlace) {
     ASSERT_TRUE(queue.push(pop(), 0));
   }
   ASSERT_TRUE(queue.finish());
-  const auto event = board.get<PackedEvent>(device_at);
-  EXPECT_EQ(event.flags, packed_event::desc);
+  const auto event = board.get<spec::PackedEvent>(device_at);
+  EXPECT_EQ(event.flags, spec::packed_event::desc);
   EXPECT_EQ(event.off_wrap, 0) << "place 0 of the round with wrap counter 0";
 }
 
@@ -215,4 +218,4 @@ TEST_F(PackedRingTest, ARingThatCannotBeReadIsTrouble) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::dev

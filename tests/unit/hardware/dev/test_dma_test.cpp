@@ -5,7 +5,7 @@
 #include "dev/crc32c.hpp"
 #include "support/small_machine.hpp"
 
-namespace cbit {
+namespace cbit::dev {
 namespace {
 
 using Reg64 = TestDma::Reg64;
@@ -18,7 +18,7 @@ constexpr PhysAddr buffer{0x2'0000};
 // The device on a board, and a driver that knows nothing but its registers.
 struct TestDmaBoard : testing::Test {
   test::SmallMachine machine{test::Encryption::sme};
-  SystemBus bus{*machine.memory, machine.tracer, machine.device_view};
+  bus::SystemBus bus{*machine.memory, machine.tracer, machine.device_view};
   TestDma device{bus, {.device = "testdma", .requester = 0x28}};
   TestDma other{bus, {.device = "other", .requester = 0x30}};
   static constexpr std::uint64_t c_bit = 1ull << test::SmallMachine::c_bit;
@@ -51,7 +51,7 @@ TEST_F(TestDmaBoard, NamesItself) {
 
 TEST_F(TestDmaBoard, ReadsMemoryIntoItsLocalMemory) {
   const Bytes data = pattern_bytes(1000, 1);
-  machine.put(buffer, data, host_key);
+  machine.put(buffer, data, mem::host_key);
   EXPECT_EQ(run(Command::read, buffer.value() | c_bit, 64, data.size()).raw, 1u);
   Bytes back(data.size());
   ASSERT_TRUE(device.read(TestDma::local_offset + 64, back));
@@ -62,12 +62,12 @@ TEST_F(TestDmaBoard, WritesItsLocalMemoryToMemory) {
   const Bytes data = pattern_bytes(1000, 2);
   ASSERT_TRUE(device.write(TestDma::local_offset + 8, data));
   EXPECT_EQ(run(Command::write, 8, buffer.value() | c_bit, data.size()).raw, 1u);
-  EXPECT_EQ(machine.seen(buffer, data.size(), host_key), data);
+  EXPECT_EQ(machine.seen(buffer, data.size(), mem::host_key), data);
 }
 
 TEST_F(TestDmaBoard, CopiesBetweenKeysAsItsTwoAddressesSay) {
   const Bytes data = pattern_bytes(page_size, 3);
-  machine.put(buffer, data, host_key);
+  machine.put(buffer, data, mem::host_key);
   const std::uint64_t target = buffer.value() + page_size;
   EXPECT_EQ(run(Command::copy, buffer.value() | c_bit, target, data.size()).raw, 1u);
   EXPECT_EQ(machine.raw(PhysAddr{target}, data.size()), data);
@@ -81,7 +81,7 @@ TEST_F(TestDmaBoard, FillsWithThePatternRepeated) {
 
 TEST_F(TestDmaBoard, ChecksumIsCrc32cOfWhatTheDeviceReads) {
   const Bytes data = pattern_bytes(300, 4);
-  machine.put(buffer, data, host_key);
+  machine.put(buffer, data, mem::host_key);
   EXPECT_EQ(run(Command::checksum, buffer.value() | c_bit, 0, 300).raw, 1u);
   EXPECT_EQ(get(Reg64::result), crc32c(data));
   run(Command::checksum, buffer.value(), 0, 300);
@@ -201,4 +201,4 @@ TEST(Crc32c, AgreesWithItsPublishedCheckValues) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::dev

@@ -4,7 +4,7 @@
 #include "dev/virtio/queue.hpp"
 #include "virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::dev {
 namespace {
 
 using ::testing::HasSubstr;
@@ -32,16 +32,16 @@ class VirtQueueTest : public ::testing::Test {
   }
 
   VirtioBoard board;
-  DmaPort port{board.bus, {.device = "disk", .requester = 8}};
+  bus::DmaPort port{board.bus, {.device = "disk", .requester = 8}};
   RawRing ring{board, size};
   VirtQueue queue{port, size};
 };
 
 TEST_F(VirtQueueTest, PopsAChainInTheOrderOfItsDescriptors) {
-  ring.desc(3, {data_at, 16, vring_flag::next, 5});
-  ring.desc(5, {data_at + 0x100, 512, vring_flag::next, 1});
-  ring.desc(1, {data_at + 0x1000, 1024, vring_flag::next | vring_flag::write, 7});
-  ring.desc(7, {data_at + 0x2000, 1, vring_flag::write, 0});
+  ring.desc(3, {data_at, 16, spec::vring_flag::next, 5});
+  ring.desc(5, {data_at + 0x100, 512, spec::vring_flag::next, 1});
+  ring.desc(1, {data_at + 0x1000, 1024, spec::vring_flag::next | spec::vring_flag::write, 7});
+  ring.desc(7, {data_at + 0x2000, 1, spec::vring_flag::write, 0});
   offer_one(3);
 
   EXPECT_EQ(queue.available().value(), 1);
@@ -58,9 +58,9 @@ TEST_F(VirtQueueTest, PopsAChainInTheOrderOfItsDescriptors) {
 }
 
 TEST_F(VirtQueueTest, FollowsAnIndirectTable) {
-  board.put(table_at, VringDesc{data_at, 16, vring_flag::next, 2});
-  board.put(table_at + 32, VringDesc{data_at + 512, 1, vring_flag::write, 0});
-  ring.desc(0, {table_at, 48, vring_flag::indirect, 0});
+  board.put(table_at, spec::VringDesc{data_at, 16, spec::vring_flag::next, 2});
+  board.put(table_at + 32, spec::VringDesc{data_at + 512, 1, spec::vring_flag::write, 0});
+  ring.desc(0, {table_at, 48, spec::vring_flag::indirect, 0});
   offer_one();
   const auto chain = queue.pop();
   ASSERT_TRUE(chain) << chain.error().reason;
@@ -69,9 +69,9 @@ TEST_F(VirtQueueTest, FollowsAnIndirectTable) {
 }
 
 TEST_F(VirtQueueTest, FollowsAnIndirectTableAfterDirectDescriptors) {
-  board.put(table_at, VringDesc{data_at + 512, 1, vring_flag::write, 0});
-  ring.desc(0, {data_at, 16, vring_flag::next, 4});
-  ring.desc(4, {table_at, 16, vring_flag::indirect, 0});
+  board.put(table_at, spec::VringDesc{data_at + 512, 1, spec::vring_flag::write, 0});
+  ring.desc(0, {data_at, 16, spec::vring_flag::next, 4});
+  ring.desc(4, {table_at, 16, spec::vring_flag::indirect, 0});
   offer_one();
   const auto chain = queue.pop();
   ASSERT_TRUE(chain) << chain.error().reason;
@@ -80,8 +80,8 @@ TEST_F(VirtQueueTest, FollowsAnIndirectTableAfterDirectDescriptors) {
 }
 
 TEST_F(VirtQueueTest, IgnoresTheWriteFlagOfAnIndirectDescriptor) {
-  board.put(table_at, VringDesc{data_at, 16, 0, 0});
-  ring.desc(0, {table_at, 16, vring_flag::indirect | vring_flag::write, 0});
+  board.put(table_at, spec::VringDesc{data_at, 16, 0, 0});
+  ring.desc(0, {table_at, 16, spec::vring_flag::indirect | spec::vring_flag::write, 0});
   offer_one();
   const auto chain = queue.pop();
   ASSERT_TRUE(chain) << chain.error().reason;
@@ -92,7 +92,8 @@ TEST_F(VirtQueueTest, IgnoresTheWriteFlagOfAnIndirectDescriptor) {
 TEST_F(VirtQueueTest, TakesAChainAsLongAsTheQueue) {
   for (std::uint16_t i = 0; i < size; ++i) {
     const bool last = i == size - 1;
-    ring.desc(i, {data_at, 1, last ? std::uint16_t{0} : vring_flag::next, static_cast<std::uint16_t>(i + 1)});
+    ring.desc(
+        i, {data_at, 1, last ? std::uint16_t{0} : spec::vring_flag::next, static_cast<std::uint16_t>(i + 1)});
   }
   offer_one();
   const auto chain = queue.pop();
@@ -103,25 +104,25 @@ TEST_F(VirtQueueTest, TakesAChainAsLongAsTheQueue) {
 // ---- what a hostile driver may write ----
 
 TEST_F(VirtQueueTest, RefusesALoopOfDescriptors) {
-  ring.desc(0, {data_at, 1, vring_flag::next, 1});
-  ring.desc(1, {data_at, 1, vring_flag::next, 0});
+  ring.desc(0, {data_at, 1, spec::vring_flag::next, 1});
+  ring.desc(1, {data_at, 1, spec::vring_flag::next, 0});
   EXPECT_THAT(refusal(), HasSubstr("loops"));
 }
 
 TEST_F(VirtQueueTest, RefusesALoopInAnIndirectTable) {
-  board.put(table_at, VringDesc{data_at, 1, vring_flag::next, 0});
-  ring.desc(0, {table_at, 16, vring_flag::indirect, 0});
+  board.put(table_at, spec::VringDesc{data_at, 1, spec::vring_flag::next, 0});
+  ring.desc(0, {table_at, 16, spec::vring_flag::indirect, 0});
   EXPECT_THAT(refusal(), HasSubstr("loops"));
 }
 
 TEST_F(VirtQueueTest, RefusesAContinuationOutsideTheTable) {
-  ring.desc(0, {data_at, 1, vring_flag::next, size});
+  ring.desc(0, {data_at, 1, spec::vring_flag::next, size});
   EXPECT_THAT(refusal(), HasSubstr("continues at 8 in a table of 8"));
 }
 
 TEST_F(VirtQueueTest, RefusesAContinuationOutsideAnIndirectTable) {
-  board.put(table_at, VringDesc{data_at, 1, vring_flag::next, 1});
-  ring.desc(0, {table_at, 16, vring_flag::indirect, 0});
+  board.put(table_at, spec::VringDesc{data_at, 1, spec::vring_flag::next, 1});
+  ring.desc(0, {table_at, 16, spec::vring_flag::indirect, 0});
   EXPECT_THAT(refusal(), HasSubstr("continues at 1 in a table of 1"));
 }
 
@@ -133,36 +134,36 @@ TEST_F(VirtQueueTest, RefusesAHeadOutsideTheQueue) {
 }
 
 TEST_F(VirtQueueTest, RefusesAnIndirectDescriptorInAnIndirectTable) {
-  board.put(table_at, VringDesc{table_at, 16, vring_flag::indirect, 0});
-  ring.desc(0, {table_at, 16, vring_flag::indirect, 0});
+  board.put(table_at, spec::VringDesc{table_at, 16, spec::vring_flag::indirect, 0});
+  ring.desc(0, {table_at, 16, spec::vring_flag::indirect, 0});
   EXPECT_THAT(refusal(), HasSubstr("indirect descriptor in an indirect table"));
 }
 
 TEST_F(VirtQueueTest, RefusesNextTogetherWithIndirect) {
-  ring.desc(0, {table_at, 16, vring_flag::indirect | vring_flag::next, 1});
+  ring.desc(0, {table_at, 16, spec::vring_flag::indirect | spec::vring_flag::next, 1});
   EXPECT_THAT(refusal(), HasSubstr("both NEXT and INDIRECT"));
 }
 
 TEST_F(VirtQueueTest, RefusesAnIndirectTableOfAWrongSize) {
   for (const std::uint32_t bytes : {0u, 15u, 17u, 0xffff'ffffu}) {
-    ring.desc(0, {table_at, bytes, vring_flag::indirect, 0});
+    ring.desc(0, {table_at, bytes, spec::vring_flag::indirect, 0});
     EXPECT_THAT(refusal(), HasSubstr("indirect table of " + std::to_string(bytes) + " bytes"));
   }
 }
 
 TEST_F(VirtQueueTest, RefusesAnIndirectTableLongerThanTheQueue) {
-  ring.desc(0, {table_at, 16 * (size + 1), vring_flag::indirect, 0});
+  ring.desc(0, {table_at, 16 * (size + 1), spec::vring_flag::indirect, 0});
   EXPECT_THAT(refusal(), HasSubstr("indirect table of 9 descriptors"));
 }
 
 TEST_F(VirtQueueTest, RefusesIndirectDescriptorsThatWereNotNegotiated) {
   enable(false, true);
-  ring.desc(0, {table_at, 16, vring_flag::indirect, 0});
+  ring.desc(0, {table_at, 16, spec::vring_flag::indirect, 0});
   EXPECT_THAT(refusal(), HasSubstr("without VIRTIO_F_INDIRECT_DESC"));
 }
 
 TEST_F(VirtQueueTest, RefusesAReadableDescriptorAfterAWritableOne) {
-  ring.desc(0, {data_at, 1, vring_flag::next | vring_flag::write, 1});
+  ring.desc(0, {data_at, 1, spec::vring_flag::next | spec::vring_flag::write, 1});
   ring.desc(1, {data_at, 1, 0, 0});
   EXPECT_THAT(refusal(), HasSubstr("device-readable descriptor after"));
 }
@@ -170,7 +171,7 @@ TEST_F(VirtQueueTest, RefusesAReadableDescriptorAfterAWritableOne) {
 TEST_F(VirtQueueTest, RefusesBuffersThatLeaveTheAddressSpace) {
   ring.desc(0, {~std::uint64_t{0}, 2, 0, 0});
   EXPECT_THAT(refusal(), HasSubstr("beyond the address space"));
-  ring.desc(0, {~std::uint64_t{0} - 14, 16 * 2, vring_flag::indirect, 0});
+  ring.desc(0, {~std::uint64_t{0} - 14, 16 * 2, spec::vring_flag::indirect, 0});
   EXPECT_THAT(refusal(), HasSubstr("beyond the address space"));
 }
 
@@ -180,14 +181,14 @@ TEST_F(VirtQueueTest, RefusesAnEmptyBuffer) {
 }
 
 TEST_F(VirtQueueTest, RefusesAChainOfMoreThanFourGigabytes) {
-  ring.desc(0, {0, 0x8000'0000, vring_flag::next, 1});
-  ring.desc(1, {0, 0x8000'0000, vring_flag::next, 2});
+  ring.desc(0, {0, 0x8000'0000, spec::vring_flag::next, 1});
+  ring.desc(1, {0, 0x8000'0000, spec::vring_flag::next, 2});
   ring.desc(2, {0, 1, 0, 0});
   EXPECT_THAT(refusal(), HasSubstr("more than 2^32 bytes"));
 }
 
 TEST_F(VirtQueueTest, RefusesAnIndirectTableOutsideMemory) {
-  ring.desc(0, {VirtioBoard::ram_bytes, 16, vring_flag::indirect, 0});
+  ring.desc(0, {VirtioBoard::ram_bytes, 16, spec::vring_flag::indirect, 0});
   EXPECT_THAT(refusal(), HasSubstr("no memory at this address"));
 }
 
@@ -272,7 +273,7 @@ TEST_F(VirtQueueTest, AsksForTheNextNotificationByEventIndex) {
 }
 
 TEST_F(VirtQueueTest, HeedsNoInterruptOnlyWithoutEventIndex) {
-  ring.avail_flags(vring_flag::avail_no_interrupt);
+  ring.avail_flags(spec::vring_flag::avail_no_interrupt);
   ASSERT_TRUE(queue.push({.head = 0}, 0));
   EXPECT_TRUE(queue.finish().value()) << "with EVENT_IDX the flag is ignored";
 
@@ -301,4 +302,4 @@ TEST(VirtSegments, AreCutAtAnyByte) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::dev

@@ -5,11 +5,11 @@
 
 #include "virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::dev {
 namespace {
 
 using ::testing::HasSubstr;
-using namespace virtio_status;
+using namespace spec::virtio_status;
 
 constexpr std::uint64_t header_at = 0x50000;
 constexpr std::uint64_t status_at = 0x50100;
@@ -68,18 +68,18 @@ class VirtioBlkTest : public ::testing::Test {
   }
 
   // Header, data and status, a descriptor each.
-  Answer request(std::uint32_t type, std::uint64_t sector, const std::vector<VringDesc>& data) {
-    board.put(header_at, VirtioBlkOutHdr{type, 0, sector});
+  Answer request(std::uint32_t type, std::uint64_t sector, const std::vector<spec::VringDesc>& data) {
+    board.put(header_at, spec::VirtioBlkOutHdr{type, 0, sector});
     board.put(status_at, untouched);
     std::uint16_t i = 0;
-    ring->desc(i, {header_at, 16, vring_flag::next, 1});
-    for (VringDesc d : data) {
+    ring->desc(i, {header_at, 16, spec::vring_flag::next, 1});
+    for (spec::VringDesc d : data) {
       ++i;
-      d.flags = static_cast<std::uint16_t>(d.flags | vring_flag::next);
+      d.flags = static_cast<std::uint16_t>(d.flags | spec::vring_flag::next);
       d.next = static_cast<std::uint16_t>(i + 1);
       ring->desc(i, d);
     }
-    ring->desc(static_cast<std::uint16_t>(i + 1), {status_at, 1, vring_flag::write, 0});
+    ring->desc(static_cast<std::uint16_t>(i + 1), {status_at, 1, spec::vring_flag::write, 0});
     return submit();
   }
   Answer submit() {
@@ -90,14 +90,14 @@ class VirtioBlkTest : public ::testing::Test {
     if (ring->used_index() == before) return {};
     return {board.get<std::uint8_t>(status_at), ring->used_entry(before).len};
   }
-  Answer zero_request(std::uint32_t type, const VirtioBlkRange& range) {
+  Answer zero_request(std::uint32_t type, const spec::VirtioBlkRange& range) {
     board.put(data_at, range);
     return request(type, 0, {{data_at, sizeof range, 0, 0}});
   }
-  [[nodiscard]] VirtioBlkConfig config() const {
-    std::array<std::byte, sizeof(VirtioBlkConfig)> raw{};
+  [[nodiscard]] spec::VirtioBlkConfig config() const {
+    std::array<std::byte, sizeof(spec::VirtioBlkConfig)> raw{};
     device->read_config(0, raw);
-    return load<VirtioBlkConfig>(raw);
+    return load<spec::VirtioBlkConfig>(raw);
   }
 
   VirtioBoard board;
@@ -110,10 +110,10 @@ class VirtioBlkTest : public ::testing::Test {
 TEST_F(VirtioBlkTest, ReadsSectorsIntoSeveralSegments) {
   start(disk);
   board.log.clear();
-  const auto answer =
-      request(virtio_blk_type::in, 4,
-              {{data_at, 512, vring_flag::write, 0}, {data_at + 0x10000, 1024, vring_flag::write, 0}});
-  EXPECT_EQ(answer.status, virtio_blk_status::ok);
+  const auto answer = request(
+      spec::virtio_blk_type::in, 4,
+      {{data_at, 512, spec::vring_flag::write, 0}, {data_at + 0x10000, 1024, spec::vring_flag::write, 0}});
+  EXPECT_EQ(answer.status, spec::virtio_blk_status::ok);
   EXPECT_EQ(answer.written, 512u + 1024 + 1);
   EXPECT_EQ(board.get_bytes(data_at, 512), Bytes(contents.begin() + 2048, contents.begin() + 2560));
   EXPECT_EQ(board.get_bytes(data_at + 0x10000, 1024),
@@ -124,16 +124,16 @@ TEST_F(VirtioBlkTest, ReadsSectorsIntoSeveralSegments) {
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].sector, 4u);
   EXPECT_EQ(events[0].bytes, 1536u);
-  EXPECT_EQ(events[0].type, virtio_blk_type::in);
-  EXPECT_EQ(events[0].status, virtio_blk_status::ok);
+  EXPECT_EQ(events[0].type, spec::virtio_blk_type::in);
+  EXPECT_EQ(events[0].status, spec::virtio_blk_status::ok);
 }
 
 TEST_F(VirtioBlkTest, WritesSectors) {
   start(disk);
   const Bytes data = pattern_bytes(200 * 1024, 9);
   board.put_bytes(data_at, data);
-  const auto answer = request(virtio_blk_type::out, 2, {{data_at, 200 * 1024, 0, 0}});
-  EXPECT_EQ(answer.status, virtio_blk_status::ok);
+  const auto answer = request(spec::virtio_blk_type::out, 2, {{data_at, 200 * 1024, 0, 0}});
+  EXPECT_EQ(answer.status, spec::virtio_blk_status::ok);
   EXPECT_EQ(answer.written, 1u) << "the status byte only";
   Bytes expected = contents;
   std::ranges::copy(data, expected.begin() + 1024);
@@ -142,31 +142,32 @@ TEST_F(VirtioBlkTest, WritesSectors) {
 
 TEST_F(VirtioBlkTest, TakesARequestThatIsCutAnywhere) {
   start(disk);
-  board.put(header_at, VirtioBlkOutHdr{virtio_blk_type::in, 0, 1});
+  board.put(header_at, spec::VirtioBlkOutHdr{spec::virtio_blk_type::in, 0, 1});
   board.put(status_at, untouched);
-  ring->desc(0, {header_at, 7, vring_flag::next, 1});
-  ring->desc(1, {header_at + 7, 9, vring_flag::next, 2});
-  ring->desc(2, {data_at, 100, vring_flag::next | vring_flag::write, 3});
-  ring->desc(3, {data_at + 100, 413, vring_flag::write, 0});
+  ring->desc(0, {header_at, 7, spec::vring_flag::next, 1});
+  ring->desc(1, {header_at + 7, 9, spec::vring_flag::next, 2});
+  ring->desc(2, {data_at, 100, spec::vring_flag::next | spec::vring_flag::write, 3});
+  ring->desc(3, {data_at + 100, 413, spec::vring_flag::write, 0});
   submit();
   EXPECT_EQ(board.get_bytes(data_at, 512), Bytes(contents.begin() + 512, contents.begin() + 1024));
-  EXPECT_EQ(board.get<std::uint8_t>(data_at + 512), virtio_blk_status::ok);
+  EXPECT_EQ(board.get<std::uint8_t>(data_at + 512), spec::virtio_blk_status::ok);
 }
 
 TEST_F(VirtioBlkTest, RefusesWhatLiesOutsideTheDisk) {
   start(disk);
   const std::uint64_t sectors = disk_bytes / 512;
-  const VringDesc two_sectors{data_at, 1024, vring_flag::write, 0};
-  EXPECT_EQ(request(virtio_blk_type::in, sectors - 2, {two_sectors}).status, virtio_blk_status::ok);
+  const spec::VringDesc two_sectors{data_at, 1024, spec::vring_flag::write, 0};
+  EXPECT_EQ(request(spec::virtio_blk_type::in, sectors - 2, {two_sectors}).status,
+            spec::virtio_blk_status::ok);
   board.put_bytes(data_at, Bytes(1024));
   for (const std::uint64_t sector : {sectors - 1, sectors, ~std::uint64_t{0}, (~std::uint64_t{0}) / 512}) {
-    const auto answer = request(virtio_blk_type::in, sector, {two_sectors});
-    EXPECT_EQ(answer.status, virtio_blk_status::ioerr) << sector;
+    const auto answer = request(spec::virtio_blk_type::in, sector, {two_sectors});
+    EXPECT_EQ(answer.status, spec::virtio_blk_status::ioerr) << sector;
     EXPECT_EQ(answer.written, 1u);
   }
   EXPECT_EQ(board.get_bytes(data_at, 1024), Bytes(1024)) << "no byte of the disk leaked";
-  EXPECT_EQ(request(virtio_blk_type::out, sectors - 1, {{data_at, 1024, 0, 0}}).status,
-            virtio_blk_status::ioerr);
+  EXPECT_EQ(request(spec::virtio_blk_type::out, sectors - 1, {{data_at, 1024, 0, 0}}).status,
+            spec::virtio_blk_status::ioerr);
   EXPECT_TRUE(std::ranges::equal(disk.contents(), contents));
   EXPECT_FALSE(device->broken());
   EXPECT_FALSE(device->disk_error()) << "the disk was not asked";
@@ -174,71 +175,77 @@ TEST_F(VirtioBlkTest, RefusesWhatLiesOutsideTheDisk) {
 
 TEST_F(VirtioBlkTest, RefusesLengthsAndSectorsThatAreNotWholeBlocks) {
   start(disk, {.blk_size = 4096});
-  EXPECT_EQ(request(virtio_blk_type::in, 8, {{data_at, 4096, vring_flag::write, 0}}).status,
-            virtio_blk_status::ok);
-  EXPECT_EQ(request(virtio_blk_type::in, 8, {{data_at, 512, vring_flag::write, 0}}).status,
-            virtio_blk_status::ioerr);
-  EXPECT_EQ(request(virtio_blk_type::in, 1, {{data_at, 4096, vring_flag::write, 0}}).status,
-            virtio_blk_status::ioerr);
-  EXPECT_EQ(request(virtio_blk_type::out, 8, {{data_at, 100, 0, 0}}).status, virtio_blk_status::ioerr);
+  EXPECT_EQ(request(spec::virtio_blk_type::in, 8, {{data_at, 4096, spec::vring_flag::write, 0}}).status,
+            spec::virtio_blk_status::ok);
+  EXPECT_EQ(request(spec::virtio_blk_type::in, 8, {{data_at, 512, spec::vring_flag::write, 0}}).status,
+            spec::virtio_blk_status::ioerr);
+  EXPECT_EQ(request(spec::virtio_blk_type::in, 1, {{data_at, 4096, spec::vring_flag::write, 0}}).status,
+            spec::virtio_blk_status::ioerr);
+  EXPECT_EQ(request(spec::virtio_blk_type::out, 8, {{data_at, 100, 0, 0}}).status,
+            spec::virtio_blk_status::ioerr);
   EXPECT_TRUE(std::ranges::equal(disk.contents(), contents));
 }
 
 TEST_F(VirtioBlkTest, AReadOnlyDiskSaysSoAndRefusesWrites) {
   MemoryDisk locked{contents, true};
   start(locked);
-  EXPECT_TRUE(device->has(virtio_blk_feature::ro));
-  EXPECT_FALSE(device->has(virtio_blk_feature::discard | virtio_blk_feature::write_zeroes));
-  EXPECT_EQ(request(virtio_blk_type::out, 0, {{data_at, 512, 0, 0}}).status, virtio_blk_status::ioerr);
-  EXPECT_EQ(zero_request(virtio_blk_type::discard, {0, 1, 0}).status, virtio_blk_status::unsupp);
-  EXPECT_EQ(request(virtio_blk_type::in, 0, {{data_at, 512, vring_flag::write, 0}}).status,
-            virtio_blk_status::ok);
+  EXPECT_TRUE(device->has(spec::virtio_blk_feature::ro));
+  EXPECT_FALSE(device->has(spec::virtio_blk_feature::discard | spec::virtio_blk_feature::write_zeroes));
+  EXPECT_EQ(request(spec::virtio_blk_type::out, 0, {{data_at, 512, 0, 0}}).status,
+            spec::virtio_blk_status::ioerr);
+  EXPECT_EQ(zero_request(spec::virtio_blk_type::discard, {0, 1, 0}).status, spec::virtio_blk_status::unsupp);
+  EXPECT_EQ(request(spec::virtio_blk_type::in, 0, {{data_at, 512, spec::vring_flag::write, 0}}).status,
+            spec::virtio_blk_status::ok);
   EXPECT_TRUE(std::ranges::equal(locked.contents(), contents));
 }
 
 TEST_F(VirtioBlkTest, RefusesSegmentsOverTheNegotiatedSize) {
   start(disk, {.size_max = 1024});
   EXPECT_EQ(config().size_max, 1024u);
-  const VringDesc at_limit{data_at, 1024, vring_flag::write, 0};
-  EXPECT_EQ(request(virtio_blk_type::in, 0, {at_limit, at_limit}).status, virtio_blk_status::ok);
-  EXPECT_EQ(request(virtio_blk_type::in, 0, {{data_at, 1536, vring_flag::write, 0}}).status,
-            virtio_blk_status::ioerr);
+  const spec::VringDesc at_limit{data_at, 1024, spec::vring_flag::write, 0};
+  EXPECT_EQ(request(spec::virtio_blk_type::in, 0, {at_limit, at_limit}).status, spec::virtio_blk_status::ok);
+  EXPECT_EQ(request(spec::virtio_blk_type::in, 0, {{data_at, 1536, spec::vring_flag::write, 0}}).status,
+            spec::virtio_blk_status::ioerr);
 }
 
 TEST_F(VirtioBlkTest, FlushesOnRequest) {
   FullDisk backend{disk_bytes};
   start(backend);
-  EXPECT_EQ(request(virtio_blk_type::out, 0, {{data_at, 512, 0, 0}}).status, virtio_blk_status::ok);
+  EXPECT_EQ(request(spec::virtio_blk_type::out, 0, {{data_at, 512, 0, 0}}).status,
+            spec::virtio_blk_status::ok);
   EXPECT_EQ(backend.flushes, 0) << "a negotiated FLUSH leaves writes in the cache";
-  EXPECT_EQ(request(virtio_blk_type::flush, 0, {}).status, virtio_blk_status::ok);
+  EXPECT_EQ(request(spec::virtio_blk_type::flush, 0, {}).status, spec::virtio_blk_status::ok);
   EXPECT_EQ(backend.flushes, 1);
 }
 
 TEST_F(VirtioBlkTest, WritesThroughWhenFlushWasNotNegotiated) {
   FullDisk backend{disk_bytes};
-  start(backend, {}, virtio_blk_feature::flush);
-  EXPECT_EQ(request(virtio_blk_type::out, 0, {{data_at, 512, 0, 0}}).status, virtio_blk_status::ok);
+  start(backend, {}, spec::virtio_blk_feature::flush);
+  EXPECT_EQ(request(spec::virtio_blk_type::out, 0, {{data_at, 512, 0, 0}}).status,
+            spec::virtio_blk_status::ok);
   EXPECT_EQ(backend.flushes, 1);
 }
 
 TEST_F(VirtioBlkTest, GivesItsSerialNumber) {
   start(disk, {.serial = "cbit-0123456789ABCDE"});
-  const auto answer = request(virtio_blk_type::id, 0, {{data_at, 20, vring_flag::write, 0}});
-  EXPECT_EQ(answer.status, virtio_blk_status::ok);
+  const auto answer = request(spec::virtio_blk_type::id, 0, {{data_at, 20, spec::vring_flag::write, 0}});
+  EXPECT_EQ(answer.status, spec::virtio_blk_status::ok);
   EXPECT_EQ(answer.written, 21u);
   const Bytes id = board.get_bytes(data_at, 21);
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(id.data()), 20), "cbit-0123456789ABCDE");
   EXPECT_EQ(id[20], std::byte{0});
-  EXPECT_EQ(request(virtio_blk_type::id, 0, {{data_at + 64, 4, vring_flag::write, 0}}).written, 5u);
+  EXPECT_EQ(request(spec::virtio_blk_type::id, 0, {{data_at + 64, 4, spec::vring_flag::write, 0}}).written,
+            5u);
   EXPECT_EQ(board.get_bytes(data_at + 68, 4), Bytes(4)) << "a short buffer gets a part";
 }
 
 TEST_F(VirtioBlkTest, DiscardedAndZeroedRangesReadAsZeros) {
   start(disk);
-  EXPECT_EQ(zero_request(virtio_blk_type::discard, {2, 3, 0}).status, virtio_blk_status::ok);
-  EXPECT_EQ(zero_request(virtio_blk_type::write_zeroes, {10, 1, 0}).status, virtio_blk_status::ok);
-  EXPECT_EQ(zero_request(virtio_blk_type::write_zeroes, {12, 1, virtio_blk_flag_unmap}).status,
-            virtio_blk_status::ok);
+  EXPECT_EQ(zero_request(spec::virtio_blk_type::discard, {2, 3, 0}).status, spec::virtio_blk_status::ok);
+  EXPECT_EQ(zero_request(spec::virtio_blk_type::write_zeroes, {10, 1, 0}).status,
+            spec::virtio_blk_status::ok);
+  EXPECT_EQ(zero_request(spec::virtio_blk_type::write_zeroes, {12, 1, spec::virtio_blk_flag_unmap}).status,
+            spec::virtio_blk_status::ok);
   Bytes expected = contents;
   std::fill_n(expected.begin() + 1024, 1536, std::byte{0});
   std::fill_n(expected.begin() + 5120, 512, std::byte{0});
@@ -249,24 +256,26 @@ TEST_F(VirtioBlkTest, DiscardedAndZeroedRangesReadAsZeros) {
 TEST_F(VirtioBlkTest, ChecksRangesAndFlagsOfDiscardAndWriteZeroes) {
   start(disk);
   const std::uint64_t sectors = disk_bytes / 512;
-  for (const auto type : {virtio_blk_type::discard, virtio_blk_type::write_zeroes}) {
-    EXPECT_EQ(zero_request(type, {sectors - 1, 2, 0}).status, virtio_blk_status::ioerr);
-    EXPECT_EQ(zero_request(type, {~std::uint64_t{0}, 1, 0}).status, virtio_blk_status::ioerr);
-    EXPECT_EQ(zero_request(type, {0, config().max_discard_sectors + 1, 0}).status, virtio_blk_status::ioerr);
-    EXPECT_EQ(zero_request(type, {0, 1, 2}).status, virtio_blk_status::unsupp) << "reserved flag";
-    EXPECT_EQ(request(type, 0, {{data_at, 32, 0, 0}}).status, virtio_blk_status::ioerr) << "two ranges";
-    EXPECT_EQ(request(type, 0, {{data_at, 15, 0, 0}}).status, virtio_blk_status::ioerr);
-    EXPECT_EQ(request(type, 0, {}).status, virtio_blk_status::ioerr);
+  for (const auto type : {spec::virtio_blk_type::discard, spec::virtio_blk_type::write_zeroes}) {
+    EXPECT_EQ(zero_request(type, {sectors - 1, 2, 0}).status, spec::virtio_blk_status::ioerr);
+    EXPECT_EQ(zero_request(type, {~std::uint64_t{0}, 1, 0}).status, spec::virtio_blk_status::ioerr);
+    EXPECT_EQ(zero_request(type, {0, config().max_discard_sectors + 1, 0}).status,
+              spec::virtio_blk_status::ioerr);
+    EXPECT_EQ(zero_request(type, {0, 1, 2}).status, spec::virtio_blk_status::unsupp) << "reserved flag";
+    EXPECT_EQ(request(type, 0, {{data_at, 32, 0, 0}}).status, spec::virtio_blk_status::ioerr) << "two ranges";
+    EXPECT_EQ(request(type, 0, {{data_at, 15, 0, 0}}).status, spec::virtio_blk_status::ioerr);
+    EXPECT_EQ(request(type, 0, {}).status, spec::virtio_blk_status::ioerr);
   }
-  EXPECT_EQ(zero_request(virtio_blk_type::discard, {0, 1, virtio_blk_flag_unmap}).status,
-            virtio_blk_status::unsupp);
+  EXPECT_EQ(zero_request(spec::virtio_blk_type::discard, {0, 1, spec::virtio_blk_flag_unmap}).status,
+            spec::virtio_blk_status::unsupp);
   EXPECT_TRUE(std::ranges::equal(disk.contents(), contents));
 }
 
 TEST_F(VirtioBlkTest, AnswersUnknownTypesWithUnsupp) {
   start(disk);
-  EXPECT_EQ(request(99, 0, {{data_at, 512, vring_flag::write, 0}}).status, virtio_blk_status::unsupp);
-  EXPECT_EQ(request(0x8000'0001, 0, {{data_at, 512, 0, 0}}).status, virtio_blk_status::unsupp)
+  EXPECT_EQ(request(99, 0, {{data_at, 512, spec::vring_flag::write, 0}}).status,
+            spec::virtio_blk_status::unsupp);
+  EXPECT_EQ(request(0x8000'0001, 0, {{data_at, 512, 0, 0}}).status, spec::virtio_blk_status::unsupp)
       << "legacy BARRIER";
   EXPECT_TRUE(std::ranges::equal(disk.contents(), contents));
 }
@@ -275,11 +284,12 @@ TEST_F(VirtioBlkTest, TurnsFailuresOfTheDiskIntoIoErrors) {
   FullDisk backend{disk_bytes};
   start(backend);
   backend.full = true;
-  EXPECT_EQ(request(virtio_blk_type::out, 0, {{data_at, 512, 0, 0}}).status, virtio_blk_status::ioerr);
-  EXPECT_EQ(request(virtio_blk_type::in, 0, {{data_at, 512, vring_flag::write, 0}}).status,
-            virtio_blk_status::ioerr);
-  EXPECT_EQ(request(virtio_blk_type::flush, 0, {}).status, virtio_blk_status::ioerr);
-  EXPECT_EQ(zero_request(virtio_blk_type::discard, {0, 1, 0}).status, virtio_blk_status::ioerr);
+  EXPECT_EQ(request(spec::virtio_blk_type::out, 0, {{data_at, 512, 0, 0}}).status,
+            spec::virtio_blk_status::ioerr);
+  EXPECT_EQ(request(spec::virtio_blk_type::in, 0, {{data_at, 512, spec::vring_flag::write, 0}}).status,
+            spec::virtio_blk_status::ioerr);
+  EXPECT_EQ(request(spec::virtio_blk_type::flush, 0, {}).status, spec::virtio_blk_status::ioerr);
+  EXPECT_EQ(zero_request(spec::virtio_blk_type::discard, {0, 1, 0}).status, spec::virtio_blk_status::ioerr);
   EXPECT_FALSE(device->broken());
   ASSERT_TRUE(device->disk_error());
   EXPECT_THAT(device->disk_error()->message, HasSubstr("No space left"));
@@ -287,13 +297,13 @@ TEST_F(VirtioBlkTest, TurnsFailuresOfTheDiskIntoIoErrors) {
 
 TEST_F(VirtioBlkTest, StopsOnRequestsWithoutHeaderOrStatus) {
   start(disk);
-  ring->desc(0, {header_at, 15, vring_flag::next, 1});
-  ring->desc(1, {status_at, 1, vring_flag::write, 0});
+  ring->desc(0, {header_at, 15, spec::vring_flag::next, 1});
+  ring->desc(1, {status_at, 1, spec::vring_flag::write, 0});
   submit();
   EXPECT_TRUE(device->broken());
 
   start(disk);
-  board.put(header_at, VirtioBlkOutHdr{virtio_blk_type::flush, 0, 0});
+  board.put(header_at, spec::VirtioBlkOutHdr{spec::virtio_blk_type::flush, 0, 0});
   ring->desc(0, {header_at, 16, 0, 0});
   submit();
   EXPECT_TRUE(device->broken());
@@ -301,7 +311,7 @@ TEST_F(VirtioBlkTest, StopsOnRequestsWithoutHeaderOrStatus) {
 
 TEST_F(VirtioBlkTest, StopsWhenABufferLiesOutsideMemory) {
   start(disk);
-  request(virtio_blk_type::in, 0, {{VirtioBoard::ram_bytes, 512, vring_flag::write, 0}});
+  request(spec::virtio_blk_type::in, 0, {{VirtioBoard::ram_bytes, 512, spec::vring_flag::write, 0}});
   EXPECT_TRUE(device->broken());
   EXPECT_EQ(board.get<std::uint8_t>(status_at), untouched);
   EXPECT_EQ(board.log.all<DeviceFault>().size(), 1u);
@@ -321,9 +331,9 @@ TEST_F(VirtioBlkTest, ConfigurationSpaceFollowsTheSpecification) {
   EXPECT_EQ(c.max_discard_seg, 1u);
   EXPECT_EQ(c.discard_sector_alignment, 2u);
   EXPECT_EQ(device->device_id(), 2);
-  using namespace virtio_blk_feature;
+  using namespace spec::virtio_blk_feature;
   EXPECT_EQ(device->device_features() & bit_mask(24),
-            size_max | seg_max | blk_size | virtio_blk_feature::flush | discard | write_zeroes);
+            size_max | seg_max | blk_size | spec::virtio_blk_feature::flush | discard | write_zeroes);
 }
 
 TEST_F(VirtioBlkTest, RefusesOptionsThatNoDeviceHas) {
@@ -341,4 +351,4 @@ TEST_F(VirtioBlkTest, RefusesOptionsThatNoDeviceHas) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::dev

@@ -10,12 +10,12 @@
 #include "dev/virtio/queue.hpp"
 #include "support/small_machine.hpp"
 
-namespace cbit::test {
+namespace cbit::dev {
 
-struct VirtioBoard : SmallMachine {
+struct VirtioBoard : test::SmallMachine {
   static constexpr std::uint64_t ram_bytes = 16ull << 20;
 
-  VirtioBoard() : SmallMachine{Encryption::none, {.ram = {{PhysAddr{0}, ram_bytes}}}} {}
+  VirtioBoard() : test::SmallMachine{test::Encryption::none, {.ram = {{PhysAddr{0}, ram_bytes}}}} {}
 
   template <class T>
   void put(std::uint64_t at, const T& value) {
@@ -36,7 +36,7 @@ struct VirtioBoard : SmallMachine {
     return bytes;
   }
 
-  SystemBus bus{*memory, tracer, device_view};
+  bus::SystemBus bus{*memory, tracer, device_view};
 };
 
 // Descriptors and rings at fixed places. Nothing is checked: a test may write what it likes.
@@ -51,30 +51,32 @@ class RawRing {
   [[nodiscard]] std::uint64_t avail() const { return base_ + areas_.avail_offset(); }
   [[nodiscard]] std::uint64_t used() const { return base_ + areas_.used_offset(4096); }
 
-  void desc(std::uint32_t i, const VringDesc& d) { board_->put(base_ + VringAreas::desc(i), d); }
+  void desc(std::uint32_t i, const spec::VringDesc& d) { board_->put(base_ + spec::VringAreas::desc(i), d); }
   // Makes a head available at the next place; the index is moved by publish().
   void offer(std::uint16_t head) {
-    board_->put(avail() + VringAreas::avail_ring(next_ % areas_.size), head);
+    board_->put(avail() + spec::VringAreas::avail_ring(next_ % areas_.size), head);
     ++next_;
   }
   void publish() { publish(next_); }
-  void publish(std::uint16_t index) { board_->put(avail() + VringAreas::idx, index); }
-  void avail_flags(std::uint16_t flags) { board_->put(avail() + VringAreas::flags, flags); }
+  void publish(std::uint16_t index) { board_->put(avail() + spec::VringAreas::idx, index); }
+  void avail_flags(std::uint16_t flags) { board_->put(avail() + spec::VringAreas::flags, flags); }
   void used_event(std::uint16_t event) { board_->put(avail() + areas_.used_event(), event); }
 
   [[nodiscard]] std::uint16_t avail_event() {
     return board_->get<std::uint16_t>(used() + areas_.avail_event());
   }
-  [[nodiscard]] std::uint16_t used_index() { return board_->get<std::uint16_t>(used() + VringAreas::idx); }
-  [[nodiscard]] VringUsedElem used_entry(std::uint32_t i) {
-    return board_->get<VringUsedElem>(used() + VringAreas::used_ring(i % areas_.size));
+  [[nodiscard]] std::uint16_t used_index() {
+    return board_->get<std::uint16_t>(used() + spec::VringAreas::idx);
+  }
+  [[nodiscard]] spec::VringUsedElem used_entry(std::uint32_t i) {
+    return board_->get<spec::VringUsedElem>(used() + spec::VringAreas::used_ring(i % areas_.size));
   }
 
  private:
   VirtioBoard* board_;
-  VringAreas areas_;
+  spec::VringAreas areas_;
   std::uint64_t base_;
   std::uint16_t next_ = 0;
 };
 
-}  // namespace cbit::test
+}  // namespace cbit::dev

@@ -5,17 +5,17 @@
 
 #include "virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::dev {
 namespace {
 
-using namespace virtio_status;
+using namespace spec::virtio_status;
 
 constexpr std::uint64_t own_feature = 1ull << 3;
 
 // Counts what it is asked to do.
 class EchoDevice final : public VirtioDevice {
  public:
-  EchoDevice(SystemBus& bus, const VirtioOptions& options)
+  EchoDevice(bus::SystemBus& bus, const VirtioOptions& options)
       : VirtioDevice{bus, {.device = "echo", .requester = 8}, options, own_feature, {8, 4}} {}
 
   [[nodiscard]] std::uint16_t device_id() const override { return 63; }
@@ -63,7 +63,7 @@ class VirtioDeviceTest : public ::testing::Test {
 };
 
 TEST_F(VirtioDeviceTest, OffersRingAndTransportFeaturesByItsOptions) {
-  using namespace virtio_feature;
+  using namespace spec::virtio_feature;
   EXPECT_EQ(make()->device_features(), own_feature | indirect_desc | event_idx | version_1 | access_platform);
   EXPECT_EQ(make({.iommu_platform = false})->device_features(),
             own_feature | indirect_desc | event_idx | version_1);
@@ -74,20 +74,20 @@ TEST_F(VirtioDeviceTest, OffersRingAndTransportFeaturesByItsOptions) {
 
 TEST_F(VirtioDeviceTest, LatchesFeaturesOkForASubsetOfWhatIsOffered) {
   const auto device = make();
-  start(*device, virtio_feature::version_1 | virtio_feature::access_platform);
+  start(*device, spec::virtio_feature::version_1 | spec::virtio_feature::access_platform);
   EXPECT_EQ(device->status(), acknowledge | driver | features_ok);
-  EXPECT_TRUE(device->has(virtio_feature::version_1));
-  EXPECT_FALSE(device->has(virtio_feature::event_idx));
+  EXPECT_TRUE(device->has(spec::virtio_feature::version_1));
+  EXPECT_FALSE(device->has(spec::virtio_feature::event_idx));
 }
 
 TEST_F(VirtioDeviceTest, DoesNotLatchFeaturesOkWhenAnOfferedAccessPlatformIsRefused) {
   const auto device = make();
-  start(*device, virtio_feature::version_1);
+  start(*device, spec::virtio_feature::version_1);
   EXPECT_EQ(device->status(), acknowledge | driver);
   const auto negotiated = board.log.all<VirtioNegotiated>();
   ASSERT_EQ(negotiated.size(), 1u);
   EXPECT_EQ(negotiated[0].offered, device->device_features());
-  EXPECT_EQ(negotiated[0].accepted, virtio_feature::version_1);
+  EXPECT_EQ(negotiated[0].accepted, spec::virtio_feature::version_1);
   EXPECT_EQ(negotiated[0].status, acknowledge | driver);
 }
 
@@ -99,9 +99,9 @@ TEST_F(VirtioDeviceTest, ChecksAccessPlatformOnlyForDriversOfVersionOne) {
 
 TEST_F(VirtioDeviceTest, DoesNotLatchFeaturesOkForBitsThatWereNotOffered) {
   const auto device = make();
-  start(*device, device->device_features() | virtio_feature::ring_packed);
+  start(*device, device->device_features() | spec::virtio_feature::ring_packed);
   EXPECT_EQ(device->status(), acknowledge | driver);
-  EXPECT_FALSE(device->has(virtio_feature::ring_packed));
+  EXPECT_FALSE(device->has(spec::virtio_feature::ring_packed));
 }
 
 TEST_F(VirtioDeviceTest, KeepsFeaturesOnceTheyAreAgreedUntilAReset) {
@@ -252,7 +252,7 @@ TEST_F(VirtioDeviceTest, ServesAtMostAQueueFullPerNotification) {
 
 // A requester without a domain is blocked by the IOMMU, if its accesses come past it.
 TEST_F(VirtioDeviceTest, GoesThroughTheIommuIfAndOnlyIfItOffersAccessPlatform) {
-  Iommu iommu{KeyView{}};
+  iommu::Iommu iommu{mem::KeyView{}};
   board.bus.set_iommu(&iommu);
   const auto behind = make({.iommu_platform = true});
   run(*behind);
@@ -282,4 +282,4 @@ TEST_F(VirtioDeviceTest, ConfigurationSpaceReadsAsZerosBeyondItsEnd) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::dev

@@ -4,7 +4,7 @@
 #include "iommu/iommu.hpp"
 #include "support/small_machine.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 
 struct DomainFixture {
   static constexpr PhysAddr tables{0x10'0000};
@@ -53,4 +53,4 @@ struct DomainFixture {
   std::unique_ptr<IommuDomain> domain;
 };
 
-}  // namespace cbit
+}  // namespace cbit::iommu

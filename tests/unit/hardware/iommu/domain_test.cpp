@@ -6,7 +6,7 @@
 #include "base/cost.hpp"
 #include "unit/hardware/iommu/domain_fixture.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 namespace {
 
 using test::Encryption;
@@ -15,26 +15,26 @@ using test::SmallMachine;
 constexpr std::uint64_t mib = 1 << 20;
 
 TEST(IommuDomain, TranslatesToPhysicalAddressKeyAndRestOfTheLeaf) {
-  DomainFixture f{Encryption::sme};
+  DomainFixture f{test::Encryption::sme};
   ASSERT_TRUE(f.domain->map(DmaAddr{0x10'0000}, PhysAddr{0x40'0000}, 64 << 10, f.read_write, true));
   const auto found = f.domain->translate(DmaAddr{0x10'1234}, false);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->phys, PhysAddr{0x40'1234});
-  EXPECT_EQ(found->key, host_key);
+  EXPECT_EQ(found->key, mem::host_key);
   EXPECT_TRUE(found->encrypted);
   EXPECT_EQ(found->bytes, 0x1'0000u - 0x1234u);
   EXPECT_TRUE(found->translated);
 }
 
 TEST(IommuDomain, LeafWithoutCBitSelectsNoKey) {
-  DomainFixture f{Encryption::sme};
+  DomainFixture f{test::Encryption::sme};
   ASSERT_TRUE(f.domain->map(DmaAddr{0x1000}, PhysAddr{0x5000}, page_size, f.read_write, false));
   EXPECT_EQ(f.domain->translate(DmaAddr{0x1000}, false)->key, no_key);
   EXPECT_FALSE(f.domain->translate(DmaAddr{0x1000}, false)->encrypted);
 }
 
 TEST(IommuDomain, SetEncryptedChangesTheCBitOfEachLeafAndNothingElse) {
-  DomainFixture f{Encryption::sme};
+  DomainFixture f{test::Encryption::sme};
   ASSERT_TRUE(f.domain->map(DmaAddr{0x3000}, PhysAddr{0x3000}, 0xd000, f.read_only, true));
   ASSERT_TRUE(f.domain->set_encrypted(DmaAddr{0x3000}, 0x2000, false));
   EXPECT_EQ(f.entry(f.slot(0x3000, 1)), 0x3000'0000'0000'3001);
@@ -46,7 +46,7 @@ TEST(IommuDomain, SetEncryptedChangesTheCBitOfEachLeafAndNothingElse) {
 }
 
 TEST(IommuDomain, SetEncryptedStopsAtAHole) {
-  DomainFixture f{Encryption::sme};
+  DomainFixture f{test::Encryption::sme};
   ASSERT_TRUE(f.domain->map(DmaAddr{0x1000}, PhysAddr{0x5000}, page_size, f.read_write, true));
   const auto result = f.domain->set_encrypted(DmaAddr{0x1000}, 2 * page_size, false);
   ASSERT_FALSE(result);
@@ -164,7 +164,7 @@ TEST(IommuDomain, UnmapRefusesUnalignedRanges) {
 }
 
 TEST(IommuDomain, UnmapEndsAtTheTopOfTheAddressSpace) {
-  DomainFixture f{Encryption::none, 6};
+  DomainFixture f{test::Encryption::none, 6};
   ASSERT_TRUE(f.domain->map(DmaAddr{0}, PhysAddr{0x5000}, page_size, f.read_write, false));
   ASSERT_TRUE(f.domain->map(DmaAddr{~0ull << 12}, PhysAddr{0x6000}, page_size, f.read_write, false));
   EXPECT_EQ(f.domain->unmap(DmaAddr{~0ull << 12}, ~0ull << 12), page_size);
@@ -206,7 +206,7 @@ TEST(IommuDomain, ExhaustedPagesUndoTheWholeMapping) {
 }
 
 TEST(IommuDomain, NoPageForTheRootMeansNoDomain) {
-  SmallMachine machine;
+  test::SmallMachine machine;
   test::PagePool pool{PhysAddr{0x1000}};
   pool.fail_at = 0;
   EXPECT_FALSE(IommuDomain::create({}, *machine.memory, machine.tracer, pool.source<IommuPageSource>()));
@@ -219,7 +219,7 @@ TEST(IommuDomain, NoPageForTheRootMeansNoDomain) {
 }
 
 TEST(IommuDomain, OneEventPerMapAndUnmap) {
-  DomainFixture f{Encryption::sme};
+  DomainFixture f{test::Encryption::sme};
   f.machine.log.clear();
   ASSERT_TRUE(f.domain->map(DmaAddr{0x3000}, PhysAddr{0x3000}, 0xd000, f.read_write, true));
   EXPECT_FALSE(f.domain->map(DmaAddr{0x3000}, PhysAddr{0x3000}, 0xd000, f.read_write, true));
@@ -237,7 +237,7 @@ TEST(IommuDomain, OneEventPerMapAndUnmap) {
 }
 
 TEST(IommuDomain, PeekTranslatesAlikeAndLeavesNoTrace) {
-  DomainFixture f{Encryption::sme};
+  DomainFixture f{test::Encryption::sme};
   ASSERT_TRUE(f.domain->map(DmaAddr{0x1000}, PhysAddr{0x5000}, page_size, f.read_only, true));
   // Overwritten without the bit: a walk reads noise, and a real one reports that.
   f.machine.put_value(f.slot(0x1000, 1), std::uint64_t{0}, no_key);
@@ -268,7 +268,7 @@ TEST(Iommu, RequesterWithoutEntryIsRefused) {
 }
 
 TEST(Iommu, IdentityPassesTheAddressOnWithItsKeyBits) {
-  SmallMachine machine{Encryption::sme};
+  test::SmallMachine machine{test::Encryption::sme};
   const auto domain =
       IommuDomain::create({.type = IommuDomain::Type::identity}, *machine.memory, machine.tracer, {}).value();
   Iommu iommu{machine.device_view};
@@ -279,7 +279,7 @@ TEST(Iommu, IdentityPassesTheAddressOnWithItsKeyBits) {
   EXPECT_FALSE(plain->translated);
   const auto encrypted = iommu.translate(0x10, DmaAddr{0x1234 | 1ull << 47}, true);
   EXPECT_EQ(encrypted->phys, PhysAddr{0x1234});
-  EXPECT_EQ(encrypted->key, host_key);
+  EXPECT_EQ(encrypted->key, mem::host_key);
   EXPECT_TRUE(encrypted->encrypted);
   EXPECT_EQ(domain->unmap(DmaAddr{0}, page_size), 0u);
   EXPECT_FALSE(domain->map(DmaAddr{0}, PhysAddr{0}, page_size, {true, true}, false));
@@ -287,7 +287,7 @@ TEST(Iommu, IdentityPassesTheAddressOnWithItsKeyBits) {
 }
 
 TEST(Iommu, BlockedDomainRefusesEveryAccess) {
-  SmallMachine machine;
+  test::SmallMachine machine;
   const auto domain =
       IommuDomain::create({.type = IommuDomain::Type::blocked}, *machine.memory, machine.tracer, {}).value();
   Iommu iommu{machine.device_view};
@@ -298,11 +298,11 @@ TEST(Iommu, BlockedDomainRefusesEveryAccess) {
 }
 
 TEST(Iommu, UntranslatedAddressGoesAsFarAsItsKeyBitsStayTheSame) {
-  const SmallMachine machine{Encryption::sme};
+  const test::SmallMachine machine{test::Encryption::sme};
   EXPECT_EQ(untranslated(machine.device_view, DmaAddr{(1ull << 47) - 16}).bytes, 16u);
   EXPECT_EQ(untranslated(machine.device_view, DmaAddr{1ull << 47}).phys, PhysAddr{0});
-  EXPECT_GT(untranslated(KeyView{}, DmaAddr{~0ull}).bytes, 0u);
+  EXPECT_GT(untranslated(mem::KeyView{}, DmaAddr{~0ull}).bytes, 0u);
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::iommu

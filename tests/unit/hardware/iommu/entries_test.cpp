@@ -3,13 +3,13 @@
 
 #include "unit/hardware/iommu/domain_fixture.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 namespace {
 
 using test::Encryption;
 
 TEST(IommuEntries, DeviceTableEntryHoldsRootModeAndRights) {
-  const DomainFixture f{Encryption::sme};
+  const DomainFixture f{test::Encryption::sme};
   const std::uint64_t root = DomainFixture::tables.value();
   EXPECT_EQ(f.domain->device_table_entry().raw, 0x6000'8000'0000'0603 | root);  // IW IR C, mode 3, TV V
 }
@@ -24,7 +24,7 @@ TEST(IommuEntries, DeviceTableEntryOfIdentityHasRightsAndNoTableOfBlockedNeither
 }
 
 TEST(IommuEntries, PageHasThreeLevelsWithTheCBitInEach) {
-  DomainFixture f{Encryption::sme};
+  DomainFixture f{test::Encryption::sme};
   ASSERT_TRUE(f.domain->map(DmaAddr{0xfff0'1000}, PhysAddr{0x5000}, page_size, f.read_write, true));
   const std::uint64_t t = DomainFixture::tables.value();
   EXPECT_EQ(f.entry(PhysAddr{t} + 3 * 8), 0x6000'8000'0000'0401 | (t + 0x1000));  // IW IR, next level 2
@@ -33,14 +33,14 @@ TEST(IommuEntries, PageHasThreeLevelsWithTheCBitInEach) {
 }
 
 TEST(IommuEntries, LeafWithoutCBitStillHangsInEncryptedTables) {
-  DomainFixture f{Encryption::sme};
+  DomainFixture f{test::Encryption::sme};
   ASSERT_TRUE(f.domain->map(DmaAddr{0x1000}, PhysAddr{0x5000}, page_size, f.read_write, false));
   EXPECT_EQ(f.entry(f.slot(0x1000, 1)), 0x7000'0000'0000'5001);
   EXPECT_NE(f.entry(f.slot(0x1000, 2)) & DomainFixture::c_bit, 0u);
 }
 
 TEST(IommuEntries, RightsAreBits61And62) {
-  DomainFixture f{Encryption::none};
+  DomainFixture f{test::Encryption::none};
   ASSERT_TRUE(f.domain->map(DmaAddr{0x1000}, PhysAddr{0x5000}, page_size, f.read_only, false));
   ASSERT_TRUE(f.domain->map(DmaAddr{0x2000}, PhysAddr{0x6000}, page_size, f.write_only, false));
   EXPECT_EQ(f.entry(f.slot(0x1000, 1)), 0x3000'0000'0000'5001);
@@ -68,7 +68,7 @@ TEST(IommuEntries, SizesBetweenTheLevelsRepeatTheEntryAndEncodeTheSize) {
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.bytes);
-    DomainFixture f{Encryption::sme};
+    DomainFixture f{test::Encryption::sme};
     const std::uint64_t iova = 0;
     ASSERT_TRUE(f.domain->map(DmaAddr{iova}, PhysAddr{256 * g}, c.bytes, f.read_write, true));
     const PhysAddr first = f.slot(iova, c.level);
@@ -79,7 +79,7 @@ TEST(IommuEntries, SizesBetweenTheLevelsRepeatTheEntryAndEncodeTheSize) {
 }
 
 TEST(IommuEntries, RangeIsCutIntoTheLargestLeavesThatAlignmentAllows) {
-  DomainFixture f{Encryption::none};
+  DomainFixture f{test::Encryption::none};
   // 0x3000..0x10000: 4 KiB, 16 KiB, 32 KiB.
   ASSERT_TRUE(f.domain->map(DmaAddr{0x3000}, PhysAddr{0x3000}, 0xd000, f.read_write, false));
   EXPECT_EQ(f.entry(f.slot(0x3000, 1)), 0x7000'0000'0000'3001);
@@ -92,7 +92,7 @@ TEST(IommuEntries, RangeIsCutIntoTheLargestLeavesThatAlignmentAllows) {
 }
 
 TEST(IommuEntries, The512GiBLeafThatHardwareGetsWrongIsNeverUsed) {
-  DomainFixture f{Encryption::none, 4};
+  DomainFixture f{test::Encryption::none, 4};
   ASSERT_TRUE(f.domain->map(DmaAddr{0}, PhysAddr{0}, 512ull << 30, f.read_write, false));
   EXPECT_EQ(f.entry(f.slot(0, 4)) >> 9 & 7, 3u);
   EXPECT_EQ(f.entry(f.slot(0, 3)), 0x7000'001f'ffff'fe01);
@@ -100,7 +100,7 @@ TEST(IommuEntries, The512GiBLeafThatHardwareGetsWrongIsNeverUsed) {
 }
 
 TEST(IommuEntries, TablesAreCiphertextInDramWhenTheyHaveAKey) {
-  DomainFixture f{Encryption::sme};
+  DomainFixture f{test::Encryption::sme};
   ASSERT_TRUE(f.domain->map(DmaAddr{0x1000}, PhysAddr{0x5000}, page_size, f.read_write, true));
   const PhysAddr at = f.slot(0x1000, 1);
   EXPECT_EQ(load<std::uint64_t>(f.machine.seen(at, 8, f.machine.key)), 0x7000'8000'0000'5001);
@@ -108,7 +108,7 @@ TEST(IommuEntries, TablesAreCiphertextInDramWhenTheyHaveAKey) {
 }
 
 TEST(IommuEntries, GuestsTablesAreUnderItsKeyAndItsLeavesCarryTheBit) {
-  DomainFixture f{Encryption::sev};
+  DomainFixture f{test::Encryption::sev};
   ASSERT_TRUE(f.domain->map(DmaAddr{0x1000}, PhysAddr{0x5000}, page_size, f.read_write, true));
   EXPECT_EQ(f.entry(f.slot(0x1000, 1)), 0x7000'8000'0000'5001);
   const auto found = f.domain->translate(DmaAddr{0x1000}, false);
@@ -119,7 +119,7 @@ TEST(IommuEntries, GuestsTablesAreUnderItsKeyAndItsLeavesCarryTheBit) {
 }
 
 TEST(IommuEntries, LevelsAreAddedOnTopWhenAnIovaNeedsThem) {
-  DomainFixture f{Encryption::sme};
+  DomainFixture f{test::Encryption::sme};
   const std::uint64_t t = DomainFixture::tables.value();
   ASSERT_TRUE(f.domain->map(DmaAddr{0x1000}, PhysAddr{0x5000}, page_size, f.read_write, true));
   ASSERT_TRUE(f.domain->map(DmaAddr{(1ull << 39) - 0x1000}, PhysAddr{0x6000}, page_size, f.read_write, true));
@@ -138,7 +138,7 @@ TEST(IommuEntries, LevelsAreAddedOnTopWhenAnIovaNeedsThem) {
 
 TEST(IommuEntries, EveryModeBeginsWithItsNumberOfLevels) {
   for (unsigned mode = 1; mode <= 6; ++mode) {
-    DomainFixture f{Encryption::sme, mode};
+    DomainFixture f{test::Encryption::sme, mode};
     ASSERT_TRUE(f.domain->map(DmaAddr{0x1f'f000}, PhysAddr{0x9000}, page_size, f.read_write, true));
     EXPECT_EQ(f.domain->device_table_entry().get<IoDte::Mode>(), mode);
     EXPECT_EQ(f.pool.in_use().size(), mode);
@@ -147,7 +147,7 @@ TEST(IommuEntries, EveryModeBeginsWithItsNumberOfLevels) {
 }
 
 TEST(IommuEntries, LeafAsLargeAsAllThatTheRootTranslatesAddsALevel) {
-  DomainFixture f{Encryption::none, 1};
+  DomainFixture f{test::Encryption::none, 1};
   ASSERT_TRUE(f.domain->map(DmaAddr{0}, PhysAddr{0x20'0000}, 2 << 20, f.read_write, false));
   EXPECT_EQ(f.domain->device_table_entry().get<IoDte::Mode>(), 2u);
   EXPECT_EQ(f.entry(f.slot(0, 2)), 0x7000'0000'0020'0001);
@@ -156,4 +156,4 @@ TEST(IommuEntries, LeafAsLargeAsAllThatTheRootTranslatesAddsALevel) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::iommu

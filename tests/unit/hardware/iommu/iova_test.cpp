@@ -7,7 +7,7 @@
 
 #include "base/random.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 namespace {
 
 TEST(Iova, GivesTheHighestAddressBelowTheLimitAndGoesDown) {
@@ -141,4 +141,4 @@ TEST(IovaProperty, AllocationsAreTheHighestAlignedFreeRun) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::iommu

@@ -7,7 +7,7 @@
 #include "base/random.hpp"
 #include "unit/hardware/iommu/domain_fixture.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 namespace {
 
 using test::Encryption;
@@ -25,7 +25,7 @@ struct Malformed : testing::Test {
     root = f.slot(0x1000, 3);
     last_table = leaf.page().value();
   }
-  DomainFixture f{Encryption::none};
+  DomainFixture f{test::Encryption::none};
   PhysAddr leaf, directory, root;
   std::uint64_t last_table = 0;
 };
@@ -98,7 +98,7 @@ TEST_F(Malformed, TableOutsideOfMemoryFaults) {
 }
 
 TEST_F(Malformed, PointerWithoutCBitReadsEncryptedTablesAsNoise) {
-  DomainFixture sme{Encryption::sme};
+  DomainFixture sme{test::Encryption::sme};
   ASSERT_TRUE(sme.domain->map(DmaAddr{0x1000}, PhysAddr{0x5000}, page_size, sme.read_write, true));
   const PhysAddr at = sme.slot(0x1000, 2);
   sme.set_entry(at, sme.entry(at) & ~DomainFixture::c_bit);
@@ -175,7 +175,8 @@ TEST(IommuFuzz, SurvivesTablesThatSomebodyWritesOver) {
   const std::uint64_t rounds = text != nullptr ? std::strtoull(text, nullptr, 10) : 24;
   for (std::uint64_t seed = 0; seed < rounds; ++seed) {
     SCOPED_TRACE(seed);
-    DomainFixture f{seed % 2 == 0 ? Encryption::sme : Encryption::none, 1 + static_cast<unsigned>(seed % 6)};
+    DomainFixture f{seed % 2 == 0 ? test::Encryption::sme : test::Encryption::none,
+                    1 + static_cast<unsigned>(seed % 6)};
     f.machine.tracer.detach(f.machine.log);
     Vandal vandal{f, seed};
     for (int n = 0; n < 100; ++n) vandal.round();
@@ -186,4 +187,4 @@ TEST(IommuFuzz, SurvivesTablesThatSomebodyWritesOver) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::iommu

@@ -9,7 +9,7 @@
 #include "base/random.hpp"
 #include "unit/hardware/iommu/domain_fixture.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 namespace {
 
 constexpr std::uint64_t mib = 1 << 20;
@@ -146,4 +146,4 @@ TEST(IommuProperty, AnySequenceOfMapAndUnmapAgreesWithTheModel) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::iommu

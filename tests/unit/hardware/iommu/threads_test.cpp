@@ -6,7 +6,7 @@
 
 #include "unit/hardware/iommu/domain_fixture.hpp"
 
-namespace cbit {
+namespace cbit::iommu {
 namespace {
 
 TEST(IommuDomain, ThreadsTranslateWhileAnotherMapsAndAddsLevels) {
@@ -34,4 +34,4 @@ TEST(IommuDomain, ThreadsTranslateWhileAnotherMapsAndAddsLevels) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::iommu

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace cbit::test {
+namespace cbit::iommu {
 namespace {
 
 constexpr std::uint32_t nic = 8;
@@ -156,4 +156,4 @@ TEST_F(ViommuDomainsTest, AMappingOfTheWholeAddressSpaceIsOne) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::iommu

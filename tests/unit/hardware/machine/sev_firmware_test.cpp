@@ -7,18 +7,18 @@
 #include "crypt/mac.hpp"
 #include "support/sev_host.hpp"
 
-namespace cbit {
+namespace cbit::machine {
 namespace {
 
 using test::guest_frame;
 using test::GuestOwner;
 using test::SevHost;
-using enum SevStatusCode;
+using enum spec::SevStatusCode;
 
-constexpr SevPolicy no_debug{{0x1}};
-constexpr SevPolicy es{{0x4}};
-constexpr SevPolicy no_send{{0x8}};
-const PtePhys at_guest_frame{guest_frame.value()};
+constexpr spec::SevPolicy no_debug{{0x1}};
+constexpr spec::SevPolicy es{{0x4}};
+constexpr spec::SevPolicy no_send{{0x8}};
+const PtePhys at_guest_frame{test::guest_frame.value()};
 
 class SevFirmwareTest : public testing::Test {
  protected:
@@ -26,26 +26,26 @@ class SevFirmwareTest : public testing::Test {
 
   [[nodiscard]] SevFirmware& firmware() { return host.firmware(); }
   // A guest that is being launched, with an ASID.
-  std::uint32_t launching(SevPolicy policy = {}, unsigned asid = 3) {
+  std::uint32_t launching(spec::SevPolicy policy = {}, unsigned asid = 3) {
     const std::uint32_t handle = host.start(policy);
     EXPECT_EQ(firmware().activate(handle, asid), success);
     return handle;
   }
-  SevMeasurement measure(std::uint32_t handle) {
-    SevMeasurement measurement;
+  spec::SevMeasurement measure(std::uint32_t handle) {
+    spec::SevMeasurement measurement;
     std::uint32_t len = sizeof measurement;
     EXPECT_EQ(firmware().launch_measure(handle, len, measurement), success);
     return measurement;
   }
 
-  SevHost host;
+  test::SevHost host;
   const Bytes image = pattern_bytes(8192, 5);
 };
 
 // ---- platform and ASIDs ---------------------------------------------------------------------------------
 
 TEST(SevPlatform, CommandsNeedAnInitializedPlatform) {
-  SevHost host;
+  test::SevHost host;
   SevFirmware& firmware = host.firmware();
   SevFirmware::LaunchStart start;
   EXPECT_EQ(firmware.launch_start(start), invalid_platform_state);
@@ -57,12 +57,12 @@ TEST(SevPlatform, CommandsNeedAnInitializedPlatform) {
   EXPECT_EQ(firmware.activate(1, 3), invalid_platform_state);
   SevFirmware::PlatformStatus status;
   ASSERT_EQ(firmware.platform_status(status), success);
-  EXPECT_EQ(status.state, SevPlatformState::init);
+  EXPECT_EQ(status.state, spec::SevPlatformState::init);
   EXPECT_EQ(status.guest_count, 0u);
 }
 
 TEST(SevPlatform, SevEsNeedsAMebibyteOfTrustedMemory) {
-  SevHost host;
+  test::SevHost host;
   SevFirmware& firmware = host.firmware();
   EXPECT_EQ(firmware.init({.es = true, .tmr_address = PtePhys{0x10'0000}, .tmr_len = 0xff000}),
             invalid_length);
@@ -74,7 +74,7 @@ TEST(SevPlatform, SevEsNeedsAMebibyteOfTrustedMemory) {
 }
 
 TEST(SevPlatform, AFreshAsidNeedsAFlushAndTheFlushNeedsWbinvdOnEveryCpu) {
-  SevHost host;
+  test::SevHost host;
   SevFirmware& firmware = host.firmware();
   ASSERT_EQ(firmware.init({}), success);
   const std::uint32_t handle = host.start();
@@ -131,11 +131,11 @@ TEST_F(SevFirmwareTest, TheLastDecommissionedGuestLeavesThePlatformInitialized) 
   EXPECT_EQ(firmware().decommission(2), success);
   SevFirmware::PlatformStatus status;
   ASSERT_EQ(firmware().platform_status(status), success);
-  EXPECT_EQ(status.state, SevPlatformState::init);
+  EXPECT_EQ(status.state, spec::SevPlatformState::init);
 }
 
 TEST_F(SevFirmwareTest, AnUnknownGuestHasTheStateInvalid) {
-  EXPECT_EQ(host.state(9), SevGuestState::invalid);
+  EXPECT_EQ(host.state(9), spec::SevGuestState::invalid);
 }
 
 TEST_F(SevFirmwareTest, ShutdownForgetsGuestsAndMakesAsidsDirty) {
@@ -143,7 +143,7 @@ TEST_F(SevFirmwareTest, ShutdownForgetsGuestsAndMakesAsidsDirty) {
   EXPECT_EQ(firmware().shutdown(), success);
   EXPECT_FALSE(firmware().asid_is_valid(3));
   ASSERT_EQ(firmware().init({}), success);
-  EXPECT_EQ(host.state(1), SevGuestState::invalid);
+  EXPECT_EQ(host.state(1), spec::SevGuestState::invalid);
   EXPECT_EQ(firmware().activate(host.start(), 3), dfflush_required);
 }
 
@@ -151,33 +151,33 @@ TEST_F(SevFirmwareTest, ShutdownForgetsGuestsAndMakesAsidsDirty) {
 
 TEST_F(SevFirmwareTest, LaunchUpdateEncryptsInPlace) {
   const std::uint32_t handle = launching();
-  host.put(guest_frame, image);
+  host.put(test::guest_frame, image);
   ASSERT_EQ(firmware().launch_update_data(handle, at_guest_frame, 8192), success);
-  EXPECT_EQ(host.seen(guest_frame, 8192, guest_key(3)), image);
-  EXPECT_NE(host.seen(guest_frame, 8192, no_key), image);
+  EXPECT_EQ(host.seen(test::guest_frame, 8192, mem::guest_key(3)), image);
+  EXPECT_NE(host.seen(test::guest_frame, 8192, no_key), image);
 }
 
 TEST_F(SevFirmwareTest, GuestsHaveKeysOfTheirOwnUnlessTheyShareOne) {
   host.running(image, 3);
-  const Bytes first = host.seen(guest_frame, 8192, no_key);
+  const Bytes first = host.seen(test::guest_frame, 8192, no_key);
   host.running(image, 4);  // the same bytes in the same frames
-  EXPECT_NE(host.seen(guest_frame, 8192, no_key), first);
-  EXPECT_EQ(host.seen(guest_frame, 8192, guest_key(4)), image);
+  EXPECT_NE(host.seen(test::guest_frame, 8192, no_key), first);
+  EXPECT_EQ(host.seen(test::guest_frame, 8192, mem::guest_key(4)), image);
 
   SevFirmware::LaunchStart request{.handle = 1};
   ASSERT_EQ(firmware().launch_start(request), success);
   ASSERT_EQ(firmware().activate(request.handle, 5), success);
-  host.put(guest_frame, image);
+  host.put(test::guest_frame, image);
   ASSERT_EQ(firmware().launch_update_data(request.handle, at_guest_frame, 8192), success);
-  EXPECT_EQ(host.seen(guest_frame, 8192, no_key), first);
+  EXPECT_EQ(host.seen(test::guest_frame, 8192, no_key), first);
 }
 
 TEST_F(SevFirmwareTest, KeysAreSharedOnlyWithAnEqualPolicyThatAllowsIt) {
   const std::uint32_t open = host.start();
-  const std::uint32_t closed = host.start(SevPolicy{{0x2}});
+  const std::uint32_t closed = host.start(spec::SevPolicy{{0x2}});
   SevFirmware::LaunchStart request{.handle = open, .policy = no_debug};
   EXPECT_EQ(firmware().launch_start(request), policy_failure);
-  request = {.handle = closed, .policy = SevPolicy{{0x2}}};
+  request = {.handle = closed, .policy = spec::SevPolicy{{0x2}}};
   EXPECT_EQ(firmware().launch_start(request), policy_failure);
   request = {.handle = 77};
   EXPECT_EQ(firmware().launch_start(request), invalid_guest);
@@ -185,7 +185,7 @@ TEST_F(SevFirmwareTest, KeysAreSharedOnlyWithAnEqualPolicyThatAllowsIt) {
 }
 
 TEST(SevLaunch, SevEsGuestsNeedAPlatformThatHasIt) {
-  SevHost host;
+  test::SevHost host;
   ASSERT_EQ(host.firmware().init({}), success);
   SevFirmware::LaunchStart request{.policy = es};
   EXPECT_EQ(host.firmware().launch_start(request), unsupported);
@@ -204,21 +204,21 @@ TEST_F(SevFirmwareTest, LaunchUpdateChecksStateActivationAddressAndLength) {
   EXPECT_EQ(firmware().launch_update_vmsa(handle, at_guest_frame, 4096), unsupported);
   measure(handle);
   EXPECT_EQ(firmware().launch_update_data(handle, at_guest_frame, 16), invalid_guest_state);
-  EXPECT_EQ(host.seen(guest_frame, 64, no_key), Bytes(64)) << "nothing was written";
+  EXPECT_EQ(host.seen(test::guest_frame, 64, no_key), Bytes(64)) << "nothing was written";
 }
 
 TEST_F(SevFirmwareTest, MeasureTellsTheLengthThatItNeeds) {
   const std::uint32_t handle = launching();
-  SevMeasurement measurement;
+  spec::SevMeasurement measurement;
   std::uint32_t len = 0;
   EXPECT_EQ(firmware().launch_measure(handle, len, measurement), invalid_length);
   EXPECT_EQ(len, 48u);
-  EXPECT_EQ(host.state(handle), SevGuestState::launching);
+  EXPECT_EQ(host.state(handle), spec::SevGuestState::launching);
   EXPECT_EQ(firmware().launch_finish(handle), invalid_guest_state);
   EXPECT_EQ(firmware().launch_measure(handle, len, measurement), success);
   EXPECT_EQ(firmware().launch_measure(handle, len, measurement), invalid_guest_state);
   EXPECT_EQ(firmware().launch_finish(handle), success);
-  EXPECT_EQ(host.state(handle), SevGuestState::running);
+  EXPECT_EQ(host.state(handle), spec::SevGuestState::running);
 }
 
 // The expected value was made with Python's hmac and hashlib.
@@ -226,26 +226,27 @@ TEST(SevLaunch, TheMeasurementFormulaIsThePublishedOne) {
   Bytes guest_image;
   for (int i = 0; i < 100; ++i)
     for (const char c : std::string_view{"guest image"}) guest_image.push_back(static_cast<std::byte>(c));
-  Key128 tik;
-  Block nonce;
+  crypt::Key128 tik;
+  crypt::Block nonce;
   for (unsigned i = 0; i < 16; ++i) tik[i] = std::byte(i), nonce[i] = std::byte(0x40 + i);
-  EXPECT_EQ(to_hex(launch_measure(tik, SevVersion{}, SevPolicy{{0x37010005}}, sha256(guest_image), nonce)),
+  EXPECT_EQ(to_hex(launch_measure(tik, spec::SevVersion{}, spec::SevPolicy{{0x37010005}},
+                                  crypt::sha256(guest_image), nonce)),
             "cae8d57fb923f8a5d3ecd0b211d2089a595a1baa96aa5b68b1f6ea966a394456");
 }
 
 TEST_F(SevFirmwareTest, TheOwnerVerifiesTheMeasurementWithOpenSslAlone) {
-  const GuestOwner owner;
-  const SevSession session = owner.session(firmware(), no_debug);
-  const SevCertificate certificate = owner.certificate();
+  const test::GuestOwner owner;
+  const spec::SevSession session = owner.session(firmware(), no_debug);
+  const spec::SevCertificate certificate = owner.certificate();
   SevFirmware::LaunchStart request{
       .policy = no_debug, .dh_cert = bytes_of(certificate), .session = bytes_of(session)};
   ASSERT_EQ(firmware().launch_start(request), success);
   ASSERT_EQ(firmware().activate(request.handle, 3), success);
-  host.put(guest_frame, image);
+  host.put(test::guest_frame, image);
   // In two pieces: the digest is of the bytes, not of the commands.
   ASSERT_EQ(firmware().launch_update_data(request.handle, at_guest_frame, 4096), success);
   ASSERT_EQ(firmware().launch_update_data(request.handle, PtePhys{0x20'1000}, 4096), success);
-  const SevMeasurement found = measure(request.handle);
+  const spec::SevMeasurement found = measure(request.handle);
 
   Bytes message{std::byte{4}, std::byte{1}, std::byte{55}, std::byte{8},
                 std::byte{1}, std::byte{0}, std::byte{0},  std::byte{0}};
@@ -261,21 +262,23 @@ TEST_F(SevFirmwareTest, TheOwnerVerifiesTheMeasurementWithOpenSslAlone) {
 }
 
 TEST_F(SevFirmwareTest, ASessionThatWasTamperedWithIsRefused) {
-  const GuestOwner owner;
-  const SevSession good = owner.session(firmware(), no_debug);
-  const SevCertificate certificate = owner.certificate();
-  const auto launch = [&](const SevSession& session, const SevCertificate& cert, SevPolicy policy) {
+  const test::GuestOwner owner;
+  const spec::SevSession good = owner.session(firmware(), no_debug);
+  const spec::SevCertificate certificate = owner.certificate();
+  const auto launch = [&](const spec::SevSession& session, const spec::SevCertificate& cert,
+                          spec::SevPolicy policy) {
     SevFirmware::LaunchStart request{
         .policy = policy, .dh_cert = bytes_of(cert), .session = bytes_of(session)};
     return firmware().launch_start(request);
   };
-  EXPECT_EQ(launch(good, certificate, SevPolicy{{0}}), bad_measurement) << "the host weakened the policy";
-  SevSession session = good;
+  EXPECT_EQ(launch(good, certificate, spec::SevPolicy{{0}}), bad_measurement)
+      << "the host weakened the policy";
+  spec::SevSession session = good;
   session.wrapped_keys[3] ^= std::byte{1};
   EXPECT_EQ(launch(session, certificate, no_debug), bad_measurement);
   session = good, session.nonce[0] ^= std::byte{1};
   EXPECT_EQ(launch(session, certificate, no_debug), bad_measurement);
-  SevCertificate other = certificate;
+  spec::SevCertificate other = certificate;
   other.x[0] ^= std::byte{1};
   EXPECT_EQ(launch(good, other, no_debug), invalid_certificate);
   other = certificate, other.usage = 0x1002;
@@ -290,12 +293,12 @@ TEST_F(SevFirmwareTest, ASessionThatWasTamperedWithIsRefused) {
 }
 
 TEST_F(SevFirmwareTest, APolicyForANewerFirmwareOrWithReservedBitsIsRefused) {
-  const GuestOwner owner;
-  const SevCertificate certificate = owner.certificate();
+  const test::GuestOwner owner;
+  const spec::SevCertificate certificate = owner.certificate();
   for (const std::uint32_t raw : {0x38'01'00'00u, 0x00'02'00'00u, 0x40u}) {
-    const SevSession session = owner.session(firmware(), SevPolicy{{raw}});
+    const spec::SevSession session = owner.session(firmware(), spec::SevPolicy{{raw}});
     SevFirmware::LaunchStart request{
-        .policy = SevPolicy{{raw}}, .dh_cert = bytes_of(certificate), .session = bytes_of(session)};
+        .policy = spec::SevPolicy{{raw}}, .dh_cert = bytes_of(certificate), .session = bytes_of(session)};
     EXPECT_EQ(firmware().launch_start(request), policy_failure) << raw;
   }
 }
@@ -303,15 +306,15 @@ TEST_F(SevFirmwareTest, APolicyForANewerFirmwareOrWithReservedBitsIsRefused) {
 class SevSecretTest : public SevFirmwareTest {
  protected:
   SevSecretTest() {
-    const SevSession session = owner.session(firmware(), no_debug);
-    const SevCertificate certificate = owner.certificate();
+    const spec::SevSession session = owner.session(firmware(), no_debug);
+    const spec::SevCertificate certificate = owner.certificate();
     SevFirmware::LaunchStart request{
         .policy = no_debug, .dh_cert = bytes_of(certificate), .session = bytes_of(session)};
     EXPECT_EQ(firmware().launch_start(request), success);
     handle = request.handle;
     EXPECT_EQ(firmware().activate(handle, 3), success);
     measurement = measure(handle);
-    sealed = seal_packet(owner.random.keys, SevMacContext::secret, derive_key(9, "iv"), secret,
+    sealed = seal_packet(owner.random.keys, spec::SevMacContext::secret, crypt::derive_key(9, "iv"), secret,
                          measurement.measure);
   }
   [[nodiscard]] SevFirmware::Packet packet() const {
@@ -321,49 +324,50 @@ class SevSecretTest : public SevFirmwareTest {
             .data = sealed.data};
   }
 
-  const GuestOwner owner;
+  const test::GuestOwner owner;
   const Bytes secret = pattern_bytes(64, 8);
   std::uint32_t handle = 0;
-  SevMeasurement measurement;
+  spec::SevMeasurement measurement;
   SevPacket sealed;
 };
 
 TEST_F(SevSecretTest, ReachesTheGuestAndNobodyElse) {
   ASSERT_EQ(firmware().launch_secret(handle, packet()), success);
-  EXPECT_EQ(host.seen(guest_frame, 64, guest_key(3)), secret);
-  EXPECT_NE(host.seen(guest_frame, 64, no_key), secret);
+  EXPECT_EQ(host.seen(test::guest_frame, 64, mem::guest_key(3)), secret);
+  EXPECT_NE(host.seen(test::guest_frame, 64, no_key), secret);
 }
 
 // AES with `openssl enc -aes-128-ctr`, the MAC with Python's hmac.
 TEST(SevSecret, PacketsAgreeWithIndependentOnes) {
   SevTransportKeys keys;
-  Sha256Digest measure;
+  crypt::Sha256Digest measure;
   for (unsigned i = 0; i < 16; ++i)
     keys.encryption[i] = std::byte(0x10 + i), keys.integrity[i] = std::byte(i);
   for (unsigned i = 0; i < 32; ++i) measure[i] = std::byte(i);
-  Block iv{};
+  crypt::Block iv{};
   iv[0] = std::byte{0xff};
   const std::string_view plain = "a packet of 32 bytes, no compres";
   const SevPacket packet =
-      seal_packet(keys, SevMacContext::secret, iv, std::as_bytes(std::span{plain}), measure);
+      seal_packet(keys, spec::SevMacContext::secret, iv, std::as_bytes(std::span{plain}), measure);
   EXPECT_EQ(to_hex(packet.data), "58a2029773d6541aa7aa01cfc9e40b2a42bdb2bbf166f792364ec60d66218907");
   EXPECT_EQ(to_hex(packet.header.mac), "ab4e937bbfb73c657d957f90ea38f2df0dd9c9f7200b2afbeadaa4e5e6441132");
 }
 
 TEST_F(SevSecretTest, IsBoundToTheMeasurementAndRefusedWhenChanged) {
-  SevMeasurement other = measurement;
+  spec::SevMeasurement other = measurement;
   other.measure[0] ^= std::byte{1};
   const SevPacket good = sealed;
-  sealed = seal_packet(owner.random.keys, SevMacContext::secret, derive_key(9, "iv"), secret, other.measure);
+  sealed = seal_packet(owner.random.keys, spec::SevMacContext::secret, crypt::derive_key(9, "iv"), secret,
+                       other.measure);
   EXPECT_EQ(firmware().launch_secret(handle, packet()), bad_measurement);
-  sealed =
-      seal_packet(owner.random.keys, SevMacContext::data, derive_key(9, "iv"), secret, measurement.measure);
+  sealed = seal_packet(owner.random.keys, spec::SevMacContext::data, crypt::derive_key(9, "iv"), secret,
+                       measurement.measure);
   EXPECT_EQ(firmware().launch_secret(handle, packet()), bad_measurement) << "a packet of another command";
   sealed = good, sealed.data[1] ^= std::byte{1};
   EXPECT_EQ(firmware().launch_secret(handle, packet()), bad_measurement);
   sealed = good, sealed.header.flags = {{1}};
   EXPECT_EQ(firmware().launch_secret(handle, packet()), bad_measurement) << "the flags are covered, too";
-  EXPECT_EQ(host.seen(guest_frame, 64, no_key), Bytes(64));
+  EXPECT_EQ(host.seen(test::guest_frame, 64, no_key), Bytes(64));
 }
 
 TEST_F(SevSecretTest, LengthsAndAddressAreChecked) {
@@ -392,7 +396,7 @@ TEST_F(SevFirmwareTest, DebugDecryptGivesTheHostThePlainBytesIfThePolicyLetsIt) 
   const Bytes patch = pattern_bytes(16, 3);
   host.put(PhysAddr{0x40'0000}, patch);
   ASSERT_EQ(firmware().dbg_encrypt(handle, target, at_guest_frame, 16), success);
-  EXPECT_EQ(host.seen(guest_frame, 16, guest_key(3)), patch);
+  EXPECT_EQ(host.seen(test::guest_frame, 16, mem::guest_key(3)), patch);
 
   const std::uint32_t secretive = host.running(image, 4, no_debug, PhysAddr{0x30'0000});
   EXPECT_EQ(firmware().dbg_decrypt(secretive, PtePhys{0x30'0000}, target, 16), policy_failure);
@@ -419,11 +423,11 @@ class SevMigrationTest : public SevFirmwareTest {
 
   // SEND_START on the sender, RECEIVE_START and ACTIVATE on the receiver.
   std::uint32_t connect(std::uint32_t handle) {
-    SevCertificate to;
-    SevCertificate from;
+    spec::SevCertificate to;
+    spec::SevCertificate from;
     EXPECT_EQ(receiver.firmware().pdh_cert_export(to), success);
     EXPECT_EQ(firmware().pdh_cert_export(from), success);
-    SevFirmware::SendStart send{.pdh_cert = bytes_of(to), .session_len = sizeof(SevSession)};
+    SevFirmware::SendStart send{.pdh_cert = bytes_of(to), .session_len = sizeof(spec::SevSession)};
     EXPECT_EQ(firmware().send_start(handle, send), success);
     SevFirmware::ReceiveStart receive{
         .policy = send.policy, .pdh_cert = bytes_of(from), .session = bytes_of(send.session)};
@@ -432,36 +436,38 @@ class SevMigrationTest : public SevFirmwareTest {
     return receive.handle;
   }
   SevPacket send(std::uint32_t handle, PtePhys from = at_guest_frame) {
-    SevFirmware::SendUpdate update{
-        .hdr_len = sizeof(SevPacketHeader), .guest_address = from, .guest_len = 4096, .trans_len = 4096};
+    SevFirmware::SendUpdate update{.hdr_len = sizeof(spec::SevPacketHeader),
+                                   .guest_address = from,
+                                   .guest_len = 4096,
+                                   .trans_len = 4096};
     EXPECT_EQ(firmware().send_update_data(handle, update), success);
     return update.packet;
   }
-  SevStatusCode receive(std::uint32_t handle, const SevPacket& packet, PtePhys to) {
+  spec::SevStatusCode receive(std::uint32_t handle, const SevPacket& packet, PtePhys to) {
     return receiver.firmware().receive_update_data(
         handle,
         {.header = bytes_of(packet.header), .guest_address = to, .guest_len = 4096, .data = packet.data});
   }
 
-  SevHost receiver;
+  test::SevHost receiver;
 };
 
 TEST_F(SevMigrationTest, TheGuestsBytesArriveUnderAnotherKeyInAnotherFrame) {
   const std::uint32_t handle = host.running(image);
   const std::uint32_t arrived = connect(handle);
-  EXPECT_EQ(host.state(handle), SevGuestState::sending);
-  EXPECT_EQ(receiver.state(arrived), SevGuestState::receiving);
+  EXPECT_EQ(host.state(handle), spec::SevGuestState::sending);
+  EXPECT_EQ(receiver.state(arrived), spec::SevGuestState::receiving);
   const SevPacket packet = send(handle);
   const Bytes page{image.begin(), image.begin() + 4096};
   EXPECT_NE(packet.data, page);
-  EXPECT_NE(packet.data, host.seen(guest_frame, 4096, no_key));
+  EXPECT_NE(packet.data, host.seen(test::guest_frame, 4096, no_key));
   ASSERT_EQ(receive(arrived, packet, PtePhys{0x30'0000}), success);
-  EXPECT_EQ(receiver.seen(PhysAddr{0x30'0000}, 4096, guest_key(5)), page);
+  EXPECT_EQ(receiver.seen(PhysAddr{0x30'0000}, 4096, mem::guest_key(5)), page);
   EXPECT_NE(receiver.seen(PhysAddr{0x30'0000}, 4096, no_key), page);
   EXPECT_EQ(firmware().send_finish(handle), success);
   EXPECT_EQ(receiver.firmware().receive_finish(arrived), success);
-  EXPECT_EQ(host.state(handle), SevGuestState::sent);
-  EXPECT_EQ(receiver.state(arrived), SevGuestState::running);
+  EXPECT_EQ(host.state(handle), spec::SevGuestState::sent);
+  EXPECT_EQ(receiver.state(arrived), spec::SevGuestState::running);
   EXPECT_TRUE(receiver.firmware().asid_is_valid(5));
   // A guest that was sent never runs here again.
   EXPECT_EQ(firmware().deactivate(handle), success);
@@ -472,10 +478,11 @@ TEST_F(SevMigrationTest, TheGuestsBytesArriveUnderAnotherKeyInAnotherFrame) {
 
 TEST_F(SevMigrationTest, CopiedCiphertextIsWorthNothingOnTheOtherMachine) {
   host.running(image);
-  const Bytes cipher = host.seen(guest_frame, 4096, no_key);
+  const Bytes cipher = host.seen(test::guest_frame, 4096, no_key);
   receiver.running(image, 5);
-  receiver.put(guest_frame, cipher);
-  EXPECT_NE(receiver.seen(guest_frame, 4096, guest_key(5)), Bytes(image.begin(), image.begin() + 4096));
+  receiver.put(test::guest_frame, cipher);
+  EXPECT_NE(receiver.seen(test::guest_frame, 4096, mem::guest_key(5)),
+            Bytes(image.begin(), image.begin() + 4096));
 }
 
 TEST_F(SevMigrationTest, PacketsAreAuthenticAndNotForOtherGuests) {
@@ -494,7 +501,7 @@ TEST_F(SevMigrationTest, PacketsAreAuthenticAndNotForOtherGuests) {
 }
 
 TEST_F(SevMigrationTest, SendingIsRefusedByPolicyStateAndLength) {
-  SevCertificate to;
+  spec::SevCertificate to;
   ASSERT_EQ(receiver.firmware().pdh_cert_export(to), success);
   SevFirmware::SendStart request{.pdh_cert = bytes_of(to)};
   const std::uint32_t fixed = host.running(image, 3, no_send);
@@ -502,7 +509,7 @@ TEST_F(SevMigrationTest, SendingIsRefusedByPolicyStateAndLength) {
   EXPECT_EQ(request.session_len, 128u);
   EXPECT_EQ(firmware().send_start(fixed, request), policy_failure);
   EXPECT_EQ(firmware().send_start(launching({}, 4), request), invalid_guest_state);
-  const std::uint32_t at_home = host.running(image, 5, SevPolicy{{0x10}}, PhysAddr{0x30'0000});
+  const std::uint32_t at_home = host.running(image, 5, spec::SevPolicy{{0x10}}, PhysAddr{0x30'0000});
   EXPECT_EQ(firmware().send_start(at_home, request), invalid_certificate);
   const std::uint32_t handle = host.running(image, 6, {}, PhysAddr{0x38'0000});
   EXPECT_EQ(firmware().send_cancel(handle), invalid_guest_state);
@@ -515,18 +522,18 @@ TEST_F(SevMigrationTest, SendingIsRefusedByPolicyStateAndLength) {
   EXPECT_EQ(firmware().send_update_vmsa(handle, update), unsupported);
   EXPECT_EQ(firmware().send_update_data(handle, update), success);
   EXPECT_EQ(firmware().send_cancel(handle), success);
-  EXPECT_EQ(host.state(handle), SevGuestState::running);
+  EXPECT_EQ(host.state(handle), spec::SevGuestState::running);
 }
 
 TEST_F(SevMigrationTest, AReceiverThatIsNotMeantCannotOpenTheSession) {
   const std::uint32_t handle = host.running(image);
-  SevCertificate to;
-  SevCertificate from;
+  spec::SevCertificate to;
+  spec::SevCertificate from;
   ASSERT_EQ(receiver.firmware().pdh_cert_export(to), success);
   ASSERT_EQ(firmware().pdh_cert_export(from), success);
-  SevFirmware::SendStart send{.pdh_cert = bytes_of(to), .session_len = sizeof(SevSession)};
+  SevFirmware::SendStart send{.pdh_cert = bytes_of(to), .session_len = sizeof(spec::SevSession)};
   ASSERT_EQ(firmware().send_start(handle, send), success);
-  SevHost third{3};
+  test::SevHost third{3};
   third.initialize();
   SevFirmware::ReceiveStart receive{.pdh_cert = bytes_of(from), .session = bytes_of(send.session)};
   EXPECT_EQ(third.firmware().receive_start(receive), bad_measurement);
@@ -535,23 +542,24 @@ TEST_F(SevMigrationTest, AReceiverThatIsNotMeantCannotOpenTheSession) {
 // ---- SME hosts, RMP -------------------------------------------------------------------------------------
 
 TEST(SevOnSme, TheCBitOfAnAddressSaysUnderWhichKeyTheHostsDataLies) {
-  SevHost host{1, Platform::sme};
+  test::SevHost host{1, Platform::sme};
   host.initialize();
   const std::uint32_t handle = host.start();
   ASSERT_EQ(host.firmware().activate(handle, 3), success);
   const Bytes image = pattern_bytes(4096, 1);
-  ASSERT_TRUE(host.machine->memory().write(guest_frame, image, {{AgentKind::cpu, 0}, host_key, 0}));
-  ASSERT_EQ(host.firmware().launch_update_data(handle, PtePhys{1ull << 47 | guest_frame.value()}, 4096),
+  ASSERT_TRUE(
+      host.machine->memory().write(test::guest_frame, image, {{AgentKind::cpu, 0}, mem::host_key, 0}));
+  ASSERT_EQ(host.firmware().launch_update_data(handle, PtePhys{1ull << 47 | test::guest_frame.value()}, 4096),
             success);
-  EXPECT_EQ(host.seen(guest_frame, 4096, guest_key(3)), image);
+  EXPECT_EQ(host.seen(test::guest_frame, 4096, mem::guest_key(3)), image);
 }
 
 TEST(SevWithRmp, TheFirmwareDoesNotWriteAPageOfAnotherGuest) {
-  SevHost host{1, Platform::plain, true};
+  test::SevHost host{1, Platform::plain, true};
   host.initialize();
   const std::uint32_t handle = host.start();
   ASSERT_EQ(host.firmware().activate(handle, 3), success);
-  host.machine->memory().rmp_update(guest_frame + 4096, assigned_page(4, 0x10));
+  host.machine->memory().rmp_update(test::guest_frame + 4096, mem::assigned_page(4, 0x10));
   EXPECT_EQ(host.firmware().launch_update_data(handle, at_guest_frame, 8192), invalid_address);
   EXPECT_EQ(host.firmware().launch_update_data(handle, at_guest_frame, 4096), success);
 }
@@ -571,4 +579,4 @@ TEST_F(SevFirmwareTest, EveryCommandIsReported) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::machine

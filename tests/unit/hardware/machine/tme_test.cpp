@@ -6,16 +6,17 @@
 #include "machine/machine.hpp"
 #include "paging/page_table.hpp"
 
-namespace cbit::test {
+namespace cbit::machine {
 namespace {
 
 class TmeBoard : public testing::Test {
  protected:
   TmeBoard() {
     const auto allocate = [this]() -> Result<PhysAddr> { return PhysAddr{next_ += page_size}; };
-    PageTable::Source source{.allocate = allocate, .release = [](PhysAddr) {}};
+    paging::PageTable::Source source{.allocate = allocate, .release = [](PhysAddr) {}};
     table.emplace(
-        PageTable::create(machine->memory(), machine->paging(), 0, std::move(source), Access{}).value());
+        paging::PageTable::create(machine->memory(), machine->paging(), 0, std::move(source), mem::Access{})
+            .value());
     EXPECT_TRUE(table->map({.at = VirtAddr{0}, .phys = PhysAddr{0}, .bytes = 16ull << 20}));
     cpu.load_cr3(table->cr3());
   }
@@ -38,8 +39,8 @@ class TmeBoard : public testing::Test {
 
   std::unique_ptr<Machine> machine =
       Machine::create({.platform = Platform::mktme, .memory_bytes = 16ull << 20}).value();
-  std::optional<PageTable> table;
-  Mmu cpu{machine->memory(), machine->tracer(), machine->paging(), 0};
+  std::optional<paging::PageTable> table;
+  paging::Mmu cpu{machine->memory(), machine->tracer(), machine->paging(), 0};
   Tme& tme = *machine->tme();
 
  private:
@@ -54,7 +55,7 @@ TEST_F(TmeBoard, SaysWhatItHas) {
 TEST_F(TmeBoard, ProgramsAKeyThatCpusAndDevicesShare) {
   ASSERT_EQ(run(direct(5)), PconfigStatus::success);
   const Bytes text(16, std::byte{0x41});
-  ASSERT_TRUE(machine->memory().write(PhysAddr{0x20'0000}, text, Access{.key = 5}));
+  ASSERT_TRUE(machine->memory().write(PhysAddr{0x20'0000}, text, mem::Access{.key = 5}));
   EXPECT_EQ(under(5), text);
   EXPECT_NE(under(0), text);
   const auto [phys, key] = machine->bus().device_view().resolve(PtePhys{5ull << 46 | 0x1000});
@@ -65,7 +66,7 @@ TEST_F(TmeBoard, ProgramsAKeyThatCpusAndDevicesShare) {
 TEST_F(TmeBoard, MakesNoiseOfWhatAnotherKeyWrote) {
   ASSERT_EQ(run(direct(5, 1)), PconfigStatus::success);
   const Bytes text(16, std::byte{0x41});
-  ASSERT_TRUE(machine->memory().write(PhysAddr{0x20'0000}, text, Access{.key = 5}));
+  ASSERT_TRUE(machine->memory().write(PhysAddr{0x20'0000}, text, mem::Access{.key = 5}));
   ASSERT_EQ(run(direct(5, 2)), PconfigStatus::success);
   EXPECT_NE(under(5), text);
   ASSERT_EQ(run(direct(5, 1)), PconfigStatus::success);
@@ -118,10 +119,10 @@ TEST_F(TmeBoard, MixesRandomKeysWithWhatSoftwareGives) {
   program.control = 1u << 8 | 1;
   ASSERT_EQ(run(program), PconfigStatus::success);
   const Bytes text(16, std::byte{0x41});
-  ASSERT_TRUE(machine->memory().write(PhysAddr{0x20'0000}, text, Access{.key = 5}));
+  ASSERT_TRUE(machine->memory().write(PhysAddr{0x20'0000}, text, mem::Access{.key = 5}));
   ASSERT_EQ(run(program), PconfigStatus::success);
   EXPECT_NE(under(5), text);  // the same software part, another random one
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::machine

@@ -6,7 +6,7 @@
 #include "base/bytes.hpp"
 #include "mem/memory.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 namespace {
 
 constexpr Agent cpu{AgentKind::cpu, 0};
@@ -59,7 +59,7 @@ class MemoryTest : public testing::Test {
 
   Tracer tracer;
   Recorder recorder;
-  KeyTable keys{7, CipherMode::xex};
+  KeyTable keys{7, crypt::CipherMode::xex};
   std::unique_ptr<Memory> memory;
 };
 
@@ -148,7 +148,7 @@ TEST_F(MemoryTest, RekeyKeepsTheCiphertext) {
   const Bytes text = pattern_bytes(128, 6);
   write(PhysAddr{0x1000}, text, guest);
   const Bytes before = probe(PhysAddr{0x1000}, 128);
-  memory->rekey(guest, derive_key(7, "asid 1, again"));
+  memory->rekey(guest, crypt::derive_key(7, "asid 1, again"));
   EXPECT_EQ(probe(PhysAddr{0x1000}, 128), before);
   EXPECT_NE(read(PhysAddr{0x1000}, 128, guest), text);
 }
@@ -175,7 +175,7 @@ TEST_F(MemoryTest, ATebibyteCostsOnlyWhatIsTouched) {
 
 TEST(MemoryConfigTest, RefusesOverlappingOversizedAndEmptyRam) {
   Tracer tracer;
-  KeyTable keys{1, CipherMode::xex};
+  KeyTable keys{1, crypt::CipherMode::xex};
   EXPECT_FALSE(Memory::create({}, keys, tracer));
   EXPECT_FALSE(Memory::create({.ram = {{PhysAddr{0}, 8192}, {PhysAddr{4096}, 4096}}}, keys, tracer));
   EXPECT_FALSE(Memory::create({.ram = {{PhysAddr{0}, (1ull << 40) + 4096}}}, keys, tracer));
@@ -289,4 +289,4 @@ TEST_F(TdTest, ConversionClearsThePage) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::mem

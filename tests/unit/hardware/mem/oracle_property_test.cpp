@@ -9,7 +9,7 @@
 #include "mem/eager_memory.hpp"
 #include "mem/lazy_memory.hpp"
 
-namespace cbit {
+namespace cbit::mem {
 namespace {
 
 constexpr std::uint64_t ram_bytes = 64 * page_size;
@@ -33,7 +33,7 @@ std::size_t random_size(Random& random) {
 class Pair {
  public:
   explicit Pair(std::uint64_t seed)
-      : random_{seed}, keys_{seed, seed % 2 == 0 ? CipherMode::xex : CipherMode::xe} {
+      : random_{seed}, keys_{seed, seed % 2 == 0 ? crypt::CipherMode::xex : crypt::CipherMode::xe} {
     keys_.set_derived(1, "one");
     keys_.set_derived(2, "two");
     keys_.set_derived(4, "four");  // 3 is never installed: an access with it is not encrypted
@@ -111,4 +111,4 @@ TEST(OracleProperty, LazyMemoryCannotBeToldFromTheEagerOne) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::mem

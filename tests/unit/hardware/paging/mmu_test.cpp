@@ -4,7 +4,7 @@
 
 #include "fixture.hpp"
 
-namespace cbit::test {
+namespace cbit::paging {
 namespace {
 
 constexpr VirtAddr base{0xffff'8880'0000'0000};
@@ -16,7 +16,8 @@ class MmuTest : public testing::Test {
       : box{paging}, table{box.table(1)}, mmu{*box.memory, box.tracer, paging, 3} {
     mmu.load_cr3(table.cr3());
   }
-  void map(VirtAddr at, PhysAddr phys, std::uint64_t bytes, KeySelector selector = 1, PageFlags flags = {}) {
+  void map(VirtAddr at, PhysAddr phys, std::uint64_t bytes, mem::KeySelector selector = 1,
+           PageFlags flags = {}) {
     ASSERT_TRUE(table.map({.at = at, .phys = phys, .bytes = bytes, .flags = flags, .selector = selector}));
   }
   Bytes peek(PhysAddr from, std::size_t bytes, KeyId key) {
@@ -59,7 +60,7 @@ TEST_F(MmuTest, LeavesItsNameInTheHistoryOfAPage) {
     ASSERT_TRUE(mmu.store(base, 1));
   }
   EXPECT_EQ(mmu.site(), 0u);
-  const PageHistory history = box.memory->history(PhysAddr{0x40'0000});
+  const mem::PageHistory history = box.memory->history(PhysAddr{0x40'0000});
   EXPECT_EQ(history.writer, (Agent{AgentKind::cpu, 3}));
   EXPECT_EQ(history.writer_site, site);
   EXPECT_EQ(history.writer_key, 1);
@@ -132,7 +133,7 @@ TEST_F(MmuTest, AccessesThePagesBeforeAFault) {
 }
 
 TEST_F(MmuTest, ReportsEachRefusalOnce) {
-  EventLog log;
+  test::EventLog log;
   box.tracer.attach(log);
   const SiteScope scope{mmu, 7};
   EXPECT_FALSE(mmu.load<int>(base));
@@ -193,4 +194,4 @@ TEST_F(MmuTest, SeesNoiseInAPageOfTheOtherKey) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::paging

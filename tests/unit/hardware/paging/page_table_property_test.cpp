@@ -9,7 +9,7 @@
 #include "base/random.hpp"
 #include "fixture.hpp"
 
-namespace cbit::test {
+namespace cbit::paging {
 namespace {
 
 constexpr std::uint64_t pages_2m = 512;
@@ -17,7 +17,7 @@ constexpr std::uint64_t pages_1g = 512 * 512;
 
 struct Mapping {
   PhysAddr phys;
-  KeySelector selector = 0;
+  mem::KeySelector selector = 0;
   PageFlags flags;
   friend bool operator==(const Mapping&, const Mapping&) = default;
 };
@@ -26,54 +26,54 @@ struct Mapping {
 using Model = std::vector<std::optional<Mapping>>;
 
 // Calls back after every write, when the tables are in a state that a walker may meet.
-class WatchedMemory final : public Memory {
+class WatchedMemory final : public mem::Memory {
  public:
-  explicit WatchedMemory(Memory& inner) : inner_{&inner} {}
+  explicit WatchedMemory(mem::Memory& inner) : inner_{&inner} {}
   std::function<void()> after_write = [] {};
 
-  [[nodiscard]] const std::vector<PhysRange>& ram() const override { return inner_->ram(); }
+  [[nodiscard]] const std::vector<mem::PhysRange>& ram() const override { return inner_->ram(); }
   [[nodiscard]] bool contains(PhysAddr at, std::uint64_t bytes) const override {
     return inner_->contains(at, bytes);
   }
-  Result<void> read(PhysAddr from, ByteSpan to, const Access& access) override {
+  Result<void> read(PhysAddr from, ByteSpan to, const mem::Access& access) override {
     return inner_->read(from, to, access);
   }
-  Result<void> write(PhysAddr to, ConstByteSpan from, const Access& access) override {
+  Result<void> write(PhysAddr to, ConstByteSpan from, const mem::Access& access) override {
     CBIT_TRY(inner_->write(to, from, access));
     after_write();
     return {};
   }
-  Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
+  Result<void> copy(PhysAddr to, const mem::Access& to_access, PhysAddr from, const mem::Access& from_access,
                     std::uint64_t bytes) override {
     return inner_->copy(to, to_access, from, from_access, bytes);
   }
-  Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) override {
+  Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const mem::Access& access) override {
     return inner_->fill(to, bytes, value, access);
   }
   Result<void> peek(PhysAddr from, ByteSpan to, KeyId key) const override {
     return inner_->peek(from, to, key);
   }
   Result<void> probe(PhysAddr from, ByteSpan to) const override { return inner_->probe(from, to); }
-  [[nodiscard]] PageHistory history(PhysAddr page) const override { return inner_->history(page); }
-  void for_each_touched(const std::function<void(PhysAddr, const PageHistory&)>& visit) const override {
+  [[nodiscard]] mem::PageHistory history(PhysAddr page) const override { return inner_->history(page); }
+  void for_each_touched(const std::function<void(PhysAddr, const mem::PageHistory&)>& visit) const override {
     inner_->for_each_touched(visit);
   }
-  [[nodiscard]] MemoryStats stats() const override { return inner_->stats(); }
+  [[nodiscard]] mem::MemoryStats stats() const override { return inner_->stats(); }
   void convert(PhysAddr first, std::uint64_t pages, bool encrypted, SiteId site) override {
     inner_->convert(first, pages, encrypted, site);
   }
   std::uint64_t flush(PhysAddr first, std::uint64_t bytes) override { return inner_->flush(first, bytes); }
   std::uint64_t flush_all() override { return inner_->flush_all(); }
-  void rekey(KeyId id, const std::optional<Key128>& key) override { inner_->rekey(id, key); }
+  void rekey(KeyId id, const std::optional<crypt::Key128>& key) override { inner_->rekey(id, key); }
 
  private:
-  Memory* inner_;
+  mem::Memory* inner_;
 };
 
 struct Layout {
   const char* name;
   PagingConfig paging;
-  KeySelector table_selector;
+  mem::KeySelector table_selector;
 };
 
 PagingConfig with_levels(PagingConfig paging, unsigned levels) { return paging.levels = levels, paging; }
@@ -152,10 +152,10 @@ class Subject {
     if (random_.below(2) == 0) first = align_down(first, pages_2m);
     return {first, pages};
   }
-  KeySelector random_selector() {
-    const KeyView& view = box_.config.view;
+  mem::KeySelector random_selector() {
+    const mem::KeyView& view = box_.config.view;
     if (view.layout.mask() == 0) return 0;
-    return static_cast<KeySelector>(random_.below(view.selector_is_key ? 8 : 2));
+    return static_cast<mem::KeySelector>(random_.below(view.selector_is_key ? 8 : 2));
   }
 
   void map(const Range& range, PhysAddr phys) {
@@ -180,7 +180,7 @@ class Subject {
   }
   // Stops at the first page that is not mapped.
   void set_selector(const Range& range) {
-    const KeySelector selector = random_selector();
+    const mem::KeySelector selector = random_selector();
     const auto begin = model_.begin() + static_cast<std::ptrdiff_t>(range.first);
     const auto hole = std::find(begin, begin + static_cast<std::ptrdiff_t>(range.pages), std::nullopt);
     const auto mapped = static_cast<std::uint64_t>(hole - begin);
@@ -267,4 +267,4 @@ INSTANTIATE_TEST_SUITE_P(Layouts, PageTableProperty, testing::ValuesIn(layouts),
                          [](const auto& layout) { return std::string{layout.param.name}; });
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::paging

@@ -4,7 +4,7 @@
 
 #include "fixture.hpp"
 
-namespace cbit::test {
+namespace cbit::paging {
 namespace {
 
 constexpr VirtAddr gigabyte{0xffff'8880'4000'0000};
@@ -237,4 +237,4 @@ TEST(PageTable, ReturnsAllItsPages) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::paging

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace cbit::test {
+namespace cbit::paging {
 namespace {
 
 Translation page_at(PhysAddr phys, PageLevel level, bool global = false) {
@@ -71,4 +71,4 @@ TEST(Tlb, KeepsGlobalPagesOnlyWhereAsked) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::paging

@@ -5,7 +5,7 @@
 
 #include "fixture.hpp"
 
-namespace cbit::test {
+namespace cbit::paging {
 namespace {
 
 constexpr std::uint64_t p = 1, w = 2, u = 4, a = 0x20, d = 0x40, ps = 0x80, g = 0x100, pat_large = 0x1000;
@@ -299,4 +299,4 @@ TEST(Walker, MixesEncryptedAndPlainTablesOnAnSmeHost) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::paging

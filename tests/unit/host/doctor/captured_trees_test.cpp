@@ -15,7 +15,7 @@
 #include "facts/memory.hpp"
 #include "facts/text.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 namespace {
 
 std::vector<std::string> tree_names() {
@@ -30,19 +30,21 @@ std::vector<std::string> tree_names() {
 class CapturedTree : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    auto opened = HostTree::open("tests/doctor/" + GetParam());
+    auto opened = facts::HostTree::open("tests/doctor/" + GetParam());
     ASSERT_TRUE(opened.has_value()) << opened.error().message;
     tree_.emplace(std::move(*opened));
   }
   [[nodiscard]] std::string text(const std::string& path) const {
-    return std::string{trimmed(tree_->read(path).value_or(""))};
+    return std::string{facts::trimmed(tree_->read(path).value_or(""))};
   }
   [[nodiscard]] std::vector<std::string> names(const std::string& path) const {
     return tree_->list(path).value_or(std::vector<std::string>{});
   }
-  [[nodiscard]] KernelLog log() const { return parse_kernel_log(tree_->kernel_log().value_or("")); }
+  [[nodiscard]] facts::KernelLog log() const {
+    return facts::parse_kernel_log(tree_->kernel_log().value_or(""));
+  }
 
-  std::optional<HostTree> tree_;
+  std::optional<facts::HostTree> tree_;
 };
 
 TEST_P(CapturedTree, SaysWhereItComesFrom) {
@@ -56,9 +58,9 @@ TEST_P(CapturedTree, SaysWhereItComesFrom) {
 }
 
 TEST_P(CapturedTree, HasLittleLessFreeMemoryThanRam) {
-  const auto total = parse_meminfo(tree_->read("/proc/meminfo").value());
+  const auto total = facts::parse_meminfo(tree_->read("/proc/meminfo").value());
   std::uint64_t ram = 0;
-  for (const MemoryRange& range : parse_iomem(tree_->read("/proc/iomem").value()))
+  for (const facts::MemoryRange& range : facts::parse_iomem(tree_->read("/proc/iomem").value()))
     if (range.kind == "System RAM") ram += range.last - range.first + 1;
   ASSERT_TRUE(total.has_value());
   EXPECT_LT(*total, ram);
@@ -66,16 +68,16 @@ TEST_P(CapturedTree, HasLittleLessFreeMemoryThanRam) {
 }
 
 TEST_P(CapturedTree, HasAPoolOfOneSizeEverywhere) {
-  const KernelLog said = log();
-  const auto slots = decimal(text("/sys/kernel/debug/swiotlb/io_tlb_nslabs"));
+  const facts::KernelLog said = log();
+  const auto slots = facts::decimal(text("/sys/kernel/debug/swiotlb/io_tlb_nslabs"));
   if (!said.pool) return;
   const std::uint64_t bytes = said.pool->last - said.pool->first;  // Linux prints the end, not the last byte
   if (slots) {
     EXPECT_EQ(*slots * 2048, bytes);
-    EXPECT_LE(decimal(text("/sys/kernel/debug/swiotlb/io_tlb_used")).value_or(~0ull), *slots);
+    EXPECT_LE(facts::decimal(text("/sys/kernel/debug/swiotlb/io_tlb_used")).value_or(~0ull), *slots);
   }
-  const auto ranges = parse_iomem(tree_->read("/proc/iomem").value());
-  const auto holds_pool = [&](const MemoryRange& range) {
+  const auto ranges = facts::parse_iomem(tree_->read("/proc/iomem").value());
+  const auto holds_pool = [&](const facts::MemoryRange& range) {
     return range.kind == "System RAM" && range.first <= said.pool->first && said.pool->last <= range.last + 1;
   };
   EXPECT_TRUE(std::ranges::any_of(ranges, holds_pool));
@@ -93,14 +95,14 @@ TEST_P(CapturedTree, KnowsItsKernelByOneName) {
 TEST_P(CapturedTree, HasDriversAndGroupsForItsDevices) {
   const std::string folder = "/sys/bus/pci/devices/";
   for (const std::string& address : names(folder)) {
-    EXPECT_TRUE(hexadecimal(text(folder + address + "/class")).has_value()) << address;
-    const auto mask = decimal(text(folder + address + "/dma_mask_bits"));
+    EXPECT_TRUE(facts::hexadecimal(text(folder + address + "/class")).has_value()) << address;
+    const auto mask = facts::decimal(text(folder + address + "/dma_mask_bits"));
     ASSERT_TRUE(mask.has_value()) << address;
     EXPECT_TRUE(*mask >= 24 && *mask <= 64) << address;
     const auto group = tree_->link(folder + address + "/iommu_group");
     if (!group) continue;
     const std::string home = "/sys/kernel/iommu_groups/" + *group;
-    EXPECT_TRUE(parse_domain_type(text(home + "/type")).has_value()) << address;
+    EXPECT_TRUE(facts::parse_domain_type(text(home + "/type")).has_value()) << address;
     EXPECT_TRUE(std::ranges::binary_search(names(home + "/devices"), address)) << address;
   }
 }
@@ -108,13 +110,13 @@ TEST_P(CapturedTree, HasDriversAndGroupsForItsDevices) {
 TEST_P(CapturedTree, SaysOfVirtioWhatTheLogSays) {
   constexpr std::size_t version_1 = 32, access_platform = 33;
   constexpr std::uint64_t driver_ok = 0x4, failed = 0x80;
-  const KernelLog said = log();
+  const facts::KernelLog said = log();
   const std::string folder = "/sys/bus/virtio/devices/";
   for (const std::string& name : names(folder)) {
     const std::string bits = text(folder + name + "/features");
     ASSERT_TRUE(bits.size() == 64 || bits.size() == 128) << name;
     EXPECT_EQ(bits[version_1], '1') << name;
-    const std::uint64_t status = hexadecimal(text(folder + name + "/status")).value_or(0);
+    const std::uint64_t status = facts::hexadecimal(text(folder + name + "/status")).value_or(0);
     const bool refused =
         std::ranges::any_of(said.virtio_refusals, [&](const auto& row) { return row.device == name; });
     EXPECT_EQ(refused, (status & failed) != 0) << name;
@@ -126,7 +128,7 @@ TEST_P(CapturedTree, SaysOfVirtioWhatTheLogSays) {
 }
 
 TEST_P(CapturedTree, HasOneOpinionOfItsProcessor) {
-  const auto info = parse_cpuinfo(tree_->read("/proc/cpuinfo").value());
+  const auto info = facts::parse_cpuinfo(tree_->read("/proc/cpuinfo").value());
   const auto first = tree_->cpuid(1);
   EXPECT_EQ(first.has_value(), info.x86 && tree_->read("/cbit/cpuid").has_value());
   if (!first) return;
@@ -137,12 +139,12 @@ TEST_P(CapturedTree, HasOneOpinionOfItsProcessor) {
   EXPECT_EQ(family == 0xf ? family + (first->eax >> 20 & 0xff) : family, info.family);
   const auto sev = tree_->cpuid(0x8000'001f);
   if (!sev || !info.flags.contains("hypervisor")) return;
-  EXPECT_EQ(sev_leaf(*sev).sev, info.flags.contains("sev"));
+  EXPECT_EQ(facts::sev_leaf(*sev).sev, info.flags.contains("sev"));
 }
 
 TEST_P(CapturedTree, HasAsManyAsidsInTheLogAsInCpuid) {
   const auto leaf = tree_->cpuid(0x8000'001f);
-  const KernelLog said = log();
+  const facts::KernelLog said = log();
   if (!leaf || !said.sev || !said.sev->last) return;
   EXPECT_EQ(*said.sev->last, leaf->ecx);
   EXPECT_EQ(*said.sev->first, leaf->edx);
@@ -159,4 +161,4 @@ std::string test_name(const testing::TestParamInfo<std::string>& tree) {
 INSTANTIATE_TEST_SUITE_P(Trees, CapturedTree, testing::ValuesIn(tree_names()), test_name);
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::doctor

@@ -7,7 +7,7 @@
 #include "doctor/pool_watch.hpp"
 #include "support/captured_tree.hpp"
 
-namespace cbit {
+namespace cbit::doctor {
 namespace {
 
 using testing::CapturedTree;
@@ -49,7 +49,7 @@ struct Guest : CapturedTree {
     return *this;
   }
   [[nodiscard]] Diagnosis diagnose() const {
-    HostTree tree = open();
+    facts::HostTree tree = open();
     return cbit::diagnose(tree);
   }
 
@@ -65,9 +65,9 @@ const Outcome& outcome(const Diagnosis& diagnosis, std::string_view id) {
   return none;
 }
 
-std::vector<std::string_view> names(const std::vector<Cause>& causes) {
+std::vector<std::string_view> names(const std::vector<watch::Cause>& causes) {
   std::vector<std::string_view> found;
-  for (const Cause& cause : causes) found.push_back(cause.info->name);
+  for (const watch::Cause& cause : causes) found.push_back(cause.info->name);
   return found;
 }
 
@@ -112,10 +112,10 @@ TEST(Doctor, SaysOfADeviceWhatExplainSays) {
   guest.pci("0000:00:04.0", "0x010802", "nvme").pci("0000:00:05.0", "0x020000", "e1000", 32);
   const Diagnosis diagnosis = guest.diagnose();
   ASSERT_EQ(diagnosis.devices.size(), 2u);
-  ExplainOptions options;
+  explain::ExplainOptions options;
   options.bed.machine = {.platform = Platform::sev, .c_bit = 47, .memory_bytes = 8ull << 30, .cpus = 8};
   options.device.min_align_mask = 4095;
-  const auto nvme = explain(options);
+  const auto nvme = explain::explain(options);
   ASSERT_TRUE(nvme);
   EXPECT_EQ(diagnosis.devices[0].largest_mapping, nvme->max_mapping_size);
   EXPECT_EQ(diagnosis.devices[0].largest_mapping, 258048u);
@@ -153,7 +153,7 @@ TEST(Doctor, FindsVirtioDevicesThatGoPastTheDmaApi) {
   EXPECT_EQ(diagnosis.devices[0].state, CheckState::pass);
   EXPECT_EQ(diagnosis.devices[1].state, CheckState::fail);
   EXPECT_THAT(names(diagnosis.devices[1].causes), ::testing::Contains("flag-not-offered"));
-  EXPECT_EQ(diagnosis.devices[1].uses[0].verdict, Verdict::broken);
+  EXPECT_EQ(diagnosis.devices[1].uses[0].verdict, explain::Verdict::broken);
   EXPECT_THAT(names(diagnosis.devices[2].causes), ::testing::ElementsAre("flag-not-offered"));
   EXPECT_THAT(names(diagnosis.devices[3].causes), ::testing::ElementsAre("flag-not-acked")) << "the balloon";
   EXPECT_THAT(names(diagnosis.devices[4].causes), ::testing::ElementsAre("legacy-virtio"));
@@ -178,8 +178,8 @@ TEST(Doctor, JudgesRdmaAndGraphicsWithTheirOwnMappings) {
   guest.pci("0000:02:00.0", "0x030000", "amdgpu", 44);
   const Diagnosis old = guest.diagnose();
   EXPECT_THAT(names(old.devices.at(0).causes), ::testing::Contains("mr-on-private-memory"));
-  EXPECT_EQ(old.devices[0].uses.at(2).verdict, Verdict::broken);
-  EXPECT_EQ(old.devices[0].uses[0].verdict, Verdict::works) << "its driver's own mappings";
+  EXPECT_EQ(old.devices[0].uses.at(2).verdict, explain::Verdict::broken);
+  EXPECT_EQ(old.devices[0].uses[0].verdict, explain::Verdict::works) << "its driver's own mappings";
   EXPECT_THAT(names(old.devices.at(1).causes), ::testing::Contains("mapped-encrypted-but-shared"));
   guest.file("/proc/sys/kernel/osrelease", "6.8.0\n");
   const Diagnosis fixed = guest.diagnose();
@@ -327,7 +327,7 @@ TEST(Doctor, SaysWhatCouldNotBeReadWithoutRoot) {
 
 TEST(Doctor, TakesAnEmptyTreeAndOneOfNonsense) {
   CapturedTree empty;
-  HostTree tree = empty.open();
+  facts::HostTree tree = empty.open();
   EXPECT_FALSE(diagnose(tree).failed());
   Guest guest;
   const std::string junk = std::string("\x1b[2J\xff\0", 6) + std::string(5000, '7');
@@ -372,7 +372,7 @@ TEST(Doctor, HoldsItsTableTogether) {
 }
 
 TEST(Doctor, DiagnosesTheRunningSystem) {
-  auto tree = HostTree::open("/");
+  auto tree = facts::HostTree::open("/");
   ASSERT_TRUE(tree);
   const Diagnosis diagnosis = diagnose(*tree);
   EXPECT_EQ(outcome(diagnosis, "processor").state == CheckState::pass, diagnosis.host.cpu.info->x86);
@@ -380,4 +380,4 @@ TEST(Doctor, DiagnosesTheRunningSystem) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::doctor

@@ -12,7 +12,7 @@
 #include "facts/capture_archive.hpp"
 #include "facts/masking.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 // A file that is gone with the test.
@@ -313,4 +313,4 @@ TEST(CaptureArchive, TellsAnArchiveFromAFolder) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::facts

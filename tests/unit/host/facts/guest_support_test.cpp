@@ -4,7 +4,7 @@
 
 #include "support/captured_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 using testing::CapturedTree;
@@ -137,4 +137,4 @@ TEST(GuestSupport, OffersNothingOnAnotherArchitectureOrWithoutFiles) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -8,7 +8,7 @@
 
 #include "support/captured_tree.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 using testing::CapturedTree;
@@ -204,4 +204,4 @@ TEST(HostTree, ReadsTheRunningSystem) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::facts

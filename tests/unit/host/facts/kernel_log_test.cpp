@@ -7,7 +7,7 @@
 
 #include "facts/log_line.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 constexpr const char* full_words =
@@ -325,4 +325,4 @@ TEST(KernelLog, KeepsTheLinesThatMatterWithoutTheHostsName) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 std::string full(const char* device, std::uint64_t bytes, std::uint64_t total, std::uint64_t used) {
@@ -71,13 +71,13 @@ TEST(LogCauses, TellAMaskBelowTheCBitFromABufferBeyondTheMask) {
       "b 0000:02:00.0: DMA addr 0x0000800112345000+4096 overflow (mask ffffffff, bus limit 0).\n"
       "c 0000:03:00.0: swiotlb addr 0x00000000fa000000+512 overflow (mask 7fffffff, bus limit 0).\n");
   const auto sme =
-      causes_of_overflows(log, {.platform = "sme", .layout = KeyLayout::amd(47), .is_sme = true});
+      causes_of_overflows(log, {.platform = "sme", .layout = mem::KeyLayout::amd(47), .is_sme = true});
   ASSERT_EQ(sme.size(), 3u);
   EXPECT_EQ(sme[0].causes[0]->name, "dma-mask-below-c-bit");
   EXPECT_EQ(sme[1].causes[0]->name, "buffer-beyond-mask");
   EXPECT_EQ(sme[2].causes[0]->name, "pool-out-of-mask");
   const auto guest =
-      causes_of_overflows(log, {.platform = "sev", .layout = KeyLayout::amd(47), .is_guest = true});
+      causes_of_overflows(log, {.platform = "sev", .layout = mem::KeyLayout::amd(47), .is_guest = true});
   EXPECT_EQ(guest[0].causes[0]->name, "noforce-in-guest");
 }
 
@@ -86,7 +86,7 @@ TEST(LogCauses, NameTheMissingPoolWhereTheLogSaysThatThereWasNoLowMemory) {
       "software IO TLB: swiotlb_memblock_alloc: Failed to allocate 1048576 bytes tlb structure\n"
       "a 0000:01:00.0: DMA addr 0x0000800012345000+4096 overflow (mask ffffffff, bus limit 0).\n");
   const auto found =
-      causes_of_overflows(log, {.platform = "sev", .layout = KeyLayout::amd(47), .is_guest = true});
+      causes_of_overflows(log, {.platform = "sev", .layout = mem::KeyLayout::amd(47), .is_guest = true});
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].causes[0]->name, "pool-not-allocated-low-memory");
 }
@@ -97,4 +97,4 @@ TEST(LogCauses, FindNothingInALogWithoutTroubles) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 TEST(Masking, KeepsTheParametersThatSayHowDmaIsSetUp) {
@@ -83,4 +83,4 @@ TEST(Masking, KeepsOfAKernelLogWhatIsNeededAndNotWhoBuiltIt) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::facts

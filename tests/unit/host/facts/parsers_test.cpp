@@ -12,7 +12,7 @@
 #include "facts/text.hpp"
 #include "facts/virtio.hpp"
 
-namespace cbit {
+namespace cbit::facts {
 namespace {
 
 using ::testing::ElementsAre;
@@ -43,7 +43,7 @@ TEST(Parsers, TakeAnything) {
     EXPECT_EQ(parse_domain_type(text), std::nullopt);
     EXPECT_THAT(parse_misc(text), IsEmpty());
     EXPECT_EQ(parse_features(text), std::nullopt);
-    EXPECT_THAT(parse_bounce_trace(text), IsEmpty());
+    EXPECT_THAT(doctor::parse_bounce_trace(text), IsEmpty());
     (void)KernelCommandLine{text};
   }
 }
@@ -191,7 +191,7 @@ TEST(Virtio, ReadsFeatureBitsFromTheLeft) {
 }
 
 TEST(PoolWatch, SumsTheBouncesOfEachDevice) {
-  const auto found = parse_bounce_trace(
+  const auto found = doctor::parse_bounce_trace(
       "# tracer: nop\n"
       " kworker-7 [001] d..2. 12.5: swiotlb_bounced: dev_name: 0000:00:04.0 dma_mask=ffffffffffffffff "
       "dev_addr=8000012345000 size=4096 FORCE\n"
@@ -205,21 +205,22 @@ TEST(PoolWatch, SumsTheBouncesOfEachDevice) {
 }
 
 TEST(PoolWatch, NamesTheDeviceThatFillsThePool) {
-  const PoolSample before{.slots = 1000, .used = 10, .bounces = {{"a", {5, 5000}}, {"b", {1, 100}}}};
-  const PoolSample now{.slots = 1000,
-                       .used = 750,
-                       .hiwater = 800,
-                       .bounces = {{"a", {6, 6024}}, {"b", {11, 100 + 20480}}},
-                       .full = 2,
-                       .full_device = "c"};
+  const doctor::PoolSample before{.slots = 1000, .used = 10, .bounces = {{"a", {5, 5000}}, {"b", {1, 100}}}};
+  const doctor::PoolSample now{.slots = 1000,
+                               .used = 750,
+                               .hiwater = 800,
+                               .bounces = {{"a", {6, 6024}}, {"b", {11, 100 + 20480}}},
+                               .full = 2,
+                               .full_device = "c"};
   EXPECT_EQ(
-      pool_watch_line(3, before, now),
+      doctor::pool_watch_line(3, before, now),
       "      3.0      750     1000  75     +740      800  b bounced 10 times, 20 KiB; pool full 2 times, "
       "last for c\n");
-  EXPECT_EQ(pool_watch_line(0, before, before), "      0.0       10     1000   1       +0        -\n");
-  EXPECT_EQ(pool_watch_line(1, now, before), "      1.0       10     1000   1     -740        -\n")
+  EXPECT_EQ(doctor::pool_watch_line(0, before, before),
+            "      0.0       10     1000   1       +0        -\n");
+  EXPECT_EQ(doctor::pool_watch_line(1, now, before), "      1.0       10     1000   1     -740        -\n")
       << "the trace's ring has lost what it held";
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::facts

@@ -6,7 +6,7 @@
 
 #include "support/firmware_image.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using namespace firmware_image;
@@ -66,4 +66,4 @@ TEST(Firmware, RefusesWhatIsNoFileAndWhatIsADisk) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -6,7 +6,7 @@
 #include "launch/rules.hpp"
 #include "support/launch_cases.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using launch_cases::edit;
@@ -45,7 +45,7 @@ const std::string good = R"(<domain type='kvm'>
 std::vector<Finding> judged(const std::string& xml) {
   const auto config = parse_libvirt_domain(xml);
   EXPECT_TRUE(config) << (config ? "" : config.error().message);
-  const GuestSupport host = launch_cases::capable_host();
+  const facts::GuestSupport host = launch_cases::capable_host();
   return config ? judge(*config, {.host = &host}) : std::vector<Finding>{};
 }
 
@@ -185,4 +185,4 @@ TEST(LibvirtText, IsToldFromACommandLine) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -10,7 +10,7 @@
 #include "launch/libvirt_xml.hpp"
 #include "support/launch_sites.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using namespace launch_sites;
@@ -140,4 +140,4 @@ TEST(PlanText, ExplainsEveryOption) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -4,7 +4,7 @@
 #include "launch/plan.hpp"
 #include "support/launch_sites.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using namespace launch_sites;
@@ -210,4 +210,4 @@ TEST(Planner, HandsContradictoryOptionsOfTheUsersToTheRules) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

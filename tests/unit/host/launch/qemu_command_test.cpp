@@ -7,7 +7,7 @@
 
 #include "launch/qemu_options.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using testing::ElementsAre;
@@ -152,4 +152,4 @@ TEST(QemuOptions, AreEachThereOnce) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

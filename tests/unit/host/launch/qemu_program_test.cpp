@@ -6,7 +6,7 @@
 #include <fstream>
 #include <set>
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 // A program of that text, which is run by the shell.
@@ -63,4 +63,4 @@ TEST(QemuProgram, HasOneRemedyForEachMessage) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -14,7 +14,7 @@
 #include "launch/rules.hpp"
 #include "support/launch_cases.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using nlohmann::json;
@@ -71,7 +71,7 @@ std::set<std::string> written_texts() {
   for (const Example& example : examples()) {
     GuestConfig config;
     config.command = *parse_qemu_command(*shell_words(example.bad));
-    const GuestSupport host = capable_host();
+    const facts::GuestSupport host = capable_host();
     for (const Finding& finding : judge(config, {.host = &host, .qemu = example.qemu}))
       if (finding.write.starts_with('-')) texts.insert(finding.write);
   }
@@ -182,4 +182,4 @@ TEST_F(RealQemu, HasNoOptionThatTheTableLacks) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -9,7 +9,7 @@
 #include "support/launch_cases.hpp"
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using namespace launch_cases;
@@ -38,7 +38,7 @@ std::vector<std::string_view> names(const std::vector<Finding>& findings) {
 }
 
 TEST(LaunchRules, FindNothingInCorrectConfigurations) {
-  const GuestSupport host = capable_host();
+  const facts::GuestSupport host = capable_host();
   for (const std::string& line : {sev, es, snp, tdx})
     EXPECT_THAT(names(judged(line, {.host = &host})), IsEmpty()) << line;
   EXPECT_THAT(names(judged(sev, {})), IsEmpty());
@@ -46,7 +46,7 @@ TEST(LaunchRules, FindNothingInCorrectConfigurations) {
 
 TEST(LaunchRules, FireOnTheirExampleAndNotOnTheOther) {
   for (const Example& example : examples()) {
-    GuestSupport host = capable_host();
+    facts::GuestSupport host = capable_host();
     EXPECT_THAT(names(judged(example.good, {.host = &host, .qemu = example.qemu})),
                 Not(Contains(example.rule)))
         << example.good;
@@ -67,7 +67,7 @@ TEST(LaunchRules, AllHaveAnExample) {
 TEST(LaunchRules, WhatTheyTellToWriteIsRight) {
   for (const Example& example : examples()) {
     if (example.bad_host) continue;
-    const GuestSupport host = capable_host();
+    const facts::GuestSupport host = capable_host();
     const JudgeContext context{.host = &host, .qemu = example.qemu};
     for (const Finding& finding : judged(example.bad, context)) {
       if (finding.rule->name != example.rule || finding.write.empty()) continue;
@@ -117,7 +117,7 @@ TEST(LaunchRules, SayNothingAboutAGuestThatShallNotBeEncrypted) {
 }
 
 TEST(LaunchRules, ProposeWhatTheHostCanDoBest) {
-  GuestSupport host = capable_host();
+  facts::GuestSupport host = capable_host();
   const std::string plain = "qemu-system-x86_64 -accel kvm -m 4G";
   EXPECT_NE(judged(plain, {.host = &host})[0].write.find("sev-snp-guest,id=sev0,cbitpos=51"),
             std::string::npos);
@@ -151,7 +151,7 @@ TEST(LaunchRuleTable, HasNamesOnceAndTextsEverywhere) {
 TEST(LaunchRuleTable, SharesTheTextsOfCausesWithTheSameName) {
   unsigned shared = 0;
   for (const RuleInfo& info : rule_table()) {
-    const CauseInfo* const cause = find_cause(info.name);
+    const watch::CauseInfo* const cause = watch::find_cause(info.name);
     if (cause == nullptr) continue;
     ++shared;
     EXPECT_EQ(info.why, cause->meaning);
@@ -168,4 +168,4 @@ TEST(LaunchRuleTable, DocumentIsUpToDate) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

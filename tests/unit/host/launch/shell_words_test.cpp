@@ -3,7 +3,7 @@
 
 #include "launch/qemu_command.hpp"
 
-namespace cbit {
+namespace cbit::launch {
 namespace {
 
 using testing::ElementsAre;
@@ -84,4 +84,4 @@ TEST(ShellText, HasOneOptionALine) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::launch

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-namespace cbit {
+namespace cbit::process {
 namespace {
 
 using testing::HasSubstr;
@@ -94,4 +94,4 @@ TEST(StatusField, IsTheOneOfThatName) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::process

@@ -6,7 +6,7 @@
 
 #include <string>
 
-namespace cbit {
+namespace cbit::process {
 namespace {
 
 constexpr std::string_view qemu_maps =
@@ -105,4 +105,4 @@ RC_GTEST_PROP(Segments, CoverTheRangeWithoutGapOrOverlap, ()) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::process

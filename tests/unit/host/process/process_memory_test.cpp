@@ -16,7 +16,7 @@
 #include "process/page_runs.hpp"
 #include "process/survey.hpp"
 
-namespace cbit {
+namespace cbit::process {
 namespace {
 
 using testing::ElementsAre;
@@ -102,8 +102,8 @@ std::vector<PagesSeen> survey_of(const ProcessMemory& process, const VirtRange& 
     EXPECT_TRUE(survey(process, segment, options, [&](const PagesSeen& seen) { all.push_back(seen); }));
   return all;
 }
-std::vector<PageLooks> looks_of(const std::vector<PagesSeen>& all) {
-  std::vector<PageLooks> looks;
+std::vector<watch::PageLooks> looks_of(const std::vector<PagesSeen>& all) {
+  std::vector<watch::PageLooks> looks;
   for (const PagesSeen& seen : all) looks.insert(looks.end(), seen.pages, seen.look.looks);
   return looks;
 }
@@ -121,7 +121,8 @@ TEST(ProcessMemory, ShowsAnotherProcessesSecrets) {
   ASSERT_EQ(process->read(area.at(0), bytes).end, ReadEnd::complete);
   EXPECT_EQ(0, std::memcmp(bytes.data(), "the password is swordfish; ", 27));
   EXPECT_THAT(looks_of(survey_of(*process, area.range())),
-              ElementsAre(PageLooks::text, PageLooks::ciphertext, PageLooks::zeros, PageLooks::absent));
+              ElementsAre(watch::PageLooks::text, watch::PageLooks::ciphertext, watch::PageLooks::zeros,
+                          watch::PageLooks::absent));
 }
 
 TEST(ProcessMemory, IsReadWithoutAllocatingWhatWasNeverTouched) {
@@ -134,9 +135,9 @@ TEST(ProcessMemory, IsReadWithoutAllocatingWhatWasNeverTouched) {
     process->presence(area.at(0), pages);
     return std::ranges::count(pages, Presence::present);
   };
-  EXPECT_EQ(looks_of(survey_of(*process, area.range()))[6], PageLooks::absent);
+  EXPECT_EQ(looks_of(survey_of(*process, area.range()))[6], watch::PageLooks::absent);
   EXPECT_EQ(present(), 1) << "a look has no effect";
-  EXPECT_EQ(looks_of(survey_of(*process, area.range(), {.fault_in = true}))[6], PageLooks::zeros);
+  EXPECT_EQ(looks_of(survey_of(*process, area.range(), {.fault_in = true}))[6], watch::PageLooks::zeros);
 }
 
 TEST(ProcessMemory, StepsOverPagesThatCannotBeRead) {
@@ -146,8 +147,9 @@ TEST(ProcessMemory, StepsOverPagesThatCannotBeRead) {
   const auto process = ProcessMemory::open(getpid());
   ASSERT_TRUE(process);
   const auto seen = survey_of(*process, area.range());
-  EXPECT_THAT(looks_of(seen), ElementsAre(PageLooks::text, PageLooks::text, PageLooks::unreadable,
-                                          PageLooks::text, PageLooks::text, PageLooks::text));
+  EXPECT_THAT(looks_of(seen),
+              ElementsAre(watch::PageLooks::text, watch::PageLooks::text, watch::PageLooks::unreadable,
+                          watch::PageLooks::text, watch::PageLooks::text, watch::PageLooks::text));
   EXPECT_EQ(seen[2].look.why, "not mapped");
 
   // Unmapped after the maps were read.
@@ -155,7 +157,8 @@ TEST(ProcessMemory, StepsOverPagesThatCannotBeRead) {
   const Segment rest{{area.at(3), area.at(6)}, &process->mappings().front()};
   std::vector<PagesSeen> late;
   EXPECT_TRUE(survey(*process, rest, {.fault_in = true}, [&](const PagesSeen& s) { late.push_back(s); }));
-  EXPECT_THAT(looks_of(late), ElementsAre(PageLooks::text, PageLooks::unreadable, PageLooks::text));
+  EXPECT_THAT(looks_of(late),
+              ElementsAre(watch::PageLooks::text, watch::PageLooks::unreadable, watch::PageLooks::text));
   EXPECT_EQ(late[1].look.why, "cannot be read");
 }
 
@@ -169,8 +172,8 @@ TEST(ProcessMemory, IsJudgedAlsoWhereTheProcessItselfMayNotRead) {
   ASSERT_TRUE(process);
   const auto looks = looks_of(survey_of(*process, area.range()));
   // fs/proc/base.c: FOLL_FORCE, which a kernel can be told to refuse (proc_mem.force_override).
-  EXPECT_THAT(looks, testing::AnyOf(ElementsAre(PageLooks::text, PageLooks::ciphertext),
-                                    ElementsAre(PageLooks::unreadable, PageLooks::unreadable)));
+  EXPECT_THAT(looks, testing::AnyOf(ElementsAre(watch::PageLooks::text, watch::PageLooks::ciphertext),
+                                    ElementsAre(watch::PageLooks::unreadable, watch::PageLooks::unreadable)));
 }
 
 TEST(ProcessMemory, SaysWhenTheProcessExitsWhileItIsRead) {
@@ -300,8 +303,8 @@ TEST(Survey, DoesNotReadADevicesMappingUnlessToldTo) {
   const auto sink = [&](const PagesSeen& pages) { seen.push_back(pages); };
   EXPECT_TRUE(survey(*process, {area.range(), &device}, {}, sink));
   EXPECT_TRUE(survey(*process, {area.range(), &device}, {.devices = true}, sink));
-  EXPECT_THAT(looks_of(seen), ElementsAre(PageLooks::unreadable, PageLooks::text));
+  EXPECT_THAT(looks_of(seen), ElementsAre(watch::PageLooks::unreadable, watch::PageLooks::text));
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::process

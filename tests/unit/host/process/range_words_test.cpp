@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace cbit {
+namespace cbit::process {
 namespace {
 
 std::vector<Mapping> mappings() {
@@ -58,4 +58,4 @@ TEST(RangeWord, IsRefusedWhenItIsNone) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::process

@@ -7,7 +7,7 @@
 
 #include "explain/matrix.hpp"
 
-namespace cbit {
+namespace cbit::explain {
 namespace {
 
 Explanation run(Platform platform, MapKind map, DmaDirection direction) {
@@ -23,8 +23,8 @@ TEST_P(EveryDma, WorksWithoutACauseWhereTheDriverUsesTheDmaApi) {
   const Explanation result = run(platform, map, direction);
   EXPECT_EQ(result.verdict, Verdict::works);
   EXPECT_TRUE(result.causes.empty());
-  EXPECT_EQ(result.cpu.sees, Sees::plaintext);
-  EXPECT_EQ(result.device.sees, Sees::plaintext);
+  EXPECT_EQ(result.cpu.sees, testbed::Sees::plaintext);
+  EXPECT_EQ(result.device.sees, testbed::Sees::plaintext);
   EXPECT_FALSE(result.steps.empty());
   for (const StepTaken& step : result.steps) EXPECT_FALSE(step.source.empty()) << step.rule;
 }
@@ -42,7 +42,7 @@ TEST_P(RawDma, GoesWrongForAReasonWhereMemoryIsEncryptedAndOnlyThere) {
   const Explanation result = run(GetParam(), MapKind::raw_phys, DmaDirection::bidirectional);
   EXPECT_EQ(result.verdict == Verdict::works, !is_encrypted(GetParam()));
   EXPECT_EQ(result.causes.empty(), !is_encrypted(GetParam()));
-  for (const Cause& cause : result.causes) EXPECT_FALSE(cause.remedy.empty());
+  for (const watch::Cause& cause : result.causes) EXPECT_FALSE(cause.remedy.empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(AllPlatforms, RawDma, testing::ValuesIn(platforms));
@@ -83,7 +83,7 @@ RegionResult region(Platform platform, DmaDirection direction, KernelVersion ver
   options.device.mask_bits = mask;
   const Explanation result = explain(options).value();
   RegionResult shown{result.verdict, result.path, {}};
-  for (const Cause& cause : result.causes) shown.causes.emplace_back(cause.info->name);
+  for (const watch::Cause& cause : result.causes) shown.causes.emplace_back(cause.info->name);
   return shown;
 }
 
@@ -114,7 +114,7 @@ TEST(ExplainUserMr, IsRefusedByTheNextKernelInAGuestAndNotOnAHost) {
 
 // ---- a KeyID ----
 
-ExplainOptions keyed(MapKind map, DmaDirection direction, KeySelector key_id = 5) {
+ExplainOptions keyed(MapKind map, DmaDirection direction, mem::KeySelector key_id = 5) {
   ExplainOptions options{.map = map, .direction = direction, .size = 9000, .offset = 100};
   options.bed.machine.platform = Platform::mktme;
   options.key_id = key_id;
@@ -129,8 +129,8 @@ TEST(ExplainKeyId, IsCarriedByTheAddressAndBothSidesSeeTheSame) {
       EXPECT_EQ(result.verdict, Verdict::works);
       EXPECT_EQ(result.carried_key_id, (CarriedKeyId{5, false}));
       EXPECT_EQ(result.dma_address->value() >> 46, 5u);
-      EXPECT_EQ(result.device.sees, Sees::plaintext);
-      EXPECT_EQ(result.host.sees, Sees::ciphertext);
+      EXPECT_EQ(result.device.sees, testbed::Sees::plaintext);
+      EXPECT_EQ(result.host.sees, testbed::Sees::ciphertext);
       EXPECT_TRUE(result.causes.empty());
     }
 }
@@ -153,20 +153,20 @@ TEST(ExplainKeyId, BouncesThroughKeyIdZeroForANarrowDevice) {
   EXPECT_EQ(result.verdict, Verdict::works);
   EXPECT_TRUE(result.bounced);
   EXPECT_EQ(result.carried_key_id, (CarriedKeyId{0, false}));
-  EXPECT_EQ(result.host.sees, Sees::ciphertext);
-  EXPECT_EQ(result.pool.sees, Sees::plaintext);
+  EXPECT_EQ(result.host.sees, testbed::Sees::ciphertext);
+  EXPECT_EQ(result.pool.sees, testbed::Sees::plaintext);
 }
 
 TEST(ExplainKeyId, IsLostByADriverThatHandsOutPhysicalAddresses) {
   const Explanation read = explain(keyed(MapKind::raw_phys, DmaDirection::to_device)).value();
   EXPECT_EQ(read.verdict, Verdict::broken);
-  EXPECT_EQ(read.device.sees, Sees::ciphertext);
+  EXPECT_EQ(read.device.sees, testbed::Sees::ciphertext);
   EXPECT_EQ(read.carried_key_id, (CarriedKeyId{0, false}));
   ASSERT_FALSE(read.causes.empty());
   EXPECT_EQ(read.causes.front().info->name, "key-id-lost-in-dma-address");
   const Explanation written = explain(keyed(MapKind::raw_phys, DmaDirection::from_device)).value();
   EXPECT_EQ(written.verdict, Verdict::broken);
-  EXPECT_EQ(written.cpu.sees, Sees::noise);
+  EXPECT_EQ(written.cpu.sees, testbed::Sees::noise);
 }
 
 TEST(ExplainKeyId, SyncsAPartOfPagesThatWereMappedOneByOne) {
@@ -175,16 +175,16 @@ TEST(ExplainKeyId, SyncsAPartOfPagesThatWereMappedOneByOne) {
   options.sync = SyncRange{4000, 200};
   options.unmap = false;
   const Explanation result = explain(options).value();
-  EXPECT_EQ(result.cpu.sees, Sees::mixed);
+  EXPECT_EQ(result.cpu.sees, testbed::Sees::mixed);
   options.sync = SyncRange{0, 9000};
-  EXPECT_EQ(explain(options)->cpu.sees, Sees::plaintext);
+  EXPECT_EQ(explain(options)->cpu.sees, testbed::Sees::plaintext);
 }
 
 TEST(ExplainKeyId, IsRefusedWhereThereIsNone) {
   ExplainOptions options = keyed(MapKind::streaming, DmaDirection::to_device);
   options.bed.machine.platform = Platform::sme;
   EXPECT_EQ(explain(options).error().code, ExitCode::usage);
-  for (const KeySelector beyond : {KeySelector{0}, KeySelector{64}})
+  for (const mem::KeySelector beyond : {mem::KeySelector{0}, mem::KeySelector{64}})
     EXPECT_EQ(explain(keyed(MapKind::streaming, DmaDirection::to_device, beyond)).error().code,
               ExitCode::usage);
   for (const MapKind map : {MapKind::coherent, MapKind::coherent_atomic, MapKind::resource, MapKind::ttm_bo})
@@ -195,9 +195,9 @@ TEST(ExplainKeyId, IsRefusedWhereThereIsNone) {
 
 struct DiskResult {
   Verdict verdict{};
-  std::optional<Errno> probe;
-  Sees ring{};  // by the device
-  Sees data{};
+  std::optional<kernel::Errno> probe;
+  testbed::Sees ring{};  // by the device
+  testbed::Sees data{};
   std::vector<std::string> causes;
   friend bool operator==(const DiskResult&, const DiskResult&) = default;
 };
@@ -205,7 +205,7 @@ struct DiskResult {
 DiskResult shown(const Explanation& result) {
   DiskResult shown{
       result.verdict, result.virtio->probe, result.virtio->ring_device.sees, result.device.sees, {}};
-  for (const Cause& cause : result.causes) shown.causes.emplace_back(cause.info->name);
+  for (const watch::Cause& cause : result.causes) shown.causes.emplace_back(cause.info->name);
   return shown;
 }
 
@@ -218,10 +218,11 @@ ExplainOptions disk(Platform platform, const VirtioChoice& choice = {},
 }
 
 constexpr std::uint64_t without_flag =
-    virtio_feature::version_1 | virtio_feature::indirect_desc | virtio_feature::event_idx;
+    spec::virtio_feature::version_1 | spec::virtio_feature::indirect_desc | spec::virtio_feature::event_idx;
 
 TEST(ExplainVirtio, WorksOnEveryPlatformWithEitherRingWhenTheFlagIsTaken) {
-  const DiskResult works{Verdict::works, std::nullopt, Sees::plaintext, Sees::plaintext, {}};
+  const DiskResult works{
+      Verdict::works, std::nullopt, testbed::Sees::plaintext, testbed::Sees::plaintext, {}};
   for (const Platform platform : platforms)
     for (const bool packed : {false, true})
       for (const DmaDirection direction : {DmaDirection::to_device, DmaDirection::from_device}) {
@@ -247,14 +248,18 @@ TEST(ExplainVirtio, CountsWhatEncryptionAndTranslationCost) {
 
 TEST(ExplainVirtio, IsRefusedByTheCheckAndHangsWithoutIt) {
   EXPECT_EQ(shown(explain(disk(Platform::sev, {.offers = without_flag})).value()),
-            (DiskResult{Verdict::fails, Errno::enodev, Sees::none, Sees::none, {"flag-not-offered"}}));
+            (DiskResult{Verdict::fails,
+                        kernel::Errno::enodev,
+                        testbed::Sees::none,
+                        testbed::Sees::none,
+                        {"flag-not-offered"}}));
   const Explanation before =
       explain(disk(Platform::sev, {.offers = without_flag, .kernel = VirtioKernelKind::before_check}))
           .value();
   EXPECT_EQ(before.verdict, Verdict::fails);
   EXPECT_FALSE(before.virtio->uses_dma_api);
   EXPECT_FALSE(before.virtio->request_reached);
-  EXPECT_EQ(before.virtio->ring_device.sees, Sees::ciphertext);
+  EXPECT_EQ(before.virtio->ring_device.sees, testbed::Sees::ciphertext);
   EXPECT_FALSE(before.bounced);
 }
 
@@ -267,14 +272,18 @@ TEST(ExplainVirtio, WorksWithoutTheFlagWhenTheKernelAsksAboutEncryptionInstead) 
 }
 
 TEST(ExplainVirtio, NamesALegacyDeviceAndADriverOlderThanTheFlag) {
-  const std::uint64_t legacy = virtio_feature::indirect_desc;
+  const std::uint64_t legacy = spec::virtio_feature::indirect_desc;
   EXPECT_EQ(shown(explain(disk(Platform::sev, {.offers = legacy})).value()).causes,
             std::vector<std::string>{"legacy-virtio"});
   EXPECT_EQ(explain(disk(Platform::plain, {.offers = legacy}))->verdict, Verdict::works);
   EXPECT_EQ(shown(explain(disk(Platform::plain, {.driver = VirtioDriverKind::without_flag})).value()),
-            (DiskResult{Verdict::fails, Errno::enodev, Sees::none, Sees::none, {"flag-not-acked"}}));
+            (DiskResult{Verdict::fails,
+                        kernel::Errno::enodev,
+                        testbed::Sees::none,
+                        testbed::Sees::none,
+                        {"flag-not-acked"}}));
   EXPECT_EQ(explain(disk(Platform::plain, {.driver = VirtioDriverKind::legacy}))->virtio->probe,
-            Errno::enodev);
+            kernel::Errno::enodev);
   EXPECT_EQ(explain(disk(Platform::plain,
                          {.offers = without_flag, .transitional = true, .driver = VirtioDriverKind::legacy}))
                 ->verdict,
@@ -283,7 +292,7 @@ TEST(ExplainVirtio, NamesALegacyDeviceAndADriverOlderThanTheFlag) {
 
 TEST(ExplainVirtio, ShowsWhatADeviceReadsAtRawAddressesBesideARingThatIsRight) {
   const Explanation raw = explain(disk(Platform::sev, {.driver = VirtioDriverKind::raw_addresses})).value();
-  EXPECT_EQ(raw.virtio->ring_device.sees, Sees::plaintext);
+  EXPECT_EQ(raw.virtio->ring_device.sees, testbed::Sees::plaintext);
   EXPECT_NE(raw.verdict, Verdict::works);
   EXPECT_FALSE(raw.causes.empty());
   EXPECT_EQ(explain(disk(Platform::plain, {.driver = VirtioDriverKind::raw_addresses}))->verdict,
@@ -300,7 +309,7 @@ TEST(ExplainVirtio, RefusesWhatContradictsItself) {
   options.device.mask_bits = 32;
   EXPECT_EQ(code(options), ExitCode::usage);
   EXPECT_EQ(code(disk(Platform::sev, {.virtio_iommu = true})), ExitCode::usage);
-  EXPECT_EQ(code(disk(Platform::sev, {.offers = virtio_feature::access_platform})), ExitCode::usage);
+  EXPECT_EQ(code(disk(Platform::sev, {.offers = spec::virtio_feature::access_platform})), ExitCode::usage);
   options = {};
   options.virtio = VirtioChoice{};
   EXPECT_EQ(code(options), ExitCode::usage);
@@ -325,7 +334,7 @@ std::string gist(const Explanation& explanation) {
                      std::string{to_string(explanation.path)} + (explanation.bounced ? " bounced" : "") +
                      (explanation.encryption_bit ? " C" : "") + " " +
                      std::to_string(explanation.largest_mapping);
-  for (const Cause& found : explanation.causes) text += " " + std::string{found.info->name};
+  for (const watch::Cause& found : explanation.causes) text += " " + std::string{found.info->name};
   return text;
 }
 
@@ -388,4 +397,4 @@ TEST(Matrix, RunsEveryCombinationOnce) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::explain

@@ -12,7 +12,7 @@
 #include "lab/experiment/expect.hpp"
 #include "lab/experiment/steps.hpp"
 
-namespace cbit {
+namespace cbit::lab {
 namespace {
 
 using testing::ElementsAre;
@@ -298,9 +298,9 @@ TEST(LabRun, IsTheSameEveryTime) {
 // ---- data -------------------------------------------------------------------------------------------------
 
 Bytes data_of(std::string_view toml, std::uint64_t offset, std::uint64_t bytes) {
-  const auto document = lab::parse_toml(toml, "x.toml");
+  const auto document = parse_toml(toml, "x.toml");
   EXPECT_TRUE(document);
-  const auto data = lab::Data::parse(*document->find("d"), "x.toml", "d");
+  const auto data = Data::parse(*document->find("d"), "x.toml", "d");
   EXPECT_TRUE(data);
   return data->bytes(offset, bytes);
 }
@@ -308,7 +308,7 @@ Bytes data_of(std::string_view toml, std::uint64_t offset, std::uint64_t bytes) 
 TEST(LabData, PatternsDependOnThePlaceInTheBuffer) {
   const Bytes whole = data_of("d = { pattern = 'cpu' }", 0, 64);
   EXPECT_EQ(data_of("d = { pattern = 'cpu' }", 16, 48), Bytes(whole.begin() + 16, whole.end()));
-  EXPECT_EQ(whole, authored_bytes(Author::cpu, 64));
+  EXPECT_EQ(whole, testbed::authored_bytes(testbed::Author::cpu, 64));
 }
 
 TEST(LabData, PiecesFollowEachOtherAndUnitsRepeat) {
@@ -323,12 +323,12 @@ TEST(LabData, NoiseFromASeedIsRepeatable) {
 
 TEST(LabDiff, ShowsRowsThatDifferAndCountsTheRest) {
   const Bytes left(256, std::byte{0}), right(256, std::byte{1});
-  const std::string text = lab::hex_diff(left, right, 0x1000);
+  const std::string text = hex_diff(left, right, 0x1000);
   EXPECT_THAT(text, HasSubstr("0x1000"));
   EXPECT_THAT(text, HasSubstr("8 more rows differ"));
   EXPECT_THAT(text, HasSubstr("256 of 256 bytes differ"));
-  EXPECT_THAT(lab::hex_diff(left, left, 0), HasSubstr("0 of 256 bytes differ"));
-  EXPECT_THAT(lab::hex_diff(Bytes(3), Bytes(5), 0), HasSubstr("2 of 5 bytes differ")) << "of unequal length";
+  EXPECT_THAT(hex_diff(left, left, 0), HasSubstr("0 of 256 bytes differ"));
+  EXPECT_THAT(hex_diff(Bytes(3), Bytes(5), 0), HasSubstr("2 of 5 bytes differ")) << "of unequal length";
 }
 
 // ---- the format as a whole
@@ -352,11 +352,11 @@ std::set<std::string_view> all_keys() {
   const auto add = [&](auto&& list) { keys.insert(std::begin(list), std::end(list)); };
   add(lab::top_keys), add(lab::machine_keys), add(lab::common_device_keys), add(lab::common_step_keys),
       add(lab::data_keys);
-  for (const lab::StepKind& kind : lab::step_kinds()) {
+  for (const StepKind& kind : step_kinds()) {
     keys.insert(kind.name);
     add(kind.keys);
   }
-  for (const lab::DeviceKind& kind : lab::device_kinds()) {
+  for (const DeviceKind& kind : device_kinds()) {
     keys.insert(kind.name);
     add(kind.keys);
   }
@@ -375,9 +375,8 @@ TEST(LabFormat, TheDocumentDescribesEveryStepAndKey) {
 
 TEST(LabFormat, StepNamesAreUnique) {
   std::set<std::string_view> names;
-  for (const lab::StepKind& kind : lab::step_kinds())
-    EXPECT_TRUE(names.insert(kind.name).second) << kind.name;
+  for (const StepKind& kind : step_kinds()) EXPECT_TRUE(names.insert(kind.name).second) << kind.name;
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::lab

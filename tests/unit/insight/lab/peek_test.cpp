@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace cbit {
+namespace cbit::lab {
 namespace {
 
 using testing::Each;
@@ -50,8 +50,8 @@ Peek peek_at(std::string_view platform, std::string_view buffer) {
   return *seen;
 }
 
-std::vector<PageLooks> guesses(std::string_view platform, std::string_view buffer) {
-  std::vector<PageLooks> looks;
+std::vector<watch::PageLooks> guesses(std::string_view platform, std::string_view buffer) {
+  std::vector<watch::PageLooks> looks;
   for (const PeekPage& page : peek_at(platform, buffer).host_pages) looks.push_back(page.look.looks);
   EXPECT_EQ(looks.size(), 4u);
   return looks;
@@ -59,17 +59,17 @@ std::vector<PageLooks> guesses(std::string_view platform, std::string_view buffe
 
 TEST(PeekGuess, IsCiphertextOfAnEncryptedGuestsOwnPages) {
   for (const std::string_view platform : {"sev", "sev-es", "sev-snp", "sme"})
-    EXPECT_THAT(guesses(platform, "private"), Each(PageLooks::ciphertext)) << platform;
+    EXPECT_THAT(guesses(platform, "private"), Each(watch::PageLooks::ciphertext)) << platform;
 }
 
 TEST(PeekGuess, IsTextOfPagesThatAreShared) {
   for (const std::string_view platform : {"sev", "sev-es", "sev-snp"})
-    EXPECT_THAT(guesses(platform, "shared"), Each(PageLooks::text)) << platform;
+    EXPECT_THAT(guesses(platform, "shared"), Each(watch::PageLooks::text)) << platform;
 }
 
 TEST(PeekGuess, IsTextOfAGuestInClear) {
-  EXPECT_THAT(guesses("plain", "private"), Each(PageLooks::text));
-  EXPECT_THAT(guesses("plain", "shared"), Each(PageLooks::text));
+  EXPECT_THAT(guesses("plain", "private"), Each(watch::PageLooks::text));
+  EXPECT_THAT(guesses("plain", "shared"), Each(watch::PageLooks::text));
 }
 
 TEST(PeekGuess, AgreesWithTheComparison) {
@@ -77,8 +77,8 @@ TEST(PeekGuess, AgreesWithTheComparison) {
     const Peek seen = peek_at(platform, "private");
     const auto host = std::ranges::find(seen.views, "host", &PeekView::who);
     ASSERT_NE(host, seen.views.end());
-    const bool guessed = seen.host_pages.front().look.looks == PageLooks::ciphertext;
-    EXPECT_EQ(host->sees == Sees::ciphertext, guessed) << platform;
+    const bool guessed = seen.host_pages.front().look.looks == watch::PageLooks::ciphertext;
+    EXPECT_EQ(host->sees == testbed::Sees::ciphertext, guessed) << platform;
   }
 }
 
@@ -89,4 +89,4 @@ TEST(PeekGuess, IsALineOfTextForNeighboursThatLookAlike) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::lab

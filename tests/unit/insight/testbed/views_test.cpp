@@ -5,7 +5,7 @@
 #include <set>
 #include <string>
 
-namespace cbit {
+namespace cbit::testbed {
 namespace {
 
 constexpr KeyId guest = 2;
@@ -15,7 +15,7 @@ class ViewsTest : public testing::Test {
  protected:
   ViewsTest() {
     keys.set_derived(guest, "asid 1");
-    memory = Memory::create({.ram = {{PhysAddr{0}, 1 << 20}}}, keys, tracer).value();
+    memory = mem::Memory::create({.ram = {{PhysAddr{0}, 1 << 20}}}, keys, tracer).value();
   }
   void write(const Bytes& bytes, KeyId key, PhysAddr to = at) {
     ASSERT_TRUE(memory->write(to, bytes, {{AgentKind::cpu, 0}, key}));
@@ -25,8 +25,8 @@ class ViewsTest : public testing::Test {
   }
 
   Tracer tracer;
-  KeyTable keys{3, CipherMode::xex};
-  std::unique_ptr<Memory> memory;
+  mem::KeyTable keys{3, crypt::CipherMode::xex};
+  std::unique_ptr<mem::Memory> memory;
   Bytes data = authored_bytes(Author::cpu, 200);
   Bytes old = authored_bytes(Author::before, 200);
 };
@@ -83,4 +83,4 @@ TEST(AuthoredBytes, TellEveryAuthorByEveryByteAndEveryBlockFromEveryOther) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::testbed

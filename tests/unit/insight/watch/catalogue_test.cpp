@@ -9,7 +9,7 @@
 #include "stage.hpp"
 #include "watch/causes.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 // One run that ends in exactly this cause, and the one that stands beside it.
@@ -395,8 +395,8 @@ const Scenario mktme_scenarios[] = {
      }},
 };
 
-constexpr KeyId first_guest = guest_key(1);
-constexpr KeyId second_guest = guest_key(2);
+constexpr KeyId first_guest = mem::guest_key(1);
+constexpr KeyId second_guest = mem::guest_key(2);
 
 void firmware(Stage& s, std::string_view command, std::uint32_t status) {
   s.host(SevCommand{command, 1, 0, status});
@@ -504,4 +504,4 @@ TEST(Catalogue, DocumentIsUpToDate) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -5,7 +5,7 @@
 
 #include "stage.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 class CountersTest : public testing::Test {
@@ -101,4 +101,4 @@ TEST_F(CountersTest, PrintsOneCounterALine) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -5,7 +5,7 @@
 
 #include "stage.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 using testing::ElementsAre;
@@ -469,4 +469,4 @@ TEST(Explainer, SurvivesAddressesAtTheEndOfTheSpace) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::watch

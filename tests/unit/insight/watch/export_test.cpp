@@ -15,7 +15,7 @@
 #include "watch/export/ftrace.hpp"
 #include "watch/export/json_lines.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 using Json = nlohmann::json;
@@ -283,4 +283,4 @@ TEST(ChromeTrace, OfARunWithoutEventsIsCompleteToo) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 constexpr NameId device = 1;
@@ -96,4 +96,4 @@ RC_GTEST_PROP(MappingTable, FindsWhatAListWouldFind, ()) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -11,7 +11,7 @@
 #include "base/random.hpp"
 #include "crypt/xex.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 using Page = std::array<std::byte, page_size>;
@@ -39,9 +39,9 @@ void put(Page& page, std::size_t at, std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) page[at + i] = static_cast<std::byte>(text[i]);
 }
 
-Page encrypted(const Page& plain, std::uint64_t address, CipherMode mode = CipherMode::xex) {
-  static const auto tweaks = std::make_shared<const TweakTable>(7);
-  const Cipher cipher{derive_key(7, "guest"), tweaks, mode};
+Page encrypted(const Page& plain, std::uint64_t address, crypt::CipherMode mode = crypt::CipherMode::xex) {
+  static const auto tweaks = std::make_shared<const crypt::TweakTable>(7);
+  const crypt::Cipher cipher{crypt::derive_key(7, "guest"), tweaks, mode};
   Page page;
   cipher.encrypt(PhysAddr{address}, plain, page);
   return page;
@@ -148,7 +148,7 @@ RC_GTEST_PROP(PageLook, CallsEveryEncryptedPageCiphertextWhateverItHolds, ()) {
                      : content == 2 ? filled(0x6b)
                                     : random_page(address);
   RC_ASSERT(looks_of(encrypted(plain, address)) == PageLooks::ciphertext);
-  RC_ASSERT(looks_of(encrypted(plain, address, CipherMode::xe)) == PageLooks::ciphertext);
+  RC_ASSERT(looks_of(encrypted(plain, address, crypt::CipherMode::xe)) == PageLooks::ciphertext);
 }
 
 RC_GTEST_PROP(PageLook, DoesNotCallAPageCiphertextThatHoldsOneBlockOfZeros, ()) {
@@ -252,4 +252,4 @@ TEST(PageLook, HasANameForEachLook) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::watch

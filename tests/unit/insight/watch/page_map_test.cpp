@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 using testing::HasSubstr;
@@ -20,19 +20,19 @@ class PageMapTest : public testing::Test {
  protected:
   PageMapTest() {
     keys.set_derived(key, "guest");
-    auto created = Memory::create({.ram = {{PhysAddr{0}, 64ull << 20}}}, keys, tracer);
+    auto created = mem::Memory::create({.ram = {{PhysAddr{0}, 64ull << 20}}}, keys, tracer);
     memory = std::move(created.value());
   }
 
   void write(PhysAddr at, Agent agent, KeyId under, std::string_view site, std::uint64_t bytes = page_size) {
-    const Access access{agent, under, tracer.intern(site)};
+    const mem::Access access{agent, under, tracer.intern(site)};
     ASSERT_TRUE(memory->fill(at, bytes, std::byte{0x5a}, access));
   }
 
   static constexpr KeyId key = 2;
   Tracer tracer;
-  KeyTable keys{1, CipherMode::xex};
-  std::unique_ptr<Memory> memory;
+  mem::KeyTable keys{1, crypt::CipherMode::xex};
+  std::unique_ptr<mem::Memory> memory;
 };
 
 TEST_F(PageMapTest, OfAFreshMemoryIsEmpty) {
@@ -121,4 +121,4 @@ TEST_F(PageMapTest, PrintsJsonWithSchema) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -5,7 +5,7 @@
 
 #include "stage.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 namespace {
 
 using testing::HasSubstr;
@@ -72,4 +72,4 @@ TEST(Report, OfNothingIsNothing) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::watch

@@ -7,10 +7,10 @@
 
 #include "watch/explainer.hpp"
 
-namespace cbit {
+namespace cbit::watch {
 
 inline constexpr KeyId memory_key = 2;  // the platform's: a guest's, or the host's SME key
-inline constexpr PhysRange stage_pool{PhysAddr{0x4000'0000}, 64ull << 20};
+inline constexpr mem::PhysRange stage_pool{PhysAddr{0x4000'0000}, 64ull << 20};
 inline constexpr PhysAddr buffer_page{0x1234'5000};
 inline constexpr std::uint64_t stage_c_bit = 1ull << 47;
 
@@ -25,17 +25,19 @@ class Stage {
 
   static ExplainerContext guest() {
     return {.platform = "sev",
-            .layout = KeyLayout::amd(47),
+            .layout = mem::KeyLayout::amd(47),
             .is_guest = true,
             .ram = {{PhysAddr{0}, 3ull << 30}}};
   }
   static ExplainerContext sme() {
-    return {
-        .platform = "sme", .layout = KeyLayout::amd(47), .is_sme = true, .ram = {{PhysAddr{0}, 3ull << 30}}};
+    return {.platform = "sme",
+            .layout = mem::KeyLayout::amd(47),
+            .is_sme = true,
+            .ram = {{PhysAddr{0}, 3ull << 30}}};
   }
   static ExplainerContext mktme() {
     return {.platform = "mktme",
-            .layout = KeyLayout::mktme(46, 6),
+            .layout = mem::KeyLayout::mktme(46, 6),
             .is_mktme = true,
             .ram = {{PhysAddr{0}, 3ull << 30}}};
   }
@@ -122,4 +124,4 @@ inline constexpr DmaAddr bounce_dma{0x4000'0800};
 inline constexpr PhysAddr bounce_phys{0x4000'0800};
 inline constexpr DmaAddr iova{0xffff'f000};
 
-}  // namespace cbit
+}  // namespace cbit::watch

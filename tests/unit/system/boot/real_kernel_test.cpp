@@ -38,8 +38,9 @@ TEST(RealKernel, IsReadAndLaunched) {
     EXPECT_FALSE(image->release().empty()) << path;
     EXPECT_NE(compression_of(image->payload), Compression::unknown) << path;
     if (image->memory_encryption() == Answer::no) continue;
-    const auto machine = Machine::create(
-        {.platform = Platform::sev, .memory_bytes = 256 << 20, .key_source = GuestKeySource::firmware});
+    const auto machine = machine::Machine::create({.platform = Platform::sev,
+                                                   .memory_bytes = 256 << 20,
+                                                   .key_source = machine::GuestKeySource::firmware});
     ASSERT_TRUE(machine);
     const auto plan = plan_image(board_of(**machine, {}),
                                  {.name = path.string(), .kernel = kernel, .command_line = "quiet"});
@@ -47,7 +48,7 @@ TEST(RealKernel, IsReadAndLaunched) {
     ASSERT_TRUE(launch(**machine, *plan, {}));
     Bytes start(page_size);
     const PhysAddr at{plan->entry.rip - spec::linux_entry_64};
-    ASSERT_TRUE((*machine)->memory().peek(at, start, guest_key(guest_asid)));
+    ASSERT_TRUE((*machine)->memory().peek(at, start, mem::guest_key(machine::guest_asid)));
     EXPECT_TRUE(std::ranges::equal(start, image->protected_mode.first(page_size))) << path;
   }
 }

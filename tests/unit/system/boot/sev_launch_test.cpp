@@ -16,21 +16,23 @@ namespace {
 
 using testing::HasSubstr;
 
-std::unique_ptr<Machine> machine_of(Platform platform, GuestKeySource key_source, unsigned cpus = 1,
-                                    CacheModel cache = CacheModel::coherent) {
-  auto machine = Machine::create({.platform = platform,
-                                  .memory_bytes = 64 << 20,
-                                  .cpus = cpus,
-                                  .cache = cache,
-                                  .key_source = key_source});
+std::unique_ptr<machine::Machine> machine_of(Platform platform, machine::GuestKeySource key_source,
+                                             unsigned cpus = 1,
+                                             mem::CacheModel cache = mem::CacheModel::coherent) {
+  auto machine = machine::Machine::create({.platform = platform,
+                                           .memory_bytes = 64 << 20,
+                                           .cpus = cpus,
+                                           .cache = cache,
+                                           .key_source = key_source});
   EXPECT_TRUE(machine) << machine.error().message;
   return machine ? std::move(*machine) : nullptr;
 }
 
 // A machine with a kernel to load.
 struct Loaded {
-  explicit Loaded(Platform platform = Platform::sev, GuestKeySource key_source = GuestKeySource::firmware,
-                  unsigned cpus = 1, CacheModel cache = CacheModel::coherent)
+  explicit Loaded(Platform platform = Platform::sev,
+                  machine::GuestKeySource key_source = machine::GuestKeySource::firmware, unsigned cpus = 1,
+                  mem::CacheModel cache = mem::CacheModel::coherent)
       : machine{machine_of(platform, key_source, cpus, cache)},
         plan{*plan_image(board_of(*machine, {}), {.name = "vmlinuz",
                                                   .kernel = kernel,
@@ -39,7 +41,7 @@ struct Loaded {
 
   Bytes kernel = test::FakeBzImage{}.file();
   Bytes initrd = pattern_bytes(0x2345, 11);
-  std::unique_ptr<Machine> machine;
+  std::unique_ptr<machine::Machine> machine;
   LoadPlan plan;
 
   [[nodiscard]] Bytes seen(PhysAddr at, std::size_t bytes, KeyId key) const {
@@ -53,7 +55,7 @@ constexpr PhysAddr kernel_at{0x100'0000};
 
 TEST(LoadPlain, PutsEveryPageIntoPlainMemory) {
   for (const Platform platform : {Platform::plain, Platform::sme}) {
-    const Loaded loaded{platform, GuestKeySource::derived};
+    const Loaded loaded{platform, machine::GuestKeySource::derived};
     ASSERT_TRUE(load_plain(*loaded.machine, loaded.plan));
     EXPECT_EQ(loaded.seen(kernel_at, 0x8000, no_key), test::FakeBzImage{}.code());
     EXPECT_EQ(loaded.machine->memory().history(kernel_at).writer.kind, AgentKind::loader);
@@ -61,18 +63,19 @@ TEST(LoadPlain, PutsEveryPageIntoPlainMemory) {
 }
 
 TEST(Machine, HasAFirmwareBelowItOnlyWhereItIsLaunched) {
-  const auto derived = machine_of(Platform::sev, GuestKeySource::derived);
+  const auto derived = machine_of(Platform::sev, machine::GuestKeySource::derived);
   EXPECT_EQ(derived->launch_firmware(), nullptr);
-  EXPECT_TRUE(derived->keys().installed(guest_key(guest_asid)));
-  const auto launched = machine_of(Platform::sev, GuestKeySource::firmware);
+  EXPECT_TRUE(derived->keys().installed(mem::guest_key(machine::guest_asid)));
+  const auto launched = machine_of(Platform::sev, machine::GuestKeySource::firmware);
   ASSERT_NE(launched->launch_firmware(), nullptr);
   EXPECT_EQ(launched->sev_firmware(), nullptr) << "a guest's processor has no SEV for guests of its own";
-  EXPECT_FALSE(launched->keys().installed(guest_key(guest_asid)));
+  EXPECT_FALSE(launched->keys().installed(mem::guest_key(machine::guest_asid)));
 }
 
 TEST(Machine, IsLaunchedOnPlatformSevOnly) {
   for (const Platform platform : platforms) {
-    const auto machine = Machine::create({.platform = platform, .key_source = GuestKeySource::firmware});
+    const auto machine =
+        machine::Machine::create({.platform = platform, .key_source = machine::GuestKeySource::firmware});
     EXPECT_EQ(machine.has_value(), platform == Platform::sev) << to_string(platform);
   }
 }
@@ -81,9 +84,9 @@ TEST(SevLaunch, EncryptsWhatIsLoadedUnderAKeyOfTheFirmwares) {
   const Loaded loaded;
   const auto report = launch(*loaded.machine, loaded.plan, {});
   ASSERT_TRUE(report) << report.error().message;
-  EXPECT_EQ(report->asid, guest_asid);
+  EXPECT_EQ(report->asid, machine::guest_asid);
   const Bytes code = test::FakeBzImage{}.code();
-  EXPECT_EQ(loaded.seen(kernel_at, code.size(), guest_key(guest_asid)), code);
+  EXPECT_EQ(loaded.seen(kernel_at, code.size(), mem::guest_key(machine::guest_asid)), code);
   // Nobody else reads it, not in a single block.
   const Bytes host = loaded.seen(kernel_at, code.size(), no_key);
   Bytes raw(code.size());
@@ -94,14 +97,14 @@ TEST(SevLaunch, EncryptsWhatIsLoadedUnderAKeyOfTheFirmwares) {
                     host.begin() + static_cast<std::ptrdiff_t>(block) + 16),
               Bytes(code.begin() + static_cast<std::ptrdiff_t>(block),
                     code.begin() + static_cast<std::ptrdiff_t>(block) + 16));
-  EXPECT_TRUE(loaded.machine->launch_firmware()->asid_is_valid(guest_asid));
+  EXPECT_TRUE(loaded.machine->launch_firmware()->asid_is_valid(machine::guest_asid));
 }
 
 TEST(SevLaunch, LeavesWhatIsNotLoadedAsNoiseToTheGuest) {
   const Loaded loaded;
   ASSERT_TRUE(launch(*loaded.machine, loaded.plan, {}));
-  EXPECT_NE(loaded.seen(PhysAddr{0x300'0000}, 64, guest_key(guest_asid)), Bytes(64));
-  EXPECT_EQ(loaded.seen(PhysAddr{0}, page_size, guest_key(guest_asid)), Bytes(page_size))
+  EXPECT_NE(loaded.seen(PhysAddr{0x300'0000}, 64, mem::guest_key(machine::guest_asid)), Bytes(64));
+  EXPECT_EQ(loaded.seen(PhysAddr{0}, page_size, mem::guest_key(machine::guest_asid)), Bytes(page_size))
       << "page 0 is loaded with zeros";
 }
 
@@ -118,11 +121,12 @@ TEST(SevLaunch, MeasuresThePagesInOrderOfAddress) {
   const auto report = launch(*loaded.machine, loaded.plan, {});
   ASSERT_TRUE(report);
   EXPECT_EQ(report->pages, pages);
-  EXPECT_EQ(report->digest, sha256(image));
+  EXPECT_EQ(report->digest, crypt::sha256(image));
   const std::uint8_t head[] = {4, 1, 55, 8, 1, 0, 0, 0};
-  const Key128 zeros{};
-  EXPECT_EQ(report->measurement.measure,
-            hmac_sha256(zeros, {std::as_bytes(std::span{head}), report->digest, report->measurement.nonce}));
+  const crypt::Key128 zeros{};
+  EXPECT_EQ(
+      report->measurement.measure,
+      crypt::hmac_sha256(zeros, {std::as_bytes(std::span{head}), report->digest, report->measurement.nonce}));
 }
 
 TEST(SevLaunch, GivesTheSameDigestAndCiphertextForTheSameImageAndSeed) {
@@ -144,7 +148,7 @@ TEST(SevLaunch, HasADigestThatChangesWithEveryPartOfTheImage) {
     return launch_digest(*plan_image(
         board, {.name = "k", .kernel = image, .modules = {{"i", ramdisk}}, .command_line = line}));
   };
-  const Sha256Digest base = digest(kernel, initrd, "quiet", 1);
+  const crypt::Sha256Digest base = digest(kernel, initrd, "quiet", 1);
   EXPECT_EQ(digest(kernel, initrd, "quiet", 1), base);
   EXPECT_NE(digest(other_kernel, initrd, "quiet", 1), base);
   EXPECT_NE(digest(kernel, other_initrd, "quiet", 1), base);
@@ -154,47 +158,48 @@ TEST(SevLaunch, HasADigestThatChangesWithEveryPartOfTheImage) {
 
 TEST(SevLaunch, WaitsForTheOwnersSecretBetweenMeasurementAndEnd) {
   const Loaded loaded;
-  const EcdhKey owner{Key128{std::byte{9}}};
-  SevFirmware& firmware = *loaded.machine->launch_firmware();
-  ASSERT_EQ(firmware.init({}), SevStatusCode::success);
-  SevCertificate pdh;
-  ASSERT_EQ(firmware.pdh_cert_export(pdh), SevStatusCode::success);
-  const SevPolicy policy{{0x1}};
-  SevSessionRandom random{.keys = {.encryption = {std::byte{1}}, .integrity = {std::byte{2}}}};
-  const auto session = open_session(owner, pdh, policy, random);
+  const crypt::EcdhKey owner{crypt::Key128{std::byte{9}}};
+  machine::SevFirmware& firmware = *loaded.machine->launch_firmware();
+  ASSERT_EQ(firmware.init({}), spec::SevStatusCode::success);
+  spec::SevCertificate pdh;
+  ASSERT_EQ(firmware.pdh_cert_export(pdh), spec::SevStatusCode::success);
+  const spec::SevPolicy policy{{0x1}};
+  machine::SevSessionRandom random{.keys = {.encryption = {std::byte{1}}, .integrity = {std::byte{2}}}};
+  const auto session = machine::open_session(owner, pdh, policy, random);
   ASSERT_TRUE(session);
-  const SevCertificate certificate = make_certificate(owner);
+  const spec::SevCertificate certificate = machine::make_certificate(owner);
   auto begun =
       SevLaunch::begin(*loaded.machine, loaded.plan,
                        {.policy = policy, .dh_cert = bytes_of(certificate), .session = bytes_of(*session)});
   ASSERT_TRUE(begun) << begun.error().message;
   const SevLaunchReport& report = begun->report();
-  EXPECT_EQ(report.measurement.measure, launch_measure(random.keys.integrity, SevVersion{}, policy,
-                                                       launch_digest(loaded.plan), report.measurement.nonce));
+  EXPECT_EQ(report.measurement.measure,
+            machine::launch_measure(random.keys.integrity, spec::SevVersion{}, policy,
+                                    launch_digest(loaded.plan), report.measurement.nonce));
   const Bytes secret = pattern_bytes(32, 77);
   const PhysAddr at{0x200'0000};
-  const SevPacket packet =
-      seal_packet(random.keys, SevMacContext::secret, Block{}, secret, report.measurement.measure);
+  const machine::SevPacket packet = machine::seal_packet(random.keys, spec::SevMacContext::secret,
+                                                         crypt::Block{}, secret, report.measurement.measure);
   Bytes changed = packet.data;
   changed[0] ^= std::byte{1};
   const auto refused = begun->put_secret(at, bytes_of(packet.header), changed);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("LAUNCH_SECRET: the firmware says BAD_MEASUREMENT"));
   ASSERT_TRUE(begun->put_secret(at, bytes_of(packet.header), packet.data));
-  EXPECT_EQ(loaded.seen(at, secret.size(), guest_key(guest_asid)), secret);
+  EXPECT_EQ(loaded.seen(at, secret.size(), mem::guest_key(machine::guest_asid)), secret);
   ASSERT_TRUE(begun->finish());
   EXPECT_FALSE(begun->put_secret(at, bytes_of(packet.header), packet.data));
 }
 
 TEST(SevLaunch, FlushesEveryCpuBeforeTheAsidIsUsed) {
-  const Loaded loaded{Platform::sev, GuestKeySource::firmware, 4};
+  const Loaded loaded{Platform::sev, machine::GuestKeySource::firmware, 4};
   EXPECT_TRUE(launch(*loaded.machine, loaded.plan, {}));
 }
 
 TEST(SevLaunch, LeavesNoHazardInCachesThatAreNotCoherent) {
-  const Loaded loaded{Platform::sev, GuestKeySource::firmware, 1, CacheModel::bite};
+  const Loaded loaded{Platform::sev, machine::GuestKeySource::firmware, 1, mem::CacheModel::bite};
   ASSERT_TRUE(launch(*loaded.machine, loaded.plan, {}));
-  EXPECT_EQ(loaded.seen(kernel_at, 0x8000, guest_key(guest_asid)), test::FakeBzImage{}.code());
+  EXPECT_EQ(loaded.seen(kernel_at, 0x8000, mem::guest_key(machine::guest_asid)), test::FakeBzImage{}.code());
   EXPECT_EQ(loaded.machine->memory().stats().hazards, 0u);
 }
 
@@ -222,14 +227,14 @@ TEST(SevLaunch, GoesThroughTheFirmwaresCommandsPageByPage) {
 TEST(SevLaunch, SaysWhatTheFirmwareRefuses) {
   const Loaded loaded;
   const auto too_new =
-      launch(*loaded.machine, loaded.plan, {.policy = SevPolicy{{0x1}}, .dh_cert = Bytes(3)});
+      launch(*loaded.machine, loaded.plan, {.policy = spec::SevPolicy{{0x1}}, .dh_cert = Bytes(3)});
   ASSERT_FALSE(too_new);
   EXPECT_THAT(too_new.error().message, HasSubstr("LAUNCH_START: the firmware says INVALID_LEN"));
   ASSERT_TRUE(launch(*loaded.machine, loaded.plan, {}));
   const auto again = launch(*loaded.machine, loaded.plan, {});
   ASSERT_FALSE(again);
   EXPECT_THAT(again.error().message, HasSubstr("ACTIVATE: the firmware says ASID_OWNED"));
-  const Loaded plain{Platform::plain, GuestKeySource::derived};
+  const Loaded plain{Platform::plain, machine::GuestKeySource::derived};
   const auto none = launch(*plain.machine, plain.plan, {});
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ExitCode::usage);

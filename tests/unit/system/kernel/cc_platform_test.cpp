@@ -2,15 +2,15 @@
 
 #include <gtest/gtest.h>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 CcPlatform platform_of(Platform platform, unsigned c_bit = 47) {
-  KeyLayout layout = KeyLayout::none();
+  mem::KeyLayout layout = mem::KeyLayout::none();
   if (platform == Platform::tdx)
-    layout = KeyLayout::tdx(c_bit);
+    layout = mem::KeyLayout::tdx(c_bit);
   else if (platform != Platform::plain)
-    layout = KeyLayout::amd(c_bit);
+    layout = mem::KeyLayout::amd(c_bit);
   return {platform, layout};
 }
 
@@ -74,4 +74,4 @@ TEST(CcPlatform, ForcesDmaUnencryptedForAllDevicesOfAGuest) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -15,7 +15,7 @@
 #include "kernel/kernel.hpp"
 #include "support/small_machine.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 
 inline constexpr std::uint64_t gib = 1ull << 30;
 inline constexpr std::uint64_t c_bit_47 = 1ull << 47;
@@ -32,18 +32,18 @@ class DmaBoard {
  public:
   // 8 GiB of RAM, and a SWIOTLB of 2 MiB unless the configuration sizes it: a large one takes long to clear.
   explicit DmaBoard(Platform platform, DmaConfig dma_config = {},
-                    MachineConfig machine_config = {.memory_bytes = 8 * gib}) {
+                    machine::MachineConfig machine_config = {.memory_bytes = 8 * gib}) {
     machine_config.platform = platform;
     if (!dma_config.swiotlb.slots) dma_config.swiotlb.slots = small_pool_slots;
     machine_config.iommu |= dma_config.iommu != IommuMode::none;
-    machine = Machine::create(machine_config).value();
+    machine = machine::Machine::create(machine_config).value();
     machine->tracer().attach(log);
     kernel = Kernel::boot(*machine, dma_config).value();
     log.clear();
   }
 
   Dma& dma() { return kernel->dma(); }
-  Mmu& cpu() { return kernel->cpu(0); }
+  paging::Mmu& cpu() { return kernel->cpu(0); }
 
   // A PCI device with masks of so many bits, and the wires to match.
   Device& add_device(unsigned mask_bits = 64, unsigned coherent_bits = 0, bool untrusted = false) {
@@ -54,9 +54,9 @@ class DmaBoard {
     device.untrusted = untrusted;
     return kernel->add_device(device);
   }
-  DmaPort port(const Device& dev, unsigned address_bits = 64) {
-    return DmaPort{machine->bus(),
-                   {.device = dev.name, .requester = dev.requester, .address_bits = address_bits}};
+  bus::DmaPort port(const Device& dev, unsigned address_bits = 64) {
+    return bus::DmaPort{machine->bus(),
+                        {.device = dev.name, .requester = dev.requester, .address_bits = address_bits}};
   }
 
   // A page-aligned buffer that holds `contents`; `first` names its place.
@@ -75,12 +75,12 @@ class DmaBoard {
   // What a load through this kernel address sees.
   Bytes seen(VirtAddr at, std::uint64_t bytes) { return seen_by(cpu(), at, bytes); }
   Bytes seen(const KernelBuffer& b) { return seen(b.at, b.bytes); }
-  static Bytes seen_by(Mmu& mmu, VirtAddr at, std::uint64_t bytes) {
+  static Bytes seen_by(paging::Mmu& mmu, VirtAddr at, std::uint64_t bytes) {
     Bytes data(bytes);
     EXPECT_TRUE(mmu.read(at, data));
     return data;
   }
-  static Bytes read_by(DmaPort& port, DmaAddr at, std::uint64_t bytes) {
+  static Bytes read_by(bus::DmaPort& port, DmaAddr at, std::uint64_t bytes) {
     Bytes data(bytes);
     EXPECT_TRUE(port.read(at, data));
     return data;
@@ -131,8 +131,8 @@ class DmaBoard {
     });
   }
 
-  EventLog log;
-  std::unique_ptr<Machine> machine;
+  test::EventLog log;
+  std::unique_ptr<machine::Machine> machine;
   std::unique_ptr<Kernel> kernel;
 };
 
@@ -141,4 +141,4 @@ inline bool contains(const std::vector<std::string>& texts, std::string_view par
                      [&](const std::string& text) { return text.find(part) != std::string::npos; });
 }
 
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -4,7 +4,7 @@
 #include "kernel/dma/direct.hpp"
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using testing::Contains;
@@ -16,7 +16,7 @@ constexpr std::uint64_t length = 8192;
 Bytes zeros(std::uint64_t bytes) { return Bytes(bytes); }
 
 // Writes through the CPU and the device, and expects each to see what the other wrote.
-void expect_consistent(DmaBoard& board, DmaPort& port, const CoherentBuffer& buffer) {
+void expect_consistent(DmaBoard& board, bus::DmaPort& port, const CoherentBuffer& buffer) {
   const Bytes from_cpu = pattern_bytes(buffer.bytes, 101);
   ASSERT_TRUE(board.cpu().write(buffer.cpu, from_cpu));
   EXPECT_EQ(board.read_by(port, buffer.dma, buffer.bytes), from_cpu);
@@ -34,7 +34,7 @@ PhysAddr phys_of(DmaBoard& board, const CoherentBuffer& buffer) {
 TEST(DmaCoherent, StaysEncryptedForASmeDeviceThatReachesTheCBit) {
   DmaBoard board{Platform::sme};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
   EXPECT_EQ(buffer.dma.value(), phys_of(board, buffer).value() | c_bit_47);
   EXPECT_EQ(board.seen(buffer.cpu, length), zeros(length));
@@ -47,7 +47,7 @@ TEST(DmaCoherent, IsDecryptedForASmeDeviceWithASmallMask) {
   for (const unsigned bits : {32u, 47u}) {
     DmaBoard board{Platform::sme};
     Device& dev = board.add_device(bits);
-    DmaPort port = board.port(dev, bits);
+    bus::DmaPort port = board.port(dev, bits);
     const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
     EXPECT_EQ(buffer.dma.value(), phys_of(board, buffer).value());
     EXPECT_EQ(board.raw(phys_of(board, buffer), length), zeros(length));
@@ -61,7 +61,7 @@ TEST(DmaCoherent, DependsOnTheCoherentMaskAndStreamingOnTheOther) {
   // Legacy virtio-pci: 64 bits for streaming, 44 for coherent memory.
   DmaBoard board{Platform::sme};
   Device& dev = board.add_device(64, 44);
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const auto ring = board.dma().alloc(board.cpu(), dev, page_size).value();
   EXPECT_EQ(ring.dma.value() & c_bit_47, 0u);
   expect_consistent(board, port, ring);
@@ -81,7 +81,7 @@ INSTANTIATE_TEST_SUITE_P(Platforms, CoherentGuest,
 TEST_P(CoherentGuest, IsSharedAndZeroedThroughTheSharedView) {
   DmaBoard board{GetParam()};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
   EXPECT_EQ(buffer.dma.value(), phys_of(board, buffer).value());
   EXPECT_EQ(board.seen(buffer.cpu, length), zeros(length));
@@ -295,7 +295,7 @@ TEST(DmaAtomicPool, FollowsCoherentPoolOnTheCommandLine) {
 TEST(DmaAtomicPool, ServesCallersThatMayNotSleepWithoutConvertingPages) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const auto buffer = board.dma().alloc(board.cpu(), dev, length, true).value();
   EXPECT_THAT(board.log.all<PageConversion>(), IsEmpty());
   EXPECT_EQ(board.raw(phys_of(board, buffer), length), zeros(length));
@@ -306,7 +306,7 @@ TEST(DmaAtomicPool, ServesCallersThatMayNotSleepWithoutConvertingPages) {
 TEST(DmaAtomicPool, IsDecryptedOnSmeHostsAndOnlyUsedForLimitedDevices) {
   DmaBoard board{Platform::sme};
   Device& limited = board.add_device(32);
-  DmaPort port = board.port(limited, 32);
+  bus::DmaPort port = board.port(limited, 32);
   const auto pooled = board.dma().alloc(board.cpu(), limited, length, true).value();
   EXPECT_LT(pooled.dma.value(), 4 * gib);
   expect_consistent(board, port, pooled);
@@ -381,7 +381,7 @@ TEST(DmaCoherent, FromARemappedAtomicPoolHasAnAddressOfVmallocAndIsFreedByIt) {
   const auto buffer = board.dma().alloc(board.cpu(), dev, length, true).value();
   EXPECT_FALSE(board.kernel->mm().in_direct_map(buffer.cpu));
   ASSERT_TRUE(board.cpu().write(buffer.cpu, pattern_bytes(length, 3)));
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   EXPECT_EQ(DmaBoard::read_by(port, buffer.dma, length), pattern_bytes(length, 3));
   board.dma().free(board.cpu(), dev, buffer);
   EXPECT_EQ(board.dma().alloc(board.cpu(), dev, length, true)->cpu, buffer.cpu);
@@ -397,7 +397,7 @@ TEST(DmaCoherent, ComesFromTheRestrictedPoolOfItsDevice) {
       Swiotlb::create_restricted(board.kernel->mm(), board.kernel->cc(), KernelVersion::v6_1, 4 << 20)
           .value();
   dev.restricted_pool = pool.get();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   for (const bool atomic : {false, true}) {
     const auto buffer = board.dma().alloc(board.cpu(), dev, length, atomic).value();
     EXPECT_TRUE(pool->contains(dev, phys_of(board, buffer)));
@@ -413,7 +413,7 @@ TEST(DmaCoherent, FreeingRestrictedMemoryEncryptsSlotsThatThePoolGoesOnUsing) {
       Swiotlb::create_restricted(board.kernel->mm(), board.kernel->cc(), KernelVersion::v6_1, 256 << 10)
           .value();
   dev.restricted_pool = pool.get();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const auto buffer = board.dma().alloc(board.cpu(), dev, 256 << 10).value();
   board.dma().free(board.cpu(), dev, buffer);
   EXPECT_EQ(pool->usage().io_tlb_used, 0u);
@@ -424,4 +424,4 @@ TEST(DmaCoherent, FreeingRestrictedMemoryEncryptsSlotsThatThePoolGoesOnUsing) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

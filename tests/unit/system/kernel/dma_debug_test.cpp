@@ -5,7 +5,7 @@
 #include "kernel/dma/debug.hpp"
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using Direction = DmaDirection;
@@ -260,7 +260,7 @@ TEST_F(DmaDebugTest, ReportsTheSameForEachDirectionArgument) {
   std::vector<ScatterEntry> sg{{.phys = b.phys, .length = 16}};
   Dma& dma = board.dma();
   EXPECT_EQ(dma.map_sgtable(board.cpu(), dev, sg, none).error(), Errno::einval);
-  EXPECT_EQ(dma.map_resource(board.cpu(), dev, pci_hole, 16, none), dma_mapping_error);
+  EXPECT_EQ(dma.map_resource(board.cpu(), dev, machine::pci_hole, 16, none), dma_mapping_error);
   dma.unmap_single(board.cpu(), dev, DmaAddr{}, 16, none);
   dma.unmap_sg(board.cpu(), dev, sg, none);
   dma.unmap_resource(board.cpu(), dev, DmaAddr{}, 16, none);
@@ -327,4 +327,4 @@ TEST(DmaDebug, SaysNothingWhenItIsOff) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -4,7 +4,7 @@
 #include "kernel/dma/direct.hpp"
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using Direction = DmaDirection;
@@ -23,7 +23,7 @@ TEST(DmaDirect, MapsABufferAtItsAddressWithoutEncryption) {
   const KernelBuffer b = board.buffer(length, 1);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, b.bytes, Direction::to_device);
   EXPECT_EQ(dma.value(), b.phys.value());
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   EXPECT_EQ(board.read_by(port, dma, length), board.seen(b));
   EXPECT_EQ(board.raw(b.phys, length), board.seen(b));
 }
@@ -36,7 +36,7 @@ TEST(DmaDirect, BouncesABufferAboveTheMaskWithoutEncryption) {
   ASSERT_NE(dma, dma_mapping_error);
   EXPECT_LT(dma.value() + length, 4 * gib);
   EXPECT_TRUE(board.bounced(dev, dma));
-  DmaPort port = board.port(dev, 32);
+  bus::DmaPort port = board.port(dev, 32);
   EXPECT_EQ(board.read_by(port, dma, length), board.seen(b));
   EXPECT_EQ(board.raw(b.phys, length), board.seen(b));
   EXPECT_EQ(board.raw(board.target(dev, dma), length), board.seen(b));
@@ -59,7 +59,7 @@ TEST(DmaDirect, GivesASmeDeviceThatReachesTheCBitAnAddressWithIt) {
   const KernelBuffer b = board.buffer(length, 3);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, b.bytes, Direction::to_device);
   EXPECT_EQ(dma.value(), b.phys.value() | c_bit_47);
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   EXPECT_EQ(board.read_by(port, dma, length), board.seen(b));
   EXPECT_NE(board.raw(b.phys, length), board.seen(b));
   EXPECT_EQ(board.slots_used(), 0u);
@@ -84,7 +84,7 @@ TEST(DmaDirect, BouncesUnderSmeWhenTheMaskEndsBelowTheCBit) {
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, b.bytes, Direction::to_device);
   EXPECT_FALSE(has_c_bit(dma));
   EXPECT_TRUE(board.bounced(dev, dma));
-  DmaPort port = board.port(dev, 47);
+  bus::DmaPort port = board.port(dev, 47);
   EXPECT_EQ(board.read_by(port, dma, length), board.seen(b));
   EXPECT_NE(board.raw(b.phys, length), board.seen(b));
   EXPECT_EQ(board.raw(board.target(dev, dma), length), board.seen(b));
@@ -117,7 +117,7 @@ TEST(DmaDirect, CopiesBackWhatALimitedSmeDeviceWroteIntoThePool) {
 TEST(DmaDirect, ADriverThatUsesRawPhysicalAddressesExchangesCiphertextUnderSme) {
   DmaBoard board{Platform::sme};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(length, 8);
   const Bytes plain = board.seen(b);
   const DmaAddr raw_address{b.phys.value()};
@@ -158,7 +158,7 @@ TEST_P(DmaGuest, BouncesEveryMappingOfA64BitDevice) {
   ASSERT_NE(dma, dma_mapping_error);
   EXPECT_FALSE(has_c_bit(dma));
   EXPECT_TRUE(board.bounced(dev, dma));
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   EXPECT_EQ(board.read_by(port, dma, length), board.seen(b));
   EXPECT_NE(board.raw(b.phys, length), board.seen(b));
   EXPECT_EQ(board.raw(board.target(dev, dma), length), board.seen(b));
@@ -199,7 +199,7 @@ TEST_P(DmaGuest, SeesNothingOfADeviceWriteBeforeTheSync) {
 TEST_P(DmaGuest, ADeviceReadsWhatTheBufferHeldWhenItWasMappedOrSynced) {
   DmaBoard board{GetParam()};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(length, 15);
   const Bytes first = board.seen(b);
   const Bytes second = pattern_bytes(length, 16);
@@ -214,7 +214,7 @@ TEST_P(DmaGuest, ADeviceReadsWhatTheBufferHeldWhenItWasMappedOrSynced) {
 TEST_P(DmaGuest, CopiesBothWaysForABidirectionalMapping) {
   DmaBoard board{GetParam()};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(length, 17);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, b.bytes, Direction::bidirectional);
   EXPECT_EQ(board.read_by(port, dma, length), board.seen(b));
@@ -227,7 +227,7 @@ TEST_P(DmaGuest, CopiesBothWaysForABidirectionalMapping) {
 TEST_P(DmaGuest, SkipCpuSyncSuppressesTheCopyBackButNotTheCopyIn) {
   DmaBoard board{GetParam()};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(length, 19);
   const Bytes old = board.seen(b);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, b.bytes, Direction::from_device,
@@ -245,7 +245,7 @@ TEST_P(DmaGuest, BouncesA32BitDeviceAsWell) {
   Device& dev = board.add_device(32);
   const KernelBuffer b = board.buffer(pattern_bytes(length, 21), PhysAddr{6 * gib});
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, b.bytes, Direction::to_device);
-  DmaPort port = board.port(dev, 32);
+  bus::DmaPort port = board.port(dev, 32);
   EXPECT_EQ(board.read_by(port, dma, length), board.seen(b));
 }
 
@@ -266,7 +266,7 @@ TEST_P(DmaGuest, RefusesAMappingOverTheSegmentLimitInTheKernelsWords) {
 TEST_P(DmaGuest, RefusesToBounceAPageOfAnotherDevice) {
   DmaBoard board{GetParam()};
   Device& dev = board.add_device();
-  const PhysRange bar = board.machine->add_bar(std::make_unique<RamBar>(page_size), page_size);
+  const mem::PhysRange bar = board.machine->add_bar(std::make_unique<bus::RamBar>(page_size), page_size);
   EXPECT_EQ(board.dma().map_page(board.cpu(), dev, bar.first, page_size, Direction::to_device, {}, true),
             dma_mapping_error);
   EXPECT_THAT(board.failures(), ElementsAre(DmaFailure::p2pdma_bounce));
@@ -357,7 +357,7 @@ TEST(DmaDirect, ARestrictedPoolBouncesItsDeviceOnly) {
 TEST(DmaDirect, AFullPoolOfAGuestBorrowsFromTheAtomicPools) {
   DmaBoard board{Platform::sev, {.version = KernelVersion::v6_6, .swiotlb = {.slots = 512, .dynamic = true}}};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(256 << 10, 40);
   for (int i = 0; i < 4; ++i)
     ASSERT_NE(board.dma().map_single(board.cpu(), dev, b.at, 256 << 10, Direction::to_device),
@@ -381,13 +381,13 @@ TEST(DmaDirect, MapsMmioWithoutTheCBitAndWithoutBouncing) {
   for (const Platform platform : {Platform::plain, Platform::sme, Platform::sev, Platform::tdx}) {
     DmaBoard board{platform};
     Device& dev = board.add_device();
-    const PhysRange bar = board.machine->add_bar(std::make_unique<RamBar>(page_size), page_size);
+    const mem::PhysRange bar = board.machine->add_bar(std::make_unique<bus::RamBar>(page_size), page_size);
     const DmaAddr dma =
         board.dma().map_resource(board.cpu(), dev, bar.first, page_size, Direction::bidirectional);
     EXPECT_EQ(dma.value(), bar.first.value());
     EXPECT_FALSE(board.dma().mapping_error(dev, dma));
     const Bytes data = pattern_bytes(64, 29);
-    DmaPort port = board.port(dev);
+    bus::DmaPort port = board.port(dev);
     ASSERT_TRUE(port.write(dma, data));
     EXPECT_EQ(board.read_by(port, dma, 64), data);
     board.dma().unmap_resource(board.cpu(), dev, dma, page_size, Direction::bidirectional);
@@ -398,7 +398,7 @@ TEST(DmaDirect, MapsMmioWithoutTheCBitAndWithoutBouncing) {
 TEST(DmaDirect, RefusesMmioBeyondTheMask) {
   DmaBoard board{Platform::plain};
   Device& dev = board.add_device(30);
-  EXPECT_EQ(board.dma().map_resource(board.cpu(), dev, pci_hole, page_size, Direction::to_device),
+  EXPECT_EQ(board.dma().map_resource(board.cpu(), dev, machine::pci_hole, page_size, Direction::to_device),
             dma_mapping_error);
   EXPECT_THAT(board.failures(), ElementsAre(DmaFailure::resource_mask));
   EXPECT_TRUE(
@@ -424,7 +424,7 @@ TEST(DmaDirect, MapsEachEntryOfAScatterlistByItself) {
 TEST(DmaDirect, SyncsAndUnmapsABouncedScatterlist) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(2 * page_size, 31);
   std::vector<ScatterEntry> sg{{.phys = b.phys, .length = 500}, {.phys = b.phys + page_size, .length = 700}};
   ASSERT_EQ(board.dma().map_sg(board.cpu(), dev, sg, Direction::bidirectional), 2u);
@@ -454,4 +454,4 @@ TEST(DmaDirect, UnmapsTheFirstEntriesWhenALaterOneFails) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -3,7 +3,7 @@
 
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using Direction = DmaDirection;
@@ -201,4 +201,4 @@ TEST(DmaEvents, CostNothingThatTheDriverCouldSee) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

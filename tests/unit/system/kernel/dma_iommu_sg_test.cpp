@@ -3,7 +3,7 @@
 
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using Direction = DmaDirection;
@@ -26,7 +26,7 @@ std::vector<Segment> segments(const std::vector<ScatterEntry>& sg, std::size_t c
 }
 
 // What the device reads through the segments, one after the other.
-Bytes gather(DmaPort& port, const std::vector<ScatterEntry>& sg, std::size_t count) {
+Bytes gather(bus::DmaPort& port, const std::vector<ScatterEntry>& sg, std::size_t count) {
   Bytes all;
   for (std::size_t i = 0; i < count; ++i) {
     const Bytes part = DmaBoard::read_by(port, sg[i].dma, sg[i].dma_length);
@@ -38,7 +38,7 @@ Bytes gather(DmaPort& port, const std::vector<ScatterEntry>& sg, std::size_t cou
 TEST(DmaIommuSg, MergesWholePagesIntoOneSegmentWhereverTheyLie) {
   DmaBoard board{Platform::sme, translated};
   Device& dev = board.add_device(32);
-  DmaPort port = board.port(dev, 32);
+  bus::DmaPort port = board.port(dev, 32);
   const Bytes data = pattern_bytes(3 * page_size, 1);
   std::vector<ScatterEntry> sg;
   for (const std::uint64_t at : {5 * gib, 2 * gib, 7 * gib}) {
@@ -83,7 +83,7 @@ TEST(DmaIommuSg, KeepsSegmentsBelowTheDevicesMaximum) {
   ASSERT_EQ(board.dma().map_sg(board.cpu(), dev, sg, Direction::to_device), 3u);
   EXPECT_THAT(segments(sg, 3), ElementsAre(Segment{0, 3 * page_size}, Segment{3 * page_size, 3 * page_size},
                                            Segment{6 * page_size, page_size}));
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   EXPECT_EQ(gather(port, sg, 3), board.seen(b));
 }
 
@@ -180,7 +180,7 @@ TEST(DmaIommuSg, UnmapsOnlyWhatTheDriverNamed) {
   const KernelBuffer b = board.buffer(2 * page_size, 7);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, 2 * page_size, Direction::to_device);
   board.dma().unmap_single(board.cpu(), dev, dma, page_size, Direction::to_device);
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   Bytes one(1);
   EXPECT_FALSE(port.read(dma, one));
   EXPECT_TRUE(port.read(dma + page_size, one)) << "the rest of the mapping is left to the device";
@@ -199,4 +199,4 @@ TEST(DmaIommuSg, RefusesSizesThatLeaveTheAddressSpace) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -4,7 +4,7 @@
 
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using Direction = DmaDirection;
@@ -40,7 +40,7 @@ TEST(DmaIommu, PassthroughBouncesALimitedSmeDeviceAsWithoutIommu) {
   DmaBoard board{Platform::sme, {.iommu = IommuMode::passthrough}};
   Device& dev = board.add_device(32);
   ASSERT_EQ(dev.iommu, nullptr);
-  DmaPort port = board.port(dev, 32);
+  bus::DmaPort port = board.port(dev, 32);
   const KernelBuffer b = board.buffer(length, 1);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, b.bytes, Direction::to_device);
   EXPECT_TRUE(board.bounced(dev, dma));
@@ -51,7 +51,7 @@ TEST(DmaIommu, PassthroughBouncesALimitedSmeDeviceAsWithoutIommu) {
 TEST(DmaIommu, PassthroughHandsTheCBitOnToMemory) {
   DmaBoard board{Platform::sme, {.iommu = IommuMode::passthrough}};
   Device& dev = board.add_device(64);
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(length, 1);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, b.bytes, Direction::to_device);
   EXPECT_EQ(dma.value(), b.phys.value() | c_bit_47);
@@ -86,7 +86,7 @@ TEST(DmaIommu, LetsGoOfTheDeviceTableWithTheKernel) {
 TEST(DmaIommu, ALimitedSmeDeviceReachesEncryptedMemoryWithoutBouncing) {
   DmaBoard board{Platform::sme, translated};
   Device& dev = board.add_device(32);
-  DmaPort port = board.port(dev, 32);
+  bus::DmaPort port = board.port(dev, 32);
   const KernelBuffer b = board.buffer(pattern_bytes(length, 2), PhysAddr{6 * gib});
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at + 0x123, 500, Direction::to_device);
   ASSERT_NE(dma, dma_mapping_error);
@@ -102,7 +102,7 @@ TEST(DmaIommu, ALimitedSmeDeviceReachesEncryptedMemoryWithoutBouncing) {
 TEST(DmaIommu, GivesTheDeviceTheRightsOfTheDirectionAndOnlyWhileMapped) {
   DmaBoard board{Platform::plain, translated};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(length, 3);
   Bytes data(16);
   const DmaAddr read_only = board.dma().map_single(board.cpu(), dev, b.at, length, Direction::to_device);
@@ -132,7 +132,7 @@ TEST(DmaIommu, NeverGivesAddressesOfMmioAsIovas) {
   std::vector<std::uint64_t> first;
   for (int i = 0; i < 6000; ++i) {
     const DmaAddr dma = board.dma().map_page(board.cpu(), dev, b.phys, 1, Direction::to_device);
-    ASSERT_FALSE(dma >= DmaAddr{pci_hole.value()} && dma < DmaAddr{0xfec0'0000}) << dma.value();
+    ASSERT_FALSE(dma >= DmaAddr{machine::pci_hole.value()} && dma < DmaAddr{0xfec0'0000}) << dma.value();
     ASSERT_FALSE(dma >= DmaAddr{0xfee0'0000} && dma < DmaAddr{0xfef0'0000}) << dma.value();
   }
 }
@@ -140,7 +140,7 @@ TEST(DmaIommu, NeverGivesAddressesOfMmioAsIovas) {
 TEST(DmaIommu, NeverDecryptsCoherentMemory) {
   DmaBoard board{Platform::sme, translated};
   Device& dev = board.add_device(32);
-  DmaPort port = board.port(dev, 32);
+  bus::DmaPort port = board.port(dev, 32);
   for (const bool atomic : {false, true})
     for (const DmaAttrs attrs : {DmaAttrs{}, dma_attr::force_contiguous, dma_attr::alloc_single_pages}) {
       const auto buffer = board.dma().alloc(board.cpu(), dev, 5 * page_size, atomic, attrs).value();
@@ -181,7 +181,7 @@ TEST(DmaIommu, GivesBackAllPagesAndIovasOfCoherentMemory) {
 TEST(DmaIommu, MapsMmioWithTheCBitAsWell) {
   DmaBoard board{Platform::sme, translated};
   Device& dev = board.add_device();
-  const PhysRange bar = board.machine->add_bar(std::make_unique<RamBar>(page_size), page_size);
+  const mem::PhysRange bar = board.machine->add_bar(std::make_unique<bus::RamBar>(page_size), page_size);
   const DmaAddr dma =
       board.dma().map_resource(board.cpu(), dev, bar.first, page_size, Direction::bidirectional);
   EXPECT_TRUE(leaf_encrypted(dev, dma));
@@ -192,8 +192,8 @@ TEST(DmaIommu, MapsMmioWithTheCBitAsWell) {
 TEST(DmaIommu, ReachesMmioOfAnotherDeviceWithoutEncryption) {
   DmaBoard board{Platform::plain, translated};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
-  const PhysRange bar = board.machine->add_bar(std::make_unique<RamBar>(page_size), page_size);
+  bus::DmaPort port = board.port(dev);
+  const mem::PhysRange bar = board.machine->add_bar(std::make_unique<bus::RamBar>(page_size), page_size);
   const DmaAddr dma =
       board.dma().map_resource(board.cpu(), dev, bar.first, page_size, Direction::bidirectional);
   const Bytes data = pattern_bytes(64, 7);
@@ -207,7 +207,7 @@ TEST(DmaIommu, AGuestHandsPrivatePagesToADeviceThatReadsCiphertext) {
   for (const Platform platform : {Platform::sev, Platform::sev_es}) {
     DmaBoard board{platform, translated};
     Device& dev = board.add_device();
-    DmaPort port = board.port(dev);
+    bus::DmaPort port = board.port(dev);
     const KernelBuffer b = board.buffer(length, 8);
     const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, length, Direction::bidirectional);
     ASSERT_NE(dma, dma_mapping_error);
@@ -226,7 +226,7 @@ TEST(DmaIommu, AGuestHandsPrivatePagesToADeviceThatReadsCiphertext) {
 TEST(DmaIommu, AGuestsCoherentMemoryStaysPrivate) {
   DmaBoard board{Platform::sev, translated};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const auto buffer = board.dma().alloc(board.cpu(), dev, page_size).value();
   ASSERT_TRUE(board.cpu().write(buffer.cpu, pattern_bytes(page_size, 10)));
   EXPECT_NE(board.read_by(port, buffer.dma, page_size), board.seen(buffer.cpu, page_size));
@@ -236,7 +236,7 @@ TEST(DmaIommu, AGuestsCoherentMemoryStaysPrivate) {
 TEST(DmaIommu, AGuestWithPassthroughBouncesAsAlways) {
   DmaBoard board{Platform::sev, {.iommu = IommuMode::passthrough}};
   Device& dev = board.add_device();
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(length, 11);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, length, Direction::to_device);
   EXPECT_TRUE(board.bounced(dev, dma));
@@ -252,13 +252,13 @@ INSTANTIATE_TEST_SUITE_P(Versions, DmaUntrusted,
 TEST_P(DmaUntrusted, SeesNothingButItsDataOfAPageItShares) {
   DmaBoard board{Platform::plain, translated_by(GetParam())};
   Device& dev = board.add_device(64, 64, true);
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(page_size, 12);
   // A neighbour's secret, left in the pool by an earlier mapping of a whole page.
   const DmaAddr before =
       board.dma().map_single(board.cpu(), dev, b.at + 1, page_size - 1, Direction::to_device);
   board.dma().unmap_single(board.cpu(), dev, before, page_size - 1, Direction::to_device);
-  dev.iommu->iova = IovaAllocator{};
+  dev.iommu->iova = iommu::IovaAllocator{};
 
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at + 256, 100, Direction::to_device);
   ASSERT_NE(dma, dma_mapping_error);
@@ -290,7 +290,7 @@ TEST_P(DmaUntrusted, KeepsTheDeviceBitsOfTheAddressThatItAsksFor) {
   DmaBoard board{Platform::plain, translated_by(GetParam())};
   Device& dev = board.add_device(64, 64, true);
   dev.min_align_mask = 4095;
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(2 * page_size, 15);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at + 0x234, 5000, Direction::bidirectional);
   ASSERT_NE(dma, dma_mapping_error);
@@ -314,7 +314,7 @@ TEST(DmaUntrusted, DoesNotBounceWholePages) {
 TEST(DmaUntrusted, SyncsItsBounces) {
   DmaBoard board{Platform::plain, translated};
   Device& dev = board.add_device(64, 64, true);
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(512, 18);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, 512, Direction::bidirectional);
   const Bytes data = pattern_bytes(512, 19);
@@ -332,7 +332,7 @@ TEST(DmaUntrusted, SeesCiphertextOnAnSmeHost) {
   // it.
   DmaBoard board{Platform::sme, translated};
   Device& dev = board.add_device(64, 64, true);
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(512, 21);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, 512, Direction::to_device);
   EXPECT_TRUE(board.bounced(dev, dma));
@@ -354,7 +354,7 @@ TEST(DmaUntrusted, FailsToMapPartsOfPagesWithoutSwiotlb) {
 TEST(DmaUntrusted, BouncesEachEntryOfAScatterlist) {
   DmaBoard board{Platform::plain, translated};
   Device& dev = board.add_device(64, 64, true);
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(2 * page_size, 23);
   std::vector<ScatterEntry> sg{{.phys = b.phys + 8, .length = page_size - 8},
                                {.phys = b.phys + page_size, .length = 100}};
@@ -378,4 +378,4 @@ TEST(DmaUntrusted, IsLimitedToTheLargestBounce) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -3,7 +3,7 @@
 
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using Direction = DmaDirection;
@@ -32,7 +32,7 @@ TEST(DmaLimits, RefusesAMaskWithoutAPlaceForIt) {
   EXPECT_EQ(board.dma().set_mask(dev, bit_mask(64)).error(), Errno::eio);
   const KernelBuffer b = board.buffer(16, 1);
   EXPECT_EQ(board.dma().map_single(board.cpu(), dev, b.at, 16, Direction::to_device), dma_mapping_error);
-  EXPECT_EQ(board.dma().map_resource(board.cpu(), dev, pci_hole, 16, Direction::to_device),
+  EXPECT_EQ(board.dma().map_resource(board.cpu(), dev, machine::pci_hole, 16, Direction::to_device),
             dma_mapping_error);
   std::vector<ScatterEntry> sg{{.phys = b.phys, .length = 16}};
   EXPECT_EQ(board.dma().map_sg(board.cpu(), dev, sg, Direction::to_device), 0u);
@@ -126,4 +126,4 @@ TEST(DmaLimits, AnswersForDevicesBehindAnIommuAsTheVersionDoes) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

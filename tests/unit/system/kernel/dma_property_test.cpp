@@ -9,7 +9,7 @@
 #include "base/random.hpp"
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using Direction = DmaDirection;
@@ -21,7 +21,8 @@ constexpr IommuMode modes[] = {IommuMode::none, IommuMode::passthrough, IommuMod
 // Nobody listens to these boards.
 std::unique_ptr<DmaBoard> silent_board(Platform platform, const DmaConfig& config,
                                        std::uint64_t memory_bytes) {
-  auto board = std::make_unique<DmaBoard>(platform, config, MachineConfig{.memory_bytes = memory_bytes});
+  auto board =
+      std::make_unique<DmaBoard>(platform, config, machine::MachineConfig{.memory_bytes = memory_bytes});
   board->machine->tracer().detach(board->log);
   return board;
 }
@@ -82,7 +83,7 @@ TEST(DmaProperty, ACorrectDriversDataArrivesOnEveryPlatform) {
     DmaBoard& board = board_of(s.platform, s.version, s.mode);
     Device& dev = board.add_device(s.mask_bits, 0, s.untrusted);
     dev.min_align_mask = s.min_align_mask;
-    DmaPort port = board.port(dev, s.mask_bits);
+    bus::DmaPort port = board.port(dev, s.mask_bits);
     PageAllocator& pages = board.kernel->mm().pages();
     const std::uint64_t limit = s.high_memory ? ~std::uint64_t{0} : bit_mask(32);
     const PhysAddr first = pages.allocate(8, limit).value();
@@ -112,7 +113,7 @@ TEST(DmaProperty, CoherentMemoryIsTheSameForCpuAndDevice) {
     RC_PRE(!(is_guest(s.platform) && (s.mode == IommuMode::translated || s.untrusted)));
     DmaBoard& board = board_of(s.platform, s.version, s.mode);
     Device& dev = board.add_device(s.mask_bits, 0, s.untrusted);
-    DmaPort port = board.port(dev, s.mask_bits);
+    bus::DmaPort port = board.port(dev, s.mask_bits);
     const bool atomic = *rc::gen::arbitrary<bool>();
     const auto buffer = board.dma().alloc(board.cpu(), dev, s.bytes, atomic);
     RC_ASSERT(buffer.has_value());
@@ -139,7 +140,7 @@ class WildDriver {
 
   void call() {
     Dma& dma = board_.dma();
-    Mmu& cpu = board_.cpu();
+    paging::Mmu& cpu = board_.cpu();
     switch (random_.below(12)) {
       case 0: remember(dma.map_single(cpu, dev_, virt(), size(), direction(), attrs())); break;
       case 1:
@@ -228,4 +229,4 @@ TEST(DmaProperty, NothingThatADriverPassesHarmsTheModel) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

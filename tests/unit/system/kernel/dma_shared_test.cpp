@@ -3,7 +3,7 @@
 
 #include "dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 constexpr DmaConfig next{.version = KernelVersion::next};
@@ -19,7 +19,7 @@ TEST(DmaShared, ReachesPagesThatTheCallerHasDecryptedWithoutABounce) {
                                              DmaDirection::bidirectional, dma_attr::cc_shared);
   EXPECT_EQ(dma, DmaAddr{buffer.phys.value()});
   EXPECT_FALSE(board.bounced(dev, dma));
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   EXPECT_EQ(DmaBoard::read_by(port, dma, page_size), text);
   const Bytes reply = pattern_bytes(page_size, 3);
   ASSERT_TRUE(port.write(dma, reply));
@@ -110,4 +110,4 @@ TEST(DmaShared, DoesNotExistInEarlierKernels) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -5,7 +5,7 @@
 
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using Direction = DmaDirection;
@@ -17,12 +17,12 @@ void run_on_all_cpus(DmaBoard& board, Device& dev) {
   board.machine->tracer().detach(board.log);
   std::vector<KernelBuffer> buffers;
   for (unsigned n = 0; n < cpus; ++n) buffers.push_back(board.buffer(2 * page_size, n));
-  std::vector<DmaPort> ports(cpus, board.port(dev));
+  std::vector<bus::DmaPort> ports(cpus, board.port(dev));
   std::vector<int> wrong(cpus, 0);
   std::vector<std::thread> threads;
   for (unsigned n = 0; n < cpus; ++n)
     threads.emplace_back([&, n] {
-      Mmu& cpu = board.kernel->cpu(n);
+      paging::Mmu& cpu = board.kernel->cpu(n);
       const KernelBuffer& b = buffers[n];
       for (int i = 0; i < rounds; ++i) {
         const std::uint64_t bytes = 500 + 20u * static_cast<unsigned>(i);
@@ -58,4 +58,4 @@ TEST(DmaThreads, MapDirectlyInParallel) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

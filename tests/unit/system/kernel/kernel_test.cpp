@@ -4,7 +4,7 @@
 
 #include "support/small_machine.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 using testing::Contains;
@@ -12,10 +12,10 @@ using testing::HasSubstr;
 using testing::Not;
 
 struct Boot {
-  explicit Boot(Platform platform, DmaConfig config = {}, MachineConfig machine_config = {}) {
+  explicit Boot(Platform platform, DmaConfig config = {}, machine::MachineConfig machine_config = {}) {
     machine_config.platform = platform;
     if (!config.swiotlb.slots) config.swiotlb.slots = 1024;
-    machine = Machine::create(machine_config).value();
+    machine = machine::Machine::create(machine_config).value();
     machine->tracer().attach(log);
     result = Kernel::boot(*machine, config);
     for (const auto& message : log.all<KernelMessage>()) messages.push_back(message.text);
@@ -23,7 +23,7 @@ struct Boot {
   ~Boot() { result = bad_input(""); }
 
   test::EventLog log;
-  std::unique_ptr<Machine> machine;
+  std::unique_ptr<machine::Machine> machine;
   OrError<std::unique_ptr<Kernel>> result = bad_input("");
   std::vector<std::string> messages;
 };
@@ -55,7 +55,7 @@ TEST(Kernel, PrintsTheAtomicPools) {
 }
 
 TEST(Kernel, PrintsTheDefaultDomain) {
-  MachineConfig with_iommu;
+  machine::MachineConfig with_iommu;
   with_iommu.iommu = true;
   EXPECT_THAT(
       (Boot{Platform::sme, {.iommu = IommuMode::passthrough, .iommu_explicit = false}, with_iommu}.messages),
@@ -81,7 +81,7 @@ TEST(Kernel, RefusesADynamicSwiotlbBefore6_6) {
 }
 
 TEST(Kernel, LeavesAnUnusedIommuOff) {
-  MachineConfig config;
+  machine::MachineConfig config;
   config.iommu = true;
   Boot boot{Platform::plain, {.iommu = IommuMode::none}, config};
   EXPECT_EQ(boot.machine->bus().iommu(), nullptr);
@@ -114,4 +114,4 @@ TEST(Kernel, RunsOnTheSmallestMachine) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::kernel

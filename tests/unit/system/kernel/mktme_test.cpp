@@ -10,7 +10,7 @@
 #include "kernel/mktme/backings.hpp"
 #include "kernel/mm/swap.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::string_view cpu_key = "type=cpu algorithm=aes-xts-128";
@@ -20,7 +20,7 @@ constexpr std::string_view user_key =
 
 class MktmeBoard : public testing::Test {
  protected:
-  explicit MktmeBoard(CacheModel cache = CacheModel::coherent, DmaConfig dma = {})
+  explicit MktmeBoard(mem::CacheModel cache = mem::CacheModel::coherent, DmaConfig dma = {})
       : board{Platform::mktme, dma, {.memory_bytes = 64ull << 20, .cache = cache}} {}
 
   std::unique_ptr<Mktme> service(MktmeRevision revision, bool has_call = true) {
@@ -116,11 +116,11 @@ TEST_F(MktmeKeys, EndsWhenNoKeyIdIsFree) {
 }
 
 TEST_F(MktmeKeys, RetriesWhatMaySucceedLaterAndNotTheRest) {
-  Tme& tme = *board.machine->tme();
-  tme.fail_next(PconfigStatus::device_busy);
+  machine::Tme& tme = *board.machine->tme();
+  tme.fail_next(machine::PconfigStatus::device_busy);
   EXPECT_TRUE(mktme->add_key("a", cpu_key));
   EXPECT_EQ(board.log.all<KeyProgrammed>().size(), 2u);
-  tme.fail_next(PconfigStatus::invalid_key_id);
+  tme.fail_next(machine::PconfigStatus::invalid_key_id);
   EXPECT_EQ(mktme->add_key("b", cpu_key).error(), ENOKEY);
   EXPECT_EQ(board.log.all<KeyProgrammed>().size(), 3u);
   EXPECT_EQ(board.log.all<KernelMessage>().back().text, "mktme: KeyID not valid");
@@ -137,8 +137,8 @@ TEST_F(MktmeKeys, UpdatesAnUnusedKeyOnTheFirstRevisionOnly) {
 }
 
 TEST_F(MktmeKeys, AreNotThereWhereTheFirmwareLeftThemOff) {
-  Tme& tme = *board.machine->tme();
-  tme.set_activate(tme.activate().with<TmeActivate::Locked>(false));
+  machine::Tme& tme = *board.machine->tme();
+  tme.set_activate(tme.activate().with<machine::TmeActivate::Locked>(false));
   EXPECT_EQ(Mktme::create(*board.kernel).error(), ENODEV);
   DmaBoard plain{Platform::plain, {}, {.memory_bytes = 64ull << 20}};
   EXPECT_EQ(Mktme::create(*plain.kernel).error(), ENODEV);
@@ -252,7 +252,7 @@ TEST_F(MktmePages, CarryTheirKeyIdInDmaAddresses) {
   const KeySerial key = mktme->add_key("k", cpu_key).value();
   const VirtAddr at = encrypted_page(key);
   Device& dev = board.add_device(64);
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   const auto pinned = process->pin_user_pages(at, 1, true).value();
   const DmaAddr dma =
       board.dma().map_page(board.cpu(), dev, pinned[0], page_size, DmaDirection::bidirectional, {});
@@ -338,7 +338,7 @@ TEST_F(MktmeAlternatives, AFilesStorageGetsPlainText) {
 
 TEST_F(MktmeAlternatives, PersistentMemoryIsTheKeys) {
   const KeySerial a = mktme->add_key("a", cpu_key).value(), b = mktme->add_key("b", cpu_key).value();
-  const PhysRange frames{mm().pages().allocate(1).value(), page_size};
+  const mem::PhysRange frames{mm().pages().allocate(1).value(), page_size};
   const auto map = [&](KeySerial key) {
     return process
         ->mmap_backed(std::make_shared<PmemFile>(*board.kernel, frames, mktme->key_id(key)), 0, page_size)
@@ -381,4 +381,4 @@ TEST_F(EncryptMprotect, AndPkeyMprotectLeaveEachOthersKeyAlone) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -8,12 +8,13 @@
 #include "kernel/mm/mm.hpp"
 #include "support/small_machine.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 
 struct MmBox {
-  explicit MmBox(Platform platform, MachineConfig config = {}, KernelVersion version = KernelVersion::v6_1) {
+  explicit MmBox(Platform platform, machine::MachineConfig config = {},
+                 KernelVersion version = KernelVersion::v6_1) {
     config.platform = platform;
-    machine = Machine::create(config).value();
+    machine = machine::Machine::create(config).value();
     mm = Mm::create(*machine, CcPlatform{platform, machine->paging().view.layout}, version).value();
     machine->tracer().attach(log);
   }
@@ -29,13 +30,13 @@ struct MmBox {
     EXPECT_TRUE(mm->cpu(0).read(at, seen));
     return seen;
   }
-  [[nodiscard]] KeySelector selector(VirtAddr at) const {
-    return mm->cpu(0).translate(at, Intent::read).value().selector;
+  [[nodiscard]] mem::KeySelector selector(VirtAddr at) const {
+    return mm->cpu(0).translate(at, paging::Intent::read).value().selector;
   }
 
-  EventLog log;
-  std::unique_ptr<Machine> machine;
+  test::EventLog log;
+  std::unique_ptr<machine::Machine> machine;
   std::unique_ptr<Mm> mm;
 };
 
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -5,23 +5,23 @@
 
 #include "mm_fixture.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t gib = std::uint64_t{1} << 30;
 
 TEST(Mm, MapsAllOfRamAndNothingElse) {
   MmBox box{Platform::sme, {.memory_bytes = 8 * gib}};
-  Mmu& cpu = box.mm->cpu(0);
+  paging::Mmu& cpu = box.mm->cpu(0);
   for (const std::uint64_t at : {0 * gib, 3 * gib - 1, 4 * gib, 9 * gib - 1}) {
-    const auto found = cpu.translate(box.mm->phys_to_virt(PhysAddr{at}), Intent::read);
+    const auto found = cpu.translate(box.mm->phys_to_virt(PhysAddr{at}), paging::Intent::read);
     ASSERT_TRUE(found) << at;
     EXPECT_EQ(found->phys, PhysAddr{at});
     EXPECT_EQ(found->selector, 1);
-    EXPECT_EQ(found->level, PageLevel::size_1g);
+    EXPECT_EQ(found->level, paging::PageLevel::size_1g);
   }
   for (const std::uint64_t at : {3 * gib, 4 * gib - 1, 9 * gib})
-    EXPECT_EQ(cpu.translate(box.mm->phys_to_virt(PhysAddr{at}), Intent::read).error().kind,
+    EXPECT_EQ(cpu.translate(box.mm->phys_to_virt(PhysAddr{at}), paging::Intent::read).error().kind,
               FaultKind::not_present);
 }
 
@@ -34,23 +34,23 @@ TEST(Mm, MapsAsLinuxDoes) {
     EXPECT_TRUE(box.mm->in_direct_map(base));
     EXPECT_FALSE(box.mm->in_direct_map(base - 1));
     EXPECT_FALSE(box.mm->in_direct_map(base + box.machine->end_of_ram().value()));
-    const auto found = box.mm->cpu(0).translate(base, Intent::read);
+    const auto found = box.mm->cpu(0).translate(base, paging::Intent::read);
     EXPECT_EQ(found->entry.raw, 0x8000'8000'0000'01e3u);  // PAGE_KERNEL_LARGE, C-bit 47
-    EXPECT_FALSE(box.mm->cpu(0).translate(base, Intent::execute));
+    EXPECT_FALSE(box.mm->cpu(0).translate(base, paging::Intent::execute));
   }
 }
 
 TEST(Mm, LeavesEverythingUnencryptedOnAPlainMachine) {
   MmBox box{Platform::plain};
-  const auto found = box.mm->cpu(0).translate(box.mm->phys_to_virt(PhysAddr{0x1000}), Intent::read);
+  const auto found = box.mm->cpu(0).translate(box.mm->phys_to_virt(PhysAddr{0x1000}), paging::Intent::read);
   EXPECT_EQ(found->selector, 0);
   EXPECT_EQ(found->key, no_key);
 }
 
 TEST(Mm, KeepsItsTablesEncrypted) {
   MmBox box{Platform::sev};
-  const auto [root, key] = locate_table(box.machine->paging().view, box.mm->kernel_table().cr3());
-  EXPECT_EQ(box.machine->memory().history(root).writer_key, guest_key(1));
+  const auto [root, key] = paging::locate_table(box.machine->paging().view, box.mm->kernel_table().cr3());
+  EXPECT_EQ(box.machine->memory().history(root).writer_key, mem::guest_key(1));
   Bytes dram(8);
   ASSERT_TRUE(box.machine->memory().probe(root, dram));
   EXPECT_NE(load<std::uint64_t>(dram), 0u);  // an empty entry, encrypted
@@ -73,7 +73,7 @@ TEST(Mm, FailsOnAMachineWithoutPagesForItsTables) {
 
 TEST(Mm, VmapsPagesASecondTimeInTheGivenOrder) {
   MmBox box{Platform::sev};
-  Mmu& cpu = box.mm->cpu(0);
+  paging::Mmu& cpu = box.mm->cpu(0);
   const VirtAddr first = *box.mm->alloc_pages(3);
   ASSERT_TRUE(cpu.store(first, 'a') && cpu.store(first + page_size, 'b') &&
               cpu.store(first + 2 * page_size, 'c'));
@@ -90,7 +90,7 @@ TEST(Mm, VmapsPagesASecondTimeInTheGivenOrder) {
 
 TEST(Mm, VmapsWithTheAttributeOfTheMappingAndNotOfTheDirectMap) {
   MmBox box{Platform::sme};
-  Mmu& cpu = box.mm->cpu(0);
+  paging::Mmu& cpu = box.mm->cpu(0);
   const VirtAddr at = *box.mm->alloc_pages(1);
   ASSERT_TRUE(cpu.store<std::uint64_t>(at, 0x1122334455667788));
   const VirtAddr plain = *box.mm->vmap({box.mm->virt_to_phys(at)}, 0);
@@ -118,13 +118,13 @@ TEST(Mm, UnmapsOnAllCpusAndReusesTheAddress) {
 TEST(Mm, IoremapsDecrypted) {
   for (const Platform platform : {Platform::sme, Platform::sev, Platform::tdx}) {
     MmBox box{platform};
-    const auto at = box.mm->ioremap(pci_hole + 0x123, page_size);
+    const auto at = box.mm->ioremap(machine::pci_hole + 0x123, page_size);
     ASSERT_TRUE(at);
-    const auto found = box.mm->cpu(0).translate(*at, Intent::write);
-    EXPECT_EQ(found->phys, pci_hole + 0x123);
+    const auto found = box.mm->cpu(0).translate(*at, paging::Intent::write);
+    EXPECT_EQ(found->phys, machine::pci_hole + 0x123);
     EXPECT_EQ(found->selector, 0);
     EXPECT_EQ(found->entry.raw >> 47 & 1, platform == Platform::tdx ? 1u : 0u);
-    EXPECT_TRUE(box.mm->cpu(0).translate(*at + page_size - 1, Intent::write));  // two pages
+    EXPECT_TRUE(box.mm->cpu(0).translate(*at + page_size - 1, paging::Intent::write));  // two pages
   }
 }
 
@@ -135,8 +135,8 @@ TEST(Mm, RefusesToIoremapRamAndNonsense) {
   ASSERT_EQ(box.log.all<KernelMessage>().size(), 1u);
   EXPECT_EQ(box.log.all<KernelMessage>()[0].text,
             "ioremap on RAM at 0x0000000000001000 - 0x0000000000001fff");
-  EXPECT_FALSE(box.mm->ioremap(pci_hole, 0));
-  EXPECT_FALSE(box.mm->ioremap(pci_hole, ~0ull));
+  EXPECT_FALSE(box.mm->ioremap(machine::pci_hole, 0));
+  EXPECT_FALSE(box.mm->ioremap(machine::pci_hole, ~0ull));
   EXPECT_FALSE(box.mm->ioremap(PhysAddr{1ull << 47}, page_size));  // would set the C-bit
 }
 
@@ -146,14 +146,14 @@ TEST(UserSpace, SeesPagesThroughItsOwnTableAndAttribute) {
   ASSERT_TRUE(box.mm->cpu(0).store<std::uint64_t>(at, 0x1122334455667788));
   const auto user = box.mm->create_user_space();
   ASSERT_TRUE(user);
-  Mmu& cpu = (*user)->mmu();
+  paging::Mmu& cpu = (*user)->mmu();
   const VirtAddr encrypted = (*user)->remap_pfn_range(box.mm->virt_to_phys(at), 2, 1).value();
   const VirtAddr decrypted = (*user)->remap_pfn_range(box.mm->virt_to_phys(at), 2, 0).value();
   EXPECT_EQ(cpu.load<std::uint64_t>(encrypted), 0x1122334455667788u);
   EXPECT_EQ(cpu.load<std::uint64_t>(decrypted).value(), load<std::uint64_t>(box.dram(at, 8)));
   EXPECT_TRUE(cpu.store(encrypted, 1));
   EXPECT_FALSE(cpu.load<int>(at));  // no kernel half
-  EXPECT_FALSE(cpu.translate(encrypted, Intent::execute));
+  EXPECT_FALSE(cpu.translate(encrypted, paging::Intent::execute));
 }
 
 TEST(UserSpace, ReturnsItsTables) {
@@ -175,4 +175,4 @@ TEST(UserSpace, RefusesMoreThanItsAddressesHold) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

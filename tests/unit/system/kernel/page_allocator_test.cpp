@@ -2,13 +2,13 @@
 
 #include <gtest/gtest.h>
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t mib = 1ull << 20, gib = 1ull << 30, tib = 1ull << 40;
 
 // As the machine lays out RAM: 3 GiB below the PCI hole, the rest from 4 GiB.
-std::vector<PhysRange> ram(std::uint64_t bytes) {
+std::vector<mem::PhysRange> ram(std::uint64_t bytes) {
   if (bytes <= 3 * gib) return {{PhysAddr{0}, bytes}};
   return {{PhysAddr{0}, 3 * gib}, {PhysAddr{4 * gib}, bytes - 3 * gib}};
 }
@@ -107,4 +107,4 @@ TEST(PageAllocatorDeathTest, AssertsThatAFreedRunIsInUse) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -6,7 +6,7 @@
 
 #include "base/random.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 TEST(PageRuns, TakesTheLowestRunThatFits) {
@@ -70,4 +70,4 @@ TEST(PageRunsDeathTest, RefusesToAddWhatItHasOrRemoveWhatItLacks) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::kernel

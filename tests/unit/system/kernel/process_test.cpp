@@ -7,10 +7,10 @@
 
 #include "dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
-constexpr MachineConfig small{.memory_bytes = 64ull << 20};
+constexpr machine::MachineConfig small{.memory_bytes = 64ull << 20};
 
 class ProcessOn : public testing::TestWithParam<Platform> {
  protected:
@@ -233,4 +233,4 @@ TEST_P(ProcessOn, KeepsAreasOfDifferentProtectionKeysApartAndForksThem) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -6,7 +6,7 @@
 #include "kernel/rdma/hca.hpp"
 #include "kernel/rdma/rxe.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 constexpr unsigned all_access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
@@ -32,7 +32,7 @@ struct App {
   }
 
   DmaBoard board;
-  rdma::Fabric fabric;
+  dev::rdma::Fabric fabric;
   std::unique_ptr<Hca> hca;
   std::unique_ptr<Process> process;
   IbvContext verbs;
@@ -145,7 +145,7 @@ TEST(BounceRing, GivesItsSlotsOutOnceAndCopiesBothWays) {
 
 TEST(Rxe, HasNoUseForDmaBufsAndLeavesNoMappingBehind) {
   DmaBoard board{Platform::sev, {}, {.memory_bytes = 256 << 20}};
-  rdma::Fabric fabric;
+  dev::rdma::Fabric fabric;
   const std::uint64_t before = board.slots_used();
   {
     const auto rxe = Rxe::create(*board.kernel, fabric, {}).value();
@@ -158,4 +158,4 @@ TEST(Rxe, HasNoUseForDmaBufsAndLeavesNoMappingBehind) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -4,7 +4,7 @@
 
 #include "unit/system/kernel/virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using ::testing::Each;
@@ -102,7 +102,7 @@ TEST(SecurePowerGuest, StreamingMappingsBounceThroughASharedPoolOfTheUsualSize) 
   const DmaAddr at = board.dma().map_single(board.cpu(), dev, buffer.at, page_size, DmaDirection::to_device);
   ASSERT_FALSE(board.dma().mapping_error(dev, at));
   EXPECT_TRUE(board.bounced(dev, at));
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   EXPECT_EQ(board.read_by(port, at, page_size), pattern_bytes(page_size, 1));
   board.dma().unmap_single(board.cpu(), dev, at, page_size, DmaDirection::to_device);
 }
@@ -117,7 +117,7 @@ TEST(SecurePowerGuest, TranslatedWindowCostsAHypercallPerEntryAndDoesNotBounce) 
   ASSERT_FALSE(board.dma().mapping_error(dev, at));
   EXPECT_EQ(exits(board), std::vector<std::string>{"H_PUT_TCE"});
   EXPECT_FALSE(board.bounced(dev, at));
-  DmaPort port = board.port(dev);
+  bus::DmaPort port = board.port(dev);
   EXPECT_NE(board.read_by(port, at, page_size), pattern_bytes(page_size, 1)) << "ciphertext";
   board.dma().unmap_single(board.cpu(), dev, at, page_size, DmaDirection::to_device);
   EXPECT_EQ(exits(board).back(), "H_STUFF_TCE");
@@ -141,7 +141,7 @@ TEST(SecurePowerGuest, DirectWindowIsMadeOnceAndTranslatesNothing) {
 
 // Linux 6.1 installs the restricted-access callback on x86 and Xen only.
 TEST(SecurePowerGuest, DeviceWithoutAccessPlatformIsProbedAndReadsCiphertext) {
-  VirtioBlkOptions options;
+  dev::VirtioBlkOptions options;
   options.virtio.iommu_platform = false;
   VirtioDisk board{Platform::pef, options};
   EXPECT_EQ(board.probe(), 0x0f);
@@ -150,4 +150,4 @@ TEST(SecurePowerGuest, DeviceWithoutAccessPlatformIsProbedAndReadsCiphertext) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -3,7 +3,7 @@
 
 #include "mm_fixture.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t mib = 1ull << 20;
@@ -55,10 +55,10 @@ TEST(SetMemory, LeavesZerosOnTdxWhereThePageIsAnotherOne) {
   ASSERT_TRUE(box.mm->cpu(0).write(at, pattern_bytes(page_size, 1)));
   ASSERT_TRUE(box.decrypt(at, 1));
   EXPECT_EQ(box.read(at, page_size), Bytes(page_size));
-  EXPECT_EQ(box.mm->cpu(0).translate(at, Intent::read)->entry.raw >> 47 & 1, 1u);  // set = shared
+  EXPECT_EQ(box.mm->cpu(0).translate(at, paging::Intent::read)->entry.raw >> 47 & 1, 1u);  // set = shared
   ASSERT_TRUE(box.encrypt(at, 1));
   EXPECT_EQ(box.read(at, page_size), Bytes(page_size));
-  EXPECT_EQ(box.mm->cpu(0).translate(at, Intent::read)->entry.raw >> 47 & 1, 0u);
+  EXPECT_EQ(box.mm->cpu(0).translate(at, paging::Intent::read)->entry.raw >> 47 & 1, 0u);
 }
 
 TEST(SetMemory, LeavesTheNeighboursOfASplitPageEncrypted) {
@@ -83,8 +83,8 @@ TEST(SetMemory, SharesWithDevicesOnSnpOnlyAfterThePageStateChange) {
   SetMemoryBox box{Platform::sev_snp};
   const VirtAddr at = *box.mm->alloc_pages(1);
   const PhysAddr phys = box.mm->virt_to_phys(at);
-  const Access device{{AgentKind::device, 8}};
-  Memory& memory = box.machine->memory();
+  const mem::Access device{{AgentKind::device, 8}};
+  mem::Memory& memory = box.machine->memory();
   EXPECT_TRUE(memory.history(phys).assigned);
   EXPECT_EQ(memory.write(phys, Bytes(16), device).error().kind, FaultKind::rmp_violation);
   ASSERT_TRUE(box.decrypt(at, 1));
@@ -100,9 +100,9 @@ TEST(SetMemory, LeavesItsTraceInTheHistoryOfThePage) {
     box.log.clear();
     const VirtAddr at = *box.mm->alloc_pages(2);
     const SiteId site = box.machine->tracer().intern("driver_probe");
-    const SiteScope scope{box.mm->cpu(0), site};
+    const paging::SiteScope scope{box.mm->cpu(0), site};
     ASSERT_TRUE(box.decrypt(at, 2));
-    const PageHistory history = box.machine->memory().history(box.mm->virt_to_phys(at + page_size));
+    const mem::PageHistory history = box.machine->memory().history(box.mm->virt_to_phys(at + page_size));
     EXPECT_TRUE(history.ever_converted);
     EXPECT_TRUE(history.shared);
     EXPECT_EQ(history.conversion_site, site);
@@ -117,7 +117,7 @@ TEST(SetMemory, LeavesItsTraceInTheHistoryOfThePage) {
 }
 
 // The order of a call as its events tell it: flushes by kind, steps by function, "set_memory" at the end.
-std::vector<std::string> order(const EventLog& log) {
+std::vector<std::string> order(const test::EventLog& log) {
   std::vector<std::string> words;
   for (const Event& event : log.events()) {
     if (const auto* flush = std::get_if<Flush>(&event.payload)) {
@@ -137,7 +137,7 @@ std::vector<std::string> order(const EventLog& log) {
 using Words = std::vector<std::string>;
 
 // Decrypts a page once so that it needs no more splits, then records `encrypt` of the direction asked for.
-Words order_of(Platform platform, bool encrypt, CacheModel cache = CacheModel::coherent) {
+Words order_of(Platform platform, bool encrypt, mem::CacheModel cache = mem::CacheModel::coherent) {
   SetMemoryBox box{platform, {.cache = cache}};
   const VirtAddr at = *box.mm->alloc_pages(1);
   EXPECT_TRUE(box.decrypt(at, 1));
@@ -155,9 +155,9 @@ TEST(SetMemory, FlushesChangesAndFlushesAgainOnSme) {
 
 TEST(SetMemory, FlushesCachesBeforeTheChangeOnlyWhereTheyAreNotCoherent) {
   const Words expected{"tlb", "clflush", "__change_page_attr_set_clr", "tlb", "done"};
-  EXPECT_EQ(order_of(Platform::sme, false, CacheModel::report), expected);
-  EXPECT_EQ(order_of(Platform::sme, true, CacheModel::report), expected);
-  EXPECT_EQ(order_of(Platform::sme, false, CacheModel::bite), expected);
+  EXPECT_EQ(order_of(Platform::sme, false, mem::CacheModel::report), expected);
+  EXPECT_EQ(order_of(Platform::sme, true, mem::CacheModel::report), expected);
+  EXPECT_EQ(order_of(Platform::sme, false, mem::CacheModel::bite), expected);
 }
 
 TEST(SetMemory, NotifiesTheHypervisorAfterwardsOnSev) {
@@ -211,11 +211,11 @@ TEST(SetMemory, FlushesTheTlbOfEveryCpu) {
   const VirtAddr at = *box.mm->alloc_pages(1);
   for (unsigned n = 0; n < 4; ++n) ASSERT_TRUE(box.mm->cpu(n).load<int>(at));
   ASSERT_TRUE(box.decrypt(at, 1));
-  for (unsigned n = 0; n < 4; ++n) EXPECT_EQ(box.mm->cpu(n).translate(at, Intent::read)->selector, 0);
+  for (unsigned n = 0; n < 4; ++n) EXPECT_EQ(box.mm->cpu(n).translate(at, paging::Intent::read)->selector, 0);
 }
 
 TEST(SetMemory, CountsWhatItCosts) {
-  SetMemoryBox box{Platform::sme, {.cache = CacheModel::report}};
+  SetMemoryBox box{Platform::sme, {.cache = mem::CacheModel::report}};
   const VirtAddr at = box.mm->phys_to_virt(PhysAddr{64 * mib});
   ASSERT_TRUE(box.decrypt(at, 2048));  // 8 MiB: four 2 MiB entries of the split gigabyte
   EXPECT_EQ(box.cost().calls, 1u);
@@ -324,7 +324,7 @@ TEST(SetMemory, SaysThatTheHypervisorRefusedFrom6_9On) {
 TEST(EarlySetMemory, ConvertsTheContents) {
   for (const Platform platform : {Platform::sme, Platform::sev, Platform::sev_es, Platform::sev_snp}) {
     SetMemoryBox box{platform};
-    Mmu& cpu = box.mm->cpu(0);
+    paging::Mmu& cpu = box.mm->cpu(0);
     const VirtAddr at = *box.mm->alloc_pages(3);
     const Bytes plain = pattern_bytes(3 * page_size, 3);
     ASSERT_TRUE(cpu.write(at, plain));
@@ -386,7 +386,7 @@ TEST(EarlySetMemory, DoesNothingOnTdxAndOnAPlainMachine) {
     const VirtAddr at = *box.mm->alloc_pages(1);
     const Bytes plain = pattern_bytes(page_size, 5);
     ASSERT_TRUE(box.mm->cpu(0).write(at, plain));
-    const KeySelector before = box.selector(at);
+    const mem::KeySelector before = box.selector(at);
     ASSERT_TRUE(box.mm->early_set_memory_decrypted(box.mm->cpu(0), at, page_size));
     EXPECT_EQ(box.selector(at), before);
     EXPECT_EQ(box.read(at, page_size), plain);
@@ -409,7 +409,7 @@ TEST(EarlySetMemory, ChangesTheStateOfOnlyTheFirstPageOfALargeMappingOnSnp) {
 
 TEST(EarlySetMemory, RefusesWhatIsNotMapped) {
   SetMemoryBox box{Platform::sev};
-  Mmu& cpu = box.mm->cpu(0);
+  paging::Mmu& cpu = box.mm->cpu(0);
   const VirtAddr end = box.mm->phys_to_virt(box.machine->end_of_ram());
   EXPECT_EQ(box.mm->early_set_memory_decrypted(cpu, end - 1, 2).error().kind, FaultKind::not_present);
   EXPECT_EQ(box.mm->early_set_memory_decrypted(cpu, end - 1, ~0ull).error().kind, FaultKind::non_canonical);
@@ -417,4 +417,4 @@ TEST(EarlySetMemory, RefusesWhatIsNotMapped) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -12,7 +12,7 @@
 #include "kernel/dma/swiotlb.hpp"
 #include "support/small_machine.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 
 struct SwiotlbBoardConfig {
   Platform platform = Platform::sev;
@@ -29,7 +29,7 @@ class SwiotlbBoard {
   static constexpr PhysAddr buffers{32 << 20};
 
   explicit SwiotlbBoard(const SwiotlbBoardConfig& config = {})
-      : machine{Machine::create(
+      : machine{machine::Machine::create(
                     {.platform = config.platform, .memory_bytes = config.memory_bytes, .cpus = config.cpus})
                     .value()},
         cc{config.platform, machine->paging().view.layout},
@@ -45,7 +45,7 @@ class SwiotlbBoard {
     if (sizing) swiotlb = Swiotlb::create_default(*mm, cc, config.version, *sizing, config.dynamic).value();
   }
 
-  [[nodiscard]] Mmu& cpu(unsigned n = 0) { return mm->cpu(n); }
+  [[nodiscard]] paging::Mmu& cpu(unsigned n = 0) { return mm->cpu(n); }
 
   Result<PhysAddr, SwiotlbRefusal> map(PhysAddr at, std::uint64_t bytes,
                                        DmaDirection direction = DmaDirection::to_device, DmaAttrs attrs = {},
@@ -85,13 +85,13 @@ class SwiotlbBoard {
     return texts;
   }
 
-  EventLog log;
-  std::unique_ptr<Machine> machine;
+  test::EventLog log;
+  std::unique_ptr<machine::Machine> machine;
   CcPlatform cc;
   std::unique_ptr<Mm> mm;
-  DmaPort port;
+  bus::DmaPort port;
   Device dev;
   std::unique_ptr<Swiotlb> swiotlb;
 };
 
-}  // namespace cbit::test
+}  // namespace cbit::kernel

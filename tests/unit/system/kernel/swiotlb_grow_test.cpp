@@ -3,7 +3,7 @@
 
 #include "swiotlb_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using testing::Contains;
@@ -124,7 +124,7 @@ TEST_F(SwiotlbGuestGrowth, NeedsTheAtomicPools) {
 TEST_F(SwiotlbGuestGrowth, TakesTransientPoolsFromTheAtomicPools) {
   std::vector<std::uint64_t> given, returned;
   board.swiotlb->use_atomic_memory(
-      {.alloc = [&](Mmu&, Device&, std::uint64_t bytes) -> std::optional<PhysAddr> {
+      {.alloc = [&](paging::Mmu&, Device&, std::uint64_t bytes) -> std::optional<PhysAddr> {
          given.push_back(bytes);
          return first;
        },
@@ -147,7 +147,7 @@ TEST_F(SwiotlbGuestGrowth, TakesTransientPoolsFromTheAtomicPools) {
 // CONFIG_DMA_DIRECT_REMAP: the pools know their memory by another address.
 TEST_F(SwiotlbGuestGrowth, EncryptsAndFreesInAnRcuCallbackWhatTheAtomicPoolsDeny) {
   board.swiotlb->use_atomic_memory(
-      {.alloc = [&](Mmu&, Device&, std::uint64_t) { return std::optional{first}; },
+      {.alloc = [&](paging::Mmu&, Device&, std::uint64_t) { return std::optional{first}; },
        .free = [](VirtAddr, std::uint64_t) { return false; }});
   const auto bounce = board.map(buffer, 4096);
   ASSERT_EQ(bounce, first);
@@ -329,4 +329,4 @@ TEST(SwiotlbRestricted, In610AlignsCoherentMemoryToItsOrder) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -3,7 +3,7 @@
 
 #include "kernel/dma/swiotlb.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 using testing::ElementsAre;
@@ -15,9 +15,9 @@ constexpr std::uint64_t gib = 1 << 30;
 
 CcPlatform on(Platform platform) {
   switch (platform) {
-    case Platform::plain: return {platform, KeyLayout::none()};
-    case Platform::tdx: return {platform, KeyLayout::tdx(47)};
-    default: return {platform, KeyLayout::amd(47)};
+    case Platform::plain: return {platform, mem::KeyLayout::none()};
+    case Platform::tdx: return {platform, mem::KeyLayout::tdx(47)};
+    default: return {platform, mem::KeyLayout::amd(47)};
   }
 }
 
@@ -164,4 +164,4 @@ TEST(SwiotlbSize, IsAnnouncedInTheKernelsWords) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::kernel

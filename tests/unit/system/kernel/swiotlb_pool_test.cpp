@@ -13,7 +13,7 @@
 #include "kernel/dma/swiotlb.hpp"
 #include "swiotlb_reference.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
 using testing::ElementsAre;
@@ -409,4 +409,4 @@ TEST(SwiotlbPoolThreads, NeverGiveOneSlotToTwo) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::kernel

@@ -7,7 +7,7 @@
 
 #include "kernel/dma/swiotlb_pool.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 
 class NaivePool {
  public:
@@ -140,4 +140,4 @@ class NaivePool {
   std::vector<Area> areas_;
 };
 
-}  // namespace cbit
+}  // namespace cbit::kernel

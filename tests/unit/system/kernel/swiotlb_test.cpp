@@ -10,7 +10,7 @@
 #include "kernel/kernel.hpp"
 #include "swiotlb_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using testing::AllOf;
@@ -57,7 +57,7 @@ TEST(Swiotlb, SaysAtBootWhereItIs) {
   EXPECT_THAT(board.messages(), ElementsAre("software IO TLB: area num 1."));
   board.log.clear();
   board.swiotlb->print_info(board.cpu());
-  const PhysRange pool = board.swiotlb->default_pool();
+  const mem::PhysRange pool = board.swiotlb->default_pool();
   char mapped[100];
   std::snprintf(mapped, sizeof mapped, "software IO TLB: mapped [mem 0x%016lx-0x%016lx] (1MB)",
                 static_cast<unsigned long>(pool.first.value()),
@@ -72,8 +72,8 @@ TEST(Swiotlb, SaysAtBootWhereItIs) {
 }
 
 TEST(Swiotlb, IsAnnouncedAfterMemoryEncryptionAtBoot) {
-  EventLog log;
-  const auto machine = Machine::create({.platform = Platform::sev}).value();
+  test::EventLog log;
+  const auto machine = machine::Machine::create({.platform = Platform::sev}).value();
   machine->tracer().attach(log);
   const auto kernel = Kernel::boot(*machine, {}).value();
   static constexpr std::string_view words[] = {
@@ -226,7 +226,7 @@ TEST(Swiotlb, APartialSyncCopiesThatPartOnly) {
 TEST(Swiotlb, PageHistoryNamesTheBounce) {
   SwiotlbBoard board;
   const PhysAddr bounce = board.map(buffer, 512).value();
-  const PageHistory history = board.machine->memory().history(bounce);
+  const mem::PageHistory history = board.machine->memory().history(bounce);
   EXPECT_EQ(board.machine->tracer().name(history.writer_site), "swiotlb_bounce");
   EXPECT_EQ(board.machine->tracer().name(board.machine->memory().history(bounce + (64 << 10)).writer_site),
             "swiotlb_init_io_tlb_mem");
@@ -327,7 +327,7 @@ TEST(Swiotlb, CopiesNothingForSlotsThatAreFree) {
 
 TEST(Swiotlb, KnowsNothingOfAddressesOutsideItsPools) {
   SwiotlbBoard board;
-  const PhysRange pool = board.swiotlb->default_pool();
+  const mem::PhysRange pool = board.swiotlb->default_pool();
   EXPECT_TRUE(board.swiotlb->contains(board.dev, pool.first));
   EXPECT_FALSE(board.swiotlb->contains(board.dev, pool.end()));
   EXPECT_FALSE(board.swiotlb->contains(board.dev, buffer));
@@ -592,4 +592,4 @@ TEST(SwiotlbThreads, BounceOnTheirOwnAreasAndOnSharedOnes) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

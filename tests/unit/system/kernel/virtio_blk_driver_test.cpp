@@ -6,7 +6,7 @@
 #include "kernel/virtio/vring_split.hpp"
 #include "unit/system/kernel/virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using ::testing::Contains;
@@ -25,16 +25,18 @@ std::size_t common_blocks(const Bytes& a, const Bytes& b) {
 
 // What the device, and so the host, can read of a queue.
 struct RingView {
-  VringAreas areas;
+  spec::VringAreas areas;
   std::uint64_t align = 0;
   Bytes bytes;
 
-  [[nodiscard]] VringDesc desc(std::uint32_t i) const { return load<VringDesc>(bytes, VringAreas::desc(i)); }
+  [[nodiscard]] spec::VringDesc desc(std::uint32_t i) const {
+    return load<spec::VringDesc>(bytes, spec::VringAreas::desc(i));
+  }
   [[nodiscard]] std::uint16_t avail_index() const {
-    return load<std::uint16_t>(bytes, areas.avail_offset() + VringAreas::idx);
+    return load<std::uint16_t>(bytes, areas.avail_offset() + spec::VringAreas::idx);
   }
   [[nodiscard]] std::uint16_t used_index() const {
-    return load<std::uint16_t>(bytes, areas.used_offset(align) + VringAreas::idx);
+    return load<std::uint16_t>(bytes, areas.used_offset(align) + spec::VringAreas::idx);
   }
 };
 
@@ -93,23 +95,24 @@ TEST(VirtioBlkDriver, InASevGuestTheHostReadsRingAndBouncesButNotTheBuffers) {
   const RingView ring = raw_ring(board);
   EXPECT_EQ(ring.avail_index(), 1) << "the ring is plain";
   EXPECT_EQ(ring.used_index(), 1);
-  const VringDesc head = ring.desc(0);
-  EXPECT_EQ(head.flags, vring_flag::indirect);
-  EXPECT_EQ(head.len, 3 * sizeof(VringDesc));
+  const spec::VringDesc head = ring.desc(0);
+  EXPECT_EQ(head.flags, spec::vring_flag::indirect);
+  EXPECT_EQ(head.len, 3 * sizeof(spec::VringDesc));
   EXPECT_EQ(head.addr & board.kernel->cc().me_mask(), 0u);
   EXPECT_TRUE(board.bounced(board.parent, DmaAddr{head.addr})) << "the table is bounced like data";
 
   const auto at = [&](std::uint64_t addr, std::uint64_t bytes) { return board.raw(PhysAddr{addr}, bytes); };
   const Bytes table = at(head.addr, head.len);
-  const auto header = load<VringDesc>(table, 0);
-  const auto data = load<VringDesc>(table, 16);
-  const auto status = load<VringDesc>(table, 32);
-  for (const VringDesc& d : {header, data, status}) EXPECT_TRUE(board.bounced(board.parent, DmaAddr{d.addr}));
+  const auto header = load<spec::VringDesc>(table, 0);
+  const auto data = load<spec::VringDesc>(table, 16);
+  const auto status = load<spec::VringDesc>(table, 32);
+  for (const spec::VringDesc& d : {header, data, status})
+    EXPECT_TRUE(board.bounced(board.parent, DmaAddr{d.addr}));
   EXPECT_EQ(header.len, 16u);
   EXPECT_EQ(data.len, 4096u);
-  EXPECT_EQ(data.flags, vring_flag::next);
-  EXPECT_EQ(status.flags, vring_flag::write);
-  EXPECT_EQ(load<VirtioBlkOutHdr>(at(header.addr, 16)).type, virtio_blk_type::out);
+  EXPECT_EQ(data.flags, spec::vring_flag::next);
+  EXPECT_EQ(status.flags, spec::vring_flag::write);
+  EXPECT_EQ(load<spec::VirtioBlkOutHdr>(at(header.addr, 16)).type, spec::virtio_blk_type::out);
   EXPECT_EQ(at(data.addr, 4096), contents) << "the bounce is plain";
 
   EXPECT_EQ(common_blocks(board.raw(buffer.phys, buffer.bytes), contents), 0u)
@@ -247,7 +250,7 @@ TEST(VirtioBlkDriver, WorksWithoutIndirectTablesAndEventIndices) {
   }
   EXPECT_EQ(board.on_disk(0, buffer.bytes), board.seen(buffer));
   EXPECT_EQ(board.driver->queue().free_descriptors(), 8u);
-  EXPECT_EQ(raw_ring(board).desc(0).flags & vring_flag::indirect, 0);
+  EXPECT_EQ(raw_ring(board).desc(0).flags & spec::vring_flag::indirect, 0);
   EXPECT_EQ(board.pool_used(), 0u);
 }
 
@@ -279,8 +282,9 @@ TEST(VirtioBlkDriver, FlushesGetsTheIdAndDiscards) {
   EXPECT_EQ(board.on_disk(8, 512), Bytes(512));
   std::vector<std::uint32_t> types;
   for (const auto& request : board.log.all<VirtioRequest>()) types.push_back(request.type);
-  EXPECT_THAT(types, ::testing::ElementsAre(virtio_blk_type::flush, virtio_blk_type::id,
-                                            virtio_blk_type::discard, virtio_blk_type::write_zeroes));
+  EXPECT_THAT(types,
+              ::testing::ElementsAre(spec::virtio_blk_type::flush, spec::virtio_blk_type::id,
+                                     spec::virtio_blk_type::discard, spec::virtio_blk_type::write_zeroes));
   EXPECT_THAT(board.complaints(), IsEmpty());
 }
 
@@ -312,10 +316,10 @@ TEST(VirtioBlkDriver, RefusesRangesAndAlignmentsBeforeTheDeviceSeesThem) {
 
 TEST(VirtioBlkDriver, AReadOnlyDiskRefusesWrites) {
   DmaBoard board{Platform::sev, small_pool, small_guest};
-  MemoryDisk disk{pattern_bytes(4096, 15), true};
+  dev::MemoryDisk disk{pattern_bytes(4096, 15), true};
   Device& parent = board.add_device();
-  auto hardware =
-      VirtioBlk::create(board.machine->bus(), {.device = "vda", .requester = parent.requester}, disk, {});
+  auto hardware = dev::VirtioBlk::create(board.machine->bus(),
+                                         {.device = "vda", .requester = parent.requester}, disk, {});
   auto driver = VirtioBlkDriver::probe(*board.kernel, **hardware, parent);
   ASSERT_TRUE(driver);
   EXPECT_TRUE((*driver)->read_only());
@@ -356,4 +360,4 @@ TEST(VirtioBlkDriver, AFullBouncePoolFailsTheRequestAndLeavesNothingMapped) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -8,22 +8,22 @@
 #include "kernel/virtio/virtio_blk_driver.hpp"
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 
 // Little memory and a bounce pool of 8 MiB: quick to boot.
-inline const MachineConfig small_guest{.memory_bytes = 256ull << 20};
+inline const machine::MachineConfig small_guest{.memory_bytes = 256ull << 20};
 inline const DmaConfig small_pool{.swiotlb = {.slots = 4096}};
 
 class VirtioDisk : public DmaBoard {
  public:
   static constexpr std::uint64_t disk_bytes = 8 << 20;
 
-  explicit VirtioDisk(Platform platform, const VirtioBlkOptions& options = {},
+  explicit VirtioDisk(Platform platform, const dev::VirtioBlkOptions& options = {},
                       const DmaConfig& dma_config = small_pool,
-                      const MachineConfig& machine_config = small_guest)
+                      const machine::MachineConfig& machine_config = small_guest)
       : DmaBoard{platform, dma_config, machine_config}, parent{kernel->add_device(pci_function())} {
-    auto created =
-        VirtioBlk::create(machine->bus(), {.device = "vda", .requester = parent.requester}, disk, options);
+    auto created = dev::VirtioBlk::create(machine->bus(), {.device = "vda", .requester = parent.requester},
+                                          disk, options);
     EXPECT_TRUE(created) << created.error().message;
     hardware = std::move(*created);
   }
@@ -36,14 +36,14 @@ class VirtioDisk : public DmaBoard {
     return hardware->status();
   }
   [[nodiscard]] Bytes on_disk(std::uint64_t sector, std::uint64_t bytes) const {
-    const auto part = disk.contents().subspan(sector * sector_size, bytes);
+    const auto part = disk.contents().subspan(sector * dev::sector_size, bytes);
     return {part.begin(), part.end()};
   }
   [[nodiscard]] std::uint64_t pool_used() { return dma().swiotlb() == nullptr ? 0 : slots_used(); }
 
-  MemoryDisk disk{pattern_bytes(disk_bytes, 11)};
+  dev::MemoryDisk disk{pattern_bytes(disk_bytes, 11)};
   Device& parent;
-  std::unique_ptr<VirtioBlk> hardware;
+  std::unique_ptr<dev::VirtioBlk> hardware;
   std::unique_ptr<VirtioBlkDriver> driver;
   std::optional<Errno> error;
 
@@ -55,4 +55,4 @@ class VirtioDisk : public DmaBoard {
   }
 };
 
-}  // namespace cbit::test
+}  // namespace cbit::kernel

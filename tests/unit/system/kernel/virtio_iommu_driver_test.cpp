@@ -6,7 +6,7 @@
 #include "dev/virtio/virtio_iommu.hpp"
 #include "unit/system/kernel/virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using ::testing::Contains;
@@ -15,13 +15,14 @@ using ::testing::IsEmpty;
 
 class Board : public DmaBoard {
  public:
-  explicit Board(IommuMode mode, const VirtioIommuOptions& options = {}, Platform platform = Platform::plain)
+  explicit Board(IommuMode mode, const dev::VirtioIommuOptions& options = {},
+                 Platform platform = Platform::plain)
       : DmaBoard{platform,
                  {.swiotlb = {.slots = 4096}, .iommu = mode},
                  {.memory_bytes = 256ull << 20, .virtio_iommu = true, .virtual_machine = true}},
         parent{kernel->add_device({.name = "viommu"})} {
-    hardware = std::move(
-        *VirtioIommu::create(machine->bus(), {.device = "viommu", .requester = parent.requester}, options));
+    hardware = std::move(*dev::VirtioIommu::create(
+        machine->bus(), {.device = "viommu", .requester = parent.requester}, options));
   }
   std::uint8_t probe(const VirtioDriverOptions& options = {}) {
     auto probed = VirtioIommuDriver::probe(*kernel, *hardware, parent, options);
@@ -32,7 +33,7 @@ class Board : public DmaBoard {
   // A device as the firmware leaves it: on the bus, and known to the kernel.
   Device& nic() {
     const auto requester = static_cast<RequesterId>(0x80);
-    nic_port.emplace(machine->bus(), DmaPortConfig{.device = "nic", .requester = requester});
+    nic_port.emplace(machine->bus(), bus::DmaPortConfig{.device = "nic", .requester = requester});
     Device device;
     device.name = "nic";
     device.requester = requester;
@@ -47,15 +48,15 @@ class Board : public DmaBoard {
   std::size_t exits() const { return log.all<GuestExit>().size(); }
 
   Device& parent;
-  std::unique_ptr<VirtioIommu> hardware;
+  std::unique_ptr<dev::VirtioIommu> hardware;
   std::unique_ptr<VirtioIommuDriver> driver;
-  std::optional<DmaPort> nic_port;
+  std::optional<bus::DmaPort> nic_port;
   std::optional<Errno> error;
 };
 
 TEST(VirtioIommuDriver, MapsThroughRequestsOneExitEach) {
   for (const bool packed : {false, true}) {
-    VirtioIommuOptions options;
+    dev::VirtioIommuOptions options;
     options.virtio.packed = packed;
     Board board{IommuMode::translated, options};
     ASSERT_EQ(board.probe(), 0x0f);
@@ -100,10 +101,10 @@ TEST(VirtioIommuDriver, IdentityDomainIsOneAttachWithTheBypassFlag) {
 }
 
 TEST(VirtioIommuDriver, IdentityDomainWithoutBypassConfigMapsAroundReservedRegions) {
-  VirtioIommuOptions options;
+  dev::VirtioIommuOptions options;
   options.bypass_config = false;
-  options.domains.reserved = {{ViommuReservedType::msi, {DmaAddr{0xfee0'0000}, DmaAddr{0xfeef'ffff}}},
-                              {ViommuReservedType::reserved, {DmaAddr{0}, DmaAddr{0xfff}}}};
+  options.domains.reserved = {{iommu::ViommuReservedType::msi, {DmaAddr{0xfee0'0000}, DmaAddr{0xfeef'ffff}}},
+                              {iommu::ViommuReservedType::reserved, {DmaAddr{0}, DmaAddr{0xfff}}}};
   Board board{IommuMode::passthrough, options};
   ASSERT_EQ(board.probe(), 0x0f);
   (void)board.nic();
@@ -117,7 +118,7 @@ TEST(VirtioIommuDriver, IdentityDomainWithoutBypassConfigMapsAroundReservedRegio
 }
 
 TEST(VirtioIommuDriver, LinuxNegotiatesAllButTheOldBypass) {
-  VirtioIommuOptions options;
+  dev::VirtioIommuOptions options;
   options.bypass_feature = true;
   Board board{IommuMode::translated, options};
   ASSERT_EQ(board.probe(), 0x0f);
@@ -126,11 +127,11 @@ TEST(VirtioIommuDriver, LinuxNegotiatesAllButTheOldBypass) {
 
 TEST(VirtioIommuDriver, EndpointInNoDomainPassesWhereConfigBypassIsSet) {
   for (const bool bypass : {true, false}) {
-    VirtioIommuOptions options;
+    dev::VirtioIommuOptions options;
     options.boot_bypass = bypass;
     Board board{IommuMode::translated, options};
     const auto buffer = board.buffer(page_size, 1);
-    DmaPort port{board.machine->bus(), {.device = "nic", .requester = 0x80}};
+    bus::DmaPort port{board.machine->bus(), {.device = "nic", .requester = 0x80}};
     Bytes seen(page_size);
     EXPECT_EQ(port.read(DmaAddr{buffer.phys.value()}, seen).has_value(), bypass)
         << "before a driver is there";
@@ -153,8 +154,8 @@ TEST(VirtioIommuDriver, StatusesComeBackAsErrno) {
   Board board{IommuMode::translated};
   ASSERT_EQ(board.probe(), 0x0f);
   VirtioIommuDriver& driver = *board.driver;
-  DmaPort port{board.machine->bus(), {.device = "nic", .requester = 0x80}};
-  const ViommuRange page{DmaAddr{0x1000}, DmaAddr{0x1fff}};
+  bus::DmaPort port{board.machine->bus(), {.device = "nic", .requester = 0x80}};
+  const iommu::ViommuRange page{DmaAddr{0x1000}, DmaAddr{0x1fff}};
   EXPECT_EQ(driver.send_attach(1, 0x999, 0).error(), Errno::enoent);
   EXPECT_EQ(driver.send_attach(1, 0x80, 2).error(), Errno::einval);
   EXPECT_EQ(driver.send_map(9, page, PhysAddr{0}, 3).error(), Errno::enoent);
@@ -167,7 +168,7 @@ TEST(VirtioIommuDriver, StatusesComeBackAsErrno) {
 
 // A virtio-iommu is a virtio device like any other: an encrypted guest wants the flag of it.
 TEST(VirtioIommuDriver, ItselfNeedsAccessPlatformInAnEncryptedGuest) {
-  VirtioIommuOptions options;
+  dev::VirtioIommuOptions options;
   options.virtio.iommu_platform = false;
   Board refused{IommuMode::translated, options, Platform::sev};
   EXPECT_EQ(refused.probe(), 0x83);
@@ -185,13 +186,13 @@ TEST(VirtioIommuDriver, ItselfNeedsAccessPlatformInAnEncryptedGuest) {
 }
 
 TEST(VirtioIommuDriver, ADeviceWithoutMapUnmapOrPageSizesIsRefused) {
-  VirtioIommuOptions options;
+  dev::VirtioIommuOptions options;
   options.virtio.iommu_platform = false;
   options.virtio.legacy = true;
   Board board{IommuMode::translated, options};
-  EXPECT_EQ(board.probe() & virtio_status::failed, virtio_status::failed);
+  EXPECT_EQ(board.probe() & spec::virtio_status::failed, spec::virtio_status::failed);
   EXPECT_EQ(board.error, Errno::enodev) << "no VERSION_1";
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

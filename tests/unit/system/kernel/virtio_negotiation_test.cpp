@@ -4,20 +4,20 @@
 #include "kernel/virtio/virtio.hpp"
 #include "unit/system/kernel/virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using namespace virtio_status;
+using namespace spec::virtio_status;
 
 constexpr std::uint8_t running = acknowledge | driver | features_ok | driver_ok;
 constexpr std::uint8_t given_up = acknowledge | driver | failed;
 static_assert(given_up == 0x83);
 
-VirtioBlkOptions without_access_platform() { return {.virtio = {.iommu_platform = false}}; }
-VirtioBlkOptions legacy() { return {.virtio = {.iommu_platform = false, .legacy = true}}; }
+dev::VirtioBlkOptions without_access_platform() { return {.virtio = {.iommu_platform = false}}; }
+dev::VirtioBlkOptions legacy() { return {.virtio = {.iommu_platform = false, .legacy = true}}; }
 
 class VirtioNegotiationOn : public ::testing::TestWithParam<Platform> {};
 INSTANTIATE_TEST_SUITE_P(Platforms, VirtioNegotiationOn, ::testing::ValuesIn(platforms));
@@ -31,7 +31,7 @@ TEST_P(VirtioNegotiationOn, TakesAModernDeviceThatOffersAccessPlatform) {
   ASSERT_EQ(negotiated.size(), 2u) << "FEATURES_OK and DRIVER_OK";
   EXPECT_EQ(negotiated[0].status, acknowledge | driver | features_ok);
   EXPECT_EQ(negotiated[1].status, running);
-  EXPECT_NE(negotiated[1].accepted & virtio_feature::access_platform, 0u);
+  EXPECT_NE(negotiated[1].accepted & spec::virtio_feature::access_platform, 0u);
   EXPECT_TRUE(board.decided("vring_use_dma_api", {"ACCESS_PLATFORM was negotiated"}));
 }
 
@@ -80,20 +80,20 @@ TEST_P(VirtioNegotiationOnHost, DemandsNothingOfADevice) {
 // Outcome 31.
 TEST(VirtioNegotiation, FailsWhenTheDeviceRefusesFeaturesOk) {
   VirtioDisk board{Platform::plain};
-  EXPECT_EQ(board.probe({.refused_features = virtio_feature::access_platform}), given_up);
+  EXPECT_EQ(board.probe({.refused_features = spec::virtio_feature::access_platform}), given_up);
   EXPECT_EQ(board.error, Errno::enodev);
   EXPECT_THAT(board.messages(), ElementsAre("virtio: device refuses features: 3"));
   const auto negotiated = board.log.all<VirtioNegotiated>();
   ASSERT_EQ(negotiated.size(), 2u);
   EXPECT_EQ(negotiated[0].status, acknowledge | driver) << "FEATURES_OK was not latched";
-  EXPECT_EQ(negotiated[0].accepted & virtio_feature::access_platform, 0u);
+  EXPECT_EQ(negotiated[0].accepted & spec::virtio_feature::access_platform, 0u);
   EXPECT_EQ(negotiated[1].status, given_up);
 }
 
 // Like virtio-balloon, whose validate() clears the bit.
 TEST(VirtioNegotiation, ADriverThatClearsAccessPlatformNeverProbesInASevGuest) {
   VirtioDisk board{Platform::sev};
-  EXPECT_EQ(board.probe({.refused_features = virtio_feature::access_platform}), given_up);
+  EXPECT_EQ(board.probe({.refused_features = spec::virtio_feature::access_platform}), given_up);
   EXPECT_THAT(board.messages(), ElementsAre("device must provide VIRTIO_F_ACCESS_PLATFORM"));
 }
 
@@ -112,7 +112,7 @@ TEST(VirtioNegotiation, AcceptsOnlyWhatDriverAndRingUnderstand) {
   VirtioDisk board{Platform::plain};
   board.probe();
   EXPECT_EQ(board.hardware->driver_features() & ~board.hardware->device_features(), 0u);
-  EXPECT_NE(board.hardware->driver_features() & virtio_feature::indirect_desc, 0u);
+  EXPECT_NE(board.hardware->driver_features() & spec::virtio_feature::indirect_desc, 0u);
 }
 
 TEST(VirtioNegotiation, RemovalResetsTheDevice) {
@@ -140,4 +140,4 @@ TEST(VirtioNegotiation, ASecondDriverFindsTheQueueInUse) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -6,15 +6,15 @@
 #include "kernel/virtio/virtio_rng_driver.hpp"
 #include "unit/system/kernel/virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using ::testing::IsEmpty;
 
 struct Nic {
-  Nic(DmaBoard& board, const VirtioNetOptions& options) : parent{board.add_device()} {
-    hardware = std::move(
-        *VirtioNet::create(board.machine->bus(), {.device = "eth", .requester = parent.requester}, options));
+  Nic(DmaBoard& board, const dev::VirtioNetOptions& options) : parent{board.add_device()} {
+    hardware = std::move(*dev::VirtioNet::create(board.machine->bus(),
+                                                 {.device = "eth", .requester = parent.requester}, options));
   }
   void probe(DmaBoard& board) {
     auto probed = VirtioNetDriver::probe(*board.kernel, *hardware, parent);
@@ -22,7 +22,7 @@ struct Nic {
     driver = std::move(*probed);
   }
   Device& parent;
-  std::unique_ptr<VirtioNet> hardware;
+  std::unique_ptr<dev::VirtioNet> hardware;
   std::unique_ptr<VirtioNetDriver> driver;
 };
 
@@ -32,7 +32,7 @@ INSTANTIATE_TEST_SUITE_P(Platforms, VirtioNetOn, ::testing::ValuesIn(platforms))
 TEST_P(VirtioNetOn, FramesCrossTheWireInBothDirectionsAndInOrder) {
   for (const bool packed : {false, true}) {
     DmaBoard board{GetParam(), small_pool, small_guest};
-    const VirtioNetOptions options{.virtio = {.packed = packed}, .queue_size = 8};
+    const dev::VirtioNetOptions options{.virtio = {.packed = packed}, .queue_size = 8};
     Nic left{board, options};
     Nic right{board, options};
     left.hardware->connect(right.hardware.get());
@@ -55,7 +55,7 @@ TEST_P(VirtioNetOn, FramesCrossTheWireInBothDirectionsAndInOrder) {
   }
 }
 
-TEST(VirtioNet, DropsWhatFindsNoBuffer) {
+TEST(dev::VirtioNet, DropsWhatFindsNoBuffer) {
   DmaBoard board{Platform::sev, small_pool, small_guest};
   Nic nic{board, {.queue_size = 4}};
   nic.hardware->connect(nic.hardware.get());
@@ -67,7 +67,7 @@ TEST(VirtioNet, DropsWhatFindsNoBuffer) {
   EXPECT_FALSE(nic.driver->receive(board.cpu()));
 }
 
-TEST(VirtioNet, RefusesWhatIsNoFrame) {
+TEST(dev::VirtioNet, RefusesWhatIsNoFrame) {
   DmaBoard board{Platform::sev, small_pool, small_guest};
   Nic nic{board, {}};
   nic.probe(board);
@@ -78,7 +78,7 @@ TEST(VirtioNet, RefusesWhatIsNoFrame) {
   EXPECT_EQ(nic.hardware->dropped(), 1u);
 }
 
-TEST(VirtioNet, LeavesNoMappingBehind) {
+TEST(dev::VirtioNet, LeavesNoMappingBehind) {
   DmaBoard board{Platform::sev, small_pool, small_guest};
   Nic nic{board, {}};
   nic.probe(board);
@@ -88,14 +88,14 @@ TEST(VirtioNet, LeavesNoMappingBehind) {
   EXPECT_EQ(board.dma().release(nic.parent), 0u);
 }
 
-TEST(VirtioRng, GivesTheSameEntropyForTheSameSeedOnEveryPlatform) {
+TEST(dev::VirtioRng, GivesTheSameEntropyForTheSameSeedOnEveryPlatform) {
   std::optional<Bytes> first;
   for (const Platform platform : platforms) {
     DmaBoard board{platform, small_pool, small_guest};
     Device& parent = board.add_device();
-    auto hardware =
-        std::move(*VirtioRng::create(board.machine->bus(), {.device = "rng", .requester = parent.requester},
-                                     {.virtio = {.packed = true}}));
+    auto hardware = std::move(*dev::VirtioRng::create(board.machine->bus(),
+                                                      {.device = "rng", .requester = parent.requester},
+                                                      {.virtio = {.packed = true}}));
     auto driver = VirtioRngDriver::probe(*board.kernel, *hardware, parent);
     ASSERT_TRUE(driver);
     const auto entropy = (*driver)->read(board.cpu(), 1000);
@@ -107,4 +107,4 @@ TEST(VirtioRng, GivesTheSameEntropyForTheSameSeedOnEveryPlatform) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -5,14 +5,14 @@
 #include "kernel/virtio/vring_packed.hpp"
 #include "unit/system/kernel/virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using ::testing::Contains;
 using ::testing::IsEmpty;
 
-VirtioBlkOptions packed(bool indirect, bool event_idx = true) {
-  VirtioBlkOptions options;
+dev::VirtioBlkOptions packed(bool indirect, bool event_idx = true) {
+  dev::VirtioBlkOptions options;
   options.virtio.packed = true;
   options.virtio.indirect_desc = indirect;
   options.virtio.event_idx = event_idx;
@@ -30,7 +30,7 @@ TEST_P(PackedDiskOn, WritesAndReadsBackRoundAfterRound) {
        {std::pair{true, true}, {false, true}, {true, false}, {false, false}}) {
     VirtioDisk board{GetParam(), packed(indirect, event_idx)};
     ASSERT_EQ(board.probe(), 0x0f);
-    ASSERT_TRUE(board.driver->binding().has(virtio_feature::ring_packed));
+    ASSERT_TRUE(board.driver->binding().has(spec::virtio_feature::ring_packed));
     const auto buffer = board.buffer(4096, 1);
     const auto back = board.buffer(4096, 2);
     for (std::uint64_t i = 0; i < 30; ++i) {
@@ -51,21 +51,21 @@ TEST(PackedVring, RingIsSharedMemoryAndTheBufferIsNot) {
   ASSERT_EQ(board.probe(), 0x0f);
   const auto& queue = dynamic_cast<const PackedVring&>(board.driver->queue());
   for (const CoherentBuffer* const area : {&queue.memory(), &queue.driver_area(), &queue.device_area()}) {
-    const PhysAddr page = board.cpu().translate(area->cpu, Intent::read)->phys.page();
+    const PhysAddr page = board.cpu().translate(area->cpu, paging::Intent::read)->phys.page();
     EXPECT_TRUE(board.machine->memory().history(page).shared);
   }
 }
 
 // The test is the device.
-class PassiveDevice final : public VirtioDevice {
+class PassiveDevice final : public dev::VirtioDevice {
  public:
-  PassiveDevice(SystemBus& bus, RequesterId requester, const VirtioOptions& options)
-      : VirtioDevice{bus, {.device = "passive", .requester = requester}, options, 0, {8}} {}
+  PassiveDevice(bus::SystemBus& bus, RequesterId requester, const dev::VirtioOptions& options)
+      : dev::VirtioDevice{bus, {.device = "passive", .requester = requester}, options, 0, {8}} {}
   [[nodiscard]] std::uint16_t device_id() const override { return 63; }
   int kicks = 0;
 
  protected:
-  OrTrouble<void> kicked(std::uint16_t) override { return ++kicks, OrTrouble<void>{}; }
+  dev::OrTrouble<void> kicked(std::uint16_t) override { return ++kicks, dev::OrTrouble<void>{}; }
   [[nodiscard]] ConstByteSpan config_space() const override { return {}; }
 };
 
@@ -76,14 +76,14 @@ class PackedVringTest : public ::testing::Test {
     parent = &board->add_device();
     device = std::make_unique<PassiveDevice>(
         board->machine->bus(), parent->requester,
-        VirtioOptions{.indirect_desc = indirect, .event_idx = event_idx, .packed = true});
+        dev::VirtioOptions{.indirect_desc = indirect, .event_idx = event_idx, .packed = true});
     binding = std::make_unique<VirtioBinding>(*board->kernel, *device, *parent, VirtioDriverOptions{});
     ASSERT_TRUE(binding->negotiate(0));
     auto created = Vring::create(board->cpu(), *binding, 0, "test");
     ASSERT_TRUE(created);
     ring = std::move(*created);
-    binding->add_status(virtio_status::driver_ok);
-    port = std::make_unique<DmaPort>(board->machine->bus(), device->port().config());
+    binding->add_status(spec::virtio_status::driver_ok);
+    port = std::make_unique<bus::DmaPort>(board->machine->bus(), device->port().config());
     buffer = board->buffer(4096, 1);
     board->log.clear();
   }
@@ -100,24 +100,27 @@ class PackedVringTest : public ::testing::Test {
     for (std::size_t i = 0; i < pieces; ++i) list.push_back({buffer.phys + 256 * i, 128});
     return ring->add(board->cpu(), {}, list, token);
   }
-  PackedDesc desc(std::uint32_t i) {
-    return port->load<PackedDesc>(ring->memory().dma + VringAreas::desc(i)).value();
+  spec::PackedDesc desc(std::uint32_t i) {
+    return port->load<spec::PackedDesc>(ring->memory().dma + spec::VringAreas::desc(i)).value();
   }
   void use(std::uint32_t place, std::uint16_t id, bool wrap = true) {
-    const std::uint16_t flags = wrap ? packed_flag::avail | packed_flag::used : 0;
-    ASSERT_TRUE(port->store(ring->memory().dma + VringAreas::desc(place), PackedDesc{0, 64, id, flags}));
+    const std::uint16_t flags = wrap ? spec::packed_flag::avail | spec::packed_flag::used : 0;
+    ASSERT_TRUE(
+        port->store(ring->memory().dma + spec::VringAreas::desc(place), spec::PackedDesc{0, 64, id, flags}));
   }
-  void device_event(const PackedEvent& event) {
+  void device_event(const spec::PackedEvent& event) {
     ASSERT_TRUE(port->store(packed_ring().device_area().dma, event));
   }
-  PackedEvent driver_event() { return port->load<PackedEvent>(packed_ring().driver_area().dma).value(); }
+  spec::PackedEvent driver_event() {
+    return port->load<spec::PackedEvent>(packed_ring().driver_area().dma).value();
+  }
 
   std::unique_ptr<DmaBoard> board;
   Device* parent = nullptr;
   std::unique_ptr<PassiveDevice> device;
   std::unique_ptr<VirtioBinding> binding;
   std::unique_ptr<Vring> ring;
-  std::unique_ptr<DmaPort> port;
+  std::unique_ptr<bus::DmaPort> port;
   KernelBuffer buffer;
 };
 
@@ -126,9 +129,9 @@ TEST_F(PackedVringTest, ListCarriesOneIdAndTheFlagsOfItsRound) {
   ASSERT_TRUE(add(3, 42));
   for (std::uint32_t i = 0; i < 3; ++i) {
     EXPECT_EQ(desc(i).id, 0);
-    EXPECT_EQ(desc(i).flags & (packed_flag::avail | packed_flag::used), packed_flag::avail);
-    EXPECT_EQ((desc(i).flags & vring_flag::next) != 0, i != 2);
-    EXPECT_NE(desc(i).flags & vring_flag::write, 0);
+    EXPECT_EQ(desc(i).flags & (spec::packed_flag::avail | spec::packed_flag::used), spec::packed_flag::avail);
+    EXPECT_EQ((desc(i).flags & spec::vring_flag::next) != 0, i != 2);
+    EXPECT_NE(desc(i).flags & spec::vring_flag::write, 0);
   }
   EXPECT_EQ(ring->free_descriptors(), 5u);
   EXPECT_EQ(add(6, 1).error(), Errno::enospc);
@@ -146,8 +149,8 @@ TEST_F(PackedVringTest, FlagsChangeSidesWhereTheListWraps) {
   use(0, 0);
   ASSERT_TRUE(ring->get(board->cpu()));
   ASSERT_TRUE(add(5, 2));
-  EXPECT_EQ(desc(7).flags & (packed_flag::avail | packed_flag::used), packed_flag::avail);
-  EXPECT_EQ(desc(0).flags & (packed_flag::avail | packed_flag::used), packed_flag::used);
+  EXPECT_EQ(desc(7).flags & (spec::packed_flag::avail | spec::packed_flag::used), spec::packed_flag::avail);
+  EXPECT_EQ(desc(0).flags & (spec::packed_flag::avail | spec::packed_flag::used), spec::packed_flag::used);
   EXPECT_FALSE(ring->get(board->cpu())) << "what was used in the round before is not used again";
   use(5, desc(5).id);
   EXPECT_EQ(ring->get(board->cpu())->token, 2u);
@@ -185,8 +188,9 @@ TEST_F(PackedVringTest, ForgedIdsBreakTheQueueForGood) {
 TEST_F(PackedVringTest, ADeviceThatRewritesDescriptorsChangesNothingThatTheDriverUnmaps) {
   make();
   ASSERT_TRUE(add(2, 1));
-  ASSERT_TRUE(port->store(ring->memory().dma + VringAreas::desc(1),
-                          PackedDesc{0xdead000, 0xffff'ffff, 7, vring_flag::next | vring_flag::indirect}));
+  ASSERT_TRUE(port->store(
+      ring->memory().dma + spec::VringAreas::desc(1),
+      spec::PackedDesc{0xdead000, 0xffff'ffff, 7, spec::vring_flag::next | spec::vring_flag::indirect}));
   use(0, 0);
   EXPECT_EQ(ring->get(board->cpu())->token, 1u);
   EXPECT_EQ(ring->free_descriptors(), 8u);
@@ -194,26 +198,26 @@ TEST_F(PackedVringTest, ADeviceThatRewritesDescriptorsChangesNothingThatTheDrive
 
 TEST_F(PackedVringTest, NotifiesAsTheDevicesEventSuppressionSays) {
   make(false, true);
-  const auto kicked = [&](const PackedEvent& event) {
+  const auto kicked = [&](const spec::PackedEvent& event) {
     device_event(event);
     const int before = device->kicks;
     EXPECT_TRUE(add(1, 1));
     ring->kick(board->cpu());
     return device->kicks != before;
   };
-  EXPECT_TRUE(kicked({0, packed_event::enable}));
-  EXPECT_FALSE(kicked({0, packed_event::disable}));
-  EXPECT_TRUE(kicked({2 | 1u << 15, packed_event::desc}));
-  EXPECT_FALSE(kicked({2 | 1u << 15, packed_event::desc})) << "place 2 was passed before";
-  EXPECT_FALSE(kicked({4, packed_event::desc})) << "place 4 of the next round";
+  EXPECT_TRUE(kicked({0, spec::packed_event::enable}));
+  EXPECT_FALSE(kicked({0, spec::packed_event::disable}));
+  EXPECT_TRUE(kicked({2 | 1u << 15, spec::packed_event::desc}));
+  EXPECT_FALSE(kicked({2 | 1u << 15, spec::packed_event::desc})) << "place 2 was passed before";
+  EXPECT_FALSE(kicked({4, spec::packed_event::desc})) << "place 4 of the next round";
 }
 
 TEST_F(PackedVringTest, TellsTheDeviceWhichPlaceItWaitsFor) {
   make(false, true);
   ring->disable_interrupts(board->cpu());
-  EXPECT_EQ(driver_event().flags, packed_event::disable);
+  EXPECT_EQ(driver_event().flags, spec::packed_event::disable);
   EXPECT_TRUE(ring->enable_interrupts(board->cpu()));
-  EXPECT_EQ(driver_event().flags, packed_event::desc);
+  EXPECT_EQ(driver_event().flags, spec::packed_event::desc);
   EXPECT_EQ(driver_event().off_wrap, 1u << 15);
   ASSERT_TRUE(add(3, 1));
   use(0, 0);
@@ -244,4 +248,4 @@ TEST_F(PackedVringTest, AMappingThatFailsLeavesNothingBehind) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

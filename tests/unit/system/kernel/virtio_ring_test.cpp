@@ -4,7 +4,7 @@
 #include "kernel/virtio/vring_split.hpp"
 #include "unit/system/kernel/virtio_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 using ::testing::Contains;
@@ -12,15 +12,16 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 // A device that does nothing by itself: the test plays it through its DmaPort.
-class PassiveDevice final : public VirtioDevice {
+class PassiveDevice final : public dev::VirtioDevice {
  public:
-  PassiveDevice(SystemBus& bus, RequesterId requester, const VirtioOptions& options, std::uint16_t size)
-      : VirtioDevice{bus, {.device = "passive", .requester = requester}, options, 0, {size}} {}
+  PassiveDevice(bus::SystemBus& bus, RequesterId requester, const dev::VirtioOptions& options,
+                std::uint16_t size)
+      : dev::VirtioDevice{bus, {.device = "passive", .requester = requester}, options, 0, {size}} {}
   [[nodiscard]] std::uint16_t device_id() const override { return 63; }
   int kicks = 0;
 
  protected:
-  OrTrouble<void> kicked(std::uint16_t) override { return ++kicks, OrTrouble<void>{}; }
+  dev::OrTrouble<void> kicked(std::uint16_t) override { return ++kicks, dev::OrTrouble<void>{}; }
   [[nodiscard]] ConstByteSpan config_space() const override { return {}; }
 };
 
@@ -28,7 +29,7 @@ class VirtioRingTest : public ::testing::Test {
  protected:
   static constexpr std::uint16_t size = 8;
 
-  void make(const VirtioOptions& options = {}, Platform platform = Platform::sev) {
+  void make(const dev::VirtioOptions& options = {}, Platform platform = Platform::sev) {
     board = std::make_unique<DmaBoard>(platform, small_pool, small_guest);
     parent = &board->add_device();
     device = std::make_unique<PassiveDevice>(board->machine->bus(), parent->requester, options, size);
@@ -37,8 +38,8 @@ class VirtioRingTest : public ::testing::Test {
     auto created = Vring::create(board->cpu(), *binding, 0, "test");
     ASSERT_TRUE(created);
     ring = std::move(*created);
-    binding->add_status(virtio_status::driver_ok);
-    port = std::make_unique<DmaPort>(board->machine->bus(), device->port().config());
+    binding->add_status(spec::virtio_status::driver_ok);
+    port = std::make_unique<bus::DmaPort>(board->machine->bus(), device->port().config());
     buffer = board->buffer(4096, 1);
     board->log.clear();
   }
@@ -69,15 +70,16 @@ class VirtioRingTest : public ::testing::Test {
   [[nodiscard]] DmaAddr avail_at(std::uint64_t offset) const {
     return ring->memory().dma + split().areas().avail_offset() + offset;
   }
-  VringDesc desc(std::uint32_t i) {
-    return port->load<VringDesc>(ring->memory().dma + VringAreas::desc(i)).value();
+  spec::VringDesc desc(std::uint32_t i) {
+    return port->load<spec::VringDesc>(ring->memory().dma + spec::VringAreas::desc(i)).value();
   }
-  void overwrite_desc(std::uint32_t i, const VringDesc& d) {
-    ASSERT_TRUE(port->store(ring->memory().dma + VringAreas::desc(i), d));
+  void overwrite_desc(std::uint32_t i, const spec::VringDesc& d) {
+    ASSERT_TRUE(port->store(ring->memory().dma + spec::VringAreas::desc(i), d));
   }
   void give_back(std::uint32_t id, std::uint32_t length) {
-    ASSERT_TRUE(port->store(used_at(VringAreas::used_ring(used % size)), VringUsedElem{id, length}));
-    ASSERT_TRUE(port->store(used_at(VringAreas::idx), ++used));
+    ASSERT_TRUE(
+        port->store(used_at(spec::VringAreas::used_ring(used % size)), spec::VringUsedElem{id, length}));
+    ASSERT_TRUE(port->store(used_at(spec::VringAreas::idx), ++used));
   }
   std::uint16_t used_event() {
     return port->load<std::uint16_t>(avail_at(split().areas().used_event())).value();
@@ -91,7 +93,7 @@ class VirtioRingTest : public ::testing::Test {
   std::unique_ptr<PassiveDevice> device;
   std::unique_ptr<VirtioBinding> binding;
   std::unique_ptr<Vring> ring;
-  std::unique_ptr<DmaPort> port;
+  std::unique_ptr<bus::DmaPort> port;
   KernelBuffer buffer;
   std::uint16_t used = 0;
 };
@@ -114,7 +116,7 @@ TEST_F(VirtioRingTest, UsesOneDescriptorAndATableForSeveralBuffers) {
   make();
   ASSERT_TRUE(add(2, 1, 1));
   EXPECT_EQ(ring->free_descriptors(), size - 1);
-  EXPECT_EQ(desc(0).flags, vring_flag::indirect);
+  EXPECT_EQ(desc(0).flags, spec::vring_flag::indirect);
   EXPECT_EQ(desc(0).len, 48u);
   ASSERT_TRUE(add(1, 0, 2));
   EXPECT_EQ(desc(1).flags, 0) << "a single buffer needs no table";
@@ -125,10 +127,10 @@ TEST_F(VirtioRingTest, ChainsDescriptorsWithoutTheIndirectFeature) {
   make({.indirect_desc = false});
   ASSERT_TRUE(add(2, 1, 1));
   EXPECT_EQ(ring->free_descriptors(), size - 3u);
-  EXPECT_EQ(desc(0).flags, vring_flag::next);
+  EXPECT_EQ(desc(0).flags, spec::vring_flag::next);
   EXPECT_EQ(desc(0).next, 1);
-  EXPECT_EQ(desc(1).flags, vring_flag::next);
-  EXPECT_EQ(desc(2).flags, vring_flag::write);
+  EXPECT_EQ(desc(1).flags, spec::vring_flag::next);
+  EXPECT_EQ(desc(2).flags, spec::vring_flag::write);
   give_back(0, 0);
   ASSERT_TRUE(ring->get(board->cpu()));
   EXPECT_EQ(ring->free_descriptors(), size);
@@ -152,7 +154,7 @@ TEST_F(VirtioRingTest, FallsBackToTheRingWhenThereIsNoMemoryForATable) {
     while (const auto got = pages.allocate(run)) taken.push_back(*got);
   ASSERT_EQ(pages.free_pages(), 0u);
   ASSERT_TRUE(add(2, 1, 1));
-  EXPECT_EQ(desc(0).flags & vring_flag::indirect, 0);
+  EXPECT_EQ(desc(0).flags & spec::vring_flag::indirect, 0);
   EXPECT_EQ(ring->free_descriptors(), size - 3u);
 }
 
@@ -205,7 +207,7 @@ TEST_F(VirtioRingTest, TrustsItsOwnCopyOfDescriptorsNotTheRing) {
   make({.indirect_desc = false});
   ASSERT_TRUE(add(2, 1, 1));
   for (std::uint32_t i = 0; i < size; ++i)
-    overwrite_desc(i, {0xdead'0000, 0xffff'ffff, vring_flag::next | vring_flag::indirect, 0});
+    overwrite_desc(i, {0xdead'0000, 0xffff'ffff, spec::vring_flag::next | spec::vring_flag::indirect, 0});
   give_back(0, 0);
   ASSERT_TRUE(ring->get(board->cpu()));
   EXPECT_EQ(ring->free_descriptors(), size);
@@ -217,7 +219,7 @@ TEST_F(VirtioRingTest, TheDeviceReadsATableAsItWasWhenItWasMapped) {
   make();
   ASSERT_TRUE(add(2, 0, 1));
   const DmaAddr table{desc(0).addr};
-  ASSERT_TRUE(port->store(table, VringDesc{0xdead'0000, 1, 0, 0})) << "it may scribble on its copy";
+  ASSERT_TRUE(port->store(table, spec::VringDesc{0xdead'0000, 1, 0, 0})) << "it may scribble on its copy";
   give_back(0, 0);
   ASSERT_TRUE(ring->get(board->cpu()));
   EXPECT_EQ(board->slots_used(), 0u) << "the buffers were unmapped by our own record";
@@ -241,11 +243,11 @@ TEST_F(VirtioRingTest, KicksWhenTheIndexPassesTheDevicesEvent) {
 
 TEST_F(VirtioRingTest, HeedsNoNotifyWithoutEventIndices) {
   make({.event_idx = false});
-  ASSERT_TRUE(port->store(used_at(VringAreas::flags), vring_flag::used_no_notify));
+  ASSERT_TRUE(port->store(used_at(spec::VringAreas::flags), spec::vring_flag::used_no_notify));
   ASSERT_TRUE(add(1, 0, 1));
   ring->kick(board->cpu());
   EXPECT_EQ(device->kicks, 0);
-  ASSERT_TRUE(port->store(used_at(VringAreas::flags), std::uint16_t{0}));
+  ASSERT_TRUE(port->store(used_at(spec::VringAreas::flags), std::uint16_t{0}));
   ring->kick(board->cpu());
   EXPECT_EQ(device->kicks, 1);
 }
@@ -267,7 +269,7 @@ TEST_F(VirtioRingTest, AsksForInterruptsByEventIndex) {
 TEST_F(VirtioRingTest, TurnsInterruptsOffByFlagWithoutEventIndices) {
   make({.event_idx = false});
   ring->disable_interrupts(board->cpu());
-  EXPECT_EQ(port->load<std::uint16_t>(avail_at(0)).value(), vring_flag::avail_no_interrupt);
+  EXPECT_EQ(port->load<std::uint16_t>(avail_at(0)).value(), spec::vring_flag::avail_no_interrupt);
   ASSERT_TRUE(add(1, 0, 1));
   give_back(0, 0);
   EXPECT_FALSE(ring->enable_interrupts(board->cpu())) << "a request came meanwhile";
@@ -341,4 +343,4 @@ TEST(VirtioRing, RefusesADeviceWhoseQueueIsNoPowerOfTwo) {
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -4,7 +4,7 @@
 
 #include "support/rdma_pair.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 namespace {
 
 constexpr unsigned all_rights =
@@ -421,4 +421,4 @@ TEST_F(RdmaEngine, StopsTheSendQueueOfADatagramPairAloneWhenARequestFails) {
 }
 
 }  // namespace
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 namespace {
 
 Bytes from_hex(std::string_view hex) {
@@ -78,4 +78,4 @@ RC_GTEST_PROP(RdmaWire, AnyBytesAreAPacketThatSerializesToThemselvesOrNone, (std
 }
 
 }  // namespace
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

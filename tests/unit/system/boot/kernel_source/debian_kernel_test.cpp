@@ -110,7 +110,8 @@ class DebianKernelTest : public testing::Test {
     ASSERT_TRUE(bytes);
     std::ofstream{folder / "pool" / (name + ".stanza")}
         << "Package: " << name << "\nVersion: 1\nDepends: " << depends
-        << "\nDescription: words\n more: words\nSHA256: " << to_hex(sha256(*bytes)) << "\n\nPackage: older\n";
+        << "\nDescription: words\n more: words\nSHA256: " << to_hex(crypt::sha256(*bytes))
+        << "\n\nPackage: older\n";
   }
   void debian_12() const {
     package("linux-image-cloud-amd64", {{"./usr/share/doc/y", "y", {}}},

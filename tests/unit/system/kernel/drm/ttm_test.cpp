@@ -5,20 +5,20 @@
 #include "kernel/drm/gpu_driver.hpp"
 #include "unit/system/kernel/dma_board.hpp"
 
-namespace cbit::test {
+namespace cbit::kernel {
 namespace {
 
 struct GpuBox : DmaBoard {
   explicit GpuBox(Platform platform, GpuDriverOptions options = {}, IommuMode iommu = IommuMode::none,
-                  CacheModel cache = CacheModel::coherent)
+                  mem::CacheModel cache = mem::CacheModel::coherent)
       : DmaBoard{platform, {.iommu = iommu}, {.memory_bytes = 8 * gib, .cache = cache}},
         dev{add_device(options.mask_bits)},
-        card{plug_gpu(*machine, {.device = dev.name, .requester = dev.requester}, 1 << 20)},
+        card{machine::plug_gpu(*machine, {.device = dev.name, .requester = dev.requester}, 1 << 20)},
         driver{GpuDriver::probe(*kernel, dev, card, options).value()} {}
 
   TtmDevice& ttm() { return driver->ttm(); }
   TtmBo& make(std::uint64_t pages, TtmPlacement placement = TtmPlacement::tt,
-              PageCaching caching = PageCaching::write_back) {
+              paging::PageCaching caching = paging::PageCaching::write_back) {
     return *ttm().bo_init(cpu(), {pages * page_size, placement, caching}).value();
   }
   // The object's contents as the GPU, and as the kernel's direct map, have them.
@@ -30,10 +30,12 @@ struct GpuBox : DmaBoard {
   void gpu_writes(const TtmBo& bo, ConstByteSpan data) {
     EXPECT_TRUE(driver->gpu().store(driver->address(bo).value(), data));
   }
-  KeySelector selector(VirtAddr at) { return cpu().translate(at, Intent::read).value().selector; }
+  mem::KeySelector selector(VirtAddr at) {
+    return cpu().translate(at, paging::Intent::read).value().selector;
+  }
 
   Device& dev;
-  GpuCard card;
+  machine::GpuCard card;
   std::unique_ptr<GpuDriver> driver;
 };
 
@@ -110,30 +112,31 @@ TEST(TtmPool, KeepsCachedPagesOnlyWhenTheyCameFromTheDmaApi) {
   GpuBox box{Platform::sme, {.use_dma_alloc = false}};
   box.ttm().bo_put(box.cpu(), box.make(2));
   EXPECT_EQ(box.ttm().pool().pages_on_shelves(), 0u);
-  box.ttm().bo_put(box.cpu(), box.make(2, TtmPlacement::tt, PageCaching::write_combined));
+  box.ttm().bo_put(box.cpu(), box.make(2, TtmPlacement::tt, paging::PageCaching::write_combined));
   EXPECT_EQ(box.ttm().pool().pages_on_shelves(), 2u);
 }
 
 TEST(TtmPool, ChangesTheDirectMapsCachingAndBack) {
   GpuBox box{Platform::sme, {.use_dma_alloc = false}};
   const auto entry = [&](PhysAddr page) {
-    return box.cpu().translate(box.kernel->mm().phys_to_virt(page), Intent::read).value().entry;
+    return box.cpu().translate(box.kernel->mm().phys_to_virt(page), paging::Intent::read).value().entry;
   };
-  TtmBo& bo = box.make(1, TtmPlacement::tt, PageCaching::write_combined);
+  TtmBo& bo = box.make(1, TtmPlacement::tt, paging::PageCaching::write_combined);
   const PhysAddr page = bo.tt.pages[0];
-  EXPECT_TRUE(entry(page).get<Pte::WriteThrough>());
-  EXPECT_FALSE(entry(page).get<Pte::CacheDisable>());
-  EXPECT_FALSE(entry(page + page_size).get<Pte::WriteThrough>());
+  EXPECT_TRUE(entry(page).get<paging::Pte::WriteThrough>());
+  EXPECT_FALSE(entry(page).get<paging::Pte::CacheDisable>());
+  EXPECT_FALSE(entry(page + page_size).get<paging::Pte::WriteThrough>());
   box.ttm().bo_put(box.cpu(), bo);
-  EXPECT_TRUE(entry(page).get<Pte::WriteThrough>());  // it waits for the next one
+  EXPECT_TRUE(entry(page).get<paging::Pte::WriteThrough>());  // it waits for the next one
   box.driver.reset();
-  EXPECT_FALSE(entry(page).get<Pte::WriteThrough>());
+  EXPECT_FALSE(entry(page).get<paging::Pte::WriteThrough>());
 }
 
 TEST(TtmPool, ReturnsEverything) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device(64);
-  const GpuCard card = plug_gpu(*board.machine, {.device = dev.name, .requester = dev.requester}, 1 << 20);
+  const machine::GpuCard card =
+      machine::plug_gpu(*board.machine, {.device = dev.name, .requester = dev.requester}, 1 << 20);
   for (const GpuDriverKind kind : {GpuDriverKind::amdgpu, GpuDriverKind::vmwgfx, GpuDriverKind::shadow}) {
     const auto once = [&] {
       auto driver = GpuDriver::probe(*board.kernel, dev, card, {.kind = kind}).value();
@@ -284,9 +287,10 @@ TEST(ShadowDriver, MovesBytesAtATransferAndAtNoOtherTime) {
 TEST(GpuDriver, RefusesADeviceWithoutRoomForItsTable) {
   DmaBoard board{Platform::plain};
   Device& dev = board.add_device(64);
-  const GpuCard small = plug_gpu(*board.machine, {.device = dev.name, .requester = dev.requester}, 4096);
+  const machine::GpuCard small =
+      machine::plug_gpu(*board.machine, {.device = dev.name, .requester = dev.requester}, 4096);
   EXPECT_EQ(GpuDriver::probe(*board.kernel, dev, small, {}).error(), Errno::enodev);
 }
 
 }  // namespace
-}  // namespace cbit::test
+}  // namespace cbit::kernel

@@ -7,20 +7,20 @@
 
 #include "support/sev_host.hpp"
 
-namespace cbit {
+namespace cbit::kernel {
 namespace {
 
-using enum SevStatusCode;
+using enum spec::SevStatusCode;
 using test::GuestOwner;
 
 constexpr std::uint64_t ram_bytes = 16 * page_size;
-constexpr GuestPhysAddr gpa{0x10'0000};
+constexpr machine::GuestPhysAddr gpa{0x10'0000};
 
 struct HostOptions {
   Platform platform = Platform::plain;
-  SevCapability sev{.asids = 4, .min_sev_asid = 3};
+  machine::SevCapability sev{.asids = 4, .min_sev_asid = 3};
   std::uint64_t seed = 1;
-  CacheModel cache = CacheModel::coherent;
+  mem::CacheModel cache = mem::CacheModel::coherent;
   bool rmp = false;
   DmaConfig dma;
 };
@@ -28,14 +28,14 @@ struct HostOptions {
 // A host with KVM and one VMM.
 struct Host {
   explicit Host(const HostOptions& options = {}, ProcessLimits limits = {}) {
-    auto created = Machine::create({.platform = options.platform,
-                                    .memory_bytes = 64 << 20,
-                                    .cpus = 2,
-                                    .iommu = options.dma.iommu != IommuMode::none,
-                                    .cache = options.cache,
-                                    .seed = options.seed,
-                                    .sev = options.sev,
-                                    .rmp = options.rmp});
+    auto created = machine::Machine::create({.platform = options.platform,
+                                             .memory_bytes = 64 << 20,
+                                             .cpus = 2,
+                                             .iommu = options.dma.iommu != IommuMode::none,
+                                             .cache = options.cache,
+                                             .seed = options.seed,
+                                             .sev = options.sev,
+                                             .rmp = options.rmp});
     EXPECT_TRUE(created);
     machine = std::move(*created);
     machine->tracer().attach(log);
@@ -70,19 +70,19 @@ struct Host {
   }
 
   test::EventLog log;
-  std::unique_ptr<Machine> machine;
+  std::unique_ptr<machine::Machine> machine;
   std::unique_ptr<Kernel> kernel;
   std::unique_ptr<Kvm> kvm;
   std::unique_ptr<Process> vmm;
   VirtAddr ram;
 };
 
-void launch(SevVm& vm, Host& host, ConstByteSpan image, SevPolicy policy = {}) {
+void launch(SevVm& vm, Host& host, ConstByteSpan image, spec::SevPolicy policy = {}) {
   ASSERT_TRUE(vm.mem_enc_register_region(host.ram, ram_bytes));
   ASSERT_TRUE(vm.launch_start({.policy = policy}));
   ASSERT_TRUE(host.vmm->write(host.ram, image));
   ASSERT_TRUE(vm.launch_update_data({host.ram, static_cast<std::uint32_t>(image.size())}));
-  std::uint32_t len = sizeof(SevMeasurement);
+  std::uint32_t len = sizeof(spec::SevMeasurement);
   ASSERT_TRUE(vm.launch_measure(len));
   ASSERT_TRUE(vm.launch_finish());
 }
@@ -164,7 +164,7 @@ TEST(SevVm, APlainGuestHidesNothing) {
   ASSERT_TRUE(vm->write(gpa, image, true));
   EXPECT_EQ(host.vmm_sees(0, image.size()), image);
   Bytes data(16);
-  const auto outside = vm->read(GuestPhysAddr{0}, data, false);
+  const auto outside = vm->read(machine::GuestPhysAddr{0}, data, false);
   ASSERT_FALSE(outside);
   EXPECT_EQ(outside.error().kind, FaultKind::no_memory);
 }
@@ -233,8 +233,8 @@ TEST(SevVm, WithoutTheFlushTheFirmwareRefusesTheAsid) {
   ASSERT_TRUE(vm->guest_init(false));
   launch(*vm, host, image);
   vm.reset();
-  SevFirmware& firmware = *host.machine->sev_firmware();
-  SevFirmware::LaunchStart start;
+  machine::SevFirmware& firmware = *host.machine->sev_firmware();
+  machine::SevFirmware::LaunchStart start;
   ASSERT_EQ(firmware.launch_start(start), success);
   EXPECT_EQ(firmware.activate(start.handle, 3), dfflush_required);
   EXPECT_EQ(firmware.df_flush(), wbinvd_required);
@@ -287,7 +287,7 @@ TEST(SevVm, AnUnalignedRegistrationPinsWhatItTouchesAndTheVmUnpinsItInTheEnd) {
 }
 
 TEST(SevVm, UnregisteringNeedsWbinvdForLinesThatCarryTheGuestsKey) {
-  Host host{{.cache = CacheModel::report}};
+  Host host{{.cache = mem::CacheModel::report}};
   const auto vm = host.vm();
   ASSERT_TRUE(vm->guest_init(false));
   host.log.clear();
@@ -321,18 +321,18 @@ TEST(SevVm, LaunchUpdateTakesAnyNumberOfPagesAndPassesTheFirmwaresStatusOn) {
 TEST(SevVm, ASecretReachesTheGuest) {
   Host host;
   const auto vm = host.vm();
-  const GuestOwner owner;
+  const test::GuestOwner owner;
   ASSERT_TRUE(vm->guest_init(false));
-  const SevSession session = owner.session(*host.machine->sev_firmware(), SevPolicy{{1}});
-  const SevCertificate certificate = owner.certificate();
+  const spec::SevSession session = owner.session(*host.machine->sev_firmware(), spec::SevPolicy{{1}});
+  const spec::SevCertificate certificate = owner.certificate();
   ASSERT_TRUE(vm->launch_start(
-      {.policy = SevPolicy{{1}}, .dh_cert = bytes_of(certificate), .session = bytes_of(session)}));
+      {.policy = spec::SevPolicy{{1}}, .dh_cert = bytes_of(certificate), .session = bytes_of(session)}));
   std::uint32_t len = 48;
   const auto measurement = vm->launch_measure(len);
   ASSERT_TRUE(measurement);
   const Bytes secret = pattern_bytes(128, 2);
-  const SevPacket packet =
-      seal_packet(owner.random.keys, SevMacContext::secret, Block{}, secret, measurement->measure);
+  const machine::SevPacket packet = machine::seal_packet(owner.random.keys, spec::SevMacContext::secret,
+                                                         crypt::Block{}, secret, measurement->measure);
   EXPECT_EQ(vm->launch_secret({}, {host.ram, 128}, packet.data).error().error, EINVAL);
   ASSERT_TRUE(vm->launch_secret(bytes_of(packet.header), {host.ram + 512, 128}, packet.data));
   ASSERT_TRUE(vm->launch_finish());
@@ -345,7 +345,7 @@ TEST(SevVm, ASevEsGuestsRegistersAreEncryptedInTheirSaveArea) {
   const auto vm = host.vm();
   ASSERT_TRUE(vm->guest_init(true));
   ASSERT_TRUE(vm->create_vcpu());
-  ASSERT_TRUE(vm->launch_start({.policy = SevPolicy{{0x4}}}));
+  ASSERT_TRUE(vm->launch_start({.policy = spec::SevPolicy{{0x4}}}));
   const PhysAddr vmsa = vm->vmsas().front();
   const auto rip = [&](KeyId key) {
     Bytes bytes(8);
@@ -355,7 +355,7 @@ TEST(SevVm, ASevEsGuestsRegistersAreEncryptedInTheirSaveArea) {
   EXPECT_EQ(rip(no_key), 0xfff0u);
   ASSERT_TRUE(vm->launch_update_vmsa());
   EXPECT_NE(rip(no_key), 0xfff0u);
-  EXPECT_EQ(rip(guest_key(vm->asid())), 0xfff0u);
+  EXPECT_EQ(rip(mem::guest_key(vm->asid())), 0xfff0u);
 }
 
 // ---- debugging ------------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ TEST(SevVm, APolicyWithoutDebuggingForbidsIt) {
   Host host;
   const auto vm = host.vm();
   ASSERT_TRUE(vm->guest_init(false));
-  launch(*vm, host, image, SevPolicy{{1}});
+  launch(*vm, host, image, spec::SevPolicy{{1}});
   EXPECT_EQ(vm->dbg_decrypt(host.ram, host.ram + 8 * page_size, 64).error(), (SevError{EIO, policy_failure}));
   EXPECT_EQ(host.vmm_sees(8 * page_size, 64), Bytes(64));
 }
@@ -409,8 +409,8 @@ TEST(SevVm, AGuestMovesToAnotherHostPageByPage) {
   ASSERT_TRUE(from->guest_init(false));
   ASSERT_TRUE(to->guest_init(false));
   launch(*from, source, image);
-  SevCertificate source_pdh;
-  SevCertificate target_pdh;
+  spec::SevCertificate source_pdh;
+  spec::SevCertificate target_pdh;
   ASSERT_EQ(source.machine->sev_firmware()->pdh_cert_export(source_pdh), success);
   ASSERT_EQ(target.machine->sev_firmware()->pdh_cert_export(target_pdh), success);
   const auto sent = from->send_start(bytes_of(target_pdh));
@@ -427,7 +427,7 @@ TEST(SevVm, AGuestMovesToAnotherHostPageByPage) {
   EXPECT_EQ(guest_sees(*to, 0, image.size()), image);
   EXPECT_NE(target.vmm_sees(0, image.size()), source.vmm_sees(0, image.size()));
   EXPECT_EQ(from->send_update_data({source.ram + 100, page_size}).error().error, EINVAL) << "two pages";
-  EXPECT_EQ(from->guest_status()->state, SevGuestState::sent);
+  EXPECT_EQ(from->guest_status()->state, spec::SevGuestState::sent);
 }
 
 // ---- SNP hosts ------------------------------------------------------------------------------------------
@@ -448,4 +448,4 @@ TEST(SevVm, AnSnpHostNeedsAnIommuThatTranslates) {
 }
 
 }  // namespace
-}  // namespace cbit
+}  // namespace cbit::kernel
