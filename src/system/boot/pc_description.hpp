@@ -27,9 +27,10 @@ struct PcDescription {
   std::uint16_t pm1_event = 0x600;
   std::uint16_t pm1_control = 0x604;
   std::uint16_t pm_timer = 0x608;
+  unsigned pm_timer_bits = 32;     // or 24
   std::uint8_t sleep_type_s5 = 0;  // SLP_TYP of soft off
   std::uint16_t reset_port = 0xcf9;
-  std::uint8_t reset_value = 0x0f;
+  std::uint8_t reset_value = 0x06;
   std::uint8_t rtc_century = 0x32;  // its index in CMOS RAM
 
   [[nodiscard]] std::uint8_t gsi_of(unsigned device, unsigned pin) const {

@@ -81,6 +81,7 @@ Bytes make_fadt(const PcDescription& pc, PhysAddr facs, PhysAddr dsdt) {
                    .with<AcpiFadtFlags::PwrButton>(true)
                    .with<AcpiFadtFlags::SlpButton>(true)
                    .with<AcpiFadtFlags::FixRtc>(true)
+                   .with<AcpiFadtFlags::TmrValExt>(pc.pm_timer_bits == 32)
                    .with<AcpiFadtFlags::ResetRegSup>(true)
                    .with<AcpiFadtFlags::Headless>(true)
                    .raw;

@@ -107,10 +107,11 @@ TEST(Fadt, SaysWhatHardwareThereIsAndWhatIsNot) {
   EXPECT_EQ(flags & 1u, 1u);                    // WBINVD
   EXPECT_EQ(flags >> 4 & 3u, 3u);               // neither button is a fixed feature
   EXPECT_EQ(flags >> 10 & 1u, 1u);              // RESET_REG
+  EXPECT_EQ(flags >> 8 & 1u, 1u);               // 32 bits of PM timer
   EXPECT_EQ(flags >> 20 & 1u, 0u);              // not hardware-reduced
   EXPECT_EQ(load<std::uint8_t>(fadt, 116), 1);  // in I/O space
   EXPECT_EQ(load<std::uint64_t>(fadt, 120), 0xcf9u);
-  EXPECT_EQ(load<std::uint8_t>(fadt, 128), 0x0f);
+  EXPECT_EQ(load<std::uint8_t>(fadt, 128), 0x06);
   EXPECT_EQ(load<std::uint64_t>(fadt, 152), 0x600u);
   EXPECT_EQ(load<std::uint64_t>(fadt, 176), 0x604u);
   EXPECT_EQ(load<std::uint64_t>(fadt, 212), 0x608u);
