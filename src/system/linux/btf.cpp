@@ -50,6 +50,10 @@ struct BtfArrayEntry {
   std::uint32_t index_type = 0;
   std::uint32_t elements = 0;
 };
+struct BtfEnumEntry {
+  std::uint32_t name = 0;
+  std::uint32_t value = 0;
+};
 struct BtfParameterEntry {
   std::uint32_t name = 0;
   std::uint32_t type = 0;
@@ -235,6 +239,16 @@ std::optional<BtfScalar> Btf::scalar(BtfId id) const {
     case BtfKind::enumeration_64: return BtfScalar{.bytes = found.size_or_type, .is_signed = found.flag};
     default: return std::nullopt;
   }
+}
+
+std::optional<std::uint32_t> Btf::enumerator(std::string_view enumeration, std::string_view name) const {
+  const auto id = find(BtfKind::enumeration, enumeration);
+  const auto found = id ? type(*id) : std::nullopt;
+  for (std::uint32_t i = 0; found && i < found->count; ++i) {
+    const auto entry = load<BtfEnumEntry>(found->more, i * sizeof(BtfEnumEntry));
+    if (is_text(entry.name, name)) return entry.value;
+  }
+  return std::nullopt;
 }
 
 // ---- members ---------------------------------------------------------------------------------------------

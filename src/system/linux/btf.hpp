@@ -90,6 +90,9 @@ class Btf {
   [[nodiscard]] std::optional<std::uint64_t> size_of(std::string_view structure) const;
   [[nodiscard]] std::optional<std::uint64_t> size_of(BtfId type) const;
   [[nodiscard]] std::optional<BtfPrototype> function(std::string_view name) const;
+  // The value of a name in an enumeration.
+  [[nodiscard]] std::optional<std::uint32_t> enumerator(std::string_view enumeration,
+                                                        std::string_view name) const;
   // nullopt: void, a structure, or no type.
   [[nodiscard]] std::optional<BtfScalar> scalar(BtfId type) const;
 

@@ -117,6 +117,9 @@ TEST(Btf, SaysWhatAFunctionTakesAndReturns) {
   EXPECT_FALSE(btf->scalar(types.device));
   EXPECT_FALSE(btf->scalar(btf->function("stop")->returns));
   EXPECT_FALSE(btf->function("device"));
+  EXPECT_EQ(btf->enumerator("state", "running"), 1u);
+  EXPECT_FALSE(btf->enumerator("state", "nothing"));
+  EXPECT_FALSE(btf->enumerator("device", "running"));
 }
 
 TEST(Btf, OfAModuleContinuesItsKernels) {
