@@ -39,6 +39,8 @@ constexpr FieldRow field_rows[] = {
     {Field::sg_dma_length, "scatterlist", "dma_length"},
     {Field::sg_table_list, "sg_table", "sgl"},
     {Field::sg_table_entries, "sg_table", "orig_nents"},
+    {Field::sg_table_segments, "sg_table", "nents"},
+    {Field::iova_state_address, "dma_iova_state", "addr"},  // 6.16
     {Field::slot_orig, "io_tlb_slot", "orig_addr"},
     {Field::slot_alloc_size, "io_tlb_slot", "alloc_size"},
     {Field::slot_list, "io_tlb_slot", "list"},

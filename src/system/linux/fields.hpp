@@ -40,6 +40,8 @@ enum class Field : std::uint8_t {
   sg_dma_length,
   sg_table_list,
   sg_table_entries,
+  sg_table_segments,
+  iova_state_address,
   slot_orig,
   slot_alloc_size,
   slot_list,

@@ -39,15 +39,15 @@ std::optional<Location> RunningKernel::locate(VirtAddr ip) const {
   return std::nullopt;
 }
 
-std::string RunningKernel::describe(VirtAddr ip) const {
-  const auto place = locate(ip);
-  if (!place) {
-    const Module* const module = modules_.find(ip);
-    return module != nullptr ? fmt::format("{:#x} [{}]", ip.value(), module->name)
-                             : fmt::format("{:#x}", ip.value());
+std::string RunningKernel::describe(VirtAddr ip, bool called) const {
+  const std::uint64_t back = called ? 1 : 0;
+  if (const auto place = locate(ip - back)) {
+    const std::string module = place->module.empty() ? std::string{} : fmt::format(" [{}]", place->module);
+    return fmt::format("{}+{:#x}{}", place->function, place->offset + back, module);
   }
-  const std::string module = place->module.empty() ? std::string{} : fmt::format(" [{}]", place->module);
-  return fmt::format("{}+{:#x}{}", place->function, place->offset, module);
+  const Module* const module = modules_.find(ip - back);
+  return module != nullptr ? fmt::format("{:#x} [{}]", ip.value(), module->name)
+                           : fmt::format("{:#x}", ip.value());
 }
 
 bool RunningKernel::is_text(VirtAddr at) const {

@@ -41,7 +41,8 @@ class RunningKernel : public CodeMap {
   [[nodiscard]] std::optional<Location> locate(VirtAddr ip) const;
   // "virtqueue_add_split+0x1c [virtio_ring]", as the kernel prints it (%pS without the size); an address where
   // nothing is known.
-  [[nodiscard]] std::string describe(VirtAddr ip) const;
+  // A return address belongs to the call before it (`called`).
+  [[nodiscard]] std::string describe(VirtAddr ip, bool called = false) const;
 
   // What a variable of 8 bytes holds.
   [[nodiscard]] std::optional<std::uint64_t> variable(const GuestMemory& memory,

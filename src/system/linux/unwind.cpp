@@ -135,13 +135,18 @@ bool follows_call(const GuestMemory& memory, VirtAddr at) {
 
 }  // namespace
 
+void walk_stack(const CpuView& cpu, const CodeMap& code, std::size_t frames_max, const FrameVisitor& visit) {
+  Walk walk{cpu, code};
+  for (std::size_t i = 0; i < frames_max; ++i)
+    if (!visit(walk.frame()) || !walk.step()) return;
+}
+
 std::vector<Frame> unwind(const CpuView& cpu, const CodeMap& code, std::size_t frames_max) {
   std::vector<Frame> frames;
-  Walk walk{cpu, code};
-  while (frames.size() < frames_max) {
-    frames.push_back(walk.frame());
-    if (!walk.step()) break;
-  }
+  walk_stack(cpu, code, frames_max, [&](const Frame& frame) {
+    frames.push_back(frame);
+    return true;
+  });
   return frames;
 }
 

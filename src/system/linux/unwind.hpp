@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -29,6 +30,10 @@ struct Frame {
   bool called = false;    // ip is a return address: the call is before it
   bool reliable = false;  // by ORC
 };
+
+// Calls `visit` with each frame until it returns false, or `frames_max` were visited.
+using FrameVisitor = std::function<bool(const Frame&)>;
+void walk_stack(const CpuView& cpu, const CodeMap& code, std::size_t frames_max, const FrameVisitor& visit);
 
 // The CPU's own frame first, at most `frames_max`. Ends at the stack's end, where code is unknown, or where memory
 // cannot be read.

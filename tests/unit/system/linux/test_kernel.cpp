@@ -29,6 +29,8 @@ constexpr Function functions[] = {
     {"__dma_sync_single_for_cpu", "dev addr size dir", "23"},
     {"__dma_sync_single_for_device", "dev addr size dir", "23"},
     {"dma_sync_sg_for_cpu", "dev sg nelems dir", "1"},
+    {"dma_sync_sg_for_device", "dev sg nelems dir", "1"},
+    {"__dma_sync_sg_for_device", "dev sg nelems dir", "23"},
     {"__dma_sync_sg_for_cpu", "dev sg nelems dir", "23"},
     {"dma_alloc_attrs", "dev size dma_handle flag attrs", "123"},
     {"dma_free_attrs", "dev size cpu_addr dma_handle attrs", "123"},
@@ -68,11 +70,20 @@ constexpr Function functions[] = {
     {"swiotlb_update_mem_attributes", "", "123"},
     {"atomic_pool_expand", "pool pool_size gfp", "123"},
     {"driver_queue", "", "123"},
+    {"dma_iova_link", "dev state phys offset size dir attrs", "3"},
+    {"dma_iova_destroy", "dev state mapped_len dir attrs", "3"},
+    {"vmap", "pages count flags prot", "123"},
+    {"vunmap", "addr", "123"},
+    {"__ioremap_caller", "phys_addr size pcm caller encrypted", "123"},
+    {"iounmap", "addr", "123"},
+    {"remap_pfn_range", "vma addr pfn size prot", "123"},
+    {"vm_area_free", "vma", "123"},
     {"virtqueue_add_split", "", "123"},
 };
 constexpr Function init_functions[] = {
     {"early_set_memory_enc_dec", "vaddr size enc", "123"},
     {"mem_encrypt_init", "", "123"},
+    {"x86_64_start_kernel", "", "123"},
 };
 constexpr std::string_view variables[] = {
     "page_offset_base", "vmemmap_base", "sme_me_mask", "io_tlb_default_mem",
@@ -108,6 +119,7 @@ std::vector<Structure> structures(Style style) {
         {"dma_length", 24, 4}}},
       {"sg_table", 16, {{"sgl", 0, 8}, {"nents", 8, 4}, {"orig_nents", 12, 4}}},
       {"page", 64, {{"flags", 0, 8}}},
+      {"dma_iova_state", 16, {{"addr", 0, 8}}},
       {"io_tlb_area", 16, {{"used", 0, 8}, {"index", 8, 4}}},
       {"list_head", 16, {{"next", 0, 8}, {"prev", 8, 8}}},
       {"mod_kallsyms", 32, {{"symtab", 0, 8}, {"num_symtab", 8, 4}, {"strtab", 16, 8}}},
@@ -267,11 +279,29 @@ TestKernel::TestKernel(Style style) : style_{style} {
                            .align(4096)
                            .append(write_kallsyms(symbols_, layout, rodata_at + 4096))
                            .bytes();
+  // No function has a frame: its return address is where the stack pointer points, whatever it calls.
+  constexpr std::uint64_t orc_at = rodata_at + 0x40'0000;
+  const bool newest = style == Style::v7_3;
+  const std::uint16_t rule =
+      static_cast<std::uint16_t>((newest ? 3 : 5) | (style == Style::v6_1 ? 0 : 2) << 8);
+  ByteWriter offsets, rules;
+  for (const VirtAddr first : {text, init_text}) {
+    offsets.put(static_cast<std::uint32_t>(first - (VirtAddr{orc_at} + offsets.size())));
+    rules.put(std::int16_t{8}).put(std::int16_t{0}).put(rule);
+  }
   Bytes file = write_elf({{.name = ".rodata", .at = rodata_at, .bytes = rodata},
-                          {.name = ".BTF", .at = rodata_at + 0x20'0000, .bytes = types()}});
+                          {.name = ".BTF", .at = rodata_at + 0x20'0000, .bytes = types()},
+                          {.name = ".orc_unwind_ip", .at = orc_at, .bytes = offsets.bytes()},
+                          {.name = ".orc_unwind", .at = orc_at + 0x1000, .bytes = rules.bytes()}});
   auto kernel = linux::Kernel::open(std::move(file), "vmlinux");
   if (!kernel) std::abort();
   kernel_ = *std::move(kernel);
+}
+
+const TestKernel& TestKernel::of(Style style) {
+  static const TestKernel kernels[] = {TestKernel{Style::v6_1}, TestKernel{Style::v6_12},
+                                       TestKernel{Style::v7_3}};
+  return kernels[static_cast<std::size_t>(style)];
 }
 
 void TestKernel::load_into(FakeGuest& guest, std::uint64_t slide) const {

@@ -25,6 +25,8 @@ class TestKernel {
   static constexpr std::uint64_t function_bytes = 0x100;  // each function is so long
 
   explicit TestKernel(Style style = Style::v6_1);
+  // The same for all tests.
+  static const TestKernel& of(Style style);
 
   [[nodiscard]] const linux::Kernel& kernel() const { return *kernel_; }
   [[nodiscard]] Style style() const { return style_; }
