@@ -1,4 +1,5 @@
-// SWIOTLB of a running kernel: struct io_tlb_mem, and since 6.6 the struct io_tlb_pool in it. kernel/dma/swiotlb.c.
+// SWIOTLB of a running kernel: struct io_tlb_mem, and since 6.6 the struct io_tlb_pool in it.
+// kernel/dma/swiotlb.c.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,9 @@
 // Types of a kernel and its modules: the BTF Type Format, Documentation/bpf/btf.rst and
 // include/uapi/linux/btf.h.
 //
-// Read here and not by libbpf: Debian 12's trusts what it reads, and refuses whole files for a kind of type that
-// it does not know, while modules and kernels are anybody's files and newer than it. Nothing is trusted: wrong
-// ids, cycles and lengths end as "not found". Threading: immutable.
+// Read here and not by libbpf: Debian 12's trusts what it reads, and refuses whole files for a kind of type
+// that it does not know, while modules and kernels are anybody's files and newer than it. Nothing is trusted:
+// wrong ids, cycles and lengths end as "not found". Threading: immutable.
 #pragma once
 
 #include <cstdint>

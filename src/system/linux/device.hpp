@@ -25,7 +25,8 @@ struct Device {
   bool iommu = false;           // its streaming mappings go through the IOMMU's DMA API
   bool untrusted = false;
 
-  // What limits its addresses: the smaller of mask and bus limit that is set (min_not_zero() in dma_capable()).
+  // What limits its addresses: the smaller of mask and bus limit that is set (min_not_zero() in
+  // dma_capable()).
   [[nodiscard]] std::uint64_t limit(std::uint64_t mask) const;
 };
 

@@ -1,8 +1,8 @@
 // What is wanted of an ELF file of a kernel or a module: its sections, its loaded segments, its symbols.
 // System V gABI, chapters 4 and 5.
 //
-// Written here, on bounds-checked loads, because kernels and modules are anybody's files; whoever wants more of a
-// format takes a library. Nothing in the file is trusted: entries that point out of it are left out.
+// Written here, on bounds-checked loads, because kernels and modules are anybody's files; whoever wants more
+// of a format takes a library. Nothing in the file is trusted: entries that point out of it are left out.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@
 
 namespace cbit::linux {
 
-// As a section header or a program header has it. `bytes` is what the file has; `size` what there is in memory.
+// As a section header or a program header has it. `bytes` is what the file has; `size` what there is in
+// memory.
 struct ElfPart {
   std::string_view name;  // of sections
   VirtAddr at;

@@ -26,8 +26,8 @@ class GuestMemory {
 
   virtual ~GuestMemory() = default;
 
-  // What the kernel would see on this CPU now: through its page tables, under the key that the mapping selects.
-  // false: not all of it is mapped, or lies in memory; `into` is then unspecified.
+  // What the kernel would see on this CPU now: through its page tables, under the key that the mapping
+  // selects. false: not all of it is mapped, or lies in memory; `into` is then unspecified.
   [[nodiscard]] virtual bool read(VirtAddr at, ByteSpan into) const = 0;
   [[nodiscard]] virtual std::optional<Place> place_of(VirtAddr at) const = 0;
 

@@ -149,8 +149,8 @@ std::optional<NameList> list_before(ConstByteSpan segment, std::size_t start, st
   return std::nullopt;
 }
 
-// The names that these markers mark: they end right before them, so that the last marker says about where they
-// begin. Chance may have added a word or two to the markers.
+// The names that these markers mark: they end right before them, so that the last marker says about where
+// they begin. Chance may have added a word or two to the markers.
 std::optional<NameList> names_before(ConstByteSpan segment, std::size_t markers, std::size_t count,
                                      Budget& budget) {
   const std::size_t last_max = u32_at(segment, markers + (count - 1) * 4);

@@ -20,8 +20,8 @@ namespace cbit::linux {
 
 class Kernel {
  public:
-  // Takes the file's bytes. Errors (input): no kernel, or one without symbols. Missing types and unwind tables are
-  // none: lacks() names them.
+  // Takes the file's bytes. Errors (input): no kernel, or one without symbols. Missing types and unwind
+  // tables are none: lacks() names them.
   static OrError<std::unique_ptr<Kernel>> open(Bytes file, std::string_view name);
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;

@@ -1,8 +1,8 @@
-// The modules of a running kernel: where their code is, their symbols, their unwind tables. Read from the guest's
-// memory, which may hold anything.
+// The modules of a running kernel: where their code is, their symbols, their unwind tables. Read from the
+// guest's memory, which may hold anything.
 //
-// A module's addresses are used again when it is gone: whoever watches forgets it with the kernel (free_module()).
-// Threading: that of the machine.
+// A module's addresses are used again when it is gone: whoever watches forgets it with the kernel
+// (free_module()). Threading: that of the machine.
 #pragma once
 
 #include <cstdint>

@@ -13,8 +13,8 @@
 
 namespace cbit::linux {
 
-// orc_types.h has changed twice without a version in it. 6.1; 6.4, where the types of frames got numbers of their
-// own; 7.x, where the registers were numbered anew.
+// orc_types.h has changed twice without a version in it. 6.1; 6.4, where the types of frames got numbers of
+// their own; 7.x, where the registers were numbered anew.
 enum class OrcDialect : std::uint8_t { v6_1, v6_4, v7 };
 
 // From which value an address is counted.
@@ -49,8 +49,8 @@ class OrcTable {
   static constexpr std::size_t entry_bytes = 6;
 
   OrcTable() = default;
-  // `offsets` (.orc_unwind_ip) lie at `offsets_at`, and count from their own places; `entries` is .orc_unwind.
-  // nullopt: they do not belong together, or the dialect cannot be told.
+  // `offsets` (.orc_unwind_ip) lie at `offsets_at`, and count from their own places; `entries` is
+  // .orc_unwind. nullopt: they do not belong together, or the dialect cannot be told.
   static std::optional<OrcTable> create(ConstByteSpan offsets, VirtAddr offsets_at, ConstByteSpan entries,
                                         std::optional<OrcDialect> dialect = std::nullopt);
 

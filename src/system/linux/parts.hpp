@@ -1,5 +1,5 @@
-// Pieces of bytes that nobody vouches for: a file that a user gave, memory of a guest. What does not lie in them
-// is nullopt, never a read beyond them.
+// Pieces of bytes that nobody vouches for: a file that a user gave, memory of a guest. What does not lie in
+// them is nullopt, never a read beyond them.
 #pragma once
 
 #include <cstdint>

@@ -15,8 +15,9 @@
 
 namespace cbit::linux {
 
-// How far the running kernel is from where its file has it, told by the whole banner; nullopt: the kernel is not
-// mapped yet, or it is another one than the file's. Asked again whenever a CPU is found in the kernel's map.
+// How far the running kernel is from where its file has it, told by the whole banner; nullopt: the kernel is
+// not mapped yet, or it is another one than the file's. Asked again whenever a CPU is found in the kernel's
+// map.
 [[nodiscard]] std::optional<std::uint64_t> find_slide(const Kernel& kernel, const GuestMemory& memory);
 
 struct Location {
@@ -39,9 +40,8 @@ class RunningKernel : public CodeMap {
   [[nodiscard]] std::optional<VirtAddr> address_of(std::string_view symbol) const;
   // nullopt: no code that is known.
   [[nodiscard]] std::optional<Location> locate(VirtAddr ip) const;
-  // "virtqueue_add_split+0x1c [virtio_ring]", as the kernel prints it (%pS without the size); an address where
-  // nothing is known.
-  // A return address belongs to the call before it (`called`).
+  // "virtqueue_add_split+0x1c [virtio_ring]", as the kernel prints it (%pS without the size); an address
+  // where nothing is known. A return address belongs to the call before it (`called`).
   [[nodiscard]] std::string describe(VirtAddr ip, bool called = false) const;
 
   // What a variable of 8 bytes holds.

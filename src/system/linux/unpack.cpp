@@ -14,8 +14,9 @@ namespace {
 
 constexpr std::uint64_t piece_bytes = 1 << 20;
 
-// lib/decompress.c: compressed_formats. All but gzip, which has its size inside, are followed by the size of the
-// kernel in 4 bytes (scripts/Makefile.lib: size_append). libarchive starts a program for LZO, which is not for us.
+// lib/decompress.c: compressed_formats. All but gzip, which has its size inside, are followed by the size of
+// the kernel in 4 bytes (scripts/Makefile.lib: size_append). libarchive starts a program for LZO, which is
+// not for us.
 struct Codec {
   std::string_view name;
   std::array<unsigned char, 2> magic;

@@ -5,8 +5,8 @@
 namespace cbit::linux {
 namespace {
 
-// struct pt_regs, arch/x86/include/asm/ptrace.h: r15 … r12, bp, bx, r11 … r8, ax, cx, dx, si, di, orig_ax, then
-// what the processor pushed.
+// struct pt_regs, arch/x86/include/asm/ptrace.h: r15 … r12, bp, bx, r11 … r8, ax, cx, dx, si, di, orig_ax,
+// then what the processor pushed.
 namespace pt_regs {
 constexpr std::uint64_t r13 = 16;
 constexpr std::uint64_t bp = 32;
@@ -71,7 +71,8 @@ class Walk {
       has_regs_ = false;
       return true;
     }
-    // A partial frame has what the processor pushed: the registers are those of the frame inside, if it had them.
+    // A partial frame has what the processor pushed: the registers are those of the frame inside, if it had
+    // them.
     const bool whole = rule.frame == OrcFrame::regs;
     const VirtAddr regs = whole ? cfa : cfa - pt_regs::ip;
     const auto ip = word(regs + pt_regs::ip), cs = word(regs + pt_regs::cs), sp = word(regs + pt_regs::sp);

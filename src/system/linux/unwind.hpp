@@ -1,7 +1,7 @@
 // Who called whom: the stack of a kernel at one instruction.
 //
-// By the ORC tables, which is exact, or, where they are missing, by looking for return addresses, which may keep
-// stale ones: such frames are marked.
+// By the ORC tables, which is exact, or, where they are missing, by looking for return addresses, which may
+// keep stale ones: such frames are marked.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,8 @@ struct Frame {
 using FrameVisitor = std::function<bool(const Frame&)>;
 void walk_stack(const CpuView& cpu, const CodeMap& code, std::size_t frames_max, const FrameVisitor& visit);
 
-// The CPU's own frame first, at most `frames_max`. Ends at the stack's end, where code is unknown, or where memory
-// cannot be read.
+// The CPU's own frame first, at most `frames_max`. Ends at the stack's end, where code is unknown, or where
+// memory cannot be read.
 [[nodiscard]] std::vector<Frame> unwind(const CpuView& cpu, const CodeMap& code, std::size_t frames_max);
 
 // The same without ORC.

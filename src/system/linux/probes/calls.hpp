@@ -1,10 +1,10 @@
-// Calls of functions that are watched: which one returns when an instruction is about to execute, and inside which
-// other call it was made.
+// Calls of functions that are watched: which one returns when an instruction is about to execute, and inside
+// which other call it was made.
 //
-// A call is known by its return address and the stack pointer behind it, never by CPU or task: a kernel's stacks
-// have addresses of their own, tasks sleep inside calls, and another CPU may finish them. It has returned when the
-// instruction at the return address is about to execute with that stack pointer; so does a call that its callee's
-// tail call ends, and the inner of the two is told first.
+// A call is known by its return address and the stack pointer behind it, never by CPU or task: a kernel's
+// stacks have addresses of their own, tasks sleep inside calls, and another CPU may finish them. It has
+// returned when the instruction at the return address is about to execute with that stack pointer; so does a
+// call that its callee's tail call ends, and the inner of the two is told first.
 //
 // The guest is not trusted: all tables are bounded, and what falls out is told as lost.
 // Threading: that of the machine.

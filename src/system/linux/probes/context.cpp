@@ -11,8 +11,8 @@ constexpr std::size_t domains_max = 0xffff;
 constexpr std::size_t frames_max = 16;
 constexpr std::uint64_t direct_map_bytes_max = 1ull << 52;
 
-// Between a driver and the mapping of its buffer: kernel/dma, drivers/iommu, drivers/virtio/virtio_ring.c, the
-// block layer's helpers, and what allocates from dma_alloc_attrs() for others.
+// Between a driver and the mapping of its buffer: kernel/dma, drivers/iommu, drivers/virtio/virtio_ring.c,
+// the block layer's helpers, and what allocates from dma_alloc_attrs() for others.
 constexpr std::string_view dma_helpers[] = {
     "dma_",       "__dma_",     "dmam_", "swiotlb_", "__swiotlb_",   "iommu_", "__iommu_",     "vring_",
     "virtqueue_", "pci_alloc_", "blk_",  "__blk_",   "scsi_dma_map", "sg_",    "atomic_pool_", "gen_pool_",

@@ -1,10 +1,10 @@
 // What the probes' functions work with: a call, the kernel it is made in, and what is kept between calls.
 //
-// A probe is a table row (ProbeRow) with a function for the call's entry and one for its return. Events are emitted
-// at returns only, by the CPU that executes them, so that those of one call come in the model kernel's order: a
-// bounce, its copy, the mapping. Arguments, and what they point to, are read at the entry where the call changes
-// them. What cannot be read is left out; a guest may hold anything.
-// Threading: that of the machine.
+// A probe is a table row (ProbeRow) with a function for the call's entry and one for its return. Events are
+// emitted at returns only, by the CPU that executes them, so that those of one call come in the model
+// kernel's order: a bounce, its copy, the mapping. Arguments, and what they point to, are read at the entry
+// where the call changes them. What cannot be read is left out; a guest may hold anything. Threading: that of
+// the machine.
 #pragma once
 
 #include <array>
@@ -123,7 +123,8 @@ class ProbeContext {
   [[nodiscard]] NameId name_of(std::string_view device);
   [[nodiscard]] NameId name_of(const CallView& c, VirtAddr device);
   [[nodiscard]] SiteId site_of(VirtAddr ip, bool called = false);
-  // The first caller outside the DMA API, of the device's own driver if one is on the stack; at the call's entry.
+  // The first caller outside the DMA API, of the device's own driver if one is on the stack; at the call's
+  // entry.
   [[nodiscard]] SiteId caller_of_dma(const CallView& c, VirtAddr device);
   // The first caller outside set_memory_*().
   [[nodiscard]] SiteId caller_of_conversion(const CallView& c);
@@ -163,7 +164,8 @@ class ProbeContext {
   bool init_is_freed = false;   // its code is gone
 
  private:
-  // The first caller that is none of the functions that begin so; of a module, where one is named and on the stack.
+  // The first caller that is none of the functions that begin so; of a module, where one is named and on the
+  // stack.
   [[nodiscard]] SiteId caller_outside(const CallView& c, std::span<const std::string_view> helpers,
                                       std::string_view module);
 
@@ -179,8 +181,9 @@ class ProbeContext {
 
 struct ProbeRow {
   std::string_view function;
-  // Parameters by their names in the kernel's types, in the order in which the functions below count them. "?" is
-  // behind one that not every version has. Empty: none is read, and the types need not know the function.
+  // Parameters by their names in the kernel's types, in the order in which the functions below count them.
+  // "?" is behind one that not every version has. Empty: none is read, and the types need not know the
+  // function.
   std::string_view parameters;
   // Another function, which is told instead in kernels that have it.
   std::string_view unless;

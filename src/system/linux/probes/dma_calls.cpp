@@ -93,8 +93,8 @@ constexpr std::string_view resource_map = "dev phys_addr size dir attrs";
 constexpr std::string_view unmap = "dev addr size dir attrs";
 constexpr std::string_view sync_range = "dev addr size dir";
 
-// dma_map_single() is inline on top of the page's. Since 6.10 the inline wrappers of sync skip the call while the
-// device needs none.
+// dma_map_single() is inline on top of the page's. Since 6.10 the inline wrappers of sync skip the call while
+// the device needs none.
 constexpr ProbeRow rows[] = {
     {"dma_map_page_attrs", page_map, "dma_map_phys", enter_page, map_page},
     {"dma_map_resource", resource_map, "dma_map_phys", enter_phys, map_resource},

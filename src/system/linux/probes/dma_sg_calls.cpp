@@ -53,8 +53,8 @@ std::vector<Entry> read_list(ProbeContext& ctx, const CallView& c, VirtAddr list
   return entries;
 }
 
-// An IOMMU merges neighbours: its segments take the entries' bytes in turn, and a segment's memory begins where
-// the first of its bytes are.
+// An IOMMU merges neighbours: its segments take the entries' bytes in turn, and a segment's memory begins
+// where the first of its bytes are.
 std::vector<Notes::Segment> segments_of(const std::vector<Entry>& entries, std::size_t count) {
   std::vector<Notes::Segment> segments;
   std::size_t source = 0;

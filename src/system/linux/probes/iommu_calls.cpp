@@ -4,7 +4,8 @@
 namespace cbit::linux {
 namespace {
 
-// domain, iova, paddr, size. The entries themselves are the machine's to read: which device asks is not known here.
+// domain, iova, paddr, size. The entries themselves are the machine's to read: which device asks is not known
+// here.
 void map(ProbeContext& ctx, CallView& c) {
   if (c.int_result() != 0) {
     c.for_each_outside([](Notes& outer) { outer.iommu_refused = true; });

@@ -24,8 +24,8 @@ std::string printable(ConstByteSpan bytes) {
   return text;
 }
 
-// text, flags; its length in AX, without level and newline. A piece that is no line of its own goes on where the last
-// one ended, if nobody else has printed since.
+// text, flags; its length in AX, without level and newline. A piece that is no line of its own goes on where
+// the last one ended, if nobody else has printed since.
 void printk(ProbeContext& ctx, CallView& c) {
   Bytes raw(std::min<std::size_t>(static_cast<std::uint16_t>(c.result()), line_bytes_max));
   const auto flags = c.memory().load<std::uint32_t>(c.pointer(1));
@@ -79,8 +79,8 @@ std::string_view word_for(DmaMappingKind kind) {
   return "?";
 }
 
-// dev: its driver has let go of it, and what was managed for it is freed. Debian's kernels do not look what is left
-// (CONFIG_DMA_API_DEBUG: dma_debug_device_change()).
+// dev: its driver has let go of it, and what was managed for it is freed. Debian's kernels do not look what
+// is left (CONFIG_DMA_API_DEBUG: dma_debug_device_change()).
 void unbound(ProbeContext& ctx, CallView& c) {
   const NameId device = ctx.name_of(c, c.pointer(0));
   const auto leak = ctx.ledger().leak(device);

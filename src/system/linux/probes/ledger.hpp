@@ -1,5 +1,5 @@
-// The DMA mappings that a kernel has given out since it is watched, by device: for what a driver leaves behind, and
-// for who made a mapping.
+// The DMA mappings that a kernel has given out since it is watched, by device: for what a driver leaves
+// behind, and for who made a mapping.
 //
 // Bounded: a guest that maps without end is recorded up to a limit.
 #pragma once

@@ -1,5 +1,5 @@
-// Page attributes and mappings besides the direct map: arch/x86/mm/pat/set_memory.c, arch/x86/mm/mem_encrypt_amd.c,
-// mm/vmalloc.c, arch/x86/mm/ioremap.c.
+// Page attributes and mappings besides the direct map: arch/x86/mm/pat/set_memory.c,
+// arch/x86/mm/mem_encrypt_amd.c, mm/vmalloc.c, arch/x86/mm/ioremap.c.
 #include <algorithm>
 
 #include "linux/probes/context.hpp"
@@ -11,7 +11,8 @@ constexpr std::uint64_t pages_max = 1 << 20;  // of one call: 4 GiB
 
 using AliasRun = ProbeContext::AliasRun;
 
-// The physically contiguous parts of a virtual range, as the page tables have them now. `encrypted` splits, too.
+// The physically contiguous parts of a virtual range, as the page tables have them now. `encrypted` splits,
+// too.
 struct Run : AliasRun {
   bool encrypted = false;
 };

@@ -2,10 +2,10 @@
 //
 //   CPU ─ add_probe(), on_execute() ─ CallTracker ─ rows of the probes' table ─ Tracer
 //
-// The guest is never changed. Until the kernel is found its first function is waited for at every address that KASLR
-// may have given it; from there on each function of the table, and where it was called from. What the guest's memory
-// holds is not trusted: everything that is kept has a limit.
-// Threading: that of the machine.
+// The guest is never changed. Until the kernel is found its first function is waited for at every address
+// that KASLR may have given it; from there on each function of the table, and where it was called from. What
+// the guest's memory holds is not trusted: everything that is kept has a limit. Threading: that of the
+// machine.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,8 @@ class Probes final : CallTracker::Client {
 
   // An instruction at an address that was asked for is about to execute, after interrupts have been taken.
   void on_execute(const CpuView& cpu);
-  // For a machine that was not watched from its start: finds a kernel that runs. false: there is none of this file,
-  // or it is known already.
+  // For a machine that was not watched from its start: finds a kernel that runs. false: there is none of this
+  // file, or it is known already.
   bool attach(const CpuView& cpu);
   // CPU reset: whatever runs next is another kernel.
   void reset();
@@ -47,7 +47,8 @@ class Probes final : CallTracker::Client {
 
   // nullptr: not found yet.
   [[nodiscard]] const RunningKernel* running() const { return running_ ? &*running_ : nullptr; }
-  // "virtqueue_add_split+0x1c [virtio_ring]", interned; 0: no code that is known. For events that the machine emits.
+  // "virtqueue_add_split+0x1c [virtio_ring]", interned; 0: no code that is known. For events that the machine
+  // emits.
   [[nodiscard]] SiteId site_of(VirtAddr rip);
   // Who made a mapping that is active: the first caller outside the DMA API; 0: not known.
   [[nodiscard]] SiteId mapped_by(NameId device, DmaAddr at) const;

@@ -26,8 +26,8 @@ struct BounceAsk {
   std::uint64_t slots = 0;
 };
 
-// What swiotlb_tbl_map_single() makes of its sizes. Up to 6.6 the caller says how much is allocated; since 6.10 the
-// function computes it, and the offset may exceed a slot.
+// What swiotlb_tbl_map_single() makes of its sizes. Up to 6.6 the caller says how much is allocated; since
+// 6.10 the function computes it, and the offset may exceed a slot.
 BounceAsk ask_of(const CallView& c, const Device& device, bool pads) {
   BounceAsk ask{.orig = PhysAddr{c.argument(1)},
                 .mapping_size = c.argument(2),

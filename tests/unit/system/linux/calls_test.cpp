@@ -44,7 +44,8 @@ struct Board : CallTracker::Processor, CallTracker::Client {
     log.push_back(what + " " + std::string(1, "mui"[call.point]));
   }
 
-  // The first instruction of a function that was called from `from`; the stack pointer is at its return address.
+  // The first instruction of a function that was called from `from`; the stack pointer is at its return
+  // address.
   void enter(VirtAddr function, VirtAddr sp, VirtAddr from = site) {
     guest.put(sp, from.value());
     execute(function, sp);

@@ -108,7 +108,8 @@ inline Bytes write_elf(const std::vector<TestSection>& sections, std::uint16_t t
   return file.bytes();
 }
 
-// Documentation/x86/boot.rst: 4 setup sectors, then the protected-mode code, in which the payload lies at 40h.
+// Documentation/x86/boot.rst: 4 setup sectors, then the protected-mode code, in which the payload lies at
+// 40h.
 inline Bytes write_bzimage(ConstByteSpan payload, std::uint16_t protocol = 0x020f,
                            std::uint16_t xloadflags = 1) {
   Bytes setup(5 * 512);
@@ -148,7 +149,8 @@ inline Bytes pack(ConstByteSpan bytes, AddFilter add_filter) {
   return packed;
 }
 
-// "LZ4 Frame Format Description", Legacy frame, and "LZ4 Block Format Description": a block of literals alone.
+// "LZ4 Frame Format Description", Legacy frame, and "LZ4 Block Format Description": a block of literals
+// alone.
 inline Bytes pack_lz4_legacy(ConstByteSpan bytes) {
   ByteWriter block;
   block.put(std::uint8_t{0xf0});

@@ -1,4 +1,5 @@
-// A kernel under probes, played by the test: a CPU that calls functions, and the structures that they work on.
+// A kernel under probes, played by the test: a CPU that calls functions, and the structures that they work
+// on.
 #pragma once
 
 #include <gtest/gtest.h>

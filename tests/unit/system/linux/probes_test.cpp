@@ -1,4 +1,5 @@
-// Probes on a kernel: how it is found and lost, and what it tells besides DMA: page attributes, its log, its modules.
+// Probes on a kernel: how it is found and lost, and what it tells besides DMA: page attributes, its log, its
+// modules.
 #include "linux/probes/probes.hpp"
 
 #include <gtest/gtest.h>

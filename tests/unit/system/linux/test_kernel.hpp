@@ -1,5 +1,5 @@
-// A kernel small enough for a test: symbols, types and functions as a version has them, at made-up addresses and
-// offsets.
+// A kernel small enough for a test: symbols, types and functions as a version has them, at made-up addresses
+// and offsets.
 #pragma once
 
 #include <map>

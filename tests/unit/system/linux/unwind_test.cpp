@@ -59,8 +59,8 @@ std::vector<std::uint64_t> offsets_of(const std::vector<Frame>& frames) {
 using Offsets = std::vector<std::uint64_t>;
 
 TEST(OrcTable, ReadsTheSameRulesInEveryDialect) {
-  // type:2 of 6.1 counts from CALL; 6.4 has UNDEFINED, END_OF_STACK, CALL, REGS, REGS_PARTIAL; bit 10 of 6.1 is
-  // `end`, bit 11 is `signal` since 6.4.
+  // type:2 of 6.1 counts from CALL; 6.4 has UNDEFINED, END_OF_STACK, CALL, REGS, REGS_PARTIAL; bit 10 of 6.1
+  // is `end`, bit 11 is `signal` since 6.4.
   const OrcTable first = orc_table({{0x00, 8, 0, 5, 0, 0},
                                     {0x10, 16, -16, 4, 1, 0},
                                     {0x20, 0, 0, 9, 0, 1},
