@@ -92,7 +92,7 @@ struct LinuxSetupHeader {
   std::uint32_t kernel_alignment = 0;
   std::uint8_t relocatable_kernel = 0;
   std::uint8_t min_alignment = 0;
-  std::uint16_t xloadflags = 0;  // LinuxXLoadFlags
+  LinuxXLoadFlags xloadflags;
   std::uint32_t cmdline_size = 0;
   std::uint32_t hardware_subarch = 0;
   std::uint64_t hardware_subarch_data = 0;
@@ -115,6 +115,8 @@ struct E820Entry {
   std::uint64_t addr = 0;
   std::uint64_t size = 0;
   E820Type type{};
+
+  friend bool operator==(const E820Entry&, const E820Entry&) = default;
 };
 static_assert(sizeof(E820Entry) == 20);
 
