@@ -101,6 +101,7 @@ void Core::set_registers(const Registers& from) {
   sys.cr3 = from.cr3;
   sys.cr4 = from.cr4;
   sys.efer = from.efer;
+  deliveries_.clear();
   sys.cpl = (sys.cr0 & cr0::protection) != 0 ? from.cpl() : 0;
   halted_ = shut_down_ = waits_for_startup_ = false;
   block = nullptr;

@@ -137,7 +137,7 @@ class Cpu final : public bus::InterruptListener {
   void add_probe(VirtAddr at);
   void remove_probe(VirtAddr at);
 
-  // The last deliveries, oldest first.
+  // The last deliveries since set_registers(), oldest first.
   [[nodiscard]] std::vector<Delivery> deliveries() const;
   // For a human: registers, the last deliveries, the code at RIP, and the key that it was fetched under.
   [[nodiscard]] std::string report() const;

@@ -395,7 +395,8 @@ CBIT_HANDLER idiv(State& s, const isa::Op* op) {
   return op + 1;
 }
 
-// dst becomes b if a equals the accumulator; else it keeps a, which becomes the accumulator.
+// dst becomes b if a equals the accumulator; else a becomes the accumulator. A register then stays as it is,
+// its upper half included; a temporary gets a, to be stored.
 template <class T>
 CBIT_HANDLER cmpxchg(State& s, const isa::Op* op) {
   const T old = get<T>(s, op->a);
@@ -404,7 +405,7 @@ CBIT_HANDLER cmpxchg(State& s, const isa::Op* op) {
   if (accumulator == old) {
     put<T>(s, op->dst, get<T>(s, op->b));
   } else {
-    put<T>(s, op->dst, old);
+    if (op->dst != op->a) put<T>(s, op->dst, old);
     put<T>(s, slot_rax, old);
   }
   return op + 1;

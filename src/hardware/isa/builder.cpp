@@ -246,6 +246,14 @@ Address Builder::address_segmented(const Operand& memory, unsigned bytes, Access
   return in_segment(offset, memory.segment, bytes, access);
 }
 
+Address Builder::fixed(const Address& address) {
+  constexpr Slot rax = slot_of(Gpr::rax);
+  if (address.base != rax && address.index != rax) return address;
+  const Slot linear = temp();
+  lea(8, linear, address);
+  return {.base = linear, .stack = address.stack};
+}
+
 Address Builder::address_beyond(const Operand& memory, Slot distance, unsigned bytes, AccessKind access) {
   const Slot offset = temp();
   lea(8, offset, effective(memory));
@@ -379,7 +387,9 @@ void Builder::jump_indirect(Slot to) {
 
 void Builder::call_to(std::int64_t place) {
   branched_ = ended_ = true;
-  emit(OpCode::call_direct).imm = next_place_;
+  Op& op = emit(OpCode::call_direct);
+  op.imm = next_place_;
+  op.stack_fault = true;
   exit_to(place);
 }
 
@@ -388,11 +398,14 @@ void Builder::call_indirect(Slot to) {
   Op& op = emit(OpCode::call_indirect);
   op.a = to;
   op.imm = next_place_;
+  op.stack_fault = true;
 }
 
 void Builder::return_near(std::int32_t extra) {
   branched_ = ended_ = true;
-  emit(OpCode::return_near).disp = extra;
+  Op& op = emit(OpCode::return_near);
+  op.disp = extra;
+  op.stack_fault = true;
 }
 
 void Builder::select_if_zero(Slot dst, Slot test, Slot a) {

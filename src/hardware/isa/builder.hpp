@@ -71,6 +71,8 @@ class Builder {
   // Of what lies `distance` bytes behind it.
   [[nodiscard]] Address address_beyond(const Operand& memory, Slot distance, unsigned bytes,
                                        AccessKind access);
+  // The same address, whatever becomes of the accumulator.
+  [[nodiscard]] Address fixed(const Address& address);
   // Without segment: LEA.
   [[nodiscard]] Address effective(const Operand& memory);
   void load(unsigned bytes, Slot dst, const Address& from);

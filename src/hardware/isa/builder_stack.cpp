@@ -14,7 +14,9 @@ Address Builder::stack_address(Slot pointer, unsigned bytes, AccessKind access) 
 
 void Builder::push(unsigned bytes, Slot from) {
   if (is_64()) {
-    emit(bytes == 2 ? OpCode::push_r_16 : OpCode::push_r_64).a = from;
+    Op& op = emit(bytes == 2 ? OpCode::push_r_16 : OpCode::push_r_64);
+    op.a = from;
+    op.stack_fault = true;
     return;
   }
   const Slot pointer = temp();
@@ -25,7 +27,9 @@ void Builder::push(unsigned bytes, Slot from) {
 
 void Builder::push_imm(unsigned bytes, std::uint64_t value) {
   if (is_64()) {
-    emit(bytes == 2 ? OpCode::push_i_16 : OpCode::push_i_64).imm = value;
+    Op& op = emit(bytes == 2 ? OpCode::push_i_16 : OpCode::push_i_64);
+    op.imm = value;
+    op.stack_fault = true;
     return;
   }
   const Slot from = temp();

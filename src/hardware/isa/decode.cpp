@@ -144,6 +144,25 @@ void set_segment(ZydisInstructionAttributes attributes, Instruction& to) {
   }
 }
 
+// 90h with REX.B is XCHG with r8, with a repeat prefix, too; the library takes that for PAUSE. The host's
+// processor is the witness.
+bool is_exchange(const ZydisDecodedInstruction& from) {
+  return from.mnemonic == ZYDIS_MNEMONIC_PAUSE && (from.attributes & ZYDIS_ATTRIB_HAS_REX) != 0 &&
+         from.raw.rex.B != 0;
+}
+
+// 0Fh 0Dh with a register: APM vol. 3, PREFETCHlevel. The library takes it for a NOP.
+bool is_prefetch_of_register(const ZydisDecodedInstruction& decoded) {
+  return decoded.opcode_map == ZYDIS_OPCODE_MAP_0F && decoded.opcode == 0x0d && decoded.raw.modrm.mod == 3;
+}
+
+void make_exchange(Instruction& to) {
+  to.mnemonic = ZYDIS_MNEMONIC_XCHG;
+  to.operand_count = 2;
+  to.operands[0] = {.kind = OperandKind::general, .bytes = to.operand_bytes, .reg = 8};
+  to.operands[1] = {.kind = OperandKind::general, .bytes = to.operand_bytes, .reg = 0};
+}
+
 void translate(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* operands, Instruction& to) {
   to = Instruction{};
   to.mnemonic = static_cast<std::uint16_t>(from.mnemonic);
@@ -159,6 +178,7 @@ void translate(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* o
   to.operand_count = from.operand_count_visible;
   for (unsigned i = 0; i < to.operand_count && i < to.operands.size(); ++i)
     set_operand(operands[i], to.operands[i]);
+  if (is_exchange(from)) make_exchange(to);
   to.form = form_of(to);
 }
 
@@ -186,7 +206,7 @@ DecodeStatus Decoder::decode(Mode mode, ConstByteSpan bytes, Instruction& to) co
   if (status == ZYDIS_STATUS_NO_MORE_DATA)
     return bytes.size() >= instruction_bytes_max ? DecodeStatus::too_long : DecodeStatus::need_more;
   if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return DecodeStatus::too_long;
-  if (!ZYAN_SUCCESS(status)) return DecodeStatus::invalid;
+  if (!ZYAN_SUCCESS(status) || is_prefetch_of_register(decoded)) return DecodeStatus::invalid;
   translate(decoded, operands.data(), to);
   return DecodeStatus::ok;
 }

@@ -136,7 +136,8 @@ void lower_cmpxchg(Builder& b, const Instruction& i) {
   }
   const Slot old = b.temp();
   const Slot result = b.temp();
-  const Address at = b.address(i.operands[0], bytes, AccessKind::modify);
+  // The accumulator changes before the store, which may be addressed by it.
+  const Address at = b.fixed(b.address(i.operands[0], bytes, AccessKind::modify));
   b.load_to_modify(bytes, old, at);
   b.emit(OpCode::cmpxchg_8, bytes, result, old, from);
   b.store(bytes, at, result);

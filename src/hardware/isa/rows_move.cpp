@@ -188,7 +188,9 @@ void lower_pop(Builder& b, const Instruction& i) {
   const unsigned bytes = i.operand_bytes;
   if (to.is_general()) {
     if (b.is_64()) {
-      b.emit(bytes == 2 ? OpCode::pop_r_16 : OpCode::pop_r_64).dst = Builder::slot(to);
+      Op& op = b.emit(bytes == 2 ? OpCode::pop_r_16 : OpCode::pop_r_64);
+      op.dst = Builder::slot(to);
+      op.stack_fault = true;
       return;
     }
     const Slot value = b.temp();
