@@ -47,41 +47,43 @@ void AddressSpace::Tables::drop(PhysAddr at) {
   if (page.page == at.page()) page = {};
 }
 
-PagingConfig AddressSpace::paging_config() const {
-  PagingConfig config{.levels = 4,
-                      .phys_bits = config_.phys_bits,
-                      .view = config_.view,
-                      .no_execute = registers_.no_execute,
-                      .large_pages = registers_.page_size};
+paging::PagingConfig AddressSpace::paging_config() const {
+  paging::PagingConfig config{.levels = 4,
+                              .phys_bits = config_.phys_bits,
+                              .view = config_.view,
+                              .no_execute = registers_.no_execute,
+                              .large_pages = registers_.page_size};
   if (registers_.long_mode) return config;
-  config.format = registers_.pae ? PagingFormat::pae : PagingFormat::legacy;
+  config.format = registers_.pae ? paging::PagingFormat::pae : paging::PagingFormat::legacy;
   config.levels = 3;
   return config;
 }
 
 // Without paging everything is allowed, and private to a guest with memory encryption (APM vol. 2, 15.34.5).
-Translation AddressSpace::unpaged(std::uint64_t linear) const {
-  const KeySelector selector = config_.view.walks_private ? 1 : 0;
+paging::Translation AddressSpace::unpaged(std::uint64_t linear) const {
+  const mem::KeySelector selector = config_.view.walks_private ? 1 : 0;
   return {.phys = PhysAddr{linear & low_32_bits},
           .key = config_.view.key(selector),
           .selector = selector,
-          .level = PageLevel::size_4k,
+          .level = paging::PageLevel::size_4k,
           .flags = {.writable = true, .user = true, .executable = true}};
 }
 
-Result<Translation> AddressSpace::walk_for(std::uint64_t linear, Intent intent, Privilege privilege) {
+Result<paging::Translation> AddressSpace::walk_for(std::uint64_t linear, paging::Intent intent,
+                                                   paging::Privilege privilege) {
   if (!registers_.paging) return unpaged(linear);
-  return walk(tables_, paging_config(), PtePhys{registers_.cr3}, VirtAddr{linear}, intent, privilege);
+  return paging::walk(tables_, paging_config(), PtePhys{registers_.cr3}, VirtAddr{linear}, intent, privilege);
 }
 
-Privilege AddressSpace::privilege_of(TlbSet set) const {
+paging::Privilege AddressSpace::privilege_of(TlbSet set) const {
   return {.user = set == TlbSet::user,
           .write_protect = registers_.write_protect,
           .smep = registers_.smep,
           .smap = registers_.smap && set == TlbSet::kernel};
 }
 
-MemoryFault AddressSpace::fault_of(const Fault& fault, std::uint64_t linear, Intent intent, bool user) const {
+MemoryFault AddressSpace::fault_of(const Fault& fault, std::uint64_t linear, paging::Intent intent,
+                                   bool user) const {
   MemoryFault result{.address = linear};
   if (fault.kind == FaultKind::non_canonical) {
     result.canonical = false;
@@ -90,18 +92,18 @@ MemoryFault AddressSpace::fault_of(const Fault& fault, std::uint64_t linear, Int
   if (fault.kind != FaultKind::not_present) result.error |= page_fault::present;
   if (fault.kind != FaultKind::not_present && fault.kind != FaultKind::protection)
     result.error |= page_fault::reserved;
-  if (intent == Intent::write) result.error |= page_fault::write;
+  if (intent == paging::Intent::write) result.error |= page_fault::write;
   if (user) result.error |= page_fault::user;
   // The bit tells nothing where neither feature is on.
-  if (intent == Intent::execute && (registers_.no_execute || registers_.smep))
+  if (intent == paging::Intent::execute && (registers_.no_execute || registers_.smep))
     result.error |= page_fault::fetch;
   return result;
 }
 
 Accessed<const TlbInfo*> AddressSpace::page_for(TlbSet set, std::uint64_t linear, bool write) {
   if (const TlbInfo* known = tlb_.find(set, linear, write)) return known;
-  const Intent intent = write ? Intent::write : Intent::read;
-  const Privilege privilege = privilege_of(set);
+  const paging::Intent intent = write ? paging::Intent::write : paging::Intent::read;
+  const paging::Privilege privilege = privilege_of(set);
   const auto walked = walk_for(linear, intent, privilege);
   if (!walked) return tl::unexpected{fault_of(walked.error(), linear, intent, privilege.user)};
 
@@ -119,9 +121,9 @@ Accessed<const TlbInfo*> AddressSpace::page_for(TlbSet set, std::uint64_t linear
 
 Accessed<CodeTlb::Entry> AddressSpace::page_of_code(bool user, std::uint64_t linear) {
   if (const CodeTlb::Entry* known = code_tlb_.find(user, linear)) return *known;
-  Privilege privilege = privilege_of(user ? TlbSet::user : TlbSet::kernel_open);
-  const auto walked = walk_for(linear, Intent::execute, privilege);
-  if (!walked) return tl::unexpected{fault_of(walked.error(), linear, Intent::execute, user)};
+  paging::Privilege privilege = privilege_of(user ? TlbSet::user : TlbSet::kernel_open);
+  const auto walked = walk_for(linear, paging::Intent::execute, privilege);
+  if (!walked) return tl::unexpected{fault_of(walked.error(), linear, paging::Intent::execute, user)};
   // A guest with memory encryption fetches privately, whatever the C-bit says: APM vol. 2, 15.34.5.
   const KeyId key = config_.view.walks_private ? config_.view.key(1) : walked->key;
   return code_tlb_.insert(user, {linear & page_mask, walked->phys.page(), key});
@@ -151,25 +153,25 @@ void AddressSpace::drop_page(PhysAddr page) {
 namespace {
 
 // Reads tables as they are, and writes nothing.
-class SilentTables final : public TableMemory {
+class SilentTables final : public paging::TableMemory {
  public:
-  explicit SilentTables(TableMemory& tables) : tables_{&tables} {}
+  explicit SilentTables(paging::TableMemory& tables) : tables_{&tables} {}
   Result<std::uint64_t> read_entry(PhysAddr at, unsigned bytes, KeyId key) override {
     return tables_->read_entry(at, bytes, key);
   }
   Result<void> write_entry(PhysAddr, unsigned, std::uint64_t, KeyId) override { return {}; }
 
  private:
-  TableMemory* tables_;
+  paging::TableMemory* tables_;
 };
 
 }  // namespace
 
-std::optional<Translation> AddressSpace::inspect(std::uint64_t linear) {
+std::optional<paging::Translation> AddressSpace::inspect(std::uint64_t linear) {
   if (!registers_.paging) return unpaged(linear);
   SilentTables silent{tables_};
-  const auto walked =
-      walk(silent, paging_config(), PtePhys{registers_.cr3}, VirtAddr{linear}, Intent::read, Privilege{});
+  const auto walked = paging::walk(silent, paging_config(), PtePhys{registers_.cr3}, VirtAddr{linear},
+                                   paging::Intent::read, paging::Privilege{});
   if (!walked) return std::nullopt;
   return *walked;
 }

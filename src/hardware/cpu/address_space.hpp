@@ -50,7 +50,7 @@ using Accessed = tl::expected<T, MemoryFault>;
 class AddressSpace {
  public:
   struct Config {
-    KeyView view;
+    mem::KeyView view;
     unsigned phys_bits = 48;
   };
   // `holder` is told of revoked pages, and then calls drop_page() here.
@@ -83,11 +83,11 @@ class AddressSpace {
   void drop_page(PhysAddr page);
 
   // For debuggers: what an access would reach, with no effect on tables or translations.
-  [[nodiscard]] std::optional<Translation> inspect(std::uint64_t linear);
+  [[nodiscard]] std::optional<paging::Translation> inspect(std::uint64_t linear);
 
  private:
   // Table pages that walks used last.
-  class Tables final : public TableMemory {
+  class Tables final : public paging::TableMemory {
    public:
     explicit Tables(AddressSpace& space) : space_{&space} {}
     Result<std::uint64_t> read_entry(PhysAddr at, unsigned bytes, KeyId key) override;
@@ -108,12 +108,13 @@ class AddressSpace {
     std::array<Page, size_> pages_{};
   };
 
-  [[nodiscard]] PagingConfig paging_config() const;
-  Result<Translation> walk_for(std::uint64_t linear, Intent intent, Privilege privilege);
-  [[nodiscard]] Translation unpaged(std::uint64_t linear) const;
-  [[nodiscard]] MemoryFault fault_of(const Fault& fault, std::uint64_t linear, Intent intent,
+  [[nodiscard]] paging::PagingConfig paging_config() const;
+  Result<paging::Translation> walk_for(std::uint64_t linear, paging::Intent intent,
+                                       paging::Privilege privilege);
+  [[nodiscard]] paging::Translation unpaged(std::uint64_t linear) const;
+  [[nodiscard]] MemoryFault fault_of(const Fault& fault, std::uint64_t linear, paging::Intent intent,
                                      bool user) const;
-  [[nodiscard]] Privilege privilege_of(TlbSet set) const;
+  [[nodiscard]] paging::Privilege privilege_of(TlbSet set) const;
 
   PhysicalSpace* physical_;
   PageHolder* holder_;

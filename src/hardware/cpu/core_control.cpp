@@ -31,7 +31,7 @@ bool is_flat(const SegmentRegister& segment, bool code) {
 }  // namespace
 
 bool Core::is_canonical_address(std::uint64_t linear_at) const {
-  return !long_mode() || is_canonical(VirtAddr{linear_at}, 4);
+  return !long_mode() || paging::is_canonical(VirtAddr{linear_at}, 4);
 }
 
 bool Core::checks_alignment() const {

@@ -80,7 +80,7 @@ class Cpu final : public bus::InterruptListener {
   struct Config {
     std::uint16_t index = 0;  // number in the machine, and APIC ID
     Model model;
-    KeyView view;            // whose keys the C-bit selects
+    mem::KeyView view;       // whose keys the C-bit selects
     std::uint64_t seed = 1;  // of RDRAND and RDSEED
   };
   // What the processor is connected to; all outlive it. `supervisor` may be nullptr.

@@ -20,7 +20,7 @@ bool write_value(Core& core, std::uint32_t, std::uint64_t value) {
 }
 template <std::uint64_t SystemRegisters::* member>
 bool write_address(Core& core, std::uint32_t, std::uint64_t value) {
-  if (!is_canonical(VirtAddr{value}, 4)) return false;
+  if (!paging::is_canonical(VirtAddr{value}, 4)) return false;
   core.sys.*member = value;
   return true;
 }
@@ -31,7 +31,7 @@ std::uint64_t read_segment_base(Core& core, std::uint32_t) {
 }
 template <isa::Segment segment>
 bool write_segment_base(Core& core, std::uint32_t, std::uint64_t value) {
-  if (!is_canonical(VirtAddr{value}, 4)) return false;
+  if (!paging::is_canonical(VirtAddr{value}, 4)) return false;
   core.regs.segment_base[static_cast<std::size_t>(segment)] = value;
   return true;
 }

@@ -27,7 +27,7 @@ struct TlbInfo {
   PhysAddr page;
   std::byte* host = nullptr;  // none: a device, or a page without lease
   KeyId key = no_key;
-  PageLevel level{};
+  paging::PageLevel level{};
   bool writable = false;  // by this way, and Dirty is set
   bool global = false;
 };

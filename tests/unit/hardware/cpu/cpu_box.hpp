@@ -91,7 +91,7 @@ class FakeInterrupts final : public bus::InterruptSource {
   std::optional<std::uint64_t> read_msr(std::uint32_t) override { return std::nullopt; }
   bool write_msr(std::uint32_t, std::uint64_t) override { return false; }
   std::optional<PhysAddr> page() const override { return std::nullopt; }
-  MmioRegion& registers() override { return none_; }
+  bus::MmioRegion& registers() override { return none_; }
   void set_tsc(const TickCounter&) override {}
 
   std::vector<std::uint8_t> acknowledged;
@@ -104,7 +104,7 @@ class FakeInterrupts final : public bus::InterruptSource {
   }
   std::vector<std::uint8_t> pending_;
   std::uint8_t cr8_ = 0;
-  RamBar none_{page_size};
+  bus::RamBar none_{page_size};
 };
 
 using Code = std::vector<std::uint8_t>;
