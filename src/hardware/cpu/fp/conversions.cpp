@@ -85,6 +85,7 @@ F round_to_integral(F value, RoundingMode mode, Environment& env) {
   if (const auto nan = propagated_nan<F>(a, env)) return *nan;
   if (a.kind == Kind::zero) return zero<F>(a.sign);
   if constexpr (std::same_as<F, Float80>) raise_if_denormal(a, env);
+  if (env.unmasked() != 0) return value;
   if (a.kind == Kind::infinity || a.exponent >= F::precision - 1) return value;
   const Integral integral = integral_part(a, mode);
   note_rounding(integral.rounding, env);

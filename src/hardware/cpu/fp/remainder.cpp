@@ -81,7 +81,9 @@ Remainder remainder(const Unpacked& a, const Unpacked& b, Quotient how, Environm
   raise_if_denormal(a, env);
   raise_if_denormal(b, env);
   const int distance = a.exponent - b.exponent;
-  if (a.kind == Kind::zero || b.kind == Kind::infinity || distance < -1) return {unchanged(a, env)};
+  if (a.kind == Kind::zero || b.kind == Kind::infinity || distance < -1) {
+    return {unchanged(a, env), false, std::uint8_t{0}};
+  }
 
   const int held_back = distance < 64 ? 0 : distance - partial_step(distance);
   Unpacked dividend = a;
@@ -90,7 +92,8 @@ Remainder remainder(const Unpacked& a, const Unpacked& b, Quotient how, Environm
   division.rest.exponent += held_back;
   const Float80 value = division.rest.high == 0 ? zero<Float80>(division.rest.sign)
                                                 : round_to_full_precision(division.rest, env);
-  return {value, static_cast<std::uint8_t>(division.quotient & 7), held_back != 0};
+  if (held_back != 0) return {value, true, std::uint8_t{0}};
+  return {value, false, static_cast<std::uint8_t>(division.quotient & 7)};
 }
 
 }  // namespace cbit::cpu::fp

@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "cpu/fp/environment.hpp"
 #include "cpu/fp/formats.hpp"
@@ -77,8 +78,8 @@ enum class Quotient : std::uint8_t {
 };
 struct Remainder {
   Float80 value;
-  std::uint8_t quotient = 0;  // its three lowest bits
-  bool partial = false;       // the exponents are 64 or more apart: the value is only closer
+  bool partial = false;  // the exponents are 64 or more apart: the value is only closer
+  std::optional<std::uint8_t> quotient = std::nullopt;  // its three lowest bits, 0 if partial; none of a NaN
 };
 [[nodiscard]] Remainder remainder(const Unpacked& a, const Unpacked& b, Quotient how, Environment& env);
 

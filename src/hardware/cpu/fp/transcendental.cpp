@@ -10,7 +10,7 @@ constexpr Wide ln_2 = Wide::constant(-1, 0xb17217f7d1cf79ab, 0xc9e3b39803f2f6af)
 constexpr Wide log2_e = Wide::constant(0, 0xb8aa3b295c17f0bb, 0xbe87fed0691d3e88);
 constexpr Wide half_pi = Wide::constant(0, 0xc90fdaa22168c234, 0xc4c6628b80dc1cd1);
 constexpr Wide whole_pi = Wide::constant(1, 0xc90fdaa22168c234, 0xc4c6628b80dc1cd1);
-constexpr std::uint64_t sqrt_2 = 0xb504f333f9de6484;  // as a significand
+constexpr U128 sqrt_2 = static_cast<U128>(0xb504f333f9de6484) << 64;  // as a significand, roughly
 
 // arctan(k/4).
 constexpr Wide arc_tangent_of_quarters[] = {
@@ -74,16 +74,23 @@ Wide arc_tangent_of_ratio(const Wide& x, const Wide& y) {
   return steep ? half_pi - angle : angle;
 }
 
-// log2 of a finite positive number. Exact for powers of two.
-Wide binary_logarithm(const Unpacked& x) {
+// log2 of a positive number. Exact for powers of two.
+Wide binary_logarithm(const Wide& x) {
   const bool above = x.significand > sqrt_2;
-  const Wide mantissa{Unpacked{Kind::normal, false, above ? -1 : 0, x.significand}};
+  const Wide mantissa{false, above ? -1 : 0, x.significand};
   const Wide u = (mantissa - Wide{1}) / (mantissa + Wide{1});
   const Wide fraction = odd_power_series(u, false) * log2_e * Wide{2};
   return Wide{x.exponent + (above ? 1 : 0)} + fraction;
 }
 
 bool is_power_of_two(const Unpacked& x) { return x.significand == integer_bit; }
+
+// An exact result that is reported as if it were not.
+Float80 rounded_exact(const Wide& value, Environment& env) {
+  const Float80 result = round_to_full_precision(exactly(value), env);
+  if ((env.unmasked() & precomputation) == 0) env.raise((result.sign_exponent & 0x7fff) == 0 ? ue | pe : pe);
+  return result;
+}
 
 // y·log2(x) where that needs no logarithm; x is not negative, no operand is a NaN.
 Float80 logarithm_of_limits(const Unpacked& x, const Unpacked& y, Environment& env) {
@@ -147,9 +154,8 @@ Float80 exponential_minus_one(const Unpacked& x, Environment& env) {
   }
   raise_if_denormal(x, env);
   if (x.exponent >= 0) {
-    // ±1 is exact; beyond, the result is undefined, and the operand stays.
-    if (x.exponent > 0 || !is_power_of_two(x)) return round_to_full_precision(exactly(x), env);
-    return pack<Float80>(x.sign, exponent_bias<Float80> - (x.sign ? 1 : 0), integer_bit);
+    if (x.exponent == 0 && is_power_of_two(x)) return rounded_exact(x.sign ? Wide{-1} / 2u : Wide{1}, env);
+    return rounded_exact(Wide{x}, env);  // undefined
   }
   return rounded(exponential_series(Wide{x} * ln_2), env);
 }
@@ -162,9 +168,9 @@ Float80 logarithm(const Unpacked& x, const Unpacked& y, Environment& env) {
   }
   raise_if_denormal(x, env);
   raise_if_denormal(y, env);
-  const Wide product = binary_logarithm(x) * Wide{y};
+  const Wide product = binary_logarithm(Wide{x}) * Wide{y};
   if (product.is_zero()) return zero<Float80>(y.sign);
-  return round_to_full_precision(is_power_of_two(x) ? exactly(product) : inexactly(product), env);
+  return is_power_of_two(x) ? rounded_exact(product, env) : rounded(product, env);
 }
 
 Float80 logarithm_plus_one(const Unpacked& x, const Unpacked& y, Environment& env) {
@@ -176,7 +182,14 @@ Float80 logarithm_plus_one(const Unpacked& x, const Unpacked& y, Environment& en
   const bool sign = x.sign != y.sign;
   if (x.kind == Kind::infinity || y.kind == Kind::infinity) return infinity<Float80>(sign);
   if (x.kind == Kind::zero || y.kind == Kind::zero) return zero<Float80>(sign);
+  if (x.sign && x.exponent >= 0) return rounded_exact(Wide{x}, env);  // undefined
   const Wide argument{x};
+  if (x.exponent >= -2) {
+    const Wide sum = argument + Wide{1};
+    const Wide product = binary_logarithm(sum) * Wide{y};
+    const bool is_exact = sum.significand == static_cast<U128>(integer_bit) << 64;
+    return is_exact ? rounded_exact(product, env) : rounded(product, env);
+  }
   // log2(1 + x) = 2·artanh(x / (2 + x)) / ln 2.
   const Wide u = argument / (argument + Wide{2});
   return rounded(odd_power_series(u, false) * log2_e * Wide{2} * Wide{y}, env);

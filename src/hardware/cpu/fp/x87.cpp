@@ -99,28 +99,29 @@ void X87::load(Float80 value, const Environment& env) {
     if (stack_overflow()) push(indefinite<Float80>());
     return;
   }
-  if (commit(env)) push(value);
+  commit(env);
+  // A denormal operand is loaded even if that exception is not masked.
+  if ((env.unmasked() & ie) == 0) push(value);
 }
 
-void X87::fld(Float32 value) {
+template <Format F>
+void X87::fld_converted(F value) {
   Environment env = environment();
   const Float80 loaded = convert<Float80>(value, env);
   load(loaded, env);
 }
 
-void X87::fld(Float64 value) {
-  Environment env = environment();
-  const Float80 loaded = convert<Float80>(value, env);
-  load(loaded, env);
-}
+void X87::fld(Float32 value) { fld_converted(value); }
+
+void X87::fld(Float64 value) { fld_converted(value); }
 
 void X87::fld(Float80 value) { load(value, environment()); }
 
 void X87::fld_register(unsigned i) {
-  if (!is_empty(7)) {
-    if (stack_overflow()) push(indefinite<Float80>());
-  } else if (is_empty(i)) {
+  if (is_empty(i)) {
     if (stack_underflow()) push(indefinite<Float80>());
+  } else if (!is_empty(7)) {
+    if (stack_overflow()) push(indefinite<Float80>());
   } else {
     set_c1(false);
     push(st(i));
@@ -223,12 +224,12 @@ void X87::fcmov(bool condition, unsigned i) {
     if (stack_underflow()) set_st(0, indefinite<Float80>());
     return;
   }
-  set_c1(false);
   if (condition) set_st(0, st(i));
 }
 
 void X87::ffree(unsigned i, Pops pops) {
   state.in_use = static_cast<std::uint8_t>(state.in_use & ~(1u << physical(i)));
+  set_c1(false);
   pop(pops);
 }
 

@@ -16,7 +16,6 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 
 #include "base/bytes.hpp"
 #include "base/reg.hpp"
@@ -137,8 +136,8 @@ class X87 {
   // --- Comparison. FCOM, FCOMP, FCOMPP, FUCOM…: into C3, C2, C0.
   void compare(Comparison how, unsigned i, Pops pops);
   void compare(const Unpacked& memory, Pops pops);
-  // FCOMI…: ZF, PF, CF in EFLAGS' places; OF, SF, AF become 0. Nothing: EFLAGS stays, the exception is not masked.
-  [[nodiscard]] std::optional<std::uint32_t> compare_to_flags(Comparison how, unsigned i, Pops pops);
+  // FCOMI…: ZF, PF, CF in EFLAGS' places; OF, SF, AF become 0.
+  std::uint32_t compare_to_flags(Comparison how, unsigned i, Pops pops);
   void ftst();
   void fxam();
 
@@ -206,9 +205,11 @@ class X87 {
   bool stack_overflow();
   bool commit(const Environment& env);
   void load(Float80 value, const Environment& env);
+  template <Format F>
+  void fld_converted(F value);
   void finish_store(const Environment& env, bool stack_fault, bool writes, Pops pops);
-  bool is_out_of_range();
-  void report(Order order, const Environment& env, Pops pops);
+  bool is_out_of_range(bool pushes);
+  void compare_with(const Unpacked* other, Comparison how, Pops pops);
   template <class Function>
   void unary(Function function);
   template <class Function>

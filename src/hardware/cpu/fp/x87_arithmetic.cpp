@@ -1,4 +1,5 @@
 // x87: arithmetic, comparison, and the transcendental instructions' way to the stack.
+#include "cpu/fp/eflags.hpp"
 #include "cpu/fp/transcendental.hpp"
 #include "cpu/fp/x87.hpp"
 
@@ -15,18 +16,6 @@ Float80 compute(X87Arithmetic operation, const Unpacked& a, const Unpacked& b, E
     case X87Arithmetic::divide_reversed: return divide<Float80>(b, a, env);
   }
   return {};
-}
-
-enum EflagsBit : std::uint32_t { carry_flag = 1 << 0, parity_flag = 1 << 2, zero_flag = 1 << 6 };
-
-std::uint32_t flags_of(Order order) {
-  switch (order) {
-    case Order::greater: return 0;
-    case Order::less: return carry_flag;
-    case Order::equal: return zero_flag;
-    case Order::unordered: break;
-  }
-  return zero_flag | parity_flag | carry_flag;
 }
 
 }  // namespace
@@ -134,6 +123,7 @@ void X87::fxtract() {
 }
 
 void X87::fprem(Quotient how) {
+  state.status = state.status.with<X87Status::C2>(false);
   if (is_empty(0) || is_empty(1)) {
     if (stack_underflow()) set_st(0, indefinite<Float80>());
     return;
@@ -142,55 +132,49 @@ void X87::fprem(Quotient how) {
   const Remainder result = remainder(st(0), st(1), how, env);
   if (!commit(env)) return;
   set_st(0, result.value);
-  set_conditions((result.quotient & 2) != 0, result.partial, (result.quotient & 4) != 0);
-  set_c1((result.quotient & 1) != 0);
+  if (!result.quotient) return;
+  set_conditions((*result.quotient & 2) != 0, result.partial, (*result.quotient & 4) != 0);
+  set_c1((*result.quotient & 1) != 0);
 }
 
 // --- Comparison.
 
-void X87::report(Order order, const Environment& env, Pops pops) {
+// The conditions are set even if an exception is not masked.
+void X87::compare_with(const Unpacked* other, Comparison how, Pops pops) {
+  Order order = Order::unordered;
+  bool done = false;
+  if (is_empty(0) || other == nullptr) {
+    done = stack_underflow();
+  } else {
+    Environment env = environment();
+    order = fp::compare(st(0), *other, how, env);
+    done = commit(env);
+  }
   const bool unordered = order == Order::unordered;
-  const bool done = commit(env);
-  if (!done) return;
   set_conditions(unordered || order == Order::equal, unordered, unordered || order == Order::less);
-  pop(pops);
+  if (done) pop(pops);
 }
 
 void X87::compare(Comparison how, unsigned i, Pops pops) {
-  if (is_empty(0) || is_empty(i)) {
-    if (!stack_underflow()) return;
-    set_conditions(true, true, true);
-    pop(pops);
-    return;
-  }
-  Environment env = environment();
-  const Order order = fp::compare(st(0), st(i), how, env);
-  report(order, env, pops);
+  const Unpacked other = st(i);
+  compare_with(is_empty(i) ? nullptr : &other, how, pops);
 }
 
-void X87::compare(const Unpacked& memory, Pops pops) {
-  if (is_empty(0)) {
-    if (!stack_underflow()) return;
-    set_conditions(true, true, true);
-    pop(pops);
-    return;
-  }
-  Environment env = environment();
-  const Order order = fp::compare(st(0), memory, Comparison::ordered, env);
-  report(order, env, pops);
-}
+void X87::compare(const Unpacked& memory, Pops pops) { compare_with(&memory, Comparison::ordered, pops); }
 
-std::optional<std::uint32_t> X87::compare_to_flags(Comparison how, unsigned i, Pops pops) {
-  std::uint32_t flags = flags_of(Order::unordered);
+std::uint32_t X87::compare_to_flags(Comparison how, unsigned i, Pops pops) {
+  Order order = Order::unordered;
+  bool done = false;
   if (is_empty(0) || is_empty(i)) {
-    if (!stack_underflow()) return std::nullopt;
+    done = stack_underflow();
   } else {
     Environment env = environment();
-    flags = flags_of(fp::compare(st(0), st(i), how, env));
-    if (!commit(env)) return std::nullopt;
+    order = fp::compare(st(0), st(i), how, env);
+    raise(env.raised);
+    done = env.unmasked() == 0;
   }
-  pop(pops);
-  return flags;
+  if (done) pop(pops);
+  return eflags_of(order);
 }
 
 void X87::ftst() { compare(Unpacked{}, Pops::none); }
@@ -217,36 +201,38 @@ void X87::fpatan() { binary_and_pop(arc_tangent); }
 void X87::fyl2x() { binary_and_pop(logarithm); }
 void X87::fyl2xp1() { binary_and_pop(logarithm_plus_one); }
 
-// C2: the argument is out of range, and stays.
-bool X87::is_out_of_range() {
-  const bool out = !is_empty(0) && is_out_of_trigonometric_range(st(0));
+// C2: the argument is out of range, and stays. A fault of the stack comes first.
+bool X87::is_out_of_range(bool pushes) {
+  const bool out = !is_empty(0) && !(pushes && !is_empty(7)) && is_out_of_trigonometric_range(st(0));
   state.status = state.status.with<X87Status::C2>(out);
   if (out) set_c1(false);
   return out;
 }
 
 void X87::fsin() {
-  if (!is_out_of_range()) unary(sine);
+  if (!is_out_of_range(false)) unary(sine);
 }
 
 void X87::fcos() {
-  if (!is_out_of_range()) unary(cosine);
+  if (!is_out_of_range(false)) unary(cosine);
 }
 
 void X87::fsincos() {
-  if (is_out_of_range()) return;
+  if (is_out_of_range(true)) return;
   unary_and_push([](const Unpacked& a, Environment& env) {
-    const Float80 first = sine(a, env);
-    return std::pair{first, cosine(a, env)};
+    Environment of_cosine = env;
+    const std::pair results{sine(a, env), cosine(a, of_cosine)};
+    env.raise(of_cosine.raised);
+    return results;
   });
 }
 
 void X87::fptan() {
-  if (is_out_of_range()) return;
+  if (is_out_of_range(true)) return;
   unary_and_push([](const Unpacked& a, Environment& env) {
     const Float80 first = tangent(a, env);
-    const bool is_number = a.is_finite();
-    return std::pair{first, is_number ? pack<Float80>(false, exponent_bias<Float80>, integer_bit) : first};
+    const Float80 one = pack<Float80>(false, exponent_bias<Float80>, integer_bit);
+    return std::pair{first, a.is_finite() ? one : first};
   });
 }
 
