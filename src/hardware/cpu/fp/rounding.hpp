@@ -84,12 +84,12 @@ template <Format F>
 F overflowed(const Exact& x, const RoundedSignificand& rounded, int exponent, Environment& env) {
   env.raise(oe);
   if ((env.masked & oe) == 0) {
+    note_rounding(rounded, env);
     if (!std::same_as<F, Float80>) return F{};
     if (exponent - exponent_scale > F::exponent_max) {  // FSCALE only
       note_rounding({.inexact = true, .up = true}, env);
       return infinity<F>(x.sign);
     }
-    note_rounding(rounded, env);
     return pack<F>(x.sign, exponent - exponent_scale + exponent_bias<F>, rounded.kept);
   }
   env.raise(pe);
@@ -102,12 +102,12 @@ template <Format F>
 F underflowed(const Exact& x, const RoundedSignificand& rounded, int exponent, Environment& env) {
   if ((env.masked & ue) == 0) {
     env.raise(ue);
+    note_rounding(rounded, env);
     if (!std::same_as<F, Float80>) return F{};
     if (exponent + exponent_scale < exponent_min<F>) {  // FSCALE only
       note_rounding({.inexact = true}, env);
       return zero<F>(x.sign);
     }
-    note_rounding(rounded, env);
     return pack<F>(x.sign, exponent + exponent_scale + exponent_bias<F>, rounded.kept);
   }
   if (env.flush_to_zero) {

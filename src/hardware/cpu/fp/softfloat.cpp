@@ -14,6 +14,13 @@ std::strong_ordering order_of_magnitudes(const Unpacked& a, const Unpacked& b) {
   return a.significand <=> b.significand;
 }
 
+// An operand that becomes the result: with DAZ, no denormal.
+template <Format F>
+F selected(F value, const Environment& env) {
+  const Unpacked a = value;
+  return flushed(a, env).kind == Kind::zero ? zero<F>(a.sign) : value;
+}
+
 bool both_normal(const Unpacked& a, const Unpacked& b) {
   return a.kind == Kind::normal && b.kind == Kind::normal;
 }
@@ -185,12 +192,12 @@ Order compare(const Unpacked& first, const Unpacked& second, Comparison how, Env
 
 template <Format F>
 F minimum(F a, F b, Environment& env) {
-  return compare(a, b, Comparison::ordered, env) == Order::less ? a : b;
+  return selected(compare(a, b, Comparison::ordered, env) == Order::less ? a : b, env);
 }
 
 template <Format F>
 F maximum(F a, F b, Environment& env) {
-  return compare(a, b, Comparison::ordered, env) == Order::greater ? a : b;
+  return selected(compare(a, b, Comparison::ordered, env) == Order::greater ? a : b, env);
 }
 
 template Float32 minimum(Float32, Float32, Environment&);

@@ -150,6 +150,10 @@ X87Store<T> X87::fst() const {
   }
   // Not even overflow and underflow have a result that memory could hold: SDM vol. 1, 8.5.4, 8.5.5.
   store.writes = (store.outcome.unmasked() & ~unsigned{pe}) == 0;
+  if (!store.writes) {
+    store.outcome.raised &= static_cast<Exceptions>(~pe);
+    store.outcome.rounded_up = false;
+  }
   return store;
 }
 template X87Store<Float32> X87::fst() const;
