@@ -1,5 +1,7 @@
 #include "cpu/fp/softfloat.hpp"
 
+#include <type_traits>
+
 #include "cpu/fp/operands.hpp"
 #include "cpu/fp/rounding.hpp"
 
@@ -109,27 +111,41 @@ F divide_unusual(const Unpacked& a, const Unpacked& b, Environment& env) {
   return divide_finite<F>(a, b, env);
 }
 
-// Digit by digit, as on paper. Two bits more than the format has, or 64 and the side of the half.
+struct Root {
+  std::uint64_t root = 0;
+  U128 rest = 0;  // what the root's square lacks
+};
+
+// The root of n, which has 2 × Bits bits, not both of the upper two clear. P. Zimmermann, "Karatsuba Square Root",
+// INRIA RR-3805: half of the root by itself, the other half by a division.
+template <int Bits>
+constexpr Root integer_root(U128 n) {
+  if constexpr (Bits == 1) {
+    return {1, n - 1};
+  } else {
+    using Word = std::conditional_t<(Bits < 64), std::uint64_t, U128>;
+    constexpr int half = Bits / 2;
+    constexpr U128 mask = (U128{1} << half) - 1;
+    const Root upper = integer_root<half>(n >> Bits);
+    const auto dividend = static_cast<Word>(upper.rest << half | (n >> half & mask));
+    const auto divisor = static_cast<Word>(2 * static_cast<Word>(upper.root));
+    const Word digits = dividend / divisor;
+    const U128 minuend = static_cast<U128>(dividend % divisor) << half | (n & mask);
+    const U128 subtrahend = static_cast<U128>(digits) * digits;
+    // Too large by one at most; unsigned arithmetic gives the right bits all the same.
+    const U128 root = (static_cast<U128>(upper.root) << half) + digits;
+    if (minuend >= subtrahend) return {static_cast<std::uint64_t>(root), minuend - subtrahend};
+    return {static_cast<std::uint64_t>(root - 1), minuend - subtrahend + 2 * root - 1};
+  }
+}
+
 template <Format F>
 F square_root_finite(const Unpacked& a, Environment& env) {
-  constexpr int bits = F::precision < 62 ? F::precision + 2 : 64;
   const int odd = a.exponent & 1;
-  U128 radicand = static_cast<U128>(a.significand) << (63 + odd);
-  U128 rest = 0;
-  std::uint64_t root = 0;
-  for (int bit = 0; bit < bits; ++bit) {
-    rest = rest << 2 | radicand >> 126;
-    radicand <<= 2;
-    const U128 trial = static_cast<U128>(root) << 2 | 1;
-    root <<= 1;
-    if (rest >= trial) {
-      rest -= trial;
-      root |= 1;
-    }
-  }
+  const Root result = integer_root<64>(static_cast<U128>(a.significand) << (63 + odd));
   // (root + 1/2)² = root² + root + 1/4, so that a rest above the root means more than a half.
-  const std::uint64_t low = (rest > root ? integer_bit : 0) | ((rest | radicand) != 0 ? 1 : 0);
-  return round<F>({false, (a.exponent - odd) / 2, root << (64 - bits), low}, env);
+  const std::uint64_t low = (result.rest > result.root ? integer_bit : 0) | (result.rest != 0 ? 1 : 0);
+  return round<F>({false, (a.exponent - odd) / 2, result.root, low}, env);
 }
 
 }  // namespace

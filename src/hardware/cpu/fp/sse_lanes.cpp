@@ -7,34 +7,33 @@
 namespace cbit::cpu::fp {
 namespace {
 
-template <class V>
-using Bytes = typename V::template Lanes<U8>;
-
 // --- Shuffles.
 
-// `low` and above it `high`, shifted right by `count` bytes.
-template <class V>
-V shifted_bytes(const V& high, const V& low, std::size_t count) {
-  const auto h = high.template as<U8>();
-  const auto l = low.template as<U8>();
-  Bytes<V> result{};
-  constexpr std::size_t size = result.size();
-  for (std::size_t i = 0; i < size; ++i) {
-    const std::size_t from = i + count;
-    result[i] = from < size ? l[from] : from < 2 * size ? h[from - size] : U8{0};
-  }
-  return V::of(result);
+using Whole128 = unsigned __int128;
+
+// `low` and above it `high`, shifted right.
+template <class T>
+T shifted_pair(T high, T low, unsigned bits) {
+  constexpr unsigned size = 8 * sizeof(T);
+  if (bits == 0) return low;
+  if (bits < size) return low >> bits | high << (size - bits);
+  return bits < 2 * size ? high >> (bits - size) : T{0};
+}
+template <class V, class Whole>
+V shifted_bytes(const V& high, const V& low, unsigned count) {
+  const Whole result = shifted_pair(high.template as<Whole>()[0], low.template as<Whole>()[0], 8 * count);
+  return V::of(std::array{result});
 }
 
 Vec128 pslldq(const Vec128& dst, const Vec128&, U8 imm, SseContext&) {
-  return imm > 15 ? Vec128{} : shifted_bytes(dst, Vec128{}, 16u - imm);
+  return imm > 15 ? Vec128{} : shifted_bytes<Vec128, Whole128>(dst, Vec128{}, 16u - imm);
 }
 Vec128 psrldq(const Vec128& dst, const Vec128&, U8 imm, SseContext&) {
-  return shifted_bytes(Vec128{}, dst, imm);
+  return shifted_bytes<Vec128, Whole128>(Vec128{}, dst, imm);
 }
-template <class V>
+template <class V, class Whole>
 V palignr(const V& dst, const V& src, U8 imm, SseContext&) {
-  return shifted_bytes(dst, src, imm);
+  return shifted_bytes<V, Whole>(dst, src, imm);
 }
 
 template <class V>
@@ -160,6 +159,16 @@ V sign_mask(const V&, const V& src, U8, SseContext&) {
   return {{mask}};
 }
 
+// The multiplication brings the eight sign bits together in the top byte.
+template <class V>
+V byte_sign_mask(const V&, const V& src, U8, SseContext&) {
+  U64 mask = 0;
+  for (std::size_t i = 0; i < src.quads.size(); ++i) {
+    mask |= (src.quads[i] & 0x8080'8080'8080'8080) * 0x0002'0408'1020'4081 >> 56 << (8 * i);
+  }
+  return {{mask}};
+}
+
 // --- Moves between registers.
 
 template <class T>
@@ -196,7 +205,7 @@ constexpr SseRow extract_row(SseOp op, std::string_view name) {
 constexpr SseRow lane_rows[] = {
     {SseOp::pslldq, "pslldq", pslldq},
     {SseOp::psrldq, "psrldq", psrldq},
-    {SseOp::palignr, "palignr", palignr<Vec128>, palignr<Vec64>},
+    {SseOp::palignr, "palignr", palignr<Vec128, Whole128>, palignr<Vec64, U64>},
     {SseOp::pshufb, "pshufb", pshufb<Vec128>, pshufb<Vec64>},
     {SseOp::pshufw, "pshufw", nullptr, shuffle_four<Vec64, U16, 0>},
     {SseOp::pshufd, "pshufd", shuffle_four<Vec128, U32, 0>},
@@ -254,7 +263,7 @@ constexpr SseRow lane_rows[] = {
     {SseOp::insertps, "insertps", insertps},
     extract_row<U32>(SseOp::extractps, "extractps"),
 
-    {SseOp::pmovmskb, "pmovmskb", sign_mask<Vec128, U8>, sign_mask<Vec64, U8>, SseResult::general},
+    {SseOp::pmovmskb, "pmovmskb", byte_sign_mask<Vec128>, byte_sign_mask<Vec64>, SseResult::general},
     {SseOp::movmskps, "movmskps", sign_mask<Vec128, U32>, nullptr, SseResult::general},
     {SseOp::movmskpd, "movmskpd", sign_mask<Vec128, U64>, nullptr, SseResult::general},
 

@@ -57,8 +57,6 @@ struct X87State {
   std::uint16_t data_segment = 0;
   std::uint64_t instruction_pointer = 0;
   std::uint64_t data_pointer = 0;
-
-  friend bool operator==(const X87State&, const X87State&) = default;
 };
 
 enum class Pops : std::uint8_t { none, one, two };

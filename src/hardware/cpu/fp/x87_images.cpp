@@ -141,6 +141,11 @@ void load_real_32(ConstByteSpan image, X87State& state) {
   state.data_pointer = load<std::uint16_t>(image, 20) | (load<std::uint32_t>(image, 24) >> 12 & 0xffff) << 16;
 }
 
+// Linear addresses have 48 bits.
+std::uint64_t canonical(std::uint64_t address) {
+  return static_cast<std::uint64_t>(static_cast<std::int64_t>(address << 16) >> 16);
+}
+
 bool has_doublewords(X87Layout layout) {
   return layout == X87Layout::protected_32 || layout == X87Layout::real_32;
 }
@@ -185,17 +190,19 @@ void X87::load_registers(ConstByteSpan image) {
   for (unsigned i = 0; i < 8; ++i) state.registers[physical(i)] = load_register(image, i * register_bytes);
 }
 
-// APM vol. 2, 11.4.4.
+// APM vol. 2, 11.4.4. Pointers are saved while an exception waits, else zeros: so do AMD's processors that
+// report CPUID 8000_0008 EBX[2], which always restore them.
 void X87::fxsave(ByteSpan image, bool wide) const {
   store(image, 0, state.control.raw);
   store(image, 2, state.status.raw);
   store(image, 4, std::uint16_t{state.in_use});
-  store(image, 6, state.opcode);
-  store(image, 8, state.instruction_pointer);
-  store(image, 16, state.data_pointer);
+  const X87State saved = pending() ? state : X87State{};
+  store(image, 6, saved.opcode);
+  store(image, 8, saved.instruction_pointer);
+  store(image, 16, saved.data_pointer);
   if (!wide) {
-    store(image, 12, std::uint32_t{state.code_segment});
-    store(image, 20, std::uint32_t{state.data_segment});
+    store(image, 12, std::uint32_t{saved.code_segment});
+    store(image, 20, std::uint32_t{saved.data_segment});
   }
   for (unsigned i = 0; i < 8; ++i) {
     const std::size_t offset = 32 + 16 * i;
@@ -212,7 +219,10 @@ void X87::fxrstor(ConstByteSpan image, bool wide) {
   state.instruction_pointer = cbit::load<std::uint64_t>(image, 8);
   state.data_pointer = cbit::load<std::uint64_t>(image, 16);
   state.code_segment = state.data_segment = 0;
-  if (!wide) {
+  if (wide) {
+    state.instruction_pointer = canonical(state.instruction_pointer);
+    state.data_pointer = canonical(state.data_pointer);
+  } else {
     state.code_segment = static_cast<std::uint16_t>(state.instruction_pointer >> 32);
     state.data_segment = static_cast<std::uint16_t>(state.data_pointer >> 32);
     state.instruction_pointer &= 0xffff'ffff;
