@@ -261,11 +261,16 @@ void X87::fldcw(std::uint16_t value) {
   summarize_errors();
 }
 
-// --- MMX.
+// --- MMX. SDM vol. 3, table 13-1, "Effects of MMX instructions on x87 FPU state".
 
 void X87::enter_mmx() {
   state.status = state.status.with<X87Status::Top>(0);
   state.in_use = 0xff;
+}
+
+void X87::emms() {
+  enter_mmx();
+  state.in_use = 0;
 }
 
 }  // namespace cbit::cpu::fp

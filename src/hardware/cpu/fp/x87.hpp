@@ -182,7 +182,7 @@ class X87 {
   void enter_mmx();
   [[nodiscard]] Vec64 mmx(unsigned i) const { return {{state.registers[i % 8].significand}}; }
   void set_mmx(unsigned i, const Vec64& value) { state.registers[i % 8] = {value.quads[0], 0xffff}; }
-  void emms() { state.in_use = 0; }
+  void emms();
 
  private:
   [[nodiscard]] unsigned physical(unsigned i) const { return (state.status.get<X87Status::Top>() + i) % 8; }
