@@ -1,8 +1,8 @@
-// What a floating-point operation is told besides its operands, and what it tells besides its result: rounding,
-// precision, masks and flags, as the x87 control and status words and MXCSR have them.
+// What a floating-point operation is told besides its operands, and what it tells besides its result:
+// rounding, precision, masks and flags, as the x87 control and status words and MXCSR have them.
 //
-// A plain value: one operation reads and writes it. AMD APM vol. 1, 4.2.2 (MXCSR) and 6.2.2, 6.2.3 (x87 status
-// and control words); Intel SDM vol. 1, 4.9 (exceptions, and their priorities).
+// A plain value: one operation reads and writes it. AMD APM vol. 1, 4.2.2 (MXCSR) and 6.2.2, 6.2.3 (x87
+// status and control words); Intel SDM vol. 1, 4.9 (exceptions, and their priorities).
 #pragma once
 
 #include <cstdint>
@@ -37,8 +37,8 @@ struct Environment {
   bool rounded_up = false;  // the result's magnitude is larger than the exact one: C1 of x87
 
   void raise(Exceptions which) { raised = static_cast<Exceptions>(raised | which); }
-  // With one of these raised, the result of the operation has no meaning, except for overflow and underflow in
-  // extended precision, whose results are scaled into range.
+  // With one of these raised, the result of the operation has no meaning, except for overflow and underflow
+  // in extended precision, whose results are scaled into range.
   [[nodiscard]] Exceptions unmasked() const { return static_cast<Exceptions>(raised & ~masked); }
 };
 

@@ -36,8 +36,8 @@ inline const Unpacked& x87_choice(const Unpacked& a, const Unpacked& b) {
   return a.sign ? b : a;
 }
 
-// The result if an operand is a NaN or unsupported. SSE returns its first operand if that is a NaN: APM vol. 1,
-// table 4-5.
+// The result if an operand is a NaN or unsupported. SSE returns its first operand if that is a NaN: APM vol.
+// 1, table 4-5.
 template <Format F>
 std::optional<F> propagated_nan(const Unpacked& a, const Unpacked& b, Environment& env) {
   if (a.kind < Kind::quiet_nan && b.kind < Kind::quiet_nan) return std::nullopt;

@@ -8,8 +8,8 @@ namespace cbit::cpu::fp {
 
 using U128 = unsigned __int128;
 
-// A number that is not zero: high:low × 2^(exponent − 127), high's top bit set. The lowest bit of low also stands
-// for everything below it.
+// A number that is not zero: high:low × 2^(exponent − 127), high's top bit set. The lowest bit of low also
+// stands for everything below it.
 struct Exact {
   bool sign = false;
   int exponent = 0;
@@ -124,7 +124,7 @@ F underflowed(const Exact& x, const RoundedSignificand& rounded, int exponent, E
   return pack<F>(x.sign, static_cast<int>(tiny.kept >> 63), tiny.kept);
 }
 
-// Tininess is detected after rounding: APM vol. 1, 4.10.1 and 6.8.2.
+// Tininess is detected after rounding: SDM vol. 1, 4.9.1.5.
 template <Format F>
 F round(const Exact& x, Environment& env) {
   if (env.unmasked() != 0) [[unlikely]]

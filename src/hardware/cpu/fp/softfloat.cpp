@@ -116,8 +116,8 @@ struct Root {
   U128 rest = 0;  // what the root's square lacks
 };
 
-// The root of n, which has 2 × Bits bits, not both of the upper two clear. P. Zimmermann, "Karatsuba Square Root",
-// INRIA RR-3805: half of the root by itself, the other half by a division.
+// The root of n, which has 2 × Bits bits, not both of the upper two clear. P. Zimmermann, "Karatsuba Square
+// Root", INRIA RR-3805: half of the root by itself, the other half by a division.
 template <int Bits>
 constexpr Root integer_root(U128 n) {
   if constexpr (Bits == 1) {

@@ -1,10 +1,10 @@
 // IEEE 754 arithmetic as x86 processors do it, in integers: the same bits and flags on every host.
 //
-// Operands are Unpacked values of any format, results are rounded into the format that is named first, so that x87's
-// operations on mixed formats round once. Where x87 and SSE differ, the result's format tells which is meant:
-// only x87 computes in extended precision, only SSE in the others. The differences: which of two NaNs is
-// propagated; precision control; scaled results of unmasked overflow and underflow; DAZ and FZ, which are false
-// in an x87 environment.
+// Operands are Unpacked values of any format, results are rounded into the format that is named first, so
+// that x87's operations on mixed formats round once. Where x87 and SSE differ, the result's format tells
+// which is meant: only x87 computes in extended precision, only SSE in the others. The differences: which of
+// two NaNs is propagated; precision control; scaled results of unmasked overflow and underflow; DAZ and FZ,
+// which are false in an x87 environment.
 //
 // Exceptions: Environment::raised. With an unmasked precomputation exception the result has no meaning.
 // Pure functions of their arguments; any thread.
@@ -49,8 +49,8 @@ template <Format F>
 template <Format To, Format From>
 [[nodiscard]] To convert(From value, Environment& env);
 
-// To a signed integer of 16, 32 or 64 bits; its most negative value if invalid ("integer indefinite"). Denormal
-// operands are no exception.
+// To a signed integer of 16, 32 or 64 bits; its most negative value if invalid ("integer indefinite").
+// Denormal operands are no exception.
 [[nodiscard]] std::int64_t to_integer(const Unpacked& a, int bits, RoundingMode mode, Environment& env);
 template <Format F>
 [[nodiscard]] F from_integer(std::int64_t value, Environment& env);

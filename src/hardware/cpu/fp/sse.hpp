@@ -1,20 +1,21 @@
-// MMX and SSE to SSE4.2: what each operation makes of its operands. Neither registers nor memory, only values.
+// MMX and SSE to SSE4.2: what each operation makes of its operands. Neither registers nor memory, only
+// values.
 //
 //   const SseRow& row = sse_row(SseOp::addps);
 //   const Vec128 result = row.xmm(destination, source, immediate, context);
 //   if (context.exception) …  // #XM: the destination keeps its value, MXCSR has its new flags
 //
-// Operands: `dst` is the first operand as it was, `src` the second, as wide as it is in the manual and extended by
-// zeros; a general register is lane 0 of either. An operation on one lane returns the others as the manual says,
-// so that the result is always the whole register. Of operations whose row says so the result is a general
-// register (lane 0 of the result, zero-extended) or EFLAGS (context.flags).
+// Operands: `dst` is the first operand as it was, `src` the second, as wide as it is in the manual and
+// extended by zeros; a general register is lane 0 of either. An operation on one lane returns the others as
+// the manual says, so that the result is always the whole register. Of operations whose row says so the
+// result is a general register (lane 0 of the result, zero-extended) or EFLAGS (context.flags).
 //
 // Shifts take their count from `src`, as their register form does; for the form with an immediate it is
-// {immediate, 0}. MMX forms work on 64 bits (row.mmx); conversions between MMX and XMM registers are in row.xmm,
-// with the MMX register in the lower half.
+// {immediate, 0}. MMX forms work on 64 bits (row.mmx); conversions between MMX and XMM registers are in
+// row.xmm, with the MMX register in the lower half.
 //
-// Left to the caller: loads, stores and their alignment, MASKMOVDQU's and MASKMOVQ's stores, MMX's effect on the
-// x87 state (x87.hpp), CR4.OSFXSR and CR0.
+// Left to the caller: loads, stores and their alignment, MASKMOVDQU's and MASKMOVQ's stores, MMX's effect on
+// the x87 state (x87.hpp), CR4.OSFXSR and CR0.
 //
 // Pure functions of their arguments; any thread. Sources: AMD APM vol. 4 and vol. 5, Intel SDM vol. 2.
 #pragma once

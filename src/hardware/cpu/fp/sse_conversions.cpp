@@ -57,7 +57,8 @@ Vec128 to_general(const Vec128& dst, const Vec128& src, U8, SseContext& context)
   return lanes.finish() ? general(static_cast<std::make_unsigned_t<Integer>>(result)) : dst;
 }
 
-// ROUNDPS: imm[1:0] is the rounding mode unless imm[2] chooses MXCSR's; imm[3] suppresses the precision exception.
+// ROUNDPS: imm[1:0] is the rounding mode unless imm[2] chooses MXCSR's; imm[3] suppresses the precision
+// exception.
 template <class F, bool Scalar>
 Vec128 rounded_lanes(const Vec128& dst, const Vec128& src, U8 imm, SseContext& context) {
   auto result = Scalar ? dst.as<F>() : src.as<F>();

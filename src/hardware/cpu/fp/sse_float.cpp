@@ -157,9 +157,9 @@ Vec128 compared_to_flags(const Vec128& dst, const Vec128& src, U8, SseContext& c
   return dst;
 }
 
-// --- Approximations. Their error may be up to 1.5 × 2^−12 of the result, and processors differ within that; here
-// the result is the exact one to 13 bits, so that the error is at most 2^−13. They raise no exceptions, take
-// denormals for zeros, and give zero for what would be a denormal: SDM vol. 2, RCPPS, RSQRTPS.
+// --- Approximations. Their error may be up to 1.5 × 2^−12 of the result, and processors differ within that;
+// here the result is the exact one to 13 bits, so that the error is at most 2^−13. They raise no exceptions,
+// take denormals for zeros, and give zero for what would be a denormal: SDM vol. 2, RCPPS, RSQRTPS.
 
 Float32 to_thirteen_bits(Float32 value) {
   constexpr std::uint32_t dropped = 0x7ff;

@@ -1,5 +1,5 @@
-// MXCSR for operations that work on lanes one by one: each lane has its own Environment, and together they are
-// one instruction, which writes its destination or faults. Internal to this folder.
+// MXCSR for operations that work on lanes one by one: each lane has its own Environment, and together they
+// are one instruction, which writes its destination or faults. Internal to this folder.
 #pragma once
 
 #include "cpu/fp/sse.hpp"

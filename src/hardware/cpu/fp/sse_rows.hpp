@@ -1,5 +1,5 @@
-// What rows of SSE operations are made of: shapes that turn a function of lanes into one of registers. Internal
-// to this folder.
+// What rows of SSE operations are made of: shapes that turn a function of lanes into one of registers.
+// Internal to this folder.
 #pragma once
 
 #include <span>

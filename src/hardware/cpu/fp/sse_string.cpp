@@ -7,7 +7,7 @@
 namespace cbit::cpu::fp {
 namespace {
 
-// The immediate: SDM vol. 1, 14.? and vol. 2, 4.1.
+// The immediate: SDM vol. 2, 4.1.
 struct StringControl : Register<StringControl, std::uint8_t> {
   using MostSignificant = Field<6, 6, bool>;  // of PCMPxSTRI; of PCMPxSTRM: a mask of lanes, not of bits
   using Negative = Field<4, 4, bool>;
@@ -56,8 +56,8 @@ unsigned explicit_length(std::int64_t length, unsigned size) {
   return static_cast<unsigned>(std::min<U64>(length < 0 ? 0 - bits : bits, size));
 }
 
-// Whether element j of the second string matches; element i of the first is what it is compared with. Elements
-// beyond a string's end: SDM vol. 2, table 4-7 "comparison result for each element pair".
+// Whether element j of the second string matches; element i of the first is what it is compared with.
+// Elements beyond a string's end: SDM vol. 2, 4.1.6.
 bool is_in_set(const Strings& s, unsigned j) {
   const auto& set = s.first.elements;
   const auto end = set.begin() + s.first.length;

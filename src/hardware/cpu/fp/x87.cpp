@@ -84,7 +84,8 @@ bool X87::stack_overflow() {
   return is_masked(ie);
 }
 
-// Takes over flags and C1. Whether there is a result: an unmasked precomputation exception leaves the operands.
+// Takes over flags and C1. Whether there is a result: an unmasked precomputation exception leaves the
+// operands.
 bool X87::commit(const Environment& env) {
   set_c1(env.rounded_up);
   if (env.raised == 0) return true;
@@ -261,7 +262,7 @@ void X87::fldcw(std::uint16_t value) {
   summarize_errors();
 }
 
-// --- MMX. SDM vol. 3, table 13-1, "Effects of MMX instructions on x87 FPU state".
+// --- MMX. SDM vol. 3, "Effects of MMX instructions on x87 FPU state".
 
 void X87::enter_mmx() {
   state.status = state.status.with<X87Status::Top>(0);

@@ -1,17 +1,18 @@
-// The x87 unit: its registers, and what each instruction makes of them. Memory is the caller's: loads take values,
-// stores give them.
+// The x87 unit: its registers, and what each instruction makes of them. Memory is the caller's: loads take
+// values, stores give them.
 //
 //   if (x87.pending()) …                        // #MF, before every instruction but the FN… ones
 //   const auto store = x87.fst<Float32>();      // nothing has changed yet: the write may still fault
 //   if (store.writes) …                         // write store.value
 //   x87.finish(store, Pops::one);               // FSTP
 //
-// Exceptions that are not masked are kept in the status word, as on the processor: registers are then as the manual
-// says, and pending() is true. Results that the manuals leave undefined are those of AMD's family 1Ah; they are
-// marked as such where they stand.
+// Exceptions that are not masked are kept in the status word, as on the processor: registers are then as the
+// manual says, and pending() is true. Results that the manuals leave undefined are those of AMD's family 1Ah;
+// they are marked as such where they stand.
 //
-// Left to the caller: CR0.EM, TS, NE; instruction and data pointers are noted by note_instruction() and note_data().
-// One processor's unit, one thread. Sources: AMD APM vol. 1, chapter 6, and vol. 5; Intel SDM vol. 1, chapter 8.
+// Left to the caller: CR0.EM, TS, NE; instruction and data pointers are noted by note_instruction() and
+// note_data(). One processor's unit, one thread. Sources: AMD APM vol. 1, chapter 6, and vol. 5; Intel SDM
+// vol. 1, chapter 8.
 #pragma once
 
 #include <array>
@@ -72,8 +73,6 @@ enum class X87Arithmetic : std::uint8_t {
 
 // FLD1, FLDL2T, FLDL2E, FLDPI, FLDLG2, FLDLN2, FLDZ, in the order of their opcodes.
 enum class X87Constant : std::uint8_t { one, log2_10, log2_e, pi, log10_2, ln_2, zero };
-
-// FCMOVcc's and Jcc's common conditions are the caller's; it passes whether the condition holds.
 
 // A value on its way to memory.
 template <class T>
@@ -151,7 +150,7 @@ class X87 {
 
   // --- Stack.
   void fxch(unsigned i);
-  void fcmov(bool condition, unsigned i);
+  void fcmov(bool condition, unsigned i);          // the condition is the caller's to test
   void ffree(unsigned i, Pops pops = Pops::none);  // with one: FFREEP
   void fincstp();
   void fdecstp();
@@ -163,8 +162,8 @@ class X87 {
   [[nodiscard]] std::uint16_t fnstcw() const { return state.control.raw; }
   [[nodiscard]] std::uint16_t fnstsw() const { return state.status.raw; }
 
-  // --- Images. FNSTENV is 14 or 28 bytes, FNSAVE 94 or 108. What these instructions do to the unit after they
-  // have stored, they do in mask_all() and fninit(), so that a store may still fault.
+  // --- Images. FNSTENV is 14 or 28 bytes, FNSAVE 94 or 108. What these instructions do to the unit after
+  // they have stored, they do in mask_all() and fninit(), so that a store may still fault.
   [[nodiscard]] static std::size_t environment_size(X87Layout layout);
   void store_environment(ByteSpan image, X87Layout layout) const;
   void mask_all();  // FNSTENV
@@ -173,8 +172,8 @@ class X87 {
       ByteSpan image) const;                 // 80 bytes, ST(0) first: what FNSAVE has behind the environment
   void load_registers(ConstByteSpan image);  // after fldenv(): FRSTOR
 
-  // x87's part of FXSAVE's and XSAVE's legacy area: bytes 23:0 and 159:32. wide: with REX.W, pointers have 64 bits and no
-  // selectors.
+  // x87's part of FXSAVE's and XSAVE's legacy area: bytes 23:0 and 159:32. wide: with REX.W, pointers have 64
+  // bits and no selectors.
   void fxsave(ByteSpan image, bool wide) const;
   void fxrstor(ConstByteSpan image, bool wide);
 

@@ -190,7 +190,7 @@ void X87::load_registers(ConstByteSpan image) {
   for (unsigned i = 0; i < 8; ++i) state.registers[physical(i)] = load_register(image, i * register_bytes);
 }
 
-// APM vol. 2, 11.4.4. Pointers are saved while an exception waits, else zeros: so do AMD's processors that
+// SDM vol. 2, FXSAVE. Pointers are saved while an exception waits, else zeros: so do AMD's processors that
 // report CPUID 8000_0008 EBX[2], which always restore them.
 void X87::fxsave(ByteSpan image, bool wide) const {
   store(image, 0, state.control.raw);

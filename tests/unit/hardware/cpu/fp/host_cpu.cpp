@@ -151,11 +151,27 @@ bool is_amd_family_1ah() {
 
 }  // namespace
 
+bool host_has_x87() { return true; }
+bool host_has_sse42() { return __builtin_cpu_supports("sse4.2") != 0; }
+
 bool compares_undefined() {
   const char* const text = std::getenv("CBIT_HOST_UNDEFINED");
   static const bool is_model = is_amd_family_1ah();
   return text != nullptr ? text[0] == '1' : is_model;
 }
+
+}  // namespace cbit::cpu::fp::test
+
+#else
+
+namespace cbit::cpu::fp::test {
+
+bool host_has_x87() { return false; }
+bool host_has_sse42() { return false; }
+bool compares_undefined() { return false; }
+void run_x87_on_host(HostFrame&, HostStub) {}
+void run_mmx_on_host(HostFrame&, HostStub) {}
+void run_sse_on_host(HostFrame&, HostStub) {}
 
 }  // namespace cbit::cpu::fp::test
 

@@ -1,7 +1,7 @@
 // The processor that the tests run on, as a judge: it executes one instruction on given registers.
 //
-// A stub is an instruction and a return. Its operands: ST(…), XMM0 or MM0 (first operand and result), XMM1 or MM1
-// (second), RAX, RCX, RDX, and 16 bytes of memory at RDI.
+// A stub is an instruction and a return. Its operands: ST(…), XMM0 or MM0 (first operand and result), XMM1 or
+// MM1 (second), RAX, RCX, RDX, and 16 bytes of memory at RDI.
 #pragma once
 
 #include <array>
@@ -37,12 +37,16 @@ static_assert(sizeof(HostFrame) == 208);
 
 using HostStub = void (*)();
 
-#if CBIT_HOST_IS_X86
+[[nodiscard]] bool host_has_x87();
+[[nodiscard]] bool host_has_sse42();
+
+// Of a host that has it.
 void run_x87_on_host(HostFrame& frame, HostStub stub);
 void run_mmx_on_host(HostFrame& frame, HostStub stub);  // MM0, MM1 are the lower halves of xmm0, xmm1
 // Catches #XM; the frame then has the registers as they were at the fault.
 void run_sse_on_host(HostFrame& frame, HostStub stub);
 
+#if CBIT_HOST_IS_X86
 // The address of an instruction that stands in another section, followed by a return.
 #define CBIT_HOST_STUB_AS(syntax_on, text, syntax_off)                               \
   [] {                                                                               \
@@ -72,8 +76,8 @@ void run_sse_on_host(HostFrame& frame, HostStub stub);
   return text != nullptr ? std::strtoull(text, nullptr, 10) : usual;
 }
 
-// Whether what the manuals leave undefined is compared as well: on processors of AMD's family 1Ah, whose it is.
-// CBIT_HOST_UNDEFINED=0 or 1 overrides.
+// Whether what the manuals leave undefined is compared as well: on processors of AMD's family 1Ah, whose it
+// is. CBIT_HOST_UNDEFINED=0 or 1 overrides.
 [[nodiscard]] bool compares_undefined();
 
 }  // namespace cbit::cpu::fp::test

@@ -1,5 +1,5 @@
-// Operands of which a good part sits where rules change: zeros, denormals, infinities, NaNs, halves of a unit of the last
-// place, the ends of the exponent's range, integers, neighbours of each other.
+// Operands of which a good part sits where rules change: zeros, denormals, infinities, NaNs, halves of a unit
+// of the last place, the ends of the exponent's range, integers, neighbours of each other.
 #pragma once
 
 #include "base/random.hpp"

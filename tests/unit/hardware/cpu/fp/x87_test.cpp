@@ -218,7 +218,7 @@ TEST(X87, Examines) {
   EXPECT_EQ(conditions(empty), 5u);
 }
 
-// SDM vol. 1, 8.3.3 gives π's first 66 bits; the last place follows from the rounding mode.
+// SDM vol. 1, 8.3.8 gives π's first 66 bits; the last place follows from the rounding mode.
 TEST(X87, RoundsConstants) {
   struct Row {
     std::uint16_t rounding;
@@ -300,7 +300,7 @@ TEST(X87, Initializes) {
   EXPECT_EQ(x87.state.instruction_pointer, 0u);
 }
 
-// SDM vol. 3, table 13-1.
+// SDM vol. 3, "Effects of MMX instructions on x87 FPU state".
 TEST(X87, SharesItsRegistersWithMmx) {
   X87 x87 = with({one});
   x87.enter_mmx();
