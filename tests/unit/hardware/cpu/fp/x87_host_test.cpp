@@ -236,12 +236,12 @@ Float80 load_float80(ConstByteSpan image, std::size_t offset) {
   return {load<std::uint64_t>(image, offset), load<std::uint16_t>(image, offset + 8)};
 }
 
-// Whether b has the next larger magnitude.
+// Whether b has the next larger magnitude, from the largest denormal to the smallest normal number, too.
 bool is_next(Float80 a, Float80 b) {
-  if (a.significand == ~std::uint64_t{0}) {
-    return b.significand == integer_bit && b.sign_exponent == a.sign_exponent + 1;
-  }
-  return a.sign_exponent == b.sign_exponent && a.significand + 1 == b.significand;
+  const std::uint64_t next = a.significand + 1;
+  const bool next_exponent = next == 0 || ((a.sign_exponent & 0x7fff) == 0 && next == integer_bit);
+  return b.significand == (next == 0 ? integer_bit : next) &&
+         b.sign_exponent == a.sign_exponent + (next_exponent ? 1 : 0);
 }
 
 std::string describe(const X87Image& image, const Vec128& memory, std::uint64_t eflags) {
