@@ -26,7 +26,7 @@ class MemoryTables final : public TableMemory {
     return load<std::uint64_t>(raw);
   }
   Result<void> write_entry(PhysAddr at, unsigned bytes, std::uint64_t entry, KeyId key) override {
-    return memory_->write(at, bytes_of(entry).first(bytes), {who_.agent, key, who_.site});
+    return memory_->write(at, cbit::bytes_of(entry).first(bytes), {who_.agent, key, who_.site});
   }
 
  private:
