@@ -13,6 +13,8 @@
 #include "cpu/address_space.hpp"
 #include "cpu/code_cache.hpp"
 #include "cpu/cpu.hpp"
+#include "cpu/fp/sse.hpp"
+#include "cpu/fp/x87.hpp"
 #include "cpu/state.hpp"
 #include "isa/lower.hpp"
 
@@ -46,6 +48,13 @@ inline constexpr std::uint8_t ac = 17;
 inline constexpr std::uint8_t xf = 19;
 inline constexpr std::uint8_t vc = 29;
 }  // namespace vector
+
+// Places in FXSAVE's image: APM vol. 2, figure 11-8.
+namespace fxsave {
+inline constexpr std::size_t mxcsr_at = 24;
+inline constexpr std::size_t mxcsr_mask_at = 28;
+inline constexpr std::size_t xmm_at = 160;
+}  // namespace fxsave
 
 // Where an event comes from decides what IDT entry it may use, and the EXT bit of what goes wrong then.
 enum class EventKind : std::uint8_t { exception, software, external };
@@ -98,7 +107,6 @@ struct SystemRegisters {
   std::uint64_t sysenter_eip = 0;
   std::uint64_t pat = 0;
   std::uint64_t tsc_aux = 0;
-  std::uint32_t mxcsr = 0;
 };
 
 class Core final : public State, public PageHolder, public CodeCache::User {
@@ -112,6 +120,8 @@ class Core final : public State, public PageHolder, public CodeCache::User {
   const Cpu::Config config;
   const Cpu::Board board;
   SystemRegisters sys;
+  fp::X87 x87;
+  fp::Mxcsr mxcsr;
   AddressSpace memory;
 
   // --- core_run.cpp: time, and the way from block to block.

@@ -222,11 +222,14 @@ bool Core::take_signals() {
 // APM vol. 2, 14.1.3: as after reset, but caches, XCR0, MSRs and the FPU stay.
 void Core::take_init() {
   const SystemRegisters before = sys;
+  const fp::X87 x87_before = x87;
+  const fp::Mxcsr mxcsr_before = mxcsr;
   reset();
+  x87 = x87_before;
+  mxcsr = mxcsr_before;
   sys.xcr0 = before.xcr0;
   sys.pat = before.pat;
   sys.tsc_aux = before.tsc_aux;
-  sys.mxcsr = before.mxcsr;
   halted_ = false;
   waits_for_startup_ = true;
 }

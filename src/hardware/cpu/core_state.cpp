@@ -11,7 +11,7 @@ using isa::Segment;
 // APM vol. 2, table 14-1 and 14-2.
 constexpr std::uint64_t cr0_after_reset = cr0::cache_disable | cr0::not_write_through | cr0::extension_type;
 constexpr std::uint64_t pat_after_reset = 0x0007'0406'0007'0406;
-constexpr std::uint32_t mxcsr_after_reset = 0x1f80;
+constexpr std::uint16_t x87_control_after_reset = 0x0040;
 constexpr std::uint16_t limit_64k = 0xffff;
 
 SegmentRegister real_mode_segment(std::uint16_t attributes) {
@@ -44,7 +44,9 @@ void Core::reset() {
   sys = {};
   sys.cr0 = cr0_after_reset;
   sys.pat = pat_after_reset;
-  sys.mxcsr = mxcsr_after_reset;
+  x87 = {};
+  x87.state.control.raw = x87_control_after_reset;
+  mxcsr = fp::mxcsr_at_reset;
   regs = {};
   flags = {};
   direction = false;
@@ -82,13 +84,11 @@ Registers Core::registers() const {
   result.cr3 = sys.cr3;
   result.cr4 = sys.cr4;
   result.efer = sys.efer;
-  result.xmm = regs.xmm;
   return result;
 }
 
 void Core::set_registers(const Registers& from) {
   regs.gpr = from.gpr;
-  regs.xmm = from.xmm;
   rip = from.rip;
   for (std::size_t i = 0; i < from.segments.size(); ++i)
     set_segment(static_cast<Segment>(i), from.segments[i]);

@@ -13,6 +13,22 @@ const Model& Cpu::model() const { return core_->config.model; }
 void Cpu::reset() { core_->reset(); }
 Registers Cpu::registers() const { return core_->registers(); }
 void Cpu::set_registers(const Registers& registers) { core_->set_registers(registers); }
+Cpu::ExtendedState Cpu::extended_state() const {
+  ExtendedState state{};
+  core_->x87.fxsave(state, true);
+  std::memcpy(state.data() + fxsave::mxcsr_at, &core_->mxcsr.raw, 4);
+  std::memcpy(state.data() + fxsave::mxcsr_mask_at, &fp::mxcsr_mask, 4);
+  std::memcpy(state.data() + fxsave::xmm_at, core_->regs.xmm.data(), sizeof core_->regs.xmm);
+  return state;
+}
+
+void Cpu::set_extended_state(const ExtendedState& state) {
+  core_->x87.fxrstor(state, true);
+  std::memcpy(&core_->mxcsr.raw, state.data() + fxsave::mxcsr_at, 4);
+  core_->mxcsr.raw &= fp::mxcsr_mask;
+  std::memcpy(core_->regs.xmm.data(), state.data() + fxsave::xmm_at, sizeof core_->regs.xmm);
+}
+
 std::uint64_t& Cpu::gpr(isa::Gpr reg) { return core_->regs.gpr[static_cast<std::size_t>(reg)]; }
 std::uint64_t Cpu::rip() const { return core_->rip; }
 bool Cpu::halted() const { return core_->halted(); }

@@ -11,6 +11,7 @@
 // machine.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -105,6 +106,10 @@ class Cpu final : public bus::InterruptListener {
   [[nodiscard]] Registers registers() const;
   // Sets them all, with what follows from them (modes, translations); they are taken as they are.
   void set_registers(const Registers& registers);
+  // x87, MMX and SSE state, as FXSAVE64 has it; what MXCSR cannot hold is left out.
+  using ExtendedState = std::array<std::byte, 512>;
+  [[nodiscard]] ExtendedState extended_state() const;
+  void set_extended_state(const ExtendedState& state);
   [[nodiscard]] std::uint64_t& gpr(isa::Gpr reg);
   [[nodiscard]] std::uint64_t rip() const;
   // Whether the last instruction was HLT, and nothing has woken the processor.

@@ -101,17 +101,10 @@ Outcome compare_exchange_pair(Core& core, const isa::Op& op) {
   return Outcome::next;
 }
 
-// CRC-32C, as reflected: APM vol. 3, CRC32.
 Outcome crc32(Core& core, const isa::Op& op) {
-  constexpr std::uint32_t polynomial = 0x82f6'3b78;
   const unsigned bytes = static_cast<unsigned>(op.imm);
-  auto crc = static_cast<std::uint32_t>(get<std::uint64_t>(core, op.dst));
-  const std::uint64_t data = get_sized(core, op.a, bytes);
-  for (unsigned i = 0; i < bytes; ++i) {
-    crc ^= static_cast<std::uint8_t>(data >> (8 * i));
-    for (unsigned bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ ((crc & 1) != 0 ? polynomial : 0);
-  }
-  put<std::uint64_t>(core, op.dst, crc);
+  const auto crc = static_cast<std::uint32_t>(get<std::uint64_t>(core, op.dst));
+  put<std::uint64_t>(core, op.dst, fp::crc32(crc, get_sized(core, op.a, bytes), bytes));
   return Outcome::next;
 }
 

@@ -122,7 +122,6 @@ struct Registers {
   std::uint64_t cr3 = 0;
   std::uint64_t cr4 = 0;
   std::uint64_t efer = 0;
-  std::array<isa::Xmm, 16> xmm{};
 
   [[nodiscard]] SegmentRegister& segment(isa::Segment which) {
     return segments[static_cast<std::size_t>(which)];

@@ -168,6 +168,7 @@ void translate(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* o
   to.mnemonic = static_cast<std::uint16_t>(from.mnemonic);
   to.length = from.length;
   to.opcode = from.opcode;
+  to.modrm = static_cast<std::uint8_t>(from.raw.modrm.mod << 6 | from.raw.modrm.reg << 3 | from.raw.modrm.rm);
   to.operand_bytes = from.operand_width / 8;
   to.address_bytes = from.address_width / 8;
   to.stack_bytes = from.stack_width / 8;

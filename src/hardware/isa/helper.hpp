@@ -87,10 +87,13 @@ namespace cbit::isa {
   HELPER(crc32, false)                 \
   HELPER(sse, false)                   \
   HELPER(mmx, false)                   \
-  HELPER(mxcsr, false)                 \
+  HELPER(load_mxcsr, false)            \
+  HELPER(store_mxcsr, false)           \
   HELPER(masked_store, false)          \
-  HELPER(x87, false)                   \
-  HELPER(x87_state, false)
+  HELPER(check_x87, false)             \
+  HELPER(move_mmx, false)              \
+  HELPER(empty_mmx, false)             \
+  HELPER(x87, false)
 
 enum class Helper : std::uint8_t {
 #define CBIT_HELPER(name, ends) name,

@@ -53,9 +53,10 @@ enum class Repeat : std::uint8_t { none, rep, repne };  // rep is repe, too
 enum class Form : std::uint8_t { any, general, segment, control, debug, mmx, xmm };
 
 struct Instruction {
-  std::uint16_t mnemonic = 0;      // the decoder's number; isa/table.hpp finds its row
-  std::uint8_t length = 0;         // bytes
-  std::uint8_t opcode = 0;         // last byte of the opcode
+  std::uint16_t mnemonic = 0;  // the decoder's number; isa/table.hpp finds its row
+  std::uint8_t length = 0;     // bytes
+  std::uint8_t opcode = 0;     // last byte of the opcode
+  std::uint8_t modrm = 0;
   std::uint8_t operand_bytes = 0;  // effective operand size
   std::uint8_t address_bytes = 0;  // effective address size
   std::uint8_t stack_bytes = 0;    // operand size of stack accesses

@@ -59,11 +59,13 @@ class ModelledProgram {
     for (const Segment which : {Segment::cs, Segment::ss, Segment::ds, Segment::es})
       r.segment(which).attributes.raw |= 0x60;
     cpu_.set_registers(r);
+    if (state.with_vectors) cpu_.set_extended_state(state.vectors);
     (void)cpu_.run(clock_.now_ns() + 1'000'000);
     const cpu::Registers after = cpu_.registers();
     state.gpr = after.gpr;
     state.rip = after.rip;
     state.rflags = after.rflags;
+    if (state.with_vectors) state.vectors = cpu_.extended_state();
     const auto deliveries = cpu_.deliveries();
     return deliveries.empty() ? cpu::Delivery{} : deliveries.front();
   }
@@ -100,12 +102,27 @@ int signal_of(const cpu::Delivery& delivery) {
   }
 }
 
-class HostOracle : public ::testing::TestWithParam<bool> {
+struct OracleCase {
+  const char* name;
+  bool is_32 = false;
+  bool with_vectors = false;
+};
+std::ostream& operator<<(std::ostream& to, const OracleCase& which) { return to << which.name; }
+
+constexpr isa::Rule vector_rules = isa::Rule::sse | isa::Rule::mmx | isa::Rule::x87;
+bool is_integer(const isa::Row& row) { return !has(row.rules, vector_rules); }
+// Approximations differ from processor to processor.
+bool is_vector(const isa::Row& row) {
+  return has(row.rules, vector_rules) && row.mnemonic != "rcpps" && row.mnemonic != "rcpss" &&
+         row.mnemonic != "rsqrtps" && row.mnemonic != "rsqrtss";
+}
+
+class HostOracle : public ::testing::TestWithParam<OracleCase> {
  protected:
   void SetUp() override {
     child_ = NativeChild::create();
     if (child_ == nullptr) GTEST_SKIP() << "no x86-64 host that allows ptrace";
-    if (GetParam() && !child_->runs_32()) GTEST_SKIP() << "the host's kernel runs no 32-bit code";
+    if (GetParam().is_32 && !child_->runs_32()) GTEST_SKIP() << "the host's kernel runs no 32-bit code";
   }
 
   static isa::FeatureSet common_features() {
@@ -133,8 +150,35 @@ class HostOracle : public ::testing::TestWithParam<bool> {
     std::memcpy(program_.code().data(), bytes.data(), bytes.size());
   }
 
-  static NativeState random_state(Random& random, bool is_32) {
-    NativeState state{.rip = NativeChild::code_at, .is_32 = is_32};
+  // Vectors: of floats that are often small numbers, denormal, infinite or none; of integers.
+  static void fill_vectors(Random& random, NativeState& state) {
+    const auto put = [&](std::size_t at, std::uint64_t value, std::size_t bytes) {
+      std::memcpy(state.vectors.data() + at, &value, bytes);
+    };
+    constexpr std::uint64_t corners[] = {0x3ff0'0000'0000'0000, 0xc000'0000'0000'0000,
+                                         0x7ff0'0000'0000'0000, 0x7ff8'0000'0000'0000,
+                                         0x0000'0000'0000'0001, 0x3f80'0000'4000'0000,
+                                         0x7f80'0000'7fc0'0000, 0x0000'0001'8000'0000,
+                                         0x4330'0000'0000'0000, 0};
+    const auto value = [&] { return random() % 2 == 0 ? random() : corners[random() % std::size(corners)]; };
+    put(0, (0x037f & ~(random() % 4 == 0 ? random() % 64 : 0)) | (random() & 0xc00), 2);
+    put(2, random() % 8 << 11, 2);
+    put(4, random() % 4 == 0 ? random() : 0xff, 1);
+    const bool unmasked = random() % 8 == 0;
+    put(24,
+        (0x1f80 & ~(unmasked ? random() & 0x1f80 : 0)) | (random() & 0x6000) | (random() & random() & 0x8040),
+        4);
+    for (std::size_t i = 0; i < 8; ++i) {
+      put(32 + 16 * i, random() % 4 == 0 ? value() : value() | 1ull << 63, 8);
+      put(40 + 16 * i, random() % 2 == 0 ? random() % 64 + 16383 - 32 : random(), 2);
+    }
+    for (std::size_t at = 160; at < 416; at += 8) put(at, value(), 8);
+  }
+
+  static NativeState random_state(Random& random, const OracleCase& which) {
+    const bool is_32 = which.is_32;
+    NativeState state{.rip = NativeChild::code_at, .is_32 = is_32, .with_vectors = which.with_vectors};
+    if (which.with_vectors) fill_vectors(random, state);
     for (std::uint64_t& reg : state.gpr) {
       constexpr std::uint64_t corners[] = {0, 1, 0x7f, 0x80, 0xffff, 0x8000'0000, ~0ull, 1ull << 63};
       reg = random() % 4 == 0 ? corners[random() % std::size(corners)] : random() >> random() % 64;
@@ -164,6 +208,33 @@ class HostOracle : public ::testing::TestWithParam<bool> {
     return is_32 ? mode.with<isa::Mode::Code32>(true).with<isa::Mode::Stack32>(true) : mode;
   }
 
+  // Control, status without C0 to C3 (which are undefined after most instructions), tags, MXCSR, registers.
+  static std::string vector_difference(const NativeState& native, const NativeState& model) {
+    struct Part {
+      const char* name;
+      std::size_t at;
+      std::size_t bytes;
+      std::uint64_t mask;
+    };
+    std::vector<Part> parts{
+        {"control", 0, 2, 0x1f3f}, {"status", 2, 2, 0xb8ff}, {"tags", 4, 1, 0xff}, {"mxcsr", 24, 4, 0xffff}};
+    for (std::size_t i = 0; i < 8; ++i) {
+      parts.push_back({"st", 32 + 16 * i, 8, ~0ull});
+      parts.push_back({"st exponent", 40 + 16 * i, 2, 0xffff});
+    }
+    for (std::size_t at = 160; at < 416; at += 8) parts.push_back({"xmm", at, 8, ~0ull});
+    std::string text;
+    for (const Part& part : parts) {
+      std::uint64_t a = 0;
+      std::uint64_t b = 0;
+      std::memcpy(&a, native.vectors.data() + part.at, part.bytes);
+      std::memcpy(&b, model.vectors.data() + part.at, part.bytes);
+      if (((a ^ b) & part.mask) != 0)
+        text += fmt::format("  {} ({}): {:#x} instead of {:#x}\n", part.name, part.at, a, b);
+    }
+    return text;
+  }
+
   // What differs; empty: nothing.
   static std::string difference(const NativeState& native, const NativeEnd& end, const NativeState& model,
                                 const cpu::Delivery& delivery, std::uint32_t undefined) {
@@ -180,17 +251,19 @@ class HostOracle : public ::testing::TestWithParam<bool> {
     if (((native.rflags ^ model.rflags) & compared) != 0)
       text +=
           fmt::format("  flags {:#x} instead of {:#x}\n", native.rflags & compared, model.rflags & compared);
+    if (native.with_vectors) text += vector_difference(native, model);
     if (delivery.vector == 14 && end.has_address && end.address != delivery.cr2)
       text += fmt::format("  fault at {:#x} instead of {:#x}\n", end.address, delivery.cr2);
     return text;
   }
 
   // False: they differ, and it has been said.
-  bool compare_one(const RandomCode& code, std::uint64_t seed, bool is_32) {
+  bool compare_one(const RandomCode& code, std::uint64_t seed, const OracleCase& which) {
+    const bool is_32 = which.is_32;
     Random random{seed};
     const auto sequence = code.sequence(random, 1 + static_cast<unsigned>(random() % 6));
     const auto& instructions = sequence.instructions;
-    NativeState native = random_state(random, is_32);
+    NativeState native = random_state(random, which);
     NativeState model = native;
     for (const RandomInstruction& instruction : instructions)
       if (instruction.row->trial == isa::Trial::repeat) native.gpr[1] = model.gpr[1] = random() % 40;
@@ -220,17 +293,21 @@ class HostOracle : public ::testing::TestWithParam<bool> {
 };
 
 TEST_P(HostOracle, AgreesOnRandomSequences) {
-  const bool is_32 = GetParam();
-  const RandomCode code{mode_of(is_32), common_features(), [](const isa::Row&) { return true; }};
+  const OracleCase& which = GetParam();
+  const RandomCode code{mode_of(which.is_32), common_features(), which.with_vectors ? is_vector : is_integer};
   const std::uint64_t cases = environment_number("CBIT_ORACLE_CASES", 20'000);
   const std::uint64_t seed = environment_number("CBIT_ORACLE_SEED", 1);
   unsigned wrong = 0;
   for (std::uint64_t i = 0; i < cases && wrong < 20; ++i)
-    if (!compare_one(code, seed + i, is_32)) ++wrong;
+    if (!compare_one(code, seed + i, which)) ++wrong;
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, HostOracle, ::testing::Bool(),
-                         [](const auto& mode) { return mode.param ? "Compatibility" : "Long"; });
+constexpr OracleCase oracle_cases[] = {{.name = "Integer"},
+                                       {.name = "Vector", .with_vectors = true},
+                                       {.name = "Integer32", .is_32 = true},
+                                       {.name = "Vector32", .is_32 = true, .with_vectors = true}};
+INSTANTIATE_TEST_SUITE_P(Code, HostOracle, ::testing::ValuesIn(oracle_cases),
+                         [](const auto& which) { return which.param.name; });
 
 }  // namespace
 }  // namespace cbit::test

@@ -97,8 +97,8 @@ bool NativeChild::runs_32() {
 }
 
 std::optional<NativeEnd> NativeChild::run(NativeState& state) {
+  // All that is not set here is as the child began.
   user_regs_struct regs{};
-  if (ptrace(PTRACE_GETREGS, pid_, nullptr, &regs) != 0) return std::nullopt;
   copy_registers(regs, state.gpr, true);
   regs.rip = state.rip;
   regs.eflags = state.rflags;
@@ -118,10 +118,12 @@ std::optional<NativeEnd> NativeChild::run(NativeState& state) {
     return std::nullopt;
   }
   NativeEnd end{.signal = WSTOPSIG(status)};
-  siginfo_t info{};
-  ptrace(PTRACE_GETSIGINFO, pid_, nullptr, &info);
-  end.address = reinterpret_cast<std::uint64_t>(info.si_addr);
-  end.has_address = info.si_code != SI_KERNEL;
+  if (end.signal == SIGSEGV) {
+    siginfo_t info{};
+    ptrace(PTRACE_GETSIGINFO, pid_, nullptr, &info);
+    end.address = reinterpret_cast<std::uint64_t>(info.si_addr);
+    end.has_address = info.si_code != SI_KERNEL;
+  }
   ptrace(PTRACE_GETREGS, pid_, nullptr, &regs);
   copy_registers(regs, state.gpr, false);
   state.rip = regs.rip;

@@ -69,6 +69,8 @@ bool is_ambiguous(const Row& row, const Instruction& instruction, const Encoding
   // Whether the upper half of a register survives a comparison that fails is told nowhere.
   if (row.mnemonic == "cmpxchg" && instruction.operands[0].is_general() && instruction.operands[0].bytes == 4)
     return true;
+  // What happens at addresses of bytes that are not selected depends on the processor.
+  if (is_any_of(row.mnemonic, {"maskmovq", "maskmovdqu"})) return true;
   if (row.mnemonic == "bswap" && instruction.operands[0].bytes == 2) return true;
   return false;
 }
