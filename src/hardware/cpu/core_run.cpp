@@ -281,6 +281,7 @@ void Core::execute_one() {
   }
   unlinked_exit_ = nullptr;
   if (budget < 1) set_budget(1);
+  const bool resumed = (sys.flags & rflags::resume) != 0;
   const std::uint64_t before = instructions();
   interpret(*this, op);
   unlinked_exit_ = nullptr;
@@ -288,7 +289,8 @@ void Core::execute_one() {
     deliver_pending();
     return;
   }
-  if (instructions() != before) sys.flags &= ~rflags::resume;
+  // RF is for one instruction; one that sets it (IRET) sets it for the next.
+  if (resumed && instructions() != before) sys.flags &= ~rflags::resume;
   take_traps(trap_flag);
 }
 

@@ -295,7 +295,7 @@ Outcome return_interrupt(Core& core, const isa::Op& op) {
   core.set_cpl(new_cpl);
   if (outward) drop_inner_segments(core);
   core.unblock_nmi();
-  if (core.interrupt_pending() && (core.sys.flags & rflags::interrupt) != 0) core.kick();
+  if (core.interrupt_pending()) core.kick();
   return left;
 }
 
