@@ -20,15 +20,15 @@ std::uint64_t sum(std::uint64_t a, std::uint64_t b) { return a > end_of_time - b
 void Clock::advance(std::uint64_t ns) {
   CBIT_ASSERT(!running_);
   running_ = true;
-  const std::uint64_t until = sum(now_ns_, ns);
+  const std::uint64_t until = sum(now_ns(), ns);
   while (!due_.empty() && due_.begin()->first.first <= until) {
     auto first = due_.extract(due_.begin());
     const auto [deadline, number] = first.key();
     deadlines_.erase(number);
-    now_ns_ = std::max(now_ns_, deadline);
+    set_now(std::max(now_ns(), deadline));
     first.mapped()();
   }
-  now_ns_ = until;
+  set_now(until);
   running_ = false;
 }
 

@@ -2,9 +2,13 @@
 // instructions, the model kernel by modelled costs) advances it, devices put deadlines on it.
 //
 // Deterministic: deadlines are called in order of time, those of the same time in the order in which they
-// were scheduled, and never before the clock is advanced. Threading: one thread, that of the machine.
+// were scheduled, and never before the clock is advanced.
+//
+// Threading: the thread that made it is the machine's, and the only one that makes time pass. Others may read
+// now_ns(); what they charge takes no time, for there is no one order in which it could pass.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -31,12 +35,19 @@ class Clock {
   Clock(const Clock&) = delete;
   Clock& operator=(const Clock&) = delete;
 
-  [[nodiscard]] std::uint64_t now_ns() const { return now_ns_; }
+  [[nodiscard]] std::uint64_t now_ns() const { return now_ns_.load(std::memory_order_relaxed); }
 
   // Calls what falls due up to the new time. During a callback now_ns() is its deadline (or the present, if
   // that is later); it may schedule and cancel, but not advance. The clock stands still at the end of time,
   // 2^64 - 1 ns.
   void advance(std::uint64_t ns);
+
+  // Something took this long by a table of costs. May be called from anywhere: what falls due by it is called
+  // by the next advance(). On a machine whose CPU counts instructions costs are in these already.
+  void charge(std::uint64_t ns) {
+    if (charges_ && owner_ == &this_thread_mark_) set_now(now_ns() + ns);
+  }
+  void ignore_charges() { charges_ = false; }
 
   // Once, at `deadline_ns`; a deadline that has passed is called by the next advance(), be it by 0. The
   // callback must not outlive what it refers to: cancel it, or hold it in a Timer.
@@ -49,7 +60,13 @@ class Clock {
  private:
   using Key = std::pair<std::uint64_t, std::uint64_t>;  // deadline, number
 
-  std::uint64_t now_ns_ = 0;
+  void set_now(std::uint64_t ns) { now_ns_.store(ns, std::memory_order_relaxed); }
+
+  static inline thread_local char this_thread_mark_ = 0;  // its address tells threads apart
+
+  const char* owner_ = &this_thread_mark_;
+  bool charges_ = true;
+  std::atomic<std::uint64_t> now_ns_ = 0;
   std::uint64_t scheduled_ = 0;
   bool running_ = false;
   std::map<Key, Callback> due_;

@@ -9,7 +9,8 @@
 
 namespace cbit::spec {
 
-// Delivery mode of an interrupt message, an LVT entry and an IOAPIC's redirection. SDM 11.5.1, 11.6.1, 11.11.2.
+// Delivery mode of an interrupt message, an LVT entry and an IOAPIC's redirection. SDM 11.5.1, 11.6.1,
+// 11.11.2.
 enum class ApicDelivery : std::uint8_t {
   fixed = 0,
   lowest_priority = 1,

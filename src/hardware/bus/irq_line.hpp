@@ -1,6 +1,6 @@
 // A wire from devices to the inputs of interrupt controllers. Each device that may drive it has an IrqDriver;
-// the line is asserted while at least one of them asserts it (wired or), and leads to any number of inputs: an
-// ISA interrupt to the PIC and to the IOAPIC.
+// the line is asserted while at least one of them asserts it (wired or), and leads to any number of inputs:
+// an ISA interrupt to the PIC and to the IOAPIC.
 //
 // Devices assert, controllers see a voltage: a line that is active low (PCI's INTx#) is high while nobody
 // asserts it. What a controller programmed for the other polarity makes of it is what it would make of it in

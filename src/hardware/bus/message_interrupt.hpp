@@ -1,7 +1,7 @@
 // Message-signalled interrupts: a write of four bytes to FEEx'xxxxh is an interrupt. Whoever makes one (a PCI
-// function, an IOAPIC) hands it to a MessageInterruptSink: the local APICs (chipset/apic_bus.hpp), or an IOMMU
-// that remaps before them. On the bus the sink stands behind a MessageInterruptWindow, so that a device's DMA
-// write gets there as any other write does.
+// function, an IOAPIC) hands it to a MessageInterruptSink: the local APICs (chipset/apic_bus.hpp), or an
+// IOMMU that remaps before them. On the bus the sink stands behind a MessageInterruptWindow, so that a
+// device's DMA write gets there as any other write does.
 //
 // Sources: Intel SDM vol. 3, 11.11; PCI Local Bus Specification 3.0, 6.8. Threading: one thread.
 #pragma once
@@ -23,8 +23,9 @@ struct MessageInterrupt {
 class MessageInterruptSink {
  public:
   virtual ~MessageInterruptSink() = default;
-  // The address is anything that the window holds; a message that names nobody is lost.
-  virtual void deliver(const MessageInterrupt& message) = 0;
+  // The address is anything that the window holds. false: nobody accepted the message, and it is lost; a
+  // device never knows, but an IOAPIC does.
+  virtual bool deliver(const MessageInterrupt& message) = 0;
 };
 
 // The megabyte from spec::msi_window on. Reads give ones; writes of other widths or alignments are lost. A

@@ -1,9 +1,9 @@
 // The space of I/O ports, 64 KiB, as IN and OUT reach it. What SystemBus is to memory: it decodes a port to a
 // region and an offset in it.
 //
-// A region says which widths it answers. An access of another width is split into its halves, as the bus of an
-// 8-bit device splits what a CPU sends; what nobody answers reads as all ones, and writes to it are lost. No
-// access faults. Threading: one thread, that of the machine.
+// A region says which widths it answers. An access of another width is split into its halves, as the bus of
+// an 8-bit device splits what a CPU sends; what nobody answers reads as all ones, and writes to it are lost.
+// No access faults. Threading: one thread, that of the machine.
 #pragma once
 
 #include <array>
@@ -49,8 +49,8 @@ class PortSpace {
     std::uint16_t offset = 0;
   };
 
-  // The range is not empty, ends within the space and overlaps no other of a common width. The region outlives
-  // the space, or is removed.
+  // The range is not empty, ends within the space and overlaps no other of a common width. The region
+  // outlives the space, or is removed.
   void add(PortRange range, PioRegion& region, PortWidths widths = byte_ports);
   // The same where the guest decides about the range (a BAR): false, and nothing is added, if it will not do.
   [[nodiscard]] bool try_add(PortRange range, PioRegion& region, PortWidths widths = byte_ports);

@@ -55,8 +55,10 @@ mem::MemoryConfig memory_config(const MachineConfig& config) {
   mem::MemoryConfig memory{.ram = ram_map(config.memory_bytes), .cache = config.cache};
   const KeyId key = platform_key(config.platform);
   if (config.platform == Platform::sev_snp || config.rmp) memory.protection = mem::MemoryProtection::rmp;
-  if (config.platform == Platform::tdx)
-    memory.protection = mem::MemoryProtection::td, memory.initial_owner = key;
+  if (config.platform == Platform::tdx) {
+    memory.protection = mem::MemoryProtection::td;
+    memory.initial_owner = key;
+  }
   if (memory.protection != mem::MemoryProtection::none) memory.protected_key = key;
   return memory;
 }
@@ -132,6 +134,12 @@ OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   std::unique_ptr<Machine> machine{new Machine{config}};
   machine->memory_ = CBIT_TRY(mem::Memory::create(memory_config(config), machine->keys_, machine->tracer_));
   machine->bus_ = std::make_unique<bus::SystemBus>(*machine->memory_, machine->tracer_, device_view(config));
+  machine->hypervisor_.emplace(config.platform, machine->paging_.view, *machine->memory_, machine->tracer_);
+  machine->mmus_.reserve(config.cpus);
+  for (unsigned n = 0; n < config.cpus; ++n)
+    machine->mmus_
+        .emplace_back(*machine->memory_, machine->tracer_, machine->paging_, static_cast<std::uint16_t>(n))
+        .set_io(machine->bus_.get());
   if (config.iommu && !config.virtio_iommu) {
     machine->iommu_.emplace(device_view(config));
     machine->bus_->set_iommu(&*machine->iommu_);

@@ -1,4 +1,4 @@
-// A board: memory with its keys, the system bus, an IOMMU if asked for, CPUs' translation, all for one
+// A board: clock, memory with its keys, the system bus, an IOMMU if asked for, the CPUs' MMUs, all for one
 // platform.
 //
 // Physical map: RAM from 0 to at most 3 GiB, the PCI hole up to 4 GiB, the rest of RAM from 4 GiB.
@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/result.hpp"
@@ -14,9 +15,11 @@
 #include "bus/system_bus.hpp"
 #include "cbit/platform.hpp"
 #include "iommu/iommu.hpp"
+#include "machine/hypervisor.hpp"
 #include "machine/sev/sev_firmware.hpp"
 #include "machine/tme.hpp"
 #include "mem/memory.hpp"
+#include "paging/mmu.hpp"
 #include "paging/pte.hpp"
 
 namespace cbit::machine {
@@ -52,10 +55,15 @@ class Machine {
   static OrError<std::unique_ptr<Machine>> create(const MachineConfig& config);
 
   [[nodiscard]] const MachineConfig& config() const { return config_; }
+  [[nodiscard]] Clock& clock() { return clock_; }
   [[nodiscard]] Tracer& tracer() { return tracer_; }
   [[nodiscard]] mem::KeyTable& keys() { return keys_; }
   [[nodiscard]] mem::Memory& memory() { return *memory_; }
   [[nodiscard]] bus::SystemBus& bus() { return *bus_; }
+  // What a guest on this machine leaves for, and asks.
+  [[nodiscard]] Hypervisor& hypervisor() { return *hypervisor_; }
+  // Without tables at first. An operating system borrows them.
+  [[nodiscard]] std::span<paging::Mmu> mmus() { return mmus_; }
   // nullptr: none, or a virtio-iommu (dev/virtio_iommu.hpp).
   [[nodiscard]] iommu::Iommu* iommu() { return iommu_ ? &*iommu_ : nullptr; }
   // nullptr where the processor has no SEV.
@@ -78,11 +86,14 @@ class Machine {
   explicit Machine(const MachineConfig& config);
 
   MachineConfig config_;
-  Tracer tracer_;
+  Clock clock_;
+  Tracer tracer_{clock_};
   mem::KeyTable keys_;
   paging::PagingConfig paging_;
   std::unique_ptr<mem::Memory> memory_;
   std::unique_ptr<bus::SystemBus> bus_;
+  std::optional<Hypervisor> hypervisor_;
+  std::vector<paging::Mmu> mmus_;
   std::optional<iommu::Iommu> iommu_;
   std::optional<SevFirmware> sev_;
   std::optional<Tme> tme_;

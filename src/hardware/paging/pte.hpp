@@ -23,7 +23,7 @@ inline constexpr unsigned highest_leaf_level = 2;
 [[nodiscard]] constexpr std::uint64_t span_number(VirtAddr at, unsigned level) {
   return at.value() >> (12 + 9 * level);
 }
-[[nodiscard]] constexpr std::uint64_t bytes_of(PageLevel level) {
+[[nodiscard]] constexpr std::uint64_t level_bytes(PageLevel level) {
   return span_of_level(static_cast<unsigned>(level));
 }
 [[nodiscard]] constexpr std::uint64_t table_index(VirtAddr at, unsigned level) {
@@ -62,7 +62,7 @@ struct Pte : Register<Pte, std::uint64_t> {
   [[nodiscard]] constexpr PtePhys target() const { return PtePhys{raw & address_mask}; }
   // The page of a leaf, key bits included. Below the page's size lie the PAT bit and reserved bits.
   [[nodiscard]] constexpr PtePhys page(PageLevel level) const {
-    return PtePhys{raw & address_mask & ~(bytes_of(level) - 1)};
+    return PtePhys{raw & address_mask & ~(level_bytes(level) - 1)};
   }
 };
 

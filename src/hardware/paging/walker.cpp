@@ -69,7 +69,7 @@ Translation translation_of(const mem::KeyView& view, const Step& leaf, unsigned 
   const auto page_level = static_cast<PageLevel>(level);
   const auto [page, selector] = view.layout.split(leaf.entry.page(page_level));
   flags.global = leaf.entry.get<Pte::Global>();
-  return {.phys = page + at.value() % bytes_of(page_level),
+  return {.phys = page + at.value() % level_bytes(page_level),
           .key = view.key(selector),
           .selector = selector,
           .level = page_level,

@@ -52,7 +52,9 @@ class Places {
       for (const auto& [path, answer] : asked)
         if (const auto clean = relative(path)) note_ways(*clean, links);
     };
-    claim(record.files), claim(record.folders), claim(record.links);
+    claim(record.files);
+    claim(record.folders);
+    claim(record.links);
   }
 
   [[nodiscard]] std::string of(const std::string& path) const {
@@ -108,8 +110,14 @@ class Maker {
   explicit Maker(const HostRecord& record) : record_{record}, places_{record} {}
 
   Capture make(std::string_view program) {
-    add_files(), add_links(), add_folders();
-    add_processor(), add_devices(), add_log(), add_unread(), add_manifest(program);
+    add_files();
+    add_links();
+    add_folders();
+    add_processor();
+    add_devices();
+    add_log();
+    add_unread();
+    add_manifest(program);
     return std::move(capture_);
   }
 

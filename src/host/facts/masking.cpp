@@ -86,11 +86,15 @@ void mask_parameter(Masked& masked, std::string_view parameter) {
   const std::string_view name = parameter.substr(0, equals);
   const bool has_value = equals != std::string_view::npos;
   if (!is_name(name)) {
-    masked.text += masked_word, ++masked.values;
+    masked.text += masked_word;
+    ++masked.values;
   } else if (!has_value || is_harmless(name)) {
     masked.text += parameter;
   } else {
-    masked.text += name, masked.text += '=', masked.text += masked_word, ++masked.values;
+    masked.text += name;
+    masked.text += '=';
+    masked.text += masked_word;
+    ++masked.values;
   }
 }
 
@@ -155,7 +159,10 @@ Masked mask_configuration(std::string_view text) {
     const std::size_t quote = line.find("=\"");
     const bool has_text = quote != std::string_view::npos && line.size() > quote + sizeof("=\"\"") - 1;
     masked.text += has_text ? line.substr(0, quote) : line;
-    if (has_text) masked.text += "=\"<masked>\"", ++masked.values;
+    if (has_text) {
+      masked.text += "=\"<masked>\"";
+      ++masked.values;
+    }
     masked.text += '\n';
   }
   return masked;
@@ -166,7 +173,8 @@ Masked keep_capabilities(std::string_view text) {
   Masked masked;
   for (const std::string_view line : lines_of(text)) {
     if (line.starts_with("Cap")) {
-      masked.text += line, masked.text += '\n';
+      masked.text += line;
+      masked.text += '\n';
     } else if (!line.empty()) {
       ++masked.values;
     }
@@ -181,8 +189,10 @@ Masked hide_kernel(std::string_view text) {
   for (const std::string_view line : lines_of(text)) {
     if (line.find(" : Kernel ") != std::string_view::npos)
       ++masked.values;
-    else
-      masked.text += line, masked.text += '\n';
+    else {
+      masked.text += line;
+      masked.text += '\n';
+    }
   }
   return masked;
 }
@@ -199,7 +209,8 @@ Masked mask_command_line(std::string_view line) {
     }
     const std::string_view parameter = next_parameter(line);
     if (parameter == "--") {
-      masked.text += "-- <masked>\n", ++masked.values;
+      masked.text += "-- <masked>\n";
+      ++masked.values;
       return masked;
     }
     mask_parameter(masked, parameter);

@@ -8,7 +8,10 @@ namespace cbit::bus {
 namespace {
 
 struct RecordingSink final : MessageInterruptSink {
-  void deliver(const MessageInterrupt& message) override { seen.push_back(message); }
+  bool deliver(const MessageInterrupt& message) override {
+    seen.push_back(message);
+    return true;
+  }
   std::vector<MessageInterrupt> seen;
 };
 
