@@ -90,11 +90,20 @@ struct PageFlags {
   friend constexpr bool operator==(const PageFlags&, const PageFlags&) = default;
 };
 
+enum class PagingFormat : std::uint8_t {
+  long_mode,
+  pae,     // 32-bit addresses, entries of 8 bytes: APM vol. 2, 5.2.3
+  legacy,  // 32-bit addresses, entries of 4 bytes: APM vol. 2, 5.2.2
+};
+
 // How one context translates: number of levels, key bits, width of physical addresses.
 struct PagingConfig {
-  unsigned levels = 4;      // 4 or 5 (CR4.LA57)
+  unsigned levels = 4;      // 4 or 5 (CR4.LA57); 3 with PAE
   unsigned phys_bits = 52;  // address bits at or above this, other than key bits, are reserved
   mem::KeyView view;
+  PagingFormat format = PagingFormat::long_mode;
+  bool no_execute = true;   // EFER.NXE; else bit 63 is reserved
+  bool large_pages = true;  // CR4.PSE, which counts in the legacy format only
 };
 
 // The table that CR3 or an entry points to, and the key that the walker reads it with: an SME host follows

@@ -1,5 +1,5 @@
-// `cbit stream`: a guest streams a disk image through virtio-blk into its memory and out to another image, and
-// everybody is asked what they saw. Then the same with a driver that hands out physical addresses.
+// `cbit stream`: a guest streams a disk image through virtio-blk into its memory and out to another image,
+// and everybody is asked what they saw. Then the same with a driver that hands out physical addresses.
 #pragma once
 
 #include <optional>

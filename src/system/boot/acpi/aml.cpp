@@ -23,7 +23,10 @@ void put_path(Bytes& to, std::string_view path) {
   put_number(to, root_char, 1);
   const std::size_t segments = path.size() / 5;
   if (segments == 2) put_number(to, dual_name_prefix, 1);
-  if (segments > 2) put_number(to, multi_name_prefix, 1), put_number(to, segments, 1);
+  if (segments > 2) {
+    put_number(to, multi_name_prefix, 1);
+    put_number(to, segments, 1);
+  }
   for (std::size_t i = 0; i < segments; ++i) put_all(to, std::as_bytes(std::span{path.substr(i * 5 + 1, 4)}));
 }
 
