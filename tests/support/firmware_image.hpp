@@ -2,19 +2,25 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace cbit::firmware_image {
 
-using Guid = std::array<std::uint32_t, 4>;  // in little-endian words, as it lies in memory
-inline constexpr Guid footer{0x96b582de, 0x45f71fb2, 0x66a3eaba, 0x2d085ac5};
-inline constexpr Guid sev_es_reset_block{0x00f771de, 0x4fcb1a7e, 0xc7680e89, 0x4eb42f7e};
-inline constexpr Guid sev_hash_table{0x7255371f, 0x4b043a3b, 0xa61d7b92, 0x54d4a8ef};
-inline constexpr Guid sev_metadata{0xdc886566, 0x4798984a, 0x85555ea7, 0xcc67bfa7};
-inline constexpr Guid tdx_metadata{0xe47a6535, 0x5e48984a, 0x85465e86, 0xc28ebfa7};
+// As text, the way the sources of EDK2 write them; in memory the first three fields are little-endian
+// (UEFI 2.10,
+// appendix A).
+using Guid = std::string_view;
+
+// EDK2: OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm. Debian's OVMF.fd (2022.11) has all five.
+inline constexpr Guid footer{"96b582de-1fb2-45f7-baea-a366c55a082d"};
+inline constexpr Guid sev_es_reset_block{"00f771de-1a7e-4fcb-890e-68c77e2fb44e"};
+inline constexpr Guid sev_hash_table{"7255371f-3a3b-4b04-927b-1da6efa8d454"};
+inline constexpr Guid sev_metadata{"dc886566-984a-4798-a75e-5585a7bf67cc"};
+inline constexpr Guid tdx_metadata{"e47a6535-984a-4798-865e-4685a7bf8ec2"};
 
 struct Entry {
   Guid guid;
@@ -25,8 +31,14 @@ struct Entry {
 inline void put(std::vector<std::byte>& image, std::uint64_t value, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i) image.push_back(static_cast<std::byte>(value >> 8 * i));
 }
-inline void put(std::vector<std::byte>& image, const Guid& guid) {
-  for (const std::uint32_t word : guid) put(image, word, 4);
+inline void put(std::vector<std::byte>& image, Guid guid) {
+  const auto field = [&](std::size_t at, std::size_t digits) {
+    return std::stoull(std::string{guid.substr(at, digits)}, nullptr, 16);
+  };
+  put(image, field(0, 8), 4);
+  put(image, field(9, 4), 2);
+  put(image, field(14, 4), 2);
+  for (const std::size_t at : {19, 21, 24, 26, 28, 30, 32, 34}) put(image, field(at, 2), 1);
 }
 
 inline std::vector<std::byte> build(const std::vector<Entry>& entries) {

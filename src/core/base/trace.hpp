@@ -42,8 +42,8 @@ class Tracer {
 
   [[nodiscard]] const Clock& clock() const { return *clock_; }
 
-  // The event begins now. What takes time by a model (base/cost.hpp) says how much: that time passes, listened
-  // to or not.
+  // The event begins now. What takes time by a model (base/cost.hpp) says how much: that time passes,
+  // listened to or not.
   template <class Payload>
   void emit(Agent agent, Payload&& payload, std::uint64_t duration_ns = 0) {
     if (enabled()) [[unlikely]]

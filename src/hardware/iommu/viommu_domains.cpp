@@ -72,13 +72,16 @@ ViommuStatus ViommuDomains::map(std::uint32_t domain, ViommuRange range, PhysAdd
 ViommuStatus ViommuDomains::unmap(std::uint32_t domain, ViommuRange range) {
   if (const auto status = check_domain(domain); status != ViommuStatus::ok) return status;
   auto& mappings = domains_.at(domain).mappings;
-  std::erase_if(mappings, [&](const auto& mapping) {
-    return range.contains(mapping.first) && range.contains(mapping.second.last);
-  });
-  const bool split = std::ranges::any_of(mappings, [&](const auto& mapping) {
+  const auto affected = [&](const auto& mapping) {
     return mapping.first <= range.last && range.first <= mapping.second.last;
+  };
+  // virtio 1.2, 5.13.6.6.2: a request that would split a mapping removes none, not even those inside of it.
+  const bool splits = std::ranges::any_of(mappings, [&](const auto& mapping) {
+    return affected(mapping) && !(range.contains(mapping.first) && range.contains(mapping.second.last));
   });
-  return split ? ViommuStatus::range : ViommuStatus::ok;
+  if (splits) return ViommuStatus::range;
+  std::erase_if(mappings, affected);
+  return ViommuStatus::ok;
 }
 
 ViommuStatus ViommuDomains::probe(std::uint32_t endpoint) const {

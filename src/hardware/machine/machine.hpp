@@ -26,6 +26,13 @@ namespace cbit::machine {
 
 inline constexpr PhysAddr pci_hole{0xc000'0000};
 inline constexpr PhysAddr high_ram{0x1'0000'0000};
+inline constexpr unsigned guest_asid = 1;  // of a machine that is an encrypted guest
+
+// Where the key of an encrypted guest comes from.
+enum class GuestKeySource : std::uint8_t {
+  derived,   // the guest runs already: its key follows from the seed
+  firmware,  // there is none before launch_firmware() has been given LAUNCH_START and ACTIVATE
+};
 
 struct MachineConfig {
   Platform platform = Platform::plain;
@@ -42,6 +49,7 @@ struct MachineConfig {
   std::uint64_t seed = 1;
   SevCapability sev;  // a host of encrypted guests, on plain or sme
   bool rmp = false;   // the host has a reverse map table: guests can be protected as SEV-SNP does
+  GuestKeySource key_source = GuestKeySource::derived;
 };
 
 // sPAPR: translation entries are the hypervisor's, written by H_PUT_TCE.
@@ -51,7 +59,7 @@ class Machine {
  public:
   // Errors (usage): memory or CPU count out of range, C-bit outside 32..51 or inside RAM, KeyID bits out of
   // range or more than the kernel's address space has direct maps for; guests on a machine that is a guest or
-  // no AMD.
+  // no AMD; a launched key on a platform whose firmware cannot launch a whole machine.
   static OrError<std::unique_ptr<Machine>> create(const MachineConfig& config);
 
   [[nodiscard]] const MachineConfig& config() const { return config_; }
@@ -68,6 +76,9 @@ class Machine {
   [[nodiscard]] iommu::Iommu* iommu() { return iommu_ ? &*iommu_ : nullptr; }
   // nullptr where the processor has no SEV.
   [[nodiscard]] SevFirmware* sev_firmware() { return sev_ ? &*sev_ : nullptr; }
+  // The secure processor of the host below this guest, which gives it its key under `guest_asid`; nullptr
+  // unless the configuration says that it is launched. The guest's physical addresses are the host's.
+  [[nodiscard]] SevFirmware* launch_firmware() { return launch_firmware_ ? &*launch_firmware_ : nullptr; }
 
   // nullptr where the processor has no MKTME.
   [[nodiscard]] Tme* tme() { return tme_ ? &*tme_ : nullptr; }
@@ -96,6 +107,7 @@ class Machine {
   std::vector<paging::Mmu> mmus_;
   std::optional<iommu::Iommu> iommu_;
   std::optional<SevFirmware> sev_;
+  std::optional<SevFirmware> launch_firmware_;
   std::optional<Tme> tme_;
   std::vector<std::unique_ptr<bus::MmioRegion>> regions_;
   PhysAddr next_bar_ = pci_hole;

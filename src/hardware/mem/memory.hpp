@@ -111,9 +111,9 @@ class Memory {
   virtual Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) = 0;
 
   // A pointer to the page's stored bytes, page_size of them, which are plaintext under access.key until the
-  // holder is told otherwise (mem/lease.hpp). nullptr: this page is to be accessed by read() and write(), be it
-  // for now (`write` where somebody holds code) or always (TD integrity, caches that do not agree). Faults as an
-  // access would; what an access of the whole page would report is reported.
+  // holder is told otherwise (mem/lease.hpp). nullptr: this page is to be accessed by read() and write(), be
+  // it for now (`write` where somebody holds code) or always (TD integrity, caches that do not agree). Faults
+  // as an access would; what an access of the whole page would report is reported.
   virtual Result<std::byte*> lease(PhysAddr page, const Access& access, LeaseIntent intent,
                                    LeaseHolder& holder);
   // The holder gives back its leases of a page, or all it has; it is not told.

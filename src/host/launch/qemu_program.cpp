@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::size_t answer_bytes_max = 4096;
 constexpr std::size_t errors_bytes_kept = 16384;
-constexpr int answer_ms_max = 5000;
+constexpr int answer_ms_max = 30'000;  // of silence
 
 struct Pipe {
   std::array<int, 2> ends{-1, -1};  // read, write

@@ -6,6 +6,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 namespace cbit::stream {
@@ -16,6 +19,19 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
   for (const std::string& word : words) list.push_back(const_cast<char*>(word.c_str()));
   list.push_back(nullptr);
   return list;
+}
+
+// mke2fs and its relatives live where an ordinary user's PATH does not look.
+std::string path_of(const std::string& program) {
+  const char* const own = std::getenv("PATH");
+  const std::string folders = fmt::format("{}:/usr/sbin:/sbin:/usr/bin:/bin", own == nullptr ? "" : own);
+  for (std::string_view rest = folders; !rest.empty();) {
+    const std::size_t end = std::min(rest.find(':'), rest.size());
+    const std::string path = fmt::format("{}/{}", rest.substr(0, end), program);
+    if (end > 0 && access(path.c_str(), X_OK) == 0) return path;
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return program;
 }
 
 }  // namespace
@@ -31,8 +47,8 @@ OrError<void> run_program(const std::vector<std::string>& words, const std::vect
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t child = 0;
-  const int error = posix_spawnp(&child, words.front().c_str(), &actions, nullptr, pointers(words).data(),
-                                 pointers(variables).data());
+  const int error = posix_spawnp(&child, path_of(words.front()).c_str(), &actions, nullptr,
+                                 pointers(words).data(), pointers(variables).data());
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0)
     return bad_input(fmt::format("cannot start {}: {}", words.front(), std::strerror(error)),

@@ -7,7 +7,7 @@
 #include "dev/disk_image.hpp"
 #include "dev/virtio/virtio_blk.hpp"
 #include "kernel/virtio/virtio_blk_driver.hpp"
-#include "stream/sample_image.hpp"
+#include "stream/temporary_folder.hpp"
 
 namespace cbit::stream {
 namespace {
@@ -141,10 +141,10 @@ OrError<SectorIndex> index_of(dev::BlockBackend& disk) {
   return index;
 }
 
-OrError<StreamPass> correct_pass(const StreamOptions& options, dev::BlockBackend& source,
-                                 const SectorIndex& index, const crypt::Sha256Digest& digest,
-                                 EventSink* sink) {
-  auto target = CBIT_TRY(dev::DiskImage::create(options.target, source.bytes()));
+OrError<StreamPass> correct_pass(const StreamOptions& options, const std::string& target_path,
+                                 dev::BlockBackend& source, const SectorIndex& index,
+                                 const crypt::Sha256Digest& digest, EventSink* sink) {
+  auto target = CBIT_TRY(dev::DiskImage::create(target_path, source.bytes()));
   auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), sink));
   auto from = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:04.0", source, "cbit-source", false));
   auto to = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:05.0", *target, "cbit-target", false));
@@ -179,15 +179,19 @@ OrError<void> check(const StreamOptions& options) {
 
 OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink) {
   CBIT_TRY(check(options));
-  auto source = CBIT_TRY(dev::DiskImage::open(options.source, dev::DiskImage::Mode::read_only));
-  StreamReport report{.options = options};
-  report.source = CBIT_TRY(digest_file(options.source));
-  const SectorIndex index = CBIT_TRY(index_of(*source));
+  const TemporaryFolder folder = CBIT_TRY(TemporaryFolder::create());
+  const SourceImage image = CBIT_TRY(SourceImage::open(options.source, folder));
+  const std::string target = options.target.empty() ? folder.path() + "/target.img" : options.target;
+  auto disk = CBIT_TRY(dev::DiskImage::open(image.path(), dev::DiskImage::Mode::read_only));
+  StreamReport report{.options = options, .disk = image.path()};
+  report.source = CBIT_TRY(digest_file(image.path()));
+  const SectorIndex index = CBIT_TRY(index_of(*disk));
   report.telling_sectors = index.size();
-  report.correct = CBIT_TRY(correct_pass(options, *source, index, report.source, sink));
-  report.target = CBIT_TRY(digest_file(options.target));
+  report.correct = CBIT_TRY(correct_pass(options, target, *disk, index, report.source, sink));
+  report.target = CBIT_TRY(digest_file(target));
   report.equal = report.source == report.target;
-  report.raw = CBIT_TRY(raw_pass(options, *source, index, report.source));
+  report.files = CBIT_TRY(image.find_files_in(target));
+  report.raw = CBIT_TRY(raw_pass(options, *disk, index, report.source));
   return report;
 }
 

@@ -26,6 +26,14 @@ TEST(Firmware, SaysWhatItsTableSays) {
   EXPECT_TRUE(has_room_for_hashes(firmware));
 }
 
+TEST(Firmware, WithTdxMetadataBootsATrustDomain) {
+  const Firmware firmware =
+      parse_firmware("OVMF.fd", build({{sev_metadata, 4, 0x52c}, {tdx_metadata, 4, 0x840}}));
+  EXPECT_TRUE(firmware.tdx);
+  EXPECT_TRUE(boots(firmware, Protection::tdx));
+  EXPECT_FALSE(boots(firmware, Protection::sev_es));
+}
+
 TEST(Firmware, HasNoRoomForHashesWhereTheTableGivesNoAddress) {
   // Debian's OVMF has the entry, with zeros: QEMU refuses kernel-hashes=on with it.
   EXPECT_FALSE(has_room_for_hashes(parse_firmware("OVMF.fd", build({{sev_hash_table, 8, 0, 0x400}}))));
