@@ -28,7 +28,7 @@ class GuestCode {
   }
   // mov dx, port; mov al, c; out dx, al
   GuestCode& serial(std::string_view text, std::uint16_t port = 0x3f8) {
-    bytes({0x66, 0xba, port & 0xffu, port >> 8u});
+    bytes({0x66, 0xba, port & 0xffu, std::uint32_t{port} >> 8});
     for (const char c : text) bytes({0xb0, static_cast<unsigned char>(c), 0xee});
     return *this;
   }
