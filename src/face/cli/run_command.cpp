@@ -1,6 +1,7 @@
 #include "cli/run_command.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ostream.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -71,7 +72,7 @@ OrError<Platform> platform_of(const Arguments& arguments) {
 }
 
 // One word of a shell script, whatever is in it.
-std::string quoted(std::string_view word) {
+std::string shell_word(std::string_view word) {
   std::string text = "'";
   for (const char c : word)
     if (c == '\'')
@@ -96,7 +97,7 @@ OrError<Bytes> make_initramfs(const Arguments& arguments) {
     contents.modules.push_back({name, std::move(module)});
   }
   for (const std::string& word : arguments.behind)
-    contents.command += (contents.command.empty() ? "" : " ") + quoted(word);
+    contents.command += (contents.command.empty() ? "" : " ") + shell_word(word);
   return boot::build_initramfs(contents);
 }
 

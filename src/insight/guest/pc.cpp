@@ -67,6 +67,10 @@ Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
             .supervisor = this}} {
   machine_->clock().ignore_charges();
   chipset_.attach(machine_->bus(), ports_);
+  // Firmware leaves serial ports at eight bits.
+  constexpr std::uint32_t eight_bits = 3;
+  for (chipset::Uart* port : {&chipset_.com1(), &chipset_.com2()})
+    port->write(chipset::Uart::line_control, 1, eight_bits);
 }
 
 OrError<void> Pc::load(const boot::BootImage& image) {
