@@ -12,7 +12,7 @@
 
 #include "linux/probes/probes.hpp"
 #include "support/small_machine.hpp"
-#include "test_kernel.hpp"
+#include "support/linux/test_kernel.hpp"
 
 namespace cbit::test {
 
