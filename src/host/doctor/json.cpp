@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
 #include "doctor/doctor.hpp"
 #include "testbed/cause_json.hpp"
 
@@ -130,7 +131,7 @@ std::string to_json(const Diagnosis& diagnosis) {
   json["warnings"] = diagnosis.count(CheckState::warn);
   json["failed"] = diagnosis.count(CheckState::fail);
   json["skipped"] = diagnosis.count(CheckState::skip);
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  return json_text(json, 2) + '\n';
 }
 
 }  // namespace cbit::doctor

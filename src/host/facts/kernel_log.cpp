@@ -403,6 +403,12 @@ KernelLog parse_kernel_log(std::string_view text) {
   return each_line(text, [](const Message&, bool) {});
 }
 
+std::vector<std::string_view> log_rule_words() {
+  std::vector<std::string_view> words;
+  for (const Rule& rule : rules) words.push_back(rule.words);
+  return words;
+}
+
 std::string lines_that_matter(std::string_view text) {
   std::string kept;
   each_line(text, [&](const Message& message, bool taken) {

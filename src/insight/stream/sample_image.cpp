@@ -1,14 +1,16 @@
 #include "stream/sample_image.hpp"
 
 #include <fmt/format.h>
-#include <stdlib.h>
+#include <fmt/ranges.h>
 
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 #include <utility>
+#include <vector>
 
-#include "stream/process.hpp"
+#include "os/input_file.hpp"
+#include "os/program.hpp"
+#include "os/temporary_folder.hpp"
 
 namespace cbit::stream {
 namespace {
@@ -16,49 +18,51 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view uuid = "6362697d-0000-4000-8000-000000000001";
-// mke2fs and its relatives live where an ordinary user's PATH does not look.
-const std::vector<std::string> environment{"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-                                           "E2FSPROGS_FAKE_TIME=1700000000"};
+const std::vector<std::string> environment{"E2FSPROGS_FAKE_TIME=1700000000"};
+
+std::string name_of(const std::string& path) { return fs::path{path}.filename().string(); }
+std::string folder_of(const std::string& path) { return fs::absolute(path).parent_path().string(); }
+
+OrError<void> run_tool(std::vector<std::string> words, std::string folder) {
+  const std::string line = fmt::format("{}", fmt::join(words, " "));
+  const os::ProgramEnd end = CBIT_TRY(os::run_program({.words = std::move(words),
+                                                       .environment = environment,
+                                                       .folder = std::move(folder),
+                                                       .package = "e2fsprogs"}));
+  if (end.fate == os::ProgramFate::too_slow)
+    return bad_input(fmt::format("{} did not end within ten minutes", line), "use a smaller image");
+  if (!end.succeeded()) return bad_input(fmt::format("{} failed", line), "run it by hand to see why");
+  return {};
+}
 
 }  // namespace
 
-OrError<TemporaryFolder> TemporaryFolder::create() {
-  std::error_code error;
-  std::string pattern = (fs::temp_directory_path(error) / "cbit-XXXXXX").string();
-  if (error || mkdtemp(pattern.data()) == nullptr)
-    return bad_input("cannot create a temporary folder", "set TMPDIR to a folder that can be written to");
-  return TemporaryFolder{pattern};
-}
-
-TemporaryFolder::TemporaryFolder(TemporaryFolder&& other) noexcept : path_{std::exchange(other.path_, {})} {}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  if (!path_.empty()) fs::remove_all(path_, ignored);
-}
-
-OrError<crypt::Sha256Digest> digest_file(const std::string& path) {
-  std::ifstream file{path, std::ios::binary};
-  if (!file) return bad_input(fmt::format("cannot read {}", path), "check the path and its permissions");
+OrError<crypt::Sha256Digest> digest_file(const std::string& path, std::uint64_t bytes_max) {
+  os::InputFile file = CBIT_TRY(os::InputFile::open(
+      path, {.what = "what is put into the image", .remedy = "check the path", .bytes_max = bytes_max}));
   crypt::Sha256 hash;
   Bytes buffer(1 << 20);
-  while (file) {
-    file.read(reinterpret_cast<char*>(buffer.data()), static_cast<std::streamsize>(buffer.size()));
-    hash.update(ConstByteSpan{buffer}.first(static_cast<std::size_t>(file.gcount())));
+  for (;;) {
+    const std::size_t n = CBIT_TRY(file.read(buffer));
+    if (n == 0) return hash.finish();
+    hash.update(ConstByteSpan{buffer}.first(n));
   }
-  if (file.bad()) return bad_input(fmt::format("cannot read {} to its end", path), "check the disk it is on");
-  return hash.finish();
 }
 
-OrError<FileDigests> digest_folder(const std::string& folder) {
+OrError<FileDigests> digest_folder(const std::string& folder, std::uint64_t bytes_max) {
   FileDigests digests;
   std::error_code error;
+  std::uint64_t bytes = 0;
   for (auto entry = fs::recursive_directory_iterator{folder, error};
        entry != fs::recursive_directory_iterator{}; entry.increment(error)) {
     if (error) break;
     if (entry->is_symlink(error) || !entry->is_regular_file(error)) continue;
+    bytes += entry->file_size(error);
+    if (bytes > bytes_max)
+      return bad_input(fmt::format("the files of {} have more than {} MiB", folder, bytes_max >> 20),
+                       "name a smaller folder with --files, or use a larger --image-size");
     digests[fs::relative(entry->path(), folder, error).string()] =
-        CBIT_TRY(digest_file(entry->path().string()));
+        CBIT_TRY(digest_file(entry->path().string(), bytes_max));
   }
   if (error)
     return bad_input(fmt::format("cannot read the folder {}: {}", folder, error.message()),
@@ -66,19 +70,24 @@ OrError<FileDigests> digest_folder(const std::string& folder) {
   return digests;
 }
 
+// File names reach the tools as words or as the folder that they run in, never within a line of theirs.
 OrError<void> build_image(const std::string& image, const std::string& folder, std::uint64_t bytes) {
-  return run_program({"mke2fs", "-q", "-F", "-t", "ext4", "-U", std::string{uuid}, "-E",
-                      fmt::format("hash_seed={},root_owner=0:0", uuid), "-d", folder, image,
-                      fmt::format("{}k", bytes >> 10)},
-                     environment, "e2fsprogs");
+  return run_tool({"mke2fs", "-q", "-F", "-t", "ext4", "-U", std::string{uuid}, "-E",
+                   fmt::format("hash_seed={},root_owner=0:0", uuid), "-d", fs::absolute(folder).string(),
+                   name_of(image), fmt::format("{}k", bytes >> 10)},
+                  folder_of(image));
 }
 
-OrError<FileDigests> digest_image(const std::string& image) {
-  CBIT_TRY(run_program({"e2fsck", "-f", "-n", image}, environment, "e2fsprogs"));
-  const TemporaryFolder folder = CBIT_TRY(TemporaryFolder::create());
-  CBIT_TRY(run_program({"debugfs", "-R", fmt::format("rdump / {}", folder.path()), image}, environment,
-                       "e2fsprogs"));
-  return digest_folder(folder.path());
+OrError<FileDigests> digest_image(const std::string& image, std::uint64_t bytes_max) {
+  const os::TemporaryFolder folder = CBIT_TRY(os::TemporaryFolder::create("cbit-files"));
+  const std::string link = folder.path() + "/image", files = folder.path() + "/files";
+  std::error_code error;
+  fs::create_symlink(fs::absolute(image), link, error);
+  if (!error) fs::create_directory(files, error);
+  if (error) return bad_input(fmt::format("cannot use {}: {}", folder.path(), error.message()), "set TMPDIR");
+  CBIT_TRY(run_tool({"e2fsck", "-f", "-n", "image"}, folder.path()));
+  CBIT_TRY(run_tool({"debugfs", "-R", "rdump / files", "image"}, folder.path()));
+  return digest_folder(files, bytes_max);
 }
 
 }  // namespace cbit::stream

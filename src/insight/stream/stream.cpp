@@ -168,6 +168,18 @@ OrError<StreamPass> raw_pass(const StreamOptions& options, dev::BlockBackend& so
   return pass;
 }
 
+// Before anything of it is read: a sparse image of a terabyte takes no room, until then.
+OrError<void> check_size(const StreamOptions& options, std::uint64_t bytes) {
+  if (bytes > stream_bytes_max)
+    return bad_input(fmt::format("{} has {} MiB; an image that is streamed has at most {}", options.source,
+                                 bytes >> 20, stream_bytes_max >> 20),
+                     "use a smaller image");
+  if (bytes > options.bed.machine.memory_bytes)
+    return bad_input(fmt::format("an image of {} MiB does not fit into the guest's memory", bytes >> 20),
+                     "use more --memory or a smaller image");
+  return {};
+}
+
 OrError<void> check(const StreamOptions& options) {
   if (options.request_bytes == 0 || options.request_bytes % page_size != 0)
     return usage_error(fmt::format("a request of {} bytes is not whole pages", options.request_bytes),
@@ -180,12 +192,13 @@ OrError<void> check(const StreamOptions& options) {
 OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink) {
   CBIT_TRY(check(options));
   auto source = CBIT_TRY(dev::DiskImage::open(options.source, dev::DiskImage::Mode::read_only));
+  CBIT_TRY(check_size(options, source->bytes()));
   StreamReport report{.options = options};
-  report.source = CBIT_TRY(digest_file(options.source));
+  report.source = CBIT_TRY(digest_file(options.source, stream_bytes_max));
   const SectorIndex index = CBIT_TRY(index_of(*source));
   report.telling_sectors = index.size();
   report.correct = CBIT_TRY(correct_pass(options, *source, index, report.source, sink));
-  report.target = CBIT_TRY(digest_file(options.target));
+  report.target = CBIT_TRY(digest_file(options.target, stream_bytes_max));
   report.equal = report.source == report.target;
   report.raw = CBIT_TRY(raw_pass(options, *source, index, report.source));
   return report;

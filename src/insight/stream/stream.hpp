@@ -13,6 +13,9 @@
 
 namespace cbit::stream {
 
+// It is read into the guest's memory as a whole, and searched for.
+inline constexpr std::uint64_t stream_bytes_max = 16ull << 30;
+
 struct StreamOptions {
   testbed::TestbedConfig bed;
   std::string source;                       // image to read
