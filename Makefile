@@ -12,20 +12,23 @@ help: ## Show this list
 bootstrap: ## Install the Debian packages that building needs and that are missing
 	@tools/bootstrap
 
+# Tests and benchmarks stay off until `make test` or `make bench` turns them on.
 configure: bootstrap
 	@cmake --preset release --log-level=WARNING > /dev/null
 
 build: configure ## Build the command, build/release/cbit, and the library
 	@cmake --build $(release) --parallel $(JOBS) --target product
 
-run: build ## Boot a machine: build/release/cbit run $(ARGS)
-	@$(release)/cbit run $(ARGS)
+run: build ## Stream a disk through an encrypted guest: build/release/cbit stream $(ARGS)
+	@$(release)/cbit stream $(ARGS)
 
 test: ## Build everything and run all tests, also under sanitizers and fuzzers
 	@tools/bootstrap test
 	@tools/test --jobs $(JOBS)
 
-bench: configure ## Run the benchmarks; the report is Markdown on stdout
+bench: ## Run the benchmarks; the report is Markdown on stdout
+	@tools/bootstrap bench
+	@cmake --preset release --log-level=WARNING -D CBIT_BENCH=ON > /dev/null
 	@cmake --build $(release) --parallel $(JOBS) --target benches >&2
 	@tools/bench-report $(release)/bench
 

@@ -28,7 +28,8 @@ std::unique_ptr<mem::Memory> make_eager(mem::KeyTable& keys, Tracer&) {
 
 template <class Make>
 void stream_through(benchmark::State& state, Make&& make) {
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   mem::KeyTable keys{1, crypt::CipherMode::xex};
   keys.set_derived(guest, "asid 1");
   const auto memory = make(keys, tracer);

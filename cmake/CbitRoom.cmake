@@ -5,8 +5,8 @@ endmacro()
 
 # cbit_room(NAME [DEPENDS room...] [LIBRARIES target...])
 #
-# One static library per room. It sees only the rooms it names and the ones below those; tools/check-rooms reads
-# these lines and holds the #include lines to the same order.
+# One static library per room. It sees only the rooms it names and the ones below those; tools/check-rooms
+# reads these lines and holds the #include lines to the same order.
 function(cbit_room name)
   cmake_parse_arguments(ROOM "" "" "DEPENDS;LIBRARIES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${cbit_current_wing}/${name}/*.[ch]pp)
@@ -51,7 +51,8 @@ function(cbit_room_tests name)
   target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main GTest::gmock rapidcheck)
   add_dependencies(tests test_${name})
 
-  set(how TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES
+  # A loaded machine takes a while to start a large sanitized program.
+  set(how TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 600 NO_PRETTY_VALUES
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   gtest_discover_tests(test_${name} ${how} TEST_FILTER "-*Threads*" TEST_LIST ${name}_unit_tests
     PROPERTIES LABELS unit)

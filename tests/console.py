@@ -1,7 +1,9 @@
 """Commands with the output they must have: what tests/cli/run.py and tests/docs/run.py share.
 
 Commands run in a scratch folder that shows the repository's files at their usual paths (as links), with the
-tested program both as `cbit` and as `build/release/cbit`. What a command writes there is gone afterwards.
+tested program both as `cbit` and as `build/release/cbit`. What a command writes there is gone afterwards, and
+so is what it leaves in its own $TMPDIR. Both have a blank in their names. The environment is the same on
+every machine; CBIT_TEST_LOCALE and CBIT_TEST_TZ name another locale and time zone for it.
 """
 
 import difflib
@@ -13,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT_S = 60
+TIMEOUT_S = 900  # what takes longer hangs; the longest take seconds, on a loaded machine a minute or two
 
 
 @dataclass
@@ -53,8 +55,11 @@ class Scratch:
         self.program = Path(program).resolve()
 
     def __enter__(self):
-        self.holder = tempfile.TemporaryDirectory(prefix="cbit-test-")
-        self.folder = Path(self.holder.name)
+        self.holder = tempfile.TemporaryDirectory(prefix="cbit test ")
+        self.folder = Path(self.holder.name) / "work"
+        self.temporary = Path(self.holder.name) / "temporary files"
+        self.folder.mkdir()
+        self.temporary.mkdir()
         for entry in ROOT.iterdir():
             if entry.name not in ("build", ".git"):
                 (self.folder / entry.name).symlink_to(entry)
@@ -67,8 +72,14 @@ class Scratch:
 
     def shell(self, command, merge):
         """Runs `command` with bash; `merge` sends stderr to stdout, as a terminal shows them."""
-        path = f"{self.folder}/build/release:{ROOT}/tests/cli/bin:{os.environ['PATH']}"
-        environment = {"PATH": path, "HOME": str(self.folder), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+        # No more than an ordinary user's.
+        others = [folder for folder in os.environ["PATH"].split(":") if not folder.endswith("/sbin")]
+        path = ":".join([f"{self.folder}/build/release", f"{ROOT}/tests/cli/bin", *others])
+        environment = {"PATH": path, "HOME": str(self.folder), "TMPDIR": str(self.temporary), "TERM": "dumb",
+                       "LC_ALL": os.environ.get("CBIT_TEST_LOCALE", "C.UTF-8"),
+                       "TZ": os.environ.get("CBIT_TEST_TZ", "UTC")}
+        if "LOCPATH" in os.environ:
+            environment["LOCPATH"] = os.environ["LOCPATH"]
         return subprocess.run(["bash", "-c", command], cwd=self.folder, env=environment, text=True,
                               encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT if merge else subprocess.PIPE,

@@ -86,7 +86,8 @@ class HostileDriver {
   }
 
   FuzzInput* input_;
-  Tracer tracer_;
+  Clock clock_;
+  Tracer tracer_{clock_};
   mem::KeyTable keys_{1, crypt::CipherMode::xex};
   std::unique_ptr<mem::Memory> memory_;
   std::unique_ptr<bus::SystemBus> bus_;

@@ -35,7 +35,8 @@ struct Board {
     bus = std::make_unique<bus::SystemBus>(*memory, tracer, mem::KeyView{});
     for (RequesterId id = 1; id <= endpoints; ++id) bus->add_requester(id);
   }
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   mem::KeyTable keys{1, crypt::CipherMode::xex};
   std::unique_ptr<mem::Memory> memory;
   std::unique_ptr<bus::SystemBus> bus;

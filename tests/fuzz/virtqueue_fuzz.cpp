@@ -32,7 +32,8 @@ struct Board {
     memory = std::move(*mem::Memory::create(config, keys, tracer));
     bus = std::make_unique<bus::SystemBus>(*memory, tracer, mem::KeyView{});
   }
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   mem::KeyTable keys{1, crypt::CipherMode::xex};
   std::unique_ptr<mem::Memory> memory;
   std::unique_ptr<bus::SystemBus> bus;

@@ -9,14 +9,16 @@ import unittest
 from pathlib import Path
 
 import under_test
+import vm
 
 NVME = ("-drive", "if=none,id=nvme0,format=raw,readonly=on,file={disk}",
         "-device", "nvme,drive=nvme0,serial=nvme0")
 
 
 def diagnose(tree):
-    done = subprocess.run([under_test.program, "doctor", "--root", tree, "--json"], text=True, timeout=60,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done = subprocess.run([under_test.program, "doctor", "--root", tree, "--json"], text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=vm.HANGS_S)
     if done.returncode not in (0, 1):
         raise AssertionError(f"cbit doctor --root: exit status {done.returncode}\n{done.stderr}")
     return json.loads(done.stdout)

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 
-from vm import Qmp, QmpError
+from vm import HANGS_S, Qmp, QmpError
 
 # Options whose properties QEMU lists under another name (query-command-line-options).
 LISTED_AS = {"m": "memory", "smp": "smp-opts", "boot": "boot-opts"}
@@ -85,7 +85,7 @@ class KnownOptions:
     def takes_argument(self, option):
         """QEMU looks at all options (softmmu/vl.c: qemu_init) before it obeys the first, to print."""
         done = subprocess.run([self.program, "-version", f"-{option}"], text=True, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=10)
+                              stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=HANGS_S)
         return f"-{option}: requires an argument" in done.stderr
 
     def unknown(self, words):

@@ -1,13 +1,21 @@
-"""Every option and property of every plan is one that the installed QEMU knows."""
+"""Every option and property of every plan is one that the installed QEMU knows.
+
+Plans are made for captured hosts: what the host of the test can do has no part in them.
+"""
 
 import itertools
 import json
 import shlex
 import unittest
+from pathlib import Path
 
 import under_test
 from known_options import KnownOptions
 
+CAPTURED = Path(__file__).resolve().parent.parent / "doctor"
+HOSTS = sorted(path for path in CAPTURED.iterdir() if path.is_dir())
+# With KVM and SEV, and with neither.
+PLANNED_FOR = (CAPTURED / "epyc-sme", CAPTURED / "snp-guest-nvme")
 OF_SOME_EPYC = ("--cbitpos", "51", "--reduced-phys-bits", "1", "--force")
 # The release that each object came with: QEMU's qapi/qom.json.
 SINCE = {"none": (6, 0), "sev": (6, 0), "sev-es": (6, 0), "sev-snp": (9, 1), "tdx": (10, 1)}
@@ -57,12 +65,13 @@ class PlannedOptions(KnownOptionsTest):
             if self.known.version < since:
                 continue
             hardware = () if protection == "none" else OF_SOME_EPYC
-            for options in plans_of(protection):
-                with self.subTest(protection=protection, options=options):
-                    words = under_test.plan("--protection", protection, *hardware, *options)["words"]
+            for host, options in itertools.product(PLANNED_FOR, plans_of(protection)):
+                with self.subTest(host=host.name, protection=protection, options=options):
+                    words = under_test.plan("--root", host, "--protection", protection, *hardware,
+                                            *options)["words"]
                     self.assertEqual(self.unknown(words), [])
                     planned += 1
-        self.assertGreater(planned, 3 * len(OTHERS))
+        self.assertGreater(planned, 3 * len(OTHERS) * len(PLANNED_FOR))
 
     def test_are_refused_where_this_qemu_is_too_old_for_the_object(self):
         for protection, since in SINCE.items():
@@ -70,7 +79,7 @@ class PlannedOptions(KnownOptionsTest):
                 continue
             with self.subTest(protection):
                 self.assertIsNone(self.known.union_members("object-add", f"{protection}-guest"))
-                done = under_test.launch("--protection", protection)
+                done = under_test.launch("--root", CAPTURED / "epyc-sme", "--protection", protection)
                 self.assertEqual((done.returncode, done.stdout), (65, ""), done.stderr)
                 self.assertIn("cannot be used here", done.stderr)
 
@@ -79,7 +88,8 @@ class PlannedOptions(KnownOptionsTest):
             if self.known.version >= since:
                 continue
             with self.subTest(protection):
-                plan = under_test.plan("--protection", protection, *OF_SOME_EPYC)
+                plan = under_test.plan("--root", CAPTURED / "epyc-sme", "--protection", protection,
+                                       *OF_SOME_EPYC)
                 needs = "{}-guest needs QEMU {}.{}, this is {}.{}".format(protection, *since,
                                                                           *self.known.version)
                 self.assertIn(("option-newer-than-qemu", needs),
@@ -122,19 +132,20 @@ class CheckedOptions(KnownOptionsTest):
     def test_of_this_qemu_are_read_by_check_as_qemu_reads_them(self):
         for option in sorted(self.known.options):
             with self.subTest(option):
-                said = under_test.launch("--check", f"{under_test.QEMU} -{option}").stderr
+                said = under_test.launch("--root", CAPTURED / "epyc-sme",
+                                         "--check", f"{under_test.QEMU} -{option}").stderr
                 self.assertNotIn("QEMU has no option", said)
                 self.assertEqual(f"the argument of -{option} is missing" in said,
                                  self.known.takes_argument(option))
 
     def test_that_check_recommends_are_known_to_this_qemu(self):
         recommended = 0
-        for command in WRONG_COMMANDS:
-            with self.subTest(command):
-                done = under_test.launch("--check", command, "--json")
+        for host, command in itertools.product(HOSTS, WRONG_COMMANDS):
+            with self.subTest(host=host.name, command=command):
+                done = under_test.launch("--root", host, "--check", command, "--json")
                 self.assertEqual(done.returncode, 1, done.stderr)
                 for finding in json.loads(done.stdout)["findings"]:
                     if finding["write"]:
                         self.assertEqual(self.known.unknown(shlex.split(finding["write"])), [], finding)
                         recommended += 1
-        self.assertGreater(recommended, len(WRONG_COMMANDS))
+        self.assertGreater(recommended, len(HOSTS) * len(WRONG_COMMANDS))

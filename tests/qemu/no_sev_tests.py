@@ -52,7 +52,7 @@ class SevPlanOnAMachineWithoutSev(unittest.TestCase):
         for protection in PROTECTIONS:
             with self.subTest(protection):
                 words = [str(under_test.program), "launch", *forced(protection), *self.devices, "--run"]
-                ended = vm.run(words, timeout_s=60)
+                ended = vm.run(words)
                 self.assertNotIn(ended.status, (0, None), ended)
                 message = missing_hardware(ended.console)
                 self.assertIsNotNone(message, ended)

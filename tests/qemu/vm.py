@@ -9,6 +9,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 TAIL_LINES = 30
+# What takes longer hangs: a guest boots in 10 seconds, on a loaded machine of one core in some minutes.
+HANGS_S = 900
 
 
 @dataclass
@@ -52,7 +54,7 @@ def report_to(path):
     return ["-no-reboot", "-serial", f"file:{path}"]
 
 
-def run(words, timeout_s=90, report=None):
+def run(words, timeout_s=HANGS_S, report=None):
     """Runs a command that starts QEMU to its end."""
     process = subprocess.Popen(words, start_new_session=True, text=True, encoding="utf-8", errors="replace",
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -68,7 +70,7 @@ class QmpError(Exception):
 class Qmp:
     """A QEMU that is asked over QMP; a context manager. Its standard streams stay free for the guest."""
 
-    def __init__(self, words, timeout_s=30):
+    def __init__(self, words, timeout_s=HANGS_S):
         self.words = words
         self.timeout_s = timeout_s
 

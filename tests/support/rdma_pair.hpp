@@ -77,7 +77,8 @@ class RdmaSide final : public FabricPort {
     Bytes bytes;
   };
 
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   Flat memory;
   PortAddress address;
   Engine engine;

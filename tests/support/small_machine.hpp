@@ -81,7 +81,8 @@ struct SmallMachine {
     return data;
   }
 
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   EventLog log;
   mem::KeyTable keys{1, crypt::CipherMode::xex};
   KeyId key = no_key;

@@ -11,18 +11,19 @@ where there is no QEMU.
 import json
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from pathlib import Path
 
 import jsonschema
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests/qemu"))
+from vm import Qmp
+
 PAGE = 4096
 TEXT_AT, SECRET_AT, STREAM_AT = 0x1000000, 0x1800000, 0x2000000
 RAM = 64 << 20
@@ -51,45 +52,15 @@ class Cbit:
         return found
 
 
-class Qemu:
-    """A stopped guest. `memory` are the options of its RAM."""
-
-    def __init__(self, folder, contents, memory):
-        self.qmp = str(folder / "qmp")
-        Path(self.qmp).unlink(missing_ok=True)
-        command = ["qemu-system-x86_64", "-S", "-accel", "tcg", "-nodefaults", "-display", "none", *memory,
-                   "-qmp", f"unix:{self.qmp},server=on,wait=off"]
-        for at, data in contents.items():
-            file = folder / f"{at:x}.bin"
-            file.write_bytes(data)
-            command += ["-device", f"loader,file={file},addr={at:#x},force-raw=on"]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-
-    def __enter__(self):
-        # The monitor answers when the machine is built and the loader has run.
-        self.socket = socket.socket(socket.AF_UNIX)
-        for _ in range(600):
-            try:
-                self.socket.connect(self.qmp)
-                break
-            except OSError:
-                check(self.process.poll() is None, "QEMU runs")
-                time.sleep(0.1)
-        self.file = self.socket.makefile("rw")
-        self.file.readline()
-        self.execute("qmp_capabilities")
-        return self
-
-    def execute(self, command):
-        self.file.write(json.dumps({"execute": command}) + "\n")
-        self.file.flush()
-        return json.loads(self.file.readline())["return"]
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.file.close()
-        self.socket.close()
+def stopped_guest(folder, contents, memory):
+    """A QEMU whose monitor answers when the machine is built and the loader has run. `memory` are the options
+    of its RAM."""
+    command = ["qemu-system-x86_64", "-S", "-accel", "tcg", "-nodefaults", "-display", "none", *memory]
+    for at, data in contents.items():
+        file = folder / f"{at:x}.bin"
+        file.write_bytes(data)
+        command += ["-device", f"loader,file={file},addr={at:#x},force-raw=on"]
+    return Qmp(command)
 
 
 def encrypted_page(cbit):
@@ -188,9 +159,9 @@ def main():
     }
     for name, memory in machines.items():
         with tempfile.TemporaryDirectory(prefix="cbit-vmm-") as folder, \
-                Qemu(Path(folder), contents, memory) as qemu:
+                stopped_guest(Path(folder), contents, memory) as qemu:
             check_guest(cbit, qemu.process.pid, expected, Path(folder))
-            check(qemu.execute("query-status")["status"] == "prelaunch", "the guest is as it was")
+            check(qemu.ask("query-status")["status"] == "prelaunch", "the guest is as it was")
             print(f"{name}: text in clear, ciphertext and compressed pages told apart")
             check_loss(cbit, qemu)
     return 0

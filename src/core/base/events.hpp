@@ -21,14 +21,16 @@
 
 namespace cbit {
 
-using EventPayload = std::variant<
-    OwnerChanged, KeyMismatch, ForeignWrite, CacheAliasHazard, Flush, PageConversion, AccessFault,
-    DeviceAccess, DeviceFault, IommuMapped, IommuUnmapped, StepTaken, KernelMessage, DmaMapped, DmaMapFailed,
-    DmaUnmapped, DmaSynced, DmaDebugReport, SwiotlbBounced, SwiotlbAllocated, SwiotlbReleased, SwiotlbCopied,
-    SwiotlbDropped, SwiotlbCleared, SwiotlbFull, VirtioNegotiated, VirtioRequest, VirtioBroken, MappingAdded,
-    MappingRemoved, VirtioIommuRequest, VirtioIommuFault, GuestExit, MrRegistered, MrDeregistered, MrRefused,
-    RdmaCompleted, RdmaRefused, TtPopulated, BoMoved, KeyProgrammed, VmaKeyChanged, PageKeyChanged,
-    KeyRequestRefused, SevCommand, RegionPinned, FrameCopied, PageMoveRefused, PageDiscarded>;
+using EventPayload =
+    std::variant<OwnerChanged, KeyMismatch, ForeignWrite, CacheAliasHazard, Flush, PageConversion,
+                 AccessFault, DeviceAccess, DeviceFault, IommuMapped, IommuUnmapped, StepTaken, KernelMessage,
+                 DmaMapped, DmaMapFailed, DmaUnmapped, DmaSynced, DmaDebugReport, SwiotlbBounced,
+                 SwiotlbAllocated, SwiotlbReleased, SwiotlbCopied, SwiotlbDropped, SwiotlbCleared,
+                 SwiotlbFull, VirtioNegotiated, VirtioRequest, VirtioBroken, MappingAdded, MappingRemoved,
+                 VirtioIommuRequest, VirtioIommuFault, GuestExit, MrRegistered, MrDeregistered, MrRefused,
+                 RdmaCompleted, RdmaRefused, TtPopulated, BoMoved, KeyProgrammed, VmaKeyChanged,
+                 PageKeyChanged, KeyRequestRefused, SevCommand, RegionPinned, FrameCopied, PageMoveRefused,
+                 PageDiscarded, PageStateRequest>;
 
 struct Event {
   std::uint64_t time_ns = 0;      // virtual time at which it began

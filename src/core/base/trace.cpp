@@ -21,9 +21,14 @@ NameId Tracer::intern(std::string_view name) {
   return id;
 }
 
+std::uint64_t Tracer::next_stamp() {
+  const std::uint64_t stamp = std::max(clock_->now_ns(), next_stamp_ns_);
+  next_stamp_ns_ = stamp + 1;
+  return stamp;
+}
+
 void Tracer::deliver(const Event& event) {
   for (EventSink* sink : sinks_) sink->on_event(event);
-  clock_.advance(std::max<std::uint64_t>(event.duration_ns, 1));
 }
 
 }  // namespace cbit

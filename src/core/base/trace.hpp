@@ -1,4 +1,5 @@
-// Where rooms report what happens. Costs one branch when nobody listens.
+// Where rooms report what happens. Costs a branch or two when nobody listens, and takes as much virtual time
+// as when somebody does.
 //
 // Threading: with no sink attached, emit() may be called from any thread. While a sink is attached the
 // machine runs on one thread: virtual time has one order.
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/events.hpp"
 
 namespace cbit {
@@ -27,19 +29,10 @@ class EventSink {
   virtual void on_event(const Event& event) = 0;
 };
 
-// Virtual time: a count of modelled costs (base/cost.hpp), never the host's clock.
-class VirtualClock {
- public:
-  [[nodiscard]] std::uint64_t now_ns() const { return now_ns_; }
-  void advance(std::uint64_t ns) { now_ns_ += ns; }
-
- private:
-  std::uint64_t now_ns_ = 0;
-};
-
 class Tracer {
  public:
-  Tracer() { names_.emplace_back("unknown"); }
+  // `clock` outlives the Tracer.
+  explicit Tracer(Clock& clock) : clock_{&clock} { names_.emplace_back("unknown"); }
   Tracer(const Tracer&) = delete;
   Tracer& operator=(const Tracer&) = delete;
 
@@ -47,13 +40,22 @@ class Tracer {
   void detach(EventSink& sink);
   [[nodiscard]] bool enabled() const { return !sinks_.empty(); }
 
-  [[nodiscard]] const VirtualClock& clock() const { return clock_; }
+  [[nodiscard]] const Clock& clock() const { return *clock_; }
 
-  // Time advances by at least 1 ns per event, so that no two events of a run share a time stamp.
+  // The event begins now. What takes time by a model (base/cost.hpp) says how much: that time passes,
+  // listened to or not.
   template <class Payload>
-  void emit(Agent agent, Payload&& payload, std::uint64_t duration_ns = 1) {
-    if (sinks_.empty()) return;
-    deliver(Event{clock_.now_ns(), duration_ns, agent, std::forward<Payload>(payload)});
+  void emit(Agent agent, Payload&& payload, std::uint64_t duration_ns = 0) {
+    if (enabled()) [[unlikely]]
+      deliver(Event{next_stamp(), duration_ns, agent, std::forward<Payload>(payload)});
+    if (duration_ns != 0) clock_->charge(duration_ns);
+  }
+  // The same where the payload is costly to make: make() gives it.
+  template <class Make>
+  void emit_if_heard(Agent agent, Make&& make, std::uint64_t duration_ns = 0) {
+    if (enabled()) [[unlikely]]
+      deliver(Event{next_stamp(), duration_ns, agent, make()});
+    if (duration_ns != 0) clock_->charge(duration_ns);
   }
 
   // Ids are stable for the life of the Tracer and are given in order of first use.
@@ -62,10 +64,13 @@ class Tracer {
   [[nodiscard]] std::string_view name(NameId id) const { return names_.at(id); }
 
  private:
+  // Events of one instant follow each other by 1 ns, so that no two of a run share a time stamp.
+  [[nodiscard]] std::uint64_t next_stamp();
   void deliver(const Event& event);
 
   std::vector<EventSink*> sinks_;
-  VirtualClock clock_;
+  Clock* clock_;
+  std::uint64_t next_stamp_ns_ = 0;
   std::deque<std::string> names_;
   std::unordered_map<std::string_view, NameId> ids_;
 };

@@ -7,7 +7,10 @@ namespace cbit {
 
 std::optional<std::uint64_t> parse_number(std::string_view text) {
   int base = 10;
-  if (text.starts_with("0x") || text.starts_with("0X")) base = 16, text.remove_prefix(2);
+  if (text.starts_with("0x") || text.starts_with("0X")) {
+    base = 16;
+    text.remove_prefix(2);
+  }
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
   if (text.empty() || error != std::errc{} || end != text.data() + text.size()) return std::nullopt;

@@ -149,8 +149,10 @@ std::size_t Sandbox::dma_map_sg(DeviceId device, std::span<Segment> segments, Dm
   auto entries = entries_of(impl_->bed->kernel().mm(), segments);
   const std::size_t mapped =
       impl_->dma().map_sg(impl_->cpu(), impl_->device(device).driver, entries, direction, attrs);
-  for (std::size_t i = 0; i < entries.size(); ++i)
-    segments[i].dma = entries[i].dma, segments[i].dma_length = entries[i].dma_length;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    segments[i].dma = entries[i].dma;
+    segments[i].dma_length = entries[i].dma_length;
+  }
   return mapped;
 }
 

@@ -63,7 +63,10 @@ struct SevHost::Impl {
   explicit Impl(const Options& options)
       : seed{options.seed}, bed{make_bed(options)}, kvm{std::make_unique<kernel::Kvm>(bed->kernel())} {}
   ~Impl() {
-    for (Guest& guest : guests) guest.vm.reset(), guest.vmm.reset();
+    for (Guest& guest : guests) {
+      guest.vm.reset();
+      guest.vmm.reset();
+    }
   }
 
   [[nodiscard]] Guest& live(GuestId id) {

@@ -38,7 +38,7 @@ void print_columns(std::ostream& out, std::string_view left, std::string_view ri
 
 void print_help(std::ostream& out) {
   out << "cbit: a machine with memory encryption, in software\n\n"
-         "  cbit run                                          the main demonstration\n"
+         "  cbit stream                                       the main demonstration\n"
          "  cbit explain --platform sev --map raw-phys        one DMA, and why it fails\n"
          "  cbit matrix                                       platforms x IOMMU x masks x mappings\n\n"
          "Commands:\n";

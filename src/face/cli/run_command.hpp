@@ -1,4 +1,4 @@
-// `cbit run`: the streaming demonstration.
+// `cbit run`: the user's own Linux kernel on the machine's processor.
 #pragma once
 
 #include "cli/command.hpp"

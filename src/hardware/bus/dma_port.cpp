@@ -15,6 +15,11 @@ Result<void> at_address(PhysAddr phys, Result<void> result) {
   return result;
 }
 
+// Of the next `bytes` of a transfer: the same in sum, into however many pieces it is cut.
+std::uint64_t transfer_ns(std::uint64_t before, std::uint64_t bytes) {
+  return cost::device_transfer_ns(before + bytes) - (before == 0 ? 0 : cost::device_transfer_ns(before));
+}
+
 }  // namespace
 
 DmaPort::DmaPort(SystemBus& bus, DmaPortConfig config)
@@ -52,11 +57,10 @@ Result<void> DmaPort::transfer(DmaAddr at, std::uint64_t bytes, bool write, Look
   if (bytes == 0) return {};
   const std::uint64_t last = bit_mask(config_.address_bits);
   const std::uint64_t reachable = at.value() <= last ? std::min(bytes - 1, last - at.value()) + 1 : 0;
-  const bool traced = look == Look::access && bus_->tracer().enabled();
   for (std::uint64_t done = 0; done < reachable;) {
     const auto piece = resolve(at + done, reachable - done, write, look);
     if (!piece) return refuse(at + done, piece.error(), look);
-    CBIT_TRY(traced ? move_traced(*piece, done, write, move) : move(*piece, done));
+    CBIT_TRY(look == Look::peek ? move(*piece, done) : move_told(*piece, done, write, move));
     done += piece->bytes;
   }
   const DmaAddr beyond = at + reachable;
@@ -65,11 +69,12 @@ Result<void> DmaPort::transfer(DmaAddr at, std::uint64_t bytes, bool write, Look
 }
 
 template <class Move>
-Result<void> DmaPort::move_traced(Piece piece, std::uint64_t before, bool write, Move&& move) const {
+Result<void> DmaPort::move_told(Piece piece, std::uint64_t before, bool write, Move&& move) const {
+  const bool heard = bus_->tracer().enabled();
   for (std::uint64_t left = piece.bytes; left != 0;) {
     piece.bytes = left;
     KeyId page_key = no_key;
-    if (piece.mmio.region == nullptr) piece.bytes = run_of_one_writer_key(piece, page_key);
+    if (heard && piece.mmio.region == nullptr) piece.bytes = run_of_one_writer_key(piece, page_key);
     const Result<void> result = move(std::as_const(piece), before);
 
     std::uint64_t moved = piece.bytes;
@@ -81,7 +86,7 @@ Result<void> DmaPort::move_traced(Piece piece, std::uint64_t before, bool write,
       bus_->tracer().emit(agent(),
                           DeviceAccess{name_, config_.requester, piece.bus, piece.phys, moved, write,
                                        piece.translated, piece.key, page_key},
-                          cost::device_transfer_ns(moved));
+                          transfer_ns(before, moved));
     }
     if (!result) return refuse(piece.bus + moved, result.error(), Look::access);
     piece.bus += moved;

@@ -80,7 +80,7 @@ class DmaPort {
   Result<void> transfer(DmaAddr at, std::uint64_t bytes, bool write, Look look, Move&& move) const;
   // Moves one piece with its events.
   template <class Move>
-  Result<void> move_traced(Piece piece, std::uint64_t before, bool write, Move&& move) const;
+  Result<void> move_told(Piece piece, std::uint64_t before, bool write, Move&& move) const;
   // The piece's first bytes, as far as their pages were last written under one key, which is `page_key`.
   [[nodiscard]] std::uint64_t run_of_one_writer_key(const Piece& piece, KeyId& page_key) const;
   [[nodiscard]] tl::unexpected<Fault> refuse(DmaAddr at, const Fault& why, Look look) const;

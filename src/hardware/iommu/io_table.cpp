@@ -26,7 +26,7 @@ IoPte directory_entry(PtePhys table, unsigned level) {
       .with<IoPte::Iw>(true);
 }
 
-DmaAddr align_down(DmaAddr at, std::uint64_t bytes) { return DmaAddr{cbit::align_down(at.value(), bytes)}; }
+DmaAddr aligned_down(DmaAddr at, std::uint64_t bytes) { return DmaAddr{align_down(at.value(), bytes)}; }
 
 }  // namespace
 
@@ -103,7 +103,7 @@ Result<void> IoTable::place(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, Io
   CBIT_TRY(grow(iova + (bytes - 1), level));
   Slot slot = CBIT_TRY(find(iova, level));
   while (slot.level > level) {
-    const Place below{slot.level - 1, align_down(iova, io_span(slot.level))};
+    const Place below{slot.level - 1, aligned_down(iova, io_span(slot.level))};
     const PhysAddr table = CBIT_TRY(new_table());
     release_below(slot.level, below.second,
                   io_span(slot.level));  // left over where somebody cleared the entry
@@ -139,7 +139,7 @@ std::uint64_t IoTable::unmap(DmaAddr iova, std::uint64_t bytes) {
     const std::uint64_t leaf = leaf_bytes(*slot);
     if (!write(*slot, leaf, IoPte{})) break;
     unmapped += leaf;
-    iova = align_down(iova, leaf) + leaf;
+    iova = aligned_down(iova, leaf) + leaf;
     if (iova == DmaAddr{0}) break;
   }
   return unmapped;
@@ -170,7 +170,7 @@ Result<IoTable::Slot> IoTable::find(DmaAddr iova, unsigned lowest) const {
     const Slot slot{at, level, load<IoPte>(raw)};
     if (level <= lowest || !slot.entry.get<IoPte::Pr>() || slot.entry.is_leaf()) return slot;
 
-    const auto below = tables_.find({level - 1, align_down(iova, io_span(level))});
+    const auto below = tables_.find({level - 1, aligned_down(iova, io_span(level))});
     if (slot.entry.get<IoPte::NextLevel>() != level - 1 || below == tables_.end() ||
         below->second != format_.follow(slot.entry.target()).first)
       return fault(FaultKind::iommu_reserved_bit, iova.value());
@@ -188,7 +188,7 @@ Result<void> IoTable::write(const Slot& slot, std::uint64_t bytes, IoPte entry) 
   std::array<std::uint64_t, io_entries_per_table> entries;
   const std::span used = std::span{entries}.first(bytes / io_span(slot.level));
   std::ranges::fill(used, entry.raw);
-  const PhysAddr first{cbit::align_down(slot.at.value(), used.size_bytes())};
+  const PhysAddr first{align_down(slot.at.value(), used.size_bytes())};
   return memory_->write(first, std::as_bytes(used), access());
 }
 

@@ -75,8 +75,7 @@ ViommuStatus ViommuDomains::unmap(std::uint32_t domain, ViommuRange range) {
   const auto affected = [&](const auto& mapping) {
     return mapping.first <= range.last && range.first <= mapping.second.last;
   };
-  // virtio 1.2, 5.13.6.6.2: a request that would split a mapping removes none, not even those that lie
-  // inside.
+  // virtio 1.2, 5.13.6.6.2: a request that would split a mapping removes none, not even those inside of it.
   const bool splits = std::ranges::any_of(mappings, [&](const auto& mapping) {
     return affected(mapping) && !(range.contains(mapping.first) && range.contains(mapping.second.last));
   });

@@ -44,7 +44,8 @@ Result<void> GuestCpu::read(GuestPhysAddr from, ByteSpan to, bool encrypted) {
     const std::uint64_t now = bytes_in_page(from, to.size());
     const Place place = CBIT_TRY(locate(from, paging::Intent::read, encrypted));
     CBIT_TRY(machine_->memory().read(place.phys, to.first(now), access(place.key)));
-    to = to.subspan(now), from += now;
+    to = to.subspan(now);
+    from += now;
   }
   return {};
 }
@@ -54,7 +55,8 @@ Result<void> GuestCpu::write(GuestPhysAddr to, ConstByteSpan from, bool encrypte
     const std::uint64_t now = bytes_in_page(to, from.size());
     const Place place = CBIT_TRY(locate(to, paging::Intent::write, encrypted));
     CBIT_TRY(machine_->memory().write(place.phys, from.first(now), access(place.key)));
-    from = from.subspan(now), to += now;
+    from = from.subspan(now);
+    to += now;
   }
   return {};
 }

@@ -9,7 +9,6 @@
 namespace cbit::machine {
 namespace {
 
-constexpr unsigned guest_asid = 1;
 constexpr std::uint64_t memory_bytes_min = 16ull << 20;
 constexpr std::uint64_t memory_bytes_max = 1ull << 40;
 constexpr unsigned cpus_max = 256;
@@ -55,8 +54,10 @@ mem::MemoryConfig memory_config(const MachineConfig& config) {
   mem::MemoryConfig memory{.ram = ram_map(config.memory_bytes), .cache = config.cache};
   const KeyId key = platform_key(config.platform);
   if (config.platform == Platform::sev_snp || config.rmp) memory.protection = mem::MemoryProtection::rmp;
-  if (config.platform == Platform::tdx)
-    memory.protection = mem::MemoryProtection::td, memory.initial_owner = key;
+  if (config.platform == Platform::tdx) {
+    memory.protection = mem::MemoryProtection::td;
+    memory.initial_owner = key;
+  }
   // A host's own key protects nothing in the RMP: to it, all pages are the hypervisor's.
   if (memory.protection != mem::MemoryProtection::none && is_guest(config.platform))
     memory.protected_key = key;
@@ -78,6 +79,15 @@ OrError<void> check_sev(const MachineConfig& config) {
                                    config.sev.asids, config.sev.min_sev_asid),
                        fmt::format("use 1 to {} ASIDs, and a lowest one among them", sev_asids_max));
   return {};
+}
+
+// SEV-ES' firmware needs memory of the host's, which such a machine has none of; SNP's has commands of its
+// own.
+OrError<void> check_key_source(const MachineConfig& config) {
+  if (config.key_source == GuestKeySource::derived || config.platform == Platform::sev) return {};
+  return usage_error(
+      fmt::format("the firmware launches no machine of platform {}", to_string(config.platform)),
+      "use platform sev");
 }
 
 // One direct map per KeyID must fit between the direct map's base and vmalloc's (setup_direct_mapping_size).
@@ -106,6 +116,7 @@ OrError<void> check(const MachineConfig& config) {
   if (config.paging_levels != 4 && config.paging_levels != 5)
     return usage_error(fmt::format("{}-level paging does not exist", config.paging_levels), "use 4 or 5");
   CBIT_TRY(check_sev(config));
+  CBIT_TRY(check_key_source(config));
   if (config.platform == Platform::mktme) return check_key_ids(config);
   if (!is_encrypted(config.platform) && config.sev.asids == 0) return {};
   if (config.c_bit < 32 || config.c_bit > 51)
@@ -125,7 +136,8 @@ Machine::Machine(const MachineConfig& config)
     : config_{config},
       keys_{config.seed, config.cipher},
       paging_{.levels = config.paging_levels, .phys_bits = phys_bits, .view = cpu_view(config)} {
-  if (const KeyId key = platform_key(config.platform); key != no_key)
+  const KeyId key = platform_key(config.platform);
+  if (key != no_key && config.key_source == GuestKeySource::derived)
     keys_.set_derived(key, cbit::is_guest(config.platform) ? "asid 1" : "sme");
 }
 
@@ -134,17 +146,25 @@ OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   std::unique_ptr<Machine> machine{new Machine{config}};
   machine->memory_ = CBIT_TRY(mem::Memory::create(memory_config(config), machine->keys_, machine->tracer_));
   machine->bus_ = std::make_unique<bus::SystemBus>(*machine->memory_, machine->tracer_, device_view(config));
+  machine->hypervisor_.emplace(config.platform, machine->paging_.view, *machine->memory_, machine->tracer_);
+  machine->mmus_.reserve(config.cpus);
+  for (unsigned n = 0; n < config.cpus; ++n)
+    machine->mmus_
+        .emplace_back(*machine->memory_, machine->tracer_, machine->paging_, static_cast<std::uint16_t>(n))
+        .set_io(machine->bus_.get());
   if (config.iommu && !config.virtio_iommu) {
     machine->iommu_.emplace(device_view(config));
     machine->bus_->set_iommu(&*machine->iommu_);
   }
   if (config.platform == Platform::mktme)
     machine->tme_.emplace(*machine->memory_, machine->tracer_, config.key_id_bits, config.seed);
-  if (config.sev.asids != 0)
-    machine->sev_.emplace(
-        SevFirmware::Config{
-            .capability = config.sev, .c_bit = config.c_bit, .cpus = config.cpus, .seed = config.seed},
-        *machine->memory_, machine->tracer_);
+  SevFirmware::Config firmware{
+      .capability = config.sev, .c_bit = config.c_bit, .cpus = config.cpus, .seed = config.seed};
+  if (config.sev.asids != 0) machine->sev_.emplace(firmware, *machine->memory_, machine->tracer_);
+  if (config.key_source == GuestKeySource::firmware) {
+    firmware.capability = {.asids = guest_asid};
+    machine->launch_firmware_.emplace(firmware, *machine->memory_, machine->tracer_);
+  }
   return machine;
 }
 

@@ -1,4 +1,4 @@
-// A board: memory with its keys, the system bus, an IOMMU if asked for, CPUs' translation, all for one
+// A board: clock, memory with its keys, the system bus, an IOMMU if asked for, the CPUs' MMUs, all for one
 // platform.
 //
 // Physical map: RAM from 0 to at most 3 GiB, the PCI hole up to 4 GiB, the rest of RAM from 4 GiB.
@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/result.hpp"
@@ -14,15 +15,24 @@
 #include "bus/system_bus.hpp"
 #include "cbit/platform.hpp"
 #include "iommu/iommu.hpp"
+#include "machine/hypervisor.hpp"
 #include "machine/sev/sev_firmware.hpp"
 #include "machine/tme.hpp"
 #include "mem/memory.hpp"
+#include "paging/mmu.hpp"
 #include "paging/pte.hpp"
 
 namespace cbit::machine {
 
 inline constexpr PhysAddr pci_hole{0xc000'0000};
 inline constexpr PhysAddr high_ram{0x1'0000'0000};
+inline constexpr unsigned guest_asid = 1;  // of a machine that is an encrypted guest
+
+// Where the key of an encrypted guest comes from.
+enum class GuestKeySource : std::uint8_t {
+  derived,   // the guest runs already: its key follows from the seed
+  firmware,  // there is none before launch_firmware() has been given LAUNCH_START and ACTIVATE
+};
 
 struct MachineConfig {
   Platform platform = Platform::plain;
@@ -39,6 +49,7 @@ struct MachineConfig {
   std::uint64_t seed = 1;
   SevCapability sev;  // a host of encrypted guests, on plain or sme
   bool rmp = false;   // the host has a reverse map table: guests can be protected as SEV-SNP does
+  GuestKeySource key_source = GuestKeySource::derived;
 };
 
 // sPAPR: translation entries are the hypervisor's, written by H_PUT_TCE.
@@ -48,18 +59,26 @@ class Machine {
  public:
   // Errors (usage): memory or CPU count out of range, C-bit outside 32..51 or inside RAM, KeyID bits out of
   // range or more than the kernel's address space has direct maps for; guests on a machine that is a guest or
-  // no AMD.
+  // no AMD; a launched key on a platform whose firmware cannot launch a whole machine.
   static OrError<std::unique_ptr<Machine>> create(const MachineConfig& config);
 
   [[nodiscard]] const MachineConfig& config() const { return config_; }
+  [[nodiscard]] Clock& clock() { return clock_; }
   [[nodiscard]] Tracer& tracer() { return tracer_; }
   [[nodiscard]] mem::KeyTable& keys() { return keys_; }
   [[nodiscard]] mem::Memory& memory() { return *memory_; }
   [[nodiscard]] bus::SystemBus& bus() { return *bus_; }
+  // What a guest on this machine leaves for, and asks.
+  [[nodiscard]] Hypervisor& hypervisor() { return *hypervisor_; }
+  // Without tables at first. An operating system borrows them.
+  [[nodiscard]] std::span<paging::Mmu> mmus() { return mmus_; }
   // nullptr: none, or a virtio-iommu (dev/virtio_iommu.hpp).
   [[nodiscard]] iommu::Iommu* iommu() { return iommu_ ? &*iommu_ : nullptr; }
   // nullptr where the processor has no SEV.
   [[nodiscard]] SevFirmware* sev_firmware() { return sev_ ? &*sev_ : nullptr; }
+  // The secure processor of the host below this guest, which gives it its key under `guest_asid`; nullptr
+  // unless the configuration says that it is launched. The guest's physical addresses are the host's.
+  [[nodiscard]] SevFirmware* launch_firmware() { return launch_firmware_ ? &*launch_firmware_ : nullptr; }
 
   // nullptr where the processor has no MKTME.
   [[nodiscard]] Tme* tme() { return tme_ ? &*tme_ : nullptr; }
@@ -78,13 +97,17 @@ class Machine {
   explicit Machine(const MachineConfig& config);
 
   MachineConfig config_;
-  Tracer tracer_;
+  Clock clock_;
+  Tracer tracer_{clock_};
   mem::KeyTable keys_;
   paging::PagingConfig paging_;
   std::unique_ptr<mem::Memory> memory_;
   std::unique_ptr<bus::SystemBus> bus_;
+  std::optional<Hypervisor> hypervisor_;
+  std::vector<paging::Mmu> mmus_;
   std::optional<iommu::Iommu> iommu_;
   std::optional<SevFirmware> sev_;
+  std::optional<SevFirmware> launch_firmware_;
   std::optional<Tme> tme_;
   std::vector<std::unique_ptr<bus::MmioRegion>> regions_;
   PhysAddr next_bar_ = pci_hole;

@@ -45,7 +45,8 @@ Result<void> AliasCache::write(PhysAddr to, ConstByteSpan from, const Access& ac
     }
     std::memcpy(found->second.bytes.data() + (to - tag.line), from.data(), now);
     found->second.writer = access;
-    from = from.subspan(now), to += now;
+    from = from.subspan(now);
+    to += now;
     while (lines_.size() > lines_max_) {
       const Tag oldest = order_.front();
       order_.pop_front();
@@ -62,7 +63,9 @@ Result<void> AliasCache::copy(PhysAddr to, const Access& to_access, PhysAddr fro
     const std::size_t now = std::min<std::uint64_t>(bytes, buffer.size());
     CBIT_TRY(read(from, ByteSpan{buffer}.first(now), from_access));
     CBIT_TRY(write(to, ConstByteSpan{buffer}.first(now), to_access));
-    from += now, to += now, bytes -= now;
+    from += now;
+    to += now;
+    bytes -= now;
   }
   return {};
 }
@@ -72,7 +75,8 @@ Result<void> AliasCache::fill(PhysAddr to, std::uint64_t bytes, std::byte value,
   while (bytes != 0) {
     const std::size_t now = std::min<std::uint64_t>(bytes, block.size());
     CBIT_TRY(write(to, ConstByteSpan{block}.first(now), access));
-    to += now, bytes -= now;
+    to += now;
+    bytes -= now;
   }
   return {};
 }
@@ -89,7 +93,8 @@ void AliasCache::overlay(PhysAddr from, ByteSpan to, KeyId key) const {
     const auto found = lines_.find(Tag{line_of(from), key});
     if (found != lines_.end())
       std::memcpy(to.data(), found->second.bytes.data() + from.value() % cache_line_size, now);
-    to = to.subspan(now), from += now;
+    to = to.subspan(now);
+    from += now;
   }
 }
 

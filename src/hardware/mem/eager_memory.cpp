@@ -31,7 +31,8 @@ Result<void> EagerMemory::peek(PhysAddr from, ByteSpan to, KeyId key) const {
     crypt::Block block = raw(block_of(from));
     if (cipher != nullptr) cipher->decrypt(block_of(from), block, block);
     std::memcpy(to.data(), block.data() + from.value() % crypt::cipher_block_size, now);
-    to = to.subspan(now), from += now;
+    to = to.subspan(now);
+    from += now;
   }
   return {};
 }
@@ -51,7 +52,8 @@ Result<void> EagerMemory::write(PhysAddr to, ConstByteSpan from, const Access& a
     std::memcpy(block.data() + to.value() % crypt::cipher_block_size, from.data(), now);
     if (cipher != nullptr) cipher->encrypt(at, block, block);
     pages_[at.page()][at.page_offset() / crypt::cipher_block_size] = block;
-    from = from.subspan(now), to += now;
+    from = from.subspan(now);
+    to += now;
   }
   return {};
 }

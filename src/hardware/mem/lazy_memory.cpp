@@ -66,7 +66,8 @@ Result<void> LazyMemory::read(PhysAddr from, ByteSpan to, const Access& access) 
     const PageLock lock{page};
     const ConstByteSpan data = CBIT_TRY(fetch({page, from, bytes}, buffer, access));
     std::memcpy(to.data(), data.data(), bytes);
-    to = to.subspan(bytes), from += bytes;
+    to = to.subspan(bytes);
+    from += bytes;
   }
   return {};
 }
@@ -78,7 +79,8 @@ Result<void> LazyMemory::write(PhysAddr to, ConstByteSpan from, const Access& ac
     PageState& page = store_.page(to);
     const PageLock lock{page};
     CBIT_TRY(write_piece({page, to, bytes}, from.first(bytes), access));
-    from = from.subspan(bytes), to += bytes;
+    from = from.subspan(bytes);
+    to += bytes;
   }
   return {};
 }
@@ -101,7 +103,9 @@ Result<void> LazyMemory::copy(PhysAddr to, const Access& to_access, PhysAddr fro
       const ConstByteSpan data = CBIT_TRY(fetch({source, from, now}, buffer, from_access));
       CBIT_TRY(write_piece({target, to, now}, data, to_access));
     }
-    from += now, to += now, bytes -= now;
+    from += now;
+    to += now;
+    bytes -= now;
   }
   return {};
 }
@@ -120,7 +124,8 @@ Result<void> LazyMemory::fill(PhysAddr to, std::uint64_t bytes, std::byte value,
       CBIT_TRY(clear_fresh_page({page, to, now}, access));
     else
       CBIT_TRY(write_piece({page, to, now}, {block.data(), now}, access));
-    to += now, bytes -= now;
+    to += now;
+    bytes -= now;
   }
   return {};
 }
@@ -134,6 +139,7 @@ Result<void> LazyMemory::clear_fresh_page(const Piece& piece, const Access& acce
 
 void LazyMemory::take_ownership(const Piece& piece, const Access& access) {
   if (piece.page.owner == access.key) return;
+  revoke_leases(piece.page, piece.at);
   piece.page.foreign_blocks = 0;
   const KeyId previous = std::exchange(piece.page.owner, access.key);
   owner_changes_.fetch_add(1, std::memory_order_relaxed);
@@ -155,6 +161,8 @@ Result<ConstByteSpan> LazyMemory::fetch(const Piece& piece, std::span<std::byte,
 Result<void> LazyMemory::write_piece(const Piece& piece, ConstByteSpan from, const Access& access) {
   CBIT_TRY(before_write(piece, access));
   record_write(piece, access);
+  if ((piece.page.leases & LeaseTable::bit(LeaseIntent::execute)) != 0) [[unlikely]]
+    leases_.tell_of_write(piece.at, piece.bytes);
   if (piece.bytes == page_size) take_ownership(piece, access);
   if (piece.page.owner == access.key) {
     std::memcpy(store_.data(piece.at), from.data(), piece.bytes);
@@ -163,6 +171,49 @@ Result<void> LazyMemory::write_piece(const Piece& piece, ConstByteSpan from, con
   store_under(piece, access.key, from);
   count_foreign(piece, access);
   return {};
+}
+
+// ---- leases ---------------------------------------------------------------------------------------------
+
+Result<std::byte*> LazyMemory::lease(PhysAddr at, const Access& access, LeaseIntent intent,
+                                     LeaseHolder& holder) {
+  CBIT_ASSERT(at.is_aligned(page_size));
+  const bool write = intent == LeaseIntent::write;
+  if (!contains(at, page_size)) return fault(FaultKind::no_memory, at.value(), write);
+  if (config_.cache != CacheModel::coherent || config_.protection == MemoryProtection::td) return nullptr;
+  PageState& page = store_.page(at);
+  const PageLock lock{page};
+  if (write && (page.leases & LeaseTable::bit(LeaseIntent::execute)) != 0) return nullptr;
+  const Piece whole{page, at, page_size};
+  CBIT_TRY(write ? before_write(whole, access) : before_read(whole, access));
+  if (write) record_write(whole, access);
+  own_for_lease(whole, access);
+  if (intent == LeaseIntent::execute) leases_.revoke(at, LeaseIntent::write);
+  page.leases = leases_.add(at, intent, holder);
+  return store_.data(at);
+}
+
+void LazyMemory::own_for_lease(const Piece& whole, const Access& access) {
+  if (whole.page.owner == access.key) return;
+  if (same_representation(whole.page.owner, access.key))
+    take_ownership(whole, access);
+  else
+    change_owner(whole.page, whole.at, access.key, access);
+}
+
+void LazyMemory::revoke_all(PageState& page, PhysAddr at) {
+  page.leases = 0;
+  leases_.revoke(at.page());
+}
+
+void LazyMemory::end_leases(PhysAddr at, LeaseHolder& holder) {
+  PageState& page = store_.page(at);
+  const PageLock lock{page};
+  page.leases = leases_.remove(at, holder);
+}
+
+void LazyMemory::end_leases(LeaseHolder& holder) {
+  for (const PhysAddr at : leases_.pages_of(holder)) end_leases(at, holder);
 }
 
 // ---- what an access must pass, and what it leaves behind ------------------------------------------------
@@ -257,6 +308,11 @@ void LazyMemory::record_write(const Piece& piece, const Access& access) {
     tracer_->emit(access.agent,
                   ForeignWrite{piece.at.page(), access.key, page.writer_key,
                                Agent{page.writer_kind, page.writer_index}, access.site, piece.bytes});
+  if (page.leases != 0) [[unlikely]] {
+    const bool another = page.writer_kind != access.agent.kind || page.writer_index != access.agent.index ||
+                         page.writer_key != access.key;
+    if (another) revoke_all(page, piece.at);
+  }
   page.writer_kind = access.agent.kind;
   page.writer_index = access.agent.index;
   page.writer_key = access.key;
@@ -280,6 +336,7 @@ void LazyMemory::count_foreign(const Piece& piece, const Access& access) {
 }
 
 void LazyMemory::change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by) {
+  revoke_leases(page, at);
   const Piece whole{page, at, page_size};
   const ByteSpan stored{store_.data(at), page_size};
   view(whole, to, stored);
@@ -349,7 +406,8 @@ Result<void> LazyMemory::peek(PhysAddr from, ByteSpan to, KeyId key) const {
     const PageLock lock{page};
     view({page, from, bytes}, key, to.first(bytes));
     hide_td_lines({page, from, bytes}, key, to.first(bytes));
-    to = to.subspan(bytes), from += bytes;
+    to = to.subspan(bytes);
+    from += bytes;
   }
   return {};
 }
@@ -361,7 +419,8 @@ Result<void> LazyMemory::probe(PhysAddr from, ByteSpan to) const {
     PageState& page = store_.page(from);
     const PageLock lock{page};
     view({page, from, bytes}, no_key, to.first(bytes));
-    to = to.subspan(bytes), from += bytes;
+    to = to.subspan(bytes);
+    from += bytes;
   }
   return {};
 }
@@ -410,6 +469,7 @@ void LazyMemory::convert(PhysAddr first, std::uint64_t pages, bool encrypted, Si
     PageState& page = store_.page(at);
     const PageLock lock{page};
     touch(page, at);
+    revoke_leases(page, at);
     page.shared = !encrypted;
     page.ever_converted = true;
     page.conversion_site = site;
@@ -442,6 +502,7 @@ void LazyMemory::rmp_update(PhysAddr at, RmpEntry entry) {
   if (config_.protection != MemoryProtection::rmp || !contains(at, 1)) return;
   PageState& page = store_.page(at);
   const PageLock lock{page};
+  revoke_leases(page, at);
   page.rmp = entry.raw ^ initial_rmp(at).raw;
 }
 
@@ -455,7 +516,8 @@ std::uint64_t LazyMemory::flush(PhysAddr first, std::uint64_t bytes) {
     const std::uint64_t dirty = page.dirty_lines & lines_touched(first, now);
     lines += static_cast<std::uint64_t>(__builtin_popcountll(dirty));
     page.dirty_lines &= ~dirty;
-    first += now, bytes -= now;
+    first += now;
+    bytes -= now;
   }
   return lines;
 }

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <vector>
 
+#include "mem/lease_table.hpp"
 #include "mem/memory.hpp"
 #include "mem/page_store.hpp"
 
@@ -21,6 +22,11 @@ class LazyMemory final : public Memory {
   Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
                     std::uint64_t bytes) override;
   Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) override;
+
+  Result<std::byte*> lease(PhysAddr page, const Access& access, LeaseIntent intent,
+                           LeaseHolder& holder) override;
+  void end_leases(PhysAddr page, LeaseHolder& holder) override;
+  void end_leases(LeaseHolder& holder) override;
 
   Result<void> peek(PhysAddr from, ByteSpan to, KeyId key) const override;
   Result<void> probe(PhysAddr from, ByteSpan to) const override;
@@ -44,6 +50,13 @@ class LazyMemory final : public Memory {
   };
 
   void touch(PageState& page, PhysAddr at);
+  void revoke_leases(PageState& page, PhysAddr at) {
+    if (page.leases != 0) [[unlikely]]
+      revoke_all(page, at);
+  }
+  void revoke_all(PageState& page, PhysAddr at);
+  // Makes the page its owner's whose lease it will be.
+  void own_for_lease(const Piece& whole, const Access& access);
   // The page's whole contents are the access's.
   void take_ownership(const Piece& piece, const Access& access);
   Result<void> clear_fresh_page(const Piece& piece, const Access& access);
@@ -80,6 +93,7 @@ class LazyMemory final : public Memory {
   PageStore store_;
   KeyTable* keys_;
   Tracer* tracer_;
+  LeaseTable leases_;
   mutable std::mutex touched_mutex_;
   std::vector<PhysAddr> touched_;
   std::atomic<std::uint64_t> owner_changes_ = 0;

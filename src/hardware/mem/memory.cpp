@@ -42,4 +42,8 @@ OrError<std::unique_ptr<Memory>> Memory::create(const MemoryConfig& config, KeyT
   return memory;
 }
 
+Result<std::byte*> Memory::lease(PhysAddr, const Access&, LeaseIntent, LeaseHolder&) { return nullptr; }
+void Memory::end_leases(PhysAddr, LeaseHolder&) {}
+void Memory::end_leases(LeaseHolder&) {}
+
 }  // namespace cbit::mem

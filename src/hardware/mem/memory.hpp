@@ -29,6 +29,7 @@
 #include "base/trace.hpp"
 #include "cbit/addr.hpp"
 #include "mem/key_table.hpp"
+#include "mem/lease.hpp"
 #include "mem/rmp.hpp"
 
 namespace cbit::mem {
@@ -108,6 +109,16 @@ class Memory {
   virtual Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
                             std::uint64_t bytes) = 0;
   virtual Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) = 0;
+
+  // A pointer to the page's stored bytes, page_size of them, which are plaintext under access.key until the
+  // holder is told otherwise (mem/lease.hpp). nullptr: this page is to be accessed by read() and write(), be
+  // it for now (`write` where somebody holds code) or always (TD integrity, caches that do not agree). Faults
+  // as an access would; what an access of the whole page would report is reported.
+  virtual Result<std::byte*> lease(PhysAddr page, const Access& access, LeaseIntent intent,
+                                   LeaseHolder& holder);
+  // The holder gives back its leases of a page, or all it has; it is not told.
+  virtual void end_leases(PhysAddr page, LeaseHolder& holder);
+  virtual void end_leases(LeaseHolder& holder);
 
   // Observation: what a reader with `key` would be given (no_key: the host's software). Changes nothing,
   // leaves no trace, never faults inside RAM; TD-private lines read as zeros to foreign keys.

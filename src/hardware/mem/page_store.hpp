@@ -19,6 +19,7 @@ struct alignas(64) PageState {
   bool shared;
   bool ever_converted;
   AgentKind writer_kind;
+  std::uint8_t leases;  // LeaseTable::Intents
   std::uint16_t writer_index;
   KeyId owner;
   KeyId writer_key;

@@ -30,7 +30,7 @@ Result<const Translation*> Mmu::refill(VirtAddr at, Intent intent) {
 // An ultracall changes the state for all mappings at once, so it is asked for at each access.
 const Translation* Mmu::with_state_of_page(const Translation& walked) {
   uncached_ = walked;
-  uncached_.phys = PhysAddr{align_down(walked.phys.value(), bytes_of(walked.level))};
+  uncached_.phys = PhysAddr{align_down(walked.phys.value(), level_bytes(walked.level))};
   uncached_.selector = memory_->history(walked.phys.page()).shared ? 0 : 1;
   uncached_.key = config_.view.key(uncached_.selector);
   return &uncached_;

@@ -54,7 +54,7 @@ class Mmu {
   }
   template <class T>
   Result<void> store(VirtAddr to, const T& value) {
-    return write(to, cbit::bytes_of(value));
+    return write(to, bytes_of(value));
   }
 
   // INVLPG of each page of the range / a full flush including global entries.
@@ -83,7 +83,7 @@ class Mmu {
     return page;
   }
   [[nodiscard]] static Reach reach(const Translation* page, VirtAddr at) {
-    const std::uint64_t size = bytes_of(page->level);
+    const std::uint64_t size = level_bytes(page->level);
     const std::uint64_t offset = at.value() & (size - 1);
     return {page->phys + offset, page->key, size - offset};
   }

@@ -23,7 +23,7 @@ inline constexpr unsigned highest_leaf_level = 2;
 [[nodiscard]] constexpr std::uint64_t span_number(VirtAddr at, unsigned level) {
   return at.value() >> (12 + 9 * level);
 }
-[[nodiscard]] constexpr std::uint64_t bytes_of(PageLevel level) {
+[[nodiscard]] constexpr std::uint64_t level_bytes(PageLevel level) {
   return span_of_level(static_cast<unsigned>(level));
 }
 [[nodiscard]] constexpr std::uint64_t table_index(VirtAddr at, unsigned level) {
@@ -62,7 +62,7 @@ struct Pte : Register<Pte, std::uint64_t> {
   [[nodiscard]] constexpr PtePhys target() const { return PtePhys{raw & address_mask}; }
   // The page of a leaf, key bits included. Below the page's size lie the PAT bit and reserved bits.
   [[nodiscard]] constexpr PtePhys page(PageLevel level) const {
-    return PtePhys{raw & address_mask & ~(bytes_of(level) - 1)};
+    return PtePhys{raw & address_mask & ~(level_bytes(level) - 1)};
   }
 };
 
@@ -90,11 +90,20 @@ struct PageFlags {
   friend constexpr bool operator==(const PageFlags&, const PageFlags&) = default;
 };
 
+enum class PagingFormat : std::uint8_t {
+  long_mode,
+  pae,     // 32-bit addresses, entries of 8 bytes: APM vol. 2, 5.2.3
+  legacy,  // 32-bit addresses, entries of 4 bytes: APM vol. 2, 5.2.2
+};
+
 // How one context translates: number of levels, key bits, width of physical addresses.
 struct PagingConfig {
-  unsigned levels = 4;      // 4 or 5 (CR4.LA57)
+  unsigned levels = 4;      // 4 or 5 (CR4.LA57); 3 with PAE
   unsigned phys_bits = 52;  // address bits at or above this, other than key bits, are reserved
   mem::KeyView view;
+  PagingFormat format = PagingFormat::long_mode;
+  bool no_execute = true;   // EFER.NXE; else bit 63 is reserved
+  bool large_pages = true;  // CR4.PSE, which counts in the legacy format only
 };
 
 // The table that CR3 or an entry points to, and the key that the walker reads it with: an SME host follows

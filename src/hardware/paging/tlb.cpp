@@ -13,7 +13,7 @@ const Translation* Tlb::insert(VirtAddr at, const Translation& translation) {
   const std::uint64_t number = span_number(at, level);
   Entry& entry = arrays_[level][number & (entries_[level] - 1)];
   entry = {number, translation};
-  entry.translation.phys = PhysAddr{align_down(translation.phys.value(), bytes_of(translation.level))};
+  entry.translation.phys = PhysAddr{align_down(translation.phys.value(), level_bytes(translation.level))};
   return &entry.translation;
 }
 

@@ -90,7 +90,9 @@ class Places {
       for (const auto& [path, answer] : asked)
         if (const auto clean = clean_path(path)) note_ways(*clean, links);
     };
-    claim(record.files), claim(record.folders), claim(record.links);
+    claim(record.files);
+    claim(record.folders);
+    claim(record.links);
   }
 
   [[nodiscard]] std::string of(const std::string& path) const {
@@ -146,8 +148,14 @@ class Maker {
   explicit Maker(const HostRecord& record) : record_{record}, places_{record, clean_path_} {}
 
   Capture make(std::string_view program) {
-    add_files(), add_links(), add_folders();
-    add_processor(), add_devices(), add_log(), add_unread(), add_manifest(program);
+    add_files();
+    add_links();
+    add_folders();
+    add_processor();
+    add_devices();
+    add_log();
+    add_unread();
+    add_manifest(program);
     return std::move(capture_);
   }
 

@@ -72,7 +72,8 @@ std::string page_picture(const std::vector<watch::PageRun>& runs) {
           static_cast<double>(column) * scale, static_cast<double>(at / row_pages) * (cell + 2),
           std::max(static_cast<double>(n) * scale, 0.5), cell, colour_of(run), run.first + done * page_size,
           n, run.shared ? "shared" : "private");
-      at += n, done += n;
+      at += n;
+      done += n;
     }
   return svg + "</svg>\n";
 }

@@ -47,7 +47,7 @@ Json pass_of(const StreamPass& pass) {
 }  // namespace
 
 std::string to_json(const StreamReport& report) {
-  const Json json{{"schema", "cbit-run-1"},
+  const Json json{{"schema", "cbit-stream-1"},
                   {"platform", to_string(report.options.bed.machine.platform)},
                   {"source", to_hex(report.source)},
                   {"target", to_hex(report.target)},

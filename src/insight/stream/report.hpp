@@ -9,7 +9,7 @@
 namespace cbit::stream {
 
 [[nodiscard]] std::string to_text(const StreamReport& report);
-// The object of schema/run.schema.json, pretty-printed with a final newline.
+// The object of schema/stream.schema.json, pretty-printed with a final newline.
 [[nodiscard]] std::string to_json(const StreamReport& report);
 
 // What the DMA timeline of the page shows: the beginning of a run.

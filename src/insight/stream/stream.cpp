@@ -7,7 +7,8 @@
 #include "dev/disk_image.hpp"
 #include "dev/virtio/virtio_blk.hpp"
 #include "kernel/virtio/virtio_blk_driver.hpp"
-#include "stream/sample_image.hpp"
+#include "os/temporary_folder.hpp"
+#include "stream/target_image.hpp"
 
 namespace cbit::stream {
 namespace {
@@ -141,10 +142,10 @@ OrError<SectorIndex> index_of(dev::BlockBackend& disk) {
   return index;
 }
 
-OrError<StreamPass> correct_pass(const StreamOptions& options, dev::BlockBackend& source,
-                                 const SectorIndex& index, const crypt::Sha256Digest& digest,
-                                 EventSink* sink) {
-  auto target = CBIT_TRY(dev::DiskImage::create(options.target, source.bytes()));
+OrError<StreamPass> correct_pass(const StreamOptions& options, const std::string& target_path,
+                                 dev::BlockBackend& source, const SectorIndex& index,
+                                 const crypt::Sha256Digest& digest, EventSink* sink) {
+  auto target = CBIT_TRY(dev::DiskImage::create(target_path, source.bytes()));
   auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), sink));
   auto from = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:04.0", source, "cbit-source", false));
   auto to = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:05.0", *target, "cbit-target", false));
@@ -168,18 +169,6 @@ OrError<StreamPass> raw_pass(const StreamOptions& options, dev::BlockBackend& so
   return pass;
 }
 
-// Before anything of it is read: a sparse image of a terabyte takes no room, until then.
-OrError<void> check_size(const StreamOptions& options, std::uint64_t bytes) {
-  if (bytes > stream_bytes_max)
-    return bad_input(fmt::format("{} has {} MiB; an image that is streamed has at most {}", options.source,
-                                 bytes >> 20, stream_bytes_max >> 20),
-                     "use a smaller image");
-  if (bytes > options.bed.machine.memory_bytes)
-    return bad_input(fmt::format("an image of {} MiB does not fit into the guest's memory", bytes >> 20),
-                     "use more --memory or a smaller image");
-  return {};
-}
-
 OrError<void> check(const StreamOptions& options) {
   if (options.request_bytes == 0 || options.request_bytes % page_size != 0)
     return usage_error(fmt::format("a request of {} bytes is not whole pages", options.request_bytes),
@@ -187,20 +176,37 @@ OrError<void> check(const StreamOptions& options) {
   return {};
 }
 
+// Before anything of it is read: a sparse image of a terabyte takes no room, until then.
+OrError<void> check_size(const std::string& path, std::uint64_t bytes, std::uint64_t memory_bytes) {
+  if (bytes > image_bytes_max)
+    return bad_input(fmt::format("{} has {} MiB; an image that is streamed has at most {}", path, bytes >> 20,
+                                 image_bytes_max >> 20),
+                     "use a smaller image");
+  if (bytes > memory_bytes)
+    return bad_input(fmt::format("an image of {} MiB does not fit into the guest's memory", bytes >> 20),
+                     "use more --memory or a smaller image");
+  return {};
+}
+
 }  // namespace
 
 OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink) {
   CBIT_TRY(check(options));
-  auto source = CBIT_TRY(dev::DiskImage::open(options.source, dev::DiskImage::Mode::read_only));
-  CBIT_TRY(check_size(options, source->bytes()));
-  StreamReport report{.options = options};
-  report.source = CBIT_TRY(digest_file(options.source, stream_bytes_max));
-  const SectorIndex index = CBIT_TRY(index_of(*source));
+  const os::TemporaryFolder folder = CBIT_TRY(os::TemporaryFolder::create("cbit"));
+  TargetImage target = CBIT_TRY(TargetImage::choose(options.target, folder));
+  const SourceImage image = CBIT_TRY(SourceImage::open(options.source, folder));
+  auto disk = CBIT_TRY(dev::DiskImage::open(image.path(), dev::DiskImage::Mode::read_only));
+  CBIT_TRY(check_size(image.path(), disk->bytes(), options.bed.machine.memory_bytes));
+  StreamReport report{.options = options, .disk = image.path()};
+  report.source = CBIT_TRY(digest_file(image.path(), image_bytes_max));
+  const SectorIndex index = CBIT_TRY(index_of(*disk));
   report.telling_sectors = index.size();
-  report.correct = CBIT_TRY(correct_pass(options, *source, index, report.source, sink));
-  report.target = CBIT_TRY(digest_file(options.target, stream_bytes_max));
+  report.correct = CBIT_TRY(correct_pass(options, target.path(), *disk, index, report.source, sink));
+  report.target = CBIT_TRY(digest_file(target.path(), image_bytes_max));
   report.equal = report.source == report.target;
-  report.raw = CBIT_TRY(raw_pass(options, *source, index, report.source));
+  report.files = CBIT_TRY(image.find_files_in(target.path()));
+  report.raw = CBIT_TRY(raw_pass(options, *disk, index, report.source));
+  CBIT_TRY(target.deliver());
   return report;
 }
 

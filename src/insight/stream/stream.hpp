@@ -1,5 +1,5 @@
-// `cbit run`: a guest streams a disk image through virtio-blk into its memory and out to another image, and
-// everybody is asked what they saw. Then the same with a driver that hands out physical addresses.
+// `cbit stream`: a guest streams a disk image through virtio-blk into its memory and out to another image,
+// and everybody is asked what they saw. Then the same with a driver that hands out physical addresses.
 #pragma once
 
 #include <optional>
@@ -8,18 +8,17 @@
 
 #include "crypt/sha256.hpp"
 #include "stream/host_scan.hpp"
+#include "stream/source_image.hpp"
 #include "testbed/testbed.hpp"
 #include "watch/page_map.hpp"
 
 namespace cbit::stream {
 
-// It is read into the guest's memory as a whole, and searched for.
-inline constexpr std::uint64_t stream_bytes_max = 16ull << 30;
-
 struct StreamOptions {
   testbed::TestbedConfig bed;
-  std::string source;                       // image to read
-  std::string target;                       // image to write; only a complete one gets this name
+  SourceOptions source;
+  std::string target;                       // image to write; only a complete one gets this name. Empty: none
+                                            // is left behind
   std::uint64_t request_bytes = 128 << 10;  // per read() and write() of the driver; a multiple of 4 KiB
 };
 
@@ -42,12 +41,17 @@ struct StreamPass {
 
 struct StreamReport {
   StreamOptions options;
+  std::string disk;  // the image that was read
   crypt::Sha256Digest source{};
   std::uint64_t telling_sectors = 0;  // sectors of the image that can be recognised
   StreamPass correct;
   crypt::Sha256Digest target{};
   bool equal = false;  // source and target image
+  FilesFound files;    // of the source in the target image
   StreamPass raw;      // reads only: the driver's one bug
+
+  // Everything arrived where it should.
+  [[nodiscard]] bool ok() const { return equal && correct.intact && files.equal == files.total; }
 };
 
 // Errors: images that cannot be read or written, or that do not fit the guest's memory. `sink`, where given,

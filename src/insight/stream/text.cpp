@@ -56,7 +56,7 @@ std::string digest_line(std::string_view what, const crypt::Sha256Digest& digest
 std::string to_text(const StreamReport& report) {
   const StreamPass& good = report.correct;
   const StreamPass& raw = report.raw;
-  std::string text = fmt::format("Disk      {} of {}\n", mib(good.bytes), safe_line(report.options.source));
+  std::string text = fmt::format("Disk      {} of {}\n", mib(good.bytes), safe_line(report.disk));
   text += guest_line(report);
   text += digest_line("Source", report.source, "");
   text += digest_line("In guest", good.in_guest, good.intact ? "equal" : "DIFFERENT");
@@ -70,6 +70,9 @@ std::string to_text(const StreamReport& report) {
   text += digest_line("In guest", raw.in_guest, raw.intact ? "equal" : "DIFFERENT");
   text += scan_lines(raw, report.telling_sectors);
   if (!raw.causes.empty()) text += "\nCauses\n" + watch::render_causes(raw.causes);
+  if (report.files.total != 0)
+    text += fmt::format("\nFiles     {} of {} in the new image are what they were\n", report.files.equal,
+                        report.files.total);
   return text;
 }
 

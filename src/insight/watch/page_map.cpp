@@ -33,8 +33,10 @@ PageRun run_of(PhysAddr page, const mem::PageHistory& history) {
 
 bool extends(const PageRun& run, const PageRun& next) {
   PageRun alike = next;
-  alike.first = run.first, alike.pages = run.pages;
-  alike.first_written_ns = run.first_written_ns, alike.last_written_ns = run.last_written_ns;
+  alike.first = run.first;
+  alike.pages = run.pages;
+  alike.first_written_ns = run.first_written_ns;
+  alike.last_written_ns = run.last_written_ns;
   return next.first == run.first + run.pages * page_size && alike == run;
 }
 

@@ -25,8 +25,14 @@ struct DeviceAccess {
   KeyId key = no_key;
   KeyId page_key = no_key;  // key under which the page had been written last, before this access
   void visit(auto&& v) const {
-    v("device", device), v("requester", requester), v("bus_address", bus_address), v("phys", phys);
-    v("bytes", bytes), v("write", write), v("through_iommu", through_iommu), v("key", key);
+    v("device", device);
+    v("requester", requester);
+    v("bus_address", bus_address);
+    v("phys", phys);
+    v("bytes", bytes);
+    v("write", write);
+    v("through_iommu", through_iommu);
+    v("key", key);
     v("page_key", page_key);
   }
 };
@@ -38,7 +44,10 @@ struct DeviceFault {
   DmaAddr bus_address;
   Fault fault;
   void visit(auto&& v) const {
-    v("device", device), v("requester", requester), v("bus_address", bus_address), v("fault", fault);
+    v("device", device);
+    v("requester", requester);
+    v("bus_address", bus_address);
+    v("fault", fault);
   }
 };
 
@@ -50,7 +59,11 @@ struct IommuMapped {
   std::uint64_t bytes = 0;
   bool encrypted = false;
   void visit(auto&& v) const {
-    v("domain", domain), v("iova", iova), v("phys", phys), v("bytes", bytes), v("encrypted", encrypted);
+    v("domain", domain);
+    v("iova", iova);
+    v("phys", phys);
+    v("bytes", bytes);
+    v("encrypted", encrypted);
   }
 };
 
@@ -59,7 +72,11 @@ struct IommuUnmapped {
   std::uint16_t domain = 0;
   DmaAddr iova;
   std::uint64_t bytes = 0;
-  void visit(auto&& v) const { v("domain", domain), v("iova", iova), v("bytes", bytes); }
+  void visit(auto&& v) const {
+    v("domain", domain);
+    v("iova", iova);
+    v("bytes", bytes);
+  }
 };
 
 }  // namespace cbit

@@ -17,7 +17,10 @@ struct StepTaken {
   static constexpr std::string_view name = "step";
   std::string rule;
   std::string_view source;  // static storage, e.g. "kernel/dma/direct.h: dma_direct_map_page"
-  void visit(auto&& v) const { v("rule", rule), v("source", source); }
+  void visit(auto&& v) const {
+    v("rule", rule);
+    v("source", source);
+  }
 };
 
 // printk: the kernel's own words, without the prefix.
@@ -38,8 +41,14 @@ struct DmaMapped {
   DmaPath path{};
   bool encrypted = false;  // the device's access carries the encryption bit (address or IOMMU entry)
   void visit(auto&& v) const {
-    v("device", device), v("kind", kind), v("dma", dma), v("phys", phys), v("bytes", bytes);
-    v("direction", direction), v("path", path), v("encrypted", encrypted);
+    v("device", device);
+    v("kind", kind);
+    v("dma", dma);
+    v("phys", phys);
+    v("bytes", bytes);
+    v("direction", direction);
+    v("path", path);
+    v("encrypted", encrypted);
   }
 };
 
@@ -74,8 +83,13 @@ struct DmaMapFailed {
   std::uint64_t mask = 0;  // the effective mask that decided
   DmaAddr address;         // the address that did not fit, where there was one
   void visit(auto&& v) const {
-    v("device", device), v("kind", kind), v("phys", phys), v("bytes", bytes), v("reason", reason);
-    v("mask", mask), v("address", address);
+    v("device", device);
+    v("kind", kind);
+    v("phys", phys);
+    v("bytes", bytes);
+    v("reason", reason);
+    v("mask", mask);
+    v("address", address);
   }
 };
 
@@ -88,7 +102,11 @@ struct DmaUnmapped {
   DmaDirection direction{};
   bool copied_back = false;
   void visit(auto&& v) const {
-    v("device", device), v("kind", kind), v("dma", dma), v("bytes", bytes), v("direction", direction);
+    v("device", device);
+    v("kind", kind);
+    v("dma", dma);
+    v("bytes", bytes);
+    v("direction", direction);
     v("copied_back", copied_back);
   }
 };
@@ -102,8 +120,12 @@ struct DmaSynced {
   bool for_cpu = false;
   bool copied = false;
   void visit(auto&& v) const {
-    v("device", device), v("dma", dma), v("bytes", bytes), v("direction", direction);
-    v("for_cpu", for_cpu), v("copied", copied);
+    v("device", device);
+    v("dma", dma);
+    v("bytes", bytes);
+    v("direction", direction);
+    v("for_cpu", for_cpu);
+    v("copied", copied);
   }
 };
 
@@ -138,7 +160,11 @@ struct DmaDebugReport {
   std::uint64_t bytes = 0;
   std::string text;  // "device driver frees DMA memory with different size [...]"
   void visit(auto&& v) const {
-    v("device", device), v("kind", kind), v("dma", dma), v("bytes", bytes), v("text", text);
+    v("device", device);
+    v("kind", kind);
+    v("dma", dma);
+    v("bytes", bytes);
+    v("text", text);
   }
 };
 

@@ -21,7 +21,10 @@ struct TtPopulated {
   bool dma_alloc = false;    // from dma_alloc_attrs(), not from the page allocator and dma_map_page()
   bool decrypted = false;    // TTM_TT_FLAG_DECRYPTED
   void visit(auto&& v) const {
-    v("device", device), v("pages", pages), v("caching", caching), v("dma_alloc", dma_alloc);
+    v("device", device);
+    v("pages", pages);
+    v("caching", caching);
+    v("dma_alloc", dma_alloc);
     v("decrypted", decrypted);
   }
 };
@@ -33,7 +36,12 @@ struct BoMoved {
   std::uint64_t bytes = 0;
   std::string_view from;
   std::string_view to;
-  void visit(auto&& v) const { v("device", device), v("bytes", bytes), v("from", from), v("to", to); }
+  void visit(auto&& v) const {
+    v("device", device);
+    v("bytes", bytes);
+    v("from", from);
+    v("to", to);
+  }
 };
 
 }  // namespace cbit

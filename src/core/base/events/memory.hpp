@@ -19,7 +19,12 @@ struct OwnerChanged {
   KeyId from = no_key;
   KeyId to = no_key;
   SiteId site = 0;
-  void visit(auto&& v) const { v("page", page), v("from_key", from), v("to_key", to), v("site", site); }
+  void visit(auto&& v) const {
+    v("page", page);
+    v("from_key", from);
+    v("to_key", to);
+    v("site", site);
+  }
 };
 
 // An agent read bytes through a key that is not the one they were last written under, so it saw
@@ -33,8 +38,12 @@ struct KeyMismatch {
   SiteId writer_site = 0;
   SiteId site = 0;
   void visit(auto&& v) const {
-    v("page", page), v("key", key), v("writer_key", writer_key), v("writer", writer);
-    v("writer_site", writer_site), v("site", site);
+    v("page", page);
+    v("key", key);
+    v("writer_key", writer_key);
+    v("writer", writer);
+    v("writer_site", writer_site);
+    v("site", site);
   }
 };
 
@@ -49,8 +58,12 @@ struct ForeignWrite {
   SiteId site = 0;
   std::uint64_t bytes = 0;
   void visit(auto&& v) const {
-    v("page", page), v("key", key), v("previous_key", previous_key), v("previous_writer", previous_writer);
-    v("site", site), v("bytes", bytes);
+    v("page", page);
+    v("key", key);
+    v("previous_key", previous_key);
+    v("previous_writer", previous_writer);
+    v("site", site);
+    v("bytes", bytes);
   }
 };
 
@@ -64,7 +77,11 @@ struct CacheAliasHazard {
   bool stale = false;  // the model let it bite: the reader got old bytes
   SiteId site = 0;
   void visit(auto&& v) const {
-    v("line", line), v("dirty_key", dirty_key), v("key", key), v("stale", stale), v("site", site);
+    v("line", line);
+    v("dirty_key", dirty_key);
+    v("key", key);
+    v("stale", stale);
+    v("site", site);
   }
 };
 
@@ -76,7 +93,11 @@ struct Flush {
   FlushKind kind{};
   std::uint64_t count = 0;
   SiteId site = 0;
-  void visit(auto&& v) const { v("kind", kind), v("count", count), v("site", site); }
+  void visit(auto&& v) const {
+    v("kind", kind);
+    v("count", count);
+    v("site", site);
+  }
 };
 
 // A run of pages became shared (decrypted) or private (encrypted) in the kernel's mapping.
@@ -88,8 +109,11 @@ struct PageConversion {
   bool converts_contents = false;  // the early_* variants do
   SiteId site = 0;
   void visit(auto&& v) const {
-    v("first", first), v("pages", pages), v("encrypted", encrypted);
-    v("converts_contents", converts_contents), v("site", site);
+    v("first", first);
+    v("pages", pages);
+    v("encrypted", encrypted);
+    v("converts_contents", converts_contents);
+    v("site", site);
   }
 };
 
@@ -104,7 +128,11 @@ struct MappingAdded {
   bool encrypted = false;
   SiteId site = 0;
   void visit(auto&& v) const {
-    v("kind", kind), v("at", at), v("first", first), v("pages", pages), v("encrypted", encrypted);
+    v("kind", kind);
+    v("at", at);
+    v("first", first);
+    v("pages", pages);
+    v("encrypted", encrypted);
     v("site", site);
   }
 };
@@ -114,7 +142,11 @@ struct MappingRemoved {
   VirtAddr at;
   PhysAddr first;
   std::uint64_t pages = 0;
-  void visit(auto&& v) const { v("at", at), v("first", first), v("pages", pages); }
+  void visit(auto&& v) const {
+    v("at", at);
+    v("first", first);
+    v("pages", pages);
+  }
 };
 
 // An access that the machine refused: RMP, TD integrity, page fault, no memory.
@@ -122,7 +154,10 @@ struct AccessFault {
   static constexpr std::string_view name = "access_fault";
   Fault fault;
   SiteId site = 0;
-  void visit(auto&& v) const { v("fault", fault), v("site", site); }
+  void visit(auto&& v) const {
+    v("fault", fault);
+    v("site", site);
+  }
 };
 
 }  // namespace cbit

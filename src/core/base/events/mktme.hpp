@@ -18,7 +18,11 @@ struct KeyProgrammed {
   std::uint16_t key_id = 0;
   std::string_view command;  // "set-key-direct", ...
   std::uint32_t result = 0;
-  void visit(auto&& v) const { v("key_id", key_id), v("command", command), v("result", result); }
+  void visit(auto&& v) const {
+    v("key_id", key_id);
+    v("command", command);
+    v("result", result);
+  }
 };
 
 // encrypt_mprotect() on one VMA.
@@ -30,7 +34,11 @@ struct VmaKeyChanged {
   std::uint16_t to = 0;
   std::uint64_t pages_zapped = 0;  // that had contents, which are lost
   void visit(auto&& v) const {
-    v("first", first), v("bytes", bytes), v("from", from), v("to", to), v("pages_zapped", pages_zapped);
+    v("first", first);
+    v("bytes", bytes);
+    v("from", from);
+    v("to", to);
+    v("pages_zapped", pages_zapped);
   }
 };
 
@@ -41,7 +49,12 @@ struct PageKeyChanged {
   std::uint16_t from = 0;
   std::uint16_t to = 0;
   SiteId site = 0;
-  void visit(auto&& v) const { v("page", page), v("from", from), v("to", to), v("site", site); }
+  void visit(auto&& v) const {
+    v("page", page);
+    v("from", from);
+    v("to", to);
+    v("site", site);
+  }
 };
 
 // A system call about keys or encrypted memory was refused. `reason` is a stable word.
@@ -50,7 +63,11 @@ struct KeyRequestRefused {
   std::string_view call;    // "add_key", "encrypt_mprotect", ...
   std::uint32_t error = 0;  // errno
   std::string_view reason;
-  void visit(auto&& v) const { v("call", call), v("error", error), v("reason", reason); }
+  void visit(auto&& v) const {
+    v("call", call);
+    v("error", error);
+    v("reason", reason);
+  }
 };
 
 }  // namespace cbit

@@ -26,8 +26,15 @@ struct MrRegistered {
   bool encrypted = false;  // the NIC's accesses carry the encryption bit
   bool software = false;   // rxe: the "DMA address" is a kernel virtual address
   void visit(auto&& v) const {
-    v("device", device), v("lkey", lkey), v("rkey", rkey), v("first", first), v("dma", dma);
-    v("bytes", bytes), v("segments", segments), v("path", path), v("encrypted", encrypted);
+    v("device", device);
+    v("lkey", lkey);
+    v("rkey", rkey);
+    v("first", first);
+    v("dma", dma);
+    v("bytes", bytes);
+    v("segments", segments);
+    v("path", path);
+    v("encrypted", encrypted);
     v("software", software);
   }
 };
@@ -37,7 +44,11 @@ struct MrDeregistered {
   NameId device = 0;
   std::uint32_t lkey = 0;
   std::uint64_t copied_back = 0;  // bytes that the unmap wrote over the application's buffer
-  void visit(auto&& v) const { v("device", device), v("lkey", lkey), v("copied_back", copied_back); }
+  void visit(auto&& v) const {
+    v("device", device);
+    v("lkey", lkey);
+    v("copied_back", copied_back);
+  }
 };
 
 // ibv_reg_mr() failed. `reason` is a stable word: "cc-dma-bounce", "memlock", "map", ...
@@ -49,7 +60,11 @@ struct MrRefused {
   std::uint32_t error = 0;  // errno
   std::string_view reason;
   void visit(auto&& v) const {
-    v("device", device), v("first", first), v("bytes", bytes), v("error", error), v("reason", reason);
+    v("device", device);
+    v("first", first);
+    v("bytes", bytes);
+    v("error", error);
+    v("reason", reason);
   }
 };
 
@@ -62,7 +77,11 @@ struct RdmaCompleted {
   std::uint64_t bytes = 0;
   std::uint32_t status = 0;
   void visit(auto&& v) const {
-    v("device", device), v("qp", qp), v("opcode", opcode), v("bytes", bytes), v("status", status);
+    v("device", device);
+    v("qp", qp);
+    v("opcode", opcode);
+    v("bytes", bytes);
+    v("status", status);
   }
 };
 
@@ -77,7 +96,11 @@ struct RdmaRefused {
   std::uint64_t bytes = 0;
   std::string_view reason;
   void visit(auto&& v) const {
-    v("device", device), v("qp", qp), v("key", key), v("address", address), v("bytes", bytes);
+    v("device", device);
+    v("qp", qp);
+    v("key", key);
+    v("address", address);
+    v("bytes", bytes);
     v("reason", reason);
   }
 };

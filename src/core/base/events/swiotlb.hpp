@@ -21,8 +21,11 @@ struct SwiotlbBounced {
   std::uint64_t size = 0;
   bool force = false;
   void visit(auto&& v) const {
-    v("dev_name", device), v("dma_mask", dma_mask), v("dev_addr", dev_addr), v("size", size),
-        v("force", force);
+    v("dev_name", device);
+    v("dma_mask", dma_mask);
+    v("dev_addr", dev_addr);
+    v("size", size);
+    v("force", force);
   }
 };
 
@@ -35,7 +38,11 @@ struct SwiotlbAllocated {
   PhysAddr bounce;
   PhysAddr orig;
   void visit(auto&& v) const {
-    v("device", device), v("slot", slot), v("slots", slots), v("area", area), v("bounce", bounce);
+    v("device", device);
+    v("slot", slot);
+    v("slots", slots);
+    v("area", area);
+    v("bounce", bounce);
     v("orig", orig);
   }
 };
@@ -44,7 +51,10 @@ struct SwiotlbReleased {
   static constexpr std::string_view name = "swiotlb_release";
   std::uint64_t slot = 0;
   std::uint64_t slots = 0;
-  void visit(auto&& v) const { v("slot", slot), v("slots", slots); }
+  void visit(auto&& v) const {
+    v("slot", slot);
+    v("slots", slots);
+  }
 };
 
 // One bounce copy: this is where data is encrypted or decrypted.
@@ -55,7 +65,10 @@ struct SwiotlbCopied {
   std::uint64_t bytes = 0;
   bool to_pool = false;
   void visit(auto&& v) const {
-    v("orig", orig), v("bounce", bounce), v("bytes", bytes), v("to_pool", to_pool);
+    v("orig", orig);
+    v("bounce", bounce);
+    v("bytes", bytes);
+    v("to_pool", to_pool);
   }
 };
 
@@ -66,7 +79,9 @@ struct SwiotlbDropped {
   std::uint64_t bytes = 0;
   bool negative_offset = false;
   void visit(auto&& v) const {
-    v("bounce", bounce), v("bytes", bytes), v("negative_offset", negative_offset);
+    v("bounce", bounce);
+    v("bytes", bytes);
+    v("negative_offset", negative_offset);
   }
 };
 
@@ -78,7 +93,12 @@ struct SwiotlbCleared {
   PhysAddr orig;
   PhysAddr bounce;
   std::uint64_t bytes = 0;
-  void visit(auto&& v) const { v("device", device), v("orig", orig), v("bounce", bounce), v("bytes", bytes); }
+  void visit(auto&& v) const {
+    v("device", device);
+    v("orig", orig);
+    v("bounce", bounce);
+    v("bytes", bytes);
+  }
 };
 
 // "swiotlb buffer is full", with the facts that tell its different reasons apart.
@@ -96,10 +116,16 @@ struct SwiotlbFull {
   bool growth_failed = false;     // growth was tried for this request
   bool endless_search = false;    // 6.1 does not even fail: its search steps over its end and spins
   void visit(auto&& v) const {
-    v("device", device), v("bytes", bytes), v("slots_wanted", slots_wanted),
-        v("segment_slots", segment_slots);
-    v("slots_total", slots_total), v("slots_used", slots_used), v("longest_run", longest_run);
-    v("align_mask", align_mask), v("growth_possible", growth_possible), v("growth_failed", growth_failed);
+    v("device", device);
+    v("bytes", bytes);
+    v("slots_wanted", slots_wanted);
+    v("segment_slots", segment_slots);
+    v("slots_total", slots_total);
+    v("slots_used", slots_used);
+    v("longest_run", longest_run);
+    v("align_mask", align_mask);
+    v("growth_possible", growth_possible);
+    v("growth_failed", growth_failed);
     v("endless_search", endless_search);
   }
 };

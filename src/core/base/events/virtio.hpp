@@ -19,7 +19,10 @@ struct VirtioNegotiated {
   std::uint64_t accepted = 0;
   std::uint8_t status = 0;  // the status register afterwards
   void visit(auto&& v) const {
-    v("device", device), v("offered", offered), v("accepted", accepted), v("status", status);
+    v("device", device);
+    v("offered", offered);
+    v("accepted", accepted);
+    v("status", status);
   }
 };
 
@@ -32,7 +35,11 @@ struct VirtioRequest {
   std::uint32_t type = 0;
   std::uint8_t status = 0;
   void visit(auto&& v) const {
-    v("device", device), v("sector", sector), v("bytes", bytes), v("type", type), v("status", status);
+    v("device", device);
+    v("sector", sector);
+    v("bytes", bytes);
+    v("type", type);
+    v("status", status);
   }
 };
 
@@ -42,7 +49,11 @@ struct VirtioBroken {
   NameId device = 0;
   std::uint16_t queue = 0;
   std::string reason;
-  void visit(auto&& v) const { v("device", device), v("queue", queue), v("reason", reason); }
+  void visit(auto&& v) const {
+    v("device", device);
+    v("queue", queue);
+    v("reason", reason);
+  }
 };
 
 // A request on virtio-iommu's request queue, answered. `status` is the tail's (VIRTIO_IOMMU_S_*).
@@ -55,7 +66,11 @@ struct VirtioIommuRequest {
   DmaAddr last;  // inclusive, as virt_end is
   std::uint8_t status = 0;
   void visit(auto&& v) const {
-    v("type", type), v("domain", domain), v("endpoint", endpoint), v("first", first), v("last", last);
+    v("type", type);
+    v("domain", domain);
+    v("endpoint", endpoint);
+    v("first", first);
+    v("last", last);
     v("status", status);
   }
 };
@@ -68,7 +83,10 @@ struct VirtioIommuFault {
   std::uint32_t endpoint = 0;
   DmaAddr address;
   void visit(auto&& v) const {
-    v("reason", reason), v("flags", flags), v("endpoint", endpoint), v("address", address);
+    v("reason", reason);
+    v("flags", flags);
+    v("endpoint", endpoint);
+    v("address", address);
   }
 };
 
@@ -78,7 +96,10 @@ struct GuestExit {
   static constexpr std::string_view name = "guest_exit";
   std::string_view reason;  // "notify", "H_PUT_TCE", "UV_SHARE_PAGE", ...
   std::uint64_t argument = 0;
-  void visit(auto&& v) const { v("reason", reason), v("argument", argument); }
+  void visit(auto&& v) const {
+    v("reason", reason);
+    v("argument", argument);
+  }
 };
 
 }  // namespace cbit

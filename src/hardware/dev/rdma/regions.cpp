@@ -45,8 +45,10 @@ std::uint32_t RegionTable::add(Region region, std::uint32_t max) {
   std::uint32_t index = next_index_;
   if (free_.empty())
     ++next_index_;
-  else
-    index = free_.back(), free_.pop_back();
+  else {
+    index = free_.back();
+    free_.pop_back();
+  }
   Slot& slot = slots_[index];
   slot.region = std::move(region);
   ++live_;

@@ -211,14 +211,26 @@ Bytes serialize(const Packet& packet) {
   out.number(packet.bth.destination_qp, 3);
   out.number(BthByte8{}.with<BthByte8::AckReq>(packet.bth.ack_request).raw, 1);
   out.number(packet.bth.psn, 3);
-  if (packet.reth)
-    out.number(packet.reth->address, 8), out.number(packet.reth->rkey, 4), out.number(packet.reth->bytes, 4);
-  if (packet.atomic) {
-    out.number(packet.atomic->address, 8), out.number(packet.atomic->rkey, 4);
-    out.number(packet.atomic->swap_or_add, 8), out.number(packet.atomic->compare, 8);
+  if (packet.reth) {
+    out.number(packet.reth->address, 8);
+    out.number(packet.reth->rkey, 4);
+    out.number(packet.reth->bytes, 4);
   }
-  if (packet.deth) out.number(packet.deth->qkey, 4), out.number(0, 1), out.number(packet.deth->source_qp, 3);
-  if (packet.aeth) out.number(packet.aeth->syndrome.raw, 1), out.number(packet.aeth->msn, 3);
+  if (packet.atomic) {
+    out.number(packet.atomic->address, 8);
+    out.number(packet.atomic->rkey, 4);
+    out.number(packet.atomic->swap_or_add, 8);
+    out.number(packet.atomic->compare, 8);
+  }
+  if (packet.deth) {
+    out.number(packet.deth->qkey, 4);
+    out.number(0, 1);
+    out.number(packet.deth->source_qp, 3);
+  }
+  if (packet.aeth) {
+    out.number(packet.aeth->syndrome.raw, 1);
+    out.number(packet.aeth->msn, 3);
+  }
   if (info.atomic_ack) out.number(packet.atomic_ack.value_or(0), 8);
   if (info.immediate) out.number(packet.immediate.value_or(0), 4);
   out.bytes(packet.payload);

@@ -102,12 +102,10 @@ OrTrouble<std::uint32_t> VirtioBlk::handle(const VirtChain& chain) {
   const std::uint8_t status = CBIT_TRY(execute(request));
   CBIT_TRY(write_segments(dma(), sub_segments(chain.writable, request.in_bytes, 1), bytes_of(status)));
 
-  if (tracer().enabled()) {
-    const std::uint64_t bytes = request.out_bytes + request.in_bytes;
-    tracer().emit(agent(),
-                  VirtioRequest{port().name(), request.header.sector, bytes, request.header.type, status},
-                  cost::device_transfer_ns(bytes));
-  }
+  const std::uint64_t bytes = request.out_bytes + request.in_bytes;
+  tracer().emit(agent(),
+                VirtioRequest{port().name(), request.header.sector, bytes, request.header.type, status},
+                cost::device_transfer_ns(bytes));
   return static_cast<std::uint32_t>(request.written + 1);
 }
 

@@ -74,7 +74,10 @@ void judge_irqchip(Case& guest) {
   const QemuOption* option = guest.machine_with(dashed ? "kernel-irqchip" : "kernel_irqchip");
   auto value = irqchip;
   for (const QemuOption* const accel : guest.command().all("accel"))
-    if (const auto own = accel->value("kernel-irqchip")) value = own, option = accel;
+    if (const auto own = accel->value("kernel-irqchip")) {
+      value = own;
+      option = accel;
+    }
   const bool wrong = guest.protection() == Protection::tdx ? value && value != "split" : is_off(value);
   if (!wrong) return;
   guest.find(rule("irqchip-in-user-space"), option, {},

@@ -136,16 +136,20 @@ void judge_asids(Case& guest, const facts::GuestSupport& host) {
                            *host.first_sev_asid - 1));
 }
 
+// What is to be done about it is done to the host: no option of the guest's, so nothing to write.
+std::string obstacle_text(std::string_view technology, const facts::Support& support) {
+  return fmt::format("{}: {}{}{}", technology, support.why_not, support.remedy.empty() ? "" : "; ",
+                     support.remedy);
+}
+
 void judge_host(Case& guest) {
   const facts::GuestSupport* const host = guest.context().host;
   if (host == nullptr) return;
-  if (!host->kvm.usable)
-    guest.find(rule("technology-not-usable"), nullptr, fmt::format("KVM: {}", host->kvm.why_not),
-               host->kvm.remedy);
+  if (!host->kvm.usable) guest.find(rule("technology-not-usable"), nullptr, obstacle_text("KVM", host->kvm));
   const facts::Support& support = support_of(*host, guest.protection());
   if (!support.usable)
     return guest.find(rule("technology-not-usable"), guest.object(),
-                      fmt::format("{}: {}", to_string(guest.protection()), support.why_not), support.remedy);
+                      obstacle_text(to_string(guest.protection()), support));
   judge_asids(guest, *host);
 }
 

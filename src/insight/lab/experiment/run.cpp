@@ -112,8 +112,12 @@ Result<void, StepTrouble> Run::access(const Lens& lens, std::uint64_t offset,
     if (through.at == VirtAddr{})
       return trouble_in_step("the window does not exist: the step that makes it failed");
     at = through.at;
-    cpu = &kernel().cpu(lens.cpu), site = "driver";
-    if (through.user != nullptr) cpu = &through.user->mmu(), site = "user";
+    cpu = &kernel().cpu(lens.cpu);
+    site = "driver";
+    if (through.user != nullptr) {
+      cpu = &through.user->mmu();
+      site = "user";
+    }
   }
   const paging::SiteScope scope{*cpu, bed_->tracer().intern(site)};
   auto done = by_cpu(*cpu, at + offset);

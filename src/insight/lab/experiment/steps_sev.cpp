@@ -125,7 +125,8 @@ Result<void, StepTrouble> start_vmm(Vm& vm, kernel::Kernel& kernel, kernel::Kvm&
   const auto ram = vm.vmm->mmap(vm.bytes);
   const auto heap = vm.vmm->mmap(heap_bytes);
   if (!ram || !heap) return trouble_in_step("-ENOMEM");
-  vm.ram = *ram, vm.heap = *heap;
+  vm.ram = *ram;
+  vm.heap = *heap;
   auto machine = kernel::SevVm::create(kvm, *vm.vmm, request.name.name);
   if (!machine) return trouble_in_step(errno_text(machine.error()));
   if (const auto slot = (*machine)->set_user_memory_region(guest_address(0), vm.bytes, vm.ram); !slot)

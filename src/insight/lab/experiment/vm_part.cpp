@@ -12,8 +12,15 @@ VmPart& vm_part(Run& run) {
     part.kvm = std::make_unique<kernel::Kvm>(run.kernel());
     // Guests end before their VMMs, and both before the kernel.
     run.at_end([&part] {
-      for (Vm& vm : part.vms) vm.vm.reset(), vm.vmm.reset();
-      for (OtherHost& other : part.others) other.vm.vm.reset(), other.vm.vmm.reset(), other.kvm.reset();
+      for (Vm& vm : part.vms) {
+        vm.vm.reset();
+        vm.vmm.reset();
+      }
+      for (OtherHost& other : part.others) {
+        other.vm.vm.reset();
+        other.vm.vmm.reset();
+        other.kvm.reset();
+      }
       part.kvm.reset();
     });
   }

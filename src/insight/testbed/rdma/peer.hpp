@@ -47,7 +47,8 @@ class RdmaPeer final : public dev::rdma::FabricPort {
 
   dev::rdma::Fabric* fabric_;
   Flat memory_;
-  Tracer tracer_;
+  Clock clock_;
+  Tracer tracer_{clock_};
   dev::rdma::PortAddress address_;
   dev::rdma::Engine engine_;
   std::uint32_t key_ = 0, cq_ = 0, qp_ = 0;

@@ -17,7 +17,8 @@ bool covered(const MappingTable& mappings, const DeviceAccess& access) {
     if (mapping == nullptr) return false;
     const std::uint64_t here = mapping->end() - at;
     if (left <= here) return true;
-    at += here, left -= here;
+    at += here;
+    left -= here;
   }
 }
 

@@ -403,7 +403,10 @@ std::size_t DmaDebug::driver_unbound(const paging::Mmu& cpu, const Device& dev) 
   const Entry* last = nullptr;
   for (const auto& [index, bucket] : buckets_)
     for (const Entry& entry : bucket)
-      if (entry.dev == &dev) ++count, last = &entry;
+      if (entry.dev == &dev) {
+        ++count;
+        last = &entry;
+      }
   if (count != 0)
     report(cpu, dev, DmaDebugKind::leak, last->dma, last->bytes, [&] {
       return fmt::format(

@@ -81,7 +81,10 @@ std::size_t finalise_sg(const Device& dev, std::span<ScatterEntry> sg, std::span
 
 // __invalidate_sg
 tl::unexpected<Errno> invalidate_sg(std::span<ScatterEntry> sg, Errno error) {
-  for (ScatterEntry& entry : sg) entry.dma = dma_mapping_error, entry.dma_length = 0;
+  for (ScatterEntry& entry : sg) {
+    entry.dma = dma_mapping_error;
+    entry.dma_length = 0;
+  }
   return tl::unexpected{error};
 }
 

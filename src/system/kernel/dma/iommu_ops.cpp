@@ -1,7 +1,5 @@
 #include "kernel/dma/iommu_ops.hpp"
 
-#include "base/cost.hpp"
-
 namespace cbit::kernel {
 namespace {
 
@@ -35,7 +33,7 @@ class TableMappings : public IommuMappings {
   virtual void mapped(DmaAddr iova, std::uint64_t pages) = 0;
   virtual void unmapped(DmaAddr iova, std::uint64_t pages) = 0;
   void exit(std::string_view reason, DmaAddr argument) {
-    machine_->tracer().emit(cpu_0, GuestExit{reason, argument.value()}, cost::hypercall_ns);
+    machine_->hypervisor().exit(cpu_0, reason, argument.value());
   }
   [[nodiscard]] bool is_guest() const { return machine_->is_guest(); }
 
@@ -82,7 +80,7 @@ void map_direct_window(machine::Machine& machine) {
   const std::uint64_t step = tces_per_call * window_page;
   for (const mem::PhysRange& ram : machine.memory().ram())
     for (PhysAddr at = ram.first; at < ram.end(); at += step)
-      machine.tracer().emit(cpu_0, GuestExit{"H_PUT_TCE_INDIRECT", at.value()}, cost::hypercall_ns);
+      machine.hypervisor().exit(cpu_0, "H_PUT_TCE_INDIRECT", at.value());
 }
 
 }  // namespace cbit::kernel

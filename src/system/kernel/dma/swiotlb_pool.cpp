@@ -192,7 +192,10 @@ SwiotlbPool::Found SwiotlbPool::search(std::uint64_t base, std::uint64_t start, 
     }
     index += advance;
     checked += advance;
-    if (index >= area_slots_) index = 0, ++rounds;
+    if (index >= area_slots_) {
+      index = 0;
+      ++rounds;
+    }
     if (until_start ? index == start : checked >= area_slots_) return {};
   }
   return {Outcome::endless, 0};

@@ -119,7 +119,9 @@ Result<void, Errno> TtmPool::alloc(paging::Mmu& cpu, TtmTt& tt) {
   }
   free_range(cpu, tt, tt.caching, 0, filling.blocks_finished);
   free_range(cpu, tt, paging::PageCaching::write_back, filling.blocks_finished, tt.blocks.size());
-  tt.blocks.clear(), tt.pages.clear(), tt.dma_address.clear();
+  tt.blocks.clear();
+  tt.pages.clear();
+  tt.dma_address.clear();
   return filled;
 }
 
@@ -184,7 +186,9 @@ Result<void, Errno> TtmPool::apply_caching(Filling& filling) {
 
 void TtmPool::free(paging::Mmu& cpu, TtmTt& tt) {
   free_range(cpu, tt, tt.caching, 0, tt.blocks.size());
-  tt.blocks.clear(), tt.pages.clear(), tt.dma_address.clear();
+  tt.blocks.clear();
+  tt.pages.clear();
+  tt.dma_address.clear();
   while (on_shelves_ > page_pool_size_) shrink(cpu);
 }
 

@@ -57,7 +57,9 @@ SevResult<void> SevVm::launch_update_data(UserAddr range) {
     const std::uint64_t now = std::min(run * page_size - at.page_offset(), left);
     done = issued(firmware().launch_update_data(handle_, page_pa((*pages)[i] + at.page_offset()),
                                                 static_cast<std::uint32_t>(now)));
-    at += now, left -= now, i += run;
+    at += now;
+    left -= now;
+    i += run;
   }
   unpin_memory(*pages);
   return done;

@@ -79,7 +79,9 @@ SevResult<void> SevVm::dbg_crypt(VirtAddr source, VirtAddr target, std::uint32_t
     unpin_memory(*from);
     unpin_memory(*to);
     if (!done) return done;
-    source += now, target += now, left -= now;
+    source += now;
+    target += now;
+    left -= now;
   }
   return {};
 }

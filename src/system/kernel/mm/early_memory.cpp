@@ -50,7 +50,7 @@ Result<void> Mm::Impl::early_convert_leaf(const Conversion& c, VirtAddr at, pagi
   const auto [phys, selector] = machine.paging().view.layout.split(entry.page(level));
   const mem::KeySelector wanted = c.encrypted ? 1 : 0;
   if (selector == wanted) return {};
-  const mem::PhysRange range{phys, bytes_of(level)};
+  const mem::PhysRange range{phys, level_bytes(level)};
   clflush(c.cpu, {range});
   wbinvd(c.cpu);
   step(c.cpu, source_in_place, [&] {
@@ -63,9 +63,9 @@ Result<void> Mm::Impl::early_convert_leaf(const Conversion& c, VirtAddr at, pagi
     CBIT_TRY(early_enc_dec_page(c, phys + offset));
 
   // Only the leaf's first page changes state, whatever its size, as in the kernel.
-  if (!c.encrypted) early_snp_set_page(c, phys, false);
+  if (!c.encrypted) CBIT_TRY(early_snp_set_page(c, phys, false));
   CBIT_TRY(table->set_selector(at, range.bytes, wanted));
-  if (c.encrypted) early_snp_set_page(c, phys, true);
+  if (c.encrypted) CBIT_TRY(early_snp_set_page(c, phys, true));
   if (cc.platform() != Platform::sev_snp)
     memory.convert(phys, range.bytes / page_size, c.encrypted, c.cpu.site());
   return {};
@@ -77,19 +77,20 @@ Result<void> Mm::Impl::early_enc_dec_page(const Conversion& c, PhysAddr page) {
   const mem::Access encrypted{c.cpu.agent(), view.key(1), c.cpu.site()};
   const mem::Access decrypted{c.cpu.agent(), view.key(0), c.cpu.site()};
   std::array<std::byte, page_size> buffer;
-  if (c.encrypted) early_snp_set_page(c, page, false);
+  if (c.encrypted) CBIT_TRY(early_snp_set_page(c, page, false));
   CBIT_TRY(memory.read(page, buffer, c.encrypted ? decrypted : encrypted));
-  early_snp_set_page(c, page, c.encrypted);
+  CBIT_TRY(early_snp_set_page(c, page, c.encrypted));
   CBIT_TRY(memory.write(page, buffer, c.encrypted ? encrypted : decrypted));
-  if (!c.encrypted) early_snp_set_page(c, page, true);
+  if (!c.encrypted) CBIT_TRY(early_snp_set_page(c, page, true));
   return {};
 }
 
 // early_snp_set_memory_private, early_snp_set_memory_shared: the GHCB MSR protocol, a request per page.
-void Mm::Impl::early_snp_set_page(const Conversion& c, PhysAddr page, bool encrypted) {
-  if (cc.platform() != Platform::sev_snp) return;
+Result<void> Mm::Impl::early_snp_set_page(const Conversion& c, PhysAddr page, bool encrypted) {
+  if (cc.platform() != Platform::sev_snp) return {};
   ++cost.hypercalls;
-  memory.convert(page, 1, encrypted, c.cpu.site());
+  return machine.hypervisor().change_page_state(c.cpu.agent(),
+                                                {"PSC", {page, page_size}, encrypted, c.cpu.site()});
 }
 
 }  // namespace cbit::kernel

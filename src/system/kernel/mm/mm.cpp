@@ -9,7 +9,7 @@ namespace cbit::kernel {
 namespace {
 
 constexpr std::uint64_t tib = 1ull << 40;
-constexpr std::uint64_t direct_map_unit = bytes_of(paging::PageLevel::size_1g);
+constexpr std::uint64_t direct_map_unit = level_bytes(paging::PageLevel::size_1g);
 constexpr paging::PageFlags page_kernel{.global = true};
 
 bool five_levels(const machine::Machine& machine) { return machine.paging().levels == 5; }
@@ -31,7 +31,8 @@ Mm::Impl::Impl(machine::Machine& board, const CcPlatform& platform, KernelVersio
       key_id_count{board.paging().view.selector_is_key ? std::uint64_t{1} << board.paging().view.layout.bits()
                                                        : 1},
       direct_map_stride{align_up(board.end_of_ram().value(), direct_map_unit)},
-      pages{board.memory().ram()} {
+      pages{board.memory().ram()},
+      cpus{board.mmus()} {
   if (five_levels(board))
     vmalloc.add(vmalloc_base_l5.page_number(), 12800 * tib / page_size);
   else
@@ -59,12 +60,9 @@ Result<void> Mm::Impl::create_kernel_table() {
                       .bytes = range.bytes,
                       .flags = page_kernel,
                       .selector = key_id_count > 1 ? static_cast<mem::KeySelector>(key) : default_selector}));
-  const unsigned count = machine.config().cpus;
-  cpus.reserve(count);
-  for (unsigned n = 0; n < count; ++n) {
-    cpus.emplace_back(memory, tracer, machine.paging(), static_cast<std::uint16_t>(n));
-    cpus.back().load_cr3(table->cr3());
-    cpus.back().set_io(&machine.bus());
+  for (paging::Mmu& cpu : cpus) {
+    cpu.load_cr3(table->cr3());
+    cpu.flush_all();
   }
   return {};
 }
@@ -107,7 +105,9 @@ Result<void> Mm::set_pages_array(paging::Mmu& cpu, std::span<const PhysAddr> pag
   return impl_->set_pages_array(cpu, pages, caching);
 }
 const ConversionCost& Mm::conversion_cost() const { return impl_->cost; }
-void Mm::fail_conversion_after(std::uint64_t calls) { impl_->fail_after = calls; }
+void Mm::fail_conversion_after(std::uint64_t calls) {
+  impl_->machine.hypervisor().refuse_conversion_after(calls);
+}
 
 std::optional<VirtAddr> Mm::alloc_pages(std::uint64_t pages, std::uint64_t limit) {
   const auto first = impl_->pages.allocate(pages, limit);

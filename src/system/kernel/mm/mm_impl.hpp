@@ -1,6 +1,7 @@
 // What the parts of Mm share. Private to kernel/mm.
 #pragma once
 
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -59,8 +60,10 @@ struct Mm::Impl {
   Result<void> snp_set_pages_state(const Conversion& c);
   Result<void> tdx_enc_status_changed(const Conversion& c);
   [[nodiscard]] std::uint64_t psc_requests(const Conversion& c) const;
-  void notify_page_enc_status(const Conversion& c);
-  Result<void> refuse_if_asked(const Conversion& c);
+  Result<void> notify_page_enc_status(const Conversion& c);
+  // conversion_refused if the hypervisor will not have it.
+  Result<void> ask_hypervisor(const Conversion& c);
+  Result<void> change_page_state(const Conversion& c, std::string_view call);
   void report_conversion(const Conversion& c);
   Result<void> set_pages_array(paging::Mmu& cpu, std::span<const PhysAddr> list, paging::PageCaching caching);
   Result<void> change_caching(paging::Mmu& cpu, std::span<const PhysAddr> list, paging::PageCaching caching);
@@ -70,13 +73,13 @@ struct Mm::Impl {
   Result<void> early_convert_leaf(const Conversion& c, VirtAddr at, paging::PageLevel level,
                                   paging::Pte entry);
   Result<void> early_enc_dec_page(const Conversion& c, PhysAddr page);
-  void early_snp_set_page(const Conversion& c, PhysAddr page, bool encrypted);
+  Result<void> early_snp_set_page(const Conversion& c, PhysAddr page, bool encrypted);
 
   // ---- reports ----
   // One decision: `text()` gives the rule in words, `source` the function that decides.
   template <class Text>
-  void step(const paging::Mmu& cpu, std::string_view source, Text&& text, std::uint64_t duration_ns = 1) {
-    if (tracer.enabled()) tracer.emit(cpu.agent(), StepTaken{text(), source}, duration_ns);
+  void step(const paging::Mmu& cpu, std::string_view source, Text&& text, std::uint64_t duration_ns = 0) {
+    tracer.emit_if_heard(cpu.agent(), [&] { return StepTaken{text(), source}; }, duration_ns);
   }
   template <class Text>
   void message(const paging::Mmu& cpu, Text&& text) {
@@ -96,9 +99,8 @@ struct Mm::Impl {
   std::optional<UserPages> user_pages;
   PageRuns vmalloc;  // free page numbers
   std::optional<paging::PageTable> table;
-  std::vector<paging::Mmu> cpus;
+  const std::span<paging::Mmu> cpus;  // the machine's
   ConversionCost cost;
-  std::uint64_t fail_after = 0;
   bool warned_misaligned = false;
   bool warned_refusal = false;
 };

@@ -20,7 +20,7 @@ constexpr std::string_view source_hypercall = "arch/x86/mm/mem_encrypt_amd.c: en
 // [6.1] 253, what one GHCB holds; [6.5] 64, with the request on the stack, and 2 MiB entries where they fit.
 constexpr std::uint64_t psc_entries_6_1 = 253;
 constexpr std::uint64_t psc_entries = 64;
-constexpr std::uint64_t pages_2m = bytes_of(paging::PageLevel::size_2m) / page_size;
+constexpr std::uint64_t pages_2m = level_bytes(paging::PageLevel::size_2m) / page_size;
 
 std::vector<mem::PhysRange> ranges_of(std::span<const PhysAddr> pages) {
   std::vector<mem::PhysRange> ranges;
@@ -45,7 +45,8 @@ Result<Mm::Impl::Conversion> Mm::Impl::conversion(paging::Mmu& cpu, VirtAddr at,
       at, count * page_size, [&](VirtAddr leaf, paging::PageLevel level, paging::Pte entry) {
         if (leaf > reached) return;
         const PhysAddr page = machine.paging().view.layout.split(entry.page(level)).first;
-        const mem::PhysRange part{page + (reached - leaf), std::min(leaf + bytes_of(level), end) - reached};
+        const mem::PhysRange part{page + (reached - leaf),
+                                  std::min(leaf + level_bytes(level), end) - reached};
         reached += part.bytes;
         if (!memory.contains(part.first, part.bytes)) return;
         if (!c.ram.empty() && c.ram.back().end() == part.first)
@@ -141,11 +142,10 @@ Result<void> Mm::Impl::split(const Conversion& c, VirtAddr at, std::uint64_t byt
 }
 
 Result<void> Mm::Impl::change_attribute(const Conversion& c) {
-  if (cc.platform() != Platform::pef)
-    step(c.cpu, source_cpa, [&] {
-      return fmt::format("{} in the page-table entries of {} pages; their contents stay as they are in DRAM",
-                         c.encrypted ? "set encrypted" : "set decrypted", c.pages);
-    });
+  step(c.cpu, source_cpa, [&] {
+    return fmt::format("{} in the page-table entries of {} pages; their contents stay as they are in DRAM",
+                       c.encrypted ? "set encrypted" : "set decrypted", c.pages);
+  });
   const mem::KeySelector selector = c.encrypted ? 1 : 0;
   CBIT_TRY(split(c, c.at, c.pages * page_size, true));
   CBIT_TRY(table->set_selector(c.at, c.pages * page_size, selector));
@@ -166,10 +166,9 @@ Result<void> Mm::Impl::status_change_finish(const Conversion& c) {
   if (cc.platform() == Platform::sev_snp) {
     if (c.encrypted) CBIT_TRY(snp_set_pages_state(c));
   } else {
-    CBIT_TRY(refuse_if_asked(c));
+    CBIT_TRY(ask_hypervisor(c));
   }
-  if (!cc.has(CcAttr::host_mem_encrypt)) notify_page_enc_status(c);
-  return {};
+  return cc.has(CcAttr::host_mem_encrypt) ? Result<void>{} : notify_page_enc_status(c);
 }
 
 // _set_pages_array, and set_memory_wb for write-back.
@@ -217,25 +216,20 @@ Result<void> Mm::Impl::svm_set_memory(paging::Mmu& cpu, VirtAddr at, std::uint64
   });
   for (const mem::PhysRange& range : c.ram) {
     ++cost.hypercalls;
-    tracer.emit(cpu.agent(), GuestExit{call, range.first.page_number()}, cost::hypercall_ns);
+    machine.hypervisor().exit(cpu.agent(), call, range.first.page_number());
   }
-  if (!refuse_if_asked(c)) return {};
-  CBIT_TRY(change_attribute(c));
+  if (!ask_hypervisor(c)) return {};
   flush_tlb(cpu, at, count);
-  const mem::KeyView& view = machine.paging().view;
-  const mem::Access ultravisor{cpu.agent(), view.key(encrypted ? 1 : 0), tracer.intern(call)};
-  for (const mem::PhysRange& range : c.ram) {
+  for (const mem::PhysRange& range : c.ram)
     tracer.emit(cpu.agent(),
                 PageConversion{range.first, range.bytes / page_size, encrypted, false, cpu.site()});
-    CBIT_TRY(memory.fill(range.first, range.bytes, std::byte{0}, ultravisor));
-  }
-  return {};
+  return change_page_state(c, call);
 }
 
 // ---- what the hypervisor is asked -----------------------------------------------------------------------
 
-Result<void> Mm::Impl::refuse_if_asked(const Conversion& c) {
-  if (fail_after == 0 || --fail_after > 0) return {};
+Result<void> Mm::Impl::ask_hypervisor(const Conversion& c) {
+  if (!machine.hypervisor().refuses_conversion()) return {};
   // x86/mm/cpa: Warn for set_memory_XXcrypted() VMM fails (6.9)
   if (version >= KernelVersion::v6_10 && !std::exchange(warned_refusal, true))
     message(c.cpu, [&] {
@@ -245,12 +239,18 @@ Result<void> Mm::Impl::refuse_if_asked(const Conversion& c) {
   return fault(FaultKind::conversion_refused, c.at.value());
 }
 
+Result<void> Mm::Impl::change_page_state(const Conversion& c, std::string_view call) {
+  for (const mem::PhysRange& range : c.ram)
+    CBIT_TRY(machine.hypervisor().change_page_state(c.cpu.agent(), {call, range, c.encrypted, c.cpu.site()}));
+  return {};
+}
+
 std::uint64_t Mm::Impl::psc_requests(const Conversion& c) const {
   if (version == KernelVersion::v6_1) return (c.pages + psc_entries_6_1 - 1) / psc_entries_6_1;
   std::uint64_t entries = 0;
   for (std::uint64_t page = 0; page < c.pages; ++entries) {
     const bool large = in_direct_map(c.at) &&
-                       (c.at + page * page_size).is_aligned(bytes_of(paging::PageLevel::size_2m)) &&
+                       (c.at + page * page_size).is_aligned(level_bytes(paging::PageLevel::size_2m)) &&
                        c.pages - page >= pages_2m;
     page += large ? pages_2m : 1;
   }
@@ -259,7 +259,7 @@ std::uint64_t Mm::Impl::psc_requests(const Conversion& c) const {
 
 // snp_set_memory_shared, snp_set_memory_private
 Result<void> Mm::Impl::snp_set_pages_state(const Conversion& c) {
-  CBIT_TRY(refuse_if_asked(c));
+  CBIT_TRY(ask_hypervisor(c));
   const std::uint64_t requests = psc_requests(c);
   cost.hypercalls += requests;
   step(
@@ -273,13 +273,11 @@ Result<void> Mm::Impl::snp_set_pages_state(const Conversion& c) {
                          requests);
       },
       requests * cost::hypercall_ns);
-  for (const mem::PhysRange& range : c.ram)
-    memory.convert(range.first, range.bytes / page_size, c.encrypted, c.cpu.site());
-  return {};
+  return change_page_state(c, "PSC");
 }
 
 Result<void> Mm::Impl::tdx_enc_status_changed(const Conversion& c) {
-  CBIT_TRY(refuse_if_asked(c));
+  CBIT_TRY(ask_hypervisor(c));
   cost.hypercalls += c.ram.size();
   step(
       c.cpu, source_tdx,
@@ -288,21 +286,20 @@ Result<void> Mm::Impl::tdx_enc_status_changed(const Conversion& c) {
                            : "MapGPA to shared: the VMM backs the address with other memory";
       },
       c.ram.size() * cost::hypercall_ns);
-  for (const mem::PhysRange& range : c.ram)
-    memory.convert(range.first, range.bytes / page_size, c.encrypted, c.cpu.site());
-  return {};
+  return change_page_state(c, "MapGPA");
 }
 
 // One KVM_HC_MAP_GPA_RANGE per leaf of the mapping as it is now.
-void Mm::Impl::notify_page_enc_status(const Conversion& c) {
+Result<void> Mm::Impl::notify_page_enc_status(const Conversion& c) {
   std::uint64_t leaves = 0;
   const auto count = [&](VirtAddr, paging::PageLevel, paging::Pte) { ++leaves; };
-  if (!table->for_each_leaf(c.at, c.pages * page_size, count)) return;
+  if (!table->for_each_leaf(c.at, c.pages * page_size, count)) return {};
   cost.hypercalls += leaves;
   step(
       c.cpu, source_hypercall,
       [&] { return fmt::format("KVM_HC_MAP_GPA_RANGE for each of {} mappings", leaves); },
       leaves * cost::hypercall_ns);
+  return change_page_state(c, "KVM_HC_MAP_GPA_RANGE");
 }
 
 }  // namespace cbit::kernel

@@ -3,7 +3,6 @@
 #include <bit>
 #include <utility>
 
-#include "base/cost.hpp"
 #include "base/format.hpp"
 #include "kernel/virtio/vring_packed.hpp"
 #include "kernel/virtio/vring_split.hpp"
@@ -153,8 +152,8 @@ void Vring::unmap_all(paging::Mmu& cpu, std::span<const spec::VringDesc> descs) 
 
 bool Vring::notify() {
   if (broken_) return false;
-  Tracer& tracer = binding_->kernel().machine().tracer();
-  tracer.emit(binding_->kernel().cpu(0).agent(), GuestExit{"notify", index_}, cost::hypercall_ns);
+  Kernel& kernel = binding_->kernel();
+  kernel.machine().hypervisor().exit(kernel.cpu(0).agent(), "notify", index_);
   binding_->hardware().notify(index_);
   return true;
 }

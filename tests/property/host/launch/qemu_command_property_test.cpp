@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include <array>
 #include <cstdio>
 #include <string>
 
 #include "launch/libvirt_xml.hpp"
 #include "launch/qemu_options.hpp"
 #include "launch/rules.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace cbit::launch {
 namespace {
@@ -84,17 +84,16 @@ RC_GTEST_PROP(QemuCommandProperty, IsStableFromAnyWords, ()) {
 
 std::vector<std::string> words_of_shell(const std::string& text, int& status) {
   // The text goes by a file, so that nothing but the shell under test reads it.
-  std::array<char, 32> path{"/tmp/cbit-shell-XXXXXX"};
-  const int file = mkstemp(path.data());
-  std::FILE* const script = fdopen(file, "w");
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("script");
+  std::FILE* const script = std::fopen(path.c_str(), "w");
   const std::string whole = "printf '%s\\0' " + text + "\n";
   std::fwrite(whole.data(), 1, whole.size(), script);
   std::fclose(script);
-  std::FILE* const pipe = popen(("sh " + std::string{path.data()} + " 2>/dev/null").c_str(), "r");
+  std::FILE* const pipe = popen(("sh '" + path + "' 2>/dev/null").c_str(), "r");
   std::string out;
   for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) out += static_cast<char>(c);
   status = pclose(pipe);
-  std::remove(path.data());
   std::vector<std::string> words;
   for (std::size_t at = 0; at < out.size();) {
     const std::size_t end = out.find('\0', at);

@@ -112,7 +112,8 @@ struct AnyValues {
 RC_GTEST_PROP(AnyEvents, LeaveTheWatchersStanding, (std::uint64_t seed)) {
   Random random{seed};
   const AnyValues any{random};
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   for (const char* name : {"a", "b", "c"}) static_cast<void>(tracer.intern(name));
   const bool guest = any.coin();
   Explainer explainer{tracer,

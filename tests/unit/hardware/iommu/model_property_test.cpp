@@ -37,7 +37,9 @@ class Model {
       else
         for (std::uint64_t at = iova; at < iova + size; at += 2 * mib)
           last_level_tables_.erase(at / (2 * mib));
-      iova += size, what.phys += size, bytes -= size;
+      iova += size;
+      what.phys += size;
+      bytes -= size;
     }
     return true;
   }
@@ -53,7 +55,8 @@ class Model {
       } else if (!last_level_tables_.contains(iova / (2 * mib))) {
         break;
       }
-      iova += size, unmapped += size;
+      iova += size;
+      unmapped += size;
     }
     return unmapped;
   }

@@ -228,7 +228,10 @@ TEST(SevLaunch, TheMeasurementFormulaIsThePublishedOne) {
     for (const char c : std::string_view{"guest image"}) guest_image.push_back(static_cast<std::byte>(c));
   crypt::Key128 tik;
   crypt::Block nonce;
-  for (unsigned i = 0; i < 16; ++i) tik[i] = std::byte(i), nonce[i] = std::byte(0x40 + i);
+  for (unsigned i = 0; i < 16; ++i) {
+    tik[i] = std::byte(i);
+    nonce[i] = std::byte(0x40 + i);
+  }
   EXPECT_EQ(to_hex(launch_measure(tik, spec::SevVersion{}, spec::SevPolicy{{0x37010005}},
                                   crypt::sha256(guest_image), nonce)),
             "cae8d57fb923f8a5d3ecd0b211d2089a595a1baa96aa5b68b1f6ea966a394456");
@@ -276,14 +279,17 @@ TEST_F(SevFirmwareTest, ASessionThatWasTamperedWithIsRefused) {
   spec::SevSession session = good;
   session.wrapped_keys[3] ^= std::byte{1};
   EXPECT_EQ(launch(session, certificate, no_debug), bad_measurement);
-  session = good, session.nonce[0] ^= std::byte{1};
+  session = good;
+  session.nonce[0] ^= std::byte{1};
   EXPECT_EQ(launch(session, certificate, no_debug), bad_measurement);
   spec::SevCertificate other = certificate;
   other.x[0] ^= std::byte{1};
   EXPECT_EQ(launch(good, other, no_debug), invalid_certificate);
-  other = certificate, other.usage = 0x1002;
+  other = certificate;
+  other.usage = 0x1002;
   EXPECT_EQ(launch(good, other, no_debug), invalid_certificate);
-  other = certificate, other.x[71] = std::byte{1};
+  other = certificate;
+  other.x[71] = std::byte{1};
   EXPECT_EQ(launch(good, other, no_debug), invalid_certificate);
   SevFirmware::LaunchStart request{.dh_cert = bytes_of(certificate), .session = ConstByteSpan{}};
   EXPECT_EQ(firmware().launch_start(request), invalid_length);
@@ -341,8 +347,10 @@ TEST_F(SevSecretTest, ReachesTheGuestAndNobodyElse) {
 TEST(SevSecret, PacketsAgreeWithIndependentOnes) {
   SevTransportKeys keys;
   crypt::Sha256Digest measure;
-  for (unsigned i = 0; i < 16; ++i)
-    keys.encryption[i] = std::byte(0x10 + i), keys.integrity[i] = std::byte(i);
+  for (unsigned i = 0; i < 16; ++i) {
+    keys.encryption[i] = std::byte(0x10 + i);
+    keys.integrity[i] = std::byte(i);
+  }
   for (unsigned i = 0; i < 32; ++i) measure[i] = std::byte(i);
   crypt::Block iv{};
   iv[0] = std::byte{0xff};
@@ -363,9 +371,11 @@ TEST_F(SevSecretTest, IsBoundToTheMeasurementAndRefusedWhenChanged) {
   sealed = seal_packet(owner.random.keys, spec::SevMacContext::data, crypt::derive_key(9, "iv"), secret,
                        measurement.measure);
   EXPECT_EQ(firmware().launch_secret(handle, packet()), bad_measurement) << "a packet of another command";
-  sealed = good, sealed.data[1] ^= std::byte{1};
+  sealed = good;
+  sealed.data[1] ^= std::byte{1};
   EXPECT_EQ(firmware().launch_secret(handle, packet()), bad_measurement);
-  sealed = good, sealed.header.flags = {{1}};
+  sealed = good;
+  sealed.header.flags = {{1}};
   EXPECT_EQ(firmware().launch_secret(handle, packet()), bad_measurement) << "the flags are covered, too";
   EXPECT_EQ(host.seen(test::guest_frame, 64, no_key), Bytes(64));
 }
@@ -374,11 +384,14 @@ TEST_F(SevSecretTest, LengthsAndAddressAreChecked) {
   auto bad = packet();
   bad.guest_len = 48;
   EXPECT_EQ(firmware().launch_secret(handle, bad), invalid_length);
-  bad = packet(), bad.header = bad.header.first(51);
+  bad = packet();
+  bad.header = bad.header.first(51);
   EXPECT_EQ(firmware().launch_secret(handle, bad), invalid_length);
-  bad = packet(), bad.guest_address = PtePhys{0x20'0001};
+  bad = packet();
+  bad.guest_address = PtePhys{0x20'0001};
   EXPECT_EQ(firmware().launch_secret(handle, bad), invalid_address);
-  bad = packet(), bad.guest_address = PtePhys{(64ull << 20) - 16};
+  bad = packet();
+  bad.guest_address = PtePhys{(64ull << 20) - 16};
   EXPECT_EQ(firmware().launch_secret(handle, bad), invalid_address);
   ASSERT_EQ(firmware().deactivate(handle), success);
   EXPECT_EQ(firmware().launch_secret(handle, packet()), inactive);

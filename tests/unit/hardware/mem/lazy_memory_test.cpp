@@ -57,7 +57,8 @@ class MemoryTest : public testing::Test {
     return data;
   }
 
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   Recorder recorder;
   KeyTable keys{7, crypt::CipherMode::xex};
   std::unique_ptr<Memory> memory;
@@ -174,7 +175,8 @@ TEST_F(MemoryTest, ATebibyteCostsOnlyWhatIsTouched) {
 }
 
 TEST(MemoryConfigTest, RefusesOverlappingOversizedAndEmptyRam) {
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   KeyTable keys{1, crypt::CipherMode::xex};
   EXPECT_FALSE(Memory::create({}, keys, tracer));
   EXPECT_FALSE(Memory::create({.ram = {{PhysAddr{0}, 8192}, {PhysAddr{4096}, 4096}}}, keys, tracer));

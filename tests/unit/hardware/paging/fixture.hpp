@@ -19,7 +19,7 @@ struct PagingBox {
   }
 
   Result<Translation> walk(PtePhys cr3, VirtAddr at, Intent intent = Intent::read, Privilege privilege = {}) {
-    return cbit::walk(*memory, config, cr3, at, intent, privilege, who);
+    return paging::walk(*memory, config, cr3, at, intent, privilege, who);
   }
   PageTable table(mem::KeySelector selector) {
     return PageTable::create(*memory, config, selector, frames.source<PageTable::Source>(), who).value();
@@ -36,7 +36,8 @@ struct PagingBox {
   }
 
   mem::KeyTable keys{1, crypt::CipherMode::xex};
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   PagingConfig config;
   std::unique_ptr<mem::Memory> memory;
   test::PagePool frames{PhysAddr{0x10'0000}};

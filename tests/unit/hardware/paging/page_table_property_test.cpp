@@ -127,7 +127,7 @@ class Subject {
                                 .user = entry.get<Pte::User>(),
                                 .executable = !entry.get<Pte::NoExecute>(),
                                 .global = entry.get<Pte::Global>()};
-          for (std::uint64_t offset = 0; offset < bytes_of(level); offset += page_size)
+          for (std::uint64_t offset = 0; offset < level_bytes(level); offset += page_size)
             seen[(at + offset - window) / page_size] = Mapping{phys + offset, selector, flags};
         }));
     ASSERT_TRUE(seen == model_);

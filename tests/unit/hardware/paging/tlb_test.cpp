@@ -12,12 +12,12 @@ Translation page_at(PhysAddr phys, PageLevel level, bool global = false) {
 TEST(Tlb, FindsAPageOfEverySizeByAnyAddressInIt) {
   for (const PageLevel level : {PageLevel::size_4k, PageLevel::size_2m, PageLevel::size_1g}) {
     Tlb tlb;
-    const VirtAddr page{8 * bytes_of(level)};
+    const VirtAddr page{8 * level_bytes(level)};
     EXPECT_EQ(tlb.find(page), nullptr);
-    tlb.insert(page + 0x123, page_at(PhysAddr{5 * bytes_of(level) + 0x123}, level));
-    ASSERT_NE(tlb.find(page + (bytes_of(level) - 1)), nullptr);
-    EXPECT_EQ(tlb.find(page)->phys, PhysAddr{5 * bytes_of(level)});
-    EXPECT_EQ(tlb.find(page + bytes_of(level)), nullptr);
+    tlb.insert(page + 0x123, page_at(PhysAddr{5 * level_bytes(level) + 0x123}, level));
+    ASSERT_NE(tlb.find(page + (level_bytes(level) - 1)), nullptr);
+    EXPECT_EQ(tlb.find(page)->phys, PhysAddr{5 * level_bytes(level)});
+    EXPECT_EQ(tlb.find(page + level_bytes(level)), nullptr);
     EXPECT_EQ(tlb.find(page - 1), nullptr);
   }
 }

@@ -111,8 +111,10 @@ TEST(Capture, AnswersAsTheLiveHostDid) {
       for (const char* const link : {"/driver", "/iommu_group", "/subsystem"}) (void)live->link(path + link);
       (void)live->link(path);
     }
-  (void)live->device("/dev/kvm"), (void)live->cpuid(0), (void)live->cpuid(0x8000'001f),
-      (void)live->kernel_log();
+  (void)live->device("/dev/kvm");
+  (void)live->cpuid(0);
+  (void)live->cpuid(0x8000'001f);
+  (void)live->kernel_log();
   const HostRecord record = live->record();
   const UnpackedCapture capture = unpacked(make_capture(record, "cbit test"));
   const auto tree = HostTree::open(capture.root());
@@ -387,8 +389,15 @@ std::string tar_entry(const std::string& name, char type, const std::string& tar
     std::snprintf(digits, sizeof digits, "%011zo", value);
     return std::string{digits};
   };
-  put(0, name), put(100, "0000644"), put(108, "0000000"), put(116, "0000000"), put(124, octal(body.size()));
-  put(136, octal(0)), put(148, "        "), put(156, std::string(1, type)), put(157, target);
+  put(0, name);
+  put(100, "0000644");
+  put(108, "0000000");
+  put(116, "0000000");
+  put(124, octal(body.size()));
+  put(136, octal(0));
+  put(148, "        ");
+  put(156, std::string(1, type));
+  put(157, target);
   put(257, std::string_view{"ustar\0"
                             "00",
                             8});

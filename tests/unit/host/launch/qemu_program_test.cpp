@@ -6,18 +6,26 @@
 #include <fstream>
 #include <set>
 
+#include "support/temporary_folder.hpp"
+
 namespace cbit::launch {
 namespace {
 
-// A program of that text, which is run by the shell.
-std::string program(const std::string& name, const std::string& text) {
-  std::string path = testing::TempDir() + name;
-  std::ofstream{path} << "#!/bin/sh\n" << text;
-  chmod(path.c_str(), 0755);
-  return path;
-}
+class QemuProgram : public testing::Test {
+ protected:
+  // A program of that text, which is run by the shell.
+  [[nodiscard]] std::string program(const std::string& name, const std::string& text) const {
+    std::string path = folder_.file(name);
+    std::ofstream{path} << "#!/bin/sh\n" << text;
+    chmod(path.c_str(), 0755);
+    return path;
+  }
 
-TEST(QemuProgram, ReadsTheVersionThatQemuPrints) {
+ private:
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(QemuProgram, ReadsTheVersionThatQemuPrints) {
   EXPECT_EQ(parse_qemu_version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright"),
             (QemuVersion{7, 2}));
   EXPECT_EQ(parse_qemu_version("10.1"), (QemuVersion{10, 1}));
@@ -27,7 +35,7 @@ TEST(QemuProgram, ReadsTheVersionThatQemuPrints) {
     EXPECT_FALSE(parse_qemu_version(none)) << none;
 }
 
-TEST(QemuProgram, AsksAProgramAndRefusesWhatIsNoQemu) {
+TEST_F(QemuProgram, AsksAProgramAndRefusesWhatIsNoQemu) {
   EXPECT_EQ(*ask_qemu_version(program("qemu", "echo 'QEMU emulator version 8.1.3'")), (QemuVersion{8, 1}));
   EXPECT_NE(ask_qemu_version("/no/such/qemu").error().message.find("cannot start"), std::string::npos);
   EXPECT_FALSE(ask_qemu_version(program("other", "echo coreutils 9")));
@@ -35,7 +43,7 @@ TEST(QemuProgram, AsksAProgramAndRefusesWhatIsNoQemu) {
   EXPECT_FALSE(ask_qemu_version(program("talking", "yes 'QEMU emulator version 8.1'")));
 }
 
-TEST(QemuProgram, PassesTheStatusOfTheGuestThrough) {
+TEST_F(QemuProgram, PassesTheStatusOfTheGuestThrough) {
   const auto end = run_qemu({program("guest", "echo 'no luck' >&2; exit 42")});
   ASSERT_TRUE(end);
   EXPECT_EQ(end->status, 42);
@@ -45,7 +53,7 @@ TEST(QemuProgram, PassesTheStatusOfTheGuestThrough) {
   EXPECT_FALSE(run_qemu({"/no/such/qemu"}));
 }
 
-TEST(QemuProgram, KnowsWhatQemuEndsWithWithoutTheHardware) {
+TEST_F(QemuProgram, KnowsWhatQemuEndsWithWithoutTheHardware) {
   const auto* failure = find_qemu_failure(
       "qemu-system-x86_64: -accel kvm: sev_kvm_init: Failed to open /dev/sev 'No such file or directory'\n");
   ASSERT_NE(failure, nullptr);
@@ -53,7 +61,7 @@ TEST(QemuProgram, KnowsWhatQemuEndsWithWithoutTheHardware) {
   EXPECT_EQ(find_qemu_failure("qemu-system-x86_64: all is well"), nullptr);
 }
 
-TEST(QemuProgram, HasOneRemedyForEachMessage) {
+TEST_F(QemuProgram, HasOneRemedyForEachMessage) {
   std::set<std::string_view> seen;
   for (const QemuFailure& failure : qemu_failures()) {
     EXPECT_TRUE(seen.insert(failure.message).second) << failure.message;

@@ -93,6 +93,33 @@ TEST(LaunchRules, WhatTheyTellToWriteIsRight) {
   }
 }
 
+// A remedy that is done to the host, such as a switch in its firmware, is none of them.
+TEST(LaunchRules, TellToWriteNothingButOptions) {
+  unsigned told = 0;
+  for (const Example& example : examples()) {
+    facts::GuestSupport host = capable_host();
+    if (example.bad_host) example.bad_host(host);
+    for (const Finding& finding : judged(example.bad, {.host = &host, .qemu = example.qemu})) {
+      if (finding.write.empty()) continue;
+      const auto words = shell_words(finding.write);
+      ASSERT_TRUE(words) << finding.rule->name << ": " << finding.write;
+      EXPECT_TRUE(words->front().starts_with('-')) << finding.rule->name << ": " << finding.write;
+      ++told;
+    }
+  }
+  EXPECT_GT(told, 30u);
+}
+
+TEST(LaunchRules, SayWhatIsToBeDoneToTheHost) {
+  facts::GuestSupport host = capable_host();
+  host.kvm = {.why_not = "there is no /dev/kvm", .remedy = "switch virtualization on"};
+  host.sev = {.why_not = "the processor has no SEV"};
+  const auto findings = judged(sev, {.host = &host});
+  ASSERT_THAT(names(findings), testing::ElementsAre("technology-not-usable", "technology-not-usable"));
+  EXPECT_EQ(findings[0].detail, "KVM: there is no /dev/kvm; switch virtualization on");
+  EXPECT_EQ(findings[1].detail, "SEV: the processor has no SEV");
+}
+
 TEST(LaunchRules, PutErrorsFirst) {
   const auto findings =
       judged(edit(sev, "q35", "pc,nvdimm=on") + " -device nvdimm -device virtio-balloon", {});

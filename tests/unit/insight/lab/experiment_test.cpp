@@ -350,8 +350,11 @@ TEST(LabFormat, EveryExperimentThatComesWithItPasses) {
 std::set<std::string_view> all_keys() {
   std::set<std::string_view> keys;
   const auto add = [&](auto&& list) { keys.insert(std::begin(list), std::end(list)); };
-  add(lab::top_keys), add(lab::machine_keys), add(lab::common_device_keys), add(lab::common_step_keys),
-      add(lab::data_keys);
+  add(lab::top_keys);
+  add(lab::machine_keys);
+  add(lab::common_device_keys);
+  add(lab::common_step_keys);
+  add(lab::data_keys);
   for (const StepKind& kind : step_kinds()) {
     keys.insert(kind.name);
     add(kind.keys);

@@ -24,7 +24,8 @@ class ViewsTest : public testing::Test {
     return classify(View::of_memory(*memory, from, data.size(), observer, guest), data, old);
   }
 
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   mem::KeyTable keys{3, crypt::CipherMode::xex};
   std::unique_ptr<mem::Memory> memory;
   Bytes data = authored_bytes(Author::cpu, 200);

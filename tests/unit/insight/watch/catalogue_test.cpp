@@ -233,25 +233,31 @@ const Scenario swiotlb_scenarios[] = {
     {"request-over-segment-limit", "", Stage::guest,
      [](Stage& s) {
        SwiotlbFull event = full(s);
-       event.bytes = 2097152, event.slots_wanted = 1024, event.slots_used = 564, event.longest_run = 128;
+       event.bytes = 2097152;
+       event.slots_wanted = 1024;
+       event.slots_used = 564;
+       event.longest_run = 128;
        s.cpu(event);
      }},
     {"pool-exhausted", "", Stage::guest,
      [](Stage& s) {
        SwiotlbFull event = full(s);
-       event.slots_used = 32767, event.longest_run = 1;
+       event.slots_used = 32767;
+       event.longest_run = 1;
        s.cpu(event);
      }},
     {"pool-exhausted", "growth-off", guest_of_6_6,
      [](Stage& s) {
        SwiotlbFull event = full(s);
-       event.slots_used = 32767, event.longest_run = 1;
+       event.slots_used = 32767;
+       event.longest_run = 1;
        s.cpu(event);
      }},
     {"no-aligned-run", "", Stage::guest,
      [](Stage& s) {
        SwiotlbFull event = full(s);
-       event.slots_used = 16384, event.longest_run = 1;
+       event.slots_used = 16384;
+       event.longest_run = 1;
        s.cpu(event);
      }},
     {"slot-search-never-ends", "", Stage::guest,

@@ -362,7 +362,8 @@ TEST(Explainer, GivesEachCauseTheMessageThatStandsNextToIt) {
       "swiotlb buffer is full (sz: 2097152 bytes), total 524288 (slots), used 564 (slots)";
   s.cpu(full);
   s.printk(words);
-  full.slots_wanted = 2, full.slots_used = 524288;
+  full.slots_wanted = 2;
+  full.slots_used = 524288;
   s.printk("swiotlb buffer is full (sz: 4096 bytes), total 524288 (slots), used 524288 (slots)");
   s.cpu(full);
   ASSERT_THAT(s.names(), ElementsAre("request-over-segment-limit", "pool-exhausted"));

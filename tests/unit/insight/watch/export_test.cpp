@@ -73,7 +73,8 @@ TEST(Exporters, GiveTheSameBytesForTheSameRun) {
 
 // An enumeration that grew without a stable name would print "?".
 TEST(Fields, PrintsEveryEventWithNamesInsteadOfNumbers) {
-  const Tracer tracer;
+  Clock clock;
+  const Tracer tracer{clock};
   const std::function<void(const EventPayload&)> check = [&](const EventPayload& payload) {
     SCOPED_TRACE(event_name(payload));
     std::set<std::string> names;
@@ -102,7 +103,8 @@ TEST(Fields, HasAStableNameForEachEnumerator) {
 }
 
 TEST(Fields, SplitsAFaultAndNamesItsRequester) {
-  const Tracer tracer;
+  Clock clock;
+  const Tracer tracer{clock};
   const auto fields =
       fields_of(DeviceFault{0, 0x18, DmaAddr{0x10}, {FaultKind::iommu_protection, 0x20, true}}, tracer);
   std::vector<std::string> names;
@@ -275,7 +277,8 @@ TEST(ChromeTrace, CountsTheSlotsInUse) {
 }
 
 TEST(ChromeTrace, OfARunWithoutEventsIsCompleteToo) {
-  const Tracer tracer;
+  Clock clock;
+  const Tracer tracer{clock};
   std::ostringstream out;
   ChromeTrace sink{tracer, out};
   sink.finish();

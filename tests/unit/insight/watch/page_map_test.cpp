@@ -30,7 +30,8 @@ class PageMapTest : public testing::Test {
   }
 
   static constexpr KeyId key = 2;
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   mem::KeyTable keys{1, crypt::CipherMode::xex};
   std::unique_ptr<mem::Memory> memory;
 };

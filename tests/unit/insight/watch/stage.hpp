@@ -106,7 +106,8 @@ class Stage {
     return {};
   }
 
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   Explainer explainer;
   NameId device = 0;
   SiteId site = 0;

@@ -65,7 +65,10 @@ Scene any_scene() {
           .bytes = 1 + *rc::gen::inRange<std::uint64_t>(0, 20'000),
           .direction = one_of(directions),
           .high_memory = *rc::gen::arbitrary<bool>()};
-  if (*rc::gen::inRange(0, 4) == 0) s.offset = 0, s.bytes = align_up(s.bytes, page_size);
+  if (*rc::gen::inRange(0, 4) == 0) {
+    s.offset = 0;
+    s.bytes = align_up(s.bytes, page_size);
+  }
   return s;
 }
 

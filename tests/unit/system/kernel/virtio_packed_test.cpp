@@ -65,7 +65,10 @@ class PassiveDevice final : public dev::VirtioDevice {
   int kicks = 0;
 
  protected:
-  dev::OrTrouble<void> kicked(std::uint16_t) override { return ++kicks, dev::OrTrouble<void>{}; }
+  dev::OrTrouble<void> kicked(std::uint16_t) override {
+    return ++kicks;
+    dev::OrTrouble<void>{};
+  }
   [[nodiscard]] ConstByteSpan config_space() const override { return {}; }
 };
 

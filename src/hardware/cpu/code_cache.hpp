@@ -1,0 +1,111 @@
+// Decoded code of a machine: blocks by physical address, key and mode, for all of its CPUs.
+//
+// A block stays as it is until the bytes it was decoded from change; then its first operation becomes
+// `stale`, links to it are undone, and it is not found any more. Its memory is freed only when all blocks go,
+// which happens when they have become too many, between blocks: what runs may run to its end.
+//
+// Threading: one thread, that of the machine.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/ids.hpp"
+#include "cbit/addr.hpp"
+#include "cpu/address_space.hpp"
+#include "isa/op.hpp"
+
+namespace cbit::cpu {
+
+struct CodeBlock {
+  PhysAddr at;           // of its first byte
+  PhysAddr second_page;  // of a block that crosses
+  KeyId key = no_key;
+  isa::Mode mode;
+  bool crosses = false;
+  bool stale = false;
+  std::uint16_t bytes = 0;
+  std::uint16_t instructions = 0;
+  isa::Op* ops = nullptr;
+  const isa::InstructionMark* marks = nullptr;
+  CodeBlock* next = nullptr;       // with the same hash
+  std::vector<isa::Op*> links_to;  // exits of other blocks
+
+  [[nodiscard]] std::uint16_t place() const { return static_cast<std::uint16_t>(at.page_offset()); }
+  // Whether a change of these bytes changes the block.
+  [[nodiscard]] bool overlaps(PhysAddr first, std::uint64_t length) const;
+};
+
+struct CodeCacheStats {
+  std::uint64_t blocks = 0;       // decoded
+  std::uint64_t invalidated = 0;  // of them, by changes of their bytes
+  std::uint64_t flushes = 0;      // of everything
+};
+
+class CodeCache final : public PageHolder, public AddressSpace::CodeWatch {
+ public:
+  // A CPU that uses the cache.
+  class User {
+   public:
+    virtual ~User() = default;
+    // The page has code now: stores to it have to be told to the cache.
+    virtual void page_holds_code(PhysAddr page) = 0;
+    // All blocks go.
+    virtual void forget_blocks() = 0;
+  };
+
+  CodeCache();
+  CodeCache(const CodeCache&) = delete;
+  CodeCache& operator=(const CodeCache&) = delete;
+
+  void add_user(User& user) { users_.push_back(&user); }
+  void remove_user(User& user) { std::erase(users_, &user); }
+
+  [[nodiscard]] CodeBlock* find(PhysAddr at, KeyId key, isa::Mode mode) const;
+  // `second_page` is where a block that crosses goes on.
+  CodeBlock* insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::Block& block, PhysAddr second_page);
+  // The exit leads to the block from now on.
+  void link(isa::Op& exit, CodeBlock& to);
+
+  [[nodiscard]] bool holds_code(PhysAddr page) const override { return pages_.contains(page.page_number()); }
+  // The blocks whose bytes [at, at + length), of one page, change.
+  void invalidate(PhysAddr at, std::uint64_t length);
+  // All blocks of a page.
+  void revoke(PhysAddr page) override;
+  void flush();
+
+  [[nodiscard]] const CodeCacheStats& stats() const { return stats_; }
+
+ private:
+  // Operations and marks come from chunks, which live until the flush.
+  class Arena {
+   public:
+    void* allocate(std::size_t bytes);
+    void clear();
+    [[nodiscard]] std::size_t bytes() const { return chunks_.size() * chunk_bytes_; }
+
+   private:
+    static constexpr std::size_t chunk_bytes_ = 1u << 20;
+    std::vector<std::unique_ptr<std::byte[]>> chunks_;
+    std::size_t used_ = chunk_bytes_;
+  };
+
+  static constexpr std::size_t buckets_ = 1u << 16;
+  [[nodiscard]] static std::size_t bucket(PhysAddr at, KeyId key, isa::Mode mode);
+  void add_to_page(PhysAddr page, CodeBlock& block);
+  void make_stale(CodeBlock& block);
+
+  Arena arena_;
+  std::deque<CodeBlock> blocks_;
+  std::vector<CodeBlock*> table_;
+  std::unordered_map<std::uint64_t, std::vector<CodeBlock*>> pages_;  // by page number
+  std::vector<User*> users_;
+  CodeCacheStats stats_;
+};
+
+}  // namespace cbit::cpu

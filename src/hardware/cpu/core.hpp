@@ -1,0 +1,369 @@
+// A processor from inside: all of its state, and what instructions and events do to it. Cpu is its face.
+//
+// Helpers (cpu/helpers.hpp) are functions on a Core; the files core_*.cpp have its own functions by subject.
+// Threading: one thread.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "cpu/address_space.hpp"
+#include "cpu/code_cache.hpp"
+#include "cpu/cpu.hpp"
+#include "cpu/fp/sse.hpp"
+#include "cpu/fp/x87.hpp"
+#include "cpu/state.hpp"
+#include "isa/lower.hpp"
+
+namespace cbit::cpu {
+
+// What a helper did.
+enum class Outcome : std::uint8_t {
+  next,   // the instruction goes on
+  fault,  // it is undone: Core::raise() was called, or the instruction is to be retried
+  leave,  // straight-line code ends; State::rip says where to go on
+};
+
+// Vectors: APM vol. 2, table 8-1.
+namespace vector {
+inline constexpr std::uint8_t de = 0;
+inline constexpr std::uint8_t db = 1;
+inline constexpr std::uint8_t nmi = 2;
+inline constexpr std::uint8_t bp = 3;
+inline constexpr std::uint8_t of = 4;
+inline constexpr std::uint8_t br = 5;
+inline constexpr std::uint8_t ud = 6;
+inline constexpr std::uint8_t nm = 7;
+inline constexpr std::uint8_t df = 8;
+inline constexpr std::uint8_t ts = 10;
+inline constexpr std::uint8_t np = 11;
+inline constexpr std::uint8_t ss = 12;
+inline constexpr std::uint8_t gp = 13;
+inline constexpr std::uint8_t pf = 14;
+inline constexpr std::uint8_t mf = 16;
+inline constexpr std::uint8_t ac = 17;
+inline constexpr std::uint8_t xf = 19;
+inline constexpr std::uint8_t vc = 29;
+}  // namespace vector
+
+// Places in FXSAVE's image: APM vol. 2, figure 11-8.
+namespace fxsave {
+inline constexpr std::size_t mxcsr_at = 24;
+inline constexpr std::size_t mxcsr_mask_at = 28;
+inline constexpr std::size_t xmm_at = 160;
+}  // namespace fxsave
+
+// Where an event comes from decides what IDT entry it may use, and the EXT bit of what goes wrong then.
+enum class EventKind : std::uint8_t { exception, software, external };
+
+struct Event {
+  std::uint8_t vector = 0;
+  EventKind kind = EventKind::exception;
+  bool has_error = false;
+  bool resume = false;  // RF in the saved flags: a fault, to be restarted
+  std::uint32_t error = 0;
+  std::uint64_t address = 0;  // CR2 of #PF
+};
+
+// A descriptor of code, data or a system segment in a table.
+struct Descriptor {
+  std::uint16_t selector = 0;
+  SegmentAttributes attributes;
+  std::uint32_t limit = 0;
+  std::uint64_t base = 0;
+  std::uint64_t raw = 0;      // its first 8 bytes
+  std::uint64_t address = 0;  // where it lies
+};
+
+struct SystemRegisters {
+  std::uint64_t cr0 = 0;
+  std::uint64_t cr2 = 0;
+  std::uint64_t cr3 = 0;
+  std::uint64_t cr4 = 0;
+  std::uint64_t efer = 0;
+  std::uint64_t xcr0 = 1;
+  std::uint64_t flags = 0;                  // RFLAGS without status flags and DF
+  std::array<SegmentRegister, 6> segments;  // bases: RegisterFile::segment_base
+  SegmentRegister ldtr;
+  SegmentRegister tr;
+  TableRegister gdtr;
+  TableRegister idtr;
+  unsigned cpl = 0;
+
+  std::array<std::uint64_t, 4> breakpoints{};
+  std::uint64_t dr6 = 0;
+  std::uint64_t dr7 = 0;
+
+  std::uint64_t star = 0;
+  std::uint64_t lstar = 0;
+  std::uint64_t cstar = 0;
+  std::uint64_t sfmask = 0;
+  std::uint64_t kernel_gs_base = 0;
+  std::uint64_t sysenter_cs = 0;
+  std::uint64_t sysenter_esp = 0;
+  std::uint64_t sysenter_eip = 0;
+  std::uint64_t pat = 0;
+  std::uint64_t tsc_aux = 0;
+};
+
+class Core final : public State, public PageHolder, public CodeCache::User {
+ public:
+  Core(Cpu& self, const Cpu::Config& config, const Cpu::Board& board);
+  ~Core() override;
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  Cpu& self;
+  const Cpu::Config config;
+  const Cpu::Board board;
+  SystemRegisters sys;
+  fp::X87 x87;
+  fp::Mxcsr mxcsr;
+  AddressSpace memory;
+
+  // --- core_run.cpp: time, and the way from block to block.
+  void reset();
+  Stop run(std::uint64_t until_ns);
+  Stop step();
+  // run() comes back to look at everything before the next block.
+  void kick();
+  void request_stop();
+  [[nodiscard]] std::uint64_t instructions() const;
+  // Executed before the operation's instruction, while its block runs.
+  [[nodiscard]] std::uint64_t instructions_before(const isa::Op& op) const;
+  // Brings the machine's clock up to the operation's instruction; deadlines may be called.
+  void sync_clock(const isa::Op& op);
+  // A device was used: deadlines may have changed.
+  void after_device();
+  void halt();
+  void unblock_nmi() { nmi_blocked_ = false; }
+  [[nodiscard]] bool wants_attention() const { return attention_ || budget < 0; }
+  [[nodiscard]] bool halted() const { return halted_; }
+  [[nodiscard]] bool is_shut_down() const { return shut_down_; }
+  [[nodiscard]] std::uint64_t rip_of(const isa::Op& op) const;
+  [[nodiscard]] std::uint64_t next_rip(const isa::Op& op) const;
+  // RIP becomes the instruction's, and nothing from it on counts as executed.
+  void stop_at(const isa::Op& op);
+  // RIP becomes the next instruction's (or another's), and the instruction counts.
+  Outcome leave_to(const isa::Op& op, std::uint64_t rip);
+  Outcome leave_behind(const isa::Op& op) { return leave_to(op, next_rip(op)); }
+  // Interrupts are not looked at before the next instruction has been executed.
+  void shadow_interrupts(const isa::Op& op);
+  [[nodiscard]] bool interrupt_pending() const { return board.interrupts.signals().any(); }
+  [[nodiscard]] const isa::Op* unlinked(const isa::Op* exit);
+  void take_probe(const isa::Op& op);
+  void set_probe_sink(ProbeSink* sink) { probe_sink_ = sink; }
+  void add_probe(VirtAddr at);
+  void remove_probe(VirtAddr at);
+
+  // --- core_memory.cpp: accesses that fast paths do not do. False: State::leave says why.
+  [[nodiscard]] bool read(TlbSet set, std::uint64_t linear, void* to, unsigned bytes, bool stack = false);
+  [[nodiscard]] bool write(TlbSet set, std::uint64_t linear, const void* from, unsigned bytes,
+                           bool stack = false);
+  // Whether a write there would succeed.
+  [[nodiscard]] bool probe_write(TlbSet set, std::uint64_t linear, unsigned bytes, bool stack = false);
+  template <class T>
+  [[nodiscard]] std::optional<T> read(TlbSet set, std::uint64_t linear, bool stack = false) {
+    T value;
+    if (!read(set, linear, &value, sizeof value, stack)) return std::nullopt;
+    return value;
+  }
+  // What instructions access; and what the processor accesses by itself, as the supervisor.
+  [[nodiscard]] TlbSet data_set() const { return data_set_; }
+  [[nodiscard]] TlbSet system_set() const {
+    return memory.registers().smap ? TlbSet::kernel : TlbSet::kernel_open;
+  }
+  // The operation that accesses follow from, for the time that devices see.
+  void set_current(const isa::Op& op) { current_op_ = &op; }
+  // Alignment checks and data breakpoints; false: #AC was raised.
+  [[nodiscard]] bool check_access(std::uint64_t linear, unsigned bytes, bool write);
+  // Host bytes of [linear, its page's end) if they may be used at once; nullptr otherwise, without a fault.
+  [[nodiscard]] std::byte* direct(TlbSet set, std::uint64_t linear, bool write);
+  void revoke(PhysAddr page) override;
+  void page_holds_code(PhysAddr page) override;
+  void forget_blocks() override;
+
+  // --- core_events.cpp: exceptions and interrupts.
+  Outcome raise(std::uint8_t vector);
+  Outcome raise(std::uint8_t vector, std::uint32_t error);
+  // The same, as the result of a function whose true is success.
+  template <class... Error>
+  [[nodiscard]] bool refuse(std::uint8_t vector, Error... error) {
+    (void)raise(vector, error...);
+    return false;
+  }
+  void raise_memory_fault(const MemoryFault& fault, bool stack);
+  void deliver_pending();
+  void deliver(const Event& event);
+  // An interrupt by the instruction at `at`; its handler returns to `next`. If there is no way to the
+  // handler, the fault is the instruction's.
+  void deliver_software(const Event& event, std::uint64_t at, std::uint64_t next);
+  [[nodiscard]] const std::deque<Delivery>& deliveries() const { return deliveries_; }
+
+  // --- core_segments.cpp
+  [[nodiscard]] SegmentRegister segment(isa::Segment which) const;
+  void set_segment(isa::Segment which, const SegmentRegister& value);
+  void load_code_segment(const Descriptor& descriptor, unsigned rpl);
+  // nullopt: a fault was raised, with this vector and the selector for an error code.
+  [[nodiscard]] std::optional<Descriptor> descriptor_at(std::uint16_t selector, std::uint8_t fault_vector,
+                                                        std::uint32_t external = 0);
+  // Without faults for a bad selector: LAR, LSL, VERR, VERW. False: a page fault was raised.
+  [[nodiscard]] bool look_up(std::uint16_t selector, std::optional<Descriptor>& to);
+  [[nodiscard]] bool mark_accessed(Descriptor& descriptor);
+  [[nodiscard]] bool load_data_segment(isa::Segment which, std::uint16_t selector);
+  [[nodiscard]] bool load_ldt(std::uint16_t selector);
+  [[nodiscard]] bool load_task(std::uint16_t selector);
+  // The stack that a task state has for a privilege level (or an IST entry); nullopt: a fault was raised.
+  struct StackPointer {
+    std::uint64_t rsp = 0;
+    std::uint16_t ss = 0;
+  };
+  [[nodiscard]] std::optional<StackPointer> stack_for(unsigned cpl, unsigned ist, std::uint32_t external);
+  // Checks [offset, offset + bytes) against the segment, outside of 64-bit mode.
+  [[nodiscard]] bool check_limit(isa::Segment which, std::uint32_t offset, unsigned bytes, bool write);
+  // The linear address of an offset in a segment, as the mode has it.
+  [[nodiscard]] std::uint64_t linear(isa::Segment which, std::uint64_t offset) const;
+
+  // --- core_control.cpp: modes, and the registers that make them.
+  [[nodiscard]] isa::Mode mode() const { return mode_; }
+  [[nodiscard]] bool long_mode() const { return (sys.efer & efer::long_mode_active) != 0; }
+  [[nodiscard]] bool protected_mode() const { return (sys.cr0 & cr0::protection) != 0; }
+  // After any change of what they depend on.
+  void update_mode();
+  void update_data_set();  // how accesses are judged
+  void update_paging();
+  void set_cpl(unsigned cpl);
+  // CR0.AM and RFLAGS.AC, at CPL 3.
+  [[nodiscard]] bool checks_alignment() const;
+  [[nodiscard]] std::uint64_t read_flags() const;
+  void write_flags(std::uint64_t value, std::uint64_t mask);
+  [[nodiscard]] bool write_cr0(std::uint64_t value);  // false: #GP(0)
+  [[nodiscard]] bool write_cr3(std::uint64_t value);
+  [[nodiscard]] bool write_cr4(std::uint64_t value);
+  [[nodiscard]] bool write_efer(std::uint64_t value);
+  [[nodiscard]] bool is_canonical_address(std::uint64_t linear) const;
+  void flush_translations(bool global_too);
+  void flush_page(std::uint64_t linear);
+  void forget_jumps();
+
+  // --- cpuid.cpp, msr.cpp
+  [[nodiscard]] std::array<std::uint32_t, 4> cpuid(std::uint32_t leaf, std::uint32_t subleaf) const;
+  [[nodiscard]] std::optional<std::uint64_t> read_msr(std::uint32_t msr);
+  [[nodiscard]] bool write_msr(std::uint32_t msr, std::uint64_t value);
+  [[nodiscard]] std::uint64_t tsc() const;
+  [[nodiscard]] bool may_use_port(std::uint16_t port, unsigned bytes);
+  [[nodiscard]] std::uint32_t read_port(const isa::Op& op, std::uint16_t port, unsigned bytes);
+  void write_port(const isa::Op& op, std::uint16_t port, unsigned bytes, std::uint32_t value);
+  void set_tsc(std::uint64_t value);
+  [[nodiscard]] std::uint64_t kept_msr(std::uint32_t msr) const;
+  void keep_msr(std::uint32_t msr, std::uint64_t value);
+  [[nodiscard]] std::uint64_t random();
+
+  [[nodiscard]] Registers registers() const;
+  void set_registers(const Registers& registers);
+  [[nodiscard]] std::string report() const;
+  [[nodiscard]] bool inspect(VirtAddr from, ByteSpan to);
+
+ private:
+  // core_run.cpp
+  std::optional<Stop> attend();
+  void execute();
+  void execute_one();
+  void after_leave();
+  [[nodiscard]] bool take_signals();
+  void take_init();
+  void take_startup(std::uint8_t start_vector);
+  [[nodiscard]] bool in_shadow() const { return instructions() < shadow_end_; }
+  [[nodiscard]] bool must_step() const;
+  void advance_clock();
+  void set_budget(std::int64_t instructions);
+  [[nodiscard]] const isa::Op* find_code(bool one_step);
+  [[nodiscard]] CodeBlock* decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa::Mode mode);
+  [[nodiscard]] bool second_page_of(std::uint64_t linear_at, CodeTlb::Entry& to);
+  [[nodiscard]] bool read_code(const CodeTlb::Entry& page, std::uint64_t offset, ByteSpan to);
+  [[nodiscard]] bool hits_breakpoint(std::uint64_t rip_at);
+  void take_traps(bool trap_flag);
+
+  // core_memory.cpp
+  struct Piece {
+    TlbInfo info;
+    PhysAddr at;
+    unsigned bytes = 0;
+  };
+  [[nodiscard]] bool pieces_of(TlbSet set, std::uint64_t linear, unsigned bytes, bool write, bool stack,
+                               std::array<Piece, 2>& to);
+  [[nodiscard]] bool changes_running_code(const std::array<Piece, 2>& pieces) const;
+  void read_piece(const Piece& piece, std::byte* to);
+  void write_piece(const Piece& piece, std::uint64_t linear, TlbSet set, const std::byte* from);
+  void device_access(PhysAddr at, ByteSpan to, KeyId key);
+  void device_access(PhysAddr at, ConstByteSpan from, KeyId key);
+  void before_device();
+  void note_data_access(std::uint64_t linear, unsigned bytes, bool write);
+
+  // core_events.cpp
+  [[nodiscard]] bool try_deliver(const Event& event);
+  [[nodiscard]] bool deliver_long(const Event& event);
+  [[nodiscard]] bool deliver_protected(const Event& event);
+  [[nodiscard]] bool deliver_real(const Event& event);
+  [[nodiscard]] bool enter_handler_64(const Event& event, Descriptor& code, unsigned new_cpl, unsigned ist,
+                                      std::uint64_t handler, bool masks);
+  [[nodiscard]] bool enter_handler_32(const Event& event, std::uint64_t gate, const Descriptor& code);
+  [[nodiscard]] std::optional<Event> combined(const Event& first, const Event& second) const;
+  void note_delivery(const Event& event);
+
+  struct JumpCache {
+    std::vector<JumpEntry> entries = std::vector<JumpEntry>(jump_entries);
+    std::vector<std::uint16_t> used;
+    isa::Mode mode;
+
+    void forget() {
+      for (const std::uint16_t index : used) entries[index] = {};
+      used.clear();
+    }
+  };
+  void select_jumps();
+  void remember_jump(const JumpEntry& entry);
+
+  isa::Lowerer lowerer_;
+  isa::Mode mode_;
+  std::array<JumpCache, 2> jump_caches_;  // by Mode::NotKernel
+  TlbSet data_set_ = TlbSet::kernel_open;
+
+  Event pending_;  // while State::leave is fault
+  const isa::Op* current_op_ = nullptr;
+  isa::Op* unlinked_exit_ = nullptr;  // to be linked with the next block that is found
+  std::uint64_t unlinked_page_ = 0;
+  isa::Block lowered_;
+
+  std::uint64_t until_ns_ = 0;
+  std::uint64_t counted_ = 0;  // instructions up to the last set_budget()
+  std::int64_t granted_ = 0;
+  std::int64_t withheld_ = 0;  // of the budget, by kick()
+  std::uint64_t clocked_ = 0;  // instructions that the clock knows of
+  std::uint64_t shadow_end_ = 0;
+  bool attention_ = false;  // look at everything before the next block
+  bool halted_ = false;
+  bool waits_for_startup_ = false;
+  bool shut_down_ = false;
+  bool stop_requested_ = false;
+  bool nmi_blocked_ = false;
+  bool delivered_ = false;       // an event, by the instruction that was stepped
+  std::uint64_t data_hits_ = 0;  // DR6 bits of data breakpoints
+
+  TickCounter tsc_;
+  std::unordered_map<std::uint32_t, std::uint64_t> kept_msrs_;
+  std::uint64_t random_state_ = 0;
+
+  ProbeSink* probe_sink_ = nullptr;
+  std::unordered_set<std::uint64_t> probes_;
+  std::deque<Delivery> deliveries_;
+
+  friend class Cpu;
+};
+
+[[nodiscard]] inline Core& core_of(State& s) { return static_cast<Core&>(s); }
+
+}  // namespace cbit::cpu

@@ -1,0 +1,219 @@
+// Accesses to memory that fast paths leave to a processor.
+#include <cstring>
+
+#include "cpu/core.hpp"
+#include "cpu/memory_access.hpp"
+
+namespace cbit::cpu {
+namespace {
+
+constexpr std::uint64_t low_32_bits = 0xffff'ffff;
+
+}  // namespace
+
+// At most two pages. A fault in either leaves everything as it was.
+bool Core::pieces_of(TlbSet set, std::uint64_t linear, unsigned bytes, bool write, bool stack,
+                     std::array<Piece, 2>& to) {
+  const unsigned in_page = static_cast<unsigned>(page_size - (linear & ~page_mask));
+  to[0].bytes = std::min(bytes, in_page);
+  to[1].bytes = bytes - to[0].bytes;
+  for (unsigned i = 0; i < to.size() && to[i].bytes != 0; ++i) {
+    std::uint64_t at = i == 0 ? linear : (linear & page_mask) + page_size;
+    if (!mode_.is_64()) at &= low_32_bits;
+    const auto page = memory.page_for(set, at, write);
+    if (!page) {
+      raise_memory_fault(page.error(), stack);
+      return false;
+    }
+    to[i].info = **page;
+    to[i].at = (*page)->page + (at & ~page_mask);
+  }
+  return true;
+}
+
+// Devices see the time of the instruction that reaches them, and may set new deadlines.
+void Core::before_device() {
+  if (current_op_ != nullptr) sync_clock(*current_op_);
+}
+
+void Core::device_access(PhysAddr at, ByteSpan to, KeyId key) {
+  before_device();
+  if (board.interrupts.page() == at.page()) {
+    if (!board.interrupts.registers().read(at.page_offset(), to)) std::ranges::fill(to, std::byte{0xff});
+    return;
+  }
+  const auto done = board.memory.read(at, to, key);
+  if (done) return;
+  // Nobody answers: the bus floats.
+  std::ranges::fill(to, std::byte{0xff});
+  if (done.error().kind != FaultKind::no_memory && board.supervisor != nullptr)
+    board.supervisor->refused(self, done.error());
+}
+
+void Core::device_access(PhysAddr at, ConstByteSpan from, KeyId key) {
+  before_device();
+  if (board.interrupts.page() == at.page()) {
+    (void)board.interrupts.registers().write(at.page_offset(), from);
+    return;
+  }
+  const auto done = board.memory.write(at, from, key);
+  if (!done && done.error().kind != FaultKind::no_memory && board.supervisor != nullptr)
+    board.supervisor->refused(self, done.error());
+}
+
+void Core::read_piece(const Piece& piece, std::byte* to) {
+  if (piece.info.host != nullptr) {
+    std::memcpy(to, piece.info.host + piece.at.page_offset(), piece.bytes);
+    return;
+  }
+  device_access(piece.at, ByteSpan{to, piece.bytes}, piece.info.key);
+  after_device();
+}
+
+// A store to a page with code drops the blocks that it changes; to one without, fast paths may do the next.
+void Core::write_piece(const Piece& piece, std::uint64_t linear_at, TlbSet set, const std::byte* from) {
+  if (board.code.holds_code(piece.info.page))
+    board.code.invalidate(piece.at, piece.bytes);
+  else if (piece.info.host != nullptr)
+    memory.tlb().insert(set, linear_at, piece.info, true, true);
+  if (piece.info.host != nullptr) {
+    std::memcpy(piece.info.host + piece.at.page_offset(), from, piece.bytes);
+    return;
+  }
+  device_access(piece.at, ConstByteSpan{from, piece.bytes}, piece.info.key);
+  after_device();
+}
+
+// Code that changes the block it is in sees the change at its next instruction: it runs on its own then.
+bool Core::changes_running_code(const std::array<Piece, 2>& pieces) const {
+  if (block == nullptr || block->stale || block->mode.get<isa::Mode::OneStep>()) return false;
+  for (const Piece& piece : pieces)
+    if (piece.bytes != 0 && block->overlaps(piece.at, piece.bytes)) return true;
+  return false;
+}
+
+bool Core::read(TlbSet set, std::uint64_t linear_at, void* to, unsigned bytes, bool stack) {
+  std::array<Piece, 2> pieces;
+  if (!pieces_of(set, linear_at, bytes, false, stack, pieces)) return false;
+  auto* out = static_cast<std::byte*>(to);
+  for (const Piece& piece : pieces) {
+    if (piece.bytes != 0) read_piece(piece, out);
+    out += piece.bytes;
+  }
+  return true;
+}
+
+bool Core::write(TlbSet set, std::uint64_t linear_at, const void* from, unsigned bytes, bool stack) {
+  std::array<Piece, 2> pieces;
+  if (!pieces_of(set, linear_at, bytes, true, stack, pieces)) return false;
+  if (changes_running_code(pieces)) {
+    leave = Leave::retry;
+    return false;
+  }
+  const auto* in = static_cast<const std::byte*>(from);
+  for (const Piece& piece : pieces) {
+    if (piece.bytes != 0) write_piece(piece, linear_at, set, in);
+    in += piece.bytes;
+    linear_at = (linear_at & page_mask) + page_size;
+    if (!mode_.is_64()) linear_at &= low_32_bits;
+  }
+  return true;
+}
+
+bool Core::probe_write(TlbSet set, std::uint64_t linear_at, unsigned bytes, bool stack) {
+  std::array<Piece, 2> pieces;
+  if (!pieces_of(set, linear_at, bytes, true, stack, pieces)) return false;
+  if (!changes_running_code(pieces)) return true;
+  leave = Leave::retry;
+  return false;
+}
+
+std::byte* Core::direct(TlbSet set, std::uint64_t linear_at, bool write) {
+  const TlbEntry& entry = memory.tlb().entries(set)[tlb_index(linear_at)];
+  if ((write ? entry.write_tag : entry.read_tag) != (linear_at & page_mask)) return nullptr;
+  return reinterpret_cast<std::byte*>(entry.addend + linear_at);
+}
+
+void Core::revoke(PhysAddr page) { memory.drop_page(page); }
+
+void Core::page_holds_code(PhysAddr page) { memory.tlb().stop_fast_writes(page); }
+
+// DR7: two enable bits, two of kind and two of length per breakpoint. Kind 1 is writes, 3 reads and writes.
+void Core::note_data_access(std::uint64_t linear_at, unsigned bytes, bool write) {
+  for (unsigned number = 0; number < sys.breakpoints.size(); ++number) {
+    if ((sys.dr7 >> (2 * number) & 3) == 0) continue;
+    const unsigned kind = sys.dr7 >> (16 + 4 * number) & 3;
+    if (kind != 3 && !(kind == 1 && write)) continue;
+    constexpr std::array<unsigned, 4> lengths{1, 2, 8, 4};
+    const std::uint64_t length = lengths[sys.dr7 >> (18 + 4 * number) & 3];
+    const std::uint64_t first = sys.breakpoints[number] & ~(length - 1);
+    if (linear_at < first + length && first < linear_at + bytes) data_hits_ |= 1ull << number;
+  }
+}
+
+// The access of an operation, checked for alignment where that is asked for (APM vol. 2, 8.2.17).
+bool Core::check_access(std::uint64_t linear_at, unsigned bytes, bool write) {
+  if (linear_at % bytes != 0 && checks_alignment()) {
+    (void)raise(vector::ac, 0);
+    return false;
+  }
+  if (sys.dr7 != 0) note_data_access(linear_at, bytes, write);
+  return true;
+}
+
+Loaded load_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes) {
+  Core& core = core_of(s);
+  Loaded loaded;
+  core.set_current(*op);
+  loaded.ok = core.check_access(at, bytes, false) &&
+              core.read(core.data_set(), at, &loaded.value, bytes, op->stack_fault);
+  if (!loaded.ok) core.stop_at(*op);
+  return loaded;
+}
+
+Loaded load_to_modify_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes) {
+  Core& core = core_of(s);
+  Loaded loaded;
+  core.set_current(*op);
+  loaded.ok = core.check_access(at, bytes, true) &&
+              core.probe_write(core.data_set(), at, bytes, op->stack_fault) &&
+              core.read(core.data_set(), at, &loaded.value, bytes, op->stack_fault);
+  if (!loaded.ok) core.stop_at(*op);
+  return loaded;
+}
+
+bool store_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes, std::uint64_t value) {
+  Core& core = core_of(s);
+  core.set_current(*op);
+  const bool ok =
+      core.check_access(at, bytes, true) && core.write(core.data_set(), at, &value, bytes, op->stack_fault);
+  if (!ok) core.stop_at(*op);
+  return ok;
+}
+
+bool load_128_slowly(State& s, const isa::Op* op, std::uint64_t at, isa::Xmm& to) {
+  Core& core = core_of(s);
+  core.set_current(*op);
+  bool ok = !(op->aligned && at % sizeof to != 0);
+  if (!ok)
+    (void)core.raise(vector::gp, 0);
+  else
+    ok = core.check_access(at, 8, false) && core.read(core.data_set(), at, &to, sizeof to, op->stack_fault);
+  if (!ok) core.stop_at(*op);
+  return ok;
+}
+
+bool store_128_slowly(State& s, const isa::Op* op, std::uint64_t at, const isa::Xmm& from) {
+  Core& core = core_of(s);
+  core.set_current(*op);
+  bool ok = !(op->aligned && at % sizeof from != 0);
+  if (!ok)
+    (void)core.raise(vector::gp, 0);
+  else
+    ok = core.check_access(at, 8, true) &&
+         core.write(core.data_set(), at, &from, sizeof from, op->stack_fault);
+  if (!ok) core.stop_at(*op);
+  return ok;
+}
+
+}  // namespace cbit::cpu

@@ -1,0 +1,427 @@
+// A processor's way through time: budgets, interrupts, blocks.
+#include <algorithm>
+#include <limits>
+
+#include "base/assert.hpp"
+#include "cpu/core.hpp"
+#include "cpu/helpers.hpp"
+#include "cpu/interpreter.hpp"
+#include "cpu/ops_branch.hpp"
+
+namespace cbit::cpu {
+namespace {
+
+// The clock's nanoseconds per instruction.
+constexpr std::uint64_t ns_per_instruction = 1;
+// So that a run without deadline looks up now and then.
+constexpr std::int64_t budget_max = 10'000'000;
+
+// DR6, DR7: APM vol. 2, 13.1.
+constexpr std::uint64_t dr6_single_step = 1 << 14;
+constexpr std::uint64_t dr7_enables = 0xff;
+
+}  // namespace
+
+std::uint64_t Core::instructions() const {
+  return counted_ + static_cast<std::uint64_t>(granted_ - budget - withheld_);
+}
+
+std::uint64_t Core::instructions_before(const isa::Op& op) const {
+  return instructions() - block->instructions + op.instruction;
+}
+
+void Core::set_budget(std::int64_t count) {
+  counted_ = instructions();
+  granted_ = budget = count;
+  withheld_ = 0;
+}
+
+void Core::kick() {
+  attention_ = true;
+  if (budget < 0) return;
+  withheld_ += budget + 1;
+  budget = -1;
+}
+
+void Core::request_stop() {
+  stop_requested_ = true;
+  kick();
+}
+
+void Core::advance_clock() {
+  const std::uint64_t now = instructions();
+  const std::uint64_t passed = now - clocked_;
+  clocked_ = now;
+  board.clock.advance(passed * ns_per_instruction);
+}
+
+void Core::sync_clock(const isa::Op& op) {
+  const std::uint64_t now = instructions_before(op);
+  if (now <= clocked_) return;
+  const std::uint64_t passed = now - clocked_;
+  clocked_ = now;
+  board.clock.advance(passed * ns_per_instruction);
+}
+
+void Core::after_device() {
+  const auto deadline = board.clock.next_deadline();
+  const std::uint64_t planned =
+      board.clock.now_ns() +
+      static_cast<std::uint64_t>(std::max<std::int64_t>(budget, 0)) * ns_per_instruction;
+  if (deadline && *deadline < planned) kick();
+}
+
+std::uint64_t Core::rip_of(const isa::Op& op) const {
+  return (regs.page + block->marks[op.instruction].place) & rip_mask;
+}
+
+std::uint64_t Core::next_rip(const isa::Op& op) const {
+  const isa::InstructionMark& mark = block->marks[op.instruction];
+  return (regs.page + mark.place + mark.length) & rip_mask;
+}
+
+void Core::stop_at(const isa::Op& op) {
+  rip = rip_of(op);
+  budget += block->instructions - op.instruction;
+}
+
+Outcome Core::leave_to(const isa::Op& op, std::uint64_t to) {
+  rip = to;
+  budget += block->instructions - op.instruction - 1;
+  return Outcome::leave;
+}
+
+void Core::shadow_interrupts(const isa::Op& op) {
+  shadow_end_ = instructions_before(op) + 2;
+  if (interrupt_pending()) kick();
+}
+
+void Core::halt() {
+  halted_ = true;
+  kick();
+}
+
+namespace ops {
+
+const isa::Op* raise_divide_error(State& s, const isa::Op* op) {
+  Core& core = core_of(s);
+  core.stop_at(*op);
+  (void)core.raise(vector::de);
+  return nullptr;
+}
+
+const isa::Op* stop_for_budget(State& s, const isa::Op*) {
+  s.rip = (s.regs.page + s.block->place()) & s.rip_mask;
+  s.leave = Leave::budget;
+  return nullptr;
+}
+
+// From the start of a stale block, or from an exit without a link.
+const isa::Op* exit_unlinked(State& s, const isa::Op* op) { return core_of(s).unlinked(op); }
+
+bool check_target(State& s, const isa::Op* op, std::uint64_t rip) {
+  Core& core = core_of(s);
+  if (core.is_canonical_address(rip)) return true;
+  core.stop_at(*op);
+  (void)core.raise(vector::gp, 0);
+  return false;
+}
+
+const isa::Op* run_helper(State& s, const isa::Op* op) {
+  Core& core = core_of(s);
+  core.set_current(*op);
+  switch (helper_functions[static_cast<std::size_t>(op->helper)](core, *op)) {
+    case Outcome::next: return op + 1;
+    case Outcome::fault: core.stop_at(*op); return nullptr;
+    case Outcome::leave: s.leave = Leave::lookup; return nullptr;
+  }
+  return nullptr;
+}
+
+}  // namespace ops
+
+const isa::Op* Core::unlinked(const isa::Op* exit) {
+  leave = Leave::lookup;
+  if (exit->code == isa::OpCode::stale) {
+    const auto* const stale = reinterpret_cast<const CodeBlock*>(static_cast<std::uintptr_t>(exit->imm));
+    rip = (regs.page + stale->place()) & rip_mask;
+    return nullptr;
+  }
+  rip = ops::rip_of_exit(*this, exit);
+  // The exit is an operation of the block that runs, which is this processor's to change.
+  unlinked_exit_ = block->ops + (exit - block->ops);
+  unlinked_page_ = regs.page;
+  return nullptr;
+}
+
+bool Core::must_step() const {
+  return (sys.flags & rflags::trap) != 0 || (sys.dr7 & dr7_enables) != 0 || in_shadow();
+}
+
+Stop Core::run(std::uint64_t until_ns) {
+  until_ns_ = until_ns;
+  stop_requested_ = false;
+  for (;;) {
+    if (const auto stop = attend()) return *stop;
+    if (must_step())
+      execute_one();
+    else
+      execute();
+  }
+}
+
+Stop Core::step() {
+  until_ns_ = std::numeric_limits<std::uint64_t>::max();
+  stop_requested_ = false;
+  delivered_ = false;
+  if (const auto stop = attend()) return *stop;
+  if (!delivered_) execute_one();
+  advance_clock();
+  return shut_down_ ? Stop::shutdown : Stop::requested;
+}
+
+// Time, signals, and how long to go on.
+std::optional<Stop> Core::attend() {
+  attention_ = false;
+  advance_clock();
+  if (shut_down_) return Stop::shutdown;
+  if (stop_requested_) return Stop::requested;
+  if (board.clock.now_ns() >= until_ns_) return Stop::deadline;
+  if (interrupt_pending() && !in_shadow() && take_signals() && shut_down_) return Stop::shutdown;
+  if (halted_ || waits_for_startup_) return Stop::halted;
+  const std::uint64_t now = board.clock.now_ns();
+  std::uint64_t next = until_ns_;
+  if (const auto deadline = board.clock.next_deadline()) next = std::min(next, *deadline);
+  const std::uint64_t count = next > now ? (next - now) / ns_per_instruction : 1;
+  set_budget(static_cast<std::int64_t>(std::min<std::uint64_t>(count, budget_max)));
+  return std::nullopt;
+}
+
+// In the order of APM vol. 2, table 8-8. True: something was delivered.
+bool Core::take_signals() {
+  const bus::CpuSignals signals = board.interrupts.signals();
+  if (signals.has(bus::CpuSignal::init) && board.interrupts.take_init()) take_init();
+  if (signals.has(bus::CpuSignal::startup)) {
+    const auto start = board.interrupts.take_startup();
+    if (start && waits_for_startup_) take_startup(*start);
+  }
+  if (waits_for_startup_) return false;
+  if (signals.has(bus::CpuSignal::smi)) (void)board.interrupts.take_smi();
+  if (signals.has(bus::CpuSignal::nmi) && !nmi_blocked_ && board.interrupts.take_nmi()) {
+    halted_ = false;
+    nmi_blocked_ = true;
+    deliver({.vector = vector::nmi, .kind = EventKind::external});
+    return true;
+  }
+  if (!signals.has(bus::CpuSignal::intr) || (sys.flags & rflags::interrupt) == 0) return false;
+  halted_ = false;
+  deliver({.vector = board.interrupts.acknowledge(), .kind = EventKind::external});
+  return true;
+}
+
+// APM vol. 2, 14.1.3: as after reset, but caches, XCR0, MSRs and the FPU stay.
+void Core::take_init() {
+  const SystemRegisters before = sys;
+  const fp::X87 x87_before = x87;
+  const fp::Mxcsr mxcsr_before = mxcsr;
+  reset();
+  x87 = x87_before;
+  mxcsr = mxcsr_before;
+  sys.xcr0 = before.xcr0;
+  sys.pat = before.pat;
+  sys.tsc_aux = before.tsc_aux;
+  halted_ = false;
+  waits_for_startup_ = true;
+}
+
+void Core::take_startup(std::uint8_t start_vector) {
+  waits_for_startup_ = false;
+  SegmentRegister code = segment(isa::Segment::cs);
+  code.selector = static_cast<std::uint16_t>(start_vector << 8);
+  code.base = std::uint64_t{start_vector} << 12;
+  set_segment(isa::Segment::cs, code);
+  rip = 0;
+  update_mode();
+}
+
+// From block to block, until the budget is used up.
+void Core::execute() {
+  unlinked_exit_ = nullptr;
+  while (budget >= 0 && !attention_) {
+    const isa::Op* op = find_code(false);
+    if (op == nullptr) {
+      deliver_pending();
+      return;
+    }
+    interpret(*this, op);
+    if (leave == Leave::lookup) continue;
+    after_leave();
+    return;
+  }
+}
+
+void Core::after_leave() {
+  switch (leave) {
+    case Leave::lookup:
+    case Leave::budget: return;
+    case Leave::fault: deliver_pending(); return;
+    case Leave::retry: execute_one(); return;
+  }
+}
+
+void Core::execute_one() {
+  const bool trap_flag = (sys.flags & rflags::trap) != 0;
+  delivered_ = false;
+  data_hits_ = 0;
+  if (hits_breakpoint(rip)) return;
+  const isa::Op* op = find_code(true);
+  if (op == nullptr) {
+    deliver_pending();
+    return;
+  }
+  unlinked_exit_ = nullptr;
+  if (budget < 1) set_budget(1);
+  const bool resumed = (sys.flags & rflags::resume) != 0;
+  const std::uint64_t before = instructions();
+  interpret(*this, op);
+  unlinked_exit_ = nullptr;
+  if (leave == Leave::fault) {
+    deliver_pending();
+    return;
+  }
+  // RF is for one instruction; one that sets it (IRET) sets it for the next.
+  if (resumed && instructions() != before) sys.flags &= ~rflags::resume;
+  take_traps(trap_flag);
+}
+
+// The traps that follow an instruction: data breakpoints, and the single step if TF was set before it.
+void Core::take_traps(bool trap_flag) {
+  std::uint64_t hits = data_hits_;
+  if (trap_flag && !delivered_) hits |= dr6_single_step;
+  if (hits == 0 || shut_down_) return;
+  sys.dr6 |= hits;
+  deliver({.vector = vector::db});
+}
+
+// Instruction breakpoints: DR7's R/W field is 0, and RF is clear. APM vol. 2, 13.1.1.4.
+bool Core::hits_breakpoint(std::uint64_t rip_at) {
+  if ((sys.dr7 & dr7_enables) == 0 || (sys.flags & rflags::resume) != 0) return false;
+  std::uint64_t hits = 0;
+  for (unsigned number = 0; number < sys.breakpoints.size(); ++number) {
+    const bool enabled = (sys.dr7 >> (2 * number) & 3) != 0;
+    const bool execution = (sys.dr7 >> (16 + 4 * number) & 3) == 0;
+    if (enabled && execution && sys.breakpoints[number] == linear(isa::Segment::cs, rip_at))
+      hits |= 1ull << number;
+  }
+  if (hits == 0) return false;
+  sys.dr6 |= hits;
+  deliver({.vector = vector::db, .resume = true});
+  return true;
+}
+
+// The block at RIP; nullptr: a fault of the fetch is pending.
+const isa::Op* Core::find_code(bool one_step) {
+  isa::Op* const exit = std::exchange(unlinked_exit_, nullptr);
+  const std::uint64_t at = linear(isa::Segment::cs, rip);
+  if (!is_canonical_address(at)) {
+    (void)raise(vector::gp, 0);
+    return nullptr;
+  }
+  const auto page = memory.page_of_code(sys.cpl == 3, at);
+  if (!page) {
+    raise_memory_fault(page.error(), false);
+    return nullptr;
+  }
+  const isa::Mode wanted = mode_.with<isa::Mode::OneStep>(one_step);
+  CodeBlock* found = board.code.find(page->phys + (at & ~page_mask), page->key, wanted);
+  if (found != nullptr && found->crosses) {
+    CodeTlb::Entry second;
+    if (!second_page_of(at, second)) return nullptr;
+    if (found->second_page != second.phys) {
+      board.code.invalidate(found->at, 1);
+      found = nullptr;
+    }
+  }
+  const std::uint64_t flushes = board.code.stats().flushes;
+  if (found == nullptr) found = decode(*page, at, wanted);
+  if (found == nullptr) return nullptr;
+  regs.page = rip - (at & ~page_mask);
+  if (found->crosses || one_step) return found->ops;
+  remember_jump({.rip = rip, .page = regs.page, .op = found->ops});
+  if (exit != nullptr && exit->code == isa::OpCode::exit && regs.page == unlinked_page_ &&
+      flushes == board.code.stats().flushes)
+    board.code.link(*exit, *found);
+  return found->ops;
+}
+
+bool Core::second_page_of(std::uint64_t linear_at, CodeTlb::Entry& to) {
+  const std::uint64_t next = (linear_at & page_mask) + page_size;
+  const std::uint64_t wrapped = mode_.is_64() ? next : next & 0xffff'ffff;
+  const auto page = memory.page_of_code(sys.cpl == 3, wrapped);
+  if (!page) {
+    raise_memory_fault(page.error(), false);
+    return false;
+  }
+  to = *page;
+  return true;
+}
+
+// Code is read from its lease, which tells of changes by others; without one, what is decoded is a copy.
+bool Core::read_code(const CodeTlb::Entry& page, std::uint64_t offset, ByteSpan to) {
+  const std::byte* host = board.memory.lease(page.phys, page.key, LeaseUse::execute, board.code);
+  if (host != nullptr) {
+    std::memcpy(to.data(), host + offset, to.size());
+    return true;
+  }
+  const auto done = board.memory.read(page.phys + offset, to, page.key);
+  // What is no memory reads as ones.
+  if (!done) std::ranges::fill(to, std::byte{0xff});
+  return true;
+}
+
+CodeBlock* Core::decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa::Mode wanted) {
+  std::array<std::byte, page_size + isa::instruction_bytes_max> buffer;
+  const std::uint64_t offset = linear_at & ~page_mask;
+  const std::size_t in_page = page_size - offset;
+  (void)read_code(page, offset, std::span{buffer}.first(in_page));
+  const auto place = static_cast<std::uint16_t>(offset);
+  const std::uint64_t page_start = linear_at & page_mask;
+  isa::Lowerer::Probed probed;
+  if (!probes_.empty())
+    probed = [this, page_start](std::uint16_t at) { return probes_.contains(page_start + at); };
+
+  CodeTlb::Entry second;
+  if (!lowerer_.lower({wanted, place, std::span{buffer}.first(in_page)}, lowered_, probed)) {
+    if (!second_page_of(linear_at, second)) return nullptr;
+    (void)read_code(second, 0, std::span{buffer}.subspan(in_page, isa::instruction_bytes_max));
+    const auto bytes = std::span{buffer}.first(in_page + isa::instruction_bytes_max);
+    const bool done = lowerer_.lower({wanted, place, bytes}, lowered_, probed);
+    CBIT_ASSERT(done);
+  }
+  return board.code.insert(page.phys + offset, page.key, wanted, lowered_, second.phys);
+}
+
+void Core::add_probe(VirtAddr at) {
+  probes_.insert(at.value());
+  if (const auto place = memory.inspect(at.value())) board.code.invalidate(place->phys, 1);
+}
+
+void Core::remove_probe(VirtAddr at) {
+  probes_.erase(at.value());
+  if (const auto place = memory.inspect(at.value())) board.code.invalidate(place->phys, 1);
+}
+
+void Core::take_probe(const isa::Op& op) {
+  if (probe_sink_ == nullptr) return;
+  const std::uint64_t at = linear(isa::Segment::cs, rip_of(op));
+  rip = rip_of(op);
+  if (probes_.contains(at)) probe_sink_->on_probe(self, VirtAddr{at});
+}
+
+void Core::forget_blocks() {
+  forget_jumps();
+  unlinked_exit_ = nullptr;
+  block = nullptr;
+}
+
+}  // namespace cbit::cpu

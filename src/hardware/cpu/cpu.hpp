@@ -1,0 +1,154 @@
+// An x86-64 processor: it runs code of the machine's memory, decoded to blocks of operations.
+//
+//   rip ─ fetch translation ─ CodeCache (physical address, key, mode) ─ isa::Lowerer on a miss ─ interpreter
+//   data ─ TlbEntry (host bytes) ─ AddressSpace on a miss ─ paging::walk ─ PhysicalSpace
+//
+// Time is virtual: each instruction advances the machine's clock by a nanosecond. Exceptions are delivered to
+// the guest; a triple fault, and what the guest can not see, ends run(). Nothing that a guest does ends the
+// host.
+//
+// Deterministic: the same memory, devices and calls give the same run. Threading: one thread, that of the
+// machine.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/clock.hpp"
+#include "bus/interrupt_source.hpp"
+#include "bus/port_io.hpp"
+#include "cpu/code_cache.hpp"
+#include "cpu/model.hpp"
+#include "cpu/physical_space.hpp"
+#include "cpu/registers.hpp"
+
+namespace cbit::cpu {
+
+class Core;
+class Cpu;
+
+// What only the machine can answer. Each has a default.
+class Supervisor {
+ public:
+  virtual ~Supervisor() = default;
+  // VMMCALL, at CPL 0 to 3: arguments and results are in the registers. False: there is no hypervisor (#UD).
+  virtual bool vmmcall(Cpu&) { return false; }
+  // WBINVD, INVD, or CLFLUSH of a line.
+  virtual void flush_caches(Cpu&) {}
+  virtual void flush_line(Cpu&, PhysAddr) {}
+  // An MSR that the processor does not know; nullopt, or false, is #GP(0).
+  virtual std::optional<std::uint64_t> read_msr(Cpu&, std::uint32_t) { return std::nullopt; }
+  virtual bool write_msr(Cpu&, std::uint32_t, std::uint64_t) { return false; }
+  // An instruction that the table has, and nobody has written yet: `name` is its mnemonic. It is #UD.
+  virtual void missing_instruction(Cpu&, std::string_view) {}
+  // An access that memory's protection refuses, or that reaches a device with the encryption bit.
+  virtual void refused(Cpu&, const Fault&) {}
+};
+
+// Told when code that was asked for is about to run.
+class ProbeSink {
+ public:
+  virtual ~ProbeSink() = default;
+  // At the address of a probe, before its instruction. It may add and remove probes.
+  virtual void on_probe(Cpu& cpu, VirtAddr at) = 0;
+};
+
+enum class Stop : std::uint8_t {
+  deadline,   // the time that was asked for has come
+  halted,     // HLT: nothing happens here until an interrupt
+  shutdown,   // triple fault: report()
+  requested,  // request_stop()
+};
+
+// One exception or interrupt as it was delivered, or failed to be.
+struct Delivery {
+  std::uint64_t instructions = 0;  // executed before it
+  std::uint64_t rip = 0;
+  std::uint64_t cr2 = 0;  // of #PF
+  std::uint32_t error = 0;
+  std::uint8_t vector = 0;
+  bool external = false;
+};
+
+class Cpu final : public bus::InterruptListener {
+ public:
+  struct Config {
+    std::uint16_t index = 0;  // number in the machine, and APIC ID
+    Model model;
+    mem::KeyView view;       // whose keys the C-bit selects
+    std::uint64_t seed = 1;  // of RDRAND and RDSEED
+  };
+  // What the processor is connected to; all outlive it. `supervisor` may be nullptr.
+  struct Board {
+    PhysicalSpace& memory;
+    bus::PortSpace& ports;
+    bus::InterruptSource& interrupts;
+    Clock& clock;
+    CodeCache& code;
+    Supervisor* supervisor = nullptr;
+  };
+  // In the state after reset (APM vol. 2, table 14-1).
+  Cpu(const Config& config, const Board& board);
+  ~Cpu() override;
+  Cpu(const Cpu&) = delete;
+  Cpu& operator=(const Cpu&) = delete;
+
+  [[nodiscard]] std::uint16_t index() const;
+  [[nodiscard]] const Model& model() const;
+
+  void reset();
+  [[nodiscard]] Registers registers() const;
+  // Sets them all, with what follows from them (modes, translations); they are taken as they are.
+  void set_registers(const Registers& registers);
+  // x87, MMX and SSE state, as FXSAVE64 has it; what MXCSR cannot hold is left out.
+  using ExtendedState = std::array<std::byte, 512>;
+  [[nodiscard]] ExtendedState extended_state() const;
+  void set_extended_state(const ExtendedState& state);
+  [[nodiscard]] std::uint64_t& gpr(isa::Gpr reg);
+  [[nodiscard]] std::uint64_t rip() const;
+  // Whether the last instruction was HLT, and nothing has woken the processor.
+  [[nodiscard]] bool halted() const;
+
+  // Runs until the clock shows `until_ns`, advancing it, or until something else ends it. A halted processor
+  // returns at once unless an interrupt wakes it; the clock is left to the caller then.
+  Stop run(std::uint64_t until_ns);
+  // From a device or a Supervisor: run() returns before the next block.
+  void request_stop();
+  // Exactly one instruction, or one delivery of an exception or interrupt.
+  Stop step();
+
+  [[nodiscard]] std::uint64_t instructions() const;  // executed since construction
+  void signal_raised() override;
+
+  // Linear addresses, as the guest's tables have them now; without effect on tables and translations. False
+  // where nothing is mapped. Reads go by read() of the physical space.
+  [[nodiscard]] std::optional<std::pair<PhysAddr, KeyId>> translate(VirtAddr at) const;
+  [[nodiscard]] bool read_memory(VirtAddr from, ByteSpan to) const;
+  bool write_memory(VirtAddr to, ConstByteSpan from);
+
+  // MSRs as RDMSR and WRMSR see them; nullopt, or false, is what #GP(0) would be.
+  [[nodiscard]] std::optional<std::uint64_t> read_msr(std::uint32_t msr) const;
+  bool write_msr(std::uint32_t msr, std::uint64_t value);
+  // CPUID, for leaf and subleaf: EAX, EBX, ECX, EDX.
+  [[nodiscard]] std::array<std::uint32_t, 4> cpuid(std::uint32_t leaf, std::uint32_t subleaf) const;
+
+  void set_probe_sink(ProbeSink* sink);
+  void add_probe(VirtAddr at);
+  void remove_probe(VirtAddr at);
+
+  // The last deliveries since set_registers(), oldest first.
+  [[nodiscard]] std::vector<Delivery> deliveries() const;
+  // For a human: registers, the last deliveries, the code at RIP, and the key that it was fetched under.
+  [[nodiscard]] std::string report() const;
+
+ private:
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace cbit::cpu

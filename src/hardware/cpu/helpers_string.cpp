@@ -1,0 +1,261 @@
+// String instructions. They work a page at a time where memory is the host's, and an element at a time where
+// it is not; registers are up to date whenever something can fault or interrupt. APM vol. 3, chapter 3.
+#include <algorithm>
+
+#include "cpu/helpers.hpp"
+
+namespace cbit::cpu::helpers {
+namespace {
+
+using isa::Gpr;
+using isa::Segment;
+using isa::StringParameters;
+
+// An index register in the address size.
+class Index {
+ public:
+  Index(Core& core, Gpr reg, unsigned bytes) : core_{&core}, reg_{reg}, bytes_{bytes} {}
+  [[nodiscard]] std::uint64_t value() const { return gpr(*core_, reg_) & mask_of(bytes_); }
+  void advance(std::uint64_t distance) {
+    put_sized(*core_, isa::slot_of(reg_), bytes_, gpr(*core_, reg_) + distance);
+  }
+
+ private:
+  Core* core_;
+  Gpr reg_;
+  unsigned bytes_;
+};
+
+struct Run {
+  Run(Core& core, const isa::Op& op)
+      : with{StringParameters::unpacked(op.imm)},
+        source{core, Gpr::rsi, with.address_bytes},
+        target{core, Gpr::rdi, with.address_bytes},
+        count{core, Gpr::rcx, with.address_bytes},
+        step{core.direction ? std::uint64_t{0} - with.bytes : with.bytes} {}
+
+  [[nodiscard]] bool repeats() const { return with.repeat != isa::Repeat::none; }
+  [[nodiscard]] std::uint64_t left() const { return repeats() ? count.value() : 1; }
+  void done(std::uint64_t elements) {
+    if (repeats()) count.advance(0 - elements);
+  }
+
+  StringParameters with;
+  Index source;
+  Index target;
+  Index count;
+  std::uint64_t step;
+};
+
+// The linear address of an element; nullopt: a fault was raised.
+std::optional<std::uint64_t> element(Core& core, Segment segment, const Index& index, unsigned bytes,
+                                     bool write) {
+  const std::uint64_t offset = index.value();
+  if (core.mode().get<isa::Mode::Segmented>() || (!core.mode().is_64() && segment >= Segment::fs)) {
+    if (!core.check_limit(segment, static_cast<std::uint32_t>(offset), bytes, write)) return std::nullopt;
+  }
+  return core.linear(segment, offset);
+}
+
+// How many whole elements from here on lie in the page of host memory, in the direction of addresses.
+std::uint64_t elements_in_page(std::uint64_t linear_at, unsigned bytes) {
+  return (page_size - linear_at % page_size) / bytes;
+}
+
+// After part of the work: to be interrupted, the instruction begins again.
+Outcome pause(Core& core, const isa::Op& op) {
+  core.stop_at(op);
+  return Outcome::leave;
+}
+
+bool may_go_fast(const Core& core) { return !core.direction && !core.mode().get<isa::Mode::Segmented>(); }
+
+// MOVS by elements repeats what it has just written where the target lies a little behind the source.
+void copy_forward(std::byte* to, const std::byte* from, std::uint64_t bytes, unsigned element_bytes) {
+  const auto distance = reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from);
+  if (distance >= bytes) {
+    std::memmove(to, from, bytes);
+    return;
+  }
+  for (std::uint64_t done = 0; done < bytes; done += element_bytes)
+    std::memmove(to + done, from + done, element_bytes);
+}
+
+void fill(std::byte* to, std::uint64_t elements, unsigned bytes, std::uint64_t value) {
+  if (bytes == 1) {
+    std::memset(to, static_cast<int>(value & 0xff), elements);
+    return;
+  }
+  for (std::uint64_t i = 0; i < elements; ++i) std::memcpy(to + i * bytes, &value, bytes);
+}
+
+// The result of comparing two elements.
+void compare(Core& core, std::uint64_t a, std::uint64_t b, unsigned bytes) {
+  switch (bytes) {
+    case 1: core.flags.of_difference(static_cast<std::uint8_t>(a), static_cast<std::uint8_t>(b)); return;
+    case 2: core.flags.of_difference(static_cast<std::uint16_t>(a), static_cast<std::uint16_t>(b)); return;
+    case 4: core.flags.of_difference(static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(b)); return;
+    default: core.flags.of_difference(a, b); return;
+  }
+}
+
+bool comparison_goes_on(const Core& core, isa::Repeat repeat) {
+  return core.flags.zero() == (repeat == isa::Repeat::rep);
+}
+
+bool read_element(Core& core, std::uint64_t at, unsigned bytes, std::uint64_t& value) {
+  value = 0;
+  if (const std::byte* host = core.direct(core.data_set(), at, false);
+      host != nullptr && elements_in_page(at, bytes) > 0) {
+    std::memcpy(&value, host, bytes);
+    return true;
+  }
+  return core.check_access(at, bytes, false) && core.read(core.data_set(), at, &value, bytes);
+}
+
+}  // namespace
+
+Outcome move_string(Core& core, const isa::Op& op) {
+  Run run{core, op};
+  const unsigned bytes = run.with.bytes;
+  while (run.left() > 0) {
+    const auto from = element(core, run.with.segment, run.source, bytes, false);
+    const auto to = from ? element(core, Segment::es, run.target, bytes, true) : std::nullopt;
+    if (!to) return Outcome::fault;
+    const std::uint64_t fast =
+        std::min({run.left(), elements_in_page(*from, bytes), elements_in_page(*to, bytes)});
+    const std::byte* source = core.direct(core.data_set(), *from, false);
+    std::byte* target = core.direct(core.data_set(), *to, true);
+    std::uint64_t elements = 1;
+    if (may_go_fast(core) && fast > 0 && source != nullptr && target != nullptr) {
+      elements = fast;
+      copy_forward(target, source, elements * bytes, bytes);
+    } else {
+      std::uint64_t value = 0;
+      if (!read_element(core, *from, bytes, value) || !core.check_access(*to, bytes, true) ||
+          !core.write(core.data_set(), *to, &value, bytes))
+        return Outcome::fault;
+    }
+    run.source.advance(run.step * elements);
+    run.target.advance(run.step * elements);
+    run.done(elements);
+    if (!run.repeats()) return Outcome::next;
+    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+  }
+  return Outcome::next;
+}
+
+Outcome store_string(Core& core, const isa::Op& op) {
+  Run run{core, op};
+  const unsigned bytes = run.with.bytes;
+  const std::uint64_t value = gpr(core, Gpr::rax);
+  while (run.left() > 0) {
+    const auto to = element(core, Segment::es, run.target, bytes, true);
+    if (!to) return Outcome::fault;
+    const std::uint64_t fast = std::min(run.left(), elements_in_page(*to, bytes));
+    std::byte* target = core.direct(core.data_set(), *to, true);
+    std::uint64_t elements = 1;
+    if (may_go_fast(core) && fast > 0 && target != nullptr) {
+      elements = fast;
+      fill(target, elements, bytes, value);
+    } else if (!core.check_access(*to, bytes, true) || !core.write(core.data_set(), *to, &value, bytes)) {
+      return Outcome::fault;
+    }
+    run.target.advance(run.step * elements);
+    run.done(elements);
+    if (!run.repeats()) return Outcome::next;
+    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+  }
+  return Outcome::next;
+}
+
+Outcome load_string(Core& core, const isa::Op& op) {
+  Run run{core, op};
+  const unsigned bytes = run.with.bytes;
+  while (run.left() > 0) {
+    const auto from = element(core, run.with.segment, run.source, bytes, false);
+    std::uint64_t value = 0;
+    if (!from || !read_element(core, *from, bytes, value)) return Outcome::fault;
+    put_sized(core, isa::slot_of(Gpr::rax), bytes, value);
+    run.source.advance(run.step);
+    run.done(1);
+    if (!run.repeats()) return Outcome::next;
+    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+  }
+  return Outcome::next;
+}
+
+Outcome compare_string(Core& core, const isa::Op& op) {
+  Run run{core, op};
+  const unsigned bytes = run.with.bytes;
+  while (run.left() > 0) {
+    const auto first = element(core, run.with.segment, run.source, bytes, false);
+    const auto second = first ? element(core, Segment::es, run.target, bytes, false) : std::nullopt;
+    std::uint64_t a = 0;
+    std::uint64_t b = 0;
+    if (!second || !read_element(core, *first, bytes, a) || !read_element(core, *second, bytes, b))
+      return Outcome::fault;
+    compare(core, a, b, bytes);
+    run.source.advance(run.step);
+    run.target.advance(run.step);
+    run.done(1);
+    if (!run.repeats() || !comparison_goes_on(core, run.with.repeat)) return Outcome::next;
+    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+  }
+  return Outcome::next;
+}
+
+Outcome scan_string(Core& core, const isa::Op& op) {
+  Run run{core, op};
+  const unsigned bytes = run.with.bytes;
+  const std::uint64_t wanted = gpr(core, Gpr::rax) & mask_of(bytes);
+  while (run.left() > 0) {
+    const auto at = element(core, Segment::es, run.target, bytes, false);
+    std::uint64_t value = 0;
+    if (!at || !read_element(core, *at, bytes, value)) return Outcome::fault;
+    compare(core, wanted, value, bytes);
+    run.target.advance(run.step);
+    run.done(1);
+    if (!run.repeats() || !comparison_goes_on(core, run.with.repeat)) return Outcome::next;
+    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+  }
+  return Outcome::next;
+}
+
+Outcome input_string(Core& core, const isa::Op& op) {
+  Run run{core, op};
+  const unsigned bytes = run.with.bytes;
+  const auto port = static_cast<std::uint16_t>(gpr(core, Gpr::rdx));
+  if (!core.may_use_port(port, bytes)) return Outcome::fault;
+  while (run.left() > 0) {
+    const auto to = element(core, Segment::es, run.target, bytes, true);
+    if (!to || !core.probe_write(core.data_set(), *to, bytes)) return Outcome::fault;
+    const std::uint32_t value = core.read_port(op, port, bytes);
+    if (!core.write(core.data_set(), *to, &value, bytes)) return Outcome::fault;
+    run.target.advance(run.step);
+    run.done(1);
+    if (!run.repeats()) return Outcome::next;
+    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+  }
+  return Outcome::next;
+}
+
+Outcome output_string(Core& core, const isa::Op& op) {
+  Run run{core, op};
+  const unsigned bytes = run.with.bytes;
+  const auto port = static_cast<std::uint16_t>(gpr(core, Gpr::rdx));
+  if (!core.may_use_port(port, bytes)) return Outcome::fault;
+  while (run.left() > 0) {
+    const auto from = element(core, run.with.segment, run.source, bytes, false);
+    std::uint64_t value = 0;
+    if (!from || !read_element(core, *from, bytes, value)) return Outcome::fault;
+    core.write_port(op, port, bytes, static_cast<std::uint32_t>(value));
+    run.source.advance(run.step);
+    run.done(1);
+    if (!run.repeats()) return Outcome::next;
+    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+  }
+  return Outcome::next;
+}
+
+}  // namespace cbit::cpu::helpers

@@ -1,0 +1,86 @@
+#include "cpu/tlb.hpp"
+
+#include <algorithm>
+
+namespace cbit::cpu {
+namespace {
+
+// Low bits of tags: nothing is there; something is, but not for fast paths.
+constexpr std::uint64_t empty_tag = ~std::uint64_t{0};
+constexpr std::uint64_t slow_bit = 1;
+
+bool holds(std::uint64_t tag, std::uint64_t linear) { return (tag & ~slow_bit) == (linear & page_mask); }
+
+}  // namespace
+
+Tlb::Tlb() = default;
+
+const TlbInfo* Tlb::find(TlbSet set, std::uint64_t linear, bool write) const {
+  const Set& in = sets_[static_cast<std::size_t>(set)];
+  const std::size_t index = tlb_index(linear);
+  if (!holds(in.entries[index].read_tag, linear)) return nullptr;
+  const TlbInfo& info = in.infos[index];
+  return write && !info.writable ? nullptr : &info;
+}
+
+const TlbInfo& Tlb::insert(TlbSet set, std::uint64_t linear, const TlbInfo& info, bool fast_read,
+                           bool fast_write) {
+  Set& in = sets_[static_cast<std::size_t>(set)];
+  const std::size_t index = tlb_index(linear);
+  TlbEntry& entry = in.entries[index];
+  if (entry.read_tag == empty_tag) in.used.push_back(static_cast<std::uint16_t>(index));
+  const std::uint64_t page = linear & page_mask;
+  entry.read_tag = fast_read ? page : page | slow_bit;
+  entry.write_tag = fast_write ? page : empty_tag;
+  entry.addend = reinterpret_cast<std::uintptr_t>(info.host) - page;
+  in.infos[index] = info;
+  return in.infos[index];
+}
+
+// Used indices are few against all of them, at each of thousands of address space switches.
+template <class Condition>
+void Tlb::erase_if(Condition&& condition) {
+  for (Set& in : sets_) {
+    std::erase_if(in.used, [&](std::uint16_t index) {
+      if (!condition(in.entries[index], in.infos[index])) return false;
+      in.entries[index] = TlbEntry{};
+      return true;
+    });
+  }
+}
+
+void Tlb::flush_all() {
+  erase_if([](const TlbEntry&, const TlbInfo&) { return true; });
+}
+
+void Tlb::flush_non_global() {
+  erase_if([](const TlbEntry&, const TlbInfo& info) { return !info.global; });
+}
+
+void Tlb::flush_page(std::uint64_t linear) {
+  erase_if([&](const TlbEntry& entry, const TlbInfo& info) {
+    return ((entry.read_tag ^ linear) & ~(bytes_of(info.level) - 1)) == 0;
+  });
+}
+
+void Tlb::drop(PhysAddr page) {
+  erase_if([&](const TlbEntry&, const TlbInfo& info) { return info.page == page; });
+}
+
+void Tlb::stop_fast_writes(PhysAddr page) {
+  for (Set& in : sets_)
+    for (const std::uint16_t index : in.used)
+      if (in.infos[index].page == page) in.entries[index].write_tag = empty_tag;
+}
+
+void CodeTlb::flush() {
+  for (auto& entries : entries_) entries.fill(Entry{});
+}
+
+void CodeTlb::drop(PhysAddr page) {
+  for (auto& entries : entries_)
+    for (Entry& entry : entries)
+      if (entry.phys == page) entry = Entry{};
+}
+
+}  // namespace cbit::cpu

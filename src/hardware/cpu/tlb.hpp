@@ -1,0 +1,90 @@
+// A CPU's translations: what fast paths may use (TlbEntry), and beside it what slow paths need to know.
+//
+// Direct-mapped arrays of 4 KiB pieces, one for each way in which rights are judged. Every entry was walked
+// with the intent it allows, so Accessed and Dirty are set where it matters. Threading: one thread.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "base/ids.hpp"
+#include "cbit/addr.hpp"
+#include "cpu/state.hpp"
+#include "paging/pte.hpp"
+
+namespace cbit::cpu {
+
+// How an access is judged.
+enum class TlbSet : std::uint8_t {
+  user,         // CPL 3
+  kernel,       // CPL 0 to 2, SMAP in force
+  kernel_open,  // likewise, SMAP not in force
+  closed,       // always empty: every access takes the slow path (alignment checks, data breakpoints)
+  count
+};
+
+struct TlbInfo {
+  PhysAddr page;
+  std::byte* host = nullptr;  // none: a device, or a page without lease
+  KeyId key = no_key;
+  paging::PageLevel level{};
+  bool writable = false;  // by this way, and Dirty is set
+  bool global = false;
+};
+
+class Tlb {
+ public:
+  Tlb();
+
+  [[nodiscard]] TlbEntry* entries(TlbSet set) { return sets_[static_cast<std::size_t>(set)].entries.data(); }
+
+  // nullptr: not known, or not for writing.
+  [[nodiscard]] const TlbInfo* find(TlbSet set, std::uint64_t linear, bool write) const;
+  // `fast_read`, `fast_write`: fast paths may use info.host.
+  const TlbInfo& insert(TlbSet set, std::uint64_t linear, const TlbInfo& info, bool fast_read,
+                        bool fast_write);
+
+  void flush_all();
+  void flush_non_global();
+  void flush_page(std::uint64_t linear);  // INVLPG: whatever the size of its page
+  void drop(PhysAddr page);               // all entries of a physical page
+  void stop_fast_writes(PhysAddr page);
+
+ private:
+  struct Set {
+    std::vector<TlbEntry> entries = std::vector<TlbEntry>(tlb_entries);
+    std::vector<TlbInfo> infos = std::vector<TlbInfo>(tlb_entries);
+    std::vector<std::uint16_t> used;  // indices that may hold something
+  };
+  template <class Condition>
+  void erase_if(Condition&& condition);
+
+  std::array<Set, static_cast<std::size_t>(TlbSet::count)> sets_;
+};
+
+// Where code lies: translations of fetches.
+class CodeTlb {
+ public:
+  struct Entry {
+    std::uint64_t page = ~std::uint64_t{0};  // linear
+    PhysAddr phys;
+    KeyId key = no_key;
+  };
+  // By `user`: CPL 3.
+  [[nodiscard]] const Entry* find(bool user, std::uint64_t linear) const {
+    const Entry& entry = entries_[user ? 1 : 0][index(linear)];
+    return entry.page == (linear & page_mask) ? &entry : nullptr;
+  }
+  const Entry& insert(bool user, const Entry& entry) {
+    return entries_[user ? 1 : 0][index(entry.page)] = entry;
+  }
+  void flush();
+  void drop(PhysAddr page);
+
+ private:
+  static constexpr std::size_t size_ = 256;
+  static std::size_t index(std::uint64_t linear) { return linear >> 12 & (size_ - 1); }
+  std::array<std::array<Entry, size_>, 2> entries_{};
+};
+
+}  // namespace cbit::cpu

@@ -1,0 +1,35 @@
+#include "machine/hypervisor.hpp"
+
+#include "base/assert.hpp"
+#include "base/cost.hpp"
+
+namespace cbit::machine {
+
+void Hypervisor::exit(Agent agent, std::string_view reason, std::uint64_t argument) {
+  tracer_->emit(agent, GuestExit{reason, argument}, cost::hypercall_ns);
+}
+
+Result<void> Hypervisor::change_page_state(Agent agent, const PageState& wanted) {
+  const mem::PhysRange& range = wanted.range;
+  CBIT_ASSERT(range.first.is_aligned(page_size) && range.bytes % page_size == 0);
+  const std::uint64_t pages = range.bytes / page_size;
+  tracer_->emit(agent, PageStateRequest{wanted.call, range.first, pages, wanted.encrypted, wanted.site});
+  switch (platform_) {
+    case Platform::sev_snp:
+    case Platform::tdx: memory_->convert(range.first, pages, wanted.encrypted, wanted.site); return {};
+    case Platform::pef: {
+      memory_->convert(range.first, pages, wanted.encrypted, wanted.site);
+      const KeyId key = view_.key(wanted.encrypted ? 1 : 0);
+      return memory_->fill(range.first, range.bytes, std::byte{0},
+                           {agent, key, tracer_->intern(wanted.call)});
+    }
+    case Platform::plain:
+    case Platform::sme:
+    case Platform::sev:
+    case Platform::sev_es:
+    case Platform::mktme: return {};
+  }
+  return {};
+}
+
+}  // namespace cbit::machine

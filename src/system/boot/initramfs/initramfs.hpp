@@ -1,0 +1,45 @@
+// A small initramfs: busybox, kernel modules in the order to load them in, the user's files, and an init.
+//
+//   /init                the script
+//   /bin/busybox         and, made by the script, its applets
+//   /cbit/modules/NAME.ko, /cbit/modules.order
+//   /cbit/command        what runs instead of a shell, where there is one
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/result.hpp"
+#include "boot/initramfs/module_tree.hpp"
+
+namespace cbit::boot {
+
+struct GuestFile {
+  std::string path;  // without a slash in front
+  Bytes contents;
+  unsigned mode = 0644;
+};
+
+struct InitramfsContents {
+  Bytes busybox;
+  std::vector<ModuleFile> modules;
+  std::vector<GuestFile> files;
+  std::string init;     // empty: default_init()
+  std::string command;  // a shell script; empty: none
+};
+
+// Mounts proc, sysfs, devtmpfs, debugfs and tmpfs, loads the modules, runs the command or a shell, reports
+// the command's status to the kernel's log ("cbit: command ended with status N"), and powers off.
+[[nodiscard]] std::string_view default_init();
+
+// The cpio archive; the same contents give the same bytes. Errors (input): a path twice or out of the root; a
+// busybox that is no static program for x86-64.
+OrError<Bytes> build_initramfs(const InitramfsContents& contents);
+
+// A static busybox of this host, in the folders of a PATH. Errors (input): there is none, with what to do.
+OrError<std::filesystem::path> find_busybox(std::string_view search_path);
+
+}  // namespace cbit::boot

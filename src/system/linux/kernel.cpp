@@ -1,0 +1,100 @@
+#include "linux/kernel.hpp"
+
+#include <elf.h>
+
+namespace cbit::linux {
+namespace {
+
+constexpr std::uint64_t alignment_min = 2 << 20;  // MIN_KERNEL_ALIGN, arch/x86/include/asm/boot.h
+
+struct Want {
+  std::string_view what;
+  std::string_view option;
+  std::string_view symbol;
+};
+constexpr Want wants[] = {
+    {"memory encryption", "CONFIG_AMD_MEM_ENCRYPT", "sme_me_mask"},
+    {"bounce buffers", "CONFIG_SWIOTLB", "io_tlb_default_mem"},
+    {"modules", "CONFIG_MODULES", "modules"},
+    {"symbols of data", "CONFIG_KALLSYMS_ALL", "page_offset_base"},
+};
+
+// kallsyms, or what an unstripped vmlinux has.
+OrError<SymbolTable> read_symbols(const KernelImage& image, std::string_view name) {
+  auto table = read_kallsyms(image, name);
+  if (table) return table;
+  const std::vector<ElfSymbol> symbols = image.elf().symbols();
+  if (symbols.empty()) return table;
+  SymbolTable made;
+  for (const ElfSymbol& symbol : symbols)
+    made.add(VirtAddr{symbol.value},
+             symbol.section == SHN_ABS ? 'A'
+             : symbol.function         ? 't'
+                                       : 'd',
+             symbol.name);
+  made.finish();
+  return made;
+}
+
+ConstByteSpan section_bytes(const ElfFile& elf, std::string_view name) {
+  const ElfPart* const section = elf.section(name);
+  return section != nullptr ? section->bytes : ConstByteSpan{};
+}
+
+OrcTable read_orc(const ElfFile& elf) {
+  const ElfPart* const offsets = elf.section(".orc_unwind_ip");
+  if (offsets == nullptr) return {};
+  return OrcTable::create(offsets->bytes, offsets->at, section_bytes(elf, ".orc_unwind"))
+      .value_or(OrcTable{});
+}
+
+}  // namespace
+
+Kernel::Kernel(KernelImage image, SymbolTable symbols)
+    : image_{std::move(image)},
+      symbols_{std::move(symbols)},
+      orc_{read_orc(image_.elf())},
+      text_{range_of("_stext", "_etext")},
+      init_text_{range_of("_sinittext", "_einittext")} {
+  if (auto btf = Btf::open(section_bytes(image_.elf(), ".BTF"), {})) {
+    btf_ = *std::move(btf);
+    fields_ = Fields{*btf_};
+  }
+}
+
+OrError<std::unique_ptr<Kernel>> Kernel::open(Bytes file, std::string_view name) {
+  KernelImage image = CBIT_TRY(KernelImage::open(std::move(file), name));
+  SymbolTable symbols = CBIT_TRY(read_symbols(image, name));
+  return std::unique_ptr<Kernel>{new Kernel{std::move(image), std::move(symbols)}};
+}
+
+Kernel::Range Kernel::range_of(std::string_view first, std::string_view end) const {
+  const auto from = symbols_.find(first), to = symbols_.find(end);
+  if (!from || !to) return {};
+  return {from->at, to->at};
+}
+
+bool Kernel::is_text(VirtAddr at) const { return text_.contains(at) || init_text_.contains(at); }
+
+std::uint64_t Kernel::alignment() const {
+  const auto& header = image_.setup_header();
+  const std::uint64_t stated = header ? header->kernel_alignment : 0;
+  const bool usable = stated > alignment_min && stated < kernel_map_bytes && (stated & (stated - 1)) == 0;
+  return usable ? stated : alignment_min;
+}
+
+bool Kernel::encrypts_memory() const { return symbols_.count(wants[0].symbol) != 0; }
+
+std::vector<std::string> Kernel::lacks() const {
+  std::vector<std::string> lacking;
+  const auto lack = [&](std::string_view what, std::string_view option) {
+    lacking.push_back(std::string{what} + " (" + std::string{option} + ")");
+  };
+  for (const Want& want : wants)
+    if (symbols_.count(want.symbol) == 0) lack(want.what, want.option);
+  if (!btf_) lack("types", "CONFIG_DEBUG_INFO_BTF");
+  if (orc_.size() == 0) lack("unwind tables", "CONFIG_UNWINDER_ORC");
+  return lacking;
+}
+
+}  // namespace cbit::linux

@@ -1,0 +1,65 @@
+// What a kernel's file tells, together: symbols, types, unwind tables.
+//
+// Threading: immutable once open. It stays where it is made: views point into it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "linux/btf.hpp"
+#include "linux/fields.hpp"
+#include "linux/image.hpp"
+#include "linux/kallsyms.hpp"
+#include "linux/orc.hpp"
+#include "linux/symbols.hpp"
+
+namespace cbit::linux {
+
+class Kernel {
+ public:
+  // Takes the file's bytes. Errors (input): no kernel, or one without symbols. Missing types and unwind
+  // tables are none: lacks() names them.
+  static OrError<std::unique_ptr<Kernel>> open(Bytes file, std::string_view name);
+  Kernel(const Kernel&) = delete;
+  Kernel& operator=(const Kernel&) = delete;
+
+  [[nodiscard]] const KernelImage& image() const { return image_; }
+  [[nodiscard]] const SymbolTable& symbols() const { return symbols_; }
+  [[nodiscard]] const std::optional<Btf>& btf() const { return btf_; }
+  [[nodiscard]] const OrcTable& orc() const { return orc_; }
+  [[nodiscard]] const Fields& fields() const { return fields_; }
+
+  // All addresses are those of the file.
+  [[nodiscard]] bool is_text(VirtAddr at) const;
+  [[nodiscard]] bool is_init_text(VirtAddr at) const { return init_text_.contains(at); }
+  // The step in which KASLR moves the image.
+  [[nodiscard]] std::uint64_t alignment() const;
+
+  // Whether the kernel has code for memory encryption (CONFIG_AMD_MEM_ENCRYPT).
+  [[nodiscard]] bool encrypts_memory() const;
+  // What it was built without that cbit wants, each with its option: "memory encryption
+  // (CONFIG_AMD_MEM_ENCRYPT)"; empty: nothing.
+  [[nodiscard]] std::vector<std::string> lacks() const;
+
+ private:
+  struct Range {
+    VirtAddr first;
+    VirtAddr end;
+    [[nodiscard]] bool contains(VirtAddr at) const { return at >= first && at < end; }
+  };
+  Kernel(KernelImage image, SymbolTable symbols);
+  [[nodiscard]] Range range_of(std::string_view first, std::string_view end) const;
+
+  KernelImage image_;
+  SymbolTable symbols_;
+  std::optional<Btf> btf_;
+  Fields fields_;
+  OrcTable orc_;
+  Range text_;
+  Range init_text_;
+};
+
+}  // namespace cbit::linux

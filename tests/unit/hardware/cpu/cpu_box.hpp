@@ -1,0 +1,218 @@
+// A processor with flat memory, a port space and an interrupt controller that tests play themselves.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/clock.hpp"
+#include "bus/interrupt_source.hpp"
+#include "bus/port_io.hpp"
+#include "cpu/cpu.hpp"
+
+namespace cbit::test {
+
+using cpu::Cpu;
+using isa::Gpr;
+using isa::Segment;
+
+// RAM from address 0 on, whose leases are always given; beyond it nothing answers.
+class FlatMemory final : public cpu::PhysicalSpace {
+ public:
+  explicit FlatMemory(std::size_t bytes) : bytes_(bytes) {}
+
+  std::byte* lease(PhysAddr page, KeyId, cpu::LeaseUse, cpu::PageHolder&) override {
+    return leases && page.value() + page_size <= bytes_.size() ? &bytes_[page.value()] : nullptr;
+  }
+  Result<void> read(PhysAddr from, ByteSpan to, KeyId) override {
+    if (from.value() + to.size() > bytes_.size()) {
+      device_reads.push_back(from);
+      return fault(FaultKind::no_memory, from.value());
+    }
+    std::memcpy(to.data(), &bytes_[from.value()], to.size());
+    return {};
+  }
+  Result<void> write(PhysAddr to, ConstByteSpan from, KeyId) override {
+    if (to.value() + from.size() > bytes_.size()) {
+      device_writes.push_back(to);
+      return fault(FaultKind::no_memory, to.value(), true);
+    }
+    std::memcpy(&bytes_[to.value()], from.data(), from.size());
+    return {};
+  }
+
+  [[nodiscard]] std::byte* at(std::uint64_t address) { return &bytes_[address]; }
+  template <class T>
+  void store(std::uint64_t address, const T& value) {
+    std::memcpy(at(address), &value, sizeof value);
+  }
+  template <class T>
+  [[nodiscard]] T load(std::uint64_t address) {
+    T value;
+    std::memcpy(&value, at(address), sizeof value);
+    return value;
+  }
+
+  bool leases = true;
+  std::vector<PhysAddr> device_reads;
+  std::vector<PhysAddr> device_writes;
+
+ private:
+  Bytes bytes_;
+};
+
+// An interrupt controller without registers: a test raises vectors, and sees what was acknowledged.
+class FakeInterrupts final : public bus::InterruptSource {
+ public:
+  void raise(std::uint8_t vector) {
+    pending_.push_back(vector);
+    set_signal(bus::CpuSignal::intr, true);
+  }
+  void raise_nmi() { set_signal(bus::CpuSignal::nmi, true); }
+
+  std::uint8_t acknowledge() override {
+    const std::uint8_t vector = pending_.front();
+    pending_.erase(pending_.begin());
+    set_signal(bus::CpuSignal::intr, !pending_.empty());
+    acknowledged.push_back(vector);
+    return vector;
+  }
+  bool take_nmi() override { return take(bus::CpuSignal::nmi); }
+  bool take_smi() override { return take(bus::CpuSignal::smi); }
+  bool take_init() override { return take(bus::CpuSignal::init); }
+  std::optional<std::uint8_t> take_startup() override { return std::nullopt; }
+  std::uint8_t cr8() const override { return cr8_; }
+  void set_cr8(std::uint8_t priority) override { cr8_ = priority; }
+  bool enabled() const override { return true; }
+  std::optional<std::uint64_t> read_msr(std::uint32_t) override { return std::nullopt; }
+  bool write_msr(std::uint32_t, std::uint64_t) override { return false; }
+  std::optional<PhysAddr> page() const override { return std::nullopt; }
+  bus::MmioRegion& registers() override { return none_; }
+  void set_tsc(const TickCounter&) override {}
+
+  std::vector<std::uint8_t> acknowledged;
+
+ private:
+  bool take(bus::CpuSignal signal) {
+    const bool there = signals().has(signal);
+    set_signal(signal, false);
+    return there;
+  }
+  std::vector<std::uint8_t> pending_;
+  std::uint8_t cr8_ = 0;
+  bus::RamBar none_{page_size};
+};
+
+using Code = std::vector<std::uint8_t>;
+
+// 64-bit mode, all of memory mapped as it lies by pages of 2 MiB that user code may use, too. Tables at 4
+// KiB, a GDT, an IDT and a TSS that a test fills; code at 64 KiB, a stack below 1 MiB.
+struct CpuBox {
+  static constexpr std::uint64_t pml4 = 0x1000;
+  static constexpr std::uint64_t pdpt = 0x2000;
+  static constexpr std::uint64_t pd = 0x3000;
+  static constexpr std::uint64_t pt = 0x4000;  // of [2 MiB, 4 MiB): pages of 4 KiB
+  static constexpr std::uint64_t gdt = 0x5000;
+  static constexpr std::uint64_t idt = 0x6000;
+  static constexpr std::uint64_t tss = 0x7000;
+  static constexpr std::uint64_t code_at = 0x1'0000;
+  static constexpr std::uint64_t stack_top = 0x9'0000;
+  static constexpr std::uint64_t small_pages = 0x20'0000;
+  static constexpr std::size_t memory_bytes = 16u << 20;
+
+  static constexpr std::uint16_t code_64 = 0x08;
+  static constexpr std::uint16_t data = 0x10;
+  static constexpr std::uint16_t user_code_32 = 0x1b;
+  static constexpr std::uint16_t user_data = 0x23;
+  static constexpr std::uint16_t user_code_64 = 0x2b;
+  static constexpr std::uint16_t task = 0x30;
+  static constexpr std::uint16_t code_32 = 0x40;
+
+  explicit CpuBox(const cpu::Model& model = cpu::default_model())
+      : cpu{{.model = model}, {memory, ports, interrupts, clock, code, supervisor}} {
+    build_tables();
+    cpu.set_registers(kernel_registers());
+  }
+
+  void build_tables() {
+    constexpr std::uint64_t present_writable_user = 7;
+    memory.store(pml4, pdpt | present_writable_user);
+    memory.store(pdpt, pd | present_writable_user);
+    for (std::uint64_t i = 0; i < memory_bytes >> 21; ++i)
+      memory.store(pd + 8 * i, i << 21 | 0x80 | present_writable_user);
+    memory.store(pd + 8, pt | present_writable_user);
+    for (std::uint64_t i = 0; i < 512; ++i)
+      memory.store(pt + 8 * i, (small_pages + i * page_size) | present_writable_user);
+    const std::uint64_t descriptors[] = {0,
+                                         0x00af'9b00'0000'ffff,  // code, 64 bits
+                                         0x00cf'9300'0000'ffff,  // data
+                                         0x00cf'fb00'0000'ffff,  // user code, 32 bits
+                                         0x00cf'f300'0000'ffff,  // user data
+                                         0x00af'fb00'0000'ffff,  // user code, 64 bits
+                                         0x0000'8900'7000'0fff,  // TSS, available
+                                         0,
+                                         0x00cf'9b00'0000'ffff};  // code, 32 bits
+    for (std::size_t i = 0; i < std::size(descriptors); ++i) memory.store(gdt + 8 * i, descriptors[i]);
+  }
+
+  static cpu::Registers kernel_registers() {
+    cpu::Registers r;
+    r.cr0 = 0x8005'0033;
+    r.cr3 = pml4;
+    r.cr4 = cpu::cr4::physical_address_extension | cpu::cr4::page_global | cpu::cr4::osfxsr |
+            cpu::cr4::osxmmexcpt;
+    r.efer = cpu::efer::long_mode_enable | cpu::efer::long_mode_active | cpu::efer::no_execute |
+             cpu::efer::syscall;
+    r.segment(Segment::cs) = cpu::flat_code_64(code_64);
+    for (const Segment which : {Segment::es, Segment::ss, Segment::ds, Segment::fs, Segment::gs})
+      r.segment(which) = cpu::flat_data(data);
+    r.gdtr = {gdt, 0x47};
+    r.idtr = {idt, 0xfff};
+    r.tr = {task, cpu::SegmentAttributes{{0x8b}}, 0xfff, tss};
+    r.rip = code_at;
+    r[Gpr::rsp] = stack_top;
+    return r;
+  }
+
+  void put_code(const Code& bytes, std::uint64_t at = code_at) {
+    std::memcpy(memory.at(at), bytes.data(), bytes.size());
+    code.flush();
+  }
+  // An interrupt gate to `handler`, in code_64.
+  void set_gate(unsigned vector, std::uint64_t handler, unsigned ist = 0, unsigned dpl = 0,
+                unsigned type = 0xe) {
+    memory.store(idt + 16 * vector, (handler & 0xffff) | std::uint64_t{code_64} << 16 |
+                                        std::uint64_t{ist} << 32 | std::uint64_t{type} << 40 |
+                                        std::uint64_t{dpl} << 45 | 1ull << 47 |
+                                        (handler & 0xffff'0000) << 32);
+    memory.store(idt + 16 * vector + 8, handler >> 32);
+  }
+  void use(cpu::Registers registers) { cpu.set_registers(registers); }
+  // CPL 3, in 64-bit mode.
+  void become_user() {
+    cpu::Registers r = cpu.registers();
+    r.segment(Segment::cs) = cpu::flat_code_64(user_code_64);
+    r.segment(Segment::cs).attributes.raw |= 0x60;
+    r.segment(Segment::ss) = cpu::flat_data(user_data);
+    r.segment(Segment::ss).attributes.raw |= 0x60;
+    cpu.set_registers(r);
+  }
+
+  // Runs what put_code() left at code_at until HLT, or as long as a test may take.
+  cpu::Stop run() { return cpu.run(clock.now_ns() + 1'000'000); }
+  [[nodiscard]] std::uint64_t operator[](Gpr reg) { return cpu.gpr(reg); }
+
+  FlatMemory memory{memory_bytes};
+  bus::PortSpace ports;
+  FakeInterrupts interrupts;
+  Clock clock;
+  cpu::CodeCache code;
+  cpu::Supervisor* supervisor = nullptr;
+  Cpu cpu;
+};
+
+}  // namespace cbit::test

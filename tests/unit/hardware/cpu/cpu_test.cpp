@@ -1,0 +1,43 @@
+#include "cpu/cpu.hpp"
+
+#include "cpu_box.hpp"
+
+namespace cbit::test {
+namespace {
+
+TEST(Cpu, RunsCodeUntilItHalts) {
+  CpuBox box;
+  box.put_code({0xb8, 0x05, 0x00, 0x00, 0x00,  // mov eax, 5
+                0xbb, 0x07, 0x00, 0x00, 0x00,  // mov ebx, 7
+                0x01, 0xd8,                    // add eax, ebx
+                0xf4});                        // hlt
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box[Gpr::rax], 12u);
+  EXPECT_EQ(box.cpu.instructions(), 4u);
+}
+
+TEST(Cpu, LoopsOverChainedBlocks) {
+  CpuBox box;
+  box.put_code({0x31, 0xc0,                    // xor eax, eax
+                0xb9, 0x64, 0x00, 0x00, 0x00,  // mov ecx, 100
+                0x01, 0xc8,                    // 1: add eax, ecx
+                0xff, 0xc9,                    // dec ecx
+                0x75, 0xfa,                    // jnz 1b
+                0xf4});                        // hlt
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box[Gpr::rax], 5050u);
+}
+
+TEST(Cpu, StopsAtItsDeadlineAndGoesOn) {
+  CpuBox box;
+  box.put_code({0xff, 0xc0, 0xeb, 0xfc});  // 1: inc eax; jmp 1b
+  EXPECT_EQ(box.cpu.run(1000), cpu::Stop::deadline);
+  EXPECT_GE(box.clock.now_ns(), 1000u);
+  EXPECT_LT(box.clock.now_ns(), 1100u);
+  const std::uint64_t before = box[Gpr::rax];
+  EXPECT_EQ(box.cpu.run(2000), cpu::Stop::deadline);
+  EXPECT_GT(box[Gpr::rax], before);
+}
+
+}  // namespace
+}  // namespace cbit::test
