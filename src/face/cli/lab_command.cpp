@@ -6,6 +6,7 @@
 #include <deque>
 #include <ostream>
 
+#include "base/safe_text.hpp"
 #include "cli/lab_file.hpp"
 #include "cli/trace_file.hpp"
 #include "lab/experiment.hpp"
@@ -46,11 +47,10 @@ OrError<void> load_and_run(Job& job, EventSink* sink) {
 
 void print(const Job& job, bool verbose, Streams& streams) {
   if (job.error) {
-    streams.err << "cbit: " << job.error->message << '\n';
-    if (!job.error->hint.empty()) streams.err << "      " << job.error->hint << '\n';
+    print_error(*job.error, streams.err);
     return;
   }
-  streams.out << fmt::format("{}  {}: {}\n", job.result->passed() ? "passed" : "FAILED", job.name,
+  streams.out << fmt::format("{}  {}: {}\n", job.result->passed() ? "passed" : "FAILED", safe_line(job.name),
                              job.experiment->title);
   if (verbose) streams.out << lab::steps_text(*job.experiment, *job.result);
   streams.out << lab::failures_text(*job.experiment, *job.result);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <ostream>
 
+#include "base/safe_text.hpp"
 #include "cli/arguments.hpp"
 #include "cli/launch_check.hpp"
 #include "cli/launch_options.hpp"
@@ -63,7 +64,7 @@ OrError<launch::LaunchSite> site_of(const Arguments& arguments, const launch::La
 void tell_stronger(const launch::LaunchPlan& plan, std::ostream& err) {
   for (const launch::Candidate& candidate : plan.candidates) {
     if (candidate.usable || candidate.protection == plan.protection) return;
-    err << fmt::format("      {}: {}\n", to_string(candidate.protection), candidate.why_not);
+    err << fmt::format("      {}: {}\n", to_string(candidate.protection), safe_line(candidate.why_not));
   }
 }
 
@@ -75,8 +76,8 @@ void tell(const launch::LaunchPlan& plan, std::ostream& err) {
   else
     err << "cbit: warning: nothing encrypts the guest's memory here\n";
   tell_stronger(plan, err);
-  for (const std::string& remark : plan.remarks) err << "cbit: " << remark << '\n';
-  for (const std::string& risk : plan.risks) err << "cbit: forced: " << risk << '\n';
+  for (const std::string& remark : plan.remarks) err << "cbit: " << safe_line(remark) << '\n';
+  for (const std::string& risk : plan.risks) err << "cbit: forced: " << safe_line(risk) << '\n';
 }
 
 void tell(const launch::Finding& finding, bool forced, std::ostream& err) {

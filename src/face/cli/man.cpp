@@ -62,7 +62,8 @@ void print_man_page(std::ostream& out) {
   for (const CommandSpec& command : commands()) print_command(out, command);
   out << ".SH \"EXIT STATUS\"\n"
          ".TP\n0\nsuccess\n.TP\n1\na check or an expectation failed\n.TP\n64\nthe command line is wrong\n"
-         ".TP\n65\nan input file is wrong\n.TP\n70\nan internal error\n.TP\n74\noutput could not be written\n"
+         ".TP\n65\nan input file is wrong\n.TP\n70\nan internal error\n.TP\n71\nnot enough "
+         "memory\n.TP\n74\noutput could not be written\n"
          ".SH ENVIRONMENT\n"
          ".TP\nNO_COLOR\nwhen set and not empty, output has no colours\n"
          ".TP\nCBIT_CIPHER\nthe implementation of the cipher: portable, aes\\-ni, vaes\\-avx2, "

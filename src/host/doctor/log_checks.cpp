@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "doctor/check.hpp"
-#include "facts/log_causes.hpp"
 #include "watch/cause_table.hpp"
+#include "watch/import/log_causes.hpp"
 
 namespace cbit::doctor::checks {
 namespace {
@@ -17,8 +17,8 @@ Outcome nothing_found(const CheckSubject& s) {
   return {.state = CheckState::pass, .says = "in what is left of the log"};
 }
 
-void add_causes(Outcome& outcome, const std::vector<facts::LogCause>& found) {
-  for (const facts::LogCause& one : found) {
+void add_causes(Outcome& outcome, const std::vector<watch::LogCause>& found) {
+  for (const watch::LogCause& one : found) {
     for (const watch::CauseInfo* const reason : one.causes)
       if (std::ranges::find(outcome.causes, reason) == outcome.causes.end()) outcome.causes.push_back(reason);
     if (outcome.evidence.size() < quoted_max) outcome.evidence.push_back({"kernel log", one.first.text});
@@ -48,12 +48,12 @@ Outcome log(const CheckSubject& s) {
 
 Outcome log_pool_full(const CheckSubject& s) {
   const kernel::SwiotlbOptions options = swiotlb_options(s.host);
-  const auto found = facts::causes_of_full_pool(
+  const auto found = watch::causes_of_full_pool(
       s.host.kernel_log(), facts::nearest_version(s.host.kernel.release) != KernelVersion::v6_1,
       options.dynamic);
   if (found.empty()) return nothing_found(s);
   std::uint64_t count = 0;
-  for (const facts::LogCause& one : found) count += one.count;
+  for (const watch::LogCause& one : found) count += one.count;
   Outcome outcome{.state = CheckState::fail,
                   .says = fmt::format("{} message{} of {} device{}", count, count == 1 ? "" : "s",
                                       found.size(), found.size() == 1 ? "" : "s")};
@@ -66,7 +66,7 @@ Outcome log_overflows(const CheckSubject& s) {
   const unsigned c_bit = s.system.c_bit;
   const bool has_c_bit =
       platform == Platform::sme || (is_guest(platform) && platform != Platform::tdx && c_bit != 0);
-  const auto found = facts::causes_of_overflows(
+  const auto found = watch::causes_of_overflows(
       s.host.kernel_log(), {.layout = has_c_bit ? mem::KeyLayout::amd(c_bit) : mem::KeyLayout::none(),
                             .is_guest = is_guest(platform),
                             .is_sme = platform == Platform::sme});
@@ -86,19 +86,12 @@ Outcome log_iommu_faults(const CheckSubject& s) {
 }
 
 Outcome log_virtio(const CheckSubject& s) {
-  const auto& refusals = s.host.kernel_log().virtio_refusals;
-  if (refusals.empty()) return nothing_found(s);
-  Outcome outcome = quoted(CheckState::fail, refusals,
-                           fmt::format("{} message{}", refusals.size(), refusals.size() == 1 ? "" : "s"), "");
-  for (const facts::VirtioRefusal& refusal : refusals) {
-    const watch::CauseInfo& reason = refusal.flag == "VIRTIO_F_VERSION_1" ? watch::cause("legacy-virtio")
-                                     : refusal.flag.empty() ? watch::cause("device-refuses-features")
-                                     : refusal.driver == "virtio_balloon"
-                                         ? watch::cause("flag-not-acked")  // virtballoon_validate()
-                                         : watch::cause("flag-not-offered");
-    if (std::ranges::find(outcome.causes, &reason) == outcome.causes.end()) outcome.causes.push_back(&reason);
-  }
-  outcome.remedy = std::string{outcome.causes.front()->remedy};
+  const auto found = watch::causes_of_virtio_refusals(s.host.kernel_log());
+  if (found.empty()) return nothing_found(s);
+  const std::size_t count = s.host.kernel_log().virtio_refusals.size();
+  Outcome outcome{.state = CheckState::fail,
+                  .says = fmt::format("{} message{}", count, count == 1 ? "" : "s")};
+  add_causes(outcome, found);
   return outcome;
 }
 
@@ -108,7 +101,7 @@ Outcome log_firmware(const CheckSubject& s) {
   Outcome outcome{.state = CheckState::warn,
                   .says = fmt::format("{} message{}", troubles.size(), troubles.size() == 1 ? "" : "s"),
                   .remedy = "update the firmware of board and secure processor, and see its options"};
-  for (const facts::LogLine& line : troubles)
+  for (const watch::LogLine& line : troubles)
     if (outcome.evidence.size() < quoted_max) outcome.evidence.push_back({"kernel log", line.text});
   return outcome;
 }

@@ -39,9 +39,9 @@ bool from_hyperv(const facts::HostFacts& host, System& system) {
 }
 
 bool from_log(const facts::HostFacts& host, System& system) {
-  const facts::KernelLog& log = host.kernel_log();
+  const watch::KernelLog& log = host.kernel_log();
   if (log.encryption) {
-    const facts::EncryptionFeatures& features = *log.encryption;
+    const watch::EncryptionFeatures& features = *log.encryption;
     if (features.tdx)
       system.platform = Platform::tdx;
     else if (features.sev)

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
 #include "explain/explain.hpp"
 #include "explain/matrix.hpp"
 #include "testbed/cause_json.hpp"
@@ -132,7 +133,7 @@ std::string to_json(const Explanation& explanation) {
                    {"device", to_hex(explanation.device.bytes)},
                    {"host", to_hex(explanation.host.bytes)},
                    {"pool", to_hex(explanation.pool.bytes)}};
-  return json.dump(2) + '\n';
+  return json_text(json, 2) + '\n';
 }
 
 }  // namespace cbit::explain

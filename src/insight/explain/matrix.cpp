@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
+
 namespace cbit::explain {
 namespace {
 
@@ -80,7 +82,7 @@ std::string render_json(const std::vector<MatrixCell>& cells) {
                     {"causes", std::move(causes)}});
   }
   const nlohmann::ordered_json document{{"schema", "cbit-matrix-1"}, {"cells", std::move(list)}};
-  return document.dump(2) + '\n';
+  return json_text(document, 2) + '\n';
 }
 
 }  // namespace

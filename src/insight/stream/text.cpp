@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/safe_text.hpp"
 #include "stream/report.hpp"
 #include "watch/report.hpp"
 
@@ -55,7 +56,7 @@ std::string digest_line(std::string_view what, const crypt::Sha256Digest& digest
 std::string to_text(const StreamReport& report) {
   const StreamPass& good = report.correct;
   const StreamPass& raw = report.raw;
-  std::string text = fmt::format("Disk      {} of {}\n", mib(good.bytes), report.disk);
+  std::string text = fmt::format("Disk      {} of {}\n", mib(good.bytes), safe_line(report.disk));
   text += guest_line(report);
   text += digest_line("Source", report.source, "");
   text += digest_line("In guest", good.in_guest, good.intact ? "equal" : "DIFFERENT");

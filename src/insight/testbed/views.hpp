@@ -27,6 +27,8 @@ enum class Sees : std::uint8_t {
 // shows what moved.
 enum class Author : std::uint8_t { cpu, device, before };
 [[nodiscard]] Bytes authored_bytes(Author author, std::size_t size);
+// What of them lies at `offset`.
+void write_authored(Author author, std::uint64_t offset, ByteSpan to);
 
 // One look at `seen.size()` bytes at a physical place.
 struct View {

@@ -46,7 +46,7 @@ class Data {
   Data() = default;
   static OrError<Piece> parse_piece(const TomlValue& table, std::string_view file, std::string_view key);
   static OrError<Piece> parse_contents(const TableReader& reader);
-  static Bytes expand(const Piece& piece, std::uint64_t offset, std::uint64_t bytes);
+  static void expand(const Piece& piece, std::uint64_t offset, ByteSpan to);
 
   std::vector<Piece> pieces_;
 };

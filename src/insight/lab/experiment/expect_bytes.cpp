@@ -181,7 +181,8 @@ std::optional<Mismatch> check_sees(Run& run, const Subject& subject, Look look, 
 }
 
 std::optional<Mismatch> check_equals(Run& run, const Subject& subject, Look look, std::string_view key,
-                                     const Bytes& expected) {
+                                     const Data& data) {
+  const Bytes expected = data.bytes(subject.range.offset, subject.range.bytes);
   const auto observation = look(run, subject);
   if (!observation) return Mismatch{std::string{key}, "these bytes", "none: there was nothing to see", {}};
   if (observation->seen == expected) return std::nullopt;
@@ -215,8 +216,7 @@ OrError<Check> parse_sees(const StepParser& step, const Subject& subject, std::s
   }
   const Data data = CBIT_TRY(Data::parse(value, step.keys.file(), key));
   const Subject narrow = CBIT_TRY(narrowed(step, subject, data, key));
-  const Bytes bytes = data.bytes(narrow.range.offset, narrow.range.bytes);
-  return [=](Run& run) { return check_equals(run, narrow, look, key, bytes); };
+  return [=](Run& run) { return check_equals(run, narrow, look, key, data); };
 }
 
 template <Look look>
@@ -233,8 +233,8 @@ OrError<Check> parse_disk_sees(const StepParser& step, const Subject& subject, s
   if (data.length().value_or(range.bytes) != range.bytes)
     return step.keys.error(key, fmt::format("\"{}\" and the range differ in length", key),
                            "make them equally long");
-  const Bytes expected = data.bytes(0, range.bytes);
   return [=](Run& run) -> std::optional<Mismatch> {
+    const Bytes expected = data.bytes(0, range.bytes);
     Bytes found(range.bytes);
     if (const auto read = run.disk(device).medium().read(range.offset, found); !read)
       return Mismatch{std::string{key}, "these bytes", read.error().message, {}};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/safe_text.hpp"
 #include "lab/experiment/devices.hpp"
 #include "lab/experiment/steps.hpp"
 #include "watch/causes.hpp"
@@ -70,8 +71,8 @@ OrError<std::optional<std::string>> load_fails(const TableReader& keys) {
 
 class Loader {
  public:
-  Loader(std::string name, const ExperimentLimits& limits) : limits_{limits} {
-    experiment_.name = std::move(name);
+  Loader(std::string_view name, const ExperimentLimits& limits) : limits_{limits} {
+    experiment_.name = safe_line(name);
   }
 
   OrError<Experiment> load(std::string_view text) {
@@ -202,7 +203,7 @@ class Loader {
 }  // namespace
 
 OrError<Experiment> load_experiment(std::string_view text, std::string name, const ExperimentLimits& limits) {
-  return Loader{std::move(name), limits}.load(text);
+  return Loader{name, limits}.load(text);
 }
 
 }  // namespace cbit::lab

@@ -126,7 +126,7 @@ OrError<StepParser::Contents> StepParser::contents(std::uint64_t total, testbed:
     return keys.error("data",
                       fmt::format("\"data\" has {} bytes, and there is room for {}", range.bytes, most),
                       "give less data, or a smaller \"offset\"");
-  return Contents{range, data.bytes(std::min(range.offset, bytes_max), range.bytes)};
+  return Contents{range, data, std::min(range.offset, bytes_max)};
 }
 
 }  // namespace cbit::lab

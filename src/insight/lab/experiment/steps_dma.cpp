@@ -114,11 +114,18 @@ StepResult map(Run& run, const MappingName& name, const MapRequest& request) {
 OrError<std::vector<Part>> parse_segments(const StepParser& step) {
   static constexpr std::string_view keys[] = {"buffer", "offset", "length"};
   std::vector<Part> parts;
+  std::uint64_t total = 0;
   for (const TomlValue* table : CBIT_TRY(step.keys.tables("segments"))) {
     const TableReader reader = CBIT_TRY(TableReader::create(*table, step.keys.file(), "segment", keys));
     const StepParser segment{reader, step.names, step.experiment, step.limits};
     const std::size_t buffer = CBIT_TRY(segment.buffer());
     parts.push_back({buffer, CBIT_TRY(segment.range(step.names.buffers[buffer].bytes))});
+    // A buffer may come many times, and who looks at the mapping sees all of them.
+    total += parts.back().range.bytes;
+    if (total > step.limits.bytes)
+      return step.keys.error("segments",
+                             fmt::format("the segments have more than {} bytes in all", step.limits.bytes),
+                             "use fewer");
   }
   if (parts.empty()) return step.keys.missing("segments");
   return parts;

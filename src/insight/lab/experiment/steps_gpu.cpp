@@ -246,11 +246,12 @@ OrError<Action> parse_gpu_write(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_bo(step));
   const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, testbed::Author::device, false));
   return [=](Run& run) -> StepResult {
+    const Bytes data = contents.bytes();
     const dev::GpuAddr at = CBIT_TRY(gpu_address(run, id)) + contents.range.offset;
-    if (const auto done = gpu_of(run, id).store(at, contents.bytes); !done)
+    if (const auto done = gpu_of(run, id).store(at, data); !done)
       return trouble_in_step(describe(done.error()));
-    run.buffer(id).written(contents.range.offset, contents.bytes);
-    return fmt::format("{} bytes at {:#x}", contents.bytes.size(), at.value());
+    run.buffer(id).written(contents.range.offset, data);
+    return fmt::format("{} bytes at {:#x}", data.size(), at.value());
   };
 }
 

@@ -135,10 +135,10 @@ OrError<Action> parse_disk_write(StepParser& step) {
   const auto contents =
       CBIT_TRY(step.contents(size - sector * dev::sector_size, testbed::Author::device, false));
   return [=](Run& run) -> StepResult {
-    const auto done =
-        run.disk(id).medium().write(sector * dev::sector_size + contents.range.offset, contents.bytes);
+    const Bytes data = contents.bytes();
+    const auto done = run.disk(id).medium().write(sector * dev::sector_size + contents.range.offset, data);
     if (!done) return trouble_in_step(done.error().message);
-    return fmt::format("{} bytes to sector {}", contents.bytes.size(), sector);
+    return fmt::format("{} bytes to sector {}", data.size(), sector);
   };
 }
 

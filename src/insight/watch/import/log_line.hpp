@@ -5,7 +5,7 @@
 #include <optional>
 #include <string_view>
 
-namespace cbit::facts {
+namespace cbit::watch {
 
 // Takes words and numbers off the front of a text.
 class LogScanner {
@@ -34,4 +34,4 @@ struct Message {
 // Takes off what dmesg, /dev/kmsg, journalctl and syslog put before a message.
 [[nodiscard]] Message strip_stamps(std::string_view line);
 
-}  // namespace cbit::facts
+}  // namespace cbit::watch

@@ -1,4 +1,4 @@
-#include "facts/log_causes.hpp"
+#include "watch/import/log_causes.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -8,16 +8,15 @@
 #include "watch/detect/beyond_mask.hpp"
 #include "watch/swiotlb_full.hpp"
 
-namespace cbit::facts {
+namespace cbit::watch {
 namespace {
 
 // The message in the explainer's terms. Alignment and offset are not said, so that the request may have
 // needed a slot more.
 SwiotlbFull as_event(const PoolFull& full, bool grows) {
   return {.bytes = full.bytes,
-          .slots_wanted =
-              full.bytes / watch::swiotlb_slot_bytes + (full.bytes % watch::swiotlb_slot_bytes != 0 ? 1 : 0),
-          .segment_slots = watch::swiotlb_segment_slots,
+          .slots_wanted = full.bytes / swiotlb_slot_bytes + (full.bytes % swiotlb_slot_bytes != 0 ? 1 : 0),
+          .segment_slots = swiotlb_segment_slots,
           .slots_total = full.slots_total.value_or(0),
           .slots_used = full.slots_used.value_or(0),
           .growth_possible = grows};
@@ -32,9 +31,17 @@ LogCause& entry_of(std::vector<LogCause>& found, LogCause wanted) {
   return found.emplace_back(std::move(wanted));
 }
 
-watch::Evidence pool_evidence(const PoolFull& full) {
+Evidence pool_evidence(const PoolFull& full) {
   if (!full.slots_total || !full.slots_used) return {"pool", "this kernel does not say how full it was"};
   return {"pool", fmt::format("{} slots, {} used", *full.slots_total, *full.slots_used)};
+}
+
+// Linux, drivers/virtio/virtio.c: virtio_features_ok(). It names a flag that the driver has not accepted;
+// drivers accept what is offered, but for virtballoon_validate().
+const CauseInfo& why_refused(const VirtioRefusal& refusal) {
+  if (refusal.flag.empty()) return cause("device-refuses-features");
+  if (refusal.flag == "VIRTIO_F_VERSION_1") return cause("legacy-virtio");
+  return cause(refusal.driver == "virtio_balloon" ? "flag-not-acked" : "flag-not-offered");
 }
 
 }  // namespace
@@ -43,35 +50,34 @@ std::vector<LogCause> causes_of_full_pool(const KernelLog& log, bool can_grow, b
   std::vector<LogCause> found;
   for (const PoolFull& full : log.pool_full) {
     const SwiotlbFull event = as_event(full, grows);
-    const bool can_tell = watch::can_never_fit(event) || (full.slots_total && full.slots_used);
-    LogCause& entry = entry_of(found, {.driver = full.driver,
-                                       .device = full.device,
-                                       .causes = can_tell ? watch::why_full(event, can_grow)
-                                                          : std::vector<const watch::CauseInfo*>{},
-                                       .first = full.line});
+    const bool can_tell = can_never_fit(event) || (full.slots_total && full.slots_used);
+    LogCause& entry =
+        entry_of(found, {.driver = full.driver,
+                         .device = full.device,
+                         .causes = can_tell ? why_full(event, can_grow) : std::vector<const CauseInfo*>{},
+                         .first = full.line});
     ++entry.count;
     if (entry.count > 1 && full.bytes <= entry.largest_bytes) continue;
     entry.largest_bytes = full.bytes;
-    if (!entry.causes.empty()) entry.remedy = watch::remedy_for(*entry.causes.front(), event);
+    if (!entry.causes.empty()) entry.remedy = remedy_for(*entry.causes.front(), event);
     entry.evidence = {
-        {"request", fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)",
-                                full.bytes, event.slots_wanted, watch::swiotlb_segment_slots,
-                                watch::swiotlb_segment_slots * watch::swiotlb_slot_bytes)},
+        {"request",
+         fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)", full.bytes,
+                     event.slots_wanted, swiotlb_segment_slots, swiotlb_segment_slots * swiotlb_slot_bytes)},
         pool_evidence(full)};
   }
   return found;
 }
 
-std::vector<LogCause> causes_of_overflows(const KernelLog& log, const watch::ExplainerContext& platform) {
+std::vector<LogCause> causes_of_overflows(const KernelLog& log, const ExplainerContext& platform) {
   std::vector<LogCause> found;
   for (const DmaOverflow& overflow : log.overflows) {
     const PhysAddr first = platform.layout.split(DmaAddr{overflow.address}).first;
     const PhysAddr last = first + (std::max<std::uint64_t>(overflow.bytes, 1) - 1);
-    const watch::CauseInfo& reason =
-        overflow.of_bounce_buffer ? watch::cause("pool-out-of-mask")
-        : platform.is_guest && log.no_pool
-            ? watch::cause("pool-not-allocated-low-memory")
-            : watch::why_beyond_mask(platform, last, DmaAddr{overflow.address}, overflow.mask);
+    const CauseInfo& reason = overflow.of_bounce_buffer ? cause("pool-out-of-mask")
+                              : platform.is_guest && log.no_pool
+                                  ? cause("pool-not-allocated-low-memory")
+                                  : why_beyond_mask(platform, last, DmaAddr{overflow.address}, overflow.mask);
     LogCause& entry = entry_of(found, {.driver = overflow.driver,
                                        .device = overflow.device,
                                        .causes = {&reason},
@@ -88,4 +94,18 @@ std::vector<LogCause> causes_of_overflows(const KernelLog& log, const watch::Exp
   return found;
 }
 
-}  // namespace cbit::facts
+std::vector<LogCause> causes_of_virtio_refusals(const KernelLog& log) {
+  std::vector<LogCause> found;
+  for (const VirtioRefusal& refusal : log.virtio_refusals) {
+    const CauseInfo& reason = why_refused(refusal);
+    ++entry_of(found, {.driver = refusal.driver,
+                       .device = refusal.device,
+                       .causes = {&reason},
+                       .first = refusal.line,
+                       .remedy = std::string{reason.remedy}})
+          .count;
+  }
+  return found;
+}
+
+}  // namespace cbit::watch

@@ -1,19 +1,24 @@
-#include "facts/kernel_log.hpp"
+#include "watch/import/kernel_log.hpp"
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "base/format.hpp"
-#include "facts/log_line.hpp"
-#include "facts/text.hpp"
+#include "base/safe_text.hpp"
+#include "watch/import/log_line.hpp"
 
-namespace cbit::facts {
+namespace cbit::watch {
 namespace {
 
 constexpr std::size_t line_bytes_max = 4096;  // of a message; the kernel's own limit is 1 KiB
 
-std::string shown(std::string_view text) { return printable(text, line_bytes_max); }
+std::string shown(std::string_view text) {
+  constexpr std::string_view blanks{" \t\n\r\0", 5};
+  const std::size_t first = text.find_first_not_of(blanks);
+  if (first == std::string_view::npos) return {};
+  return safe_line(text.substr(first, text.find_last_not_of(blanks) + 1 - first));
+}
 
 // A line of the log in which a rule has found its words.
 struct Hit {
@@ -403,6 +408,12 @@ KernelLog parse_kernel_log(std::string_view text) {
   return each_line(text, [](const Message&, bool) {});
 }
 
+std::vector<std::string_view> log_rule_words() {
+  std::vector<std::string_view> words;
+  for (const Rule& rule : rules) words.push_back(rule.words);
+  return words;
+}
+
 std::string lines_that_matter(std::string_view text) {
   std::string kept;
   each_line(text, [&](const Message& message, bool taken) {
@@ -415,4 +426,4 @@ std::string lines_that_matter(std::string_view text) {
   return kept;
 }
 
-}  // namespace cbit::facts
+}  // namespace cbit::watch

@@ -15,9 +15,9 @@
 #include <string_view>
 #include <vector>
 
-namespace cbit::facts {
+namespace cbit::watch {
 
-// A message, without stamp and prefix. Bytes that are not printable ASCII are shown as '?'.
+// A message, without stamp and prefix, as safe_line().
 struct LogLine {
   std::size_t number = 0;                // in the text, from 1
   std::optional<std::uint64_t> time_us;  // since boot; nullopt: no stamp, or one of another clock
@@ -177,4 +177,7 @@ inline constexpr std::size_t log_findings_max = 1000;  // of a kind
 // findings from less text, and no host name that journalctl or syslog put before them.
 [[nodiscard]] std::string lines_that_matter(std::string_view text);
 
-}  // namespace cbit::facts
+// The words that messages are found by.
+[[nodiscard]] std::vector<std::string_view> log_rule_words();
+
+}  // namespace cbit::watch

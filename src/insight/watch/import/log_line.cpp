@@ -1,9 +1,9 @@
-#include "facts/log_line.hpp"
+#include "watch/import/log_line.hpp"
 
 #include <algorithm>
 #include <charconv>
 
-namespace cbit::facts {
+namespace cbit::watch {
 namespace {
 
 constexpr std::string_view log_blanks = " \t";
@@ -170,4 +170,4 @@ Message strip_stamps(std::string_view line) {
   return message;
 }
 
-}  // namespace cbit::facts
+}  // namespace cbit::watch

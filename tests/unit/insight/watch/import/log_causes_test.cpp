@@ -1,10 +1,10 @@
-#include "facts/log_causes.hpp"
+#include "watch/import/log_causes.hpp"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace cbit::facts {
+namespace cbit::watch {
 namespace {
 
 std::string full(const char* device, std::uint64_t bytes, std::uint64_t total, std::uint64_t used) {
@@ -96,5 +96,24 @@ TEST(LogCauses, FindNothingInALogWithoutTroubles) {
   EXPECT_TRUE(causes_of_overflows(parse_kernel_log(""), {.platform = "plain"}).empty());
 }
 
+// The wordings are those of drivers/virtio/virtio.c, virtio_features_ok().
+TEST(LogCauses, NameWhyAVirtioDeviceIsRefusedByTheFlagAndTheDriver) {
+  const auto found = causes_of_virtio_refusals(
+      parse_kernel_log("virtio_blk virtio2: device must provide VIRTIO_F_ACCESS_PLATFORM\n"
+                       "virtio_blk virtio2: device must provide VIRTIO_F_ACCESS_PLATFORM\n"
+                       "virtio_net virtio3: device must provide VIRTIO_F_VERSION_1\n"
+                       "virtio_balloon virtio4: device must provide VIRTIO_F_ACCESS_PLATFORM\n"
+                       "virtio_rng virtio5: virtio: device refuses features: 9\n"));
+  ASSERT_EQ(found.size(), 4u);
+  const auto name = [&](std::size_t i) { return found[i].causes.at(0)->name; };
+  EXPECT_EQ(name(0), "flag-not-offered");
+  EXPECT_EQ(found[0].count, 2u);
+  EXPECT_EQ(found[0].device, "virtio2");
+  EXPECT_EQ(name(1), "legacy-virtio");
+  EXPECT_EQ(name(2), "flag-not-acked") << "virtballoon_validate() clears it";
+  EXPECT_EQ(name(3), "device-refuses-features");
+  EXPECT_TRUE(causes_of_virtio_refusals(parse_kernel_log("virtio_blk virtio2: [vda] 4 512-byte\n")).empty());
+}
+
 }  // namespace
-}  // namespace cbit::facts
+}  // namespace cbit::watch

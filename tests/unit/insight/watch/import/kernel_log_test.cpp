@@ -1,13 +1,13 @@
-#include "facts/kernel_log.hpp"
+#include "watch/import/kernel_log.hpp"
 
 #include <gtest/gtest.h>
 
 #include <ctime>
 #include <string>
 
-#include "facts/log_line.hpp"
+#include "watch/import/log_line.hpp"
 
-namespace cbit::facts {
+namespace cbit::watch {
 namespace {
 
 constexpr const char* full_words =
@@ -325,4 +325,4 @@ TEST(KernelLog, KeepsTheLinesThatMatterWithoutTheHostsName) {
 }
 
 }  // namespace
-}  // namespace cbit::facts
+}  // namespace cbit::watch
