@@ -41,7 +41,7 @@ Evidence pool_evidence(const PoolFull& full) {
 const CauseInfo& why_refused(const VirtioRefusal& refusal) {
   if (refusal.flag.empty()) return cause("device-refuses-features");
   if (refusal.flag == "VIRTIO_F_VERSION_1") return cause("legacy-virtio");
-  return cause(refusal.driver == "virtio_balloon" ? "flag-not-acked" : "flag-not-offered");
+  return refusal.driver == "virtio_balloon" ? cause("flag-not-acked") : cause("flag-not-offered");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "boot/acpi/tables.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <vector>
 
@@ -21,8 +22,9 @@ constexpr std::uint32_t any_function = 0xffff;
 
 template <class T>
 void append(Bytes& to, const T& value) {
-  const ConstByteSpan bytes = bytes_of(value);
-  to.insert(to.end(), bytes.begin(), bytes.end());
+  const std::size_t at = to.size();
+  to.resize(at + sizeof(T));
+  std::memcpy(to.data() + at, &value, sizeof(T));
 }
 
 // What makes the bytes' sum zero.
