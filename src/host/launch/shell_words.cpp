@@ -31,8 +31,8 @@ class ShellReader {
     const char c = text_[at_];
     switch (c) {
       case ' ':
-      case '\t': return end_word(), skip(1);
-      case '\n': return end_word(), end_of_command();
+      case '\t': end_word(); return skip(1);
+      case '\n': end_word(); return end_of_command();
       case '\\': return backslash();
       case '\'': return single_quoted();
       case '"': return double_quoted();
@@ -48,7 +48,10 @@ class ShellReader {
     return skip(1);
   }
 
-  OrError<void> skip(std::size_t count) { return at_ = std::min(at_ + count, text_.size()), OrError<void>{}; }
+  OrError<void> skip(std::size_t count) {
+    at_ = std::min(at_ + count, text_.size());
+    return {};
+  }
 
   // Only blank lines and comments may follow a line's end.
   OrError<void> end_of_command() {

@@ -109,4 +109,9 @@ DmaAddr DmaContext::fail(const DmaRequest& request, DmaFailure reason, std::uint
   return dma_mapping_error;
 }
 
+std::nullopt_t DmaContext::fail_empty(const DmaRequest& request, DmaFailure reason, std::uint64_t mask) {
+  fail(request, reason, mask);
+  return std::nullopt;
+}
+
 }  // namespace cbit::kernel

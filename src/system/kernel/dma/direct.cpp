@@ -122,11 +122,11 @@ std::optional<PhysAddr> swiotlb_tbl_map_single(DmaContext& ctx, const DmaRequest
   // A request that the pool could serve is copied from, so all of it has to be RAM.
   if (request.bytes != 0 && request.bytes <= io_tlb_size * io_tlb_segsize &&
       !ctx.mm.machine().memory().contains(request.phys, request.bytes))
-    return ctx.fail(request, DmaFailure::invalid_memory), std::nullopt;
+    return ctx.fail_empty(request, DmaFailure::invalid_memory);
 
   const auto bounce = ctx.pool(dev)->tbl_map_single(request.cpu, dev, request.phys, request.bytes, alloc_size,
                                                     alloc_align_mask, request.direction, request.attrs);
-  if (!bounce) return ctx.fail(request, failure_of(bounce.error()), dev.limit(*dev.dma_mask)), std::nullopt;
+  if (!bounce) return ctx.fail_empty(request, failure_of(bounce.error()), dev.limit(*dev.dma_mask));
   dma_reset_need_sync(dev);
   return *bounce;
 }

@@ -219,7 +219,10 @@ bool Swiotlb::run_worker(paging::Mmu& cpu) {
     slots = halved(slots);
   }
   const mem::PhysRange memory{*first, slots * io_tlb_size};
-  if (!impl.clear(cpu, memory)) return impl.free_dma_pages(cpu, memory, Context::process), false;
+  if (!impl.clear(cpu, memory)) {
+    impl.free_dma_pages(cpu, memory, Context::process);
+    return false;
+  }
   impl.add_pool(memory, impl.default_areas);
   impl.step(cpu, "kernel/dma/swiotlb.c: swiotlb_dyn_alloc",
             [&] { return fmt::format("the pool grew by {} slots at {:#x}", slots, first->value()); });

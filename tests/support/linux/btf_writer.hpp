@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "file_writer.hpp"
+#include "support/linux/file_writer.hpp"
 
 namespace cbit::test {
 

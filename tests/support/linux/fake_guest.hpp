@@ -5,8 +5,8 @@
 #include <map>
 #include <string_view>
 
-#include "file_writer.hpp"
 #include "linux/guest_memory.hpp"
+#include "support/linux/file_writer.hpp"
 
 namespace cbit::test {
 

@@ -1,12 +1,57 @@
-#include "test_kernel.hpp"
+// A kernel small enough for a test: symbols, types and functions as a version has them, at made-up addresses
+// and offsets.
+#pragma once
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
-#include "btf_writer.hpp"
+#include "linux/kernel.hpp"
+#include "support/linux/btf_writer.hpp"
+#include "support/linux/fake_guest.hpp"
+#include "support/linux/kallsyms_writer.hpp"
 
 namespace cbit::test {
-namespace {
+
+enum class Style { v6_1, v6_12, v7_3 };
+
+class TestKernel {
+ public:
+  static constexpr VirtAddr text{0xffff'ffff'8100'0000};
+  static constexpr VirtAddr init_text{0xffff'ffff'8300'0000};
+  static constexpr VirtAddr data{0xffff'ffff'8280'0000};
+  static constexpr std::string_view banner = "Linux version 6.1.0-test (builder@host) (gcc) #1 SMP\n";
+  static constexpr std::uint64_t function_bytes = 0x100;  // each function is so long
+
+  explicit TestKernel(Style style = Style::v6_1);
+  // The same for all tests.
+  static const TestKernel& of(Style style);
+
+  [[nodiscard]] const linux::Kernel& kernel() const { return *kernel_; }
+  [[nodiscard]] Style style() const { return style_; }
+  // Where the file has it.
+  [[nodiscard]] VirtAddr at(std::string_view symbol) const { return addresses_.at(std::string{symbol}); }
+  [[nodiscard]] std::uint64_t offset(std::string_view structure, std::string_view member) const;
+
+  // The banner, and every variable as zeros, in the memory of a guest where KASLR has moved it.
+  void load_into(FakeGuest& guest, std::uint64_t slide) const;
+
+ private:
+  void add_functions();
+  void add_variables();
+  [[nodiscard]] Bytes types() const;
+
+  Style style_;
+  std::vector<TestSymbol> symbols_;
+  std::map<std::string, VirtAddr, std::less<>> addresses_;
+  std::unique_ptr<linux::Kernel> kernel_;
+};
+
+namespace kernel_parts {
 
 // Declarations of include/linux/dma-mapping.h, dma-map-ops.h, swiotlb.h, iommu.h, set_memory.h and of the
 // functions' files; in 6.1, 6.12 and 7.3.
@@ -15,7 +60,7 @@ struct Function {
   std::string_view parameters;
   std::string_view styles;  // "1": 6.1, "2": 6.12, "3": 7.3
 };
-constexpr Function functions[] = {
+inline constexpr Function functions[] = {
     {"dma_map_page_attrs", "dev page offset size dir attrs", "123"},
     {"dma_map_phys", "dev phys size dir attrs", "3"},
     {"dma_unmap_page_attrs", "dev addr size dir attrs", "123"},
@@ -80,16 +125,16 @@ constexpr Function functions[] = {
     {"vm_area_free", "vma", "123"},
     {"virtqueue_add_split", "", "123"},
 };
-constexpr Function init_functions[] = {
+inline constexpr Function init_functions[] = {
     {"early_set_memory_enc_dec", "vaddr size enc", "123"},
     {"mem_encrypt_init", "", "123"},
     {"x86_64_start_kernel", "", "123"},
 };
-constexpr std::string_view variables[] = {
+inline constexpr std::string_view variables[] = {
     "page_offset_base", "vmemmap_base", "sme_me_mask", "io_tlb_default_mem",
     "iommu_dma_ops",    "pci_bus_type", "modules",     "phys_base",
 };
-constexpr std::uint64_t variable_bytes = 0x100;
+inline constexpr std::uint64_t variable_bytes = 0x100;
 
 struct Structure {
   std::string_view name;
@@ -103,7 +148,7 @@ struct Structure {
   std::vector<Part> parts;
 };
 
-std::vector<Structure> structures(Style style) {
+inline std::vector<Structure> structures(Style style) {
   const bool pools = style != Style::v6_1;
   std::vector<Structure> made = {
       {"kobject", 0x40, {{"name", 0, 8}}},
@@ -146,40 +191,41 @@ std::vector<Structure> structures(Style style) {
   return made;
 }
 
-}  // namespace
+}  // namespace kernel_parts
 
-std::uint64_t TestKernel::offset(std::string_view structure, std::string_view member) const {
+inline std::uint64_t TestKernel::offset(std::string_view structure, std::string_view member) const {
   const auto field = kernel_->btf()->field(structure, member);
   if (!field) std::abort();
   return field->offset();
 }
 
 // Members of 1, 2, 4 and 8 bytes are numbers, of 16 texts.
-Bytes TestKernel::types() const {
+inline Bytes TestKernel::types() const {
   BtfWriter writer;
   std::map<std::uint32_t, std::uint32_t> numbers;
   for (const std::uint32_t bytes : {1u, 2u, 4u, 8u})
     numbers[bytes] = writer.integer("u" + std::to_string(bytes), bytes);
   numbers[16] = writer.array(numbers[1], 16);
   std::map<std::string, std::uint32_t, std::less<>> made;
-  const auto add = [&](const Structure& structure, std::vector<BtfWriter::Member> members = {}) {
+  const auto add = [&](const kernel_parts::Structure& structure,
+                       std::vector<BtfWriter::Member> members = {}) {
     for (const auto& [path, at, bytes, bit] : structure.parts)
       members.push_back({path, numbers[bytes], bit < 64 ? at * 8 + bit : at * 8, bit < 64 ? 1u : 0u});
     made[std::string{structure.name}] = writer.structure(structure.name, structure.bytes, members);
   };
-  for (const Structure& structure : structures(style_)) add(structure);
-  Structure device{"device",
-                   0x200,
-                   {{"parent", 0x40, 8},
-                    {"init_name", 0x50, 8},
-                    {"bus", 0x60, 8},
-                    {"driver", 0x68, 8},
-                    {"dma_ops", 0x100, 8},
-                    {"dma_mask", 0x108, 8},
-                    {"coherent_dma_mask", 0x110, 8},
-                    {"bus_dma_limit", 0x118, 8},
-                    {"dma_parms", 0x128, 8},
-                    {"dma_io_tlb_mem", 0x140, 8}}};
+  for (const kernel_parts::Structure& structure : kernel_parts::structures(style_)) add(structure);
+  kernel_parts::Structure device{"device",
+                                 0x200,
+                                 {{"parent", 0x40, 8},
+                                  {"init_name", 0x50, 8},
+                                  {"bus", 0x60, 8},
+                                  {"driver", 0x68, 8},
+                                  {"dma_ops", 0x100, 8},
+                                  {"dma_mask", 0x108, 8},
+                                  {"coherent_dma_mask", 0x110, 8},
+                                  {"bus_dma_limit", 0x118, 8},
+                                  {"dma_parms", 0x128, 8},
+                                  {"dma_io_tlb_mem", 0x140, 8}}};
   if (style_ == Style::v6_12) device.parts.push_back({"dma_iommu", 0x1a0, 1, 6});
   if (style_ == Style::v7_3) {
     writer.enumeration("struct_device_flags", "DEV_FLAG_DMA_IOMMU");  // bit 1
@@ -213,7 +259,7 @@ Bytes TestKernel::types() const {
   add({"module", 0x400, {{"state", 0, 4}, {"name", 0x18, 16}, {"kallsyms", 0x280, 8}}}, parts);
   if (style_ == Style::v6_12) add({"pcpu_hot", 64, {{"current_task", 8, 8}}});
   const char mark = "123"[static_cast<std::size_t>(style_)];
-  const auto declare = [&](const Function& function) {
+  const auto declare = [&](const kernel_parts::Function& function) {
     if (function.styles.find(mark) == function.styles.npos || function.name.find('.') != function.name.npos)
       return;
     std::vector<BtfWriter::Parameter> parameters;
@@ -224,14 +270,14 @@ Bytes TestKernel::types() const {
     }
     writer.function(function.name, numbers[8], parameters);
   };
-  for (const Function& function : functions) declare(function);
-  for (const Function& function : init_functions) declare(function);
+  for (const kernel_parts::Function& function : kernel_parts::functions) declare(function);
+  for (const kernel_parts::Function& function : kernel_parts::init_functions) declare(function);
   return writer.section();
 }
 
-void TestKernel::add_functions() {
+inline void TestKernel::add_functions() {
   const char mark = "123"[static_cast<std::size_t>(style_)];
-  const auto add = [&](VirtAddr& next, const Function& function) {
+  const auto add = [&](VirtAddr& next, const kernel_parts::Function& function) {
     if (function.styles.find(mark) == function.styles.npos) return;
     addresses_[std::string{function.name}] = next;
     symbols_.push_back({next.value(), 'T', std::string{function.name}});
@@ -239,23 +285,23 @@ void TestKernel::add_functions() {
   };
   symbols_.push_back({text.value(), 'T', "_stext"});
   VirtAddr next = text + 0x1000;
-  for (const Function& function : functions) add(next, function);
+  for (const kernel_parts::Function& function : kernel_parts::functions) add(next, function);
   for (unsigned i = 0; i < 300; ++i)
     symbols_.push_back({(next + i * 0x10).value(), 't', "other_" + std::to_string(i)});
   symbols_.push_back({text.value() + 0x10'0000, 'T', "_etext"});
   add_variables();
   VirtAddr init = init_text;
   symbols_.push_back({init.value(), 'T', "_sinittext"});
-  for (const Function& function : init_functions) add(init, function);
+  for (const kernel_parts::Function& function : kernel_parts::init_functions) add(init, function);
   symbols_.push_back({init_text.value() + 0x10000, 'T', "_einittext"});
 }
 
-void TestKernel::add_variables() {
+inline void TestKernel::add_variables() {
   VirtAddr next = data;
-  for (const std::string_view name : variables) {
+  for (const std::string_view name : kernel_parts::variables) {
     addresses_[std::string{name}] = next;
     symbols_.push_back({next.value(), 'D', std::string{name}});
-    next += variable_bytes;
+    next += kernel_parts::variable_bytes;
   }
   if (style_ == Style::v7_3) {  // per-CPU data is linked with the image
     addresses_["current_task"] = next;
@@ -267,7 +313,7 @@ void TestKernel::add_variables() {
   symbols_.insert(symbols_.begin(), {0x1f000, 'A', std::string{name}});
 }
 
-TestKernel::TestKernel(Style style) : style_{style} {
+inline TestKernel::TestKernel(Style style) : style_{style} {
   add_functions();
   constexpr std::uint64_t rodata_at = 0xffff'ffff'8200'0000;
   const KallsymsLayout layout = style == Style::v6_1    ? KallsymsLayout::v6_1
@@ -298,15 +344,15 @@ TestKernel::TestKernel(Style style) : style_{style} {
   kernel_ = *std::move(kernel);
 }
 
-const TestKernel& TestKernel::of(Style style) {
+inline const TestKernel& TestKernel::of(Style style) {
   static const TestKernel kernels[] = {TestKernel{Style::v6_1}, TestKernel{Style::v6_12},
                                        TestKernel{Style::v7_3}};
   return kernels[static_cast<std::size_t>(style)];
 }
 
-void TestKernel::load_into(FakeGuest& guest, std::uint64_t slide) const {
+inline void TestKernel::load_into(FakeGuest& guest, std::uint64_t slide) const {
   guest.put_text(kernel_->image().banner_at() + slide, banner);
-  guest.write(data + slide, Bytes(variable_bytes * (std::size(variables) + 1)));
+  guest.write(data + slide, Bytes(kernel_parts::variable_bytes * (std::size(kernel_parts::variables) + 1)));
 }
 
 }  // namespace cbit::test
