@@ -17,7 +17,8 @@
 namespace cbit::os {
 namespace {
 
-constexpr int ending_signals[] = {SIGINT, SIGTERM, SIGHUP};
+// Those of signal(7) that somebody sends and that end a program; crashes are not among them.
+constexpr int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU};
 constexpr std::size_t slots_count = 32;
 constexpr int depth_max = 128;  // of a temporary folder; a capture's has at most 64
 

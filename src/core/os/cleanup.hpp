@@ -1,5 +1,6 @@
 // What a signal that ends the program must not leave behind: temporary files and folders, and programs that
-// were started. The one place that says which signals those are: INT, TERM and HUP.
+// were started. The one place that says which signals those are: INT, TERM, HUP and QUIT, and what else
+// somebody or a limit sends to end a program (ALRM, USR1, USR2, XCPU).
 //
 // Nothing is caught before clean_up_on_signals(), which a library must not call. Then such a signal kills and
 // removes what is registered and ends the program as it would have without; signals that were ignored at the

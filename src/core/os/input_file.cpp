@@ -20,7 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-tl::unexpected<Error> refused(const std::string& path, std::string_view why, std::string_view remedy) {
+tl::unexpected<Error> not_read(const std::string& path, std::string_view why, std::string_view remedy) {
   return bad_input(fmt::format("cannot read {}: {}", path, why), std::string{remedy});
 }
 
@@ -55,8 +55,8 @@ std::string_view name_of_type(mode_t mode) {
 OrError<void> check_regular(const std::string& path, const struct stat& info, const InputKind& kind) {
   constexpr std::string_view copy = "copy what you want to give into a file";
   if (!S_ISREG(info.st_mode))
-    return refused(path, name_of_type(info.st_mode), S_ISDIR(info.st_mode) ? kind.remedy : copy);
-  if (is_kernels(path)) return refused(path, "it is a file of the kernel's own", copy);
+    return not_read(path, name_of_type(info.st_mode), S_ISDIR(info.st_mode) ? kind.remedy : copy);
+  if (is_kernels(path)) return not_read(path, "it is a file of the kernel's own", copy);
   const auto bytes = static_cast<std::uint64_t>(info.st_size);
   if (bytes > kind.bytes_max) return too_large(path, size_text(bytes), kind);
   return {};
@@ -84,13 +84,13 @@ OrError<std::string> read_stream(const std::string& path, int fd, const InputKin
   std::array<char, 16384> chunk;
   for (;;) {
     if (!deadline.wait_for(fd))
-      return refused(path,
-                     fmt::format("no end to it within {} s",
-                                 std::chrono::duration_cast<std::chrono::seconds>(kind.patience).count()),
-                     "give a file, or a program that ends");
+      return not_read(path,
+                      fmt::format("no end to it within {} s",
+                                  std::chrono::duration_cast<std::chrono::seconds>(kind.patience).count()),
+                      "give a file, or a program that ends");
     const ssize_t n = retry([&] { return ::read(fd, chunk.data(), chunk.size()); });
     if (n < 0 && errno == EAGAIN) continue;
-    if (n < 0) return refused(path, std::strerror(errno), "check where it comes from");
+    if (n < 0) return not_read(path, std::strerror(errno), "check where it comes from");
     if (n == 0) return text;
     text.append(chunk.data(), static_cast<std::size_t>(n));
     if (text.size() > kind.bytes_max)
@@ -107,12 +107,12 @@ std::optional<int> stream_of(const std::string& path, const InputKind& kind) {
 
 OrError<InputFile> InputFile::open(const std::string& path, const InputKind& kind) {
   struct stat info{};
-  if (::stat(path.c_str(), &info) != 0) return refused(path, std::strerror(errno), kind.remedy);
+  if (::stat(path.c_str(), &info) != 0) return not_read(path, std::strerror(errno), kind.remedy);
   CBIT_TRY(check_regular(path, info, kind));
   // What took its place meanwhile does not make us wait either.
   Descriptor file{retry([&] { return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); })};
   if (!file.is_open() || ::fstat(file.fd(), &info) != 0)
-    return refused(path, std::strerror(errno), "check its rights");
+    return not_read(path, std::strerror(errno), "check its rights");
   CBIT_TRY(check_regular(path, info, kind));
   return InputFile{path, std::move(file), static_cast<std::uint64_t>(info.st_size)};
 }
@@ -121,7 +121,7 @@ OrError<std::size_t> InputFile::read(ByteSpan to) {
   std::size_t have = 0;
   while (have < to.size()) {
     const ssize_t n = retry([&] { return ::read(file_.fd(), to.data() + have, to.size() - have); });
-    if (n < 0) return refused(path_, std::strerror(errno), "check the disk that it is on");
+    if (n < 0) return not_read(path_, std::strerror(errno), "check the disk that it is on");
     if (n == 0) break;
     have += static_cast<std::size_t>(n);
   }

@@ -100,7 +100,8 @@ OrError<ExitCode> run_lab(const Arguments& arguments, Streams& streams) {
       job.error = done.error();
     if (!json) print(job, arguments.has("--verbose"), streams);
   }
-  if (trace) CBIT_TRY(trace->commit());
+  // An experiment that did not run has no trace, and takes no older one's place.
+  if (trace && !jobs.front().error) CBIT_TRY(trace->commit());
   if (json)
     streams.out << json_of(jobs);
   else

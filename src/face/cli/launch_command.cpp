@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <ostream>
+#include <string>
+#include <vector>
 
 #include "base/safe_text.hpp"
 #include "cli/arguments.hpp"
@@ -14,6 +16,8 @@
 #include "launch/findings_render.hpp"
 #include "launch/plan_render.hpp"
 #include "launch/qemu_program.hpp"
+#include "os/file_name.hpp"
+#include "os/output_file.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -91,6 +95,21 @@ void tell(const launch::Finding& finding, bool forced, std::ostream& err) {
     err << "      " << finding.remedy(launch::GuestLanguage::qemu) << '\n';
 }
 
+// QEMU truncates the file that it writes the guest's console to.
+OrError<void> check_console(const launch::LaunchRequest& request) {
+  const std::string& console = request.console;
+  if (console == "stdio" || console == "pty" || console == "none") return {};
+  CBIT_TRY(os::check_output(console));
+  const auto written = os::id_of(CBIT_TRY(os::resolve_output(console)));
+  std::vector<std::string> inputs{request.kernel, request.initrd, request.firmware};
+  for (const launch::DiskRequest& disk : request.disks) inputs.push_back(disk.file);
+  for (const std::string& input : inputs)
+    if (written && !input.empty() && os::id_of_input(input) == written)
+      return usage_error(fmt::format("--console would overwrite {}, which the guest uses", input),
+                         "write to another file");
+  return {};
+}
+
 OrError<ExitCode> start(const launch::LaunchPlan& plan, Streams& streams) {
   if (plan.protection == launch::Protection::none && !plan.candidates.empty())
     return bad_input("nothing encrypts the guest's memory here, so it is not started",
@@ -129,7 +148,10 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
     if (finding.rule->severity != launch::Severity::note || arguments.has("--explain"))
       tell(finding, request.force && launch::is_error(finding), streams.err);
   if (refused) return ExitCode::bad_input;
-  if (arguments.has("--run")) return start(plan, streams);
+  if (arguments.has("--run")) {
+    CBIT_TRY(check_console(request));
+    return start(plan, streams);
+  }
   streams.out << text;
   return ExitCode::ok;
 }

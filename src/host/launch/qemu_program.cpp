@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::size_t answer_bytes_max = 4096;
 constexpr std::size_t errors_bytes_kept = 16384;
-constexpr std::chrono::milliseconds answer_time_max{15'000};
+constexpr std::chrono::milliseconds answer_time_max{10'000};
 
 tl::unexpected<Error> not_started(std::string_view program, int error) {
   return bad_input(fmt::format("cannot start {}: {}", program, std::strerror(error)),

@@ -1,5 +1,5 @@
-// The disk image that the guest writes: the user's file, or a temporary one that goes into a stream in the end
-// (standard output, a FIFO) or nowhere. A disk is written at random places, a stream is not.
+// The disk image that the guest writes: the user's file, or a temporary one that goes into a stream in the
+// end (standard output, a FIFO) or nowhere. A disk is written at random places, a stream is not.
 #pragma once
 
 #include <optional>

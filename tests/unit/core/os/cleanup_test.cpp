@@ -42,7 +42,7 @@ class CleanupTest : public Scratch {
 };
 
 TEST_F(CleanupTest, ASignalLeavesNothingBehindAndEndsTheProgram) {
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
     const int status = end_by(number, [&] {
       auto file = NewFile::create(at("new"), false);
       EXPECT_TRUE(file);
