@@ -90,7 +90,8 @@ class HostileGuest : public linux::CallTracker::Processor, public linux::Observe
   const TestKernel* kernel_;
   FuzzInput* input_;
   test::FakeGuest guest_;
-  Tracer tracer_;
+  Clock clock_;
+  Tracer tracer_{clock_};
   CpuView cpu_{.memory = &guest_};
   std::set<VirtAddr> probed_;
   std::unique_ptr<linux::Probes> probes_;
