@@ -36,6 +36,12 @@ struct PositionalSpec {
   bool files = false;  // completed as file names
 };
 
+// Words behind "--": Arguments::behind. metavar empty: there are none, and "--" only ends the options.
+struct BehindSpec {
+  std::string_view metavar;
+  std::string_view help;
+};
+
 struct Streams {
   std::ostream& out;  // data
   std::ostream& err;  // talk
@@ -51,6 +57,7 @@ struct CommandSpec {
   std::span<const std::string_view> examples;
   // The exit code, or an Error that is printed once.
   OrError<ExitCode> (*run)(const Arguments&, Streams&);
+  BehindSpec behind = {};
 };
 
 [[nodiscard]] std::span<const CommandSpec> commands();

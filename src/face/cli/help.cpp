@@ -59,11 +59,14 @@ void print_help(std::ostream& out, const CommandSpec& command) {
   if (!words.metavar.empty())
     out << (words.required ? " " : " [") << words.metavar << (words.repeated ? "..." : "")
         << (words.required ? "" : "]");
+  if (!command.behind.metavar.empty()) out << " [-- " << command.behind.metavar << "...]";
   out << "\n\n" << command.description << '\n';
   constexpr std::size_t column = 30;
   if (!words.metavar.empty()) {
     out << '\n';
     print_columns(out, words.metavar, words.help, column);
+    if (!command.behind.metavar.empty())
+      print_columns(out, command.behind.metavar, command.behind.help, column);
   }
   out << "\nOptions:\n";
   for (const OptionSpec& option : command.options)
