@@ -195,7 +195,7 @@ void note_costs(const CheckSubject& subject, DeviceReport& report) {
         "would "
         "not be",
         report.mask_bits.value_or(64),
-        subject.system.platform == Platform::sme ? fmt::format("the C-bit ({})", subject.system.c_bit)
+        encrypts_itself(subject.system.platform) ? fmt::format("the C-bit ({})", subject.system.c_bit)
                                                  : std::string{"all memory"}));
   }
   if (report.limit_unknown_to_driver) {

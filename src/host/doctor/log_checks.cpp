@@ -64,12 +64,12 @@ Outcome log_pool_full(const CheckSubject& s) {
 Outcome log_overflows(const CheckSubject& s) {
   const Platform platform = s.system.platform;
   const unsigned c_bit = s.system.c_bit;
-  const bool has_c_bit =
-      platform == Platform::sme || (is_guest(platform) && platform != Platform::tdx && c_bit != 0);
+  const machine::PlatformTraits& traits = machine::traits_of(platform);
+  const bool has_c_bit = traits.key_selection == machine::KeySelection::c_bit && c_bit != 0;
   const auto found = facts::causes_of_overflows(
       s.host.kernel_log(), {.layout = has_c_bit ? mem::KeyLayout::amd(c_bit) : mem::KeyLayout::none(),
                             .is_guest = is_guest(platform),
-                            .is_sme = platform == Platform::sme});
+                            .is_sme = traits.cc.has(spec::CcAttr::host_mem_encrypt)});
   if (found.empty()) return nothing_found(s);
   Outcome outcome{.state = CheckState::fail, .says = fmt::format("of {}", found.front().device)};
   add_causes(outcome, found);

@@ -238,7 +238,8 @@ OrError<Explanation> run_on(testbed::Testbed& bed, watch::Explainer& explainer,
     return Transfer{options, bed, device, observer}.run();
   }());
   result.device_fault = observer.fault;
-  if (bed.config().machine.platform == Platform::mktme) result.carried_key_id = observer.carried;
+  if (bed.machine().traits().key_selection == machine::KeySelection::key_id)
+    result.carried_key_id = observer.carried;
   note_findings(result, bed, explainer, options.unmap ? watch::Ending::complete : watch::Ending::in_flight);
   return result;
 }
@@ -270,7 +271,7 @@ bool takes_attrs(MapKind kind) {
 
 OrError<void> check_key_id(const ExplainOptions& options) {
   const machine::MachineConfig& machine = options.bed.machine;
-  if (machine.platform != Platform::mktme)
+  if (machine::traits_of(machine.platform).key_selection != machine::KeySelection::key_id)
     return usage_error(
         fmt::format("--key-id has no meaning on {}, which has no KeyIDs", to_string(machine.platform)),
         "add --platform mktme");

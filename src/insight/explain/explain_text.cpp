@@ -44,8 +44,9 @@ std::string headline(const Explanation& e) {
   const machine::MachineConfig& machine = o.bed.machine;
   std::string text = fmt::format("{}, {} MiB, {} CPU{}", to_string(machine.platform),
                                  machine.memory_bytes >> 20, machine.cpus, machine.cpus == 1 ? "" : "s");
-  if (is_encrypted(machine.platform) && machine.platform != Platform::pef)
-    text += fmt::format(", {} {}", machine.platform == Platform::tdx ? "shared bit" : "C-bit", machine.c_bit);
+  if (const std::string_view bit = key_bit_name(machine::traits_of(machine.platform).key_selection);
+      !bit.empty())
+    text += fmt::format(", {} {}", bit, machine.c_bit);
   text += fmt::format(", Linux {}, IOMMU {}\n", to_string(o.bed.dma.version), to_string(o.bed.dma.iommu));
   text += device_line(e);
   text += fmt::format("{} {}, {} bytes at {}", to_string(o.map), to_string(o.effective_direction()), o.size,

@@ -66,8 +66,8 @@ kernel::VirtioDriverOptions driver_options(const VirtioChoice& choice) {
 testbed::TestbedConfig bed_of(const ExplainOptions& options) {
   testbed::TestbedConfig bed = options.bed;
   bed.machine.virtio_iommu = options.virtio.value_or(VirtioChoice{}).virtio_iommu;
-  // SME and MKTME belong to hosts; a virtio device is somebody's guest elsewhere.
-  bed.machine.virtual_machine = bed.machine.platform == Platform::plain;
+  // A virtio device is somebody's guest, where the platform has guests.
+  bed.machine.virtual_machine = machine::traits_of(bed.machine.platform).may_be_virtual_machine;
   return bed;
 }
 

@@ -185,7 +185,8 @@ class Trial {
 
   [[nodiscard]] std::string_view translation_name() const {
     if (translation_.virtio) return "virtio-iommu";
-    return guest_.platform == Platform::pef ? "TCE table" : "emulated IOMMU";
+    return machine::traits_of(guest_.platform).iommu == machine::IommuKind::spapr ? "TCE table"
+                                                                                  : "emulated IOMMU";
   }
 
   [[nodiscard]] static std::string per_block(std::uint64_t count) {
