@@ -4,7 +4,6 @@
 #include <string_view>
 
 #include "base/format.hpp"
-#include "explain/maps/map_strategy.hpp"
 #include "explain/matrix.hpp"
 #include "watch/report.hpp"
 
