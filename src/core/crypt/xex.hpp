@@ -37,6 +37,8 @@ using Key128 = std::array<std::byte, 16>;
 
 enum class CipherMode : std::uint8_t { xex, xe };
 
+inline constexpr Word<CipherMode> cipher_mode_words[] = {{"xex", CipherMode::xex}, {"xe", CipherMode::xe}};
+
 // The tweaks of one machine: t_i is derive_key(seed, "tweak <i>"), i = 4..63.
 //
 // T is linear, so it is tabulated by slices of 8 address bits: T(a) is the XOR of one entry per slice, and

@@ -34,6 +34,9 @@ enum class GuestKeySource : std::uint8_t {
   firmware,  // there is none before launch_firmware() has been given LAUNCH_START and ACTIVATE
 };
 
+// MachineConfig::virtio_iommu: the IOMMU is a virtio-iommu, or the platform's own.
+inline constexpr Word<bool> iommu_kind_words[] = {{"platform", false}, {"virtio", true}};
+
 struct MachineConfig {
   Platform platform = Platform::plain;
   unsigned c_bit = 47;                      // CPUID 8000001F EBX[5:0]; TDX: the shared bit

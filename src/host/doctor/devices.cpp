@@ -225,7 +225,7 @@ OrError<bool> idle(DeviceModels& models, Candidate& candidate) {
 }
 
 void add_logged(const CheckSubject& subject, std::vector<DeviceReport>& reports) {
-  const bool can_grow = facts::nearest_version(subject.host.kernel.release) != KernelVersion::v6_1;
+  const bool can_grow = spec::has_dynamic_swiotlb(facts::nearest_version(subject.host.kernel.release));
   for (facts::LogCause& found : facts::causes_of_full_pool(subject.host.kernel_log(), can_grow,
                                                            swiotlb_options(subject.host).dynamic)) {
     const auto device = std::ranges::find(reports, found.device, &DeviceReport::name);

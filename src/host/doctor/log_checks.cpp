@@ -49,7 +49,7 @@ Outcome log(const CheckSubject& s) {
 Outcome log_pool_full(const CheckSubject& s) {
   const kernel::SwiotlbOptions options = swiotlb_options(s.host);
   const auto found = facts::causes_of_full_pool(
-      s.host.kernel_log(), facts::nearest_version(s.host.kernel.release) != KernelVersion::v6_1,
+      s.host.kernel_log(), spec::has_dynamic_swiotlb(facts::nearest_version(s.host.kernel.release)),
       options.dynamic);
   if (found.empty()) return nothing_found(s);
   std::uint64_t count = 0;

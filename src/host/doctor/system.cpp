@@ -164,7 +164,7 @@ kernel::SwiotlbOptions swiotlb_options(const facts::HostFacts& host) {
   kernel::SwiotlbOptions options;
   if (const facts::KernelParameter* const given = host.kernel.line().last("swiotlb"))
     options = kernel::parse_swiotlb(given->value.value_or("")).value_or(kernel::SwiotlbOptions{});
-  options.dynamic = facts::nearest_version(host.kernel.release) != KernelVersion::v6_1 &&
+  options.dynamic = spec::has_dynamic_swiotlb(facts::nearest_version(host.kernel.release)) &&
                     host.kernel.configured("SWIOTLB_DYNAMIC").value_or("n") == std::string_view{"y"};
   return options;
 }

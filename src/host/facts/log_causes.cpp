@@ -15,9 +15,8 @@ namespace {
 // needed a slot more.
 SwiotlbFull as_event(const PoolFull& full, bool grows) {
   return {.bytes = full.bytes,
-          .slots_wanted =
-              full.bytes / watch::swiotlb_slot_bytes + (full.bytes % watch::swiotlb_slot_bytes != 0 ? 1 : 0),
-          .segment_slots = watch::swiotlb_segment_slots,
+          .slots_wanted = full.bytes / spec::io_tlb_size + (full.bytes % spec::io_tlb_size != 0 ? 1 : 0),
+          .segment_slots = spec::io_tlb_segsize,
           .slots_total = full.slots_total.value_or(0),
           .slots_used = full.slots_used.value_or(0),
           .growth_possible = grows};
@@ -54,9 +53,9 @@ std::vector<LogCause> causes_of_full_pool(const KernelLog& log, bool can_grow, b
     entry.largest_bytes = full.bytes;
     if (!entry.causes.empty()) entry.remedy = watch::remedy_for(*entry.causes.front(), event);
     entry.evidence = {
-        {"request", fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)",
-                                full.bytes, event.slots_wanted, watch::swiotlb_segment_slots,
-                                watch::swiotlb_segment_slots * watch::swiotlb_slot_bytes)},
+        {"request",
+         fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)", full.bytes,
+                     event.slots_wanted, spec::io_tlb_segsize, spec::io_tlb_segsize * spec::io_tlb_size)},
         pool_evidence(full)};
   }
   return found;

@@ -9,7 +9,6 @@
 #include "spec/virtio.hpp"
 #include "testbed/testbed.hpp"
 #include "testbed/views.hpp"
-#include "testbed/words.hpp"
 
 namespace cbit::explain {
 

@@ -100,7 +100,7 @@ std::string negotiation(const VirtioFacts& virtio) {
   std::string text =
       fmt::format("  the driver accepts {}; status {:#04x}\n", feature_names(virtio.accepted), virtio.status);
   if (virtio.probe)
-    return text + fmt::format("  no driver is bound: {}\n", testbed::errno_name(*virtio.probe));
+    return text + fmt::format("  no driver is bound: {}\n", kernel::errno_name(*virtio.probe));
   text += virtio.uses_dma_api
               ? "  the driver uses the DMA API"
               : "  the driver does not use the DMA API: descriptors hold guest-physical addresses";
@@ -114,7 +114,7 @@ std::string request(const VirtioFacts& virtio) {
   std::string text = "\nRequest\n  ";
   text +=
       virtio.request_reached ? "the device found it in the ring" : "the device found no request in the ring";
-  if (virtio.request) text += fmt::format("; the driver got {}", testbed::errno_name(*virtio.request));
+  if (virtio.request) text += fmt::format("; the driver got {}", kernel::errno_name(*virtio.request));
   return text + fmt::format("\n  exits: {}, bounces: {}, accesses translated by an IOMMU: {}\n", virtio.exits,
                             virtio.bounces, virtio.translated);
 }

@@ -16,7 +16,7 @@ watch::ExplainerContext context_of(const TestbedConfig& config, machine::Machine
           .is_mktme = traits.key_selection == machine::KeySelection::key_id,
           .iommu_translates = config.dma.iommu == IommuMode::translated,
           .hosts_guests = config.machine.sev.asids != 0,
-          .swiotlb_can_grow = config.dma.version != KernelVersion::v6_1,
+          .swiotlb_can_grow = spec::has_dynamic_swiotlb(config.dma.version),
           .ram = machine.memory().ram()};
 }
 

@@ -1,9 +1,8 @@
 // The kinds of mapping of the DMA API, and the table of all kinds.
-#include "explain/maps/map_experiment.hpp"
-
 #include <algorithm>
 
 #include "base/assert.hpp"
+#include "explain/maps/map_experiment.hpp"
 #include "explain/maps/transfer.hpp"
 #include "explain/maps/user_buffer.hpp"
 #include "explain/maps/virtio_blk.hpp"
@@ -212,12 +211,12 @@ std::unique_ptr<MapStrategy> make_by_owner(MapBench& bench) {
 
 template <MakeStrategy make>
 constexpr MapExperiment by_transfer(MapKind kind) {
-  return {.kind = kind,
-          .check = check_transfer,
-          .machine = [](const ExplainOptions& options) { return options.bed; },
-          .perform = [](const ExplainOptions& options, testbed::Testbed& bed, watch::Explainer& explainer) {
-            return explain_transfer(options, bed, explainer, make);
-          }};
+  return {
+      .kind = kind,
+      .check = check_transfer,
+      .machine = [](const ExplainOptions& options) { return options.bed; },
+      .perform = [](const ExplainOptions& options, testbed::Testbed& bed,
+                    watch::Explainer& explainer) { return explain_transfer(options, bed, explainer, make); }};
 }
 
 constexpr MapExperiment experiments[] = {
