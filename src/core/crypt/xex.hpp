@@ -22,6 +22,7 @@
 #include "base/assert.hpp"
 #include "base/bytes.hpp"
 #include "cbit/addr.hpp"
+#include "cbit/words.hpp"
 
 namespace cbit::crypt {
 

@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "spec/swiotlb.hpp"
+
 namespace cbit::cli {
 
 OrError<testbed::TestbedConfig> testbed_config(const Arguments& arguments) {

@@ -13,6 +13,7 @@
 #include "base/result.hpp"
 #include "base/trace.hpp"
 #include "bus/system_bus.hpp"
+#include "cbit/words.hpp"
 #include "iommu/iommu.hpp"
 #include "machine/hypervisor.hpp"
 #include "machine/platform_traits.hpp"

@@ -6,6 +6,7 @@
 
 #include "doctor/device_models.hpp"
 #include "facts/text.hpp"
+#include "spec/swiotlb.hpp"
 #include "spec/virtio.hpp"
 
 namespace cbit::doctor {

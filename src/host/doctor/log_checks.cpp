@@ -5,6 +5,7 @@
 
 #include "doctor/check.hpp"
 #include "facts/log_causes.hpp"
+#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit::doctor::checks {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "facts/text.hpp"
+#include "spec/swiotlb.hpp"
 
 namespace cbit::doctor {
 namespace {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/format.hpp"
+#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
 #include "watch/detect/beyond_mask.hpp"
 #include "watch/swiotlb_full.hpp"

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/bytes.hpp"
+#include "cbit/words.hpp"
 #include "crypt/xex.hpp"
 #include "mem/memory.hpp"
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/format.hpp"
+#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit::watch {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "spec/swiotlb.hpp"
+
 namespace cbit::kernel {
 namespace {
 

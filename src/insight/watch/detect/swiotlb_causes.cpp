@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/format.hpp"
+#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
 #include "watch/describe.hpp"
 #include "watch/detect/detectors.hpp"

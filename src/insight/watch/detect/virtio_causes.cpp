@@ -1,4 +1,5 @@
 #include "base/format.hpp"
+#include "spec/virtio.hpp"
 #include "watch/cause_table.hpp"
 #include "watch/describe.hpp"
 #include "watch/detect/detectors.hpp"

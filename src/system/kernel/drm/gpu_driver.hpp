@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cbit/words.hpp"
 #include "kernel/drm/ttm_device.hpp"
 #include "machine/gpu_card.hpp"
 

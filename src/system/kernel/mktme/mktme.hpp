@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "base/random.hpp"
+#include "cbit/words.hpp"
 #include "kernel/mm/process.hpp"
 
 namespace cbit::kernel {
