@@ -16,6 +16,8 @@ if(NOT CBIT_UNITY)
 endif()
 if(CBIT_WERROR)
   target_compile_options(cbit_options INTERFACE -Werror)
+else()
+  target_compile_options(cbit_options INTERFACE -Werror=switch)
 endif()
 if(CBIT_SANITIZE)
   target_compile_options(cbit_options INTERFACE

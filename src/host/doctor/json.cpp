@@ -103,7 +103,7 @@ Json devices_json(const Diagnosis& diagnosis) {
                     {"driver", device.driver},
                     {"mask_bits", or_null(device.mask_bits)},
                     {"coherent_mask_bits", or_null(device.coherent_mask_bits)},
-                    {"iommu", word_of(testbed::iommu_mode_words, device.iommu)},
+                    {"iommu", to_string(device.iommu)},
                     {"state", word_of(check_state_words, device.state)},
                     {"uses", uses_json(device.uses)},
                     {"largest_mapping", device.uses.empty() || device.largest_mapping == ~std::uint64_t{0}

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "doctor/check.hpp"
+#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
 #include "watch/import/log_causes.hpp"
 
@@ -49,7 +50,7 @@ Outcome log(const CheckSubject& s) {
 Outcome log_pool_full(const CheckSubject& s) {
   const kernel::SwiotlbOptions options = swiotlb_options(s.host);
   const auto found = watch::causes_of_full_pool(
-      s.host.kernel_log(), facts::nearest_version(s.host.kernel.release) != KernelVersion::v6_1,
+      s.host.kernel_log(), spec::has_dynamic_swiotlb(facts::nearest_version(s.host.kernel.release)),
       options.dynamic);
   if (found.empty()) return nothing_found(s);
   std::uint64_t count = 0;
@@ -64,12 +65,12 @@ Outcome log_pool_full(const CheckSubject& s) {
 Outcome log_overflows(const CheckSubject& s) {
   const Platform platform = s.system.platform;
   const unsigned c_bit = s.system.c_bit;
-  const bool has_c_bit =
-      platform == Platform::sme || (is_guest(platform) && platform != Platform::tdx && c_bit != 0);
+  const machine::PlatformTraits& traits = machine::traits_of(platform);
+  const bool has_c_bit = traits.key_selection == machine::KeySelection::c_bit && c_bit != 0;
   const auto found = watch::causes_of_overflows(
       s.host.kernel_log(), {.layout = has_c_bit ? mem::KeyLayout::amd(c_bit) : mem::KeyLayout::none(),
                             .is_guest = is_guest(platform),
-                            .is_sme = platform == Platform::sme});
+                            .is_sme = traits.cc.has(spec::CcAttr::host_mem_encrypt)});
   if (found.empty()) return nothing_found(s);
   Outcome outcome{.state = CheckState::fail, .says = fmt::format("of {}", found.front().device)};
   add_causes(outcome, found);

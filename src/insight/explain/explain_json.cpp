@@ -27,12 +27,12 @@ Json virtio_of(const VirtioChoice& choice) {
           {"transitional", choice.transitional},
           {"driver", word_of(virtio_driver_words, choice.driver)},
           {"kernel", word_of(virtio_kernel_words, choice.kernel)},
-          {"iommu_kind", word_of(testbed::iommu_kind_words, choice.virtio_iommu)}};
+          {"iommu_kind", word_of(machine::iommu_kind_words, choice.virtio_iommu)}};
 }
 
 Json errno_of(const std::optional<kernel::Errno>& error) {
   if (!error) return nullptr;
-  return testbed::errno_name(*error);
+  return kernel::errno_name(*error);
 }
 
 Json facts_of(const VirtioFacts& virtio) {

@@ -87,8 +87,6 @@ std::string render_json(const std::vector<MatrixCell>& cells) {
 
 }  // namespace
 
-std::string_view to_string(IommuMode mode) { return word_of(testbed::iommu_mode_words, mode); }
-
 OrError<std::vector<MatrixCell>> run_matrix(const MatrixOptions& options) {
   std::vector<MatrixCell> cells;
   for (const Platform platform : options.platforms)

@@ -14,8 +14,9 @@ std::string mib(std::uint64_t bytes) {
 std::string guest_line(const StreamReport& report) {
   const machine::MachineConfig& machine = report.options.bed.machine;
   std::string text = fmt::format("Guest     {}", to_string(machine.platform));
-  if (is_encrypted(machine.platform) && machine.platform != Platform::pef)
-    text += fmt::format(", {} {}", machine.platform == Platform::tdx ? "shared bit" : "C-bit", machine.c_bit);
+  if (const std::string_view bit = key_bit_name(machine::traits_of(machine.platform).key_selection);
+      !bit.empty())
+    text += fmt::format(", {} {}", bit, machine.c_bit);
   const kernel::SwiotlbUsage& pool = report.correct.swiotlb;
   text += fmt::format(", {} MiB, Linux {}; bounce pool {} MiB: {} slots in {} area{}\n",
                       machine.memory_bytes >> 20, to_string(report.options.bed.dma.version),

@@ -33,19 +33,6 @@ Sees classify_block(ConstByteSpan seen, ConstByteSpan dram, ConstByteSpan owners
 
 }  // namespace
 
-std::string_view to_string(Sees sees) {
-  switch (sees) {
-    case Sees::plaintext: return "plaintext";
-    case Sees::ciphertext: return "ciphertext";
-    case Sees::noise: return "noise";
-    case Sees::zeros: return "zeros";
-    case Sees::old: return "old";
-    case Sees::mixed: return "mixed";
-    case Sees::none: return "none";
-  }
-  return "?";
-}
-
 void write_authored(Author author, std::uint64_t offset, ByteSpan to) {
   const std::string_view alphabet = alphabets[static_cast<unsigned>(author)];
   for (std::size_t n = 0; n < to.size(); ++n) {

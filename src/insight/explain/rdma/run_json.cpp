@@ -27,7 +27,7 @@ std::string to_json(const RdmaRunReport& report, std::string_view test) {
                   {"platform", to_string(node.bed.machine.platform)},
                   {"method", word_of(testbed::rdma_method_words, node.method)},
                   {"linux", to_string(node.bed.dma.version)},
-                  {"iommu", word_of(testbed::iommu_mode_words, node.bed.dma.iommu)},
+                  {"iommu", to_string(node.bed.dma.iommu)},
                   {"mask_bits", node.mask_bits},
                   {"bytes", node.bytes},
                   {"iterations", report.options.iterations},

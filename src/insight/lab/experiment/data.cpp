@@ -67,7 +67,8 @@ OrError<Data::Piece> Data::parse_piece(const TomlValue& table, std::string_view 
 
 OrError<Data::Piece> Data::parse_contents(const TableReader& reader) {
   std::vector<Piece> found;
-  if (const auto author = CBIT_TRY(reader.word("pattern", author_words))) found.push_back({*author, {}});
+  if (const auto author = CBIT_TRY(reader.word("pattern", testbed::author_words)))
+    found.push_back({*author, {}});
   if (const auto fill = CBIT_TRY(reader.number("fill", 0, 255)))
     found.push_back({Bytes{static_cast<std::byte>(*fill)}, {}});
   if (const auto seed = CBIT_TRY(reader.number("seed", 0, std::numeric_limits<std::uint64_t>::max())))

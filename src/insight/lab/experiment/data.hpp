@@ -14,8 +14,6 @@
 namespace cbit::lab {
 
 inline constexpr std::string_view data_keys[] = {"text", "hex", "pattern", "fill", "seed", "length"};
-inline constexpr Word<testbed::Author> author_words[] = {
-    {"cpu", testbed::Author::cpu}, {"device", testbed::Author::device}, {"before", testbed::Author::before}};
 
 // The longest buffer, and the longest data.
 inline constexpr std::uint64_t bytes_max = 64ull << 20;

@@ -10,14 +10,6 @@
 namespace cbit::lab {
 namespace {
 
-constexpr Word<testbed::Sees> sees_words[] = {{"plaintext", testbed::Sees::plaintext},
-                                              {"ciphertext", testbed::Sees::ciphertext},
-                                              {"noise", testbed::Sees::noise},
-                                              {"zeros", testbed::Sees::zeros},
-                                              {"old", testbed::Sees::old},
-                                              {"mixed", testbed::Sees::mixed},
-                                              {"none", testbed::Sees::none}};
-
 // Physically contiguous bytes that an observer looked at.
 struct Spot {
   PhysAddr at;
@@ -211,7 +203,7 @@ OrError<Subject> narrowed(const StepParser& step, Subject subject, const Data& d
 OrError<Check> parse_sees(const StepParser& step, const Subject& subject, std::string_view key, Look look) {
   const TomlValue& value = *step.keys.value(key);
   if (value.kind == TomlValue::Kind::text) {
-    const testbed::Sees sees = CBIT_TRY(step.keys.need(key, step.keys.word(key, sees_words)));
+    const testbed::Sees sees = CBIT_TRY(step.keys.need(key, step.keys.word(key, testbed::sees_words)));
     return [=](Run& run) { return check_sees(run, subject, look, key, sees); };
   }
   const Data data = CBIT_TRY(Data::parse(value, step.keys.file(), key));

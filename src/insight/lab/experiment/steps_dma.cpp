@@ -58,7 +58,7 @@ StepResult map_sg(Run& run, const MappingName& name, Run::Mapping& mapping, unsi
     mapping.bounces.resize(name.parts.size());
     mapping.segments = {{dma_mapping_error, name.bytes}};
     StepTrouble why = run.mapping_trouble();
-    why.reason = fmt::format("{}, {}", testbed::errno_name(mapped.error()), why.reason);
+    why.reason = fmt::format("{}, {}", kernel::errno_name(mapped.error()), why.reason);
     return tl::unexpected{std::move(why)};
   }
   for (std::size_t i = 0; i < *mapped; ++i)
@@ -366,7 +366,7 @@ OrError<Action> parse_mmap_coherent(StepParser& step) {
     auto user = run.mm().create_user_space();
     if (!user) return trouble_in_step(describe(user.error()));
     const auto at = run.dma().mmap(run.device(device), **user, buffer.coherent);
-    if (!at) return trouble_in_step(std::string{testbed::errno_name(at.error())});
+    if (!at) return trouble_in_step(std::string{kernel::errno_name(at.error())});
     run.window(window) = {*at, std::move(*user)};
     return fmt::format("{}", *at);
   };

@@ -46,15 +46,12 @@ Result<kernel::KeySerial, StepTrouble> live_key(Run& run, std::size_t id) {
   return key->second;
 }
 
-constexpr Word<kernel::MktmeRevision> revision_words[] = {{"rfc-13", kernel::MktmeRevision::rfc_13},
-                                                          {"rfc-62", kernel::MktmeRevision::rfc_62},
-                                                          {"v2-59", kernel::MktmeRevision::v2_59}};
-
 constexpr std::string_view mktme_keys[] = {"revision", "system-call"};
 
 OrError<Action> parse_mktme(StepParser& step) {
   kernel::MktmeConfig config;
-  config.revision = CBIT_TRY(step.keys.word("revision", revision_words)).value_or(config.revision);
+  config.revision =
+      CBIT_TRY(step.keys.word("revision", kernel::mktme_revision_words)).value_or(config.revision);
   config.has_system_call = CBIT_TRY(step.keys.flag("system-call")).value_or(true);
   return [=](Run& run) -> StepResult {
     run.part<UserMemory>().configure(config);

@@ -14,7 +14,7 @@ namespace {
 OrError<std::size_t> parse_nic(const StepParser& step) { return step.device(rdma_kind); }
 
 tl::unexpected<StepTrouble> trouble(kernel::Errno error) {
-  return trouble_in_step(std::string{testbed::errno_name(error)});
+  return trouble_in_step(std::string{kernel::errno_name(error)});
 }
 
 OrError<std::size_t> parse_process(StepParser& step, std::string_view key) {

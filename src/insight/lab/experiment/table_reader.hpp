@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/words.hpp"
 #include "lab/experiment/toml.hpp"
-#include "testbed/words.hpp"
 
 namespace cbit::lab {
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/format.hpp"
+#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
 #include "watch/detect/beyond_mask.hpp"
 #include "watch/swiotlb_full.hpp"
@@ -15,8 +16,8 @@ namespace {
 // needed a slot more.
 SwiotlbFull as_event(const PoolFull& full, bool grows) {
   return {.bytes = full.bytes,
-          .slots_wanted = full.bytes / swiotlb_slot_bytes + (full.bytes % swiotlb_slot_bytes != 0 ? 1 : 0),
-          .segment_slots = swiotlb_segment_slots,
+          .slots_wanted = full.bytes / spec::io_tlb_size + (full.bytes % spec::io_tlb_size != 0 ? 1 : 0),
+          .segment_slots = spec::io_tlb_segsize,
           .slots_total = full.slots_total.value_or(0),
           .slots_used = full.slots_used.value_or(0),
           .growth_possible = grows};
@@ -63,7 +64,7 @@ std::vector<LogCause> causes_of_full_pool(const KernelLog& log, bool can_grow, b
     entry.evidence = {
         {"request",
          fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)", full.bytes,
-                     event.slots_wanted, swiotlb_segment_slots, swiotlb_segment_slots * swiotlb_slot_bytes)},
+                     event.slots_wanted, spec::io_tlb_segsize, spec::io_tlb_segsize * spec::io_tlb_size)},
         pool_evidence(full)};
   }
   return found;

@@ -2,7 +2,10 @@
 #include <algorithm>
 
 #include "base/assert.hpp"
+#include "explain/maps/map_experiment.hpp"
+#include "explain/maps/transfer.hpp"
 #include "explain/maps/user_buffer.hpp"
+#include "explain/maps/virtio_blk.hpp"
 
 namespace cbit::explain {
 namespace {
@@ -206,45 +209,33 @@ std::unique_ptr<MapStrategy> make_by_owner(MapBench& bench) {
   return bench.options.key_id ? make_strategy<Users>(bench) : make_strategy<Kernels>(bench);
 }
 
-constexpr std::string_view kernel_view = "the buffer, through the kernel's mapping";
+template <MakeStrategy make>
+constexpr MapExperiment by_transfer(MapKind kind) {
+  return {
+      .kind = kind,
+      .check = check_transfer,
+      .machine = [](const ExplainOptions& options) { return options.bed; },
+      .perform = [](const ExplainOptions& options, testbed::Testbed& bed,
+                    watch::Explainer& explainer) { return explain_transfer(options, bed, explainer, make); }};
+}
 
-constexpr MapKindInfo kinds[] = {
-    {.kind = MapKind::streaming,
-     .make = make_by_owner<Streaming, PinnedPages>,
-     .can_sync = true,
-     .takes_key_id = true,
-     .cpu_view = kernel_view},
-    {.kind = MapKind::coherent,
-     .make = make_strategy<Coherent>,
-     .default_direction = DmaDirection::from_device,
-     .cpu_view = kernel_view},
-    {.kind = MapKind::coherent_atomic,
-     .make = make_strategy<Coherent>,
-     .default_direction = DmaDirection::from_device,
-     .cpu_view = kernel_view},
-    {.kind = MapKind::raw_phys,
-     .make = make_by_owner<RawPhys<DriverBuffer>, RawPhys<UserBuffer>>,
-     .takes_key_id = true,
-     .cpu_view = kernel_view},
-    {.kind = MapKind::resource, .make = make_strategy<Resource>, .cpu_view = kernel_view},
-    {.kind = MapKind::user_mr,
-     .make = make_user_mr,
-     .default_direction = DmaDirection::from_device,
-     .takes_key_id = true,
-     .cpu_view = "the buffer, as the application reads it while the region lives"},
-    {.kind = MapKind::ttm_bo,
-     .make = make_graphics_buffer,
-     .default_direction = DmaDirection::from_device,
-     .cpu_view = "the buffer, through TTM's vmap"},
-    {.kind = MapKind::virtio_blk, .make = nullptr, .cpu_view = kernel_view},
+constexpr MapExperiment experiments[] = {
+    by_transfer<make_by_owner<Streaming, PinnedPages>>(MapKind::streaming),
+    by_transfer<make_strategy<Coherent>>(MapKind::coherent),
+    by_transfer<make_strategy<Coherent>>(MapKind::coherent_atomic),
+    by_transfer<make_by_owner<RawPhys<DriverBuffer>, RawPhys<UserBuffer>>>(MapKind::raw_phys),
+    by_transfer<make_strategy<Resource>>(MapKind::resource),
+    by_transfer<make_user_mr>(MapKind::user_mr),
+    by_transfer<make_graphics_buffer>(MapKind::ttm_bo),
+    {.kind = MapKind::virtio_blk,
+     .check = check_virtio,
+     .machine = machine_of_virtio_disk,
+     .perform = explain_virtio_blk},
 };
+static_assert(has_row_each<&MapExperiment::kind>(experiments));
 
 }  // namespace
 
-const MapKindInfo& info_of(MapKind kind) {
-  const auto* const found = std::ranges::find(kinds, kind, &MapKindInfo::kind);
-  CBIT_ASSERT(found != std::end(kinds));
-  return *found;
-}
+const MapExperiment& experiment_of(MapKind kind) { return experiments[static_cast<std::size_t>(kind)]; }
 
 }  // namespace cbit::explain
