@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "testbed/words.hpp"
+#include "base/words.hpp"
 
 namespace cbit::cli {
 

@@ -2,6 +2,7 @@
 // completions, so none of them can say something else than the others.
 #pragma once
 
+#include <cstdint>
 #include <iosfwd>
 #include <span>
 #include <string_view>
@@ -12,6 +13,10 @@ namespace cbit::cli {
 
 class Arguments;
 
+// What an option's value is where it names a file. Outputs are checked before the command begins, and `-` is
+// standard output (cli/file_options.hpp).
+enum class FileUse : std::uint8_t { none, input, output, binary_output };
+
 struct OptionSpec {
   std::string_view name;                           // "--memory"
   std::string_view metavar;                        // "SIZE"; empty: a flag
@@ -19,6 +24,7 @@ struct OptionSpec {
   std::string_view fallback;                       // default as the user would write it; empty: none
   std::span<const std::string_view> choices = {};  // the only values, where there are few
   bool repeated = false;                           // may be given more than once: Arguments::all()
+  FileUse file = FileUse::none;
 };
 
 // Arguments without a name; metavar empty: there are none.
@@ -55,6 +61,9 @@ struct CommandSpec {
 };
 
 [[nodiscard]] std::span<const CommandSpec> commands();
+
+// "cbit: message", and the remedy in the next line.
+void print_error(const Error& error, std::ostream& err);
 
 // Parses and runs one command line (without the program's name) and prints errors; never throws.
 [[nodiscard]] ExitCode run_command_line(std::span<const std::string_view> words, Streams& streams);

@@ -46,8 +46,8 @@ void print_help(std::ostream& out) {
   out << "\nOptions:\n";
   print_columns(out, "-h, --help", "this text; cbit COMMAND --help for a command's own", 16);
   print_columns(out, "--version", "the version", 16);
-  out << "\nExit codes: 0 ok, 1 a check failed, 64 usage, 65 bad input, 70 internal error, 74 output "
-         "failed.\n";
+  out << "\nExit codes: 0 ok, 1 a check failed, 64 usage, 65 bad input, 70 internal error, 71 no memory, "
+         "74 output failed.\n";
 }
 
 void print_help(std::ostream& out, const CommandSpec& command) {

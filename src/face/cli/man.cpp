@@ -64,7 +64,8 @@ void print_man_page(std::ostream& out) {
   for (const CommandSpec& command : commands()) print_command(out, command);
   out << ".SH \"EXIT STATUS\"\n"
          ".TP\n0\nsuccess\n.TP\n1\na check or an expectation failed\n.TP\n64\nthe command line is wrong\n"
-         ".TP\n65\nan input file is wrong\n.TP\n70\nan internal error\n.TP\n74\noutput could not be written\n"
+         ".TP\n65\nan input file is wrong\n.TP\n70\nan internal error\n.TP\n71\nnot enough memory\n"
+         ".TP\n74\noutput could not be written\n"
          ".TP\n124\nthe time is up\n.TP\n125\nthe machine died\n.TP\n255\nthe kernel of a guest panicked\n"
          ".SH ENVIRONMENT\n"
          ".TP\nNO_COLOR\nwhen set and not empty, output has no colours\n"

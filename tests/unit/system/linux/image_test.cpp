@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "file_writer.hpp"
+#include "support/linux/file_writer.hpp"
 #include "linux/parts.hpp"
 
 namespace cbit::linux {
