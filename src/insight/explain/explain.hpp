@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cbit/gpu_policy.hpp"
 #include "explain/map_kind.hpp"
 #include "spec/virtio.hpp"
 #include "testbed/testbed.hpp"
