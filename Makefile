@@ -1,5 +1,7 @@
 # make help lists the targets. CMake does the work; these are the usual ways to call it.
-JOBS   ?= $(shell nproc)
+# As many compilers as there are cores, and as fit into memory: one takes up to 1.5 GiB.
+JOBS   ?= $(shell awk -v cores=$$(nproc) '/^MemAvailable:/ { fit = int($$2 / 1572864) } \
+  END { print fit < 1 ? 1 : fit < cores ? fit : cores }' /proc/meminfo)
 PREFIX ?= /usr/local
 release := build/release
 

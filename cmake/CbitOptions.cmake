@@ -7,11 +7,17 @@ target_include_directories(cbit_options INTERFACE ${cbit_include_roots} ${CMAKE_
 target_compile_options(cbit_options INTERFACE
   -Wall -Wextra -Wconversion -Wold-style-cast -Wnon-virtual-dtor -Woverloaded-virtual
   -Wno-sign-conversion -Wimplicit-fallthrough -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # g++ 12 sees overflows in std::string and std::vector that are not there (GCC bug 105329 and others).
+  target_compile_options(cbit_options INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)
+endif()
 if(NOT CBIT_UNITY)
   target_compile_options(cbit_options INTERFACE -Wshadow)
 endif()
 if(CBIT_WERROR)
   target_compile_options(cbit_options INTERFACE -Werror)
+else()
+  target_compile_options(cbit_options INTERFACE -Werror=switch)
 endif()
 if(CBIT_SANITIZE)
   target_compile_options(cbit_options INTERFACE

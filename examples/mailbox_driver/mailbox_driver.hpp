@@ -57,12 +57,16 @@ class MailboxDriver {
     kernel_.write(command_, command);
     doorbell_.command =
         kernel_.dma_map_single(device_, command_, command.size(), cbit::DmaDirection::to_device);
-    if (kernel_.dma_mapping_failed(device_, doorbell_.command)) return free_buffers(), std::nullopt;
+    if (kernel_.dma_mapping_failed(device_, doorbell_.command)) {
+      free_buffers();
+      return std::nullopt;
+    }
     doorbell_.command_bytes = command.size();
     doorbell_.reply = kernel_.dma_map_single(device_, reply_, reply_bytes, cbit::DmaDirection::from_device);
     if (kernel_.dma_mapping_failed(device_, doorbell_.reply)) {
       unmap_command();
-      return free_buffers(), std::nullopt;
+      free_buffers();
+      return std::nullopt;
     }
     doorbell_.reply_bytes = reply_bytes;
     return doorbell_;

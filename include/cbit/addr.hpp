@@ -32,7 +32,10 @@ class Addr {
   friend constexpr Addr operator+(Addr a, std::uint64_t bytes) { return Addr{a.value_ + bytes}; }
   friend constexpr Addr operator-(Addr a, std::uint64_t bytes) { return Addr{a.value_ - bytes}; }
   friend constexpr std::uint64_t operator-(Addr a, Addr b) { return a.value_ - b.value_; }
-  constexpr Addr& operator+=(std::uint64_t bytes) { return value_ += bytes, *this; }
+  constexpr Addr& operator+=(std::uint64_t bytes) {
+    value_ += bytes;
+    return *this;
+  }
 
  private:
   std::uint64_t value_ = 0;

@@ -5,32 +5,30 @@
 #include <cstdint>
 #include <string_view>
 
+#include "cbit/words.hpp"
+
 namespace cbit {
 
 enum class DmaDirection : std::uint8_t { bidirectional = 0, to_device = 1, from_device = 2, none = 3 };
 
+// Those that a mapping can have.
+inline constexpr Word<DmaDirection> dma_direction_words[] = {{"to-device", DmaDirection::to_device},
+                                                             {"from-device", DmaDirection::from_device},
+                                                             {"bidirectional", DmaDirection::bidirectional}};
+
 [[nodiscard]] constexpr std::string_view to_string(DmaDirection direction) {
-  switch (direction) {
-    case DmaDirection::bidirectional: return "bidirectional";
-    case DmaDirection::to_device: return "to-device";
-    case DmaDirection::from_device: return "from-device";
-    case DmaDirection::none: return "none";
-  }
-  return "?";
+  return direction == DmaDirection::none ? "none" : word_of(dma_direction_words, direction);
 }
 
 // Which way a mapping took. `error` is a mapping that failed.
 enum class DmaPath : std::uint8_t { direct, swiotlb, iommu, error };
 
-[[nodiscard]] constexpr std::string_view to_string(DmaPath path) {
-  switch (path) {
-    case DmaPath::direct: return "direct";
-    case DmaPath::swiotlb: return "swiotlb";
-    case DmaPath::iommu: return "iommu";
-    case DmaPath::error: return "error";
-  }
-  return "?";
-}
+inline constexpr Word<DmaPath> dma_path_words[] = {{"direct", DmaPath::direct},
+                                                   {"swiotlb", DmaPath::swiotlb},
+                                                   {"iommu", DmaPath::iommu},
+                                                   {"error", DmaPath::error}};
+
+[[nodiscard]] constexpr std::string_view to_string(DmaPath path) { return word_of(dma_path_words, path); }
 
 // What kind of call made a mapping; dma-debug calls these the entry's type.
 enum class DmaMappingKind : std::uint8_t { single, page, sg, coherent, resource };
@@ -58,5 +56,19 @@ inline constexpr DmaAttrs mmio{1u << 10};              // not RAM: no struct pag
 inline constexpr DmaAttrs require_coherent{1u << 12};  // fail rather than bounce
 inline constexpr DmaAttrs cc_shared{1u << 13};         // the caller has decrypted the pages already
 }  // namespace dma_attr
+
+inline constexpr Word<DmaAttrs> dma_attr_words[] = {
+    {"skip-cpu-sync", dma_attr::skip_cpu_sync},
+    {"no-warn", dma_attr::no_warn},
+    {"weak-ordering", dma_attr::weak_ordering},
+    {"write-combine", dma_attr::write_combine},
+    {"force-contiguous", dma_attr::force_contiguous},
+    {"alloc-single-pages", dma_attr::alloc_single_pages},
+    {"no-kernel-mapping", dma_attr::no_kernel_mapping},
+    {"privileged", dma_attr::privileged},
+    {"mmio", dma_attr::mmio},
+    {"require-coherent", dma_attr::require_coherent},
+    {"cc-shared", dma_attr::cc_shared},
+};
 
 }  // namespace cbit

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "cbit/words.hpp"
+
 namespace cbit {
 
 enum class TtmPolicy : std::uint8_t {
@@ -13,30 +15,25 @@ enum class TtmPolicy : std::uint8_t {
   ask_dma,  // hypothetical: the DMA layer tells the attribute of each allocation (dma_mmap_attrs() style)
 };
 
-inline constexpr TtmPolicy ttm_policies[] = {TtmPolicy::before_fix, TtmPolicy::fixed,
-                                             TtmPolicy::always_decrypted, TtmPolicy::ask_dma};
+inline constexpr Word<TtmPolicy> ttm_policy_words[] = {{"before-fix", TtmPolicy::before_fix},
+                                                       {"fixed", TtmPolicy::fixed},
+                                                       {"always-decrypted", TtmPolicy::always_decrypted},
+                                                       {"ask-dma", TtmPolicy::ask_dma}};
+inline constexpr auto ttm_policies = values_of(ttm_policy_words);
 
 [[nodiscard]] constexpr std::string_view to_string(TtmPolicy policy) {
-  switch (policy) {
-    case TtmPolicy::before_fix: return "before-fix";
-    case TtmPolicy::fixed: return "fixed";
-    case TtmPolicy::always_decrypted: return "always-decrypted";
-    case TtmPolicy::ask_dma: return "ask-dma";
-  }
-  return "?";
+  return word_of(ttm_policy_words, policy);
 }
 
 // Where the contents of a buffer object live: TTM_PL_SYSTEM (pages that no GPU reaches), TTM_PL_TT (pages in
 // the GPU's page table), TTM_PL_VRAM.
 enum class TtmPlacement : std::uint8_t { system, tt, vram };
 
+inline constexpr Word<TtmPlacement> ttm_placement_words[] = {
+    {"system", TtmPlacement::system}, {"tt", TtmPlacement::tt}, {"vram", TtmPlacement::vram}};
+
 [[nodiscard]] constexpr std::string_view to_string(TtmPlacement placement) {
-  switch (placement) {
-    case TtmPlacement::system: return "system";
-    case TtmPlacement::tt: return "tt";
-    case TtmPlacement::vram: return "vram";
-  }
-  return "?";
+  return word_of(ttm_placement_words, placement);
 }
 
 }  // namespace cbit

@@ -4,23 +4,30 @@
 #include <cstdint>
 #include <string_view>
 
+#include "cbit/words.hpp"
+
 namespace cbit {
 
 // Rules that differ between versions ask this and nothing else; versions are in order. `next` is 6.10 with
 // the changes to DMA mapping, dma-buf heaps and RDMA queued in 2026 (dma-mapping-for-next, rdma for-next).
 enum class KernelVersion : std::uint8_t { v6_1, v6_6, v6_10, next };
 
+inline constexpr Word<KernelVersion> kernel_version_words[] = {{"6.1", KernelVersion::v6_1},
+                                                               {"6.6", KernelVersion::v6_6},
+                                                               {"6.10", KernelVersion::v6_10},
+                                                               {"next", KernelVersion::next}};
+
 [[nodiscard]] constexpr std::string_view to_string(KernelVersion version) {
-  switch (version) {
-    case KernelVersion::v6_1: return "6.1";
-    case KernelVersion::v6_6: return "6.6";
-    case KernelVersion::v6_10: return "6.10";
-    case KernelVersion::next: return "next";
-  }
-  return "?";
+  return word_of(kernel_version_words, version);
 }
 
 // The type of the IOMMU's default domain; none: there is no IOMMU.
 enum class IommuMode : std::uint8_t { none, passthrough, translated };
+
+inline constexpr Word<IommuMode> iommu_mode_words[] = {{"none", IommuMode::none},
+                                                       {"passthrough", IommuMode::passthrough},
+                                                       {"translated", IommuMode::translated}};
+
+[[nodiscard]] constexpr std::string_view to_string(IommuMode mode) { return word_of(iommu_mode_words, mode); }
 
 }  // namespace cbit

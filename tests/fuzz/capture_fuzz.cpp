@@ -1,5 +1,6 @@
 // Captures from anywhere: whatever the bytes of an archive, it is read within its limits or refused with the
-// file's name and a remedy; what was read can be packed and read again. Masking a text twice masks no more.
+// file's name and a remedy; what was read can be packed and read again. Masking a text twice masks no more;
+// of a log, the second time leaves out lines that say nothing any more.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -35,10 +36,18 @@ void read(std::string_view bytes) {
 
 void mask(std::string_view text) {
   for (const std::string_view path :
-       {"/proc/cmdline", "/sys/some/file", "/proc/self/status", "/boot/config-6.1", "/proc/iomem"}) {
+       {"/proc/cmdline", "/sys/some/file", "/proc/self/status", "/boot/config-6.1", "/proc/iomem",
+        "/proc/cpuinfo", "/proc/meminfo", "/proc/self/limits", "/proc/sys/kernel/osrelease",
+        "/sys/class/dmi/id/product_name", "/sys/bus/pci/devices/0000:00:04.0/class",
+        "/sys/fs/cgroup/misc.capacity"}) {
     const cbit::facts::Masked once = cbit::facts::mask_file(path, text);
     require(cbit::facts::mask_file(path, once.text).text == once.text);
   }
+  const std::string identifiers = cbit::facts::mask_identifiers(text).text;
+  require(cbit::facts::mask_identifiers(identifiers).text == identifiers);
+  const std::string log = cbit::facts::mask_kernel_log(text).text;
+  const std::string again = cbit::facts::mask_kernel_log(log).text;
+  require(again.size() <= log.size() && cbit::facts::mask_kernel_log(again).text == again);
 }
 
 }  // namespace

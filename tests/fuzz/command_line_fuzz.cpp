@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/safe_text.hpp"
 #include "cli/command.hpp"
 #include "cli/parse.hpp"
 
@@ -46,5 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   // A refusal says why and prints nothing else; everything else is an answer.
   if (refused != !err.str().empty() || (refused && !out.str().empty())) std::abort();
   if (!refused && code != cbit::ExitCode::ok) std::abort();
+  // Without a terminal there are no colours either.
+  if (!cbit::is_safe_text(out.str()) || !cbit::is_safe_text(err.str())) std::abort();
   return 0;
 }

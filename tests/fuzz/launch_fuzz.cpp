@@ -26,10 +26,10 @@ void check_plan(std::string_view text) {
   if (!plan) return;
   // QEMU and a shell's words cannot hold a zero byte; main() never gets one.
   if (text.find('\0') != text.npos) return;
-  const auto words = cbit::launch::shell_words(launch::to_shell(*plan));
-  if (!words || *words != launch::to_words(launch::command_of(*plan))) std::abort();
-  (void)launch::to_libvirt(*plan, true);
-  (void)launch::to_json(*plan, {});
+  const auto words = cbit::launch::shell_words(cbit::launch::to_shell(*plan));
+  if (!words || *words != cbit::launch::to_words(cbit::launch::command_of(*plan))) std::abort();
+  (void)cbit::launch::to_libvirt(*plan, true);
+  (void)cbit::launch::to_json(*plan, {});
 }
 
 }  // namespace

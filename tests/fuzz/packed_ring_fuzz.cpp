@@ -77,7 +77,7 @@ class HostileDriver {
     (void)memory_->write(PhysAddr{at}, bytes_of(value), {});
   }
   void start() {
-    using namespace virtio_status;
+    using namespace spec::virtio_status;
     device_->set_status(0);
     device_->set_driver_features(device_->device_features());
     device_->set_status(acknowledge | driver | features_ok);
@@ -132,7 +132,7 @@ class HostileDevice final : public dev::VirtioDevice {
 
  private:
   dev::OrTrouble<void> honest(std::uint16_t queue) {
-    return serve(queue, [&](const dev::VirtChain& chain) -> OrTrouble<std::uint32_t> {
+    return serve(queue, [&](const dev::VirtChain& chain) -> dev::OrTrouble<std::uint32_t> {
       if (chain.writable.empty()) return 0u;
       const std::byte status{input_->below(4)};
       CBIT_TRY(dev::write_segments(dma(), dev::sub_segments(chain.writable, chain.writable_bytes() - 1, 1),

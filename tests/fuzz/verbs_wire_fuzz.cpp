@@ -9,7 +9,7 @@
 #include "../support/rdma_pair.hpp"
 #include "fuzz_input.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 namespace {
 
 constexpr std::uint64_t writable_first = 8192, writable_bytes = 4096, readable_first = 16384,
@@ -72,11 +72,11 @@ void check(const RdmaSide& side, const Bytes& before) {
 }
 
 }  // namespace
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace cbit;
-  using namespace cbit::rdma;
+  using namespace cbit::dev::rdma;
   FuzzInput in{data, size};
   Fabric fabric;
   RdmaSide victim{fabric}, attacker{fabric};

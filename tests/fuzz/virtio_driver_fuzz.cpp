@@ -81,7 +81,7 @@ class HostileDevice final : public dev::VirtioDevice {
 
   // Serves as a device should, with any status and length.
   dev::OrTrouble<void> honest(std::uint16_t queue) {
-    return serve(queue, [&](const dev::VirtChain& chain) -> OrTrouble<std::uint32_t> {
+    return serve(queue, [&](const dev::VirtChain& chain) -> dev::OrTrouble<std::uint32_t> {
       ++index_;
       if (chain.writable.empty()) return 0u;
       const std::byte status{input_->below(4)};

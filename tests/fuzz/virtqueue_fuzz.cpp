@@ -97,7 +97,7 @@ class HostileDriver {
   }
 
   void start() {
-    using namespace virtio_status;
+    using namespace spec::virtio_status;
     device_->set_status(0);
     device_->set_driver_features(device_->device_features());
     device_->set_status(acknowledge | driver | features_ok);

@@ -168,8 +168,10 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; i += 2) {
     const std::string_view name{argv[i]};
     const std::uint64_t value = i + 1 < argc ? std::strtoull(argv[i + 1], nullptr, 10) : 0;
-    if (value == 0 || (name != "--pages" && name != "--corpus-mib"))
-      return fmt::print(stderr, "usage: page_rates [--pages N] [--corpus-mib M]\n"), 64;
+    if (value == 0 || (name != "--pages" && name != "--corpus-mib")) {
+      fmt::print(stderr, "usage: page_rates [--pages N] [--corpus-mib M]\n");
+      return 64;
+    }
     name == "--pages" ? pages = value : corpus_bytes = value << 20;
   }
   return cbit::rates::run(pages, corpus_bytes);

@@ -10,9 +10,8 @@
 
 namespace cbit::firmware_image {
 
-// As text, the way the sources of EDK2 write them; in memory the first three fields are little-endian
-// (UEFI 2.10,
-// appendix A).
+// As text, the way the sources of EDK2 write them; in memory the first three fields are little-endian (UEFI
+// 2.10, appendix A).
 using Guid = std::string_view;
 
 // EDK2: OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm. Debian's OVMF.fd (2022.11) has all five.

@@ -7,7 +7,7 @@
 #include "base/assert.hpp"
 #include "dev/rdma/engine.hpp"
 
-namespace cbit::rdma {
+namespace cbit::dev::rdma {
 
 class RdmaSide final : public FabricPort {
  public:
@@ -86,4 +86,4 @@ class RdmaSide final : public FabricPort {
   std::uint64_t consumed = 0;
 };
 
-}  // namespace cbit::rdma
+}  // namespace cbit::dev::rdma

@@ -54,6 +54,7 @@ enum class ExitCode : int {
   usage = 64,
   bad_input = 65,
   internal = 70,
+  no_memory = 71,
   output_failed = 74,
   timeout = 124,
   machine_died = 125,

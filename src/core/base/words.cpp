@@ -3,7 +3,21 @@
 #include <charconv>
 #include <limits>
 
+#include "base/enumerators.hpp"
+#include "cbit/dma_types.hpp"
+#include "cbit/gpu_policy.hpp"
+#include "cbit/kernel_config.hpp"
+#include "cbit/platform.hpp"
+
 namespace cbit {
+
+// An enumerator without a word cannot be chosen.
+static_assert(std::size(platform_words) == enumerators<Platform>());
+static_assert(std::size(kernel_version_words) == enumerators<KernelVersion>());
+static_assert(std::size(iommu_mode_words) == enumerators<IommuMode>());
+static_assert(std::size(dma_path_words) == enumerators<DmaPath>());
+static_assert(std::size(ttm_policy_words) == enumerators<TtmPolicy>());
+static_assert(std::size(ttm_placement_words) == enumerators<TtmPlacement>());
 
 std::optional<std::uint64_t> parse_number(std::string_view text) {
   int base = 10;

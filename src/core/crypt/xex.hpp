@@ -22,6 +22,7 @@
 #include "base/assert.hpp"
 #include "base/bytes.hpp"
 #include "cbit/addr.hpp"
+#include "cbit/words.hpp"
 
 namespace cbit::crypt {
 
@@ -36,6 +37,8 @@ using Key128 = std::array<std::byte, 16>;
 }
 
 enum class CipherMode : std::uint8_t { xex, xe };
+
+inline constexpr Word<CipherMode> cipher_mode_words[] = {{"xex", CipherMode::xex}, {"xe", CipherMode::xe}};
 
 // The tweaks of one machine: t_i is derive_key(seed, "tweak <i>"), i = 4..63.
 //

@@ -5,8 +5,8 @@
 #include <map>
 #include <stdexcept>
 
+#include "api/bed.hpp"
 #include "api/problems.hpp"
-#include "api/refusal.hpp"
 #include "cbit/gpu.hpp"
 #include "kernel/drm/drm_cache.hpp"
 #include "kernel/drm/ttm_device.hpp"
@@ -22,13 +22,7 @@ testbed::TestbedConfig testbed_config(const GpuSandbox::Options& options) {
       !std::has_single_bit(options.vram_bytes))
     throw std::invalid_argument{fmt::format(
         "vram_bytes {} is out of range; use a power of two, 4 KiB to 16 MiB", options.vram_bytes)};
-  testbed::TestbedConfig config;
-  config.machine.platform = options.platform;
-  config.machine.c_bit = options.c_bit;
-  config.machine.memory_bytes = options.memory_bytes;
-  config.machine.seed = options.seed;
-  config.dma.iommu = options.iommu;
-  return config;
+  return api::bed_config(options);
 }
 
 testbed::TestDeviceConfig device_config(const GpuSandbox::Options& options) {
@@ -39,7 +33,7 @@ testbed::TestDeviceConfig device_config(const GpuSandbox::Options& options) {
 
 struct GpuSandbox::Impl final : private kernel::TtmDeviceFuncs {
   explicit Impl(const Options& options)
-      : bed{api::value_or_throw(testbed::Testbed::create(testbed_config(options)))},
+      : bed{api::make_bed(testbed_config(options))},
         device{api::value_or_throw(bed->add_device(device_config(options)))},
         policy{options.policy} {
     auto bar = std::make_unique<bus::RamBar>(options.vram_bytes);

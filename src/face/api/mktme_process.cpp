@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "api/bed.hpp"
 #include "cbit/mktme.hpp"
 #include "kernel/mktme/mktme.hpp"
 #include "testbed/testbed.hpp"
@@ -8,24 +9,16 @@
 namespace cbit {
 namespace {
 
-template <class T>
-T value_of(OrError<T> result) {
-  if (!result) throw std::invalid_argument{result.error().message + ": " + result.error().hint};
-  return *std::move(result);
-}
-
 int status(const Result<void, int>& done) { return done ? 0 : -done.error(); }
 std::int64_t address(const Result<VirtAddr, int>& at) {
   return at ? static_cast<std::int64_t>(at->value()) : -at.error();
 }
 VirtAddr at_address(std::int64_t at) { return VirtAddr{static_cast<std::uint64_t>(at)}; }
 
-testbed::TestbedConfig bed_config(const MktmeProcess::Options& options) {
-  testbed::TestbedConfig config;
-  config.machine = {.platform = Platform::mktme,
-                    .key_id_bits = options.key_id_bits,
-                    .memory_bytes = 64ull << 20,
-                    .seed = options.seed};
+testbed::TestbedConfig mktme_bed_config(const MktmeProcess::Options& options) {
+  testbed::TestbedConfig config = api::bed_config(options);
+  config.machine.platform = Platform::mktme;
+  config.machine.memory_bytes = 64ull << 20;
   return config;
 }
 
@@ -33,7 +26,7 @@ testbed::TestbedConfig bed_config(const MktmeProcess::Options& options) {
 
 struct MktmeProcess::Impl {
   explicit Impl(const Options& options)
-      : bed{value_of(testbed::Testbed::create(bed_config(options)))},
+      : bed{api::make_bed(mktme_bed_config(options))},
         mktme{kernel::Mktme::create(bed->kernel(), {.has_system_call = options.has_system_call,
                                                     .has_device = options.has_device})
                   .value()},

@@ -5,7 +5,7 @@
 #include <new>
 #include <stdexcept>
 
-#include "api/refusal.hpp"
+#include "api/bed.hpp"
 #include "cbit/verbs.hpp"
 #include "kernel/rdma/hca.hpp"
 #include "kernel/rdma/rxe.hpp"
@@ -13,20 +13,6 @@
 #include "testbed/testbed.hpp"
 
 namespace cbit {
-namespace {
-
-testbed::TestbedConfig config_of(const RdmaHost::Options& options) {
-  testbed::TestbedConfig config;
-  config.machine.platform = options.platform;
-  config.machine.memory_bytes = options.memory_bytes;
-  config.machine.c_bit = options.c_bit;
-  config.machine.seed = options.seed;
-  config.dma.version = options.kernel;
-  config.dma.iommu = options.iommu;
-  return config;
-}
-
-}  // namespace
 
 struct RdmaNetwork::Impl {
   dev::rdma::Fabric fabric;
@@ -72,7 +58,7 @@ struct RdmaHost::Impl {
 RdmaHost::RdmaHost(RdmaNetwork& network, const Options& options) : impl_{std::make_unique<Impl>()} {
   if (options.mask_bits < 32 || options.mask_bits > 64)
     throw std::invalid_argument{"mask_bits: a NIC's DMA mask has 32 to 64 bits"};
-  auto bed = testbed::Testbed::create(config_of(options));
+  auto bed = testbed::Testbed::create(api::bed_config(options));
   if (!bed) api::refuse(bed.error());
   impl_->bed = std::move(*bed);
   auto process = kernel::Process::create(impl_->bed->kernel(), {options.memlock_bytes, options.cap_ipc_lock});

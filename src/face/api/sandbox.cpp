@@ -6,8 +6,8 @@
 #include <new>
 #include <stdexcept>
 
+#include "api/bed.hpp"
 #include "api/problems.hpp"
-#include "api/refusal.hpp"
 #include "base/assert.hpp"
 #include "testbed/testbed.hpp"
 
@@ -15,15 +15,7 @@ namespace cbit {
 namespace {
 
 testbed::TestbedConfig testbed_config(const Sandbox::Options& options) {
-  testbed::TestbedConfig config;
-  config.machine.platform = options.platform;
-  config.machine.c_bit = options.c_bit;
-  config.machine.memory_bytes = options.memory_bytes;
-  config.machine.cpus = options.cpus;
-  config.machine.seed = options.seed;
-  config.dma.version = options.kernel;
-  config.dma.iommu = options.iommu;
-  config.dma.debug = options.dma_debug;
+  testbed::TestbedConfig config = api::bed_config(options);
   if (!options.swiotlb.empty())
     config.dma.swiotlb = api::value_or_throw(kernel::parse_swiotlb(options.swiotlb));
   return config;
@@ -51,7 +43,7 @@ struct Sandbox::Impl {
 };
 
 Sandbox::Sandbox(const Options& options) : impl_{std::make_unique<Impl>()} {
-  impl_->bed = api::value_or_throw(testbed::Testbed::create(testbed_config(options)));
+  impl_->bed = api::make_bed(testbed_config(options));
   impl_->driver_site = impl_->bed->tracer().intern("driver");
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "api/bed.hpp"
 #include "kernel/kvm/sev_vm.hpp"
 #include "testbed/testbed.hpp"
 
@@ -35,15 +36,8 @@ void done_or_refuse(std::string_view what, const Result<void>& result) {
 }
 
 std::unique_ptr<testbed::Testbed> make_bed(const SevHost::Options& options) {
-  testbed::TestbedConfig config;
-  config.machine = {.platform = options.platform,
-                    .memory_bytes = options.memory_bytes,
-                    .seed = options.seed,
-                    .sev = {.asids = options.asids, .min_sev_asid = options.min_sev_asid}};
   if (options.asids == 0) throw std::invalid_argument{"a host of encrypted guests needs ASIDs"};
-  auto bed = testbed::Testbed::create(config);
-  if (!bed) throw std::invalid_argument{bed.error().message + "; " + bed.error().hint};
-  return std::move(*bed);
+  return api::make_bed(api::bed_config(options));
 }
 
 }  // namespace

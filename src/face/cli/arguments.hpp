@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "testbed/words.hpp"
+#include "base/words.hpp"
 
 namespace cbit::cli {
 
@@ -20,6 +20,7 @@ class Arguments {
   std::map<std::string, std::string, std::less<>> options;
   std::map<std::string, std::vector<std::string>, std::less<>> repeated;  // in the order given
   std::vector<std::string> positional;
+  std::vector<std::string> behind;  // "--"
 
   [[nodiscard]] bool has(std::string_view name) const { return options.contains(name); }
   [[nodiscard]] std::optional<std::string_view> text(std::string_view name) const;

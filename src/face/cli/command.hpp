@@ -2,6 +2,7 @@
 // completions, so none of them can say something else than the others.
 #pragma once
 
+#include <cstdint>
 #include <iosfwd>
 #include <span>
 #include <string_view>
@@ -12,6 +13,10 @@ namespace cbit::cli {
 
 class Arguments;
 
+// What an option's value is where it names a file. Outputs are checked before the command begins, and `-` is
+// standard output (cli/file_options.hpp).
+enum class FileUse : std::uint8_t { none, input, output, binary_output };
+
 struct OptionSpec {
   std::string_view name;                           // "--memory"
   std::string_view metavar;                        // "SIZE"; empty: a flag
@@ -19,6 +24,7 @@ struct OptionSpec {
   std::string_view fallback;                       // default as the user would write it; empty: none
   std::span<const std::string_view> choices = {};  // the only values, where there are few
   bool repeated = false;                           // may be given more than once: Arguments::all()
+  FileUse file = FileUse::none;
 };
 
 // Arguments without a name; metavar empty: there are none.
@@ -28,6 +34,12 @@ struct PositionalSpec {
   bool required = false;
   bool repeated = false;
   bool files = false;  // completed as file names
+};
+
+// Words behind "--": Arguments::behind. metavar empty: there are none, and "--" only ends the options.
+struct BehindSpec {
+  std::string_view metavar;
+  std::string_view help;
 };
 
 struct Streams {
@@ -45,9 +57,13 @@ struct CommandSpec {
   std::span<const std::string_view> examples;
   // The exit code, or an Error that is printed once.
   OrError<ExitCode> (*run)(const Arguments&, Streams&);
+  BehindSpec behind = {};
 };
 
 [[nodiscard]] std::span<const CommandSpec> commands();
+
+// "cbit: message", and the remedy in the next line.
+void print_error(const Error& error, std::ostream& err);
 
 // Parses and runs one command line (without the program's name) and prints errors; never throws.
 [[nodiscard]] ExitCode run_command_line(std::span<const std::string_view> words, Streams& streams);

@@ -7,19 +7,26 @@
 #include <thread>
 
 #include "cli/arguments.hpp"
-#include "cli/output_file.hpp"
 #include "cli/terminal.hpp"
 #include "doctor/doctor.hpp"
 #include "doctor/pool_watch.hpp"
 #include "facts/capture.hpp"
 #include "facts/capture_archive.hpp"
+#include "os/output_file.hpp"
 
 namespace cbit::cli {
 namespace {
 
 constexpr OptionSpec option_table[] = {
-    {"--root", "DIR", "Diagnose a captured tree, a folder or an archive, instead of the running system", "/"},
-    {"--capture", "FILE.tar.zst", "Write what was read into an archive, for a bug report", ""},
+    {.name = "--root",
+     .metavar = "DIR",
+     .help = "Diagnose a captured tree, a folder or an archive, instead of the running system",
+     .fallback = "/",
+     .file = FileUse::input},
+    {.name = "--capture",
+     .metavar = "FILE.tar.zst",
+     .help = "Write what was read into an archive, for a bug report; - is standard output",
+     .file = FileUse::binary_output},
     {"--json", "", "Print the object of schema/doctor.schema.json", ""},
     {"--quiet", "", "Print nothing; the exit code tells", ""},
     {"--verbose", "", "Show what was read for every check, and devices that do no DMA", ""},
@@ -111,11 +118,9 @@ OrError<OpenedRoot> open_root(const std::string& root) {
   return OpenedRoot{std::move(archive), std::move(tree)};
 }
 
-OrError<void> write_capture(const facts::HostTree& tree, std::string_view path, Streams& streams) {
+OrError<void> write_capture(const facts::HostTree& tree, os::OutputFile file, Streams& streams) {
   const facts::Capture capture = facts::make_capture(tree.record(), "cbit " CBIT_VERSION);
-  const std::string archive = CBIT_TRY(facts::pack_capture(capture));
-  OutputFile file = CBIT_TRY(OutputFile::create(std::string{path}));
-  file.stream() << archive;
+  file.stream() << CBIT_TRY(facts::pack_capture(capture));
   CBIT_TRY(file.commit());
   streams.out << describe(capture);
   return {};
@@ -126,9 +131,12 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   OpenedRoot root = CBIT_TRY(open_root(std::string{arguments.text("--root").value_or("/")}));
   facts::HostTree& tree = root.tree;
   if (arguments.has("--watch")) return watch(tree, arguments, streams);
+  std::optional<os::OutputFile> capture;
+  if (const auto path = arguments.text("--capture"))
+    capture.emplace(CBIT_TRY(os::OutputFile::create(std::string{*path})));
   const doctor::Diagnosis diagnosis = doctor::diagnose(tree);
-  if (const auto path = arguments.text("--capture")) {
-    CBIT_TRY(write_capture(tree, *path, streams));
+  if (capture) {
+    CBIT_TRY(write_capture(tree, *std::move(capture), streams));
     return ExitCode::ok;
   }
   if (arguments.has("--json"))

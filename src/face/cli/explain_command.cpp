@@ -14,12 +14,12 @@ namespace cbit::cli {
 namespace {
 
 constexpr auto map_choices = choices_of(explain::map_kind_words);
-constexpr auto ttm_policy_choices = choices_of(testbed::ttm_policy_words);
+constexpr auto ttm_policy_choices = choices_of(ttm_policy_words);
 constexpr auto ring_choices = choices_of(explain::ring_words);
 constexpr auto virtio_driver_choices = choices_of(explain::virtio_driver_words);
 constexpr auto virtio_kernel_choices = choices_of(explain::virtio_kernel_words);
-constexpr auto iommu_kind_choices = choices_of(testbed::iommu_kind_words);
-constexpr auto direction_choices = choices_of(testbed::dma_direction_words);
+constexpr auto iommu_kind_choices = choices_of(machine::iommu_kind_words);
+constexpr auto direction_choices = choices_of(dma_direction_words);
 
 constexpr OptionSpec option_table[] = {
     platform_option,
@@ -92,7 +92,7 @@ OrError<DmaAttrs> parse_attrs(std::string_view text) {
   while (!text.empty()) {
     const std::string_view word = text.substr(0, text.find(','));
     text.remove_prefix(std::min(text.size(), word.size() + 1));
-    const auto attr = find_word(testbed::dma_attr_words, word);
+    const auto attr = find_word(dma_attr_words, word);
     if (!attr)
       return usage_error(fmt::format("--attrs does not know \"{}\"", word),
                          "see cbit explain --help for the names");
@@ -123,7 +123,7 @@ OrError<std::optional<explain::VirtioChoice>> virtio_choice(const Arguments& arg
   choice.transitional = arguments.has("--transitional");
   choice.driver = arguments.choice("--virtio-driver", explain::virtio_driver_words).value_or(choice.driver);
   choice.kernel = arguments.choice("--virtio-kernel", explain::virtio_kernel_words).value_or(choice.kernel);
-  choice.virtio_iommu = arguments.choice("--iommu-kind", testbed::iommu_kind_words).value_or(false);
+  choice.virtio_iommu = arguments.choice("--iommu-kind", machine::iommu_kind_words).value_or(false);
   for (const std::string_view option :
        {"--offers", "--ring", "--transitional", "--virtio-driver", "--virtio-kernel", "--iommu-kind"})
     if (arguments.has(option)) return std::optional{choice};
@@ -162,11 +162,11 @@ OrError<explain::ExplainOptions> explain_options(const Arguments& arguments) {
   options.bed.dma.iommu_explicit = !arguments.has("--iommu-default");
   options.device = CBIT_TRY(device_config(arguments));
   options.map = arguments.choice("--map", explain::map_kind_words).value_or(explain::MapKind::streaming);
-  options.ttm_policy = arguments.choice("--ttm-policy", testbed::ttm_policy_words);
+  options.ttm_policy = arguments.choice("--ttm-policy", ttm_policy_words);
   if (const auto key_id = CBIT_TRY(arguments.number("--key-id", 0, 65535)))
     options.key_id = static_cast<mem::KeySelector>(*key_id);
   options.virtio = CBIT_TRY(virtio_choice(arguments));
-  options.direction = arguments.choice("--direction", testbed::dma_direction_words);
+  options.direction = arguments.choice("--direction", dma_direction_words);
   options.size = CBIT_TRY(arguments.size("--size", explain::explain_size_max)).value_or(options.size);
   options.offset = CBIT_TRY(arguments.size("--offset", page_size - 1)).value_or(0);
   options.device_writes = CBIT_TRY(arguments.size("--device-writes", explain::explain_size_max));

@@ -46,8 +46,8 @@ void print_help(std::ostream& out) {
   out << "\nOptions:\n";
   print_columns(out, "-h, --help", "this text; cbit COMMAND --help for a command's own", 16);
   print_columns(out, "--version", "the version", 16);
-  out << "\nExit codes: 0 ok, 1 a check failed, 64 usage, 65 bad input, 70 internal error, 74 output "
-         "failed.\n";
+  out << "\nExit codes: 0 ok, 1 a check failed, 64 usage, 65 bad input, 70 internal error, 71 no memory, "
+         "74 output failed.\n";
 }
 
 void print_help(std::ostream& out, const CommandSpec& command) {
@@ -59,11 +59,14 @@ void print_help(std::ostream& out, const CommandSpec& command) {
   if (!words.metavar.empty())
     out << (words.required ? " " : " [") << words.metavar << (words.repeated ? "..." : "")
         << (words.required ? "" : "]");
+  if (!command.behind.metavar.empty()) out << " [-- " << command.behind.metavar << "...]";
   out << "\n\n" << command.description << '\n';
   constexpr std::size_t column = 30;
   if (!words.metavar.empty()) {
     out << '\n';
     print_columns(out, words.metavar, words.help, column);
+    if (!command.behind.metavar.empty())
+      print_columns(out, command.behind.metavar, command.behind.help, column);
   }
   out << "\nOptions:\n";
   for (const OptionSpec& option : command.options)

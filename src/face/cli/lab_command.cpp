@@ -6,6 +6,7 @@
 #include <deque>
 #include <ostream>
 
+#include "base/safe_text.hpp"
 #include "cli/lab_file.hpp"
 #include "cli/trace_file.hpp"
 #include "lab/experiment.hpp"
@@ -46,11 +47,10 @@ OrError<void> load_and_run(Job& job, EventSink* sink) {
 
 void print(const Job& job, bool verbose, Streams& streams) {
   if (job.error) {
-    streams.err << "cbit: " << job.error->message << '\n';
-    if (!job.error->hint.empty()) streams.err << "      " << job.error->hint << '\n';
+    print_error(*job.error, streams.err);
     return;
   }
-  streams.out << fmt::format("{}  {}: {}\n", job.result->passed() ? "passed" : "FAILED", job.name,
+  streams.out << fmt::format("{}  {}: {}\n", job.result->passed() ? "passed" : "FAILED", safe_line(job.name),
                              job.experiment->title);
   if (verbose) streams.out << lab::steps_text(*job.experiment, *job.result);
   streams.out << lab::failures_text(*job.experiment, *job.result);
@@ -100,7 +100,8 @@ OrError<ExitCode> run_lab(const Arguments& arguments, Streams& streams) {
       job.error = done.error();
     if (!json) print(job, arguments.has("--verbose"), streams);
   }
-  if (trace) CBIT_TRY(trace->commit());
+  // An experiment that did not run has no trace, and takes no older one's place.
+  if (trace && !jobs.front().error) CBIT_TRY(trace->commit());
   if (json)
     streams.out << json_of(jobs);
   else

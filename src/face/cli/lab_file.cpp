@@ -1,30 +1,14 @@
 #include "cli/lab_file.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
+
+#include "os/input_file.hpp"
 
 namespace cbit::cli {
 namespace {
 
-constexpr std::size_t file_bytes_max = 4u << 20;
-
-OrError<std::string> read_file(const std::string& path) {
-  errno = 0;
-  std::ifstream file{path, std::ios::binary};
-  std::string text(file_bytes_max + 1, '\0');
-  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad())
-    return bad_input(fmt::format("cannot read {}: {}", path, std::strerror(errno)),
-                     "give a file, or a name that cbit lab list prints");
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > file_bytes_max)
-    return bad_input(fmt::format("{} has more than {} bytes", path, file_bytes_max), "this is no lab file");
-  return text;
-}
+constexpr os::InputKind lab_file_kind{
+    .what = "a lab file", .remedy = "give a file, or a name that cbit lab list prints", .streams = true};
 
 }  // namespace
 
@@ -36,7 +20,8 @@ const lab::BuiltinExperiment* find_builtin(std::string_view name) {
 
 OrError<lab::Experiment> load_lab_file(const std::string& name) {
   const lab::BuiltinExperiment* const builtin = find_builtin(name);
-  const std::string text = builtin != nullptr ? std::string{builtin->text} : CBIT_TRY(read_file(name));
+  const std::string text =
+      builtin != nullptr ? std::string{builtin->text} : CBIT_TRY(os::read_input(name, lab_file_kind));
   return lab::load_experiment(text, name);
 }
 

@@ -3,10 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <ostream>
 
 #include "facts/guest_support.hpp"
@@ -14,11 +11,14 @@
 #include "launch/findings_render.hpp"
 #include "launch/libvirt_xml.hpp"
 #include "launch/qemu_program.hpp"
+#include "os/input_file.hpp"
 
 namespace cbit::cli {
 namespace {
 
-constexpr std::uintmax_t config_bytes_max = 4 << 20;
+constexpr os::InputKind config_kind{.what = "a guest's configuration",
+                                    .remedy = "give a file with a command line or libvirt's XML",
+                                    .streams = true};
 constexpr std::string_view allowed[] = {"--check",         "--root",       "--qemu-version", "--format",
                                         "--no-encryption", "--protection", "--json"};
 
@@ -42,22 +42,13 @@ OrError<void> check_words(const Arguments& arguments) {
 // A file's text, or the words themselves.
 OrError<std::string> text_to_check(const std::string& what) {
   std::error_code error;
-  if (!std::filesystem::exists(what, error)) {
+  if (what != "-" && !std::filesystem::exists(what, error)) {
     if (what.find_first_of(" \t\n") == std::string::npos && !what.starts_with('<'))
       return bad_input(fmt::format("there is no file {}", what),
                        "give a file, or a whole command line as one word: 'qemu-system-x86_64 -machine ...'");
     return what;
   }
-  if (!std::filesystem::is_regular_file(what, error))
-    return bad_input(fmt::format("{} is not a file", what),
-                     "give a file with a command line or libvirt's XML");
-  if (std::filesystem::file_size(what, error) > config_bytes_max || error)
-    return bad_input(fmt::format("{} is larger than 4 MiB", what), "that is no guest's configuration");
-  std::ifstream file{what, std::ios::binary};
-  std::string text{std::istreambuf_iterator<char>{file}, {}};
-  if (!file)
-    return bad_input(fmt::format("cannot read {}: {}", what, std::strerror(errno)), "check its permissions");
-  return text;
+  return os::read_input(what, config_kind);
 }
 
 OrError<launch::GuestConfig> config_of(const std::string& text) {

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <ostream>
+#include <string>
+#include <vector>
 
+#include "base/safe_text.hpp"
 #include "cli/arguments.hpp"
 #include "cli/launch_check.hpp"
 #include "cli/launch_options.hpp"
@@ -13,6 +16,8 @@
 #include "launch/findings_render.hpp"
 #include "launch/plan_render.hpp"
 #include "launch/qemu_program.hpp"
+#include "os/file_name.hpp"
+#include "os/output_file.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -63,7 +68,7 @@ OrError<launch::LaunchSite> site_of(const Arguments& arguments, const launch::La
 void tell_stronger(const launch::LaunchPlan& plan, std::ostream& err) {
   for (const launch::Candidate& candidate : plan.candidates) {
     if (candidate.usable || candidate.protection == plan.protection) return;
-    err << fmt::format("      {}: {}\n", to_string(candidate.protection), candidate.why_not);
+    err << fmt::format("      {}: {}\n", to_string(candidate.protection), safe_line(candidate.why_not));
   }
 }
 
@@ -75,8 +80,8 @@ void tell(const launch::LaunchPlan& plan, std::ostream& err) {
   else
     err << "cbit: warning: nothing encrypts the guest's memory here\n";
   tell_stronger(plan, err);
-  for (const std::string& remark : plan.remarks) err << "cbit: " << remark << '\n';
-  for (const std::string& risk : plan.risks) err << "cbit: forced: " << risk << '\n';
+  for (const std::string& remark : plan.remarks) err << "cbit: " << safe_line(remark) << '\n';
+  for (const std::string& risk : plan.risks) err << "cbit: forced: " << safe_line(risk) << '\n';
 }
 
 void tell(const launch::Finding& finding, bool forced, std::ostream& err) {
@@ -88,6 +93,21 @@ void tell(const launch::Finding& finding, bool forced, std::ostream& err) {
     err << "      " << finding.rule->why << '\n';
   else
     err << "      " << finding.remedy(launch::GuestLanguage::qemu) << '\n';
+}
+
+// QEMU truncates the file that it writes the guest's console to.
+OrError<void> check_console(const launch::LaunchRequest& request) {
+  const std::string& console = request.console;
+  if (console == "stdio" || console == "pty" || console == "none") return {};
+  CBIT_TRY(os::check_output(console));
+  const auto written = os::id_of(CBIT_TRY(os::resolve_output(console)));
+  std::vector<std::string> inputs{request.kernel, request.initrd, request.firmware};
+  for (const launch::DiskRequest& disk : request.disks) inputs.push_back(disk.file);
+  for (const std::string& input : inputs)
+    if (written && !input.empty() && os::id_of_input(input) == written)
+      return usage_error(fmt::format("--console would overwrite {}, which the guest uses", input),
+                         "write to another file");
+  return {};
 }
 
 OrError<ExitCode> start(const launch::LaunchPlan& plan, Streams& streams) {
@@ -128,7 +148,10 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
     if (finding.rule->severity != launch::Severity::note || arguments.has("--explain"))
       tell(finding, request.force && launch::is_error(finding), streams.err);
   if (refused) return ExitCode::bad_input;
-  if (arguments.has("--run")) return start(plan, streams);
+  if (arguments.has("--run")) {
+    CBIT_TRY(check_console(request));
+    return start(plan, streams);
+  }
   streams.out << text;
   return ExitCode::ok;
 }

@@ -39,6 +39,8 @@ void print_command(std::ostream& out, const CommandSpec& command) {
   out << ".SH \"CBIT " << roff(command.name) << "\"\n" << roff(command.description) << "\n";
   if (!command.positional.metavar.empty())
     out << ".TP\n.I " << roff(command.positional.metavar) << '\n' << roff(command.positional.help) << ".\n";
+  if (!command.behind.metavar.empty())
+    out << ".TP\n.I " << roff(command.behind.metavar) << '\n' << roff(command.behind.help) << ".\n";
   for (const OptionSpec& option : command.options) print_option(out, option);
   if (!command.examples.empty()) out << ".PP\nExamples:\n.PP\n.nf\n";
   for (const std::string_view example : command.examples) out << ".RS 4\n" << roff(example) << "\n.RE\n";
@@ -62,7 +64,9 @@ void print_man_page(std::ostream& out) {
   for (const CommandSpec& command : commands()) print_command(out, command);
   out << ".SH \"EXIT STATUS\"\n"
          ".TP\n0\nsuccess\n.TP\n1\na check or an expectation failed\n.TP\n64\nthe command line is wrong\n"
-         ".TP\n65\nan input file is wrong\n.TP\n70\nan internal error\n.TP\n74\noutput could not be written\n"
+         ".TP\n65\nan input file is wrong\n.TP\n70\nan internal error\n.TP\n71\nnot enough memory\n"
+         ".TP\n74\noutput could not be written\n"
+         ".TP\n124\nthe time is up\n.TP\n125\nthe machine died\n.TP\n255\nthe kernel of a guest panicked\n"
          ".SH ENVIRONMENT\n"
          ".TP\nNO_COLOR\nwhen set and not empty, output has no colours\n"
          ".TP\nCBIT_CIPHER\nthe implementation of the cipher: portable, aes\\-ni, vaes\\-avx2, "

@@ -37,9 +37,9 @@ OrError<ExitCode> run(const Arguments& given, Streams& streams) {
   Arguments arguments = given;
   explain::MatrixOptions matrix;
   if (const auto name = given.text("--platform"); name && *name != "all")
-    matrix.platforms = {*find_word(testbed::platform_words, *name)};
+    matrix.platforms = {*find_word(platform_words, *name)};
   if (const auto name = given.text("--iommu"); name && *name != "all")
-    matrix.iommus = {*find_word(testbed::iommu_mode_words, *name)};
+    matrix.iommus = {*find_word(iommu_mode_words, *name)};
   arguments.options.erase("--platform");  // the rest describes every machine
   arguments.options.erase("--iommu");
   matrix.bed = CBIT_TRY(testbed_config(arguments));

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/assert.hpp"
-#include "cli/output_file.hpp"
+#include "os/output_file.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -85,7 +85,7 @@ Colour colour_of(watch::PageLooks looks) {
 }
 
 struct PageMapImage::State {
-  OutputFile file;
+  os::OutputFile file;
   std::vector<Strip> strips;
   png_structp png = nullptr;
   png_infop info = nullptr;
@@ -94,7 +94,7 @@ struct PageMapImage::State {
   std::size_t begun = 0;  // strips
   std::uint64_t height = 0;
 
-  State(OutputFile opened, std::vector<Strip> parts) : file{std::move(opened)}, strips{std::move(parts)} {
+  State(os::OutputFile opened, std::vector<Strip> parts) : file{std::move(opened)}, strips{std::move(parts)} {
     height = strips.back().first_row + strips.back().rows();
     png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, fail, warn);
     CBIT_ASSERT(png != nullptr);
@@ -168,7 +168,8 @@ PageMapImage::PageMapImage(std::unique_ptr<State> state) : state_{std::move(stat
 PageMapImage::PageMapImage(PageMapImage&&) noexcept = default;
 PageMapImage::~PageMapImage() = default;
 
-OrError<PageMapImage> PageMapImage::create(std::string path, std::span<const process::Segment> segments) {
+OrError<PageMapImage> PageMapImage::create(const std::string& path,
+                                           std::span<const process::Segment> segments) {
   std::vector<Strip> strips = strips_of(segments);
   if (strips.empty())
     return usage_error("nothing is mapped there, so there is no map to draw", "see --ranges");
@@ -176,7 +177,7 @@ OrError<PageMapImage> PageMapImage::create(std::string path, std::span<const pro
   if (rows > rows_max)
     return usage_error(fmt::format("a map of {} rows of 2 MiB is too large", rows),
                        fmt::format("choose less with --range, up to {} rows", rows_max));
-  OutputFile file = CBIT_TRY(OutputFile::create(std::move(path)));
+  os::OutputFile file = CBIT_TRY(os::OutputFile::create(path));
   PageMapImage image{std::make_unique<State>(std::move(file), std::move(strips))};
   image.state_->write_head();
   return image;

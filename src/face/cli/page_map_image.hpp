@@ -23,7 +23,7 @@ class PageMapImage {
  public:
   // Segments without a mapping have no row. Errors: the file cannot be written (output_failed), there is
   // nothing to show or it has more than a million rows (usage).
-  static OrError<PageMapImage> create(std::string path, std::span<const process::Segment> segments);
+  static OrError<PageMapImage> create(const std::string& path, std::span<const process::Segment> segments);
   PageMapImage(PageMapImage&&) noexcept;
   ~PageMapImage();
 

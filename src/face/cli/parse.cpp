@@ -36,6 +36,11 @@ class CommandParser {
 
   OrError<ParsedCommand> parse(std::span<const std::string_view> words) {
     ParsedCommand parsed{.command = &spec_};
+    if (!spec_.behind.metavar.empty()) {
+      const auto mark = std::ranges::find(words, "--");
+      if (mark != words.end()) parsed.arguments.behind.assign(mark + 1, words.end());
+      words = {words.begin(), mark};
+    }
     std::vector<std::string> reversed{words.rbegin(), words.rend()};  // what CLI11 wants
     try {
       app_.parse(std::move(reversed));

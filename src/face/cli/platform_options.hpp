@@ -20,11 +20,11 @@ template <class T, std::size_t n>
   return choices;
 }
 
-inline constexpr auto platform_choices = choices_of(testbed::platform_words);
-inline constexpr auto kernel_choices = choices_of(testbed::kernel_version_words);
-inline constexpr auto iommu_choices = choices_of(testbed::iommu_mode_words);
-inline constexpr auto cache_choices = choices_of(testbed::cache_model_words);
-inline constexpr auto cipher_choices = choices_of(testbed::cipher_mode_words);
+inline constexpr auto platform_choices = choices_of(platform_words);
+inline constexpr auto kernel_choices = choices_of(kernel_version_words);
+inline constexpr auto iommu_choices = choices_of(iommu_mode_words);
+inline constexpr auto cache_choices = choices_of(mem::cache_model_words);
+inline constexpr auto cipher_choices = choices_of(crypt::cipher_mode_words);
 inline constexpr std::string_view level_choices[] = {"4", "5"};
 
 inline constexpr OptionSpec platform_option{"--platform", "P", "What encrypts memory", "plain",

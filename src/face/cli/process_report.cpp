@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/format.hpp"
+#include "base/safe_text.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -39,16 +40,9 @@ std::string range_text(const process::VirtRange& range) {
   return fmt::format("{:012x}-{:012x}", range.start.value(), range.end.value());
 }
 
-// Names come from others: control characters do not reach the terminal.
-std::string printable(std::string_view name) {
-  std::string text{name};
-  std::ranges::replace_if(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  return text;
-}
-
 std::string mapping_text(const process::Mapping& mapping) {
   return fmt::format("{} {}", mapping.permissions(),
-                     mapping.name.empty() ? "anonymous" : printable(mapping.name));
+                     mapping.name.empty() ? "anonymous" : safe_line(mapping.name));
 }
 
 // What a run's pages have in common besides their looks.
@@ -73,7 +67,7 @@ class TextReport : public ProcessReport {
   void begin(const process::ProcessMemory& process) override {
     largest_ = process::largest_memory(process.mappings());
     *out_ << fmt::format("process {} ({}), {} mappings; a page has {} bytes\n", process.pid(),
-                         printable(process.command()), process.mappings().size(), page_size);
+                         safe_line(process.command()), process.mappings().size(), page_size);
   }
 
   void begin_segment(const process::Segment& segment) override {
@@ -117,9 +111,7 @@ using Json = nlohmann::ordered_json;
 std::string hex(VirtAddr at) { return fmt::format("{:#x}", at.value()); }
 
 // A name need not be UTF-8.
-std::string dump(const Json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
+std::string dump(const Json& json, int indent = -1) { return json_text(json, indent); }
 
 Json to_json(const process::ProcessMemory& process) {
   return {{"pid", process.pid()}, {"command", process.command()}, {"mappings", process.mappings().size()}};
@@ -211,7 +203,7 @@ void print_mappings(std::ostream& out, const process::ProcessMemory& process, bo
   Json list = Json::array();
   if (!json)
     out << fmt::format("process {} ({})\n{:<26}{:>10} {:>10}  {:<14} {}\n", process.pid(),
-                       printable(process.command()), "range", "pages", "present", "kind", "name");
+                       safe_line(process.command()), "range", "pages", "present", "kind", "name");
   for (const process::Mapping& mapping : process.mappings()) {
     const std::uint64_t present = present_pages(process, mapping.range);
     if (json) {

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <ostream>
 
 #include "cli/platform_options.hpp"
 #include "cli/trace_file.hpp"
+#include "os/output_file.hpp"
 #include "stream/report.hpp"
 
 namespace cbit::cli {
@@ -16,10 +18,16 @@ constexpr std::uint64_t default_image_bytes = 32 << 20;
 constexpr std::uint64_t default_memory_bytes = 512 << 20;
 
 constexpr OptionSpec option_table[] = {
-    {"--image", "FILE", "Stream this raw disk image instead of building one", ""},
+    {.name = "--image",
+     .metavar = "FILE",
+     .help = "Stream this raw disk image, of up to 16 GiB, instead of building one",
+     .file = FileUse::input},
     {"--files", "DIR", "Put the files of this folder into the image that is built", default_files},
     {"--image-size", "SIZE", "Size of the image that is built, 1M to 1G", "32M"},
-    {"--output", "FILE", "Keep the image that the guest writes", ""},
+    {.name = "--output",
+     .metavar = "FILE",
+     .help = "Keep the image that the guest writes; - is standard output",
+     .file = FileUse::binary_output},
     {"--request", "SIZE", "Bytes per request of the driver, whole pages", "128K"},
     {"--platform", "P", "What encrypts the guest's memory", "sev", platform_choices},
     cbit_option,
@@ -27,7 +35,10 @@ constexpr OptionSpec option_table[] = {
     cpus_option,
     kernel_option,
     swiotlb_option,
-    {"--html", "FILE", "Write the report as one self-contained page", ""},
+    {.name = "--html",
+     .metavar = "FILE",
+     .help = "Write the report as one self-contained page; - is standard output",
+     .file = FileUse::output},
     {"--json", "", "Print the object of schema/stream.schema.json", ""},
     trace_option,
     trace_format_option,
@@ -66,10 +77,11 @@ OrError<stream::StreamOptions> stream_options(const Arguments& given) {
   return stream;
 }
 
-OrError<void> write_page(const std::string& path, const std::string& html) {
-  auto file = CBIT_TRY(OutputFile::create(path));
-  file.stream() << html;
-  return file.commit();
+// Opened before the work, so that what cannot be written is known.
+OrError<std::optional<os::OutputFile>> open_page(const Arguments& arguments) {
+  const auto path = arguments.text("--html");
+  if (!path) return std::optional<os::OutputFile>{};
+  return std::optional{CBIT_TRY(os::OutputFile::create(std::string{*path}))};
 }
 
 // Both the timeline of the page and the trace file listen, where asked for.
@@ -93,6 +105,7 @@ class Listeners final : public EventSink {
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   const stream::StreamOptions options = CBIT_TRY(stream_options(arguments));
   auto trace = CBIT_TRY(TraceFile::open(arguments));
+  auto page = CBIT_TRY(open_page(arguments));
   stream::Timeline timeline;
   Listeners listeners;
   listeners.add(timeline);
@@ -100,8 +113,10 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
 
   const stream::StreamReport report = CBIT_TRY(stream::stream(options, &listeners));
   if (trace) CBIT_TRY(trace->commit());
-  if (const auto page = arguments.text("--html"))
-    CBIT_TRY(write_page(std::string{*page}, stream::to_html(report, timeline)));
+  if (page) {
+    page->stream() << stream::to_html(report, timeline);
+    CBIT_TRY(page->commit());
+  }
   streams.out << (arguments.has("--json") ? stream::to_json(report) : stream::to_text(report));
   return report.ok() ? ExitCode::ok : ExitCode::check_failed;
 }

@@ -89,7 +89,7 @@ OrError<std::optional<TraceFile>> TraceFile::open(const Arguments& arguments) {
   }
   std::optional<std::set<std::string_view>> events;
   if (const auto patterns = arguments.text("--trace-events")) events = CBIT_TRY(chosen_events(*patterns));
-  auto file = std::make_unique<OutputFile>(CBIT_TRY(OutputFile::create(std::string{*path})));
+  auto file = std::make_unique<os::OutputFile>(CBIT_TRY(os::OutputFile::create(std::string{*path})));
   auto sink = make_sink(arguments.text("--trace-format").value_or("chrome"), file->stream());
   if (events) sink = std::make_unique<EventFilter>(std::move(sink), *std::move(events));
   return std::optional<TraceFile>{TraceFile{std::move(file), std::move(sink)}};

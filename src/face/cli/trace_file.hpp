@@ -8,12 +8,15 @@
 #include "base/trace.hpp"
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
-#include "cli/output_file.hpp"
+#include "os/output_file.hpp"
 
 namespace cbit::cli {
 
 inline constexpr std::string_view trace_format_choices[] = {"chrome", "jsonl", "ftrace"};
-inline constexpr OptionSpec trace_option{"--trace", "FILE", "Write the events of the run to FILE", ""};
+inline constexpr OptionSpec trace_option{.name = "--trace",
+                                         .metavar = "FILE",
+                                         .help = "Write the events of the run to FILE; - is standard output",
+                                         .file = FileUse::output};
 inline constexpr OptionSpec trace_format_option{
     "--trace-format", "F",
     "Its format: Chrome trace JSON for Perfetto, one JSON object a line, or ftrace text", "chrome",
@@ -32,10 +35,10 @@ class TraceFile {
   OrError<void> commit() { return file_->commit(); }
 
  private:
-  TraceFile(std::unique_ptr<OutputFile> file, std::unique_ptr<EventSink> sink)
+  TraceFile(std::unique_ptr<os::OutputFile> file, std::unique_ptr<EventSink> sink)
       : file_{std::move(file)}, sink_{std::move(sink)} {}
 
-  std::unique_ptr<OutputFile> file_;
+  std::unique_ptr<os::OutputFile> file_;
   std::unique_ptr<EventSink> sink_;
 };
 

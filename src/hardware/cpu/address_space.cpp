@@ -10,8 +10,8 @@ constexpr std::uint64_t low_32_bits = 0xffff'ffff;
 std::byte* AddressSpace::Tables::host_bytes(PhysAddr at, KeyId key, bool write) {
   Page& page = pages_[at.page_number() % size_];
   if (page.page != at.page() || page.key != key || (write && !page.writable)) {
-    std::byte* host =
-        space_->physical_->lease(at.page(), key, write ? LeaseUse::write : LeaseUse::read, *space_->holder_);
+    std::byte* host = space_->physical_->lease(
+        at.page(), key, write ? mem::LeaseIntent::write : mem::LeaseIntent::read, *space_->holder_);
     if (host == nullptr) return nullptr;
     page = {at.page(), key, write, host};
   }
@@ -113,10 +113,10 @@ Accessed<const TlbInfo*> AddressSpace::page_for(TlbSet set, std::uint64_t linear
                .level = walked->level,
                .writable = write,
                .global = walked->flags.global && registers_.global};
-  info.host = physical_->lease(info.page, info.key, write ? LeaseUse::write : LeaseUse::read, *holder_);
+  info.host = physical_->lease(info.page, info.key, write ? mem::LeaseIntent::write : mem::LeaseIntent::read,
+                               *holder_);
   const bool fast = info.host != nullptr && set != TlbSet::closed;
-  const bool fast_write = fast && write && !(watch_ != nullptr && watch_->holds_code(info.page));
-  return &tlb_.insert(set, linear, info, fast, fast_write);
+  return &tlb_.insert(set, linear, info, fast, fast && write);
 }
 
 Accessed<CodeTlb::Entry> AddressSpace::page_of_code(bool user, std::uint64_t linear) {

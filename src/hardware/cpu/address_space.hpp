@@ -54,7 +54,7 @@ class AddressSpace {
     unsigned phys_bits = 48;
   };
   // `holder` is told of revoked pages, and then calls drop_page() here.
-  AddressSpace(PhysicalSpace& physical, PageHolder& holder, const Config& config)
+  AddressSpace(PhysicalSpace& physical, mem::LeaseHolder& holder, const Config& config)
       : physical_{&physical}, holder_{&holder}, config_{config} {}
 
   // Flushing what a change of registers makes invalid is up to the caller, as in the manuals' descriptions of
@@ -67,14 +67,6 @@ class AddressSpace {
   // A page for an access of the kind that the set stands for; what it returns is valid until the next call.
   Accessed<const TlbInfo*> page_for(TlbSet set, std::uint64_t linear, bool write);
   Accessed<CodeTlb::Entry> page_of_code(bool user, std::uint64_t linear);
-
-  // Asked before a page becomes writable by fast paths.
-  class CodeWatch {
-   public:
-    virtual ~CodeWatch() = default;
-    [[nodiscard]] virtual bool holds_code(PhysAddr page) const = 0;
-  };
-  void set_code_watch(const CodeWatch* watch) { watch_ = watch; }
 
   void flush_all();
   void flush_non_global();
@@ -117,13 +109,12 @@ class AddressSpace {
   [[nodiscard]] paging::Privilege privilege_of(TlbSet set) const;
 
   PhysicalSpace* physical_;
-  PageHolder* holder_;
+  mem::LeaseHolder* holder_;
   Config config_;
   PagingRegisters registers_;
   Tlb tlb_;
   CodeTlb code_tlb_;
   Tables tables_{*this};
-  const CodeWatch* watch_ = nullptr;
 };
 
 }  // namespace cbit::cpu

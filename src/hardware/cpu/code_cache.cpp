@@ -40,7 +40,7 @@ void CodeCache::Arena::clear() {
   used_ = chunk_bytes_;
 }
 
-CodeCache::CodeCache() : table_(buckets_) {}
+CodeCache::CodeCache(PhysicalSpace& memory) : memory_{&memory}, table_(buckets_) {}
 
 std::size_t CodeCache::bucket(PhysAddr at, KeyId key, isa::Mode mode) {
   const std::uint64_t mixed =
@@ -86,13 +86,7 @@ CodeBlock* CodeCache::insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::
   return &block;
 }
 
-void CodeCache::add_to_page(PhysAddr page, CodeBlock& block) {
-  std::vector<CodeBlock*>& blocks = pages_[page.page_number()];
-  const bool first = blocks.empty();
-  blocks.push_back(&block);
-  if (!first) return;
-  for (User* user : users_) user->page_holds_code(page);
-}
+void CodeCache::add_to_page(PhysAddr page, CodeBlock& block) { pages_[page.page_number()].push_back(&block); }
 
 void CodeCache::link(isa::Op& exit, CodeBlock& to) {
   exit.imm = pointer_bits(to.ops);
@@ -119,7 +113,15 @@ void CodeCache::invalidate(PhysAddr at, std::uint64_t length) {
     make_stale(*block);
     return true;
   });
-  if (page->second.empty()) pages_.erase(page);
+}
+
+// Not where the last block goes: that may be in the middle of memory's write.
+bool CodeCache::release_if_idle(PhysAddr at) {
+  const auto page = pages_.find(at.page_number());
+  if (page == pages_.end() || !page->second.empty()) return false;
+  pages_.erase(page);
+  memory_->end_leases(at.page(), *this);
+  return true;
 }
 
 void CodeCache::revoke(PhysAddr at) {
@@ -133,6 +135,7 @@ void CodeCache::flush() {
   ++stats_.flushes;
   for (User* user : users_) user->forget_blocks();
   std::ranges::fill(table_, nullptr);
+  memory_->end_leases(*this);
   pages_.clear();
   blocks_.clear();
   arena_.clear();

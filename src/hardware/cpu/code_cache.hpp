@@ -17,7 +17,7 @@
 
 #include "base/ids.hpp"
 #include "cbit/addr.hpp"
-#include "cpu/address_space.hpp"
+#include "cpu/physical_space.hpp"
 #include "isa/op.hpp"
 
 namespace cbit::cpu {
@@ -47,19 +47,19 @@ struct CodeCacheStats {
   std::uint64_t flushes = 0;      // of everything
 };
 
-class CodeCache final : public PageHolder, public AddressSpace::CodeWatch {
+class CodeCache final : public mem::LeaseHolder {
  public:
   // A CPU that uses the cache.
   class User {
    public:
     virtual ~User() = default;
-    // The page has code now: stores to it have to be told to the cache.
-    virtual void page_holds_code(PhysAddr page) = 0;
     // All blocks go.
     virtual void forget_blocks() = 0;
   };
 
-  CodeCache();
+  // Pages with code are leased from `memory`, which outlives the cache.
+  explicit CodeCache(PhysicalSpace& memory);
+  ~CodeCache() override { memory_->end_leases(*this); }
   CodeCache(const CodeCache&) = delete;
   CodeCache& operator=(const CodeCache&) = delete;
 
@@ -72,11 +72,18 @@ class CodeCache final : public PageHolder, public AddressSpace::CodeWatch {
   // The exit leads to the block from now on.
   void link(isa::Op& exit, CodeBlock& to);
 
-  [[nodiscard]] bool holds_code(PhysAddr page) const override { return pages_.contains(page.page_number()); }
+  // The bytes of a page that code is to be decoded from; nullptr: they are read, and then nobody tells of
+  // changes.
+  [[nodiscard]] const std::byte* code_bytes(PhysAddr page, KeyId key) {
+    return memory_->lease(page, key, mem::LeaseIntent::execute, *this);
+  }
+  // Nobody may have a lease to write a page with code. If there is no block of it left, they may again: true.
+  bool release_if_idle(PhysAddr page);
   // The blocks whose bytes [at, at + length), of one page, change.
   void invalidate(PhysAddr at, std::uint64_t length);
   // All blocks of a page.
   void revoke(PhysAddr page) override;
+  void code_written(PhysAddr at, std::uint64_t bytes) override { invalidate(at, bytes); }
   void flush();
 
   [[nodiscard]] const CodeCacheStats& stats() const { return stats_; }
@@ -100,6 +107,7 @@ class CodeCache final : public PageHolder, public AddressSpace::CodeWatch {
   void add_to_page(PhysAddr page, CodeBlock& block);
   void make_stale(CodeBlock& block);
 
+  PhysicalSpace* memory_;
   Arena arena_;
   std::deque<CodeBlock> blocks_;
   std::vector<CodeBlock*> table_;

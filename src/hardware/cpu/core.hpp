@@ -109,7 +109,7 @@ struct SystemRegisters {
   std::uint64_t tsc_aux = 0;
 };
 
-class Core final : public State, public PageHolder, public CodeCache::User {
+class Core final : public State, public mem::LeaseHolder, public CodeCache::User {
  public:
   Core(Cpu& self, const Cpu::Config& config, const Cpu::Board& board);
   ~Core() override;
@@ -183,7 +183,7 @@ class Core final : public State, public PageHolder, public CodeCache::User {
   // Host bytes of [linear, its page's end) if they may be used at once; nullptr otherwise, without a fault.
   [[nodiscard]] std::byte* direct(TlbSet set, std::uint64_t linear, bool write);
   void revoke(PhysAddr page) override;
-  void page_holds_code(PhysAddr page) override;
+  void code_written(PhysAddr, std::uint64_t) override {}
   void forget_blocks() override;
 
   // --- core_events.cpp: exceptions and interrupts.
@@ -297,7 +297,8 @@ class Core final : public State, public PageHolder, public CodeCache::User {
                                std::array<Piece, 2>& to);
   [[nodiscard]] bool changes_running_code(const std::array<Piece, 2>& pieces) const;
   void read_piece(const Piece& piece, std::byte* to);
-  void write_piece(const Piece& piece, std::uint64_t linear, TlbSet set, const std::byte* from);
+  void write_piece(const Piece& piece, const std::byte* from);
+  [[nodiscard]] Accessed<const TlbInfo*> writable_page(TlbSet set, std::uint64_t linear);
   void device_access(PhysAddr at, ByteSpan to, KeyId key);
   void device_access(PhysAddr at, ConstByteSpan from, KeyId key);
   void before_device();

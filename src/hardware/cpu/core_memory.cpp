@@ -20,7 +20,7 @@ bool Core::pieces_of(TlbSet set, std::uint64_t linear, unsigned bytes, bool writ
   for (unsigned i = 0; i < to.size() && to[i].bytes != 0; ++i) {
     std::uint64_t at = i == 0 ? linear : (linear & page_mask) + page_size;
     if (!mode_.is_64()) at &= low_32_bits;
-    const auto page = memory.page_for(set, at, write);
+    const auto page = write ? writable_page(set, at) : memory.page_for(set, at, false);
     if (!page) {
       raise_memory_fault(page.error(), stack);
       return false;
@@ -70,12 +70,15 @@ void Core::read_piece(const Piece& piece, std::byte* to) {
   after_device();
 }
 
-// A store to a page with code drops the blocks that it changes; to one without, fast paths may do the next.
-void Core::write_piece(const Piece& piece, std::uint64_t linear_at, TlbSet set, const std::byte* from) {
-  if (board.code.holds_code(piece.info.page))
-    board.code.invalidate(piece.at, piece.bytes);
-  else if (piece.info.host != nullptr)
-    memory.tlb().insert(set, linear_at, piece.info, true, true);
+// A page without a lease may have had code, all of which has changed since.
+Accessed<const TlbInfo*> Core::writable_page(TlbSet set, std::uint64_t linear_at) {
+  const auto page = memory.page_for(set, linear_at, true);
+  if (!page || (*page)->host != nullptr || !board.code.release_if_idle((*page)->page)) return page;
+  memory.tlb().drop((*page)->page);
+  return memory.page_for(set, linear_at, true);
+}
+
+void Core::write_piece(const Piece& piece, const std::byte* from) {
   if (piece.info.host != nullptr) {
     std::memcpy(piece.info.host + piece.at.page_offset(), from, piece.bytes);
     return;
@@ -112,10 +115,8 @@ bool Core::write(TlbSet set, std::uint64_t linear_at, const void* from, unsigned
   }
   const auto* in = static_cast<const std::byte*>(from);
   for (const Piece& piece : pieces) {
-    if (piece.bytes != 0) write_piece(piece, linear_at, set, in);
+    if (piece.bytes != 0) write_piece(piece, in);
     in += piece.bytes;
-    linear_at = (linear_at & page_mask) + page_size;
-    if (!mode_.is_64()) linear_at &= low_32_bits;
   }
   return true;
 }
@@ -135,8 +136,6 @@ std::byte* Core::direct(TlbSet set, std::uint64_t linear_at, bool write) {
 }
 
 void Core::revoke(PhysAddr page) { memory.drop_page(page); }
-
-void Core::page_holds_code(PhysAddr page) { memory.tlb().stop_fast_writes(page); }
 
 // DR7: two enable bits, two of kind and two of length per breakpoint. Kind 1 is writes, 3 reads and writes.
 void Core::note_data_access(std::uint64_t linear_at, unsigned bytes, bool write) {

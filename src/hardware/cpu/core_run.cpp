@@ -368,7 +368,7 @@ bool Core::second_page_of(std::uint64_t linear_at, CodeTlb::Entry& to) {
 
 // Code is read from its lease, which tells of changes by others; without one, what is decoded is a copy.
 bool Core::read_code(const CodeTlb::Entry& page, std::uint64_t offset, ByteSpan to) {
-  const std::byte* host = board.memory.lease(page.phys, page.key, LeaseUse::execute, board.code);
+  const std::byte* host = board.code.code_bytes(page.phys, page.key);
   if (host != nullptr) {
     std::memcpy(to.data(), host + offset, to.size());
     return true;

@@ -27,7 +27,6 @@ Core::Core(Cpu& face, const Cpu::Config& given, const Cpu::Board& connected)
       memory{board.memory, *this, {.view = given.view, .phys_bits = given.model.phys_bits}},
       lowerer_{{.features = given.model.features, .intercepts = {}}},
       random_state_{given.seed} {
-  memory.set_code_watch(&board.code);
   board.code.add_user(*this);
   board.interrupts.set_listener(&self);
   tsc_ = TickCounter{config.model.tsc_hz};
@@ -36,6 +35,7 @@ Core::Core(Cpu& face, const Cpu::Config& given, const Cpu::Board& connected)
 }
 
 Core::~Core() {
+  board.memory.end_leases(*this);
   board.interrupts.set_listener(nullptr);
   board.code.remove_user(*this);
 }

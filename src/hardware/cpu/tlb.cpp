@@ -59,18 +59,12 @@ void Tlb::flush_non_global() {
 
 void Tlb::flush_page(std::uint64_t linear) {
   erase_if([&](const TlbEntry& entry, const TlbInfo& info) {
-    return ((entry.read_tag ^ linear) & ~(bytes_of(info.level) - 1)) == 0;
+    return ((entry.read_tag ^ linear) & ~(paging::level_bytes(info.level) - 1)) == 0;
   });
 }
 
 void Tlb::drop(PhysAddr page) {
   erase_if([&](const TlbEntry&, const TlbInfo& info) { return info.page == page; });
-}
-
-void Tlb::stop_fast_writes(PhysAddr page) {
-  for (Set& in : sets_)
-    for (const std::uint16_t index : in.used)
-      if (in.infos[index].page == page) in.entries[index].write_tag = empty_tag;
 }
 
 void CodeTlb::flush() {

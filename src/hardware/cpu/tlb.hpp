@@ -48,7 +48,6 @@ class Tlb {
   void flush_non_global();
   void flush_page(std::uint64_t linear);  // INVLPG: whatever the size of its page
   void drop(PhysAddr page);               // all entries of a physical page
-  void stop_fast_writes(PhysAddr page);
 
  private:
   struct Set {

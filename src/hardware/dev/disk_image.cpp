@@ -15,33 +15,24 @@ namespace cbit::dev {
 namespace {
 
 constexpr std::uint64_t io_bytes_max = 1u << 30;  // below the limit of one pread or pwrite
-constexpr unsigned temporary_names = 100;
+
+using os::retry;
 
 tl::unexpected<Error> io_error(const std::string& path, ExitCode code, std::string hint = {}) {
   return tl::unexpected{
       Error{fmt::format("{}: {}", path, std::generic_category().message(errno)), std::move(hint), code}};
 }
 
-// Repeats a system call that a signal interrupted.
-template <class Call>
-auto retry(Call call) {
-  auto result = call();
-  while (result == -1 && errno == EINTR) result = call();
-  return result;
+OrError<void> check_kind(const std::string& path, const struct stat& info) {
+  if (S_ISDIR(info.st_mode)) return bad_input(path + ": is a directory", "name the image file itself");
+  if (!S_ISREG(info.st_mode)) return bad_input(path + ": is not a regular file", "name a raw disk image");
+  return {};
 }
-
-std::string folder_of(const std::string& path) {
-  const auto slash = path.rfind('/');
-  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
-}
-
-std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 OrError<std::uint64_t> image_size(const std::string& path, int fd) {
   struct stat info{};
   if (::fstat(fd, &info) != 0) return io_error(path, ExitCode::bad_input);
-  if (S_ISDIR(info.st_mode)) return bad_input(path + ": is a directory", "name the image file itself");
-  if (!S_ISREG(info.st_mode)) return bad_input(path + ": is not a regular file", "name a raw disk image");
+  CBIT_TRY(check_kind(path, info));
   if (info.st_size == 0)
     return bad_input(path + ": is empty", fmt::format("give it a size, e.g. truncate -s 64M {}", path));
   const auto bytes = static_cast<std::uint64_t>(info.st_size);
@@ -52,32 +43,24 @@ OrError<std::uint64_t> image_size(const std::string& path, int fd) {
   return bytes;
 }
 
-// The folder's entry for a renamed file is durable only after this.
-OrError<void> sync_folder(const std::string& path) {
-  const std::string folder = folder_of(path);
-  const int fd = retry([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
-  if (fd == -1) return io_error(folder, ExitCode::output_failed);
-  const int synced = retry([&] { return ::fsync(fd); });
-  const int reason = errno;
-  ::close(fd);
-  errno = reason;
-  // Some file systems cannot sync a folder, and say so.
-  if (synced == -1 && errno != EINVAL) return io_error(folder, ExitCode::output_failed);
-  return {};
-}
-
 }  // namespace
 
 OrError<std::unique_ptr<DiskImage>> DiskImage::open(const std::string& path, Mode mode) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0) return io_error(path, ExitCode::bad_input);
+  CBIT_TRY(check_kind(path, info));
   const int access = mode == Mode::read_only ? O_RDONLY : O_RDWR;
-  // O_NONBLOCK: a FIFO must not make us wait; it means nothing for a file.
-  const int fd = retry([&] { return ::open(path.c_str(), access | O_CLOEXEC | O_NONBLOCK); });
-  if (fd == -1) {
+  // O_NONBLOCK: what took its place meanwhile must not make us wait; it means nothing for a file.
+  os::Descriptor file{
+      retry([&] { return ::open(path.c_str(), access | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); })};
+  if (!file.is_open()) {
     const bool denied = mode == Mode::read_write && (errno == EACCES || errno == EROFS || errno == EPERM);
     return io_error(path, ExitCode::bad_input, denied ? "open it read-only, or make it writable" : "");
   }
-  std::unique_ptr<DiskImage> image{new DiskImage{path, fd, mode}};
-  image->bytes_ = CBIT_TRY(image_size(path, fd));
+  std::unique_ptr<DiskImage> image{new DiskImage{path, mode}};
+  image->bytes_ = CBIT_TRY(image_size(path, file.fd()));
+  image->fd_ = file.fd();
+  image->opened_ = std::move(file);
   return image;
 }
 
@@ -85,39 +68,20 @@ OrError<std::unique_ptr<DiskImage>> DiskImage::create(const std::string& path, s
   if (bytes == 0 || bytes % sector_size != 0 || bytes > bit_mask(63))
     return usage_error(
         fmt::format("{}: {} bytes are not a whole number of {}-byte sectors", path, bytes, sector_size));
-  struct stat info{};
-  if (name_of(path).empty() || (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)))
-    return tl::unexpected{
-        Error{path + ": is a directory", "name the image file itself", ExitCode::output_failed}};
-
-  int fd = -1;
-  std::string temporary;
-  for (unsigned n = 0; n < temporary_names; ++n) {
-    temporary =
-        fmt::format("{}.{}.{}-{}.part", path.substr(0, path.rfind('/') + 1), name_of(path), ::getpid(), n);
-    fd = retry([&] { return ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
-    if (fd != -1 || errno != EEXIST) break;
-  }
-  if (fd == -1) return io_error(path, ExitCode::output_failed, "the folder must exist and be writable");
-  std::unique_ptr<DiskImage> image{new DiskImage{path, fd, Mode::read_write}};
-  image->temporary_ = std::move(temporary);
+  std::unique_ptr<DiskImage> image{new DiskImage{path, Mode::read_write}};
+  image->new_.emplace(CBIT_TRY(os::NewFile::create(path)));
+  image->fd_ = image->new_->fd();
   image->bytes_ = bytes;
-  if (retry([&] { return ::ftruncate(fd, static_cast<off_t>(bytes)); }) != 0)
+  if (retry([&] { return ::ftruncate(image->fd_, static_cast<off_t>(bytes)); }) != 0)
     return io_error(path, ExitCode::output_failed);
   return image;
 }
 
-DiskImage::~DiskImage() {
-  ::close(fd_);
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
-}
-
 OrError<void> DiskImage::commit() {
-  if (temporary_.empty()) return usage_error(path_ + ": is not a new image");
-  if (retry([&] { return ::fsync(fd_); }) != 0) return io_error(path_, ExitCode::output_failed);
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) return io_error(path_, ExitCode::output_failed);
-  temporary_.clear();
-  return sync_folder(path_);
+  if (!new_ || committed_) return usage_error(path_ + ": is not a new image");
+  CBIT_TRY(new_->commit());
+  committed_ = true;
+  return {};
 }
 
 OrError<void> DiskImage::read(std::uint64_t offset, ByteSpan to) {

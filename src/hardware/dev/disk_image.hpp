@@ -1,18 +1,19 @@
 // A raw disk image: the file's bytes are the disk's.
 //
 //   open()    an existing image, whole sectors long
-//   create()  a new one, written under a temporary name beside the final one. commit() makes it durable and
-//             gives it its name in one step; an image that is not committed is removed, so no partial file
-//             ever bears it.
+//   create()  a new one, or one that takes a file's place: commit() makes it durable and gives it its name in
+//             one step (os/output_file.hpp). What is not committed is gone.
 //
 // Errors name the file and the reason of the system (no space, no permission, cut short while in use).
 // Threading: one thread.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "dev/block_backend.hpp"
+#include "os/output_file.hpp"
 
 namespace cbit::dev {
 
@@ -22,14 +23,12 @@ class DiskImage final : public BlockBackend {
 
   // Errors: cannot be opened, not a regular file, empty, not a multiple of sector_size.
   static OrError<std::unique_ptr<DiskImage>> open(const std::string& path, Mode mode);
-  // Zeros, sparse. Errors: the folder cannot be written to, `path` is a directory, `bytes` is not whole
-  // sectors.
+  // Zeros, sparse. Errors: those of os::NewFile; `bytes` is not whole sectors.
   static OrError<std::unique_ptr<DiskImage>> create(const std::string& path, std::uint64_t bytes);
-  ~DiskImage() override;
   DiskImage(const DiskImage&) = delete;
   DiskImage& operator=(const DiskImage&) = delete;
 
-  // Of a created image, once; replaces a file of that name. The image stays usable.
+  // Of a created image, once. The image stays usable.
   OrError<void> commit();
 
   [[nodiscard]] std::uint64_t bytes() const override { return bytes_; }
@@ -41,12 +40,14 @@ class DiskImage final : public BlockBackend {
   OrError<void> flush() override;
 
  private:
-  DiskImage(std::string path, int fd, Mode mode) : path_{std::move(path)}, fd_{fd}, mode_{mode} {}
+  DiskImage(std::string path, Mode mode) : path_{std::move(path)}, mode_{mode} {}
   OrError<bool> punch(std::uint64_t offset, std::uint64_t bytes);
 
   std::string path_;
-  std::string temporary_;  // not empty: created and not committed
-  int fd_;
+  os::Descriptor opened_;           // of an image that was there
+  std::optional<os::NewFile> new_;  // else
+  bool committed_ = false;
+  int fd_ = -1;  // of one of them
   Mode mode_;
   std::uint64_t bytes_ = 0;
 };

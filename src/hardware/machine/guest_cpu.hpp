@@ -17,8 +17,6 @@ namespace cbit::machine {
 
 using GuestPhysAddr = Addr<struct GuestPhysTag>;  // what a guest takes for physical
 
-enum class GuestKind : std::uint8_t { plain, sev, sev_es, sev_snp };
-
 [[nodiscard]] constexpr bool is_encrypted(GuestKind kind) { return kind != GuestKind::plain; }
 
 class GuestCpu {

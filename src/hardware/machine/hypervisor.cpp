@@ -2,6 +2,7 @@
 
 #include "base/assert.hpp"
 #include "base/cost.hpp"
+#include "machine/platform_traits.hpp"
 
 namespace cbit::machine {
 
@@ -14,22 +15,12 @@ Result<void> Hypervisor::change_page_state(Agent agent, const PageState& wanted)
   CBIT_ASSERT(range.first.is_aligned(page_size) && range.bytes % page_size == 0);
   const std::uint64_t pages = range.bytes / page_size;
   tracer_->emit(agent, PageStateRequest{wanted.call, range.first, pages, wanted.encrypted, wanted.site});
-  switch (platform_) {
-    case Platform::sev_snp:
-    case Platform::tdx: memory_->convert(range.first, pages, wanted.encrypted, wanted.site); return {};
-    case Platform::pef: {
-      memory_->convert(range.first, pages, wanted.encrypted, wanted.site);
-      const KeyId key = view_.key(wanted.encrypted ? 1 : 0);
-      return memory_->fill(range.first, range.bytes, std::byte{0},
-                           {agent, key, tracer_->intern(wanted.call)});
-    }
-    case Platform::plain:
-    case Platform::sme:
-    case Platform::sev:
-    case Platform::sev_es:
-    case Platform::mktme: return {};
-  }
-  return {};
+  const PlatformTraits& traits = traits_of(platform_);
+  if (!traits.state_below_guest) return {};
+  memory_->convert(range.first, pages, wanted.encrypted, wanted.site);
+  if (!traits.conversion_zeroes) return {};
+  const KeyId key = view_.key(wanted.encrypted ? 1 : 0);
+  return memory_->fill(range.first, range.bytes, std::byte{0}, {agent, key, tracer_->intern(wanted.call)});
 }
 
 }  // namespace cbit::machine

@@ -21,19 +21,27 @@ KeyId platform_key(Platform platform) {
   return is_guest(platform) ? mem::guest_key(guest_asid) : mem::host_key;
 }
 
-// PEF: no entry of the guest has a bit; the ultravisor's table has the state of a page (ADR 6).
+// By page state, no entry has a bit; the view's own selectors still need a place to stand.
+mem::KeyLayout key_layout(const MachineConfig& config, KeySelection selection) {
+  switch (selection) {
+    case KeySelection::none: break;
+    case KeySelection::c_bit:
+    case KeySelection::page_state: return mem::KeyLayout::amd(config.c_bit);
+    case KeySelection::shared_bit: return mem::KeyLayout::tdx(config.c_bit);
+    case KeySelection::key_id:
+      return mem::KeyLayout::mktme(phys_bits - config.key_id_bits, config.key_id_bits);
+  }
+  return mem::KeyLayout::none();
+}
+
 mem::KeyView cpu_view(const MachineConfig& config) {
   mem::KeyView view;
-  if (config.platform == Platform::tdx)
-    view.layout = mem::KeyLayout::tdx(config.c_bit);
-  else if (is_encrypted(config.platform))
-    view.layout = mem::KeyLayout::amd(config.c_bit);
-  else if (config.platform == Platform::mktme)
-    view.layout = mem::KeyLayout::mktme(phys_bits - config.key_id_bits, config.key_id_bits);
-  view.selector_is_key = config.platform == Platform::mktme;
+  const KeySelection selection = traits_of(config.platform).key_selection;
+  view.layout = key_layout(config, selection);
+  view.selector_is_key = selection == KeySelection::key_id;
   view.encrypted_key = platform_key(config.platform);
   view.walks_private = is_guest(config.platform);
-  view.page_decides = config.platform == Platform::pef;
+  view.page_decides = selection == KeySelection::page_state;
   return view;
 }
 
@@ -53,11 +61,8 @@ std::vector<mem::PhysRange> ram_map(std::uint64_t bytes) {
 mem::MemoryConfig memory_config(const MachineConfig& config) {
   mem::MemoryConfig memory{.ram = ram_map(config.memory_bytes), .cache = config.cache};
   const KeyId key = platform_key(config.platform);
-  if (config.platform == Platform::sev_snp || config.rmp) memory.protection = mem::MemoryProtection::rmp;
-  if (config.platform == Platform::tdx) {
-    memory.protection = mem::MemoryProtection::td;
-    memory.initial_owner = key;
-  }
+  memory.protection = config.rmp ? mem::MemoryProtection::rmp : traits_of(config.platform).protection;
+  if (memory.protection == mem::MemoryProtection::td) memory.initial_owner = key;
   // A host's own key protects nothing in the RMP: to it, all pages are the hypervisor's.
   if (memory.protection != mem::MemoryProtection::none && is_guest(config.platform))
     memory.protected_key = key;
@@ -69,7 +74,7 @@ OrError<void> check_sev(const MachineConfig& config) {
     return usage_error("a reverse map table protects guests, but the machine has no ASIDs for any",
                        "give it some (sev-asids)");
   if (config.sev.asids == 0) return {};
-  if (config.platform != Platform::plain && config.platform != Platform::sme)
+  if (!traits_of(config.platform).hosts_sev_guests)
     return usage_error(
         fmt::format("a machine of platform {} hosts no SEV guests", to_string(config.platform)),
         "use platform plain or sme for the host");
@@ -81,10 +86,9 @@ OrError<void> check_sev(const MachineConfig& config) {
   return {};
 }
 
-// SEV-ES' firmware needs memory of the host's, which such a machine has none of; SNP's has commands of its
-// own.
 OrError<void> check_key_source(const MachineConfig& config) {
-  if (config.key_source == GuestKeySource::derived || config.platform == Platform::sev) return {};
+  if (config.key_source == GuestKeySource::derived || traits_of(config.platform).launched_by_firmware)
+    return {};
   return usage_error(
       fmt::format("the firmware launches no machine of platform {}", to_string(config.platform)),
       "use platform sev");
@@ -117,7 +121,7 @@ OrError<void> check(const MachineConfig& config) {
     return usage_error(fmt::format("{}-level paging does not exist", config.paging_levels), "use 4 or 5");
   CBIT_TRY(check_sev(config));
   CBIT_TRY(check_key_source(config));
-  if (config.platform == Platform::mktme) return check_key_ids(config);
+  if (traits_of(config.platform).key_selection == KeySelection::key_id) return check_key_ids(config);
   if (!is_encrypted(config.platform) && config.sev.asids == 0) return {};
   if (config.c_bit < 32 || config.c_bit > 51)
     return usage_error(fmt::format("C-bit position {} is out of range", config.c_bit),
@@ -156,7 +160,7 @@ OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
     machine->iommu_.emplace(device_view(config));
     machine->bus_->set_iommu(&*machine->iommu_);
   }
-  if (config.platform == Platform::mktme)
+  if (machine->traits().key_selection == KeySelection::key_id)
     machine->tme_.emplace(*machine->memory_, machine->tracer_, config.key_id_bits, config.seed);
   SevFirmware::Config firmware{
       .capability = config.sev, .c_bit = config.c_bit, .cpus = config.cpus, .seed = config.seed};
@@ -171,7 +175,7 @@ OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
 IommuKind Machine::iommu_kind() const {
   if (!config_.iommu) return IommuKind::none;
   if (config_.virtio_iommu) return IommuKind::virtio;
-  return config_.platform == Platform::pef ? IommuKind::spapr : IommuKind::amd;
+  return traits().iommu;
 }
 
 PhysAddr Machine::end_of_ram() const { return memory_->ram().back().end(); }

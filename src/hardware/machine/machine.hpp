@@ -13,9 +13,10 @@
 #include "base/result.hpp"
 #include "base/trace.hpp"
 #include "bus/system_bus.hpp"
-#include "cbit/platform.hpp"
+#include "cbit/words.hpp"
 #include "iommu/iommu.hpp"
 #include "machine/hypervisor.hpp"
+#include "machine/platform_traits.hpp"
 #include "machine/sev/sev_firmware.hpp"
 #include "machine/tme.hpp"
 #include "mem/memory.hpp"
@@ -33,6 +34,9 @@ enum class GuestKeySource : std::uint8_t {
   derived,   // the guest runs already: its key follows from the seed
   firmware,  // there is none before launch_firmware() has been given LAUNCH_START and ACTIVATE
 };
+
+// MachineConfig::virtio_iommu: the IOMMU is a virtio-iommu, or the platform's own.
+inline constexpr Word<bool> iommu_kind_words[] = {{"platform", false}, {"virtio", true}};
 
 struct MachineConfig {
   Platform platform = Platform::plain;
@@ -52,9 +56,6 @@ struct MachineConfig {
   GuestKeySource key_source = GuestKeySource::derived;
 };
 
-// sPAPR: translation entries are the hypervisor's, written by H_PUT_TCE.
-enum class IommuKind : std::uint8_t { none, amd, spapr, virtio };
-
 class Machine {
  public:
   // Errors (usage): memory or CPU count out of range, C-bit outside 32..51 or inside RAM, KeyID bits out of
@@ -63,6 +64,7 @@ class Machine {
   static OrError<std::unique_ptr<Machine>> create(const MachineConfig& config);
 
   [[nodiscard]] const MachineConfig& config() const { return config_; }
+  [[nodiscard]] const PlatformTraits& traits() const { return traits_of(config_.platform); }
   [[nodiscard]] Clock& clock() { return clock_; }
   [[nodiscard]] Tracer& tracer() { return tracer_; }
   [[nodiscard]] mem::KeyTable& keys() { return keys_; }

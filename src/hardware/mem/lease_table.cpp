@@ -1,7 +1,7 @@
 #include "mem/lease_table.hpp"
 
 #include <algorithm>
-#include <functional>
+#include <iterator>
 
 namespace cbit::mem {
 
@@ -33,9 +33,9 @@ LeaseTable::Intents LeaseTable::revoke(PhysAddr page, LeaseIntent intent) {
   const auto entry = pages_.find(page.page_number());
   if (entry == pages_.end()) return 0;
   const auto has = [&](const Lease& lease) { return (lease.intents & bit(intent)) != 0; };
-  const auto kept = std::ranges::stable_partition(entry->second, std::not_fn(has)).begin();
-  const Leases ended{kept, entry->second.end()};
-  entry->second.erase(kept, entry->second.end());
+  Leases ended;
+  std::ranges::copy_if(entry->second, std::back_inserter(ended), has);
+  std::erase_if(entry->second, has);
   const Intents left = settle(entry);
   for (const Lease& lease : ended) lease.holder->revoke(page);
   return left;

@@ -27,6 +27,7 @@
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "base/trace.hpp"
+#include "base/words.hpp"
 #include "cbit/addr.hpp"
 #include "mem/key_table.hpp"
 #include "mem/lease.hpp"
@@ -56,6 +57,9 @@ enum class CacheModel : std::uint8_t {
   report,    // aliases agree, but each use of one while the other is dirty is reported
   bite,      // aliases are cached apart: stale data is returned, as on the first EPYC
 };
+
+inline constexpr Word<CacheModel> cache_model_words[] = {
+    {"coherent", CacheModel::coherent}, {"report", CacheModel::report}, {"bite", CacheModel::bite}};
 
 struct MemoryConfig {
   std::vector<PhysRange> ram;  // page-aligned, ascending, disjoint; at most 1 TiB in all, below 2^52

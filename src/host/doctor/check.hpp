@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/words.hpp"
 #include "doctor/system.hpp"
-#include "testbed/words.hpp"
 #include "watch/causes.hpp"
 
 namespace cbit::doctor {

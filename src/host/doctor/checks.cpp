@@ -12,8 +12,8 @@ bool bare_amd_sme(const CheckSubject& s) { return bare_amd(s) && s.host.cpu.sev 
 bool bare_intel(const CheckSubject& s) { return s.host.cpu.intel() && !s.system.virtual_machine; }
 bool virtual_machine(const CheckSubject& s) { return s.system.virtual_machine; }
 bool sev_guest(const CheckSubject& s) {
-  const Platform platform = s.system.platform;
-  return platform == Platform::sev || platform == Platform::sev_es || platform == Platform::sev_snp;
+  const machine::PlatformTraits& traits = machine::traits_of(s.system.platform);
+  return is_guest(traits.platform) && traits.key_selection == machine::KeySelection::c_bit;
 }
 // An encrypted guest has no guests of that kind.
 bool may_host(const CheckSubject& s) { return !is_guest(s.system.platform); }
@@ -24,7 +24,8 @@ bool may_host_sev(const CheckSubject& s) {
 bool may_host_tdx(const CheckSubject& s) { return may_host(s) && s.host.cpu.intel(); }
 // On POWER the groups are VFIO's; how the kernel maps does not depend on them.
 bool has_iommu_or_should(const CheckSubject& s) {
-  return s.system.platform != Platform::pef && (s.host.iommu.present() || !s.system.virtual_machine);
+  const bool groups_tell = machine::traits_of(s.system.platform).iommu != machine::IommuKind::spapr;
+  return groups_tell && (s.host.iommu.present() || !s.system.virtual_machine);
 }
 bool encrypted_x86_guest(const CheckSubject& s) { return x86(s) && checks::encrypted_guest(s); }
 bool has_rdma_hardware(const CheckSubject& s) {

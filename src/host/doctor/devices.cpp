@@ -6,6 +6,7 @@
 
 #include "doctor/device_models.hpp"
 #include "facts/text.hpp"
+#include "spec/swiotlb.hpp"
 #include "spec/virtio.hpp"
 
 namespace cbit::doctor {
@@ -195,7 +196,7 @@ void note_costs(const CheckSubject& subject, DeviceReport& report) {
         "would "
         "not be",
         report.mask_bits.value_or(64),
-        subject.system.platform == Platform::sme ? fmt::format("the C-bit ({})", subject.system.c_bit)
+        encrypts_itself(subject.system.platform) ? fmt::format("the C-bit ({})", subject.system.c_bit)
                                                  : std::string{"all memory"}));
   }
   if (report.limit_unknown_to_driver) {
@@ -225,8 +226,8 @@ OrError<bool> idle(DeviceModels& models, Candidate& candidate) {
 }
 
 void add_logged(const CheckSubject& subject, std::vector<DeviceReport>& reports) {
-  const bool can_grow = facts::nearest_version(subject.host.kernel.release) != KernelVersion::v6_1;
-  for (facts::LogCause& found : facts::causes_of_full_pool(subject.host.kernel_log(), can_grow,
+  const bool can_grow = spec::has_dynamic_swiotlb(facts::nearest_version(subject.host.kernel.release));
+  for (watch::LogCause& found : watch::causes_of_full_pool(subject.host.kernel_log(), can_grow,
                                                            swiotlb_options(subject.host).dynamic)) {
     const auto device = std::ranges::find(reports, found.device, &DeviceReport::name);
     if (device == reports.end()) continue;

@@ -9,7 +9,7 @@
 
 #include "doctor/check.hpp"
 #include "explain/explain.hpp"
-#include "facts/log_causes.hpp"
+#include "watch/import/log_causes.hpp"
 
 namespace cbit::doctor {
 
@@ -36,7 +36,7 @@ struct DeviceReport {
   bool limit_unknown_to_driver = false;  // it bounces, but dma_max_mapping_size() says no limit
   std::vector<std::string> notes;
   std::vector<watch::Cause> causes;     // of what the model found
-  std::vector<facts::LogCause> logged;  // of what the kernel said
+  std::vector<watch::LogCause> logged;  // of what the kernel said
 };
 
 // "direct, with the C-bit"; "bounced"; "IOMMU, C-bit in its entry"; ...

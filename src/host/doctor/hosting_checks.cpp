@@ -132,7 +132,7 @@ Outcome tdx_guests(const CheckSubject& s) {
   const facts::Read<std::string>& value = s.host.kernel.kvm_intel_tdx;
   std::vector<HostEvidence> evidence{{std::string{facts::kvm_intel_parameters} + "tdx",
                                       value ? *value : std::string{to_string(value.error())}}};
-  const facts::KernelLog& log = s.host.kernel_log();
+  const watch::KernelLog& log = s.host.kernel_log();
   if (log.tdx_key_ids) evidence.push_back({"kernel log", log.tdx_key_ids->line.text});
   if (log.tdx_module) evidence.push_back({"kernel log", log.tdx_module->text});
   // tdx=N on a host whose firmware has set KeyIDs aside for it: somebody wanted it.

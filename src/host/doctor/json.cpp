@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
 #include "doctor/doctor.hpp"
 #include "testbed/cause_json.hpp"
 
@@ -83,9 +84,9 @@ Json uses_json(const std::vector<DmaUse>& uses) {
   return list;
 }
 
-Json logged_json(const std::vector<facts::LogCause>& logged) {
+Json logged_json(const std::vector<watch::LogCause>& logged) {
   Json list = Json::array();
-  for (const facts::LogCause& one : logged)
+  for (const watch::LogCause& one : logged)
     list.push_back({{"causes", names_json(one.causes)},
                     {"count", one.count},
                     {"largest_bytes", one.largest_bytes},
@@ -102,7 +103,7 @@ Json devices_json(const Diagnosis& diagnosis) {
                     {"driver", device.driver},
                     {"mask_bits", or_null(device.mask_bits)},
                     {"coherent_mask_bits", or_null(device.coherent_mask_bits)},
-                    {"iommu", word_of(testbed::iommu_mode_words, device.iommu)},
+                    {"iommu", to_string(device.iommu)},
                     {"state", word_of(check_state_words, device.state)},
                     {"uses", uses_json(device.uses)},
                     {"largest_mapping", device.uses.empty() || device.largest_mapping == ~std::uint64_t{0}
@@ -130,7 +131,7 @@ std::string to_json(const Diagnosis& diagnosis) {
   json["warnings"] = diagnosis.count(CheckState::warn);
   json["failed"] = diagnosis.count(CheckState::fail);
   json["skipped"] = diagnosis.count(CheckState::skip);
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  return json_text(json, 2) + '\n';
 }
 
 }  // namespace cbit::doctor

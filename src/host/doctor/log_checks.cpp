@@ -4,8 +4,9 @@
 #include <algorithm>
 
 #include "doctor/check.hpp"
-#include "facts/log_causes.hpp"
+#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
+#include "watch/import/log_causes.hpp"
 
 namespace cbit::doctor::checks {
 namespace {
@@ -17,8 +18,8 @@ Outcome nothing_found(const CheckSubject& s) {
   return {.state = CheckState::pass, .says = "in what is left of the log"};
 }
 
-void add_causes(Outcome& outcome, const std::vector<facts::LogCause>& found) {
-  for (const facts::LogCause& one : found) {
+void add_causes(Outcome& outcome, const std::vector<watch::LogCause>& found) {
+  for (const watch::LogCause& one : found) {
     for (const watch::CauseInfo* const reason : one.causes)
       if (std::ranges::find(outcome.causes, reason) == outcome.causes.end()) outcome.causes.push_back(reason);
     if (outcome.evidence.size() < quoted_max) outcome.evidence.push_back({"kernel log", one.first.text});
@@ -48,12 +49,12 @@ Outcome log(const CheckSubject& s) {
 
 Outcome log_pool_full(const CheckSubject& s) {
   const kernel::SwiotlbOptions options = swiotlb_options(s.host);
-  const auto found = facts::causes_of_full_pool(
-      s.host.kernel_log(), facts::nearest_version(s.host.kernel.release) != KernelVersion::v6_1,
+  const auto found = watch::causes_of_full_pool(
+      s.host.kernel_log(), spec::has_dynamic_swiotlb(facts::nearest_version(s.host.kernel.release)),
       options.dynamic);
   if (found.empty()) return nothing_found(s);
   std::uint64_t count = 0;
-  for (const facts::LogCause& one : found) count += one.count;
+  for (const watch::LogCause& one : found) count += one.count;
   Outcome outcome{.state = CheckState::fail,
                   .says = fmt::format("{} message{} of {} device{}", count, count == 1 ? "" : "s",
                                       found.size(), found.size() == 1 ? "" : "s")};
@@ -64,12 +65,12 @@ Outcome log_pool_full(const CheckSubject& s) {
 Outcome log_overflows(const CheckSubject& s) {
   const Platform platform = s.system.platform;
   const unsigned c_bit = s.system.c_bit;
-  const bool has_c_bit =
-      platform == Platform::sme || (is_guest(platform) && platform != Platform::tdx && c_bit != 0);
-  const auto found = facts::causes_of_overflows(
+  const machine::PlatformTraits& traits = machine::traits_of(platform);
+  const bool has_c_bit = traits.key_selection == machine::KeySelection::c_bit && c_bit != 0;
+  const auto found = watch::causes_of_overflows(
       s.host.kernel_log(), {.layout = has_c_bit ? mem::KeyLayout::amd(c_bit) : mem::KeyLayout::none(),
                             .is_guest = is_guest(platform),
-                            .is_sme = platform == Platform::sme});
+                            .is_sme = traits.cc.has(spec::CcAttr::host_mem_encrypt)});
   if (found.empty()) return nothing_found(s);
   Outcome outcome{.state = CheckState::fail, .says = fmt::format("of {}", found.front().device)};
   add_causes(outcome, found);
@@ -86,19 +87,12 @@ Outcome log_iommu_faults(const CheckSubject& s) {
 }
 
 Outcome log_virtio(const CheckSubject& s) {
-  const auto& refusals = s.host.kernel_log().virtio_refusals;
-  if (refusals.empty()) return nothing_found(s);
-  Outcome outcome = quoted(CheckState::fail, refusals,
-                           fmt::format("{} message{}", refusals.size(), refusals.size() == 1 ? "" : "s"), "");
-  for (const facts::VirtioRefusal& refusal : refusals) {
-    const watch::CauseInfo& reason = refusal.flag == "VIRTIO_F_VERSION_1" ? watch::cause("legacy-virtio")
-                                     : refusal.flag.empty() ? watch::cause("device-refuses-features")
-                                     : refusal.driver == "virtio_balloon"
-                                         ? watch::cause("flag-not-acked")  // virtballoon_validate()
-                                         : watch::cause("flag-not-offered");
-    if (std::ranges::find(outcome.causes, &reason) == outcome.causes.end()) outcome.causes.push_back(&reason);
-  }
-  outcome.remedy = std::string{outcome.causes.front()->remedy};
+  const auto found = watch::causes_of_virtio_refusals(s.host.kernel_log());
+  if (found.empty()) return nothing_found(s);
+  const std::size_t count = s.host.kernel_log().virtio_refusals.size();
+  Outcome outcome{.state = CheckState::fail,
+                  .says = fmt::format("{} message{}", count, count == 1 ? "" : "s")};
+  add_causes(outcome, found);
   return outcome;
 }
 
@@ -108,7 +102,7 @@ Outcome log_firmware(const CheckSubject& s) {
   Outcome outcome{.state = CheckState::warn,
                   .says = fmt::format("{} message{}", troubles.size(), troubles.size() == 1 ? "" : "s"),
                   .remedy = "update the firmware of board and secure processor, and see its options"};
-  for (const facts::LogLine& line : troubles)
+  for (const watch::LogLine& line : troubles)
     if (outcome.evidence.size() < quoted_max) outcome.evidence.push_back({"kernel log", line.text});
   return outcome;
 }

@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::uint64_t syscfg_mem_encrypt = 1 << 23, tme_enabled = 1 << 1;
 
-bool plain_guest(const CheckSubject& s) { return s.system.platform == Platform::plain; }
+bool plain_guest(const CheckSubject& s) {
+  return machine::traits_of(s.system.platform).key_selection == machine::KeySelection::none;
+}
 
 }  // namespace
 
@@ -53,7 +55,7 @@ Outcome sme_firmware(const CheckSubject& s) {
             .remedy = on ? "" : std::string{remedy}};
   }
   // The kernel takes the flag away where SYSCFG[23] is 0 (cpu/amd.c: early_detect_mem_encrypt).
-  const bool on = cpu.has_flag("sme") || s.system.platform == Platform::sme;
+  const bool on = cpu.has_flag("sme") || encrypts_itself(s.system.platform);
   return {.state = on ? CheckState::pass : CheckState::skip,
           .says = on ? "the kernel shows the flag sme" : "the kernel hides the flag sme",
           .evidence = {{"/proc/cpuinfo", on ? "flags: sme" : "flags: no sme"}},
@@ -61,7 +63,7 @@ Outcome sme_firmware(const CheckSubject& s) {
 }
 
 Outcome sme_active(const CheckSubject& s) {
-  if (s.system.platform == Platform::sme)
+  if (encrypts_itself(s.system.platform))
     return {.state = CheckState::pass, .says = "all memory is encrypted", .evidence = s.system.evidence};
   const std::string given = s.host.kernel.line().shown("mem_encrypt");
   return {.says = given.empty() ? "no, mem_encrypt=on is not on the command line" : "no, " + given,
@@ -90,13 +92,15 @@ Outcome guest(const CheckSubject& s) {
 }
 
 Outcome guest_registers(const CheckSubject& s) {
-  if (s.system.platform != Platform::sev) return {.state = CheckState::pass, .says = "yes"};
+  if (machine::traits_of(s.system.platform).cc.has(spec::CcAttr::guest_state_encrypt))
+    return {.state = CheckState::pass, .says = "yes"};
   return {.says = "no, plain SEV: the host sees registers at every exit",
           .remedy = "start it with the policy bit 2 (SEV-ES)"};
 }
 
 Outcome guest_integrity(const CheckSubject& s) {
-  if (s.system.platform == Platform::sev_snp) return {.state = CheckState::pass, .says = "yes"};
+  if (machine::traits_of(s.system.platform).protection != mem::MemoryProtection::none)
+    return {.state = CheckState::pass, .says = "yes"};
   return {.says = "no, SEV and SEV-ES keep memory secret, not whole",
           .remedy = "use SEV-SNP, where host and kernel have it"};
 }
@@ -142,7 +146,7 @@ Outcome iommu(const CheckSubject& s) {
     return {.says = "none is in use",
             .evidence = {{"/sys/class/iommu",
                           facts.units ? "empty" : std::string{to_string(facts.units.error())}}},
-            .remedy = s.system.platform == Platform::sme
+            .remedy = encrypts_itself(s.system.platform)
                           ? "switch it on: devices that cannot drive the C-bit bounce without it"
                           : ""};
   const std::size_t identity = facts.passthrough_groups();

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "facts/kernel_log.hpp"
 #include "facts/pool.hpp"
 #include "facts/text.hpp"
+#include "watch/import/kernel_log.hpp"
 
 namespace cbit::doctor {
 namespace {
@@ -75,7 +75,7 @@ OrError<PoolSample> sample_pool(const facts::HostTree& tree) {
   PoolSample sample{.slots = *pool.nslabs, .used = *pool.used, .hiwater = pool.hiwater.value_or(0)};
   sample.bounces = read_bounces(tree);
   if (const auto text = tree.kernel_log()) {
-    const facts::KernelLog log = facts::parse_kernel_log(*text);
+    const watch::KernelLog log = watch::parse_kernel_log(*text);
     sample.full = log.pool_full.size() + log.pool_full_suppressed;
     if (!log.pool_full.empty()) sample.full_device = log.pool_full.back().device;
   }

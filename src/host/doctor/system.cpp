@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "facts/text.hpp"
+#include "spec/swiotlb.hpp"
 
 namespace cbit::doctor {
 namespace {
@@ -39,9 +40,9 @@ bool from_hyperv(const facts::HostFacts& host, System& system) {
 }
 
 bool from_log(const facts::HostFacts& host, System& system) {
-  const facts::KernelLog& log = host.kernel_log();
+  const watch::KernelLog& log = host.kernel_log();
   if (log.encryption) {
-    const facts::EncryptionFeatures& features = *log.encryption;
+    const watch::EncryptionFeatures& features = *log.encryption;
     if (features.tdx)
       system.platform = Platform::tdx;
     else if (features.sev)
@@ -123,10 +124,16 @@ std::string hypervisor_name(const facts::CpuFacts& cpu) {
 }
 
 unsigned c_bit_of(const facts::HostFacts& host, Platform platform) {
-  if (platform == Platform::plain || platform == Platform::pef) return 0;
-  if (platform != Platform::tdx) return host.cpu.sev ? host.cpu.sev->c_bit : 51;
-  // The shared bit is the highest of a guest-physical address: 48 or 52 of them.
-  return host.cpu.info && host.cpu.info->phys_bits.value_or(52) <= 48 ? 47 : 51;
+  using enum machine::KeySelection;
+  switch (machine::traits_of(platform).key_selection) {
+    case none:
+    case key_id:
+    case page_state: return 0;
+    case c_bit: return host.cpu.sev ? host.cpu.sev->c_bit : 51;
+    // The highest of a guest-physical address: 48 or 52 of them.
+    case shared_bit: return host.cpu.info && host.cpu.info->phys_bits.value_or(52) <= 48 ? 47 : 51;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -142,26 +149,23 @@ System identify(const facts::HostFacts& host) {
 }
 
 std::string describe(const System& system) {
-  switch (system.platform) {
-    case Platform::plain:
-      return system.virtual_machine ? "virtual machine, its memory is not encrypted"
-                                    : "bare metal, memory is not encrypted by the kernel";
-    case Platform::sme: return fmt::format("bare metal, AMD SME (C-bit {})", system.c_bit);
-    case Platform::sev: return fmt::format("AMD SEV guest (C-bit {})", system.c_bit);
-    case Platform::sev_es: return fmt::format("AMD SEV-ES guest (C-bit {})", system.c_bit);
-    case Platform::sev_snp: return fmt::format("AMD SEV-SNP guest (C-bit {})", system.c_bit);
-    case Platform::tdx: return fmt::format("Intel TDX guest (shared bit {})", system.c_bit);
-    case Platform::pef: return "POWER secure guest";
-    case Platform::mktme: return "bare metal, Intel MKTME";
-  }
-  return "?";
+  const machine::PlatformTraits& traits = machine::traits_of(system.platform);
+  if (traits.key_selection == machine::KeySelection::none)
+    return system.virtual_machine ? "virtual machine, its memory is not encrypted"
+                                  : "bare metal, memory is not encrypted by the kernel";
+  const std::string name =
+      fmt::format("{}{}{}", traits.vendor, traits.vendor.empty() ? "" : " ", traits.technology);
+  std::string text = cbit::is_guest(system.platform) ? name + " guest" : "bare metal, " + name;
+  if (const std::string_view bit = key_bit_name(traits.key_selection); !bit.empty())
+    text += fmt::format(" ({} {})", bit, system.c_bit);
+  return text;
 }
 
 kernel::SwiotlbOptions swiotlb_options(const facts::HostFacts& host) {
   kernel::SwiotlbOptions options;
   if (const facts::KernelParameter* const given = host.kernel.line().last("swiotlb"))
     options = kernel::parse_swiotlb(given->value.value_or("")).value_or(kernel::SwiotlbOptions{});
-  options.dynamic = facts::nearest_version(host.kernel.release) != KernelVersion::v6_1 &&
+  options.dynamic = spec::has_dynamic_swiotlb(facts::nearest_version(host.kernel.release)) &&
                     host.kernel.configured("SWIOTLB_DYNAMIC").value_or("n") == std::string_view{"y"};
   return options;
 }

@@ -26,6 +26,11 @@ struct System {
 };
 [[nodiscard]] System identify(const facts::HostFacts& host);
 
+// A host that encrypts all of its memory, as SME does.
+[[nodiscard]] constexpr bool encrypts_itself(Platform platform) {
+  return machine::traits_of(platform).cc.has(spec::CcAttr::host_mem_encrypt);
+}
+
 // "AMD SEV-SNP guest", "bare metal, AMD SME", "virtual machine, memory not encrypted".
 [[nodiscard]] std::string describe(const System& system);
 

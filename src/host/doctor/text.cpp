@@ -131,7 +131,7 @@ void Writer::device(const DeviceReport& report) {
       if (style_.verbose) detail(below + 2, evidence.label, evidence.text);
     detail(below, "remedy", found.remedy);
   }
-  for (const facts::LogCause& found : report.logged) {
+  for (const watch::LogCause& found : report.logged) {
     detail(below, found.count == 1 ? "kernel log" : fmt::format("kernel log, {} times", found.count),
            found.first.text);
     for (const watch::CauseInfo* const reason : found.causes)

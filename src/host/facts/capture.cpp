@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/safe_text.hpp"
 #include "facts/masking.hpp"
 #include "facts/text.hpp"
 
@@ -27,6 +28,42 @@ std::optional<std::string> relative(std::string_view path) {
   return clean.empty() ? std::nullopt : std::optional{clean};
 }
 
+// The paths of a record as a capture has them, without what names of devices would tell (facts/masking.hpp).
+class Cleaner {
+ public:
+  std::optional<std::string> operator()(std::string_view path) {
+    const auto clean = relative(path);
+    return clean ? std::optional{masked(*clean)} : std::nullopt;
+  }
+
+  // Of a link's target, too: `..` stays.
+  std::string masked(std::string_view path) {
+    std::string result;
+    std::string_view folder;
+    while (!path.empty()) {
+      const std::size_t end = std::min(path.find('/'), path.size());
+      const std::string_view name = path.substr(0, end);
+      result += component(folder, name);
+      if (end < path.size()) result += '/';
+      path.remove_prefix(std::min(end + 1, path.size()));
+      folder = name;
+    }
+    return result;
+  }
+
+ private:
+  std::string component(std::string_view folder, std::string_view name) {
+    constexpr std::string_view config = "config-";
+    if (name.starts_with(config)) return std::string{config} + mask_release(name.substr(config.size())).text;
+    if (name.empty() || name == "." || name == ".." || is_kept_name(folder, name)) return std::string{name};
+    const auto [at, added] = names_.try_emplace(std::string{name}, "");
+    if (added) at->second = fmt::format("masked-{}", names_.size());
+    return at->second;
+  }
+
+  std::map<std::string, std::string, std::less<>> names_;
+};
+
 // What a link's target is called; "object" where that is no name.
 std::string_view last_component(std::string_view path) {
   while (path.ends_with('/')) path.remove_suffix(1);
@@ -44,13 +81,14 @@ using Names = std::map<std::string, std::string, std::less<>>;
 // their own, to which the link leads, because a path cannot be both a link and a folder.
 class Places {
  public:
-  explicit Places(const HostRecord& record) {
+  Places(const HostRecord& record, Cleaner& clean_path) {
     Names links;
     for (const auto& [path, target] : record.links)
-      if (const auto clean = relative(path); clean && target) links.emplace(*clean, last_component(*target));
+      if (const auto clean = clean_path(path); clean && target)
+        links.emplace(*clean, last_component(clean_path.masked(*target)));
     const auto claim = [&](const auto& asked) {
       for (const auto& [path, answer] : asked)
-        if (const auto clean = relative(path)) note_ways(*clean, links);
+        if (const auto clean = clean_path(path)) note_ways(*clean, links);
     };
     claim(record.files);
     claim(record.folders);
@@ -107,7 +145,7 @@ bool stays_inside(std::string_view link, std::string_view target) {
 
 class Maker {
  public:
-  explicit Maker(const HostRecord& record) : record_{record}, places_{record} {}
+  explicit Maker(const HostRecord& record) : record_{record}, places_{record, clean_path_} {}
 
   Capture make(std::string_view program) {
     add_files();
@@ -127,13 +165,14 @@ class Maker {
   }
 
   void refused(std::string_view path, Unread why) {
-    const bool writable = path.find_first_of(" \t\r\n#") == std::string_view::npos;
-    if (why != Unread::absent && writable) unread_.emplace(path, why);
+    const auto clean = clean_path_(path);
+    const bool writable = clean && clean->find_first_of(" \t\r\n#") == std::string::npos;
+    if (why != Unread::absent && writable) unread_.emplace("/" + *clean, why);
   }
 
   void add_files() {
     for (const auto& [path, text] : record_.files) {
-      const auto clean = relative(path);
+      const auto clean = clean_path_(path);
       if (!clean) continue;
       if (!text) {
         refused(path, text.error());
@@ -146,7 +185,7 @@ class Maker {
 
   void add_links() {
     for (const auto& [path, target] : record_.links) {
-      const auto clean = relative(path);
+      const auto clean = clean_path_(path);
       if (!clean) continue;
       if (!target) {
         refused(path, target.error());
@@ -154,9 +193,10 @@ class Maker {
       }
       const std::string place = places_.of(*clean);
       const std::string behind = places_.behind(*clean);
-      std::string shown = !behind.empty()                ? way_between(place, behind)
-                          : stays_inside(place, *target) ? *target
-                                                         : std::string{last_component(*target)};
+      const std::string to = clean_path_.masked(*target);
+      std::string shown = !behind.empty()           ? way_between(place, behind)
+                          : stays_inside(place, to) ? to
+                                                    : std::string{last_component(to)};
       capture_.insert_or_assign(place, CaptureEntry{CaptureKind::link, std::move(shown), 0});
     }
   }
@@ -164,14 +204,15 @@ class Maker {
   // A name that was listed, and of which nothing was read, is an empty folder.
   void add_folders() {
     for (const auto& [path, names] : record_.folders) {
-      const auto clean = relative(path);
+      const auto clean = clean_path_(path);
       if (!clean) continue;
       if (!names) {
         refused(path, names.error());
         continue;
       }
       add_folder(places_.of(*clean + "/."));
-      for (const std::string& name : *names) add_folder(places_.of(*clean + "/" + name));
+      for (const std::string& name : *names)
+        if (const auto below = clean_path_(path + "/" + name)) add_folder(places_.of(*below));
     }
   }
 
@@ -225,10 +266,11 @@ class Maker {
                                     {"masked", nlohmann::ordered_json::object()}};
     for (const auto& [path, entry] : capture_)
       if (entry.masked != 0) manifest["masked"][printable(path)] = entry.masked;
-    put("cbit/capture.json", manifest.dump(2) + "\n");
+    put("cbit/capture.json", json_text(manifest, 2) + "\n");
   }
 
   const HostRecord& record_;
+  Cleaner clean_path_;
   Places places_;
   Capture capture_;
   std::map<std::string, Unread, std::less<>> unread_;

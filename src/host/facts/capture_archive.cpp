@@ -17,6 +17,7 @@
 
 #include "facts/rooted_open.hpp"
 #include "facts/text.hpp"
+#include "os/input_file.hpp"
 
 namespace cbit::facts {
 namespace {
@@ -214,29 +215,6 @@ class Reader {
   std::uint64_t total_ = 0;
 };
 
-OrError<std::string> read_whole(const std::string& file, std::uint64_t bytes_max) {
-  const OpenFile in{::open(file.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
-  struct stat info{};
-  if (in.fd() < 0 || ::fstat(in.fd(), &info) != 0)
-    return bad_input(fmt::format("cannot read {}: {}", file, std::strerror(errno)),
-                     std::string{damaged_hint});
-  if (!S_ISREG(info.st_mode)) return bad_input(fmt::format("{} is no file", file), std::string{damaged_hint});
-  if (static_cast<std::uint64_t>(info.st_size) > bytes_max)
-    return bad_input(fmt::format("{} has {} bytes; a capture has {} at most", file, info.st_size, bytes_max),
-                     std::string{damaged_hint});
-  std::string bytes(static_cast<std::size_t>(info.st_size), '\0');
-  std::size_t have = 0;
-  while (have < bytes.size()) {
-    const ssize_t n = ::read(in.fd(), bytes.data() + have, bytes.size() - have);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return bad_input(fmt::format("cannot read {}: {}", file, std::strerror(errno)));
-    if (n == 0) break;
-    have += static_cast<std::size_t>(n);
-  }
-  bytes.resize(have);
-  return bytes;
-}
-
 // ---- writing the tree
 
 tl::unexpected<Error> no_room(const std::string& path, std::string_view why) {
@@ -248,11 +226,12 @@ tl::unexpected<Error> no_room(const std::string& path, std::string_view why) {
 bool write_file(const std::string& path, const std::string& content) {
   const OpenFile out{
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR)};
-  if (out.fd() < 0) return false;
+  if (!out.is_open()) return false;
   for (std::size_t done = 0; done < content.size();) {
-    const ssize_t n = ::write(out.fd(), content.data() + done, content.size() - done);
-    if (n < 0 && errno != EINTR) return false;
-    done += static_cast<std::size_t>(std::max<ssize_t>(n, 0));
+    const ssize_t n =
+        os::retry([&] { return ::write(out.fd(), content.data() + done, content.size() - done); });
+    if (n < 0) return false;
+    done += static_cast<std::size_t>(n);
   }
   return true;
 }
@@ -313,25 +292,14 @@ OrError<Capture> read_archive(std::string_view archive, const std::string& name,
 }
 
 OrError<UnpackedCapture> UnpackedCapture::open(const std::string& file, const UnpackLimits& limits) {
-  const std::string bytes = CBIT_TRY(read_whole(file, limits.total_bytes));
+  const std::string bytes = CBIT_TRY(
+      os::read_input(file, {.what = "a capture", .remedy = damaged_hint, .bytes_max = limits.total_bytes}));
   const Capture capture = CBIT_TRY(read_archive(bytes, file, limits));
   std::string below = CBIT_TRY(tree_in(capture, file));
-  std::error_code error;
-  std::string folder = std::filesystem::temp_directory_path(error).string() + "/cbit-capture-XXXXXX";
-  if (error) return no_room("TMPDIR", error.message());
-  if (::mkdtemp(folder.data()) == nullptr) return no_room(folder, std::strerror(errno));
-  UnpackedCapture unpacked{std::move(folder)};
-  CBIT_TRY(write_tree(capture, unpacked.folder_));
+  UnpackedCapture unpacked{CBIT_TRY(os::TemporaryFolder::create("cbit-capture"))};
+  CBIT_TRY(write_tree(capture, unpacked.folder_.path()));
   unpacked.below_ = std::move(below);
   return unpacked;
-}
-
-UnpackedCapture::UnpackedCapture(UnpackedCapture&& other) noexcept
-    : folder_{std::exchange(other.folder_, {})}, below_{std::move(other.below_)} {}
-
-UnpackedCapture::~UnpackedCapture() {
-  std::error_code ignored;
-  if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
 }
 
 bool is_archive(const std::string& path) {

@@ -11,6 +11,7 @@
 
 #include "base/result.hpp"
 #include "facts/capture.hpp"
+#include "os/temporary_folder.hpp"
 
 namespace cbit::facts {
 
@@ -34,18 +35,14 @@ class UnpackedCapture {
  public:
   // Errors: no file, no archive (bad_input), or no room (output_failed); nothing is left behind.
   static OrError<UnpackedCapture> open(const std::string& file, const UnpackLimits& limits = {});
-  UnpackedCapture(UnpackedCapture&& other) noexcept;
-  UnpackedCapture& operator=(UnpackedCapture&&) = delete;
-  ~UnpackedCapture();
-
   // What HostTree::open() takes.
-  [[nodiscard]] std::string root() const { return folder_ + below_; }
+  [[nodiscard]] std::string root() const { return folder_.path() + below_; }
 
  private:
-  explicit UnpackedCapture(std::string folder) : folder_{std::move(folder)} {}
+  explicit UnpackedCapture(os::TemporaryFolder folder) : folder_{std::move(folder)} {}
 
-  std::string folder_;  // empty: moved from
-  std::string below_;   // "/NAME" where the archive has one folder with the tree in it
+  os::TemporaryFolder folder_;
+  std::string below_;  // "/NAME" where the archive has one folder with the tree in it
 };
 
 // A name that `--root` should take for an archive: it is a file.

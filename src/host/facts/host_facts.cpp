@@ -24,8 +24,8 @@ std::string read_product(const HostTree& tree) {
 
 }  // namespace
 
-const KernelLog& HostFacts::kernel_log() const {
-  static const KernelLog none;
+const watch::KernelLog& HostFacts::kernel_log() const {
+  static const watch::KernelLog none;
   return log ? *log : none;
 }
 
@@ -48,7 +48,7 @@ HostFacts read_host(const HostTree& tree) {
   host.product = read_product(tree);
   if (host.cpu.info && !host.cpu.info->x86)
     host.ultravisor_guest = trimmed(tree.read("/sys/devices/system/cpu/svm").value_or(std::string{})) == "1";
-  host.log = tree.kernel_log().map([](const std::string& text) { return parse_kernel_log(text); });
+  host.log = tree.kernel_log().map([](const std::string& text) { return watch::parse_kernel_log(text); });
   host.support = guest_support({.cpu = host.cpu,
                                 .kernel = host.kernel,
                                 .iommu = host.iommu,

@@ -9,13 +9,13 @@
 #include "facts/guest_support.hpp"
 #include "facts/iommu.hpp"
 #include "facts/kernel.hpp"
-#include "facts/kernel_log.hpp"
 #include "facts/limits.hpp"
 #include "facts/memory.hpp"
 #include "facts/misc_cgroup.hpp"
 #include "facts/pci.hpp"
 #include "facts/pool.hpp"
 #include "facts/virtio.hpp"
+#include "watch/import/kernel_log.hpp"
 
 namespace cbit::facts {
 
@@ -42,11 +42,11 @@ struct HostFacts {
   DeviceState tdx_guest = DeviceState::absent;  // /dev/tdx_guest
   std::string product;                          // DMI: vendor and product; empty: not known
   bool ultravisor_guest = false;                // POWER: /sys/devices/system/cpu/svm is 1
-  Read<KernelLog> log = tl::unexpected{Unread::absent};
+  Read<watch::KernelLog> log = tl::unexpected{Unread::absent};
   GuestSupport support;
 
   // Empty where the log could not be read.
-  [[nodiscard]] const KernelLog& kernel_log() const;
+  [[nodiscard]] const watch::KernelLog& kernel_log() const;
 };
 
 [[nodiscard]] HostFacts read_host(const HostTree& tree);

@@ -112,15 +112,6 @@ Read<OpenFile> open_at(const Walk& walk, int flags, mode_t type) {
 
 }  // namespace
 
-OpenFile& OpenFile::operator=(OpenFile&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  return *this;
-}
-
-OpenFile::~OpenFile() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 Unread unread_from_errno(int error) {
   switch (error) {
     case ENOENT:

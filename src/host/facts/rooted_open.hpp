@@ -7,22 +7,11 @@
 #include <string_view>
 
 #include "facts/host_tree.hpp"
+#include "os/descriptor.hpp"
 
 namespace cbit::facts {
 
-// A descriptor that closes itself.
-class OpenFile {
- public:
-  explicit OpenFile(int fd = -1) : fd_{fd} {}
-  OpenFile(OpenFile&& other) noexcept : fd_{other.fd_} { other.fd_ = -1; }
-  OpenFile& operator=(OpenFile&& other) noexcept;
-  ~OpenFile();
-
-  [[nodiscard]] int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
+using OpenFile = os::Descriptor;
 
 [[nodiscard]] Unread unread_from_errno(int error);
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/safe_text.hpp"
+
 namespace cbit::facts {
 namespace {
 
@@ -51,9 +53,11 @@ std::optional<std::uint64_t> hexadecimal(std::string_view word) {
 }
 
 std::string printable(std::string_view bytes, std::size_t columns_max) {
-  std::string text{trimmed(bytes)};
-  std::ranges::replace_if(text, [](char c) { return c < ' ' || c > '~'; }, '?');
-  if (text.size() > columns_max) text = text.substr(0, columns_max) + "...";
+  std::string text = safe_line(trimmed(bytes));
+  if (text.size() > columns_max) {
+    text.resize(whole_characters(std::string_view{text}.substr(0, columns_max)));
+    text += "...";
+  }
   return text;
 }
 

@@ -18,7 +18,7 @@ namespace cbit::facts {
 [[nodiscard]] std::optional<std::uint64_t> decimal(std::string_view word);
 [[nodiscard]] std::optional<std::uint64_t> hexadecimal(std::string_view word);
 
-// For a terminal: one line of printable ASCII, `?` for every other byte, cut with "..." after `columns_max`.
+// For a terminal: safe_line() of what is left of it between blanks, cut with "..." after `columns_max` bytes.
 [[nodiscard]] std::string printable(std::string_view bytes, std::size_t columns_max = 120);
 
 }  // namespace cbit::facts

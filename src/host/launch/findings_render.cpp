@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
 #include "launch/plan.hpp"
 #include "launch/wrapped_text.hpp"
 
@@ -81,7 +82,7 @@ std::string to_json(std::span<const Finding> findings, const GuestConfig& config
   json["findings"] = Json::array();
   for (const Finding& finding : findings) json["findings"].push_back(finding_json(finding, config.language));
   // What is quoted from the configuration are bytes; JSON is UTF-8.
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  return json_text(json, 2) + '\n';
 }
 
 }  // namespace cbit::launch

@@ -1,14 +1,12 @@
 #include "launch/firmware.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <optional>
+#include <span>
+
+#include "os/input_file.hpp"
 
 namespace cbit::launch {
 namespace {
@@ -91,21 +89,11 @@ Firmware parse_firmware(std::string path, std::span<const std::byte> image) {
 }
 
 OrError<Firmware> read_firmware(const std::string& path) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error))
-    return bad_input(
-        fmt::format("cannot read the firmware {}: {}", path, error ? error.message() : "it is not a file"),
-        "give --firmware an image of OVMF; Debian's are in the package ovmf");
-  const std::uintmax_t bytes = std::filesystem::file_size(path, error);
-  if (error || bytes > firmware_bytes_max)
-    return bad_input(fmt::format("the firmware {} is larger than 16 MiB", path),
-                     "give --firmware an image of OVMF, not a disk");
-  std::ifstream file{path, std::ios::binary};
-  std::vector<std::byte> image(bytes);
-  if (!file.read(reinterpret_cast<char*>(image.data()), static_cast<std::streamsize>(image.size())))
-    return bad_input(fmt::format("cannot read the firmware {}: {}", path, std::strerror(errno)),
-                     "check the file's permissions");
-  return parse_firmware(path, image);
+  const std::string image = CBIT_TRY(os::read_input(
+      path, {.what = "a firmware image",
+             .remedy = "give --firmware an image of OVMF, not a disk; Debian's are in the package ovmf",
+             .bytes_max = firmware_bytes_max}));
+  return parse_firmware(path, std::as_bytes(std::span{image}));
 }
 
 std::vector<Firmware> installed_firmware() {

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
 #include "launch/findings_render.hpp"
 #include "launch/plan_render.hpp"
 
@@ -54,7 +55,7 @@ std::string to_json(const LaunchPlan& plan, const std::vector<Finding>& findings
   json["risks"] = plan.risks;
   json["remarks"] = plan.remarks;
   // File names are bytes; JSON is UTF-8.
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  return json_text(json, 2) + '\n';
 }
 
 }  // namespace cbit::launch

@@ -4,32 +4,17 @@
 
 #include <algorithm>
 
+#include "base/safe_text.hpp"
+
 namespace cbit::launch {
 namespace {
 
-// The length of the UTF-8 character that the text begins with (RFC 3629); 0: it begins with none.
-std::size_t utf8_length(std::string_view text) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = at(0);
-  if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i)
-    if ((at(i) & 0xc0) != 0x80) return 0;
-  const bool overlong = (first == 0xe0 && at(1) < 0xa0) || (first == 0xf0 && at(1) < 0x90);
-  const bool beyond = (first == 0xed && at(1) > 0x9f) || (first == 0xf4 && at(1) > 0x8f);
-  return overlong || beyond ? 0 : length;
-}
-
+// What XML and TOML hold as it is: UTF-8 without control characters.
 bool is_plain_text(std::string_view text) {
-  while (!text.empty()) {
-    const std::size_t length = utf8_length(text);
-    const auto first = static_cast<unsigned char>(text[0]);
-    const bool noncharacter = text.starts_with("\xef\xbf\xbe") || text.starts_with("\xef\xbf\xbf");
-    if (length == 0 || first < 0x20 || first == 0x7f || noncharacter) return false;
-    text.remove_prefix(length);
-  }
-  return true;
+  const auto has = [&](std::string_view noncharacter) {
+    return text.find(noncharacter) != std::string_view::npos;
+  };
+  return safe_line(text) == text && !has("\xef\xbf\xbe") && !has("\xef\xbf\xbf");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/safe_text.hpp"
 #include "launch/plan_render.hpp"
 #include "launch/wrapped_text.hpp"
 
@@ -18,16 +19,17 @@ std::string to_shell(const LaunchPlan& plan) { return to_shell(command_of(plan),
 std::string to_explanation(const LaunchPlan& plan) {
   std::string out;
   for (const Candidate& candidate : plan.candidates)
-    out += fmt::format("{:<8} {}\n", to_string(candidate.protection),
-                       candidate.usable ? std::string{"usable"} : "not usable: " + candidate.why_not);
+    out +=
+        fmt::format("{:<8} {}\n", to_string(candidate.protection),
+                    candidate.usable ? std::string{"usable"} : "not usable: " + safe_line(candidate.why_not));
   out += fmt::format("plan: {}, QEMU {}.{}\n\n{}\n", to_string(plan.protection), plan.qemu.release,
-                     plan.qemu.update, plan.program);
+                     plan.qemu.update, safe_line(plan.program));
   for (const PlannedOption& option : plan.options) {
     out += fmt::format("  {}\n", to_shell(to_words(option_of(option))));
     append_reason(out, option.reason, 6);
     for (const PlannedProperty& property : option.properties) {
       if (property.reason.why.empty()) continue;
-      out += fmt::format("      {}={}\n", property.key, property.value);
+      out += fmt::format("      {}={}\n", safe_line(property.key), safe_line(property.value));
       append_reason(out, property.reason, 10);
     }
   }

@@ -66,7 +66,10 @@ std::string scalar_text(const Json& value) {
 OrError<void> flatten(const Json& value, const std::string& key, unsigned depth, Properties& result) {
   if (depth > json_depth_max)
     return bad_input("JSON that is nested more than 16 levels deep", "QEMU has no such option");
-  if (!value.is_structured()) return result.push_back({key, scalar_text(value)}), OrError<void>{};
+  if (!value.is_structured()) {
+    result.push_back({key, scalar_text(value)});
+    return {};
+  }
   const std::string prefix = key.empty() ? key : key + '.';
   std::size_t index = 0;
   for (const auto& [name, member] : value.items()) {

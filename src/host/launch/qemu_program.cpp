@@ -12,55 +12,40 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <utility>
+
+#include "base/safe_text.hpp"
+#include "os/descriptor.hpp"
+#include "os/program.hpp"
 
 namespace cbit::launch {
 namespace {
 
 constexpr std::size_t answer_bytes_max = 4096;
 constexpr std::size_t errors_bytes_kept = 16384;
-constexpr int answer_ms_max = 30'000;  // of silence
-
-struct Pipe {
-  std::array<int, 2> ends{-1, -1};  // read, write
-  Pipe() {
-    if (pipe2(ends.data(), O_CLOEXEC) != 0) ends = {-1, -1};
-  }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
-  ~Pipe() {
-    close_end(0);
-    close_end(1);
-  }
-  void close_end(std::size_t which) {
-    if (ends[which] >= 0) close(std::exchange(ends[which], -1));
-  }
-};
+constexpr std::chrono::milliseconds answer_time_max{10'000};
 
 tl::unexpected<Error> not_started(std::string_view program, int error) {
   return bad_input(fmt::format("cannot start {}: {}", program, std::strerror(error)),
                    "install the package qemu-system-x86, or name a QEMU with --qemu");
 }
 
-// Spawns with one stream of the child at the pipe's write end. Signals that this process ignores or catches
-// have their default action in the child.
-OrError<pid_t> spawn(const std::vector<std::string>& words, const Pipe& pipe, int stream, bool silent) {
+// With this process' terminal, but for standard error. Signals that this process ignores or catches have
+// their default action in the child.
+OrError<pid_t> spawn(const std::vector<std::string>& words, int errors) {
   std::vector<char*> list;
   for (const std::string& word : words) list.push_back(const_cast<char*>(word.c_str()));
   list.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  if (silent) {
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-  }
-  posix_spawn_file_actions_adddup2(&actions, pipe.ends[1], stream);
+  posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t defaults;
   sigemptyset(&defaults);
-  for (const int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGPIPE}) sigaddset(&defaults, number);
+  for (const int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ}) sigaddset(&defaults, number);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
   pid_t child = -1;
@@ -71,28 +56,16 @@ OrError<pid_t> spawn(const std::vector<std::string>& words, const Pipe& pipe, in
   return child;
 }
 
-int wait_for(pid_t child) {
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+bool has_ended(pid_t child) {
+  siginfo_t info{};
+  return waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == child;
 }
 
-// Up to the end of the stream, but no more and no longer than an answer takes.
-std::optional<std::string> read_answer(int descriptor) {
-  std::string text;
-  std::array<char, 512> buffer;
-  for (int waited_ms = 0; text.size() < answer_bytes_max && waited_ms < answer_ms_max;) {
-    pollfd poller{descriptor, POLLIN, 0};
-    constexpr int step_ms = 100;
-    const int ready = poll(&poller, 1, step_ms);
-    if (ready == 0) waited_ms += step_ms;
-    if (ready <= 0) continue;
-    const ssize_t got = read(descriptor, buffer.data(), buffer.size());
-    if (got == 0) return text;
-    if (got > 0) text.append(buffer.data(), static_cast<std::size_t>(got));
-  }
-  return std::nullopt;
+int wait_for(pid_t child) {
+  int status = 0;
+  os::retry([&] { return waitpid(child, &status, 0); });
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 // The guest's process, for the handler.
@@ -126,25 +99,58 @@ class ForegroundSignals {
   std::array<std::pair<int, struct sigaction>, 4> before_{};
 };
 
-// Copies the child's stderr to ours until its end; the last bytes are kept.
-std::string relay_errors(int descriptor) {
-  std::string kept;
-  std::array<char, 4096> buffer;
-  for (;;) {
-    const ssize_t got = read(descriptor, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return kept;
-    const std::string_view text{buffer.data(), static_cast<std::size_t>(got)};
-    for (std::string_view rest = text; !rest.empty();) {
-      const ssize_t put = write(STDERR_FILENO, rest.data(), rest.size());
-      if (put < 0 && errno == EINTR) continue;
-      if (put <= 0) break;
-      rest.remove_prefix(static_cast<std::size_t>(put));
-    }
-    kept += text;
-    if (kept.size() > errors_bytes_kept) kept.erase(0, kept.size() - errors_bytes_kept);
+void write_all(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t put = os::retry([&] { return write(descriptor, text.data(), text.size()); });
+    if (put <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(put));
   }
 }
+
+// Copies the child's stderr to ours, fit for a terminal: until its end, or until the child's, for something
+// that it has started may keep it open. The last bytes are kept.
+class ErrorRelay {
+ public:
+  explicit ErrorRelay(int descriptor) : descriptor_{descriptor} {}
+
+  std::string run(pid_t child) {
+    constexpr int step_ms = 50;
+    bool open = true;
+    while (open && !has_ended(child)) open = read_for(step_ms).value_or(true);
+    while (open && read_for(0).value_or(false)) {
+    }
+    pass_on(held_.size());
+    return std::move(kept_);
+  }
+
+ private:
+  // False: there is no more. nullopt: nothing came in time.
+  std::optional<bool> read_for(int time_ms) {
+    pollfd poller{descriptor_, POLLIN, 0};
+    if (poll(&poller, 1, time_ms) <= 0) return std::nullopt;
+    std::array<char, 4096> buffer;
+    const ssize_t got = os::retry([&] { return read(descriptor_, buffer.data(), buffer.size()); });
+    if (got <= 0) return false;
+    const std::string_view text{buffer.data(), static_cast<std::size_t>(got)};
+    kept_ += text;
+    if (kept_.size() > errors_bytes_kept) kept_.erase(0, kept_.size() - errors_bytes_kept);
+    held_ += text;
+    pass_on(whole_characters(held_));
+    return true;
+  }
+
+  void pass_on(std::size_t bytes) {
+    std::string text;
+    for (const char c : held_.substr(0, bytes))
+      if (c != '\r') text += c;  // a terminal in raw mode gets line ends of two characters
+    write_all(STDERR_FILENO, safe_text(text));
+    held_.erase(0, bytes);
+  }
+
+  int descriptor_;
+  std::string held_;  // the beginning of a character
+  std::string kept_;
+};
 
 }  // namespace
 
@@ -169,27 +175,34 @@ OrError<QemuVersion> qemu_version_of(std::string_view text) {
 }
 
 OrError<QemuVersion> ask_qemu_version(const std::string& program) {
-  Pipe pipe;
-  const pid_t child = CBIT_TRY(spawn({program, "-version"}, pipe, STDOUT_FILENO, true));
-  pipe.close_end(1);
-  const auto answer = read_answer(pipe.ends[0]);
-  if (!answer) kill(child, SIGKILL);
-  const int status = wait_for(child);
-  const auto version = answer && status == 0 ? parse_qemu_version(*answer) : std::nullopt;
+  const os::ProgramEnd end =
+      CBIT_TRY(os::run_program({.words = {program, "-version"},
+                                .package = "qemu-system-x86, or name a QEMU with --qemu",
+                                .time_max = answer_time_max,
+                                .output_max = answer_bytes_max}));
+  constexpr std::string_view remedy = "name a QEMU with --qemu, or say which it is with --qemu-version 9.1";
+  if (end.fate == os::ProgramFate::too_slow)
+    return bad_input(
+        fmt::format("{} -version does not end within {} s", program, answer_time_max.count() / 1000),
+        std::string{remedy});
+  const auto version = end.succeeded() ? parse_qemu_version(end.output) : std::nullopt;
   if (!version)
     return bad_input(fmt::format("{} -version does not tell a version of QEMU", program),
-                     "name a QEMU with --qemu, or say which it is with --qemu-version 9.1");
+                     std::string{remedy});
   return *version;
 }
 
 OrError<QemuEnd> run_qemu(const std::vector<std::string>& words) {
-  Pipe pipe;
+  std::array<int, 2> ends{-1, -1};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return not_started(words.front(), errno);
+  const os::Descriptor from{ends[0]};
+  os::Descriptor to{ends[1]};
   const ForegroundSignals signals;
-  const pid_t child = CBIT_TRY(spawn(words, pipe, STDERR_FILENO, false));
+  const pid_t child = CBIT_TRY(spawn(words, to.fd()));
   running_child = child;
-  pipe.close_end(1);
+  to.reset();
   QemuEnd end;
-  end.errors = relay_errors(pipe.ends[0]);
+  end.errors = ErrorRelay{from.fd()}.run(child);
   end.status = wait_for(child);
   running_child = 0;
   return end;

@@ -17,7 +17,7 @@ namespace cbit::launch {
 // Errors (usage): it is no version.
 [[nodiscard]] OrError<QemuVersion> qemu_version_of(std::string_view text);
 
-// Asks the program. Errors (input): it is not there, cannot be started, does not answer within seconds, or
+// Asks the program. Errors (input): it is not there, cannot be started, does not end within seconds, or
 // answers something else.
 [[nodiscard]] OrError<QemuVersion> ask_qemu_version(const std::string& program);
 
@@ -37,8 +37,8 @@ struct QemuEnd {
 };
 
 // Starts the guest with this process' terminal and waits for its end. What QEMU writes to stderr passes
-// through. Interrupts from the terminal are the guest's; SIGTERM and SIGHUP are passed on. Errors (input):
-// the program cannot be started.
+// through, as safe_text(). Interrupts from the terminal are the guest's; SIGTERM and SIGHUP are passed on.
+// Errors (input): the program cannot be started.
 [[nodiscard]] OrError<QemuEnd> run_qemu(const std::vector<std::string>& words);
 
 }  // namespace cbit::launch

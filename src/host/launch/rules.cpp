@@ -4,9 +4,9 @@
 
 #include <iterator>
 
+#include "base/safe_text.hpp"
 #include "launch/rules/case.hpp"
 #include "launch/rules/rule_table.hpp"
-#include "watch/markdown.hpp"
 
 namespace cbit::launch {
 
@@ -29,11 +29,11 @@ std::string rules_markdown() {
   for (const RuleInfo& info : all_rules) {
     if (info.topic != topic) fmt::format_to(out, "\n## {}\n", topic = info.topic);
     fmt::format_to(out, "\n### {}\n\n*{}*: {}\n\n{}\n\n", info.name, to_string(info.severity),
-                   watch::escaped_markdown(info.title), watch::escaped_markdown(info.why));
-    fmt::format_to(out, "- Remedy: {}\n", watch::escaped_markdown(info.remedy));
+                   markdown_text(info.title), markdown_text(info.why));
+    fmt::format_to(out, "- Remedy: {}\n", markdown_text(info.remedy));
     if (!info.libvirt_remedy.empty())
-      fmt::format_to(out, "- libvirt: {}\n", watch::escaped_markdown(info.libvirt_remedy));
-    fmt::format_to(out, "- Source: {}\n", watch::escaped_markdown(info.source));
+      fmt::format_to(out, "- libvirt: {}\n", markdown_text(info.libvirt_remedy));
+    fmt::format_to(out, "- Source: {}\n", markdown_text(info.source));
   }
   return text;
 }

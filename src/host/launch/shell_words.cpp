@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cctype>
 #include <optional>
 
 #include "base/format.hpp"
+#include "base/safe_text.hpp"
 #include "launch/qemu_command.hpp"
 
 namespace cbit::launch {
@@ -29,21 +31,27 @@ class ShellReader {
     const char c = text_[at_];
     switch (c) {
       case ' ':
-      case '\t': return end_word(), skip(1);
-      case '\n': return end_word(), end_of_command();
+      case '\t': end_word(); return skip(1);
+      case '\n': end_word(); return end_of_command();
       case '\\': return backslash();
       case '\'': return single_quoted();
       case '"': return double_quoted();
       case '#':
         if (!word_) return comment();
         break;
+      case '$':
+        if (text_.substr(at_).starts_with("$'")) return dollar_quoted();
+        return expansion(c);
       default: CBIT_TRY(check_unquoted(c));
     }
     add(c);
     return skip(1);
   }
 
-  OrError<void> skip(std::size_t count) { return at_ = std::min(at_ + count, text_.size()), OrError<void>{}; }
+  OrError<void> skip(std::size_t count) {
+    at_ = std::min(at_ + count, text_.size());
+    return {};
+  }
 
   // Only blank lines and comments may follow a line's end.
   OrError<void> end_of_command() {
@@ -75,6 +83,46 @@ class ShellReader {
     if (end == std::string_view::npos) return refuse(at_, "a quote that is never closed", "add a '");
     add(text_.substr(at_ + 1, end - at_ - 1));
     return skip(end + 1 - at_);
+  }
+
+  // XCU 2.2.4 of 2024: $'...' with escapes.
+  OrError<void> dollar_quoted() {
+    const std::size_t opened = at_;
+    add("");
+    for (at_ += 2; at_ < text_.size();) {
+      if (text_[at_] == '\'') return skip(1);
+      if (text_[at_] == '\\')
+        CBIT_TRY(escape_sequence());
+      else
+        add(text_[at_++]);
+    }
+    return refuse(opened, "a quote that is never closed", "add a '");
+  }
+
+  OrError<void> escape_sequence() {
+    constexpr std::string_view letters = "abefnrtv\\'\"?", meanings = "\a\b\x1b\f\n\r\t\v\\'\"?";
+    const std::size_t begin = at_++;
+    const char kind = at_ < text_.size() ? text_[at_++] : '\0';
+    if (const auto known = letters.find(kind); known != std::string_view::npos) {
+      add(meanings[known]);
+      return {};
+    }
+    unsigned value = 0;
+    std::size_t digits = 0;
+    if (kind == 'x')
+      for (; digits < 2 && at_ < text_.size() && std::isxdigit(static_cast<unsigned char>(text_[at_])) != 0;
+           ++digits)
+        value = value * 16 + hex_digit(text_[at_++]);
+    if (digits == 0 || value == 0)
+      return refuse(begin, "an escape that cbit does not know in $'...'",
+                    "write it as \\x and two hex digits");
+    add(static_cast<char>(value));
+    return {};
+  }
+
+  static unsigned hex_digit(char c) {
+    if (c <= '9') return static_cast<unsigned>(c - '0');
+    return static_cast<unsigned>((c | 0x20) - 'a') + 10;
   }
 
   OrError<void> double_quoted() {
@@ -141,8 +189,23 @@ bool is_plain(std::string_view word) {
   return !word.empty() && word.find_first_not_of(plain) == std::string_view::npos;
 }
 
+// What a terminal would obey, as escapes that shells read back.
+std::string dollar_quoted(std::string_view word) {
+  std::string text{"$'"};
+  for (const char c : word) {
+    if (c == '\'' || c == '\\')
+      text += '\\', text += c;
+    else if (c >= ' ' && c <= '~')
+      text += c;
+    else
+      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  }
+  return text += '\'';
+}
+
 std::string quoted(std::string_view word) {
   if (is_plain(word)) return std::string{word};
+  if (safe_line(word) != word) return dollar_quoted(word);
   std::string text{'\''};
   for (const char c : word) c == '\'' ? text += "'\\''" : text += c;
   return text += '\'';

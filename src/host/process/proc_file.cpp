@@ -16,7 +16,10 @@ std::optional<std::string> read_proc_file(const std::string& path, std::size_t b
   constexpr std::size_t chunk = 64 * 1024;
   for (;;) {
     const std::size_t before = text.size();
-    if (before > bytes_max) return errno = EFBIG, std::nullopt;
+    if (before > bytes_max) {
+      errno = EFBIG;
+      return std::nullopt;
+    }
     text.resize(before + chunk);
     const ssize_t got = read(file.number(), text.data() + before, chunk);
     text.resize(before + static_cast<std::size_t>(got > 0 ? got : 0));

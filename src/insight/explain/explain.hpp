@@ -5,33 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "cbit/gpu_policy.hpp"
+#include "explain/map_kind.hpp"
 #include "spec/virtio.hpp"
 #include "testbed/testbed.hpp"
 #include "testbed/views.hpp"
-#include "testbed/words.hpp"
 
 namespace cbit::explain {
-
-enum class MapKind : std::uint8_t {
-  streaming,        // dma_map_single
-  coherent,         // dma_alloc_coherent(GFP_KERNEL)
-  coherent_atomic,  // dma_alloc_coherent(GFP_ATOMIC)
-  raw_phys,         // no DMA API: the driver hands out the buffer's physical address
-  resource,         // dma_map_resource of another device's BAR
-  user_mr,          // ibv_reg_mr() of an application's memory
-  ttm_bo,           // a graphics buffer, seen through TTM's vmap
-  virtio_blk,       // a request to a virtio disk: the device is that disk
-};
-
-inline constexpr Word<MapKind> map_kind_words[] = {{"streaming", MapKind::streaming},
-                                                   {"coherent", MapKind::coherent},
-                                                   {"coherent-atomic", MapKind::coherent_atomic},
-                                                   {"raw-phys", MapKind::raw_phys},
-                                                   {"resource", MapKind::resource},
-                                                   {"user-mr", MapKind::user_mr},
-                                                   {"ttm-bo", MapKind::ttm_bo},
-                                                   {"virtio-blk", MapKind::virtio_blk}};
-[[nodiscard]] std::string_view to_string(MapKind kind);
 
 // `--offers`; what is not among them is the disk's own choice.
 inline constexpr Word<std::uint64_t> virtio_offer_words[] = {
@@ -86,7 +66,7 @@ struct ExplainOptions {
   testbed::TestbedConfig bed;
   testbed::TestDeviceConfig device;
   MapKind map = MapKind::streaming;
-  std::optional<DmaDirection> direction;       // default: from-device for coherent, to-device otherwise
+  std::optional<DmaDirection> direction;       // default: the kind's
   std::uint64_t size = 4096;                   // 1 .. explain_size_max
   std::uint64_t offset = 0;                    // of the buffer within its first page, 0 .. 4095
   std::optional<std::uint64_t> device_writes;  // the device writes only the first n bytes
@@ -97,7 +77,9 @@ struct ExplainOptions {
   std::optional<mem::KeySelector> key_id;  // MKTME: of the application's memory that the driver maps
   std::optional<VirtioChoice> virtio;      // of a virtio disk; default: VirtioChoice{}
 
-  [[nodiscard]] DmaDirection effective_direction() const;
+  [[nodiscard]] DmaDirection effective_direction() const {
+    return direction.value_or(info_of(map).default_direction);
+  }
 };
 
 // Errors (usage) name the contradiction and the option to drop.

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
 #include "explain/explain.hpp"
 #include "explain/matrix.hpp"
 #include "testbed/cause_json.hpp"
@@ -26,12 +27,12 @@ Json virtio_of(const VirtioChoice& choice) {
           {"transitional", choice.transitional},
           {"driver", word_of(virtio_driver_words, choice.driver)},
           {"kernel", word_of(virtio_kernel_words, choice.kernel)},
-          {"iommu_kind", word_of(testbed::iommu_kind_words, choice.virtio_iommu)}};
+          {"iommu_kind", word_of(machine::iommu_kind_words, choice.virtio_iommu)}};
 }
 
 Json errno_of(const std::optional<kernel::Errno>& error) {
   if (!error) return nullptr;
-  return testbed::errno_name(*error);
+  return kernel::errno_name(*error);
 }
 
 Json facts_of(const VirtioFacts& virtio) {
@@ -132,7 +133,7 @@ std::string to_json(const Explanation& explanation) {
                    {"device", to_hex(explanation.device.bytes)},
                    {"host", to_hex(explanation.host.bytes)},
                    {"pool", to_hex(explanation.pool.bytes)}};
-  return json.dump(2) + '\n';
+  return json_text(json, 2) + '\n';
 }
 
 }  // namespace cbit::explain

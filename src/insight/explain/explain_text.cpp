@@ -4,7 +4,6 @@
 #include <string_view>
 
 #include "base/format.hpp"
-#include "explain/maps/map_strategy.hpp"
 #include "explain/matrix.hpp"
 #include "watch/report.hpp"
 
@@ -44,8 +43,9 @@ std::string headline(const Explanation& e) {
   const machine::MachineConfig& machine = o.bed.machine;
   std::string text = fmt::format("{}, {} MiB, {} CPU{}", to_string(machine.platform),
                                  machine.memory_bytes >> 20, machine.cpus, machine.cpus == 1 ? "" : "s");
-  if (is_encrypted(machine.platform) && machine.platform != Platform::pef)
-    text += fmt::format(", {} {}", machine.platform == Platform::tdx ? "shared bit" : "C-bit", machine.c_bit);
+  if (const std::string_view bit = key_bit_name(machine::traits_of(machine.platform).key_selection);
+      !bit.empty())
+    text += fmt::format(", {} {}", bit, machine.c_bit);
   text += fmt::format(", Linux {}, IOMMU {}\n", to_string(o.bed.dma.version), to_string(o.bed.dma.iommu));
   text += device_line(e);
   text += fmt::format("{} {}, {} bytes at {}", to_string(o.map), to_string(o.effective_direction()), o.size,
@@ -100,7 +100,7 @@ std::string negotiation(const VirtioFacts& virtio) {
   std::string text =
       fmt::format("  the driver accepts {}; status {:#04x}\n", feature_names(virtio.accepted), virtio.status);
   if (virtio.probe)
-    return text + fmt::format("  no driver is bound: {}\n", testbed::errno_name(*virtio.probe));
+    return text + fmt::format("  no driver is bound: {}\n", kernel::errno_name(*virtio.probe));
   text += virtio.uses_dma_api
               ? "  the driver uses the DMA API"
               : "  the driver does not use the DMA API: descriptors hold guest-physical addresses";
@@ -114,7 +114,7 @@ std::string request(const VirtioFacts& virtio) {
   std::string text = "\nRequest\n  ";
   text +=
       virtio.request_reached ? "the device found it in the ring" : "the device found no request in the ring";
-  if (virtio.request) text += fmt::format("; the driver got {}", testbed::errno_name(*virtio.request));
+  if (virtio.request) text += fmt::format("; the driver got {}", kernel::errno_name(*virtio.request));
   return text + fmt::format("\n  exits: {}, bounces: {}, accesses translated by an IOMMU: {}\n", virtio.exits,
                             virtio.bounces, virtio.translated);
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
+
 namespace cbit::explain {
 namespace {
 
@@ -80,12 +82,10 @@ std::string render_json(const std::vector<MatrixCell>& cells) {
                     {"causes", std::move(causes)}});
   }
   const nlohmann::ordered_json document{{"schema", "cbit-matrix-1"}, {"cells", std::move(list)}};
-  return document.dump(2) + '\n';
+  return json_text(document, 2) + '\n';
 }
 
 }  // namespace
-
-std::string_view to_string(IommuMode mode) { return word_of(testbed::iommu_mode_words, mode); }
 
 OrError<std::vector<MatrixCell>> run_matrix(const MatrixOptions& options) {
   std::vector<MatrixCell> cells;

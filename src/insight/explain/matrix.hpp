@@ -33,8 +33,6 @@ struct MatrixCell {
 // In order of platform, IOMMU, mapping, mask.
 [[nodiscard]] OrError<std::vector<MatrixCell>> run_matrix(const MatrixOptions& options);
 
-[[nodiscard]] std::string_view to_string(IommuMode mode);
-
 [[nodiscard]] std::string render(const std::vector<MatrixCell>& cells, TableFormat format);
 
 }  // namespace cbit::explain

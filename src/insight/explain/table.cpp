@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
+
 namespace cbit::explain {
 namespace {
 
@@ -49,7 +51,7 @@ std::string render_json(const Table& table) {
   }
   const nlohmann::ordered_json document{
       {"schema", "cbit-table-1"}, {"rows", std::move(rows)}, {"notes", table.notes}};
-  return document.dump(2) + '\n';
+  return json_text(document, 2) + '\n';
 }
 
 }  // namespace

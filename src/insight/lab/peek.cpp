@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/format.hpp"
+#include "base/safe_text.hpp"
 #include "lab/experiment/gpu_part.hpp"
 #include "lab/experiment/run.hpp"
 #include "watch/facts.hpp"
@@ -275,7 +276,7 @@ std::string to_json(const Peek& peek, std::string_view buffer) {
       {"schema", "cbit-peek-1"}, {"buffer", buffer},
       {"offset", peek.offset},   {"physical", fmt::format("{:#x}", peek.at.value())},
       {"views", views},          {"host_pages", pages}};
-  return object.dump(2) + '\n';
+  return json_text(object, 2) + '\n';
 }
 
 }  // namespace cbit::lab

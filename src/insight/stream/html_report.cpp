@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/format.hpp"
+#include "base/safe_text.hpp"
 #include "stream/report.hpp"
 #include "watch/report.hpp"
 
@@ -30,23 +31,6 @@ constexpr std::string_view shared_colour = "#e0a030";
 constexpr std::string_view exposed_colour = "#c9372c";
 constexpr std::string_view hidden_colour = "#8a63d2";
 constexpr std::string_view empty_colour = "#c8ccd2";
-
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '&')
-      out += "&amp;";
-    else if (c == '"')
-      out += "&quot;";
-    else
-      out += c;
-  }
-  return out;
-}
 
 std::string_view colour_of(const watch::PageRun& run) {
   if (run.contents == watch::PageContents::nothing) return empty_colour;
@@ -113,7 +97,7 @@ std::string timeline_picture(const std::vector<Timeline::Slice>& slices) {
                                 width, row * static_cast<double>(tracks.size()) + 20);
   for (std::size_t i = 0; i < tracks.size(); ++i)
     svg += fmt::format("<text x=\"0\" y=\"{}\" font-size=\"12\" fill=\"currentColor\">{}</text>\n",
-                       row * static_cast<double>(i) + 18, escape(tracks[i]));
+                       row * static_cast<double>(i) + 18, html_text(tracks[i]));
   for (const auto& slice : slices) {
     const auto track = static_cast<double>(std::ranges::find(tracks, slice.track) - tracks.begin());
     svg += fmt::format(
@@ -121,7 +105,7 @@ std::string timeline_picture(const std::vector<Timeline::Slice>& slices) {
         "{}</title></rect>\n",
         label + static_cast<double>(slice.begin_ns - begin) * scale, row * track + 3,
         std::max(static_cast<double>(slice.duration_ns) * scale, 0.6), colour_of_slice(slice.kind),
-        slice.kind, escape(slice.detail));
+        slice.kind, html_text(slice.detail));
   }
   svg += fmt::format(
       "<text x=\"{}\" y=\"{}\" font-size=\"11\" fill=\"currentColor\">{:.1f} µs of virtual "
@@ -143,7 +127,7 @@ std::string verdict(bool good) {
 
 std::string causes_section(const std::vector<watch::Cause>& causes) {
   if (causes.empty()) return "<p>No causes: nothing went wrong.</p>\n";
-  return "<pre>" + escape(watch::render_causes(causes)) + "</pre>\n";
+  return "<pre>" + html_text(watch::render_causes(causes)) + "</pre>\n";
 }
 
 std::string figures(const StreamReport& report) {
@@ -178,7 +162,7 @@ std::string to_html(const StreamReport& report, const Timeline& timeline) {
       title, style, title);
   html += figures(report);
   html += "<h2>Page states</h2>\n" + legend() + page_picture(report.correct.pages);
-  html += "<details><summary>The same as a table</summary><pre>" + escape(report.correct.page_table) +
+  html += "<details><summary>The same as a table</summary><pre>" + html_text(report.correct.page_table) +
           "</pre></details>\n";
   html +=
       "<h2>DMA timeline: the first requests</h2>\n" + timeline_legend() + timeline_picture(timeline.slices());

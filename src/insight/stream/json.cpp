@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
 #include "stream/report.hpp"
 
 namespace cbit::stream {
@@ -54,7 +55,7 @@ std::string to_json(const StreamReport& report) {
                   {"telling_sectors", report.telling_sectors},
                   {"correct", pass_of(report.correct)},
                   {"raw_addresses", pass_of(report.raw)}};
-  return json.dump(2) + '\n';
+  return json_text(json, 2) + '\n';
 }
 
 }  // namespace cbit::stream

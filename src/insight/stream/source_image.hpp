@@ -8,9 +8,12 @@
 
 #include "base/result.hpp"
 #include "crypt/sha256.hpp"
-#include "stream/temporary_folder.hpp"
+#include "os/temporary_folder.hpp"
 
 namespace cbit::stream {
+
+// It is read into the guest's memory as a whole, and searched for.
+inline constexpr std::uint64_t image_bytes_max = 16ull << 30;
 
 struct SourceOptions {
   std::string image;  // empty: one of `bytes` is built, with the files below the folder `files`
@@ -29,8 +32,9 @@ using FileDigests = std::map<std::string, crypt::Sha256Digest>;
 
 class SourceImage {
  public:
-  // What is built goes into `folder`. Errors: the folder of files cannot be read, or does not fit.
-  static OrError<SourceImage> open(const SourceOptions& options, const TemporaryFolder& folder);
+  // What is built goes into `folder`. Errors: the folder of files cannot be read, or does
+  // not fit, or has files that the kernel makes up, which have no end.
+  static OrError<SourceImage> open(const SourceOptions& options, const os::TemporaryFolder& folder);
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] OrError<FilesFound> find_files_in(const std::string& image) const;
@@ -42,7 +46,7 @@ class SourceImage {
   FileDigests files_;
 };
 
-// SHA-256 of a whole file.
-[[nodiscard]] OrError<crypt::Sha256Digest> digest_file(const std::string& path);
+// SHA-256 of a whole file of at most `bytes_max`.
+[[nodiscard]] OrError<crypt::Sha256Digest> digest_file(const std::string& path, std::uint64_t bytes_max);
 
 }  // namespace cbit::stream

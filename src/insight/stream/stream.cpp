@@ -8,7 +8,8 @@
 #include "dev/virtio/virtio_blk.hpp"
 #include "kernel/virtio/virtio_blk_driver.hpp"
 #include "machine/slots.hpp"
-#include "stream/temporary_folder.hpp"
+#include "os/temporary_folder.hpp"
+#include "stream/target_image.hpp"
 
 namespace cbit::stream {
 namespace {
@@ -176,23 +177,37 @@ OrError<void> check(const StreamOptions& options) {
   return {};
 }
 
+// Before anything of it is read: a sparse image of a terabyte takes no room, until then.
+OrError<void> check_size(const std::string& path, std::uint64_t bytes, std::uint64_t memory_bytes) {
+  if (bytes > image_bytes_max)
+    return bad_input(fmt::format("{} has {} MiB; an image that is streamed has at most {}", path, bytes >> 20,
+                                 image_bytes_max >> 20),
+                     "use a smaller image");
+  if (bytes > memory_bytes)
+    return bad_input(fmt::format("an image of {} MiB does not fit into the guest's memory", bytes >> 20),
+                     "use more --memory or a smaller image");
+  return {};
+}
+
 }  // namespace
 
 OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink) {
   CBIT_TRY(check(options));
-  const TemporaryFolder folder = CBIT_TRY(TemporaryFolder::create());
+  const os::TemporaryFolder folder = CBIT_TRY(os::TemporaryFolder::create("cbit"));
+  TargetImage target = CBIT_TRY(TargetImage::choose(options.target, folder));
   const SourceImage image = CBIT_TRY(SourceImage::open(options.source, folder));
-  const std::string target = options.target.empty() ? folder.path() + "/target.img" : options.target;
   auto disk = CBIT_TRY(dev::DiskImage::open(image.path(), dev::DiskImage::Mode::read_only));
+  CBIT_TRY(check_size(image.path(), disk->bytes(), options.bed.machine.memory_bytes));
   StreamReport report{.options = options, .disk = image.path()};
-  report.source = CBIT_TRY(digest_file(image.path()));
+  report.source = CBIT_TRY(digest_file(image.path(), image_bytes_max));
   const SectorIndex index = CBIT_TRY(index_of(*disk));
   report.telling_sectors = index.size();
-  report.correct = CBIT_TRY(correct_pass(options, target, *disk, index, report.source, sink));
-  report.target = CBIT_TRY(digest_file(target));
+  report.correct = CBIT_TRY(correct_pass(options, target.path(), *disk, index, report.source, sink));
+  report.target = CBIT_TRY(digest_file(target.path(), image_bytes_max));
   report.equal = report.source == report.target;
-  report.files = CBIT_TRY(image.find_files_in(target));
+  report.files = CBIT_TRY(image.find_files_in(target.path()));
   report.raw = CBIT_TRY(raw_pass(options, *disk, index, report.source));
+  CBIT_TRY(target.deliver());
   return report;
 }
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/safe_text.hpp"
 #include "stream/report.hpp"
 #include "watch/report.hpp"
 
@@ -13,8 +14,9 @@ std::string mib(std::uint64_t bytes) {
 std::string guest_line(const StreamReport& report) {
   const machine::MachineConfig& machine = report.options.bed.machine;
   std::string text = fmt::format("Guest     {}", to_string(machine.platform));
-  if (is_encrypted(machine.platform) && machine.platform != Platform::pef)
-    text += fmt::format(", {} {}", machine.platform == Platform::tdx ? "shared bit" : "C-bit", machine.c_bit);
+  if (const std::string_view bit = key_bit_name(machine::traits_of(machine.platform).key_selection);
+      !bit.empty())
+    text += fmt::format(", {} {}", bit, machine.c_bit);
   const kernel::SwiotlbUsage& pool = report.correct.swiotlb;
   text += fmt::format(", {} MiB, Linux {}; bounce pool {} MiB: {} slots in {} area{}\n",
                       machine.memory_bytes >> 20, to_string(report.options.bed.dma.version),
@@ -55,7 +57,7 @@ std::string digest_line(std::string_view what, const crypt::Sha256Digest& digest
 std::string to_text(const StreamReport& report) {
   const StreamPass& good = report.correct;
   const StreamPass& raw = report.raw;
-  std::string text = fmt::format("Disk      {} of {}\n", mib(good.bytes), report.disk);
+  std::string text = fmt::format("Disk      {} of {}\n", mib(good.bytes), safe_line(report.disk));
   text += guest_line(report);
   text += digest_line("Source", report.source, "");
   text += digest_line("In guest", good.in_guest, good.intact ? "equal" : "DIFFERENT");

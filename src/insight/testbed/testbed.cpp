@@ -3,20 +3,23 @@
 #include <fmt/format.h>
 
 #include "machine/slots.hpp"
+#include "spec/swiotlb.hpp"
 
 namespace cbit::testbed {
 namespace {
 
 watch::ExplainerContext context_of(const TestbedConfig& config, machine::Machine& machine) {
   const Platform platform = config.machine.platform;
+  const machine::PlatformTraits& traits = machine.traits();
+  const bool by_page_state = traits.key_selection == machine::KeySelection::page_state;
   return {.platform = std::string{to_string(platform)},
-          .layout = platform == Platform::pef ? mem::KeyLayout::none() : machine.paging().view.layout,
+          .layout = by_page_state ? mem::KeyLayout::none() : machine.paging().view.layout,
           .is_guest = is_guest(platform),
-          .is_sme = platform == Platform::sme,
-          .is_mktme = platform == Platform::mktme,
+          .is_sme = traits.cc.has(spec::CcAttr::host_mem_encrypt),
+          .is_mktme = traits.key_selection == machine::KeySelection::key_id,
           .iommu_translates = config.dma.iommu == IommuMode::translated,
           .hosts_guests = config.machine.sev.asids != 0,
-          .swiotlb_can_grow = config.dma.version != KernelVersion::v6_1,
+          .swiotlb_can_grow = spec::has_dynamic_swiotlb(config.dma.version),
           .ram = machine.memory().ram()};
 }
 

@@ -33,30 +33,22 @@ Sees classify_block(ConstByteSpan seen, ConstByteSpan dram, ConstByteSpan owners
 
 }  // namespace
 
-std::string_view to_string(Sees sees) {
-  switch (sees) {
-    case Sees::plaintext: return "plaintext";
-    case Sees::ciphertext: return "ciphertext";
-    case Sees::noise: return "noise";
-    case Sees::zeros: return "zeros";
-    case Sees::old: return "old";
-    case Sees::mixed: return "mixed";
-    case Sees::none: return "none";
-  }
-  return "?";
-}
-
-Bytes authored_bytes(Author author, std::size_t size) {
+void write_authored(Author author, std::uint64_t offset, ByteSpan to) {
   const std::string_view alphabet = alphabets[static_cast<unsigned>(author)];
-  Bytes bytes(size);
-  for (std::size_t i = 0; i < size; ++i) {
+  for (std::size_t n = 0; n < to.size(); ++n) {
+    const std::size_t i = offset + n;
     // A digit of the block number, most significant first, turned by the place, so that a dump is easy to
     // follow.
     const std::size_t place = i % crypt::cipher_block_size;
     std::size_t digit = i / crypt::cipher_block_size;
     for (std::size_t right = crypt::cipher_block_size - 1; right > place; --right) digit /= alphabet.size();
-    bytes[i] = static_cast<std::byte>(alphabet[(digit + place) % alphabet.size()]);
+    to[n] = static_cast<std::byte>(alphabet[(digit + place) % alphabet.size()]);
   }
+}
+
+Bytes authored_bytes(Author author, std::size_t size) {
+  Bytes bytes(size);
+  write_authored(author, 0, bytes);
   return bytes;
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/bytes.hpp"
+#include "cbit/words.hpp"
 #include "crypt/xex.hpp"
 #include "mem/memory.hpp"
 
@@ -20,13 +21,25 @@ enum class Sees : std::uint8_t {
   none,   // there was nothing to see: no mapping, or the access was refused
 };
 
-[[nodiscard]] std::string_view to_string(Sees sees);
+inline constexpr Word<Sees> sees_words[] = {{"plaintext", Sees::plaintext},
+                                            {"ciphertext", Sees::ciphertext},
+                                            {"noise", Sees::noise},
+                                            {"zeros", Sees::zeros},
+                                            {"old", Sees::old},
+                                            {"mixed", Sees::mixed},
+                                            {"none", Sees::none}};
+
+[[nodiscard]] constexpr std::string_view to_string(Sees sees) { return word_of(sees_words, sees); }
 
 // Contents that can be told apart byte by byte: the CPU's are lower-case letters, the device's upper-case
 // letters, old ones digits. No two 16-byte blocks are equal. The position is part of the text, so a hex dump
 // shows what moved.
 enum class Author : std::uint8_t { cpu, device, before };
+inline constexpr Word<Author> author_words[] = {
+    {"cpu", Author::cpu}, {"device", Author::device}, {"before", Author::before}};
 [[nodiscard]] Bytes authored_bytes(Author author, std::size_t size);
+// What of them lies at `offset`.
+void write_authored(Author author, std::uint64_t offset, ByteSpan to);
 
 // One look at `seen.size()` bytes at a physical place.
 struct View {

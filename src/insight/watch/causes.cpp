@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/safe_text.hpp"
 #include "watch/cause_table.hpp"
-#include "watch/markdown.hpp"
 
 namespace cbit::watch {
 
@@ -41,9 +41,9 @@ std::string catalogue_markdown() {
   std::string_view topic;
   for (const CauseInfo& info : cause_table) {
     if (info.topic != topic) fmt::format_to(out, "\n## {}\n", topic = info.topic);
-    fmt::format_to(out, "\n### {}\n\n{}\n\n{}\n\n", info.name, escaped_markdown(info.title),
-                   escaped_markdown(info.meaning));
-    fmt::format_to(out, "- Remedy: {}\n", escaped_markdown(info.remedy));
+    fmt::format_to(out, "\n### {}\n\n{}\n\n{}\n\n", info.name, markdown_text(info.title),
+                   markdown_text(info.meaning));
+    fmt::format_to(out, "- Remedy: {}\n", markdown_text(info.remedy));
     if (!info.linux_says.empty()) fmt::format_to(out, "- Linux says: {}\n", linux_words(info));
     fmt::format_to(out, "- Source: {}\n", info.source);
   }

@@ -164,9 +164,8 @@ PageLook judge_dense(PageBytes page, const ByteCounts& counts, double bits) {
   PageLook look{.looks = PageLooks::compressed, .entropy = bits};
   look.uniformity = Uniformity::of(page, counts);
   look.why = find_magic(page);
-  if (!look.why.empty()) return look;
-  if (is_jpeg_stuffed(page)) return look.why = "jpeg stuffing", look;
-  look.why = look.uniformity.refused_by();
+  if (look.why.empty() && is_jpeg_stuffed(page)) look.why = "jpeg stuffing";
+  if (look.why.empty()) look.why = look.uniformity.refused_by();
   if (!look.why.empty()) return look;
   look.why = find_structure(page);
   look.looks = look.why.empty() ? PageLooks::ciphertext : PageLooks::data;

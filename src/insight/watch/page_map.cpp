@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/format.hpp"
+#include "base/safe_text.hpp"
 #include "watch/event_names.hpp"
 
 namespace cbit::watch {
@@ -170,7 +171,7 @@ std::string page_map_json(const std::vector<PageRun>& runs, const Tracer& tracer
       entry["converted"] = {{"site", tracer.name(run.conversion_site)}, {"ns", run.converted_ns}};
     list.push_back(std::move(entry));
   }
-  return Json{{"schema", "cbit-pages-1"}, {"runs", std::move(list)}}.dump() + '\n';
+  return json_text(Json{{"schema", "cbit-pages-1"}, {"runs", std::move(list)}}) + '\n';
 }
 
 }  // namespace cbit::watch

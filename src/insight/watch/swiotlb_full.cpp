@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/format.hpp"
+#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit::watch {
@@ -25,7 +26,7 @@ std::string remedy_for(const CauseInfo& info, const SwiotlbFull& full) {
       "Limit this device's segments: the request has {} bytes, and no mapping can have more than {} bytes, "
       "less "
       "what alignment costs (dma_max_mapping_size()). A larger pool does not help.",
-      full.bytes, full.segment_slots * swiotlb_slot_bytes);
+      full.bytes, full.segment_slots * spec::io_tlb_size);
 }
 
 }  // namespace cbit::watch

@@ -13,9 +13,6 @@
 
 namespace cbit::watch {
 
-inline constexpr std::uint64_t swiotlb_slot_bytes = 2048;    // IO_TLB_SIZE
-inline constexpr std::uint64_t swiotlb_segment_slots = 128;  // IO_TLB_SEGSIZE
-
 // The most specific first. `can_grow`: the kernel knows dynamic pools (Linux 6.6 and later), on or off.
 [[nodiscard]] std::vector<const CauseInfo*> why_full(const SwiotlbFull& full, bool can_grow);
 // The cause's own, or the same with this request's numbers.

@@ -13,7 +13,7 @@ namespace {
 constexpr std::uint64_t low_ram_bytes_min = 8ull << 20;
 
 OrError<void> check_platform(Platform platform) {
-  if (platform == Platform::plain || platform == Platform::sme || is_loaded_encrypted(platform)) return {};
+  if (machine::traits_of(platform).image_load != machine::ImageLoad::none) return {};
   return usage_error(fmt::format("no image can be loaded on platform {}", to_string(platform)),
                      "use plain, sme or sev");
 }

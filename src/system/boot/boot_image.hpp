@@ -43,7 +43,7 @@ struct Board {
 
 // The C-bit where the platform's guests are loaded encrypted.
 [[nodiscard]] constexpr bool is_loaded_encrypted(Platform platform) {
-  return platform == Platform::sev || platform == Platform::sev_es || platform == Platform::sev_snp;
+  return machine::traits_of(platform).image_load == machine::ImageLoad::encrypted;
 }
 
 }  // namespace cbit::boot

@@ -116,7 +116,7 @@ PhysAddr load_address(const BzImage& image) {
 }
 
 OrError<void> check_encryption_support(const Board& board, const BootImage& image, const BzImage& kernel) {
-  if (board.platform == Platform::plain || kernel.memory_encryption() != Answer::no) return {};
+  if (!is_encrypted(board.platform) || kernel.memory_encryption() != Answer::no) return {};
   return bad_input(
       fmt::format("{} cannot use encrypted memory: it was built without CONFIG_AMD_MEM_ENCRYPT", image.name),
       "build it with that option, or take Debian's kernel; without encryption it runs on platform "

@@ -74,7 +74,7 @@ OrError<KernelKind> kernel_kind(ConstByteSpan file, std::string_view name, Platf
   const bool placed = multiboot && multiboot->header.flags.get<spec::MultibootHeaderFlags::HasAddresses>();
   if (multiboot && (placed || !elf.is_64_bit())) return KernelKind::multiboot;
   const bool linux_64 = elf.is_64_bit() && elf.is_executable() && is_linux(elf);
-  if (pvh_entry(elf) && !(linux_64 && platform != Platform::plain)) return KernelKind::pvh;
+  if (pvh_entry(elf) && !(linux_64 && is_encrypted(platform))) return KernelKind::pvh;
   if (linux_64) return KernelKind::vmlinux;
   if (multiboot) return KernelKind::multiboot;  // its own message says what is missing
   if (elf.is_relocatable())

@@ -62,7 +62,7 @@ OrError<void> add_start_info(LoadPlan& plan, const BootImage& image) {
 OrError<void> check_kernel_encrypts(const Board& board, const BootImage& image) {
   // print_mem_encrypt_feature_info() of arch/x86/mm/mem_encrypt.c
   constexpr std::string_view sentence = "Memory Encryption Features active";
-  if (board.platform == Platform::plain ||
+  if (!is_encrypted(board.platform) ||
       memmem(image.kernel.data(), image.kernel.size(), sentence.data(), sentence.size()) != nullptr)
     return {};
   return bad_input(
@@ -72,8 +72,8 @@ OrError<void> check_kernel_encrypts(const Board& board, const BootImage& image) 
 
 // What the kernel proper reads of a header that the stub has passed on.
 spec::LinuxSetupHeader least_header(const Board& board, const BootImage& image) {
-  const bool encrypt =
-      board.platform == Platform::sme && early_option(image.command_line, "mem_encrypt") == "on";
+  const bool host = machine::traits_of(board.platform).cc.has(spec::CcAttr::host_mem_encrypt);
+  const bool encrypt = host && early_option(image.command_line, "mem_encrypt") == "on";
   return {.boot_flag = spec::linux_boot_flag,
           .header = spec::linux_header_magic,
           .version = spec::linux_protocol_2_15,

@@ -4,32 +4,24 @@
 
 #include <cstdint>
 
-#include "cbit/platform.hpp"
 #include "kernel/device.hpp"
+#include "machine/platform_traits.hpp"
 #include "mem/key_layout.hpp"
 
 namespace cbit::kernel {
 
-// include/linux/cc_platform.h, without the CC_ATTR_ prefix.
-enum class CcAttr : std::uint8_t {
-  mem_encrypt,
-  host_mem_encrypt,
-  guest_mem_encrypt,
-  guest_state_encrypt,
-  guest_unroll_string_io,
-  guest_sev_snp,
-};
+using spec::CcAttr;
 
 class CcPlatform {
  public:
   CcPlatform(Platform platform, mem::KeyLayout layout) : platform_{platform}, layout_{layout} {}
 
-  [[nodiscard]] bool has(CcAttr attr) const;
-  [[nodiscard]] Platform platform() const { return platform_; }
+  [[nodiscard]] const machine::PlatformTraits& traits() const { return machine::traits_of(platform_); }
+  [[nodiscard]] bool has(CcAttr attr) const { return traits().cc.has(attr); }
   [[nodiscard]] const mem::KeyLayout& layout() const { return layout_; }
 
-  // The platform sets SWIOTLB_FORCE: x86 guests in pci_swiotlb_detect, POWER secure guests in init_svm.
-  [[nodiscard]] bool bounces_always() const;
+  // The platform sets SWIOTLB_FORCE.
+  [[nodiscard]] bool bounces_always() const { return !traits().swiotlb_forced_by.empty(); }
 
   // sme_me_mask: the C-bit on SME and SEV, 0 elsewhere (TDX and POWER included).
   [[nodiscard]] std::uint64_t me_mask() const;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "spec/swiotlb.hpp"
+
 namespace cbit::kernel {
 namespace {
 
@@ -9,8 +11,9 @@ OrError<void> check(const machine::Machine& machine, const DmaConfig& config) {
   if (config.iommu != IommuMode::none && !machine.config().iommu)
     return usage_error("an IOMMU mode is chosen, but the machine has no IOMMU",
                        "give the machine an IOMMU (--iommu), or choose the mode none");
-  if (config.swiotlb.dynamic && config.version == KernelVersion::v6_1)
-    return usage_error("Linux 6.1 has no dynamic SWIOTLB", "use kernel 6.6 or later, or leave dynamic off");
+  if (config.swiotlb.dynamic && !spec::has_dynamic_swiotlb(config.version))
+    return usage_error(fmt::format("Linux {} has no dynamic SWIOTLB", to_string(config.version)),
+                       "use kernel 6.6 or later, or leave dynamic off");
   return {};
 }
 

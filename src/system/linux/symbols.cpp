@@ -21,9 +21,8 @@ void SymbolTable::add(VirtAddr at, char type, std::string_view name) {
 
 void SymbolTable::finish() {
   // Names were added in the order of their places.
-  std::ranges::sort(entries_, [](const Entry& a, const Entry& b) {
-    return a.at != b.at ? a.at < b.at : a.name < b.name;
-  });
+  std::ranges::sort(
+      entries_, [](const Entry& a, const Entry& b) { return a.at != b.at ? a.at < b.at : a.name < b.name; });
   by_name_.resize(entries_.size());
   std::iota(by_name_.begin(), by_name_.end(), std::uint32_t{0});
   std::ranges::sort(by_name_, {}, [this](std::uint32_t index) { return name_of(entries_[index]); });

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/format.hpp"
+#include "base/safe_text.hpp"
 
 namespace cbit::launch {
 namespace {
@@ -155,8 +156,9 @@ std::vector<std::string_view> Case::kernel_words() const {
 
 const QemuOption* Case::object_of_id(std::string_view id) const { return find_object(command(), id); }
 
-void Case::find(const RuleInfo& rule, const QemuOption* option, std::string detail, std::string write) {
-  findings_.push_back({&rule, where(option), std::move(detail), std::move(write)});
+void Case::find(const RuleInfo& rule, const QemuOption* option, std::string_view detail,
+                std::string_view write) {
+  findings_.push_back({&rule, safe_line(where(option)), safe_line(detail), safe_text(write)});
 }
 
 std::string Case::with(const QemuOption& option, std::initializer_list<QemuProperty> set,

@@ -54,7 +54,8 @@ class Case {
   [[nodiscard]] const QemuOption* object_of_id(std::string_view id) const;
 
   // `write` is in the language of the configuration.
-  void find(const RuleInfo& rule, const QemuOption* option, std::string detail = {}, std::string write = {});
+  void find(const RuleInfo& rule, const QemuOption* option, std::string_view detail = {},
+            std::string_view write = {});
   [[nodiscard]] std::string in_language(std::string qemu, std::string libvirt) const {
     return is_libvirt() ? std::move(libvirt) : std::move(qemu);
   }

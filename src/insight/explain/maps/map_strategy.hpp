@@ -2,7 +2,7 @@
 // (a driver, an application) reads and writes it with its own view; the device works on the segments that the
 // mapping gave it.
 //
-// A new kind is a class here below, a row in map_kinds.cpp, and a word in lab/explain.hpp.
+// A new kind is a class of its own, a row in map_experiments.cpp, and a word and a row in explain/map_kind.hpp.
 #pragma once
 
 #include <memory>
@@ -56,27 +56,7 @@ class MapStrategy {
   virtual void release() {}
 };
 
-// What the command and the reports know about a kind.
-struct MapKindInfo {
-  MapKind kind{};
-  // nullptr: the device does its own DMA (virtio_blk.cpp).
-  std::unique_ptr<MapStrategy> (*make)(MapBench& bench) = nullptr;
-  DmaDirection default_direction = DmaDirection::to_device;
-  bool can_sync = false;      // --sync has a meaning
-  bool takes_key_id = false;  // --key-id has
-  std::string_view cpu_view;  // who the CPU's view belongs to
-};
-
-[[nodiscard]] const MapKindInfo& info_of(MapKind kind);
-
-// `--map virtio-blk`, in virtio_blk.cpp. The options have been checked.
-[[nodiscard]] OrError<Explanation> explain_virtio_blk(const ExplainOptions& options, EventSink* sink);
-// Errors (usage): options that contradict each other, or that a virtio driver decides itself.
-[[nodiscard]] OrError<void> check_virtio(const ExplainOptions& options);
-
-// What the explainer and the counters have to say at the end of a run.
-void note_findings(Explanation& result, testbed::Testbed& bed, watch::Explainer& explainer,
-                   watch::Ending ending);
+using MakeStrategy = std::unique_ptr<MapStrategy> (*)(MapBench& bench);
 
 // user_mr.cpp
 [[nodiscard]] std::unique_ptr<MapStrategy> make_user_mr(MapBench& bench);

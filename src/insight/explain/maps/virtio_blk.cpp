@@ -1,11 +1,12 @@
-// `--map virtio-blk`: a driver binds to a virtio disk and sends it one request. The disk reads the ring and
-// the buffer where it finds them, so what is compared is what came through.
+// The disk reads the ring and the buffer where it finds them, so what is compared is what came through.
+#include "explain/maps/virtio_blk.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/assert.hpp"
-#include "explain/maps/map_strategy.hpp"
+#include "explain/maps/findings.hpp"
 #include "testbed/virtio_disk.hpp"
 
 namespace cbit::explain {
@@ -63,19 +64,13 @@ kernel::VirtioDriverOptions driver_options(const VirtioChoice& choice) {
                                   : std::uint64_t{0}};
 }
 
-testbed::TestbedConfig bed_of(const ExplainOptions& options) {
-  testbed::TestbedConfig bed = options.bed;
-  bed.machine.virtio_iommu = options.virtio.value_or(VirtioChoice{}).virtio_iommu;
-  // SME and MKTME belong to hosts; a virtio device is somebody's guest elsewhere.
-  bed.machine.virtual_machine = bed.machine.platform == Platform::plain;
-  return bed;
-}
-
 class Request {
  public:
-  Request(const ExplainOptions& options, testbed::Testbed& bed, testbed::VirtioDisk& disk)
+  Request(const ExplainOptions& options, testbed::Testbed& bed, watch::Explainer& explainer,
+          testbed::VirtioDisk& disk)
       : options_{options},
         bed_{bed},
+        explainer_{explainer},
         disk_{disk},
         writes_{options.effective_direction() == DmaDirection::to_device},
         from_cpu_{testbed::authored_bytes(testbed::Author::cpu, options.size)},
@@ -91,7 +86,7 @@ class Request {
     look();
     result_.verdict = judge();
     note_request();
-    result_.steps = bed_.explainer().steps();  // without those of the driver's removal
+    result_.steps = explainer_.steps();  // without those of the driver's removal
     disk_.remove();
     bed_.tracer().detach(observer_);
     return std::move(result_);
@@ -138,6 +133,7 @@ class Request {
 
   const ExplainOptions& options_;
   testbed::Testbed& bed_;
+  watch::Explainer& explainer_;
   testbed::VirtioDisk& disk_;
   bool writes_;
   Bytes from_cpu_, from_disk_, before_;
@@ -248,20 +244,28 @@ OrError<void> check_virtio(const ExplainOptions& options) {
   return {};
 }
 
-OrError<Explanation> explain_virtio_blk(const ExplainOptions& options, EventSink* sink) {
+testbed::TestbedConfig machine_of_virtio_disk(const ExplainOptions& options) {
+  testbed::TestbedConfig bed = options.bed;
+  bed.machine.virtio_iommu = options.virtio.value_or(VirtioChoice{}).virtio_iommu;
+  // A virtio device is somebody's guest, where the platform has guests.
+  bed.machine.virtual_machine = machine::traits_of(bed.machine.platform).may_be_virtual_machine;
+  return bed;
+}
+
+OrError<Explanation> explain_virtio_blk(const ExplainOptions& options, testbed::Testbed& bed,
+                                        watch::Explainer& explainer) {
   const VirtioChoice choice = options.virtio.value_or(VirtioChoice{});
-  auto bed = CBIT_TRY(testbed::Testbed::create(bed_of(options), sink));
   std::unique_ptr<testbed::GuestViommu> viommu;
   if (choice.virtio_iommu)
-    viommu = CBIT_TRY(testbed::GuestViommu::create(*bed, options.bed.dma.iommu == IommuMode::passthrough,
+    viommu = CBIT_TRY(testbed::GuestViommu::create(bed, options.bed.dma.iommu == IommuMode::passthrough,
                                                    choice.driver == VirtioDriverKind::current));
   const auto disk = CBIT_TRY(testbed::VirtioDisk::create(
-      *bed, {.bytes = options.size, .hardware = hardware_options(choice), .driver = driver_options(choice)}));
-  bed->explainer().forget_steps();
-  Explanation result = CBIT_TRY(Request{options, *bed, *disk}.run());
+      bed, {.bytes = options.size, .hardware = hardware_options(choice), .driver = driver_options(choice)}));
+  explainer.forget_steps();
+  Explanation result = CBIT_TRY(Request{options, bed, explainer, *disk}.run());
   if (viommu != nullptr) viommu->remove();
   std::vector<StepTaken> steps = std::move(result.steps);
-  note_findings(result, *bed, bed->explainer(), watch::Ending::complete);
+  note_findings(result, bed, explainer, watch::Ending::complete);
   result.steps = std::move(steps);
   return result;
 }

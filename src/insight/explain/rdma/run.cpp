@@ -71,11 +71,10 @@ OrError<RdmaRunReport> run(const RdmaRunOptions& options, EventSink* sink, Itera
     return bench.local->connect(*bench.peer);
   }();
   report.set_up = bench.local->cost();
-  if (!set_up) report.registration = testbed::errno_name(set_up.error());
+  if (!set_up) report.registration = kernel::errno_name(set_up.error());
   for (std::uint64_t n = 0; set_up && n < options.iterations; ++n) {
     const auto arrived = once(bench, n, report);
-    if (!arrived)
-      return bad_input(fmt::format("a verb failed with {}", testbed::errno_name(arrived.error())));
+    if (!arrived) return bad_input(fmt::format("a verb failed with {}", kernel::errno_name(arrived.error())));
     report.verified += *arrived ? 1 : 0;
     if (report.status != IBV_WC_SUCCESS) break;
     if (report.completed++ == 0) report.first_ns = difference(bench.local->cost(), report.set_up).virtual_ns;
@@ -98,7 +97,7 @@ std::string head(const RdmaRunReport& report, std::string_view title) {
   text += fmt::format(" Platform        : {:<20} Method          : {}\n",
                       to_string(node.bed.machine.platform), word_of(testbed::rdma_method_words, node.method));
   text += fmt::format(" Linux           : {:<20} IOMMU           : {}\n", to_string(node.bed.dma.version),
-                      word_of(testbed::iommu_mode_words, node.bed.dma.iommu));
+                      to_string(node.bed.dma.iommu));
   text += fmt::format(" NIC mask        : {:<20} Mtu             : 4096[B]\n",
                       fmt::format("{} bits", node.mask_bits));
   text += fmt::format(" Connection type : RC                   Registration    : {}\n", report.registration);

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
 #include "explain/rdma/run.hpp"
 #include "testbed/cause_json.hpp"
 
@@ -26,7 +27,7 @@ std::string to_json(const RdmaRunReport& report, std::string_view test) {
                   {"platform", to_string(node.bed.machine.platform)},
                   {"method", word_of(testbed::rdma_method_words, node.method)},
                   {"linux", to_string(node.bed.dma.version)},
-                  {"iommu", word_of(testbed::iommu_mode_words, node.bed.dma.iommu)},
+                  {"iommu", to_string(node.bed.dma.iommu)},
                   {"mask_bits", node.mask_bits},
                   {"bytes", node.bytes},
                   {"iterations", report.options.iterations},
@@ -37,7 +38,7 @@ std::string to_json(const RdmaRunReport& report, std::string_view test) {
                   {"transfers", cost_json(report.cost)},
                   {"set_up", cost_json(report.set_up)},
                   {"causes", testbed::causes_json(report.causes)}};
-  return json.dump(2) + '\n';
+  return json_text(json, 2) + '\n';
 }
 
 }  // namespace cbit::explain

@@ -9,8 +9,6 @@
 namespace cbit::explain {
 namespace {
 
-constexpr Platform attacked[] = {Platform::plain,  Platform::sme,     Platform::sev,
-                                 Platform::sev_es, Platform::sev_snp, Platform::tdx};
 constexpr std::uint64_t block = crypt::cipher_block_size;
 
 // Two pages of a victim, and somebody who reaches their frames without the victim's key.
@@ -197,11 +195,9 @@ std::string remap_result(kernel::Kvm& kvm, kernel::SevVm& vm, kernel::Process& v
 }
 
 OrError<std::string> remap_cell(Platform platform, std::uint64_t seed) {
-  if (platform == Platform::sme || platform == Platform::tdx) return std::string{"-"};
-  const machine::GuestKind kind = platform == Platform::sev       ? machine::GuestKind::sev
-                                  : platform == Platform::sev_es  ? machine::GuestKind::sev_es
-                                  : platform == Platform::sev_snp ? machine::GuestKind::sev_snp
-                                                                  : machine::GuestKind::plain;
+  const auto hosted_as = machine::traits_of(platform).hosted_as;
+  if (!hosted_as) return std::string{"-"};
+  const machine::GuestKind kind = *hosted_as;
   testbed::TestbedConfig config;
   config.machine = {.memory_bytes = 256 << 20,
                     .seed = seed,
@@ -229,6 +225,9 @@ OrError<std::string> remap_cell(Platform platform, std::uint64_t seed) {
 }  // namespace
 
 OrError<Table> attacks_table(std::uint64_t seed) {
+  std::vector<Platform> attacked;
+  for (const machine::PlatformTraits& traits : machine::platform_traits)
+    if (traits.attacks_modelled) attacked.push_back(traits.platform);
   Table table;
   table.columns.emplace_back("attack by the host");
   for (const Platform platform : attacked) table.columns.emplace_back(to_string(platform));

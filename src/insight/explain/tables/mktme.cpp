@@ -13,7 +13,6 @@
 #include "kernel/mktme/backings.hpp"
 #include "kernel/mm/swap.hpp"
 #include "testbed/testbed.hpp"
-#include "testbed/words.hpp"
 
 namespace cbit::explain {
 namespace {
@@ -23,7 +22,7 @@ constexpr std::string_view payload = "type=cpu algorithm=aes-xts-128";
 
 enum class Way : std::uint8_t { call, driver, file, dax };
 
-std::string refused(int error) { return std::string{testbed::errno_name(error)}; }
+std::string refused(int error) { return std::string{kernel::errno_name(error)}; }
 
 // A machine with two keys, a process, and persistent memory of one page.
 class MktmeScene {

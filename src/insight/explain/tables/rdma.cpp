@@ -105,9 +105,9 @@ OrError<std::vector<std::string>> row_of(const PlatformRow& platform, const Meth
   if (registered) {
     const auto done = exchange(*local, *peer);
     if (done) moved = *done;
-    if (!done) registration = fmt::format("ok, then {}", testbed::errno_name(done.error()));
+    if (!done) registration = fmt::format("ok, then {}", kernel::errno_name(done.error()));
   } else {
-    registration = testbed::errno_name(registered.error());
+    registration = kernel::errno_name(registered.error());
   }
   cost = local->cost();
   local->deregister();

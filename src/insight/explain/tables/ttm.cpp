@@ -59,17 +59,18 @@ class LastMapping final : public EventSink {
 };
 
 // One buffer object in TT on one machine, mapped in every way.
-class Bench {
+class GraphicsBench {
  public:
-  static OrError<std::unique_ptr<Bench>> create(const System& system, TtmPolicy policy, std::uint64_t seed);
-  ~Bench();
-  Bench(const Bench&) = delete;
-  Bench& operator=(const Bench&) = delete;
+  static OrError<std::unique_ptr<GraphicsBench>> create(const System& system, TtmPolicy policy,
+                                                        std::uint64_t seed);
+  ~GraphicsBench();
+  GraphicsBench(const GraphicsBench&) = delete;
+  GraphicsBench& operator=(const GraphicsBench&) = delete;
 
   std::vector<std::string> row(const System& system, TtmPolicy policy);
 
  private:
-  Bench() = default;
+  GraphicsBench() = default;
   Result<void, kernel::Errno> map_everything();
   [[nodiscard]] paging::Mmu& cpu() { return bed_->kernel().cpu(0); }
   [[nodiscard]] bool shadow() const { return driver_->options().kind == kernel::GpuDriverKind::shadow; }
@@ -95,8 +96,9 @@ class Bench {
   Bytes data_, old_;
 };
 
-OrError<std::unique_ptr<Bench>> Bench::create(const System& system, TtmPolicy policy, std::uint64_t seed) {
-  std::unique_ptr<Bench> bench{new Bench};
+OrError<std::unique_ptr<GraphicsBench>> GraphicsBench::create(const System& system, TtmPolicy policy,
+                                                              std::uint64_t seed) {
+  std::unique_ptr<GraphicsBench> bench{new GraphicsBench};
   testbed::TestbedConfig config;
   config.machine.platform = system.platform;
   config.machine.memory_bytes = 1ull << 30;
@@ -118,13 +120,13 @@ OrError<std::unique_ptr<Bench>> Bench::create(const System& system, TtmPolicy po
   return bench;
 }
 
-Bench::~Bench() {
+GraphicsBench::~GraphicsBench() {
   if (bo_ != nullptr) driver_->ttm().munmap(*bo_, mmap_);
   driver_.reset();
   if (bed_ != nullptr) bed_->tracer().detach(observer_);
 }
 
-Result<void, kernel::Errno> Bench::map_everything() {
+Result<void, kernel::Errno> GraphicsBench::map_everything() {
   kernel::TtmDevice& ttm = driver_->ttm();
   const kernel::ConversionCost before = bed_->kernel().mm().conversion_cost();
   bo_ = CBIT_TRY(ttm.bo_init(cpu(), {.bytes = object_bytes, .placement = TtmPlacement::tt}));
@@ -145,14 +147,14 @@ Result<void, kernel::Errno> Bench::map_everything() {
 
 // ---- what is done -----------------------------------------------------------------------------------------
 
-void Bench::gpu_writes() {
+void GraphicsBench::gpu_writes() {
   old_ = Bytes(object_bytes);
   data_ = testbed::authored_bytes(testbed::Author::device, object_bytes);
   (void)driver_->gpu().store(gpu_address(), data_);  // a refusal shows in what the others see
   if (shadow()) (void)driver_->transfer_from_host(cpu(), *bo_);
 }
 
-std::string Bench::vmap_writes() {
+std::string GraphicsBench::vmap_writes() {
   old_ = data_;
   data_ = testbed::authored_bytes(testbed::Author::cpu, object_bytes);
   if (!cpu().write(vmap_, data_)) return "refused";
@@ -162,7 +164,7 @@ std::string Bench::vmap_writes() {
 
 // ---- what is seen -----------------------------------------------------------------------------------------
 
-std::string Bench::word(const Bytes& seen) {
+std::string GraphicsBench::word(const Bytes& seen) {
   if (std::ranges::equal(seen, ConstByteSpan{data_}.first(seen.size()))) return "same";
   // The first page tells what the bytes are.
   const auto first = [](const Bytes& bytes) { return ConstByteSpan{bytes}.first(page_size); };
@@ -172,33 +174,33 @@ std::string Bench::word(const Bytes& seen) {
   return std::string{to_string(testbed::classify(view, first(data_), first(old_)))};
 }
 
-std::string Bench::sees(paging::Mmu& by, VirtAddr at, std::uint64_t bytes) {
+std::string GraphicsBench::sees(paging::Mmu& by, VirtAddr at, std::uint64_t bytes) {
   Bytes seen(bytes);
   return by.read(at, seen) ? word(seen) : "refused";
 }
 
-std::string Bench::gpu_sees() {
+std::string GraphicsBench::gpu_sees() {
   Bytes seen(object_bytes);
   return driver_->gpu().load(gpu_address(), seen) ? word(seen) : "refused";
 }
 
-std::string Bench::scanout_sees() {
+std::string GraphicsBench::scanout_sees() {
   const auto shown = driver_->scanout(cpu(), *bo_);
   return shown && *shown == dev::crc32c(data_) ? "same" : "other";
 }
 
-std::string Bench::bit_of(paging::Mmu& by, VirtAddr at) {
+std::string GraphicsBench::bit_of(paging::Mmu& by, VirtAddr at) {
   const auto found = by.translate(at, paging::Intent::read);
   return found ? fmt::format("{}", unsigned{found->selector}) : "-";
 }
 
-std::string Bench::dma_bit() const {
+std::string GraphicsBench::dma_bit() const {
   if (!observer_.last) return "-";
   const std::string bit = observer_.last->encrypted ? "1" : "0";
   return observer_.last->path == DmaPath::swiotlb ? bit + " bounced" : bit;
 }
 
-std::string Bench::causes() {
+std::string GraphicsBench::causes() {
   std::vector<std::string_view> names;
   for (const watch::Cause& cause : bed_->explainer().causes())
     if (std::ranges::find(names, cause.info->name) == names.end()) names.push_back(cause.info->name);
@@ -206,7 +208,7 @@ std::string Bench::causes() {
   return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
 }
 
-std::vector<std::string> Bench::row(const System& system, TtmPolicy policy) {
+std::vector<std::string> GraphicsBench::row(const System& system, TtmPolicy policy) {
   const PhysAddr page = driver_->ttm().page_address(*bo_, 0);
   std::vector<std::string> cells{
       std::string{system.name},
@@ -258,7 +260,7 @@ OrError<Table> ttm_table(std::uint64_t seed) {
   for (const System& system : systems())
     for (const TtmPolicy policy : ttm_policies) {
       if (system.options.kind == kernel::GpuDriverKind::shadow && policy != TtmPolicy::fixed) continue;
-      table.rows.push_back(CBIT_TRY(Bench::create(system, policy, seed))->row(system, policy));
+      table.rows.push_back(CBIT_TRY(GraphicsBench::create(system, policy, seed))->row(system, policy));
     }
   table.notes = {
       "C: the encryption bit of the address or IOMMU entry that the GPU uses, and of each page-table entry. "

@@ -10,7 +10,6 @@
 
 #include "explain/tables/tables.hpp"
 #include "testbed/virtio_disk.hpp"
-#include "testbed/words.hpp"
 
 namespace cbit::explain {
 namespace {
@@ -139,7 +138,7 @@ class Trial {
 
   [[nodiscard]] Outcome refused(kernel::Errno error) const {
     const std::string words = disk_->hardware().status() == 1 ? "no driver binds" : watcher_.words;
-    return {fmt::format("no: {}, {}", testbed::errno_name(error), words), "", "", "", "", "", ""};
+    return {fmt::format("no: {}, {}", kernel::errno_name(error), words), "", "", "", "", "", ""};
   }
 
   Outcome use(kernel::VirtioBlkDriver& driver) {
@@ -171,21 +170,22 @@ class Trial {
 
   std::string verdict(kernel::VirtioBlkDriver& driver, Result<void, kernel::Errno> done, VirtAddr buffer,
                       ConstByteSpan text) {
-    if (!done) return fmt::format("up, but {}", testbed::errno_name(done.error()));
+    if (!done) return fmt::format("up, but {}", kernel::errno_name(done.error()));
     if (!std::ranges::equal(disk_->medium().contents().first(text.size()), text))
       return "up, but the disk has noise";
     paging::Mmu& cpu = bed_->kernel().cpu(0);
     Bytes back(text.size());
     if (!cpu.write(buffer, back)) return "up, but the buffer is gone";
     done = driver.read(cpu, 0, buffer, text.size());
-    if (!done) return fmt::format("up, but reading: {}", testbed::errno_name(done.error()));
+    if (!done) return fmt::format("up, but reading: {}", kernel::errno_name(done.error()));
     if (!cpu.read(buffer, back) || !std::ranges::equal(back, text)) return "up, but reads noise";
     return "yes";
   }
 
   [[nodiscard]] std::string_view translation_name() const {
     if (translation_.virtio) return "virtio-iommu";
-    return guest_.platform == Platform::pef ? "TCE table" : "emulated IOMMU";
+    return machine::traits_of(guest_.platform).iommu == machine::IommuKind::spapr ? "TCE table"
+                                                                                  : "emulated IOMMU";
   }
 
   [[nodiscard]] static std::string per_block(std::uint64_t count) {

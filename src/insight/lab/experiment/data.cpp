@@ -67,12 +67,13 @@ OrError<Data::Piece> Data::parse_piece(const TomlValue& table, std::string_view 
 
 OrError<Data::Piece> Data::parse_contents(const TableReader& reader) {
   std::vector<Piece> found;
-  if (const auto author = CBIT_TRY(reader.word("pattern", author_words))) found.push_back({*author, {}});
+  if (const auto author = CBIT_TRY(reader.word("pattern", testbed::author_words)))
+    found.push_back({*author, {}});
   if (const auto fill = CBIT_TRY(reader.number("fill", 0, 255)))
     found.push_back({Bytes{static_cast<std::byte>(*fill)}, {}});
   if (const auto seed = CBIT_TRY(reader.number("seed", 0, std::numeric_limits<std::uint64_t>::max())))
     found.push_back({Seed{*seed}, {}});
-  if (const auto text = CBIT_TRY(reader.text("text"))) {
+  if (const auto text = CBIT_TRY(reader.raw_text("text"))) {
     if (text->empty()) return reader.error("text", "\"text\" is empty", "give at least one character");
     const auto bytes = std::as_bytes(std::span{*text});
     found.push_back({Bytes(bytes.begin(), bytes.end()), text->size()});
@@ -100,27 +101,26 @@ std::optional<std::uint64_t> Data::length() const {
 }
 
 Bytes Data::bytes(std::uint64_t offset, std::uint64_t bytes) const {
-  Bytes all;
+  Bytes all(bytes);
+  std::uint64_t done = 0;
   for (const Piece& piece : pieces_) {
-    const std::uint64_t wanted = std::min(piece.length.value_or(bytes), bytes - all.size());
-    const Bytes part = expand(piece, offset + all.size(), wanted);
-    all.insert(all.end(), part.begin(), part.end());
+    const std::uint64_t wanted = std::min(piece.length.value_or(bytes), bytes - done);
+    expand(piece, offset + done, ByteSpan{all}.subspan(done, wanted));
+    done += wanted;
   }
-  CBIT_ASSERT(all.size() == bytes);
+  CBIT_ASSERT(done == bytes);
   return all;
 }
 
-Bytes Data::expand(const Piece& piece, std::uint64_t offset, std::uint64_t bytes) {
+void Data::expand(const Piece& piece, std::uint64_t offset, ByteSpan to) {
   if (const auto* author = std::get_if<testbed::Author>(&piece.contents)) {
-    Bytes pattern = testbed::authored_bytes(*author, offset + bytes);
-    pattern.erase(pattern.begin(), pattern.begin() + static_cast<std::ptrdiff_t>(offset));
-    return pattern;
+    testbed::write_authored(*author, offset, to);
+  } else if (const auto* seed = std::get_if<Seed>(&piece.contents)) {
+    std::ranges::copy(pattern_bytes(to.size(), seed->value), to.begin());
+  } else {
+    const Bytes& unit = std::get<Bytes>(piece.contents);
+    for (std::size_t i = 0; i < to.size(); ++i) to[i] = unit[i % unit.size()];
   }
-  if (const auto* seed = std::get_if<Seed>(&piece.contents)) return pattern_bytes(bytes, seed->value);
-  const Bytes& unit = std::get<Bytes>(piece.contents);
-  Bytes repeated(bytes);
-  for (std::size_t i = 0; i < bytes; ++i) repeated[i] = unit[i % unit.size()];
-  return repeated;
 }
 
 }  // namespace cbit::lab

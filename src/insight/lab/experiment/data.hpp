@@ -14,8 +14,6 @@
 namespace cbit::lab {
 
 inline constexpr std::string_view data_keys[] = {"text", "hex", "pattern", "fill", "seed", "length"};
-inline constexpr Word<testbed::Author> author_words[] = {
-    {"cpu", testbed::Author::cpu}, {"device", testbed::Author::device}, {"before", testbed::Author::before}};
 
 // The longest buffer, and the longest data.
 inline constexpr std::uint64_t bytes_max = 64ull << 20;
@@ -46,7 +44,7 @@ class Data {
   Data() = default;
   static OrError<Piece> parse_piece(const TomlValue& table, std::string_view file, std::string_view key);
   static OrError<Piece> parse_contents(const TableReader& reader);
-  static Bytes expand(const Piece& piece, std::uint64_t offset, std::uint64_t bytes);
+  static void expand(const Piece& piece, std::uint64_t offset, ByteSpan to);
 
   std::vector<Piece> pieces_;
 };

@@ -12,14 +12,6 @@ namespace {
 
 constexpr std::uint64_t vram_bytes_max = 4 << 20;
 
-constexpr Word<kernel::GpuDriverKind> driver_words[] = {{"amdgpu", kernel::GpuDriverKind::amdgpu},
-                                                        {"vmwgfx", kernel::GpuDriverKind::vmwgfx},
-                                                        {"shadow", kernel::GpuDriverKind::shadow}};
-constexpr Word<kernel::VmwMapMode> map_mode_words[] = {{"select", kernel::VmwMapMode::select},
-                                                       {"alloc-coherent", kernel::VmwMapMode::alloc_coherent},
-                                                       {"map-populate", kernel::VmwMapMode::map_populate},
-                                                       {"map-bind", kernel::VmwMapMode::map_bind}};
-
 constexpr std::string_view keys_of_gpu[] = {"driver", "mask",     "address-bits", "vram",
                                             "policy", "map-mode", "dma-alloc"};
 
@@ -35,11 +27,11 @@ OrError<void> check_driver_keys(const TableReader& keys, kernel::GpuDriverKind k
 OrError<void> parse_gpu(const TableReader& keys, const ExperimentLimits&, ExperimentDevice& device) {
   GpuConfig gpu{.name = device.name};
   kernel::GpuDriverOptions& driver = gpu.driver;
-  driver.kind = CBIT_TRY(keys.word("driver", driver_words)).value_or(driver.kind);
+  driver.kind = CBIT_TRY(keys.word("driver", kernel::gpu_driver_words)).value_or(driver.kind);
   CBIT_TRY(check_driver_keys(keys, driver.kind));
   driver.mask_bits = static_cast<unsigned>(CBIT_TRY(keys.number("mask", 1, 64)).value_or(driver.mask_bits));
-  driver.policy = CBIT_TRY(keys.word("policy", testbed::ttm_policy_words)).value_or(driver.policy);
-  driver.map_mode = CBIT_TRY(keys.word("map-mode", map_mode_words)).value_or(driver.map_mode);
+  driver.policy = CBIT_TRY(keys.word("policy", ttm_policy_words)).value_or(driver.policy);
+  driver.map_mode = CBIT_TRY(keys.word("map-mode", kernel::vmw_map_mode_words)).value_or(driver.map_mode);
   driver.use_dma_alloc = CBIT_TRY(keys.flag("dma-alloc"));
   gpu.address_bits =
       static_cast<unsigned>(CBIT_TRY(keys.number("address-bits", 1, 64)).value_or(gpu.address_bits));
@@ -70,7 +62,7 @@ OrError<void> GpuPart::install(Run& run, std::size_t device, const GpuConfig& co
   auto driver = kernel::GpuDriver::probe(run.kernel(), dev, card, config.driver);
   if (!driver)
     return bad_input(fmt::format("the driver of \"{}\" does not probe: {}", config.name,
-                                 testbed::errno_name(driver.error())),
+                                 kernel::errno_name(driver.error())),
                      "give it a wider mask, or more memory");
   drivers_[device] = std::move(*driver);
   if (drivers_.size() == 1) run.at_end([this, &run] { remove_all(run); });

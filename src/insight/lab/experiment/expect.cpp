@@ -53,6 +53,13 @@ OrError<void> add_bytes(const StepParser& step, Subject& subject) {
   } else {
     return {};
   }
+  // Each expectation keeps its own list.
+  constexpr std::uint64_t parts_max = 1'000'000;
+  step.names.parts_looked_at += whole.size();
+  if (step.names.parts_looked_at > parts_max)
+    return step.keys.error("mapping",
+                           fmt::format("the expectations look at more than {} segments in all", parts_max),
+                           "look at mappings of fewer segments, or less often");
   std::uint64_t total = 0;
   for (const Part& part : whole) total += part.range.bytes;
   subject.range = CBIT_TRY(step.range(total));

@@ -10,14 +10,6 @@
 namespace cbit::lab {
 namespace {
 
-constexpr Word<testbed::Sees> sees_words[] = {{"plaintext", testbed::Sees::plaintext},
-                                              {"ciphertext", testbed::Sees::ciphertext},
-                                              {"noise", testbed::Sees::noise},
-                                              {"zeros", testbed::Sees::zeros},
-                                              {"old", testbed::Sees::old},
-                                              {"mixed", testbed::Sees::mixed},
-                                              {"none", testbed::Sees::none}};
-
 // Physically contiguous bytes that an observer looked at.
 struct Spot {
   PhysAddr at;
@@ -181,7 +173,8 @@ std::optional<Mismatch> check_sees(Run& run, const Subject& subject, Look look, 
 }
 
 std::optional<Mismatch> check_equals(Run& run, const Subject& subject, Look look, std::string_view key,
-                                     const Bytes& expected) {
+                                     const Data& data) {
+  const Bytes expected = data.bytes(subject.range.offset, subject.range.bytes);
   const auto observation = look(run, subject);
   if (!observation) return Mismatch{std::string{key}, "these bytes", "none: there was nothing to see", {}};
   if (observation->seen == expected) return std::nullopt;
@@ -210,13 +203,12 @@ OrError<Subject> narrowed(const StepParser& step, Subject subject, const Data& d
 OrError<Check> parse_sees(const StepParser& step, const Subject& subject, std::string_view key, Look look) {
   const TomlValue& value = *step.keys.value(key);
   if (value.kind == TomlValue::Kind::text) {
-    const testbed::Sees sees = CBIT_TRY(step.keys.need(key, step.keys.word(key, sees_words)));
+    const testbed::Sees sees = CBIT_TRY(step.keys.need(key, step.keys.word(key, testbed::sees_words)));
     return [=](Run& run) { return check_sees(run, subject, look, key, sees); };
   }
   const Data data = CBIT_TRY(Data::parse(value, step.keys.file(), key));
   const Subject narrow = CBIT_TRY(narrowed(step, subject, data, key));
-  const Bytes bytes = data.bytes(narrow.range.offset, narrow.range.bytes);
-  return [=](Run& run) { return check_equals(run, narrow, look, key, bytes); };
+  return [=](Run& run) { return check_equals(run, narrow, look, key, data); };
 }
 
 template <Look look>
@@ -233,8 +225,8 @@ OrError<Check> parse_disk_sees(const StepParser& step, const Subject& subject, s
   if (data.length().value_or(range.bytes) != range.bytes)
     return step.keys.error(key, fmt::format("\"{}\" and the range differ in length", key),
                            "make them equally long");
-  const Bytes expected = data.bytes(0, range.bytes);
   return [=](Run& run) -> std::optional<Mismatch> {
+    const Bytes expected = data.bytes(0, range.bytes);
     Bytes found(range.bytes);
     if (const auto read = run.disk(device).medium().read(range.offset, found); !read)
       return Mismatch{std::string{key}, "these bytes", read.error().message, {}};

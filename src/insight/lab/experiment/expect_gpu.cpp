@@ -4,13 +4,9 @@
 #include "dev/crc32c.hpp"
 #include "lab/experiment/expect.hpp"
 #include "lab/experiment/gpu_part.hpp"
-#include "testbed/words.hpp"
 
 namespace cbit::lab {
 namespace {
-
-constexpr Word<TtmPlacement> placement_words[] = {
-    {"system", TtmPlacement::system}, {"tt", TtmPlacement::tt}, {"vram", TtmPlacement::vram}};
 
 // A check of one object; `fact` puts it in words.
 template <class Fact>
@@ -25,7 +21,7 @@ Check check_object(const Subject& subject, std::string_view key, std::string exp
 }
 
 OrError<Check> parse_placement(const StepParser& step, const Subject& subject, std::string_view key) {
-  const TtmPlacement expected = CBIT_TRY(step.keys.need(key, step.keys.word(key, placement_words)));
+  const TtmPlacement expected = CBIT_TRY(step.keys.need(key, step.keys.word(key, ttm_placement_words)));
   return check_object(
       subject, key, std::string{to_string(expected)},
       [](Run&, kernel::GpuDriver&, const kernel::TtmBo& bo) { return std::string{to_string(bo.placement)}; });

@@ -15,15 +15,10 @@ namespace {
 std::string word_of(bool value) { return value ? "true" : "false"; }
 std::string word_of(std::uint64_t value) { return fmt::format("{}", value); }
 std::string word_of(DmaPath path) { return std::string{to_string(path)}; }
-std::string word_of(IommuMode mode) { return std::string{explain::to_string(mode)}; }
+std::string word_of(IommuMode mode) { return std::string{to_string(mode)}; }
 
 // ---- mappings
 // -----------------------------------------------------------------------------------------------
-
-constexpr Word<DmaPath> path_words[] = {{"direct", DmaPath::direct},
-                                        {"swiotlb", DmaPath::swiotlb},
-                                        {"iommu", DmaPath::iommu},
-                                        {"error", DmaPath::error}};
 
 std::string encryption_bit_of(const Run::Mapping& mapping) { return word_of(mapping.encrypted); }
 std::string bounced_of(const Run::Mapping& mapping) { return word_of(mapping.first_slot.has_value()); }
@@ -60,8 +55,8 @@ OrError<Check> parse_mapping_count(const StepParser& step, const Subject& subjec
 }
 
 OrError<Check> parse_path(const StepParser& step, const Subject& subject, std::string_view key) {
-  return check_mapping(subject, key, word_of(CBIT_TRY(step.keys.need(key, step.keys.word(key, path_words)))),
-                       path_of);
+  return check_mapping(subject, key,
+                       word_of(CBIT_TRY(step.keys.need(key, step.keys.word(key, dma_path_words)))), path_of);
 }
 
 OrError<Check> parse_address(const StepParser& step, const Subject& subject, std::string_view key) {
@@ -116,7 +111,7 @@ OrError<Check> parse_virtio_status(const StepParser& step, const Subject& subjec
 // ---------------------------------------------------------------------------------------------
 
 OrError<Check> parse_domain(const StepParser& step, const Subject&, std::string_view key) {
-  const IommuMode expected = CBIT_TRY(step.keys.need(key, step.keys.word(key, testbed::iommu_mode_words)));
+  const IommuMode expected = CBIT_TRY(step.keys.need(key, step.keys.word(key, iommu_mode_words)));
   return [=](Run& run) { return compare(key, word_of(expected), word_of(run.dma().effective_iommu())); };
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/safe_text.hpp"
 #include "lab/experiment/devices.hpp"
 #include "lab/experiment/steps.hpp"
 #include "watch/causes.hpp"
@@ -16,8 +17,8 @@ namespace {
 // ---- [machine] --------------------------------------------------------------------------------------------
 
 OrError<void> load_dma(const TableReader& keys, kernel::DmaConfig& dma) {
-  dma.version = CBIT_TRY(keys.word("kernel-version", testbed::kernel_version_words)).value_or(dma.version);
-  dma.iommu = CBIT_TRY(keys.word("iommu", testbed::iommu_mode_words)).value_or(dma.iommu);
+  dma.version = CBIT_TRY(keys.word("kernel-version", kernel_version_words)).value_or(dma.version);
+  dma.iommu = CBIT_TRY(keys.word("iommu", iommu_mode_words)).value_or(dma.iommu);
   dma.iommu_explicit = !CBIT_TRY(keys.flag("iommu-default")).value_or(false);
   dma.direct_remap = CBIT_TRY(keys.flag("direct-remap")).value_or(false);
   dma.coherent_pool_bytes = CBIT_TRY(keys.number("coherent-pool", page_size, 4ull << 20)).value_or(0);
@@ -27,8 +28,9 @@ OrError<void> load_dma(const TableReader& keys, kernel::DmaConfig& dma) {
     dma.swiotlb = *options;
   }
   dma.swiotlb.dynamic = CBIT_TRY(keys.flag("swiotlb-dynamic")).value_or(false);
-  if (dma.swiotlb.dynamic && dma.version == KernelVersion::v6_1)
-    return keys.error("swiotlb-dynamic", "Linux 6.1 has no dynamic SWIOTLB",
+  if (dma.swiotlb.dynamic && !spec::has_dynamic_swiotlb(dma.version))
+    return keys.error("swiotlb-dynamic",
+                      fmt::format("Linux {} has no dynamic SWIOTLB", to_string(dma.version)),
                       "add kernel-version = \"6.6\" or \"6.10\"");
   return {};
 }
@@ -36,15 +38,15 @@ OrError<void> load_dma(const TableReader& keys, kernel::DmaConfig& dma) {
 OrError<testbed::TestbedConfig> load_machine(const TableReader& keys) {
   testbed::TestbedConfig config;
   machine::MachineConfig& machine = config.machine;
-  machine.platform = CBIT_TRY(keys.word("platform", testbed::platform_words)).value_or(machine.platform);
+  machine.platform = CBIT_TRY(keys.word("platform", platform_words)).value_or(machine.platform);
   machine.c_bit = static_cast<unsigned>(CBIT_TRY(keys.number("cbit", 32, 51)).value_or(machine.c_bit));
   machine.memory_bytes =
       CBIT_TRY(keys.number("memory", 16ull << 20, 1ull << 40)).value_or(machine.memory_bytes);
   machine.cpus = static_cast<unsigned>(CBIT_TRY(keys.number("cpus", 1, 256)).value_or(machine.cpus));
   machine.virtual_machine = CBIT_TRY(keys.flag("virtual-machine")).value_or(false);
-  machine.virtio_iommu = CBIT_TRY(keys.word("iommu-kind", testbed::iommu_kind_words)).value_or(false);
-  machine.cache = CBIT_TRY(keys.word("cache", testbed::cache_model_words)).value_or(machine.cache);
-  machine.cipher = CBIT_TRY(keys.word("cipher", testbed::cipher_mode_words)).value_or(machine.cipher);
+  machine.virtio_iommu = CBIT_TRY(keys.word("iommu-kind", machine::iommu_kind_words)).value_or(false);
+  machine.cache = CBIT_TRY(keys.word("cache", mem::cache_model_words)).value_or(machine.cache);
+  machine.cipher = CBIT_TRY(keys.word("cipher", crypt::cipher_mode_words)).value_or(machine.cipher);
   machine.paging_levels = static_cast<unsigned>(CBIT_TRY(keys.number("paging-levels", 4, 5)).value_or(4));
   machine.key_id_bits =
       static_cast<unsigned>(CBIT_TRY(keys.number("key-id-bits", 1, 15)).value_or(machine.key_id_bits));
@@ -70,8 +72,8 @@ OrError<std::optional<std::string>> load_fails(const TableReader& keys) {
 
 class Loader {
  public:
-  Loader(std::string name, const ExperimentLimits& limits) : limits_{limits} {
-    experiment_.name = std::move(name);
+  Loader(std::string_view name, const ExperimentLimits& limits) : limits_{limits} {
+    experiment_.name = safe_line(name);
   }
 
   OrError<Experiment> load(std::string_view text) {
@@ -202,7 +204,7 @@ class Loader {
 }  // namespace
 
 OrError<Experiment> load_experiment(std::string_view text, std::string name, const ExperimentLimits& limits) {
-  return Loader{std::move(name), limits}.load(text);
+  return Loader{name, limits}.load(text);
 }
 
 }  // namespace cbit::lab

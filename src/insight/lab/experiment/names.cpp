@@ -91,7 +91,7 @@ OrError<Range> StepParser::free_range(std::uint64_t total) const {
 }
 
 OrError<DmaDirection> StepParser::direction(DmaDirection fallback) const {
-  return CBIT_TRY(keys.word("direction", testbed::dma_direction_words)).value_or(fallback);
+  return CBIT_TRY(keys.word("direction", dma_direction_words)).value_or(fallback);
 }
 
 OrError<DmaAttrs> StepParser::attrs(DmaAttrs fallback) const {
@@ -99,10 +99,10 @@ OrError<DmaAttrs> StepParser::attrs(DmaAttrs fallback) const {
   if (!words) return fallback;
   DmaAttrs attrs;
   for (const std::string& name : *words) {
-    const auto attr = find_word(testbed::dma_attr_words, name);
+    const auto attr = find_word(dma_attr_words, name);
     if (!attr) {
       std::vector<std::string_view> known;
-      for (const auto& entry : testbed::dma_attr_words) known.push_back(entry.word);
+      for (const auto& entry : dma_attr_words) known.push_back(entry.word);
       return keys.error("attrs", fmt::format("\"attrs\" does not know \"{}\"", name),
                         fmt::format("use one of {}", fmt::join(known, ", ")));
     }
@@ -126,7 +126,7 @@ OrError<StepParser::Contents> StepParser::contents(std::uint64_t total, testbed:
     return keys.error("data",
                       fmt::format("\"data\" has {} bytes, and there is room for {}", range.bytes, most),
                       "give less data, or a smaller \"offset\"");
-  return Contents{range, data.bytes(std::min(range.offset, bytes_max), range.bytes)};
+  return Contents{range, data, std::min(range.offset, bytes_max)};
 }
 
 }  // namespace cbit::lab

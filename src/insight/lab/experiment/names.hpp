@@ -132,8 +132,9 @@ class StepParser {
     NameTable<WindowName> windows{"window"};
     NameTable<MappingName> mappings{"mapping"};
     NameTable<DeviceName> devices{"device"};
-    std::uint64_t bytes = 0;  // of all buffers
-    Parts parts;              // the tables of names that only some kinds of steps know
+    std::uint64_t bytes = 0;            // of all buffers
+    std::uint64_t parts_looked_at = 0;  // by all expectations
+    Parts parts;                        // the tables of names that only some kinds of steps know
   };
 
   StepParser(const TableReader& keys_of_step, Names& names_so_far, const Experiment& so_far,
@@ -167,9 +168,13 @@ class StepParser {
   OrError<DmaDirection> direction(DmaDirection fallback) const;
   OrError<DmaAttrs> attrs(DmaAttrs fallback = {}) const;
   // The key `data` for a range: fixed data is as long as the range unless `length` says otherwise.
+  // They are made when they are wanted: a file of ten thousand steps holds no bytes but its own.
   struct Contents {
     Range range;
-    Bytes bytes;
+    Data data;
+    std::uint64_t place = 0;  // of the data in the buffer
+
+    [[nodiscard]] Bytes bytes() const { return data.bytes(place, range.bytes); }
   };
   OrError<Contents> contents(std::uint64_t total, testbed::Author fallback, bool may_leave) const;
 };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/safe_text.hpp"
 #include "lab/experiment.hpp"
 #include "lab/experiment/expect.hpp"
 #include "testbed/cause_json.hpp"
@@ -142,7 +143,7 @@ std::string to_json(std::span<const ExperimentReport> reports) {
                       {"not_run", not_run},
                       {"experiments", std::move(list)}};
   // Names come from files, which may hold anything.
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  return json_text(document, 2) + '\n';
 }
 
 }  // namespace cbit::lab

@@ -29,10 +29,10 @@ OrError<Action> parse_device_write(StepParser& step) {
   const MappingName name = step.names.mappings[id];
   const auto contents = CBIT_TRY(step.contents(name.bytes, testbed::Author::device, true));
   return [=](Run& run) -> StepResult {
+    const Bytes data = contents.bytes();
     const Run::Mapping& mapping = *CBIT_TRY(run.made_mapping(id));
-    CBIT_TRY(run.device_write(name.device, mapping, name, contents.range, contents.bytes));
-    return fmt::format("{} bytes at {}", contents.bytes.size(),
-                       Run::locate(mapping, contents.range).front().at);
+    CBIT_TRY(run.device_write(name.device, mapping, name, contents.range, data));
+    return fmt::format("{} bytes at {}", data.size(), Run::locate(mapping, contents.range).front().at);
   };
 }
 

@@ -58,7 +58,7 @@ StepResult map_sg(Run& run, const MappingName& name, Run::Mapping& mapping, unsi
     mapping.bounces.resize(name.parts.size());
     mapping.segments = {{dma_mapping_error, name.bytes}};
     StepTrouble why = run.mapping_trouble();
-    why.reason = fmt::format("{}, {}", testbed::errno_name(mapped.error()), why.reason);
+    why.reason = fmt::format("{}, {}", kernel::errno_name(mapped.error()), why.reason);
     return tl::unexpected{std::move(why)};
   }
   for (std::size_t i = 0; i < *mapped; ++i)
@@ -114,11 +114,18 @@ StepResult map(Run& run, const MappingName& name, const MapRequest& request) {
 OrError<std::vector<Part>> parse_segments(const StepParser& step) {
   static constexpr std::string_view keys[] = {"buffer", "offset", "length"};
   std::vector<Part> parts;
+  std::uint64_t total = 0;
   for (const TomlValue* table : CBIT_TRY(step.keys.tables("segments"))) {
     const TableReader reader = CBIT_TRY(TableReader::create(*table, step.keys.file(), "segment", keys));
     const StepParser segment{reader, step.names, step.experiment, step.limits};
     const std::size_t buffer = CBIT_TRY(segment.buffer());
     parts.push_back({buffer, CBIT_TRY(segment.range(step.names.buffers[buffer].bytes))});
+    // A buffer may come many times, and who looks at the mapping sees all of them.
+    total += parts.back().range.bytes;
+    if (total > step.limits.bytes)
+      return step.keys.error("segments",
+                             fmt::format("the segments have more than {} bytes in all", step.limits.bytes),
+                             "use fewer");
   }
   if (parts.empty()) return step.keys.missing("segments");
   return parts;
@@ -359,7 +366,7 @@ OrError<Action> parse_mmap_coherent(StepParser& step) {
     auto user = run.mm().create_user_space();
     if (!user) return trouble_in_step(describe(user.error()));
     const auto at = run.dma().mmap(run.device(device), **user, buffer.coherent);
-    if (!at) return trouble_in_step(std::string{testbed::errno_name(at.error())});
+    if (!at) return trouble_in_step(std::string{kernel::errno_name(at.error())});
     run.window(window) = {*at, std::move(*user)};
     return fmt::format("{}", *at);
   };

@@ -12,15 +12,13 @@
 namespace cbit::lab {
 namespace {
 
-constexpr Word<TtmPlacement> placement_words[] = {
-    {"system", TtmPlacement::system}, {"tt", TtmPlacement::tt}, {"vram", TtmPlacement::vram}};
 constexpr Word<paging::PageCaching> caching_words[] = {
     {"cached", paging::PageCaching::write_back},
     {"write-combined", paging::PageCaching::write_combined},
     {"uncached", paging::PageCaching::uncached}};
 
 tl::unexpected<StepTrouble> trouble_of(kernel::Errno error) {
-  return trouble_in_step(std::string{testbed::errno_name(error)});
+  return trouble_in_step(std::string{kernel::errno_name(error)});
 }
 
 OrError<std::size_t> parse_bo(const StepParser& step, std::string_view key = "bo") {
@@ -37,7 +35,7 @@ constexpr std::string_view create_keys[] = {"name", "size", "device", "placement
 OrError<Action> parse_create(StepParser& step) {
   kernel::TtmDevice::BoRequest request;
   request.bytes = CBIT_TRY(step.keys.need("size", step.keys.number("size", 1, step.limits.bytes)));
-  request.placement = CBIT_TRY(step.keys.word("placement", placement_words)).value_or(TtmPlacement::tt);
+  request.placement = CBIT_TRY(step.keys.word("placement", ttm_placement_words)).value_or(TtmPlacement::tt);
   request.caching =
       CBIT_TRY(step.keys.word("caching", caching_words)).value_or(paging::PageCaching::write_back);
   request.zero_alloc = CBIT_TRY(step.keys.flag("zero")).value_or(true);
@@ -106,7 +104,7 @@ constexpr std::string_view move_keys[] = {"bo", "to", "how", "cpu"};
 
 OrError<Action> parse_bo_move(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_bo(step));
-  const TtmPlacement to = CBIT_TRY(step.keys.need("to", step.keys.word("to", placement_words)));
+  const TtmPlacement to = CBIT_TRY(step.keys.need("to", step.keys.word("to", ttm_placement_words)));
   const bool by_gpu = CBIT_TRY(step.keys.word("how", move_words)).value_or(MoveHow::gpu) == MoveHow::gpu;
   const unsigned cpu = CBIT_TRY(step.cpu());
   return [=](Run& run) -> StepResult {
@@ -246,11 +244,12 @@ OrError<Action> parse_gpu_write(StepParser& step) {
   const std::size_t id = CBIT_TRY(parse_bo(step));
   const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, testbed::Author::device, false));
   return [=](Run& run) -> StepResult {
+    const Bytes data = contents.bytes();
     const dev::GpuAddr at = CBIT_TRY(gpu_address(run, id)) + contents.range.offset;
-    if (const auto done = gpu_of(run, id).store(at, contents.bytes); !done)
+    if (const auto done = gpu_of(run, id).store(at, data); !done)
       return trouble_in_step(describe(done.error()));
-    run.buffer(id).written(contents.range.offset, contents.bytes);
-    return fmt::format("{} bytes at {:#x}", contents.bytes.size(), at.value());
+    run.buffer(id).written(contents.range.offset, data);
+    return fmt::format("{} bytes at {:#x}", data.size(), at.value());
   };
 }
 

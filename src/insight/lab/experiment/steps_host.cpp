@@ -28,14 +28,15 @@ OrError<Action> parse_host_write(StepParser& step) {
   const std::size_t id = CBIT_TRY(step.buffer());
   const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, testbed::Author::device, false));
   return [=](Run& run) -> StepResult {
+    const Bytes data = contents.bytes();
     Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
     const auto done =
         run.each_frame(buffer, contents.range, [&](PhysAddr at, std::uint64_t from, std::uint64_t size) {
-          return run.memory().write(at, ConstByteSpan{contents.bytes}.subspan(from, size), run.host_access());
+          return run.memory().write(at, ConstByteSpan{data}.subspan(from, size), run.host_access());
         });
     if (!done) return trouble_in_step(describe(done.error()));
-    buffer.written(contents.range.offset, contents.bytes);
-    return fmt::format("{} bytes", contents.bytes.size());
+    buffer.written(contents.range.offset, data);
+    return fmt::format("{} bytes", data.size());
   };
 }
 

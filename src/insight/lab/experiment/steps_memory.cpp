@@ -141,8 +141,9 @@ OrError<Action> parse_cpu_write(StepParser& step) {
   const Target target = CBIT_TRY(parse_target(step));
   const auto contents = CBIT_TRY(step.contents(target.bytes, testbed::Author::cpu, false));
   return [=](Run& run) -> StepResult {
-    CBIT_TRY(run.cpu_write(target.lens, contents.range.offset, contents.bytes));
-    return fmt::format("{} bytes", contents.bytes.size());
+    const Bytes data = contents.bytes();
+    CBIT_TRY(run.cpu_write(target.lens, contents.range.offset, data));
+    return fmt::format("{} bytes", data.size());
   };
 }
 

@@ -46,15 +46,12 @@ Result<kernel::KeySerial, StepTrouble> live_key(Run& run, std::size_t id) {
   return key->second;
 }
 
-constexpr Word<kernel::MktmeRevision> revision_words[] = {{"rfc-13", kernel::MktmeRevision::rfc_13},
-                                                          {"rfc-62", kernel::MktmeRevision::rfc_62},
-                                                          {"v2-59", kernel::MktmeRevision::v2_59}};
-
 constexpr std::string_view mktme_keys[] = {"revision", "system-call"};
 
 OrError<Action> parse_mktme(StepParser& step) {
   kernel::MktmeConfig config;
-  config.revision = CBIT_TRY(step.keys.word("revision", revision_words)).value_or(config.revision);
+  config.revision =
+      CBIT_TRY(step.keys.word("revision", kernel::mktme_revision_words)).value_or(config.revision);
   config.has_system_call = CBIT_TRY(step.keys.flag("system-call")).value_or(true);
   return [=](Run& run) -> StepResult {
     run.part<UserMemory>().configure(config);
@@ -172,15 +169,16 @@ OrError<Action> parse_guest_write(StepParser& step) {
   const std::size_t key = CBIT_TRY(key_of(step));
   const auto contents = CBIT_TRY(step.contents(step.names.buffers[id].bytes, testbed::Author::cpu, false));
   return [=](Run& run) -> StepResult {
+    const Bytes data = contents.bytes();
     Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(id));
     const mem::Access access = CBIT_TRY(guest_access(run, key));
     const auto done =
         run.each_frame(buffer, contents.range, [&](PhysAddr at, std::uint64_t from, std::uint64_t size) {
-          return run.memory().write(at, ConstByteSpan{contents.bytes}.subspan(from, size), access);
+          return run.memory().write(at, ConstByteSpan{data}.subspan(from, size), access);
         });
     if (!done) return trouble_in_step(describe(done.error()));
-    buffer.written(contents.range.offset, contents.bytes);
-    return fmt::format("{} bytes under KeyID {}", contents.bytes.size(), access.key);
+    buffer.written(contents.range.offset, data);
+    return fmt::format("{} bytes under KeyID {}", data.size(), access.key);
   };
 }
 

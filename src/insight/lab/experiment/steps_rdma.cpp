@@ -14,7 +14,7 @@ namespace {
 OrError<std::size_t> parse_nic(const StepParser& step) { return step.device(rdma_kind); }
 
 tl::unexpected<StepTrouble> trouble(kernel::Errno error) {
-  return trouble_in_step(std::string{testbed::errno_name(error)});
+  return trouble_in_step(std::string{kernel::errno_name(error)});
 }
 
 OrError<std::size_t> parse_process(StepParser& step, std::string_view key) {
@@ -269,8 +269,7 @@ OrError<Action> parse_dereg(StepParser& step) {
 
 struct PeerRequest {
   std::size_t mapping = 0;
-  Range range;
-  Bytes data;
+  StepParser::Contents contents{{}, Data{testbed::Author::device}};
   std::uint64_t address_offset = 0;
   std::uint32_t rkey_offset = 0;
 };
@@ -282,10 +281,9 @@ OrError<PeerRequest> parse_peer_request(StepParser& step) {
   request.mapping = CBIT_TRY(parse_region(step));
   auto contents =
       CBIT_TRY(step.contents(step.names.mappings[request.mapping].bytes, testbed::Author::device, false));
-  if (contents.bytes.size() > testbed::RdmaPeer::memory_bytes)
+  if (contents.range.bytes > testbed::RdmaPeer::memory_bytes)
     return step.keys.error("length", "the peer has 1M of memory", "use a shorter transfer");
-  request.range = contents.range;
-  request.data = std::move(contents.bytes);
+  request.contents = std::move(contents);
   request.address_offset = CBIT_TRY(step.keys.number("address-offset", 0, bit_mask(63))).value_or(0);
   request.rkey_offset =
       static_cast<std::uint32_t>(CBIT_TRY(step.keys.number("rkey-offset", 0, 0xffff)).value_or(0));
@@ -296,10 +294,10 @@ StepResult perform(Run& run, const PeerRequest& request, ibv_wr_opcode opcode) {
   const RdmaRun::Region& region = *CBIT_TRY(region_of(run, request.mapping));
   testbed::RdmaPeer& peer = *run.part<RdmaRun>().nics.at(region.device).peer;
   const ibv_wc_status status =
-      peer.request(opcode, region.mr.addr.value() + request.range.offset + request.address_offset,
-                   region.mr.rkey + request.rkey_offset, request.data.size());
+      peer.request(opcode, region.mr.addr.value() + request.contents.range.offset + request.address_offset,
+                   region.mr.rkey + request.rkey_offset, request.contents.range.bytes);
   if (status != IBV_WC_SUCCESS) return trouble_in_step(std::string{ibv_wc_status_str(status)});
-  return fmt::format("{} bytes", request.data.size());
+  return fmt::format("{} bytes", request.contents.range.bytes);
 }
 
 OrError<Action> parse_rdma_write(StepParser& step) {
@@ -307,9 +305,10 @@ OrError<Action> parse_rdma_write(StepParser& step) {
   const Part part = step.names.mappings[request.mapping].parts.front();
   return [=](Run& run) -> StepResult {
     const RdmaRun::Region& region = *CBIT_TRY(region_of(run, request.mapping));
-    std::ranges::copy(request.data, run.part<RdmaRun>().nics.at(region.device).peer->memory().begin());
+    const Bytes data = request.contents.bytes();
+    std::ranges::copy(data, run.part<RdmaRun>().nics.at(region.device).peer->memory().begin());
     auto done = perform(run, request, IBV_WR_RDMA_WRITE);
-    if (done) run.buffer(part.buffer).written(part.range.offset + request.range.offset, request.data);
+    if (done) run.buffer(part.buffer).written(part.range.offset + request.contents.range.offset, data);
     return done;
   };
 }
@@ -320,10 +319,11 @@ OrError<Action> parse_rdma_read(StepParser& step) {
     const RdmaRun::Region& region = *CBIT_TRY(region_of(run, request.mapping));
     auto done = perform(run, request, IBV_WR_RDMA_READ);
     const ByteSpan memory = run.part<RdmaRun>().nics.at(region.device).peer->memory();
-    const ConstByteSpan got = memory.first(request.data.size());
-    if (done && !std::ranges::equal(got, request.data))
+    const ConstByteSpan got = memory.first(request.contents.range.bytes);
+    const Bytes data = request.contents.bytes();
+    if (done && !std::ranges::equal(got, data))
       run.mismatch({"data that the peer read", "as given", "other bytes",
-                    hex_diff(request.data, got, request.range.offset)});
+                    hex_diff(data, got, request.contents.range.offset)});
     return done;
   };
 }
@@ -397,8 +397,9 @@ OrError<Action> parse_packet(StepParser& step) {
           .value_or(std::min(data.length().value_or(packet_bytes_max), packet_bytes_max));
   if (bytes > data.length().value_or(bytes))
     return step.keys.error("length", "the data is shorter", "leave \"length\" out");
-  return [device, packet = data.bytes(0, bytes)](Run& run) -> StepResult {
+  return [device, data, bytes](Run& run) -> StepResult {
     const RdmaRun::Nic& nic = run.part<RdmaRun>().nics.at(device);
+    const Bytes packet = data.bytes(0, bytes);
     nic.peer->send_raw(nic.ib().address(), packet);
     return fmt::format("{} bytes", packet.size());
   };

@@ -291,16 +291,16 @@ OrError<Action> parse_secret(StepParser& step) {
   const VmName name = name_of(step, id);
   const auto contents = CBIT_TRY(step.contents(name.bytes, testbed::Author::cpu, false));
   return [=](Run& run) -> StepResult {
+    const Bytes data = contents.bytes();
     Vm& vm = *CBIT_TRY(live_vm(run, id));
     const machine::SevPacket packet = machine::seal_packet(
         vm.owners_keys.value_or(machine::SevTransportKeys{}), spec::SevMacContext::secret,
-        crypt::derive_key(run.experiment().bed.machine.seed, "secret iv"), contents.bytes,
-        vm.measurement.measure);
+        crypt::derive_key(run.experiment().bed.machine.seed, "secret iv"), data, vm.measurement.measure);
     CBIT_TRY(tried(vm.vm->launch_secret(
-        bytes_of(packet.header),
-        {vm.ram + contents.range.offset, static_cast<std::uint32_t>(contents.bytes.size())}, packet.data)));
-    run.buffer(name.ram).written(contents.range.offset, contents.bytes);
-    return fmt::format("{} bytes", contents.bytes.size());
+        bytes_of(packet.header), {vm.ram + contents.range.offset, static_cast<std::uint32_t>(data.size())},
+        packet.data)));
+    run.buffer(name.ram).written(contents.range.offset, data);
+    return fmt::format("{} bytes", data.size());
   };
 }
 
@@ -323,17 +323,18 @@ OrError<Action> parse_launch(StepParser& step) {
       {static_cast<std::uint32_t>(CBIT_TRY(step.keys.number("policy", 0, bit_mask(32))).value_or(0))}};
   const auto contents = CBIT_TRY(step.contents(name.bytes, testbed::Author::cpu, false));
   return [=](Run& run) -> StepResult {
+    const Bytes data = contents.bytes();
     CBIT_TRY(launch_start(run, id, policy, std::nullopt));
     Vm& vm = *CBIT_TRY(live_vm(run, id));
-    if (!vm.vmm->write(vm.ram + contents.range.offset, contents.bytes)) return trouble_in_step("-EFAULT");
-    run.buffer(name.ram).written(contents.range.offset, contents.bytes);
+    if (!vm.vmm->write(vm.ram + contents.range.offset, data)) return trouble_in_step("-EFAULT");
+    run.buffer(name.ram).written(contents.range.offset, data);
     CBIT_TRY(tried(vm.vm->launch_update_data(
-        {vm.ram + contents.range.offset, static_cast<std::uint32_t>(contents.bytes.size())})));
+        {vm.ram + contents.range.offset, static_cast<std::uint32_t>(data.size())})));
     if (vm.vm->is_sev_es()) CBIT_TRY(tried(vm.vm->launch_update_vmsa()));
     std::uint32_t len = sizeof(spec::SevMeasurement);
     vm.measurement = CBIT_TRY(tried(vm.vm->launch_measure(len)));
     CBIT_TRY(tried(vm.vm->launch_finish()));
-    return fmt::format("{} bytes, running", contents.bytes.size());
+    return fmt::format("{} bytes, running", data.size());
   };
 }
 
@@ -344,11 +345,12 @@ OrError<Action> parse_vmm_write(StepParser& step) {
   const VmName name = name_of(step, id);
   const auto contents = CBIT_TRY(step.contents(name.bytes, testbed::Author::device, false));
   return [=](Run& run) -> StepResult {
+    const Bytes data = contents.bytes();
     Vm& vm = *CBIT_TRY(live_vm(run, id));
-    if (const auto done = vm.vmm->write(vm.ram + contents.range.offset, contents.bytes); !done)
+    if (const auto done = vm.vmm->write(vm.ram + contents.range.offset, data); !done)
       return trouble_in_step(describe(done.error()));
-    run.buffer(name.ram).written(contents.range.offset, contents.bytes);
-    return fmt::format("{} bytes", contents.bytes.size());
+    run.buffer(name.ram).written(contents.range.offset, data);
+    return fmt::format("{} bytes", data.size());
   };
 }
 

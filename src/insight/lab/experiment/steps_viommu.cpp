@@ -16,7 +16,7 @@ Result<kernel::VirtioIommuDriver*, StepTrouble> driver_of(Run& run) {
 }
 
 StepResult answered(const Result<void, kernel::Errno>& done) {
-  if (!done) return trouble_in_step(std::string{testbed::errno_name(done.error())});
+  if (!done) return trouble_in_step(std::string{kernel::errno_name(done.error())});
   return std::string{"OK"};
 }
 
@@ -36,7 +36,7 @@ OrError<Action> parse_endpoint_probe(StepParser& step) {
     if (part.driver != nullptr) return trouble_in_step("-EBUSY: a driver is bound to the device");
     auto driver =
         kernel::VirtioIommuDriver::probe(run.kernel(), *part.hardware, *part.parent, part.driver_options);
-    if (!driver) return trouble_in_step(std::string{testbed::errno_name(driver.error())});
+    if (!driver) return trouble_in_step(std::string{kernel::errno_name(driver.error())});
     part.driver = std::move(*driver);
     return std::string{"devices that are added from now on are behind it"};
   };

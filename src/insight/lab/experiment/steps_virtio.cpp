@@ -37,7 +37,7 @@ OrError<Action> parse_probe(StepParser& step) {
     testbed::VirtioDisk& disk = run.disk(id);
     if (disk.driver() != nullptr) return trouble_in_step("-EBUSY: a driver is bound to the device");
     if (const auto probed = disk.probe(); !probed)
-      return trouble_in_step(std::string{testbed::errno_name(probed.error())});
+      return trouble_in_step(std::string{kernel::errno_name(probed.error())});
     const kernel::CoherentBuffer& memory = disk.driver()->queue().memory();
     if (ring) CBIT_TRY(run.adopt(run.buffer(*ring), run.kernel().cpu(0), memory.cpu, ring_bytes));
     return fmt::format("ring at {}", memory.dma);
@@ -84,7 +84,7 @@ StepResult blk_write(Run& run, const Request& request) {
   const Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(request.buffer));
   const auto done = driver.write(run.kernel().cpu(request.cpu), request.sector,
                                  buffer.at + request.range.offset, request.range.bytes);
-  if (!done) return trouble_in_step(std::string{testbed::errno_name(done.error())});
+  if (!done) return trouble_in_step(std::string{kernel::errno_name(done.error())});
   return fmt::format("{} bytes to sector {}", request.range.bytes, request.sector);
 }
 
@@ -93,7 +93,7 @@ StepResult blk_read(Run& run, const Request& request) {
   Run::Buffer& buffer = *CBIT_TRY(run.live_buffer(request.buffer));
   const auto done = driver.read(run.kernel().cpu(request.cpu), request.sector,
                                 buffer.at + request.range.offset, request.range.bytes);
-  if (!done) return trouble_in_step(std::string{testbed::errno_name(done.error())});
+  if (!done) return trouble_in_step(std::string{kernel::errno_name(done.error())});
   Bytes contents(request.range.bytes);
   const auto read = run.disk(request.device).medium().read(request.sector * dev::sector_size, contents);
   if (!read) return trouble_in_step(read.error().message);
@@ -117,7 +117,7 @@ OrError<Action> parse_blk_flush(StepParser& step) {
   return [=](Run& run) -> StepResult {
     kernel::VirtioBlkDriver& driver = *CBIT_TRY(driver_of(run, id));
     const auto done = driver.flush(run.kernel().cpu(cpu));
-    if (!done) return trouble_in_step(std::string{testbed::errno_name(done.error())});
+    if (!done) return trouble_in_step(std::string{kernel::errno_name(done.error())});
     return std::string{"flushed"};
   };
 }
@@ -135,10 +135,10 @@ OrError<Action> parse_disk_write(StepParser& step) {
   const auto contents =
       CBIT_TRY(step.contents(size - sector * dev::sector_size, testbed::Author::device, false));
   return [=](Run& run) -> StepResult {
-    const auto done =
-        run.disk(id).medium().write(sector * dev::sector_size + contents.range.offset, contents.bytes);
+    const Bytes data = contents.bytes();
+    const auto done = run.disk(id).medium().write(sector * dev::sector_size + contents.range.offset, data);
     if (!done) return trouble_in_step(done.error().message);
-    return fmt::format("{} bytes to sector {}", contents.bytes.size(), sector);
+    return fmt::format("{} bytes to sector {}", data.size(), sector);
   };
 }
 

@@ -14,7 +14,7 @@ template <class Driver, class Slot>
 StepResult bind(Run& run, Slot& slot) {
   if (slot.driver != nullptr) return trouble_in_step("-EBUSY: a driver is bound to the device");
   auto driver = Driver::probe(run.kernel(), *slot.hardware, *slot.parent, slot.driver_options);
-  if (!driver) return trouble_in_step(std::string{testbed::errno_name(driver.error())});
+  if (!driver) return trouble_in_step(std::string{kernel::errno_name(driver.error())});
   slot.driver = std::move(*driver);
   return std::string{"bound"};
 }
@@ -53,7 +53,7 @@ OrError<Action> parse_net_send(StepParser& step) {
     const Run::Buffer& frame = *CBIT_TRY(run.live_buffer(buffer));
     const auto sent = driver.send(run.kernel().cpu(cpu), frame.at + range.offset,
                                   static_cast<std::uint32_t>(std::min(range.bytes, bit_mask(32))));
-    if (!sent) return trouble_in_step(std::string{testbed::errno_name(sent.error())});
+    if (!sent) return trouble_in_step(std::string{kernel::errno_name(sent.error())});
     return fmt::format("a frame of {} bytes", range.bytes);
   };
 }
@@ -92,7 +92,7 @@ OrError<Action> parse_rng_read(StepParser& step) {
     if (driver == nullptr) return trouble_in_step("no driver is bound to the device");
     CBIT_TRY(run.live_buffer(buffer));
     const auto entropy = driver->read(run.kernel().cpu(cpu), bytes);
-    if (!entropy) return trouble_in_step(std::string{testbed::errno_name(entropy.error())});
+    if (!entropy) return trouble_in_step(std::string{kernel::errno_name(entropy.error())});
     CBIT_TRY(run.cpu_write({buffer, std::nullopt, cpu}, 0, *entropy));
     const std::set<std::byte> values{entropy->begin(), entropy->end()};
     return fmt::format("{} bytes, {} different ones", bytes, values.size());

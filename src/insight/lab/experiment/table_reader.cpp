@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/assert.hpp"
+#include "base/safe_text.hpp"
 
 namespace cbit::lab {
 
@@ -32,11 +33,16 @@ const TomlValue* TableReader::value(std::string_view key) const {
   return table_->find(key);
 }
 
-OrError<std::optional<std::string>> TableReader::text(std::string_view key) const {
+OrError<std::optional<std::string>> TableReader::raw_text(std::string_view key) const {
   const TomlValue* const found = value(key);
   if (found == nullptr) return std::optional<std::string>{};
   if (found->kind != TomlValue::Kind::text) return wrong_kind(key, found->kind, "a string");
   return found->text;
+}
+
+OrError<std::optional<std::string>> TableReader::text(std::string_view key) const {
+  auto raw = CBIT_TRY(raw_text(key));
+  return raw ? std::optional{safe_line(*raw)} : std::nullopt;
 }
 
 OrError<std::optional<bool>> TableReader::flag(std::string_view key) const {
@@ -69,13 +75,13 @@ OrError<std::optional<std::uint64_t>> TableReader::number(std::string_view key, 
 OrError<std::optional<std::vector<std::string>>> TableReader::texts(std::string_view key) const {
   const TomlValue* const found = value(key);
   if (found == nullptr) return std::optional<std::vector<std::string>>{};
-  if (found->kind == TomlValue::Kind::text) return std::vector{found->text};
+  if (found->kind == TomlValue::Kind::text) return std::vector{safe_line(found->text)};
   if (found->kind != TomlValue::Kind::list)
     return wrong_kind(key, found->kind, "a string or a list of strings");
   std::vector<std::string> texts;
   for (const TomlValue& item : found->items) {
     if (item.kind != TomlValue::Kind::text) return wrong_kind(key, item.kind, "a list of strings only");
-    texts.push_back(item.text);
+    texts.push_back(safe_line(item.text));
   }
   return texts;
 }

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/words.hpp"
 #include "lab/experiment/toml.hpp"
-#include "testbed/words.hpp"
 
 namespace cbit::lab {
 
@@ -31,8 +31,10 @@ class TableReader {
   [[nodiscard]] Place place() const { return table_->place; }
   [[nodiscard]] const std::string& what() const { return what_; }
 
-  // nullopt: the key is absent.
+  // nullopt: the key is absent. Names, titles and words end up in messages, traces and reports: they are
+  // safe_line() from here on. raw_text() is for bytes.
   [[nodiscard]] OrError<std::optional<std::string>> text(std::string_view key) const;
+  [[nodiscard]] OrError<std::optional<std::string>> raw_text(std::string_view key) const;
   [[nodiscard]] OrError<std::optional<bool>> flag(std::string_view key) const;
   // An integer, or a string as parse_size() reads it. The bounds are inclusive.
   [[nodiscard]] OrError<std::optional<std::uint64_t>> number(std::string_view key, std::uint64_t min,

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/safe_text.hpp"
+#include "lab/experiment/toml_bounds.hpp"
+
 namespace cbit::lab {
 namespace {
 
@@ -28,7 +31,7 @@ TomlValue convert(const toml::node& node) {
   } else if (const auto* table = node.as_table()) {
     value.kind = TomlValue::Kind::table;
     for (const auto& [key, item] : *table)
-      value.entries.push_back({std::string{key.str()}, place_of(key.source()), convert(item)});
+      value.entries.push_back({safe_line(key.str()), place_of(key.source()), convert(item)});
   }
   return value;
 }
@@ -54,10 +57,16 @@ std::string_view to_string(TomlValue::Kind kind) {
 
 tl::unexpected<Error> error_at(std::string_view file, Place place, std::string_view message,
                                std::string hint) {
-  return bad_input(fmt::format("{}:{}:{}: {}", file, place.line, place.column, message), std::move(hint));
+  return bad_input(fmt::format("{}:{}:{}: {}", safe_line(file), place.line, place.column, safe_line(message)),
+                   std::move(hint));
 }
 
 OrError<TomlValue> parse_toml(std::string_view text, std::string_view file) {
+  // The library calls itself for every part of a key and every value within a value, and so does convert().
+  if (const auto deep = find_too_deep(text))
+    return error_at(file, deep->place, deep->what,
+                    fmt::format("use at most {} parts, and {} values within one another", toml_key_parts_max,
+                                toml_depth_max));
   try {
     return convert(toml::parse(text));
   } catch (const toml::parse_error& error) {

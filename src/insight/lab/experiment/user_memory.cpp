@@ -6,12 +6,11 @@
 #include <cerrno>
 
 #include "base/assert.hpp"
-#include "testbed/words.hpp"
 
 namespace cbit::lab {
 
 StepTrouble errno_trouble(int error, std::string_view reason) {
-  const std::string_view name = testbed::errno_name(error);
+  const std::string_view name = kernel::errno_name(error);
   if (reason.empty()) return {std::string{name}};
   return {fmt::format("{}: {}", name, reason)};
 }

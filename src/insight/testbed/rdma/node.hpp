@@ -10,7 +10,6 @@
 #include "kernel/rdma/hca.hpp"
 #include "kernel/rdma/rxe.hpp"
 #include "testbed/testbed.hpp"
-#include "testbed/words.hpp"
 
 namespace cbit::testbed {
 

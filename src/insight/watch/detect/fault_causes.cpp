@@ -1,4 +1,5 @@
 #include "base/format.hpp"
+#include "spec/virtio.hpp"
 #include "watch/cause_table.hpp"
 #include "watch/describe.hpp"
 #include "watch/detect/detectors.hpp"
@@ -145,8 +146,7 @@ struct FaultCauses {
 
   [[nodiscard]] bool bypasses_dma_api(NameId device) const {
     const VirtioNegotiated* const negotiated = scene.facts.negotiation(device);
-    constexpr std::uint64_t access_platform = 1ull << 33;
-    return negotiated != nullptr && (negotiated->accepted & access_platform) == 0;
+    return negotiated != nullptr && (negotiated->accepted & spec::virtio_feature::access_platform) == 0;
   }
 
   Cause* open(const CauseInfo& reason, NameId device, const CauseRange& where) const {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/format.hpp"
+#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
 #include "watch/describe.hpp"
 #include "watch/detect/detectors.hpp"
@@ -104,7 +105,7 @@ struct SwiotlbCauses {
     found->evidence = {
         {"request",
          fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)", full.bytes,
-                     full.slots_wanted, full.segment_slots, full.segment_slots * swiotlb_slot_bytes)},
+                     full.slots_wanted, full.segment_slots, full.segment_slots * spec::io_tlb_size)},
         {"pool", fmt::format("{} slots, {} used, longest free run {}", full.slots_total, full.slots_used,
                              full.longest_run)}};
     if (std::string held = holders(scene.facts); !held.empty())

@@ -1,4 +1,5 @@
 #include "base/format.hpp"
+#include "spec/virtio.hpp"
 #include "watch/cause_table.hpp"
 #include "watch/describe.hpp"
 #include "watch/detect/detectors.hpp"
@@ -8,7 +9,7 @@ namespace {
 
 // Virtio 1.2, 6 and 2.1.
 constexpr std::uint64_t version_1 = 1ull << 32;
-constexpr std::uint64_t access_platform = 1ull << 33;
+using spec::virtio_feature::access_platform;
 constexpr std::uint8_t driver_ok = 4;
 constexpr std::uint8_t features_ok = 8;
 constexpr std::uint8_t failed = 128;

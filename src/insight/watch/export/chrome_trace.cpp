@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "base/safe_text.hpp"
 #include "watch/event_names.hpp"
 #include "watch/export/field_json.hpp"
 
@@ -19,7 +20,7 @@ constexpr unsigned cpus = 1;
 constexpr unsigned devices = 2;
 constexpr unsigned outside = 3;
 
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string dump(const Json& json) { return json_text(json); }
 
 // Microseconds with the nanoseconds behind the point.
 std::string microseconds(std::uint64_t ns) { return fmt::format("{}.{:03}", ns / 1000, ns % 1000); }

@@ -4,6 +4,7 @@
 
 #include <ostream>
 
+#include "base/safe_text.hpp"
 #include "watch/event_names.hpp"
 #include "watch/export/fields.hpp"
 
@@ -75,17 +76,12 @@ std::string task_of(const Event& event, const Tracer& tracer) {
   if (const auto* const access = std::get_if<DeviceAccess>(&event.payload))
     task = tracer.name(access->device);
   if (event.agent.kind == AgentKind::device && task == "device") task = requester_name(event.agent.index);
+  task = safe_line(task);
   for (char& c : task)
     if (c == ' ') c = '_';
   constexpr std::size_t comm_max = 15;
-  return task.substr(0, comm_max);
-}
-
-// A message may have any bytes; a line is one line.
-std::string on_one_line(std::string text) {
-  for (char& c : text)
-    if (c == '\n' || c == '\r') c = ' ';
-  return text;
+  if (task.size() > comm_max) task.resize(whole_characters(std::string_view{task}.substr(0, comm_max)));
+  return task;
 }
 
 }  // namespace
@@ -98,7 +94,7 @@ void Ftrace::on_event(const Event& event) {
   const unsigned pid = event.agent.index;
   *out_ << fmt::format("{:>16}-{:<7} [{:03}] ..... {:>5}.{:09}: {}: {}\n", task_of(event, *tracer_), pid, cpu,
                        event.time_ns / ns_per_second, event.time_ns % ns_per_second, line.event,
-                       on_one_line(line.text));
+                       safe_line(line.text));
 }
 
 }  // namespace cbit::watch

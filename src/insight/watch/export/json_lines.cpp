@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "base/safe_text.hpp"
 #include "watch/event_names.hpp"
 #include "watch/export/field_json.hpp"
 
@@ -18,7 +19,7 @@ void JsonLines::on_event(const Event& event) {
                               {"agent", agent_name(event.agent)},
                               {"event", event_name(event.payload)}};
   add_fields(line, event.payload, *tracer_);
-  *out_ << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+  *out_ << json_text(line) << '\n';
 }
 
 }  // namespace cbit::watch

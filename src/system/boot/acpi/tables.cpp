@@ -19,10 +19,15 @@ constexpr std::uint8_t isa_timer_irq = 0, isa_timer_gsi = 2;  // as on every PC 
 constexpr unsigned pci_slots = 32, pci_pins = 4;
 constexpr std::uint32_t any_function = 0xffff;
 
+void append_bytes(Bytes& to, ConstByteSpan bytes) {
+  const std::size_t at = to.size();
+  to.resize(at + bytes.size());
+  std::ranges::copy(bytes, to.begin() + static_cast<std::ptrdiff_t>(at));
+}
+
 template <class T>
 void append(Bytes& to, const T& value) {
-  const ConstByteSpan bytes = bytes_of(value);
-  to.insert(to.end(), bytes.begin(), bytes.end());
+  append_bytes(to, bytes_of(value));
 }
 
 // What makes the bytes' sum zero.
@@ -151,7 +156,7 @@ Bytes make_ssdt(const PcDescription& pc) {
   aml.name_table("\\_SB_.PCI0._PRT", routes);
   Bytes table;
   append(table, header("SSDT", 2));
-  table.insert(table.end(), aml.bytes().begin(), aml.bytes().end());
+  append_bytes(table, aml.bytes());
   return table;
 }
 

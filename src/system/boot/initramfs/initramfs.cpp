@@ -24,8 +24,9 @@ while read -r module; do
   insmod "/cbit/modules/$module.ko" || echo "cbit: module $module was not loaded" > /dev/kmsg
 done < /cbit/modules.order
 if [ -e /cbit/command ]; then
-  sh /cbit/command
-  echo "cbit: command ended with status $?" > /dev/kmsg
+  stty -F /dev/ttyS1 raw -echo
+  sh /cbit/command < /dev/null > /dev/ttyS1 2>&1
+  echo "<3>cbit: command ended with status $?" > /dev/kmsg
 else
   setsid cttyhack sh
 fi

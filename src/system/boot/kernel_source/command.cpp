@@ -15,6 +15,8 @@
 #include <string_view>
 #include <utility>
 
+#include "os/cleanup.hpp"
+
 namespace cbit::boot {
 namespace {
 
@@ -65,7 +67,15 @@ int start_command(const std::vector<std::string>& words, const std::filesystem::
   posix_spawn_file_actions_adddup2(&actions, errors.ends[1], STDERR_FILENO);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  // What this process ignores or holds back has its default action in the child.
+  sigset_t defaults, held;
+  sigemptyset(&held);
+  sigemptyset(&defaults);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ}) sigaddset(&defaults, number);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  posix_spawnattr_setsigmask(&attributes, &held);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
   const int error = posix_spawnp(&child, words.front().c_str(), &actions, &attributes,
                                  null_ended(words).data(), null_ended(variables).data());
   posix_spawnattr_destroy(&attributes);
@@ -110,8 +120,13 @@ Result<CommandResult, CommandFailure> run_command(const std::vector<std::string>
   StreamPipe output, errors;
   if (!output.open() || !errors.open()) return tl::unexpected{CommandFailure{.why = std::strerror(errno)}};
   pid_t child = -1;
-  if (const int error = start_command(words, folder, output, errors, child); error != 0)
-    return tl::unexpected{CommandFailure{error == ENOENT, std::strerror(error)}};
+  os::Cleanup cleanup;
+  {
+    const os::SignalsHeld signals;
+    if (const int error = start_command(words, folder, output, errors, child); error != 0)
+      return tl::unexpected{CommandFailure{error == ENOENT, std::strerror(error)}};
+    cleanup = os::Cleanup::group(child);
+  }
   output.shut(1);
   errors.shut(1);
   CommandResult result;

@@ -16,6 +16,7 @@
 #include "boot/kernel_source/command.hpp"
 #include "boot/kernel_source/deb.hpp"
 #include "crypt/sha256.hpp"
+#include "os/cleanup.hpp"
 
 namespace cbit::boot {
 namespace {
@@ -63,10 +64,11 @@ class FolderLock {
   int fd_;
 };
 
-// A folder that is gone with its owner.
+// A folder that is gone with its owner, also when a signal ends the program.
 class TemporaryFolder {
  public:
-  explicit TemporaryFolder(fs::path path) : path_{std::move(path)} {}
+  explicit TemporaryFolder(fs::path path)
+      : path_{std::move(path)}, cleanup_{os::Cleanup::folder(path_.string())} {}
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
   ~TemporaryFolder() {
@@ -77,6 +79,7 @@ class TemporaryFolder {
 
  private:
   fs::path path_;
+  os::Cleanup cleanup_;
 };
 
 std::vector<fs::path> entries_of(const fs::path& folder) {

@@ -7,18 +7,6 @@
 namespace cbit::kernel {
 namespace {
 
-// print_mem_encrypt_feature_info()
-std::string memory_encryption_text(const CcPlatform& cc) {
-  std::string text = "Memory Encryption Features active:";
-  if (cc.platform() == Platform::tdx) return text + " Intel TDX";
-  text += " AMD";
-  if (cc.has(CcAttr::host_mem_encrypt)) return text + " SME";
-  if (cc.has(CcAttr::guest_mem_encrypt)) text += " SEV";
-  if (cc.has(CcAttr::guest_state_encrypt)) text += " SEV-ES";
-  if (cc.has(CcAttr::guest_sev_snp)) text += " SEV-SNP";
-  return text;
-}
-
 // pci_swiotlb_detect, mem_init and mem_encrypt_init
 Result<void> swiotlb_init(DmaContext& ctx, paging::Mmu& cpu) {
   const machine::MachineConfig& machine = ctx.mm.machine().config();
@@ -28,8 +16,8 @@ Result<void> swiotlb_init(DmaContext& ctx, paging::Mmu& cpu) {
   if (sizing)
     ctx.swiotlb = CBIT_TRY(
         Swiotlb::create_default(ctx.mm, ctx.cc, ctx.config.version, *sizing, ctx.config.swiotlb.dynamic));
-  if (ctx.cc.has(CcAttr::mem_encrypt) && ctx.cc.platform() != Platform::pef)
-    ctx.message(cpu, [&] { return memory_encryption_text(ctx.cc); });
+  if (const std::string_view features = ctx.cc.traits().features_active; !features.empty())
+    ctx.message(cpu, [&] { return fmt::format("Memory Encryption Features active: {}", features); });
   return {};
 }
 
@@ -107,6 +95,11 @@ DmaAddr DmaContext::fail(const DmaRequest& request, DmaFailure reason, std::uint
                                                   .mask = mask,
                                                   .address = address});
   return dma_mapping_error;
+}
+
+std::nullopt_t DmaContext::fail_empty(const DmaRequest& request, DmaFailure reason, std::uint64_t mask) {
+  fail(request, reason, mask);
+  return std::nullopt;
 }
 
 }  // namespace cbit::kernel

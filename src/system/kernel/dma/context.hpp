@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -121,6 +122,8 @@ struct DmaContext {
   // Reports why the request failed; returns dma_mapping_error. `address` is the one that did not fit.
   DmaAddr fail(const DmaRequest& request, DmaFailure reason, std::uint64_t mask = 0,
                DmaAddr address = dma_mapping_error);
+  // The same for a caller whose result is optional.
+  std::nullopt_t fail_empty(const DmaRequest& request, DmaFailure reason, std::uint64_t mask = 0);
 
  private:
   [[nodiscard]] bool first_time(Once which) { return !said_[static_cast<std::size_t>(which)].exchange(true); }

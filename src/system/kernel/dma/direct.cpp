@@ -10,20 +10,6 @@ namespace {
 constexpr std::string_view source_map_page = "kernel/dma/direct.h: dma_direct_map_page";
 constexpr std::string_view source_capable = "include/linux/dma-direct.h: dma_capable";
 
-std::string_view guest_name(Platform platform) {
-  switch (platform) {
-    case Platform::sev: return "SEV";
-    case Platform::sev_es: return "SEV-ES";
-    case Platform::sev_snp: return "SEV-SNP";
-    case Platform::tdx: return "TDX";
-    case Platform::pef: return "POWER secure";
-    case Platform::mktme:
-    case Platform::plain:
-    case Platform::sme: break;
-  }
-  return "";
-}
-
 // "48" for a mask of 48 bits, the mask itself for one with holes.
 std::string mask_text(std::uint64_t mask) {
   if ((mask & (mask + 1)) == 0) return fmt::format("{}", std::bit_width(mask));
@@ -54,15 +40,12 @@ void step_force_bounce(DmaContext& ctx, const DmaRequest& request) {
     return ctx.step(request.cpu, "kernel/dma/swiotlb.c: rmem_swiotlb_device_init", [] {
       return std::string{"the device has a restricted-dma-pool: every streaming mapping bounces"};
     });
-  const bool pef = ctx.cc.platform() == Platform::pef;
+  const machine::PlatformTraits& traits = ctx.cc.traits();
   if (ctx.cc.bounces_always())
-    return ctx.step(request.cpu,
-                    pef ? "arch/powerpc/platforms/pseries/svm.c: init_svm"
-                        : "arch/x86/kernel/pci-dma.c: pci_swiotlb_detect",
-                    [&] {
-                      return fmt::format("{} guest: SWIOTLB_FORCE is set, so every streaming mapping bounces",
-                                         guest_name(ctx.cc.platform()));
-                    });
+    return ctx.step(request.cpu, traits.swiotlb_forced_by, [&] {
+      return fmt::format("{} guest: SWIOTLB_FORCE is set, so every streaming mapping bounces",
+                         traits.technology);
+    });
   ctx.step(request.cpu, "kernel/dma/swiotlb.c: setup_io_tlb_npages",
            [] { return std::string{"swiotlb=force: every streaming mapping bounces"}; });
 }
@@ -122,11 +105,11 @@ std::optional<PhysAddr> swiotlb_tbl_map_single(DmaContext& ctx, const DmaRequest
   // A request that the pool could serve is copied from, so all of it has to be RAM.
   if (request.bytes != 0 && request.bytes <= io_tlb_size * io_tlb_segsize &&
       !ctx.mm.machine().memory().contains(request.phys, request.bytes))
-    return ctx.fail(request, DmaFailure::invalid_memory), std::nullopt;
+    return ctx.fail_empty(request, DmaFailure::invalid_memory);
 
   const auto bounce = ctx.pool(dev)->tbl_map_single(request.cpu, dev, request.phys, request.bytes, alloc_size,
                                                     alloc_align_mask, request.direction, request.attrs);
-  if (!bounce) return ctx.fail(request, failure_of(bounce.error()), dev.limit(*dev.dma_mask)), std::nullopt;
+  if (!bounce) return ctx.fail_empty(request, failure_of(bounce.error()), dev.limit(*dev.dma_mask));
   dma_reset_need_sync(dev);
   return *bounce;
 }

@@ -73,7 +73,7 @@ std::optional<PhysAddr> dma_direct_alloc_swiotlb(DmaContext& ctx, const DmaReque
                                                  std::uint64_t bytes) {
   Swiotlb& pool = *request.dev.restricted_pool;
   const auto page = pool.alloc(request.cpu, request.dev, bytes);
-  if (!page) return ctx.fail(request, DmaFailure::pool_full), std::nullopt;
+  if (!page) return ctx.fail_empty(request, DmaFailure::pool_full);
   if (dma_coherent_ok_step(ctx, request, *page, bytes)) return page;
   pool.free(request.cpu, request.dev, *page, bytes);
   ctx.fail(request, DmaFailure::coherent_mask, request.dev.limit(request.dev.coherent_dma_mask));
@@ -90,7 +90,7 @@ std::optional<PhysAddr> dma_direct_get_pages(DmaContext& ctx, const DmaRequest& 
   const unsigned order = get_order(bytes);
   for (;;) {
     const auto page = alloc_pages_order(ctx.mm, order, zone);
-    if (!page) return ctx.fail(request, DmaFailure::no_memory), std::nullopt;
+    if (!page) return ctx.fail_empty(request, DmaFailure::no_memory);
     if (dma_coherent_ok_step(ctx, request, *page, bytes)) return page;
     free_pages_order(ctx.mm, *page, order);
 
@@ -128,7 +128,7 @@ std::optional<CoherentBuffer> dma_direct_alloc_from_pool(DmaContext& ctx, const 
   std::uint64_t phys_limit = 0;
   const GfpZone zone = dma_direct_optimal_gfp_mask(ctx, request, phys_limit);
   const auto got = ctx.atomic_pools.allocate(ctx, request, bytes, zone);
-  if (!got) return ctx.fail(request, DmaFailure::atomic_pool_empty), std::nullopt;
+  if (!got) return ctx.fail_empty(request, DmaFailure::atomic_pool_empty);
   return allocated(ctx, request, Source::atomic_pool, got->at, got->page, bytes);
 }
 
@@ -179,7 +179,7 @@ std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, paging::Mmu& cpu
                                                std::uint64_t bytes, bool atomic, DmaAttrs attrs) {
   const DmaRequest request = coherent_request(cpu, dev, bytes, attrs);
   const std::uint64_t size = align_up(bytes, page_size);
-  if (size == 0) return ctx.fail(request, DmaFailure::invalid_size), std::nullopt;
+  if (size == 0) return ctx.fail_empty(request, DmaFailure::invalid_size);
 
   const bool unencrypted = ctx.cc.force_dma_unencrypted(dev);
   step_decrypted(ctx, request, unencrypted);
@@ -192,10 +192,10 @@ std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, paging::Mmu& cpu
   const VirtAddr at = ctx.mm.phys_to_virt(*page);
   // A failed conversion leaks the pages on purpose: nobody knows any more who can read them.
   if (dma_set_decrypted(ctx, request, at, size) != 0)
-    return ctx.fail(request, DmaFailure::conversion_failed), std::nullopt;
+    return ctx.fail_empty(request, DmaFailure::conversion_failed);
   // After the attribute change, so that the shared view reads zeros.
   const paging::SiteScope site{cpu, ctx.sites.alloc};
-  if (!cpu.fill(at, size, std::byte{0})) return ctx.fail(request, DmaFailure::no_memory), std::nullopt;
+  if (!cpu.fill(at, size, std::byte{0})) return ctx.fail_empty(request, DmaFailure::no_memory);
   return allocated(ctx, request, is_swiotlb_for_alloc(dev) ? Source::restricted_pool : Source::pages, at,
                    *page, size);
 }

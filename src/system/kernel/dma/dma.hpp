@@ -55,6 +55,11 @@ enum class Errno : int {
   eremoteio = 121,
 };
 
+// "-EIO".
+[[nodiscard]] std::string_view errno_name(Errno code);
+// A system call's, which may also be ENOKEY.
+[[nodiscard]] std::string_view errno_name(int error);
+
 struct DmaConfig {
   KernelVersion version = KernelVersion::v6_1;
   SwiotlbOptions swiotlb;

@@ -59,7 +59,7 @@ std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& requ
     ctx.message_once(Once::bounce_inactive, request.cpu, [] {
       return std::string{"DMA bounce buffers are inactive, unable to map unaligned transaction."};
     });
-    return ctx.fail(request, DmaFailure::no_pool), std::nullopt;
+    return ctx.fail_empty(request, DmaFailure::no_pool);
   }
   const bool v6_10 = ctx.config.version >= KernelVersion::v6_10;
   const std::uint64_t alloc_size = iommu_dma::align(request.bytes);
@@ -72,7 +72,7 @@ std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& requ
   ctx.pool(request.dev)
       ->tbl_unmap_single(request.cpu, request.dev, *bounce, request.bytes, request.direction,
                          request.attrs | dma_attr::skip_cpu_sync);
-  return ctx.fail(request, DmaFailure::invalid_memory), std::nullopt;
+  return ctx.fail_empty(request, DmaFailure::invalid_memory);
 }
 
 void step_iova(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, DmaAddr iova) {

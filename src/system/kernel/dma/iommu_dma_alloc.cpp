@@ -32,7 +32,10 @@ std::optional<std::vector<PhysAddr>> alloc_scattered(Mm& mm, std::uint64_t count
         single_pages ? 0 : std::min(static_cast<unsigned>(std::bit_width(left)) - 1, max_order_6_1);
     auto block = alloc_pages_order(mm, order, GfpZone::normal);
     while (!block && order > 0) block = alloc_pages_order(mm, --order, GfpZone::normal);
-    if (!block) return free_scattered(mm, pages), std::nullopt;
+    if (!block) {
+      free_scattered(mm, pages);
+      return std::nullopt;
+    }
     for (std::uint64_t i = 0; i < std::uint64_t{1} << order; ++i) pages.push_back(*block + i * page_size);
   }
   return pages;
@@ -50,10 +53,10 @@ bool clear_pages(DmaContext& ctx, paging::Mmu& cpu, std::span<const PhysAddr> pa
 std::optional<CoherentBuffer> iommu_dma_alloc_remap(DmaContext& ctx, const DmaRequest& request,
                                                     std::uint64_t size) {
   auto pages = alloc_scattered(ctx.mm, size / page_size, request.attrs.has(dma_attr::alloc_single_pages));
-  if (!pages) return ctx.fail(request, DmaFailure::no_memory), std::nullopt;
+  if (!pages) return ctx.fail_empty(request, DmaFailure::no_memory);
   const auto give_up = [&](DmaFailure reason) {
     free_scattered(ctx.mm, *pages);
-    return ctx.fail(request, reason), std::nullopt;
+    return ctx.fail_empty(request, reason);
   };
   if (!clear_pages(ctx, request.cpu, *pages)) return give_up(DmaFailure::no_memory);
 
@@ -82,16 +85,19 @@ std::optional<CoherentBuffer> iommu_dma_alloc_contiguous(DmaContext& ctx, const 
                                                          std::uint64_t size) {
   const unsigned order = get_order(size);
   const auto page = alloc_pages_order(ctx.mm, order, GfpZone::normal);
-  if (!page) return ctx.fail(request, DmaFailure::no_memory), std::nullopt;
+  if (!page) return ctx.fail_empty(request, DmaFailure::no_memory);
   const VirtAddr at = ctx.mm.phys_to_virt(*page);
   const paging::SiteScope site{request.cpu, ctx.sites.alloc};
   if (!request.cpu.fill(at, size, std::byte{0})) {
     free_pages_order(ctx.mm, *page, order);
-    return ctx.fail(request, DmaFailure::no_memory), std::nullopt;
+    return ctx.fail_empty(request, DmaFailure::no_memory);
   }
   const DmaAddr dma =
       iommu_dma::map(ctx, request, *page, size, {.read = true, .write = true}, request.dev.coherent_dma_mask);
-  if (dma == dma_mapping_error) return free_pages_order(ctx.mm, *page, order), std::nullopt;
+  if (dma == dma_mapping_error) {
+    free_pages_order(ctx.mm, *page, order);
+    return std::nullopt;
+  }
   ctx.coherent.insert_or_assign(at,
                                 CoherentAllocation{Source::iommu_pages, &request.dev, dma, size, {*page}});
   return CoherentBuffer{at, dma, request.bytes};
@@ -103,7 +109,7 @@ std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, paging::Mmu& cpu,
                                               std::uint64_t bytes, bool atomic, DmaAttrs attrs) {
   const DmaRequest request = coherent_request(cpu, dev, bytes, attrs);
   const std::uint64_t size = iommu_dma::align(bytes);
-  if (size == 0) return ctx.fail(request, DmaFailure::invalid_size), std::nullopt;
+  if (size == 0) return ctx.fail_empty(request, DmaFailure::invalid_size);
   const bool remap = !atomic && !attrs.has(dma_attr::force_contiguous);
   ctx.step(cpu, source_iommu_alloc, [&] {
     return fmt::format("{} pages, never decrypted: the IOMMU's entry {}", remap ? "scattered" : "contiguous",

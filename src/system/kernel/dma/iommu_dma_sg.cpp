@@ -90,9 +90,12 @@ tl::unexpected<Errno> invalidate_sg(std::span<ScatterEntry> sg, Errno error) {
 
 // In front of an entry without bytes Linux pads by up to a whole boundary.
 bool is_mappable(DmaContext& ctx, const DmaRequest& entry) {
-  if (entry.bytes == 0) return ctx.fail(entry, DmaFailure::invalid_size), false;
-  if (!iommu_dma::exists(ctx, entry, entry.phys, entry.bytes))
-    return ctx.fail(entry, DmaFailure::invalid_memory), false;
+  const auto refuse = [&](DmaFailure reason) {
+    ctx.fail(entry, reason);
+    return false;
+  };
+  if (entry.bytes == 0) return refuse(DmaFailure::invalid_size);
+  if (!iommu_dma::exists(ctx, entry, entry.phys, entry.bytes)) return refuse(DmaFailure::invalid_memory);
   return true;
 }
 

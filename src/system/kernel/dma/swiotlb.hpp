@@ -27,14 +27,13 @@
 #include "cbit/kernel_config.hpp"
 #include "kernel/device.hpp"
 #include "kernel/mm/mm.hpp"
+#include "spec/swiotlb.hpp"
 
 namespace cbit::kernel {
 
-inline constexpr unsigned io_tlb_shift = 11;
-inline constexpr std::uint64_t io_tlb_size = 1u << io_tlb_shift;
-inline constexpr std::uint64_t io_tlb_segsize = 128;
-inline constexpr std::uint64_t io_tlb_default_size = 64ull << 20;
-inline constexpr std::uint64_t io_tlb_min_slabs = 512;
+using spec::io_tlb_segsize;
+using spec::io_tlb_shift;
+using spec::io_tlb_size;
 
 // The `swiotlb=` parameter: [slots][,areas][,force|noforce], or just force / noforce. setup_io_tlb_npages().
 struct SwiotlbOptions {

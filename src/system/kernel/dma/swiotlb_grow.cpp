@@ -67,7 +67,7 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
       return fmt::format("software IO TLB: swiotlb_memblock_alloc: Failed to allocate {} bytes tlb structure",
                          slots * io_tlb_size);
     });
-    if (slots <= io_tlb_min_slabs) return nullptr;
+    if (slots <= spec::io_tlb_min_slabs) return nullptr;
     slots = halved(slots);
   }
   if (slots != sizing.slots)
@@ -78,7 +78,7 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
 
   impl.enabled = sizing.enabled;
   impl.force_bounce = sizing.force_bounce;
-  impl.can_grow = dynamic && version != KernelVersion::v6_1;
+  impl.can_grow = dynamic && spec::has_dynamic_swiotlb(version);
   impl.default_slots = slots;
   impl.default_areas = sizing.areas;
   impl.add_pool({*first, slots * io_tlb_size}, sizing.areas);
@@ -212,14 +212,17 @@ bool Swiotlb::run_worker(paging::Mmu& cpu) {
   std::uint64_t slots = std::min(impl.default_slots, block_slots_max);
   std::optional<PhysAddr> first;
   while (!(first = impl.alloc_dma_pages(cpu, slots * io_tlb_size, low_memory))) {
-    if (slots <= io_tlb_min_slabs) {
+    if (slots <= spec::io_tlb_min_slabs) {
       impl.message(cpu, [] { return std::string{"software IO TLB: Failed to allocate new pool"}; });
       return false;
     }
     slots = halved(slots);
   }
   const mem::PhysRange memory{*first, slots * io_tlb_size};
-  if (!impl.clear(cpu, memory)) return impl.free_dma_pages(cpu, memory, Context::process), false;
+  if (!impl.clear(cpu, memory)) {
+    impl.free_dma_pages(cpu, memory, Context::process);
+    return false;
+  }
   impl.add_pool(memory, impl.default_areas);
   impl.step(cpu, "kernel/dma/swiotlb.c: swiotlb_dyn_alloc",
             [&] { return fmt::format("the pool grew by {} slots at {:#x}", slots, first->value()); });

@@ -74,7 +74,7 @@ class Defaults {
   }
 
  private:
-  static constexpr std::uint64_t default_slots = io_tlb_default_size >> io_tlb_shift;
+  static constexpr std::uint64_t default_slots = spec::io_tlb_default_size >> io_tlb_shift;
 
   // swiotlb_adjust_nareas()
   void adjust_areas(unsigned areas) {
@@ -126,7 +126,8 @@ std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, std::uint64_t me
 
   Defaults defaults{options};
   if (cc.has(CcAttr::guest_mem_encrypt))
-    defaults.adjust_size(std::clamp(memory_bytes * 6 / 100, io_tlb_default_size, std::uint64_t{1} << 30));
+    defaults.adjust_size(
+        std::clamp(memory_bytes * 6 / 100, spec::io_tlb_default_size, std::uint64_t{1} << 30));
   return std::move(defaults).settle(cpus, forced || options.force, enabled);
 }
 

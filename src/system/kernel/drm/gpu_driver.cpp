@@ -148,7 +148,10 @@ Result<void, Errno> GpuDriver::bind(paging::Mmu& cpu, TtmBo& bo) {
   Binding binding{*entry, 0};
   if (options_.kind == GpuDriverKind::shadow) {
     const auto resource = shadow_.take(bo.pages, ~std::uint64_t{0});
-    if (!resource) return gart_.add(*entry, bo.pages), tl::unexpected{Errno::enospc};
+    if (!resource) {
+      gart_.add(*entry, bo.pages);
+      return tl::unexpected{Errno::enospc};
+    }
     binding.shadow_page = *resource;
   }
   bindings_[&bo] = binding;

@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cbit/words.hpp"
 #include "kernel/drm/ttm_device.hpp"
 #include "machine/gpu_card.hpp"
 
@@ -26,17 +27,20 @@ namespace cbit::kernel {
 
 enum class GpuDriverKind : std::uint8_t { amdgpu, vmwgfx, shadow };
 
+inline constexpr Word<GpuDriverKind> gpu_driver_words[] = {
+    {"amdgpu", GpuDriverKind::amdgpu}, {"vmwgfx", GpuDriverKind::vmwgfx}, {"shadow", GpuDriverKind::shadow}};
+
 [[nodiscard]] constexpr std::string_view to_string(GpuDriverKind kind) {
-  switch (kind) {
-    case GpuDriverKind::amdgpu: return "amdgpu";
-    case GpuDriverKind::vmwgfx: return "vmwgfx";
-    case GpuDriverKind::shadow: return "shadow";
-  }
-  return "?";
+  return word_of(gpu_driver_words, kind);
 }
 
 // enum vmw_dma_map_mode. `select`: vmw_dma_select_mode() decides.
 enum class VmwMapMode : std::uint8_t { select, alloc_coherent, map_populate, map_bind };
+
+inline constexpr Word<VmwMapMode> vmw_map_mode_words[] = {{"select", VmwMapMode::select},
+                                                          {"alloc-coherent", VmwMapMode::alloc_coherent},
+                                                          {"map-populate", VmwMapMode::map_populate},
+                                                          {"map-bind", VmwMapMode::map_bind}};
 
 struct GpuDriverOptions {
   GpuDriverKind kind = GpuDriverKind::amdgpu;

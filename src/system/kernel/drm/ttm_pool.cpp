@@ -43,14 +43,19 @@ std::optional<TtmBlock> TtmPool::alloc_block(paging::Mmu& cpu, unsigned order, b
     const auto made = kernel_->dma().alloc(cpu, *dev_, bytes, false, attrs_of(order));
     if (!made) return std::nullopt;
     const auto where = cpu.translate(made->cpu, paging::Intent::read);
-    if (!where) return kernel_->dma().free(cpu, *dev_, *made, attrs_of(order)), std::nullopt;
+    if (!where) {
+      kernel_->dma().free(cpu, *dev_, *made, attrs_of(order));
+      return std::nullopt;
+    }
     return TtmBlock{where->phys, order, *made};
   }
   const std::uint64_t pages = std::uint64_t{1} << order;
   const auto first = mm.pages().allocate(pages, use_dma32_ ? bit_mask(32) : bit_mask(64), pages);
   if (!first) return std::nullopt;
-  if (zero && !cpu.fill(mm.phys_to_virt(*first), bytes, std::byte{0}))
-    return mm.pages().free(*first, pages), std::nullopt;
+  if (zero && !cpu.fill(mm.phys_to_virt(*first), bytes, std::byte{0})) {
+    mm.pages().free(*first, pages);
+    return std::nullopt;
+  }
   return TtmBlock{*first, order, std::nullopt};
 }
 
@@ -89,8 +94,10 @@ void TtmPool::give(paging::Mmu& cpu, Shelf& shelf, const TtmBlock& block) {
 bool TtmPool::shrink(paging::Mmu& cpu) {
   for (std::size_t caching = 0; caching < shelves_.size(); ++caching)
     for (Shelf& shelf : shelves_[caching])
-      if (const auto block = take(shelf))
-        return free_block(cpu, static_cast<paging::PageCaching>(caching), *block), true;
+      if (const auto block = take(shelf)) {
+        free_block(cpu, static_cast<paging::PageCaching>(caching), *block);
+        return true;
+      }
   return false;
 }
 

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "base/random.hpp"
+#include "cbit/words.hpp"
 #include "kernel/mm/process.hpp"
 
 namespace cbit::kernel {
@@ -24,6 +25,8 @@ enum class MktmeRevision : std::uint8_t {
   rfc_62,  // May 2019: types user, cpu, no-encrypt; no encrypt_mprotect() on anything but anonymous memory
   v2_59,   // July 2019: types cpu, no-encrypt; PCONFIG gets an activated algorithm with every command
 };
+inline constexpr Word<MktmeRevision> mktme_revision_words[] = {
+    {"rfc-13", MktmeRevision::rfc_13}, {"rfc-62", MktmeRevision::rfc_62}, {"v2-59", MktmeRevision::v2_59}};
 [[nodiscard]] std::string_view to_string(MktmeRevision revision);
 
 struct MktmeConfig {

@@ -66,7 +66,7 @@ Result<void> Mm::Impl::early_convert_leaf(const Conversion& c, VirtAddr at, pagi
   if (!c.encrypted) CBIT_TRY(early_snp_set_page(c, phys, false));
   CBIT_TRY(table->set_selector(at, range.bytes, wanted));
   if (c.encrypted) CBIT_TRY(early_snp_set_page(c, phys, true));
-  if (cc.platform() != Platform::sev_snp)
+  if (!cc.traits().state_below_guest)
     memory.convert(phys, range.bytes / page_size, c.encrypted, c.cpu.site());
   return {};
 }
@@ -87,7 +87,7 @@ Result<void> Mm::Impl::early_enc_dec_page(const Conversion& c, PhysAddr page) {
 
 // early_snp_set_memory_private, early_snp_set_memory_shared: the GHCB MSR protocol, a request per page.
 Result<void> Mm::Impl::early_snp_set_page(const Conversion& c, PhysAddr page, bool encrypted) {
-  if (cc.platform() != Platform::sev_snp) return {};
+  if (cc.traits().page_state_call != machine::PageStateCall::psc) return {};
   ++cost.hypercalls;
   return machine.hypervisor().change_page_state(c.cpu.agent(),
                                                 {"PSC", {page, page_size}, encrypted, c.cpu.site()});

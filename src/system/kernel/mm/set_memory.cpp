@@ -72,7 +72,8 @@ void Mm::Impl::might_sleep(const paging::Mmu& cpu, Context context) {
 Result<void> Mm::Impl::set_memory_enc_pgtable(paging::Mmu& cpu, VirtAddr at, std::uint64_t count,
                                               bool encrypted, Context context) {
   if (!cc.has(CcAttr::mem_encrypt) || count == 0) return {};
-  if (cc.platform() == Platform::pef) return svm_set_memory(cpu, at, count, encrypted);
+  if (cc.traits().page_state_call == machine::PageStateCall::uv_share)
+    return svm_set_memory(cpu, at, count, encrypted);
   might_sleep(cpu, context);
   if (!at.is_aligned(page_size)) {
     if (!std::exchange(warned_misaligned, true))
@@ -108,15 +109,15 @@ void Mm::Impl::report_conversion(const Conversion& c) {
   }
 }
 
-// enc_tlb_flush_required and enc_cache_flush_required: AMD always flushes the TLB, and caches that are not
-// coherent; TDX only before decrypting, but then caches too.
+// AMD always flushes the TLB, and caches that are not coherent; TDX only before decrypting, but then caches
+// too.
 void Mm::Impl::flush_before(const Conversion& c) {
-  const bool tdx = cc.platform() == Platform::tdx;
-  if (tdx && c.encrypted) {
+  const bool before_sharing = cc.traits().flushes_before_sharing_alone;
+  if (before_sharing && c.encrypted) {
     step(c.cpu, source_set_memory, [] { return "no flush: shared to private is the VMM's to flush"; });
     return;
   }
-  const bool caches = tdx || machine.config().cache != mem::CacheModel::coherent;
+  const bool caches = before_sharing || machine.config().cache != mem::CacheModel::coherent;
   step(c.cpu, source_set_memory, [&] {
     return caches ? "flush TLB and caches of the old mapping"
                   : "flush the TLB of the old mapping; caches are coherent";
@@ -127,8 +128,13 @@ void Mm::Impl::flush_before(const Conversion& c) {
 
 // SNP rescinds pages before the mapping opens them; TDX accepts pages before the mapping becomes private.
 Result<void> Mm::Impl::status_change_prepare(const Conversion& c) {
-  if (cc.platform() == Platform::sev_snp && !c.encrypted) return snp_set_pages_state(c);
-  if (cc.platform() == Platform::tdx && c.encrypted) return tdx_enc_status_changed(c);
+  switch (cc.traits().page_state_call) {
+    case machine::PageStateCall::psc: return c.encrypted ? Result<void>{} : snp_set_pages_state(c);
+    case machine::PageStateCall::map_gpa: return c.encrypted ? tdx_enc_status_changed(c) : Result<void>{};
+    case machine::PageStateCall::none:
+    case machine::PageStateCall::kvm:
+    case machine::PageStateCall::uv_share: break;
+  }
   return {};
 }
 
@@ -155,20 +161,23 @@ Result<void> Mm::Impl::change_attribute(const Conversion& c) {
     CBIT_TRY(split(c, phys_to_virt(range.first), range.bytes, true));
     CBIT_TRY(table->set_selector(phys_to_virt(range.first), range.bytes, selector));
   }
-  if (cc.platform() == Platform::sev_snp || cc.platform() == Platform::tdx) return {};
+  if (cc.traits().state_below_guest) return {};
   for (const mem::PhysRange& range : c.ram)
     memory.convert(range.first, range.bytes / page_size, c.encrypted, c.cpu.site());
   return {};
 }
 
 Result<void> Mm::Impl::status_change_finish(const Conversion& c) {
-  if (cc.platform() == Platform::tdx) return c.encrypted ? Result<void>{} : tdx_enc_status_changed(c);
-  if (cc.platform() == Platform::sev_snp) {
-    if (c.encrypted) CBIT_TRY(snp_set_pages_state(c));
-  } else {
-    CBIT_TRY(ask_hypervisor(c));
+  switch (cc.traits().page_state_call) {
+    case machine::PageStateCall::none: return ask_hypervisor(c);
+    case machine::PageStateCall::kvm: CBIT_TRY(ask_hypervisor(c)); return notify_page_enc_status(c);
+    case machine::PageStateCall::psc:
+      if (c.encrypted) CBIT_TRY(snp_set_pages_state(c));
+      return notify_page_enc_status(c);
+    case machine::PageStateCall::map_gpa: return c.encrypted ? Result<void>{} : tdx_enc_status_changed(c);
+    case machine::PageStateCall::uv_share: break;
   }
-  return cc.has(CcAttr::host_mem_encrypt) ? Result<void>{} : notify_page_enc_status(c);
+  return {};
 }
 
 // _set_pages_array, and set_memory_wb for write-back.

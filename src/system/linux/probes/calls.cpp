@@ -17,9 +17,10 @@ bool is_kernel_address(VirtAddr at) { return at.value() >> 63 != 0; }
 
 }  // namespace
 
-void CallTracker::watch(VirtAddr entry, PointId point, std::size_t arguments) {
+void CallTracker::watch(VirtAddr entry, PointId point, std::size_t arguments, bool rare) {
   Watch& watch = watches_[entry];
   watch.entry = true;
+  watch.rare = rare;
   watch.point = point;
   watch.arguments = static_cast<std::uint8_t>(std::min(arguments, arguments_max));
   processor_->add_probe(entry);
@@ -29,7 +30,7 @@ void CallTracker::forget(VirtAddr entry) {
   const auto found = watches_.find(entry);
   if (found == watches_.end()) return;
   found->second.entry = false;
-  if (found->second.returns) return;
+  if (found->second.is_needed()) return;
   watches_.erase(found);
   processor_->remove_probe(entry);
 }
@@ -47,26 +48,46 @@ void CallTracker::on_execute(const CpuView& cpu) {
   const auto found = watches_.find(VirtAddr{cpu.rip});
   if (found == watches_.end()) return;
   const Watch watch = found->second;  // a client may watch more
-  if (watch.returns) leave(cpu);
+  if (watch.returns || watch.waiting != 0) leave(cpu);
   if (watch.entry) enter(cpu, watch);
 }
 
 // A return address stays watched once it was seen: there are a few dozen, and they come and go all the time.
-bool CallTracker::watch_return(VirtAddr at) {
-  if (!is_kernel_address(at)) return false;
-  const auto found = watches_.find(at);
-  if (found != watches_.end() && found->second.returns) return true;
-  if (return_addresses_ == return_addresses_max) return false;
-  ++return_addresses_;
-  watches_[at].returns = true;
-  processor_->add_probe(at);
+bool CallTracker::watch_return(const Call& call) {
+  if (!is_kernel_address(call.returns_to)) return false;
+  Watch& watch = watches_[call.returns_to];
+  const bool known = watch.is_needed();
+  if (call.rare) {
+    ++watch.waiting;
+  } else if (!watch.returns) {
+    if (return_addresses_ == return_addresses_max) {
+      if (!known) watches_.erase(call.returns_to);
+      return false;
+    }
+    ++return_addresses_;
+    watch.returns = true;
+  }
+  if (!known) processor_->add_probe(call.returns_to);
   return true;
 }
 
+void CallTracker::forget_return(const Call& call) {
+  const auto found = call.rare ? watches_.find(call.returns_to) : watches_.end();
+  if (found == watches_.end()) return;
+  --found->second.waiting;
+  if (found->second.is_needed()) return;
+  watches_.erase(found);
+  processor_->remove_probe(call.returns_to);
+}
+
 void CallTracker::enter(const CpuView& cpu, const Watch& watch) {
+  if (watch.rare && !client_->wants(watch.point, cpu)) return;
   const auto returns_to = cpu.memory->load<std::uint64_t>(cpu.stack());
   if (!returns_to) return;
-  Call call{.point = watch.point, .returns_to = VirtAddr{*returns_to}, .stack = cpu.stack() + 8};
+  Call call{.point = watch.point,
+            .returns_to = VirtAddr{*returns_to},
+            .stack = cpu.stack() + 8,
+            .rare = watch.rare};
   for (std::size_t i = 0; i < watch.arguments; ++i)
     call.arguments[i] =
         i < argument_registers.size()
@@ -81,7 +102,7 @@ void CallTracker::enter(const CpuView& cpu, const Watch& watch) {
     if (last.point == call.point && last.stack == call.stack && last.returns_to == call.returns_to) return;
   }
   if (!client_->on_entry(call, cpu)) return;
-  if (!watch_return(call.returns_to)) {
+  if (!watch_return(call)) {
     ++lost_;
     client_->on_lost(call);
     return;
@@ -101,6 +122,7 @@ void CallTracker::leave(const CpuView& cpu) {
     Call call = std::move(stack->second.back());
     stack->second.pop_back();
     --pending_;
+    forget_return(call);
     const std::span<Call> outside = stack->second;
     if (call.returns_to == VirtAddr{cpu.rip}) {
       client_->on_return(call, outside, cpu);
@@ -124,6 +146,7 @@ void CallTracker::drop_last(std::uint64_t number) {
   const auto stack = stacks_.find(number);
   ++lost_;
   client_->on_lost(stack->second.back());
+  forget_return(stack->second.back());
   stack->second.pop_back();
   --pending_;
   if (stack->second.empty()) stacks_.erase(stack);

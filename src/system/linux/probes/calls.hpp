@@ -38,6 +38,7 @@ struct Call {
   VirtAddr stack;  // RSP once it has returned
   std::array<std::uint64_t, arguments_max> arguments{};
   std::uint64_t serial = 0;  // in order of entry
+  bool rare = false;
   std::unique_ptr<CallNotes> notes;
 };
 
@@ -56,6 +57,8 @@ class CallTracker {
   class Client {
    public:
     virtual ~Client() = default;
+    // Asked first, of functions that are watched as `rare`.
+    virtual bool wants(PointId, const CpuView&) { return true; }
     // false: the call is of no interest, and its return will not be told.
     virtual bool on_entry(Call& call, const CpuView& cpu) = 0;
     // `outside` are the calls that it was made in, the outermost first. RAX is the CPU's.
@@ -66,8 +69,9 @@ class CallTracker {
 
   CallTracker(Processor& processor, Client& client) : processor_{&processor}, client_{&client} {}
 
-  // Watches a function. `arguments` of it are taken at its entry.
-  void watch(VirtAddr entry, PointId point, std::size_t arguments);
+  // Watches a function. `arguments` of it are taken at its entry. `rare`: it is called all the time, and seldom of
+  // interest; where it returns to is watched no longer than for such a call.
+  void watch(VirtAddr entry, PointId point, std::size_t arguments, bool rare = false);
   void forget(VirtAddr entry);
   // Everything, as after a reset.
   void clear();
@@ -87,6 +91,10 @@ class CallTracker {
     bool returns = false;
     PointId point = 0;
     std::uint8_t arguments = 0;
+    bool rare = false;
+    std::uint32_t waiting = 0;  // rare calls that return here
+
+    [[nodiscard]] bool is_needed() const { return entry || returns || waiting != 0; }
   };
   using Stack = std::vector<Call>;  // in order of entry; the last is the innermost
 
@@ -96,7 +104,8 @@ class CallTracker {
   void drop_below(std::uint64_t stack, VirtAddr rsp);
   void drop_last(std::uint64_t stack);
   void drop_oldest();
-  [[nodiscard]] bool watch_return(VirtAddr at);
+  [[nodiscard]] bool watch_return(const Call& call);
+  void forget_return(const Call& call);
 
   Processor* processor_;
   Client* client_;

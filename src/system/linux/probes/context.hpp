@@ -192,6 +192,8 @@ struct ProbeRow {
   void (*returned)(ProbeContext&, CallView&) = nullptr;
   // Of a call that was entered and will not return.
   void (*lost)(ProbeContext&) = nullptr;
+  // Of a function that is called all the time: asked before anything else.
+  bool (*wanted)(const ProbeContext&, const CpuView&) = nullptr;
   // Not every version has the function, and none is told in its place.
   bool some_versions = false;
 };

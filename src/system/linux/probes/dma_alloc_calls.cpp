@@ -91,8 +91,7 @@ void alloc_from_pool(ProbeContext&, CallView& c) {
   if (c.result() == 0) c.for_each_outside([](Notes& outer) { outer.atomic_pool_empty = true; });
 }
 
-// Hot: of interest only where an allocation for DMA is under way.
-bool enter_page_allocator(ProbeContext& ctx, CallView&) { return ctx.allocations > 0; }
+bool allocates(const ProbeContext& ctx, const CpuView&) { return ctx.allocations > 0; }
 
 // That pages were there tells a mask that they did not fit from memory that has run out.
 void page_allocator(ProbeContext&, CallView& c) {
@@ -109,8 +108,11 @@ constexpr ProbeRow rows[] = {
     {"dma_alloc_noncontiguous", "dev size dir", "", enter_alloc, alloc_noncontiguous, lost_alloc},
     {"dma_free_noncontiguous", "dev size sgt dir", "", enter_free_noncontiguous, free_noncontiguous},
     {"dma_direct_alloc_from_pool", "", "", nullptr, alloc_from_pool},
-    {"__alloc_pages", "", "__alloc_pages_noprof", enter_page_allocator, page_allocator},
-    {"__alloc_pages_noprof", "", "", enter_page_allocator, page_allocator},
+    {.function = "__alloc_pages",
+     .unless = "__alloc_pages_noprof",
+     .returned = page_allocator,
+     .wanted = allocates},
+    {.function = "__alloc_pages_noprof", .returned = page_allocator, .wanted = allocates},
 };
 
 }  // namespace

@@ -116,8 +116,10 @@ void remap(ProbeContext& ctx, CallView& c) {
   ctx.emit(c, MappingAdded{"user", run.at, run.first, run.pages, encrypted, c.notes().site});
 }
 
-// vma: hot, and almost never one of those.
-bool enter_vma_free(ProbeContext& ctx, CallView& c) { return ctx.aliases.contains(c.pointer(0)); }
+// vma, the only parameter: almost never one of those.
+bool is_remapped(const ProbeContext& ctx, const CpuView& cpu) {
+  return ctx.aliases.contains(VirtAddr{cpu.gpr[CpuView::rdi]});
+}
 
 // addr
 void unmapped(ProbeContext& ctx, CallView& c) { removed(ctx, c, c.pointer(0).page()); }
@@ -131,7 +133,7 @@ constexpr ProbeRow rows[] = {
     {"__ioremap_caller", "phys_addr size", "", enter_mapping, ioremap},
     {"iounmap", "addr", "", nullptr, unmapped},
     {"remap_pfn_range", "vma addr pfn size prot", "", enter_remap, remap},
-    {"vm_area_free", "vma", "", enter_vma_free, vma_freed},
+    {.function = "vm_area_free", .parameters = "vma", .returned = vma_freed, .wanted = is_remapped},
 };
 
 }  // namespace

@@ -122,7 +122,8 @@ bool Probes::take_kernel(const CpuView& cpu, bool from_start) {
   context_->complete = from_start;
   init_dropped_ = false;
   for (std::size_t i = 0; i < points_.size(); ++i)
-    tracker_.watch(points_[i].at + *slide, static_cast<PointId>(i), points_[i].arguments);
+    tracker_.watch(points_[i].at + *slide, static_cast<PointId>(i), points_[i].arguments,
+                   points_[i].row->wanted != nullptr);
   if (!from_start)
     if (const auto head = running_->address_of("modules"))
       running_->modules().read_list(*kernel_, *cpu.memory, *head);
@@ -163,6 +164,8 @@ void Probes::drop_init_code() {
   for (const Point& point : points_)
     if (kernel_->is_init_text(point.at)) tracker_.forget(point.at + running_->slide());
 }
+
+bool Probes::wants(PointId point, const CpuView& cpu) { return points_[point].row->wanted(*context_, cpu); }
 
 bool Probes::on_entry(Call& call, const CpuView& cpu) {
   const Point& point = points_[call.point];

@@ -63,6 +63,7 @@ class Probes final : CallTracker::Client {
     CallView::Positions positions;
     std::size_t arguments = 0;
   };
+  bool wants(PointId point, const CpuView& cpu) override;
   bool on_entry(Call& call, const CpuView& cpu) override;
   void on_return(Call& call, std::span<Call> outside, const CpuView& cpu) override;
   void on_lost(Call& call) override;

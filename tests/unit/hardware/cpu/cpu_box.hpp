@@ -3,8 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <initializer_list>
-#include <memory>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -20,13 +19,31 @@ using cpu::Cpu;
 using isa::Gpr;
 using isa::Segment;
 
-// RAM from address 0 on, whose leases are always given; beyond it nothing answers.
+// RAM from address 0 on, with leases as mem::Memory gives them, of one key; beyond it nothing answers.
 class FlatMemory final : public cpu::PhysicalSpace {
  public:
   explicit FlatMemory(std::size_t bytes) : bytes_(bytes) {}
 
-  std::byte* lease(PhysAddr page, KeyId, cpu::LeaseUse, cpu::PageHolder&) override {
-    return leases && page.value() + page_size <= bytes_.size() ? &bytes_[page.value()] : nullptr;
+  std::byte* lease(PhysAddr page, KeyId, mem::LeaseIntent intent, mem::LeaseHolder& holder) override {
+    if (!leases || page.value() + page_size > bytes_.size()) return nullptr;
+    if (intent == mem::LeaseIntent::write) {
+      if (code_.contains(page)) return nullptr;
+      writers_[page] = &holder;
+    }
+    if (intent == mem::LeaseIntent::execute) {
+      code_[page] = &holder;
+      if (const auto writer = writers_.extract(page)) writer.mapped()->revoke(page);
+    }
+    return &bytes_[page.value()];
+  }
+  void end_leases(PhysAddr page, mem::LeaseHolder& holder) override {
+    for (auto* holders : {&writers_, &code_})
+      if (const auto found = holders->find(page); found != holders->end() && found->second == &holder)
+        holders->erase(found);
+  }
+  void end_leases(mem::LeaseHolder& holder) override {
+    for (auto* holders : {&writers_, &code_})
+      std::erase_if(*holders, [&](const auto& entry) { return entry.second == &holder; });
   }
   Result<void> read(PhysAddr from, ByteSpan to, KeyId) override {
     if (from.value() + to.size() > bytes_.size()) {
@@ -42,6 +59,8 @@ class FlatMemory final : public cpu::PhysicalSpace {
       return fault(FaultKind::no_memory, to.value(), true);
     }
     std::memcpy(&bytes_[to.value()], from.data(), from.size());
+    if (const auto code = code_.find(to.page()); code != code_.end())
+      code->second->code_written(to, from.size());
     return {};
   }
 
@@ -63,6 +82,8 @@ class FlatMemory final : public cpu::PhysicalSpace {
 
  private:
   Bytes bytes_;
+  std::map<PhysAddr, mem::LeaseHolder*> writers_;
+  std::map<PhysAddr, mem::LeaseHolder*> code_;
 };
 
 // An interrupt controller without registers: a test raises vectors, and sees what was acknowledged.
@@ -210,7 +231,7 @@ struct CpuBox {
   bus::PortSpace ports;
   FakeInterrupts interrupts;
   Clock clock;
-  cpu::CodeCache code;
+  cpu::CodeCache code{memory};
   cpu::Supervisor* supervisor = nullptr;
   Cpu cpu;
 };

@@ -83,7 +83,7 @@ class ModelledProgram {
   bus::PortSpace ports_;
   FakeInterrupts interrupts_;
   Clock clock_;
-  cpu::CodeCache code_;
+  cpu::CodeCache code_{memory_};
   Cpu cpu_{{.model = cpu::default_model()}, {memory_, ports_, interrupts_, clock_, code_}};
 };
 

@@ -151,7 +151,7 @@ TEST_F(DiskImageTest, ACreatedImageHasItsNameOnlyAfterCommit) {
   const Bytes data = pattern_bytes(512, 5);
   ASSERT_TRUE((*image)->write(512, data));
   EXPECT_FALSE(fs::exists(path));
-  EXPECT_EQ(files(), 1u) << "the temporary lies beside it";
+  EXPECT_LE(files(), 1u) << "at most a temporary lies beside it";
   ASSERT_TRUE((*image)->commit());
   EXPECT_FALSE((*image)->commit()) << "once";
   image->reset();

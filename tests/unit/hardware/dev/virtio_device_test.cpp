@@ -24,7 +24,10 @@ class EchoDevice final : public VirtioDevice {
 
  protected:
   OrTrouble<void> kicked(std::uint16_t queue) override {
-    return serve(queue, [&](const VirtChain&) -> OrTrouble<std::uint32_t> { return ++served, 0u; });
+    return serve(queue, [&](const VirtChain&) -> OrTrouble<std::uint32_t> {
+      ++served;
+      return 0u;
+    });
   }
   [[nodiscard]] ConstByteSpan config_space() const override { return config_; }
   void on_reset() override { ++resets; }

@@ -76,7 +76,10 @@ struct Layout {
   mem::KeySelector table_selector;
 };
 
-PagingConfig with_levels(PagingConfig paging, unsigned levels) { return paging.levels = levels, paging; }
+PagingConfig with_levels(PagingConfig paging, unsigned levels) {
+  paging.levels = levels;
+  return paging;
+}
 
 const Layout layouts[] = {
     {"plain4", plain_paging(4), 0},

@@ -11,9 +11,9 @@
 #include "facts/cpu.hpp"
 #include "facts/host_tree.hpp"
 #include "facts/iommu.hpp"
-#include "facts/kernel_log.hpp"
 #include "facts/memory.hpp"
 #include "facts/text.hpp"
+#include "watch/import/kernel_log.hpp"
 
 namespace cbit::doctor {
 namespace {
@@ -40,8 +40,8 @@ class CapturedTree : public testing::TestWithParam<std::string> {
   [[nodiscard]] std::vector<std::string> names(const std::string& path) const {
     return tree_->list(path).value_or(std::vector<std::string>{});
   }
-  [[nodiscard]] facts::KernelLog log() const {
-    return facts::parse_kernel_log(tree_->kernel_log().value_or(""));
+  [[nodiscard]] watch::KernelLog log() const {
+    return watch::parse_kernel_log(tree_->kernel_log().value_or(""));
   }
 
   std::optional<facts::HostTree> tree_;
@@ -68,7 +68,7 @@ TEST_P(CapturedTree, HasLittleLessFreeMemoryThanRam) {
 }
 
 TEST_P(CapturedTree, HasAPoolOfOneSizeEverywhere) {
-  const facts::KernelLog said = log();
+  const watch::KernelLog said = log();
   const auto slots = facts::decimal(text("/sys/kernel/debug/swiotlb/io_tlb_nslabs"));
   if (!said.pool) return;
   const std::uint64_t bytes = said.pool->last - said.pool->first;  // Linux prints the end, not the last byte
@@ -110,7 +110,7 @@ TEST_P(CapturedTree, HasDriversAndGroupsForItsDevices) {
 TEST_P(CapturedTree, SaysOfVirtioWhatTheLogSays) {
   constexpr std::size_t version_1 = 32, access_platform = 33;
   constexpr std::uint64_t driver_ok = 0x4, failed = 0x80;
-  const facts::KernelLog said = log();
+  const watch::KernelLog said = log();
   const std::string folder = "/sys/bus/virtio/devices/";
   for (const std::string& name : names(folder)) {
     const std::string bits = text(folder + name + "/features");
@@ -144,7 +144,7 @@ TEST_P(CapturedTree, HasOneOpinionOfItsProcessor) {
 
 TEST_P(CapturedTree, HasAsManyAsidsInTheLogAsInCpuid) {
   const auto leaf = tree_->cpuid(0x8000'001f);
-  const facts::KernelLog said = log();
+  const watch::KernelLog said = log();
   if (!leaf || !said.sev || !said.sev->last) return;
   EXPECT_EQ(*said.sev->last, leaf->ecx);
   EXPECT_EQ(*said.sev->first, leaf->edx);

@@ -50,7 +50,7 @@ struct Guest : CapturedTree {
   }
   [[nodiscard]] Diagnosis diagnose() const {
     facts::HostTree tree = open();
-    return cbit::diagnose(tree);
+    return doctor::diagnose(tree);
   }
 
  private:

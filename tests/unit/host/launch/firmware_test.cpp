@@ -67,10 +67,11 @@ TEST(Firmware, StopsAtAnEntryThatIsLongerThanTheTable) {
 
 TEST(Firmware, RefusesWhatIsNoFileAndWhatIsADisk) {
   EXPECT_EQ(read_firmware("/no/such/OVMF.fd").error().code, ExitCode::bad_input);
-  EXPECT_NE(read_firmware("/").error().message.find("it is not a file"), std::string::npos);
+  EXPECT_NE(read_firmware("/").error().message.find("it is a folder"), std::string::npos);
   const std::string path = testing::TempDir() + "large.fd";
   std::ofstream{path}.seekp(firmware_bytes_max).put('x');
-  EXPECT_NE(read_firmware(path).error().message.find("larger than 16 MiB"), std::string::npos);
+  EXPECT_NE(read_firmware(path).error().message.find("a firmware image has at most 16 MiB"),
+            std::string::npos);
 }
 
 }  // namespace

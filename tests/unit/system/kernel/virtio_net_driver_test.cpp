@@ -55,7 +55,7 @@ TEST_P(VirtioNetOn, FramesCrossTheWireInBothDirectionsAndInOrder) {
   }
 }
 
-TEST(dev::VirtioNet, DropsWhatFindsNoBuffer) {
+TEST(VirtioNet, DropsWhatFindsNoBuffer) {
   DmaBoard board{Platform::sev, small_pool, small_guest};
   Nic nic{board, {.queue_size = 4}};
   nic.hardware->connect(nic.hardware.get());
@@ -67,7 +67,7 @@ TEST(dev::VirtioNet, DropsWhatFindsNoBuffer) {
   EXPECT_FALSE(nic.driver->receive(board.cpu()));
 }
 
-TEST(dev::VirtioNet, RefusesWhatIsNoFrame) {
+TEST(VirtioNet, RefusesWhatIsNoFrame) {
   DmaBoard board{Platform::sev, small_pool, small_guest};
   Nic nic{board, {}};
   nic.probe(board);
@@ -78,7 +78,7 @@ TEST(dev::VirtioNet, RefusesWhatIsNoFrame) {
   EXPECT_EQ(nic.hardware->dropped(), 1u);
 }
 
-TEST(dev::VirtioNet, LeavesNoMappingBehind) {
+TEST(VirtioNet, LeavesNoMappingBehind) {
   DmaBoard board{Platform::sev, small_pool, small_guest};
   Nic nic{board, {}};
   nic.probe(board);
@@ -88,7 +88,7 @@ TEST(dev::VirtioNet, LeavesNoMappingBehind) {
   EXPECT_EQ(board.dma().release(nic.parent), 0u);
 }
 
-TEST(dev::VirtioRng, GivesTheSameEntropyForTheSameSeedOnEveryPlatform) {
+TEST(VirtioRng, GivesTheSameEntropyForTheSameSeedOnEveryPlatform) {
   std::optional<Bytes> first;
   for (const Platform platform : platforms) {
     DmaBoard board{platform, small_pool, small_guest};

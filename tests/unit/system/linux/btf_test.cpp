@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "btf_writer.hpp"
+#include "support/linux/btf_writer.hpp"
 
 namespace cbit::linux {
 namespace {

@@ -6,7 +6,7 @@
 #include <set>
 #include <string>
 
-#include "fake_guest.hpp"
+#include "support/linux/fake_guest.hpp"
 
 namespace cbit::linux {
 namespace {
@@ -118,6 +118,23 @@ TEST(CallTracker, CountsACallOnceThatAnInterruptReturnsTo) {
   b.enter(map, stack);
   b.execute(site, stack + 8);
   EXPECT_EQ(b.log, (Log{"enter m", "return m=0"}));
+}
+
+TEST(CallTracker, WatchesWhereARareCallReturnsToOnlyForThatCall) {
+  Board b;
+  b.tracker.watch(inner, 2, 0, true);
+  b.enter(inner, stack);
+  b.enter(inner, other_stack);
+  EXPECT_TRUE(b.probed.contains(site));
+  b.execute(site, stack + 8);
+  EXPECT_TRUE(b.probed.contains(site)) << "another one is on its way";
+  b.execute(site, other_stack + 8);
+  EXPECT_FALSE(b.probed.contains(site));
+  EXPECT_EQ(b.log, (Log{"enter i", "enter i", "return i=0", "return i=0"}));
+  b.enter(map, stack);
+  b.enter(inner, other_stack);
+  b.execute(site, other_stack + 8);
+  EXPECT_TRUE(b.probed.contains(site)) << "the call that is not rare";
 }
 
 TEST(CallTracker, GivesUpCallsThatTheStackHasLeft) {

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "file_writer.hpp"
 #include "linux/parts.hpp"
+#include "support/linux/file_writer.hpp"
 
 namespace cbit::linux {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kallsyms_writer.hpp"
+#include "support/linux/kallsyms_writer.hpp"
 
 namespace cbit::linux {
 namespace {

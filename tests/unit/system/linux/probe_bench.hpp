@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "linux/probes/probes.hpp"
+#include "support/linux/test_kernel.hpp"
 #include "support/small_machine.hpp"
-#include "test_kernel.hpp"
 
 namespace cbit::test {
 
@@ -82,7 +82,8 @@ class ProbeBench : public linux::CallTracker::Processor, public linux::Observer 
 
   const TestKernel& kernel;
   FakeGuest guest;
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   EventLog log;
   std::set<VirtAddr> probed;
   linux::CpuView cpu{.memory = &guest};

@@ -283,7 +283,8 @@ TEST(Probes, NameWhatAKernelDoesNotHave) {
           {{.name = ".rodata", .at = at, .bytes = write_kallsyms(symbols, test::KallsymsLayout::v6_1, at)}}),
       "vmlinux");
   ASSERT_TRUE(kernel);
-  Tracer tracer;
+  Clock clock;
+  Tracer tracer{clock};
   const Probes probes{**kernel, tracer, nothing, nothing};
   const auto has = [&](std::string_view text) {
     return std::ranges::find(probes.missing(), text) != probes.missing().end();

@@ -5,7 +5,7 @@
 
 #include "linux/device.hpp"
 #include "linux/task.hpp"
-#include "test_kernel.hpp"
+#include "support/linux/test_kernel.hpp"
 
 namespace cbit::linux {
 namespace {

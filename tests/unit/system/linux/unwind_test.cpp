@@ -5,7 +5,7 @@
 
 #include <set>
 
-#include "fake_guest.hpp"
+#include "support/linux/fake_guest.hpp"
 
 namespace cbit::linux {
 namespace {

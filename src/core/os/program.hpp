@@ -1,0 +1,38 @@
+// Runs a program of the host and waits for it, but not for ever: what it writes and how long it takes have
+// bounds, and whatever it started in its process group ends with it, also when a signal ends cbit
+// (os/cleanup.hpp).
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+
+namespace cbit::os {
+
+struct ProgramCall {
+  std::vector<std::string> words;
+  std::vector<std::string> environment;  // "NAME=value", before the caller's own
+  std::string folder;                    // where it runs; empty: here
+  std::string package;                   // that has it, for the remedy where it cannot be started
+  std::chrono::milliseconds time_max{600'000};
+  std::size_t output_max = 0;  // bytes of its standard output that are kept; 0: it goes nowhere
+};
+
+enum class ProgramFate : std::uint8_t { exited, killed, too_slow, too_much };
+
+struct ProgramEnd {
+  ProgramFate fate{};
+  int status = 0;      // of exit(), or the signal that killed it
+  std::string output;  // as far as it was read
+
+  [[nodiscard]] bool succeeded() const { return fate == ProgramFate::exited && status == 0; }
+};
+
+// Without input; standard error goes nowhere. Errors (bad_input): it cannot be started.
+[[nodiscard]] OrError<ProgramEnd> run_program(const ProgramCall& call);
+
+}  // namespace cbit::os

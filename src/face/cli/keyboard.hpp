@@ -1,0 +1,29 @@
+// Standard input as a guest's keyboard: read as far as there is something, never waited for.
+//
+// Threading: one thread.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <optional>
+
+namespace cbit::cli {
+
+class Keyboard {
+ public:
+  // The next byte, if there is one now; none after the end of the input.
+  std::optional<std::byte> next();
+  // Returns when there is input, or after so long.
+  void wait(std::chrono::nanoseconds most);
+
+ private:
+  void fill(int timeout_ms);
+
+  std::array<std::byte, 256> buffer_{};
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace cbit::cli

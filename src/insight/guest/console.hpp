@@ -1,0 +1,54 @@
+// What a guest writes to its serial ports: passed on as it comes, and read along line by line.
+//
+// Threading: one thread, that of the machine.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "chipset/serial_peer.hpp"
+
+namespace cbit::guest {
+
+// Where a port's bytes go, and where they come from. Either may be empty.
+struct SerialEnds {
+  std::function<void(std::string_view)> output;     // whole lines, or what there is at a flush
+  std::function<std::optional<std::byte>()> input;  // the next byte, if there is one now
+};
+
+class Console final : public chipset::SerialPeer {
+ public:
+  explicit Console(SerialEnds ends) : ends_{std::move(ends)} {}
+
+  void transmit(std::byte byte) override;
+  std::optional<std::byte> receive() override;
+  void flush() override;
+
+  // Told of each line, without its end.
+  void set_reader(std::function<void(std::string_view)> reader) { reader_ = std::move(reader); }
+
+ private:
+  SerialEnds ends_;
+  std::function<void(std::string_view)> reader_;
+  std::string line_;     // what has come of it so far
+  std::string waiting_;  // not passed on yet
+};
+
+// What Linux and the init of an initramfs say on the console about how things went.
+class LinuxWords {
+ public:
+  void read(std::string_view line);
+
+  [[nodiscard]] bool panicked() const { return !panic_.empty(); }
+  [[nodiscard]] const std::string& panic() const { return panic_; }
+  // The exit status of the command of the initramfs.
+  [[nodiscard]] std::optional<int> command_status() const { return command_status_; }
+
+ private:
+  std::string panic_;
+  std::optional<int> command_status_;
+};
+
+}  // namespace cbit::guest

@@ -1,0 +1,182 @@
+#include "guest/pc.hpp"
+
+#include <algorithm>
+
+#include "boot/kernel_file.hpp"
+#include "boot/load.hpp"
+
+namespace cbit::guest {
+namespace {
+
+machine::MachineConfig machine_config(const PcConfig& config) {
+  machine::MachineConfig machine{.platform = config.platform,
+                                 .c_bit = c_bit,
+                                 .memory_bytes = config.memory_bytes,
+                                 .virtual_machine = config.platform == Platform::plain,
+                                 .seed = config.seed};
+  if (config.platform == Platform::sev) machine.key_source = machine::GuestKeySource::firmware;
+  return machine;
+}
+
+chipset::PcConfig chipset_config(const PcConfig& config) {
+  chipset::PcConfig chipset;
+  const std::uint64_t low = std::min(config.memory_bytes, machine::pci_hole.value());
+  chipset.rtc = {.start_seconds = config.start_seconds,
+                 .memory_below_4g_bytes = low,
+                 .memory_above_4g_bytes = config.memory_bytes - low};
+  chipset.debug_exit = config.debug_exit;
+  return chipset;
+}
+
+// A SEV guest sees SEV alone, a host SME: sme_enable() of arch/x86/mm/mem_encrypt_identity.c looks for SYSCFG
+// and at the hypervisor bit, which must be clear for SME.
+cpu::Model cpu_model(Platform platform) {
+  cpu::Model model = cpu::default_model();
+  model.encryption.c_bit = c_bit;
+  model.encryption.sev = model.encryption.active_sev = platform == Platform::sev;
+  model.encryption.sme = model.encryption.smee = platform == Platform::sme;
+  model.hypervisor = platform != Platform::sme;
+  return model;
+}
+
+cpu::SegmentRegister segment_of(const boot::SegmentState& from) {
+  return {from.selector, cpu::SegmentAttributes{{from.attributes}}, from.limit, from.base};
+}
+
+cpu::TableRegister table_of(const boot::TableState& from) { return {from.base, from.limit}; }
+
+}  // namespace
+
+OrError<std::unique_ptr<Pc>> Pc::create(const PcConfig& config) {
+  auto machine = CBIT_TRY(machine::Machine::create(machine_config(config)));
+  return std::unique_ptr<Pc>{new Pc{config, std::move(machine)}};
+}
+
+Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
+    : config_{config},
+      machine_{std::move(machine)},
+      chipset_{machine_->clock(), *this, chipset_config(config)},
+      space_{machine_->memory(), machine_->bus(), 0},
+      code_{space_},
+      cpu_{{.model = cpu_model(config.platform), .view = machine_->paging().view, .seed = config.seed},
+           {.memory = space_,
+            .ports = ports_,
+            .interrupts = chipset_.lapic(0),
+            .clock = machine_->clock(),
+            .code = code_,
+            .supervisor = this}} {
+  machine_->clock().ignore_charges();
+  chipset_.attach(machine_->bus(), ports_);
+  // Firmware leaves serial ports at eight bits.
+  constexpr std::uint32_t eight_bits = 3;
+  for (chipset::Uart* port : {&chipset_.com1(), &chipset_.com2()})
+    port->write(chipset::Uart::line_control, 1, eight_bits);
+}
+
+OrError<void> Pc::load(const boot::BootImage& image) {
+  const boot::Board board = boot::board_of(*machine_, {});
+  const boot::LoadPlan plan = CBIT_TRY(boot::plan_image(board, image));
+  CBIT_TRY(put_into_memory(plan));
+  protocol_ = plan.protocol;
+  enter(plan.entry);
+  return {};
+}
+
+OrError<void> Pc::put_into_memory(const boot::LoadPlan& plan) {
+  if (config_.platform != Platform::sev) return boot::load_plain(*machine_, plan);
+  launch_ = CBIT_TRY(boot::launch(*machine_, plan, {}));
+  return {};
+}
+
+void Pc::enter(const boot::EntryState& state) {
+  using isa::Gpr;
+  using isa::Segment;
+  cpu::Registers registers = cpu_.registers();
+  const std::pair<Gpr, std::uint64_t> values[] = {
+      {Gpr::rax, state.rax}, {Gpr::rbx, state.rbx}, {Gpr::rcx, state.rcx}, {Gpr::rdx, state.rdx},
+      {Gpr::rsi, state.rsi}, {Gpr::rdi, state.rdi}, {Gpr::rbp, state.rbp}, {Gpr::rsp, state.rsp},
+      {Gpr::r8, state.r8},   {Gpr::r9, state.r9},   {Gpr::r10, state.r10}, {Gpr::r11, state.r11},
+      {Gpr::r12, state.r12}, {Gpr::r13, state.r13}, {Gpr::r14, state.r14}, {Gpr::r15, state.r15}};
+  for (const auto& [reg, value] : values) registers[reg] = value;
+  const std::pair<Segment, const boot::SegmentState*> segments[] = {
+      {Segment::cs, &state.cs}, {Segment::ds, &state.ds}, {Segment::es, &state.es},
+      {Segment::fs, &state.fs}, {Segment::gs, &state.gs}, {Segment::ss, &state.ss}};
+  for (const auto& [segment, value] : segments) registers.segment(segment) = segment_of(*value);
+  registers.ldtr = segment_of(state.ldtr);
+  registers.tr = segment_of(state.tr);
+  registers.gdtr = table_of(state.gdtr);
+  registers.idtr = table_of(state.idtr);
+  registers.rip = state.rip;
+  registers.rflags = state.rflags;
+  registers.cr0 = state.cr0;
+  registers.cr3 = state.cr3.value();
+  registers.cr4 = state.cr4;
+  registers.efer = state.efer;
+  cpu_.set_registers(registers);
+}
+
+Pc::Progress Pc::run(std::uint64_t until_ns, bool stop_when_idle) {
+  while (!ending_ && clock().now_ns() < until_ns) {
+    switch (cpu_.run(until_ns)) {
+      case cpu::Stop::deadline:
+      case cpu::Stop::requested: break;
+      case cpu::Stop::shutdown: end(Ending::shutdown); break;
+      case cpu::Stop::halted:
+        if (stop_when_idle && can_wake()) return {.idle = true};
+        sleep(until_ns);
+        break;
+    }
+  }
+  if (ending_) chipset_.flush();
+  return {.ending = ending_};
+}
+
+// Nothing here raises an NMI.
+bool Pc::can_wake() const { return (cpu_.registers().rflags & cpu::rflags::interrupt) != 0; }
+
+void Pc::sleep(std::uint64_t until_ns) {
+  const auto next = clock().next_deadline();
+  if (!next || !can_wake()) return end(Ending::hung);
+  const std::uint64_t now = clock().now_ns();
+  clock().advance(std::max(std::min(*next, until_ns), now) - now);
+}
+
+// ---- what the guest asks of the machine -----------------------------------------------------------------
+
+void Pc::end(Ending ending) {
+  if (!ending_) ending_ = ending;
+  cpu_.request_stop();
+}
+
+void Pc::reset(chipset::ResetKind) { end(Ending::reset); }
+
+void Pc::power_off() { end(Ending::powered_off); }
+
+void Pc::exit(std::uint32_t status) {
+  exit_status_ = status;
+  end(Ending::exited);
+}
+
+// ---- what only the machine can answer -------------------------------------------------------------------
+
+void Pc::flush_caches(cpu::Cpu&) { machine_->memory().flush_all(); }
+
+void Pc::flush_line(cpu::Cpu&, PhysAddr at) {
+  machine_->memory().flush(PhysAddr{align_down(at.value(), cache_line_size)}, cache_line_size);
+}
+
+std::optional<std::uint64_t> Pc::read_msr(cpu::Cpu&, std::uint32_t msr) {
+  unknown_msrs_.insert(msr);
+  return std::nullopt;
+}
+
+bool Pc::write_msr(cpu::Cpu&, std::uint32_t msr, std::uint64_t) {
+  unknown_msrs_.insert(msr);
+  return false;
+}
+
+void Pc::missing_instruction(cpu::Cpu&, std::string_view name) { missing_.emplace(name); }
+
+void Pc::refused(cpu::Cpu&, const Fault&) { ++refused_; }
+
+}  // namespace cbit::guest

@@ -1,0 +1,128 @@
+// A PC to run an image on: a machine, its processor, the chipset around it, wired and reset.
+//
+//   Cpu ─ SystemSpace ─ mem::Memory (leases)           PcChipset ─ ports, IOAPIC's page, the machine's clock
+//       ─ bus::PortSpace ─ PcChipset                    Lapic ─ Cpu's interrupts
+//
+// Virtual time is the processor's: an instruction takes a nanosecond, HLT takes until the next deadline, and
+// nothing else takes any. With platform sev the machine's firmware launches the image, and the processor says
+// that it is a guest whose memory is encrypted; with sme it says that it can encrypt.
+//
+// Errors: those of machine::Machine, of the loader of the image, of the launch.
+// Threading: one thread, the one that made it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "boot/boot_image.hpp"
+#include "boot/plan.hpp"
+#include "boot/sev_launch.hpp"
+#include "bus/port_io.hpp"
+#include "chipset/pc_chipset.hpp"
+#include "cpu/cpu.hpp"
+#include "cpu/system_space.hpp"
+#include "machine/machine.hpp"
+
+namespace cbit::guest {
+
+// Milan's: APM vol. 3, E.4.17; the processor reports 48 bits of physical address, so it lies above them.
+inline constexpr unsigned c_bit = 51;
+
+struct PcConfig {
+  Platform platform = Platform::plain;  // plain, sev or sme
+  std::uint64_t memory_bytes = 512ull << 20;
+  std::uint64_t seed = 1;
+  // The clock that a guest reads as the date, in seconds since 1970.
+  std::int64_t start_seconds = 0;
+  bool debug_exit = true;  // port F4h
+};
+
+// Why a run came to its end.
+enum class Ending : std::uint8_t {
+  powered_off,
+  exited,    // by the debug exit: Pc::exit_status()
+  reset,     // the guest asked for a reset, as Linux does after a panic with panic=-1
+  shutdown,  // triple fault
+  hung,      // halted with interrupts off, or with none to come
+};
+
+class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
+ public:
+  static OrError<std::unique_ptr<Pc>> create(const PcConfig& config);
+  Pc(const Pc&) = delete;
+  Pc& operator=(const Pc&) = delete;
+  ~Pc() override = default;
+
+  [[nodiscard]] machine::Machine& machine() { return *machine_; }
+  [[nodiscard]] chipset::PcChipset& chipset() { return chipset_; }
+  [[nodiscard]] cpu::Cpu& cpu() { return cpu_; }
+  [[nodiscard]] const cpu::CodeCache& code() const { return code_; }
+  [[nodiscard]] Clock& clock() { return machine_->clock(); }
+
+  // Loads the image, launches it where the platform wants that, and sets the processor at its entry. The
+  // image's bytes need not outlive the call.
+  OrError<void> load(const boot::BootImage& image);
+  [[nodiscard]] const std::string& protocol() const { return protocol_; }
+  // Of platform sev, once loaded.
+  [[nodiscard]] const std::optional<boot::SevLaunchReport>& launch() const { return launch_; }
+
+  // Runs until the clock shows `until_ns`, or until the end. With `stop_when_idle` also as soon as the
+  // processor halts: what time passes until it is woken is up to the caller then.
+  struct Progress {
+    std::optional<Ending> ending;
+    bool idle = false;
+  };
+  Progress run(std::uint64_t until_ns, bool stop_when_idle = false);
+
+  [[nodiscard]] std::uint32_t exit_status() const { return exit_status_; }
+  // Instructions that the guest used and the processor does not have.
+  [[nodiscard]] const std::set<std::string>& missing_instructions() const { return missing_; }
+  // MSRs that it used and that are not there.
+  [[nodiscard]] const std::set<std::uint32_t>& unknown_msrs() const { return unknown_msrs_; }
+  // Accesses that memory or the bus refused.
+  [[nodiscard]] std::uint64_t refused_accesses() const { return refused_; }
+
+ private:
+  Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine);
+
+  OrError<void> put_into_memory(const boot::LoadPlan& plan);
+  void enter(const boot::EntryState& state);
+  [[nodiscard]] bool can_wake() const;
+  void sleep(std::uint64_t until_ns);
+
+  // chipset::PlatformControl
+  void reset(chipset::ResetKind kind) override;
+  void power_off() override;
+  void exit(std::uint32_t status) override;
+  void end(Ending ending);
+
+  // cpu::Supervisor
+  void flush_caches(cpu::Cpu& by) override;
+  void flush_line(cpu::Cpu& by, PhysAddr at) override;
+  std::optional<std::uint64_t> read_msr(cpu::Cpu& by, std::uint32_t msr) override;
+  bool write_msr(cpu::Cpu& by, std::uint32_t msr, std::uint64_t value) override;
+  void missing_instruction(cpu::Cpu& by, std::string_view name) override;
+  void refused(cpu::Cpu& by, const Fault& fault) override;
+
+  PcConfig config_;
+  std::unique_ptr<machine::Machine> machine_;
+  bus::PortSpace ports_;
+  chipset::PcChipset chipset_;
+  cpu::SystemSpace space_;
+  cpu::CodeCache code_;
+  cpu::Cpu cpu_;
+
+  std::string protocol_;
+  std::optional<boot::SevLaunchReport> launch_;
+  std::optional<Ending> ending_;
+  std::uint32_t exit_status_ = 0;
+  std::set<std::string> missing_;
+  std::set<std::uint32_t> unknown_msrs_;
+  std::uint64_t refused_ = 0;
+};
+
+}  // namespace cbit::guest

@@ -1,0 +1,100 @@
+#include "guest/run.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace cbit::guest {
+namespace {
+
+using HostClock = std::chrono::steady_clock;
+
+// How often the host's clock and its input are looked at: a few times a second.
+constexpr std::uint64_t slice_ns = 20'000'000;
+
+class Runner {
+ public:
+  Runner(Pc& pc, const RunOptions& options)
+      : pc_{pc},
+        options_{options},
+        com1_{options.com1},
+        com2_{options.com2},
+        debug_console_{options.debug_console},
+        began_{HostClock::now()} {
+    com1_.set_reader([this](std::string_view line) { report_.words.read(line); });
+    pc_.chipset().com1().set_peer(&com1_);
+    pc_.chipset().com2().set_peer(&com2_);
+    pc_.chipset().debug_console().set_peer(&debug_console_);
+  }
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
+  ~Runner() {
+    pc_.chipset().com1().set_peer(nullptr);
+    pc_.chipset().com2().set_peer(nullptr);
+    pc_.chipset().debug_console().set_peer(nullptr);
+  }
+
+  RunReport run() {
+    while (!report_.ending && !is_over()) {
+      const std::uint64_t now = pc_.clock().now_ns();
+      const Pc::Progress done = pc_.run(now + std::min(slice_ns, left_ns(now)), bool{options_.wait});
+      report_.ending = done.ending;
+      if (done.idle) idle();
+      if (options_.com1.input) pc_.chipset().com1().input_available();
+      if (options_.com2.input) pc_.chipset().com2().input_available();
+    }
+    pc_.chipset().flush();
+    report_.exit_status = pc_.exit_status();
+    report_.instructions = pc_.cpu().instructions();
+    report_.virtual_ns = pc_.clock().now_ns();
+    report_.host_time = HostClock::now() - began_;
+    report_.code = pc_.code().stats();
+    report_.memory = pc_.machine().memory().stats();
+    return report_;
+  }
+
+ private:
+  [[nodiscard]] std::uint64_t left_ns(std::uint64_t now) const {
+    const auto limit = options_.limits.virtual_ns;
+    return limit ? *limit - std::min(*limit, now) : std::numeric_limits<std::uint64_t>::max();
+  }
+  [[nodiscard]] bool is_over() const {
+    if (left_ns(pc_.clock().now_ns()) == 0) return true;
+    return options_.limits.host_time && HostClock::now() - began_ >= *options_.limits.host_time;
+  }
+
+  // As long as the host waits, time passes for the guest, up to its next deadline.
+  void idle() {
+    const std::uint64_t now = pc_.clock().now_ns();
+    const std::uint64_t next = pc_.clock().next_deadline().value_or(now + slice_ns);
+    const std::uint64_t most = std::min(next - std::min(next, now), slice_ns);
+    const auto before = HostClock::now();
+    options_.wait(std::chrono::nanoseconds{most});
+    const std::chrono::nanoseconds waited = HostClock::now() - before;
+    pc_.clock().advance(std::min(most, static_cast<std::uint64_t>(waited.count())));
+  }
+
+  Pc& pc_;
+  const RunOptions& options_;
+  Console com1_;
+  Console com2_;
+  Console debug_console_;
+  HostClock::time_point began_;
+  RunReport report_;
+};
+
+}  // namespace
+
+std::string_view to_string(Ending ending) {
+  switch (ending) {
+    case Ending::powered_off: return "powered off";
+    case Ending::exited: return "ended by the debug exit";
+    case Ending::reset: return "reset";
+    case Ending::shutdown: return "shut down by a triple fault";
+    case Ending::hung: return "halted for ever";
+  }
+  return "?";
+}
+
+RunReport run(Pc& pc, const RunOptions& options) { return Runner{pc, options}.run(); }
+
+}  // namespace cbit::guest

@@ -1,0 +1,45 @@
+// A run from the first instruction to the end, bounded in the host's time.
+//
+// Threading: one thread, that of the machine.
+#pragma once
+
+#include <chrono>
+#include <functional>
+
+#include "guest/console.hpp"
+#include "guest/pc.hpp"
+
+namespace cbit::guest {
+
+struct RunLimits {
+  std::optional<std::chrono::nanoseconds> host_time;
+  std::optional<std::uint64_t> virtual_ns;
+};
+
+struct RunOptions {
+  RunLimits limits;
+  SerialEnds com1;           // ttyS0: the console
+  SerialEnds com2;           // ttyS1
+  SerialEnds debug_console;  // port E9h
+  // Somebody sits at the console: virtual time does not run ahead of the host's while the guest is idle, and
+  // `wait` is called with the time there is until something happens by itself. It returns early for input.
+  std::function<void(std::chrono::nanoseconds)> wait;
+};
+
+struct RunReport {
+  std::optional<Ending> ending;  // nullopt: a limit was reached
+  std::uint32_t exit_status = 0;
+  LinuxWords words;
+  std::uint64_t instructions = 0;
+  std::uint64_t virtual_ns = 0;
+  std::chrono::nanoseconds host_time{};
+  cpu::CodeCacheStats code;
+  mem::MemoryStats memory;
+};
+
+[[nodiscard]] std::string_view to_string(Ending ending);
+
+// `pc` has been loaded, and is not run before.
+RunReport run(Pc& pc, const RunOptions& options);
+
+}  // namespace cbit::guest

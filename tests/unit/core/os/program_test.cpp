@@ -1,0 +1,74 @@
+#include "os/program.hpp"
+
+#include <sys/wait.h>
+
+#include "scratch.hpp"
+
+namespace cbit::os {
+namespace {
+
+class ProgramTest : public Scratch {
+ protected:
+  static ProgramEnd run(const std::string& script, std::chrono::milliseconds time = std::chrono::seconds{30},
+                        std::size_t output = 1000) {
+    const auto end = run_program({.words = {"sh", "-c", script}, .time_max = time, .output_max = output});
+    EXPECT_TRUE(end) << end.error().message;
+    return *end;
+  }
+};
+
+TEST_F(ProgramTest, TellsHowItEndedAndWhatItWrote) {
+  const ProgramEnd good = run("echo hello; echo trouble >&2");
+  EXPECT_TRUE(good.succeeded());
+  EXPECT_EQ(good.output, "hello\n");
+  EXPECT_EQ(run("exit 7").status, 7);
+  EXPECT_EQ(run("kill -TERM $$").fate, ProgramFate::killed);
+}
+
+TEST_F(ProgramTest, RunsInAFolderWithItsEnvironment) {
+  const auto end = run_program({.words = {"sh", "-c", "pwd; echo $CBIT_TEST"},
+                                .environment = {"CBIT_TEST=a value"},
+                                .folder = folder_,
+                                .output_max = 1000});
+  EXPECT_EQ(end->output, std::filesystem::canonical(folder_).string() + "\na value\n");
+}
+
+TEST_F(ProgramTest, OneThatHangsIsEndedWithItsGroup) {
+  const ProgramEnd end = run("sleep 300 & echo $! ; sleep 300", std::chrono::milliseconds{300});
+  EXPECT_EQ(end.fate, ProgramFate::too_slow);
+  const int child = std::stoi(end.output);
+  // It may be a zombie until somebody reaps it.
+  std::string state;
+  for (int i = 0; i < 100 && state != "Z" && std::filesystem::exists("/proc/" + std::to_string(child)); ++i) {
+    const std::string stat = text_of("/proc/" + std::to_string(child) + "/stat");
+    const std::size_t end_of_name = stat.rfind(')');
+    if (end_of_name != std::string::npos) state = stat.substr(end_of_name + 2, 1);
+    ::usleep(20'000);
+  }
+  EXPECT_TRUE(state == "Z" || !std::filesystem::exists("/proc/" + std::to_string(child))) << state;
+}
+
+TEST_F(ProgramTest, OneThatTricklesIsEnded) {
+  const ProgramEnd end = run("while :; do echo x; sleep 0.05; done", std::chrono::milliseconds{500});
+  EXPECT_EQ(end.fate, ProgramFate::too_slow);
+}
+
+TEST_F(ProgramTest, OneThatWritesWithoutEndIsEnded) {
+  EXPECT_EQ(run("while :; do echo xxxxxxxxxxxxxxxx; done").fate, ProgramFate::too_much);
+}
+
+TEST_F(ProgramTest, SomebodyWhoKeepsThePipeOpenIsNotWaitedFor) {
+  const ProgramEnd end = run("sleep 300 & echo done");
+  EXPECT_TRUE(end.succeeded());
+  EXPECT_EQ(end.output, "done\n");
+}
+
+TEST_F(ProgramTest, NamesTheOneThatIsMissing) {
+  const auto end = run_program({.words = {"no-such-program-here"}, .package = "nothing"});
+  ASSERT_FALSE(end);
+  EXPECT_NE(end.error().message.find("no-such-program-here"), std::string::npos);
+  EXPECT_NE(end.error().hint.find("nothing"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace cbit::os

@@ -1,0 +1,138 @@
+// Images that QEMU runs with -device isa-debugcon and -device isa-debug-exit: expected texts and exit statuses
+// are what these devices do with the same instructions.
+#include "guest/pc.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "guest/run.hpp"
+#include "support/guest_images.hpp"
+
+namespace cbit::guest {
+namespace {
+
+using test::GuestCode;
+using testing::HasSubstr;
+
+constexpr std::uint64_t limit_ns = 10'000'000;
+
+struct Outcome {
+  RunReport report;
+  std::string debug;
+  std::string serial;
+};
+
+std::unique_ptr<Pc> loaded(const Bytes& file, Platform platform = Platform::plain) {
+  auto pc = Pc::create({.platform = platform, .memory_bytes = 32 << 20});
+  EXPECT_TRUE(pc) << pc.error().message;
+  const auto done = (*pc)->load({.name = "image", .kernel = file, .command_line = "one two"});
+  EXPECT_TRUE(done) << done.error().message;
+  return std::move(*pc);
+}
+
+Outcome run_to_end(Pc& pc) {
+  Outcome outcome;
+  RunOptions options;
+  options.limits.virtual_ns = limit_ns;
+  options.com1.output = [&](std::string_view text) { outcome.serial += text; };
+  options.debug_console.output = [&](std::string_view text) { outcome.debug += text; };
+  outcome.report = run(pc, options);
+  return outcome;
+}
+
+Outcome run_to_end(const Bytes& file, Platform platform = Platform::plain) {
+  const auto pc = loaded(file, platform);
+  return run_to_end(*pc);
+}
+
+TEST(GuestPc, RunsAMultibootImageThatSpeaksAndEndsThroughThePorts) {
+  const Outcome outcome = run_to_end(GuestCode{}.debug("hello\n").serial("serial\n").exit(0x21).multiboot());
+  EXPECT_EQ(outcome.debug, "hello\n");
+  EXPECT_EQ(outcome.serial, "serial\n");
+  EXPECT_EQ(outcome.report.ending, Ending::exited);
+  EXPECT_EQ(outcome.report.exit_status, 0x43u);
+}
+
+TEST(GuestPc, RunsAPvhImage) {
+  const Outcome outcome = run_to_end(GuestCode{}.debug("pvh").exit(0).pvh());
+  EXPECT_EQ(outcome.debug, "pvh");
+  EXPECT_EQ(outcome.report.ending, Ending::exited);
+  EXPECT_EQ(outcome.report.exit_status, 1u);
+}
+
+TEST(GuestPc, CountsAnInstructionAsANanosecond) {
+  const Outcome outcome = run_to_end(GuestCode{}.debug("abc").exit(0).multiboot());
+  // Two of each letter, two to end, and at most what stands behind these.
+  EXPECT_THAT(outcome.report.instructions, testing::AnyOf(8u, 9u));
+  EXPECT_EQ(outcome.report.virtual_ns, outcome.report.instructions);
+}
+
+TEST(GuestPc, KeepsWhatASevGuestWritesFromTheHost) {
+  constexpr std::uint32_t at = 0x48'0000, marker = 0x5ec2'e701;
+  const auto pc = loaded(GuestCode{}.store(at, marker).exit(0).multiboot(), Platform::sev);
+  ASSERT_EQ(run_to_end(*pc).report.ending, Ending::exited);
+  Bytes host(4), guest(4);
+  ASSERT_TRUE(pc->machine().memory().peek(PhysAddr{at}, host, no_key));
+  ASSERT_TRUE(pc->machine().memory().peek(PhysAddr{at}, guest, mem::guest_key(machine::guest_asid)));
+  EXPECT_EQ(load<std::uint32_t>(guest), marker);
+  EXPECT_NE(load<std::uint32_t>(host), marker);
+}
+
+TEST(GuestPc, ShowsTheHostWhatAPlainGuestWrites) {
+  constexpr std::uint32_t at = 0x48'0000, marker = 0x5ec2'e701;
+  const auto pc = loaded(GuestCode{}.store(at, marker).exit(0).multiboot());
+  ASSERT_EQ(run_to_end(*pc).report.ending, Ending::exited);
+  Bytes host(4);
+  ASSERT_TRUE(pc->machine().memory().peek(PhysAddr{at}, host, no_key));
+  EXPECT_EQ(load<std::uint32_t>(host), marker);
+}
+
+TEST(GuestPc, EndsWhenTheGuestHaltsWithInterruptsOff) {
+  const Outcome outcome = run_to_end(GuestCode{}.bytes({0xf4}).multiboot());  // hlt
+  EXPECT_EQ(outcome.report.ending, Ending::hung);
+  EXPECT_LT(outcome.report.virtual_ns, limit_ns);
+}
+
+TEST(GuestPc, EndsAtATripleFaultAndTellsWhere) {
+  const auto pc = loaded(GuestCode{}.bytes({0x0f, 0x0b}).multiboot());  // ud2, without an IDT
+  EXPECT_EQ(run_to_end(*pc).report.ending, Ending::shutdown);
+  EXPECT_THAT(pc->cpu().report(), HasSubstr("exception 6 at rip 0000000000400010"));
+}
+
+TEST(GuestPc, StopsAtItsLimitOfTime) {
+  const Outcome outcome = run_to_end(GuestCode{}.bytes({0xeb, 0xfe}).multiboot());  // jmp $
+  EXPECT_EQ(outcome.report.ending, std::nullopt);
+  EXPECT_GE(outcome.report.virtual_ns, limit_ns);
+  EXPECT_LT(outcome.report.virtual_ns, limit_ns + 100);
+}
+
+TEST(GuestPc, EndsAtAReset) {
+  // mov dx, 0xcf9; mov al, 6; out dx, al
+  const Outcome outcome =
+      run_to_end(GuestCode{}.bytes({0x66, 0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4}).multiboot());
+  EXPECT_EQ(outcome.report.ending, Ending::reset);
+}
+
+TEST(GuestPc, RefusesAnImageThatIsNoKernel) {
+  auto pc = Pc::create({.memory_bytes = 32 << 20});
+  ASSERT_TRUE(pc);
+  const Bytes file(4096);
+  const auto done = (*pc)->load({.name = "zeros", .kernel = file});
+  ASSERT_FALSE(done);
+  EXPECT_THAT(done.error().message, HasSubstr("zeros"));
+}
+
+TEST(LinuxWords, TakeTheFirstPanicAndTheCommandsStatus) {
+  LinuxWords words;
+  words.read("[    1.0] Linux version 6.1");
+  EXPECT_FALSE(words.panicked());
+  EXPECT_FALSE(words.command_status());
+  words.read("[    2.0] cbit: command ended with status 3");
+  words.read("[    2.1] Kernel panic - not syncing: Attempted to kill init!");
+  words.read("[    2.2] Kernel panic - not syncing: again");
+  EXPECT_EQ(words.command_status(), 3);
+  EXPECT_EQ(words.panic(), "Kernel panic - not syncing: Attempted to kill init!");
+}
+
+}  // namespace
+}  // namespace cbit::guest
