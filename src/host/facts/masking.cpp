@@ -37,7 +37,10 @@ bool is_identifier(std::string_view run) {
     const char separator = run.size() > 2 ? run[2] : '\0';
     return is_separator(separator) &&
            all_pieces(run, std::string_view{&separator, 1},
-                      [&](std::string_view group) { return ++groups, group.size() == 2; }) &&
+                      [&](std::string_view group) {
+                        ++groups;
+                        return group.size() == 2;
+                      }) &&
            groups >= 6;
   };
   return pairs() || colons >= 7 || run.find("::") != std::string_view::npos ||     // IPv6
