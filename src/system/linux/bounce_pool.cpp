@@ -18,7 +18,7 @@ std::optional<BouncePool> BouncePool::of_memory(const Peek& peek, VirtAddr io_tl
 std::optional<BouncePool> BouncePool::at(const Peek& peek, VirtAddr pool) {
   const auto start = peek.value(pool, Field::pool_start), end = peek.value(pool, Field::pool_end);
   const auto slots = peek.pointer(pool, Field::pool_slots), areas = peek.pointer(pool, Field::pool_areas);
-  if (!start || !end || !slots || *end <= *start || *end - *start > slots_max * io_tlb_slot_bytes)
+  if (!start || !end || !slots || *end <= *start || *end - *start > slots_max * spec::io_tlb_size)
     return std::nullopt;
   BouncePool made;
   made.start_ = PhysAddr{*start};

@@ -6,11 +6,9 @@
 #include <optional>
 
 #include "linux/peek.hpp"
+#include "spec/swiotlb.hpp"
 
 namespace cbit::linux {
-
-inline constexpr std::uint64_t io_tlb_slot_bytes = 2048;  // 1 << IO_TLB_SHIFT
-inline constexpr std::uint64_t io_tlb_segment_slots = 128;
 
 class BouncePool {
  public:
@@ -31,9 +29,9 @@ class BouncePool {
 
   [[nodiscard]] PhysAddr start() const { return start_; }
   [[nodiscard]] PhysAddr end() const { return end_; }
-  [[nodiscard]] std::uint64_t slots() const { return (end_ - start_) / io_tlb_slot_bytes; }
+  [[nodiscard]] std::uint64_t slots() const { return (end_ - start_) / spec::io_tlb_size; }
   [[nodiscard]] bool contains(PhysAddr at) const { return at >= start_ && at < end_; }
-  [[nodiscard]] std::uint64_t slot_of(PhysAddr at) const { return (at - start_) / io_tlb_slot_bytes; }
+  [[nodiscard]] std::uint64_t slot_of(PhysAddr at) const { return (at - start_) / spec::io_tlb_size; }
   [[nodiscard]] unsigned area_of(std::uint64_t slot) const;
 
   [[nodiscard]] std::optional<Slot> slot(const Peek& peek, std::uint64_t index) const;

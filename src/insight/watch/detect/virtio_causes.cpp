@@ -7,12 +7,11 @@
 namespace cbit::watch {
 namespace {
 
-// Virtio 1.2, 6 and 2.1.
-constexpr std::uint64_t version_1 = 1ull << 32;
 using spec::virtio_feature::access_platform;
-constexpr std::uint8_t driver_ok = 4;
-constexpr std::uint8_t features_ok = 8;
-constexpr std::uint8_t failed = 128;
+using spec::virtio_feature::version_1;
+using spec::virtio_status::driver_ok;
+using spec::virtio_status::failed;
+using spec::virtio_status::features_ok;
 
 // Why the driver has no ACCESS_PLATFORM; nullptr when it has.
 const CauseInfo* missing_flag(const VirtioNegotiated& negotiated) {

@@ -7,11 +7,11 @@
 namespace cbit::linux {
 namespace {
 
-constexpr std::uint64_t in_slot = io_tlb_slot_bytes - 1;
+constexpr std::uint64_t in_slot = spec::io_tlb_size - 1;
 constexpr std::uint64_t no_address = ~std::uint64_t{0};  // INVALID_PHYS_ADDR, DMA_MAPPING_ERROR
 
 std::uint64_t slots_of(std::uint64_t bytes) {
-  return bytes / io_tlb_slot_bytes + (bytes % io_tlb_slot_bytes != 0);
+  return bytes / spec::io_tlb_size + (bytes % spec::io_tlb_size != 0);
 }
 
 // ---- mapping ---------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ void report_full(ProbeContext& ctx, const CallView& c, const Device& device, con
   ctx.emit(c, SwiotlbFull{.device = ctx.name_of(device.name),
                           .bytes = ask.bytes,
                           .slots_wanted = ask.slots,
-                          .segment_slots = io_tlb_segment_slots,
+                          .segment_slots = spec::io_tlb_segsize,
                           .slots_total = pool.slots(),
                           .slots_used = usage.used,
                           .longest_run = usage.longest_run,
@@ -119,7 +119,7 @@ bool enter_unmap(ProbeContext& ctx, CallView& c) {
   if (const auto slot = pool->slot(ctx.peek(c), first)) first -= std::min(slot->pad_slots, first);
   const auto slot = pool->slot(ctx.peek(c), first);
   if (!slot) return true;
-  const std::uint64_t count = std::min(slots_of(slot->alloc_size + offset), io_tlb_segment_slots);
+  const std::uint64_t count = std::min(slots_of(slot->alloc_size + offset), spec::io_tlb_segsize);
   c.notes().held.emplace_back(SwiotlbReleased{first, count});
   return true;
 }
