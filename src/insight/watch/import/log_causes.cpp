@@ -16,7 +16,7 @@ namespace {
 // needed a slot more.
 SwiotlbFull as_event(const PoolFull& full, bool grows) {
   return {.bytes = full.bytes,
-          .slots_wanted = full.bytes / spec::io_tlb_size + (full.bytes % spec::io_tlb_size != 0 ? 1 : 0),
+          .slots_wanted = spec::nr_slots(full.bytes),
           .segment_slots = spec::io_tlb_segsize,
           .slots_total = full.slots_total.value_or(0),
           .slots_used = full.slots_used.value_or(0),

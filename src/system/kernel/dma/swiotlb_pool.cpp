@@ -34,11 +34,6 @@ void add(std::atomic<std::uint64_t>& count, std::uint64_t n) {
   count.store(count.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
 }
 
-// Of any number of bytes, as experiments choose them.
-constexpr std::uint64_t slots_for(std::uint64_t bytes) {
-  return bytes / io_tlb_size + (bytes % io_tlb_size != 0);
-}
-
 // ALIGN() of the kernel, which a stride that is no power of two makes meaningless but not undefined.
 constexpr std::uint64_t kernel_align(std::uint64_t value, std::uint64_t alignment) {
   return (value + alignment - 1) & ~(alignment - 1);
@@ -72,7 +67,7 @@ Bits run_starts(Bits free, std::uint64_t n) {
 }
 
 bool spans_boundary(std::uint64_t slot, const SwiotlbPool::Plan& plan) {
-  const std::uint64_t in_segment = (slots_for(plan.bus_first) + slot) & (plan.boundary_slots - 1);
+  const std::uint64_t in_segment = (spec::nr_slots(plan.bus_first) + slot) & (plan.boundary_slots - 1);
   return in_segment + plan.slots > plan.boundary_slots;
 }
 
@@ -134,7 +129,7 @@ SwiotlbPool::Plan SwiotlbPool::plan(const Request& request) const {
       break;
   }
   if (request.orig == PhysAddr{}) orig_mask = 0;
-  plan.slots = slots_for(request.bytes);
+  plan.slots = spec::nr_slots(request.bytes);
   plan.match_mask = alloc_mask | orig_mask;
   plan.match = request.orig.value() & orig_mask;
   plan.boundary_slots = (request.boundary_mask >> io_tlb_shift) + 1;
@@ -242,7 +237,7 @@ SwiotlbPool::Released SwiotlbPool::release(PhysAddr at, std::uint64_t min_align_
   const std::int64_t bytes = std::int64_t{slots_[slot].bytes_left} + static_cast<std::int64_t>(offset);
   if (bytes <= 0) return {slot, 0};
   const std::uint64_t set_end = std::min(align_down(slot, io_tlb_segsize) + io_tlb_segsize, slots());
-  const std::uint64_t count = std::min(slots_for(static_cast<std::uint64_t>(bytes)), set_end - slot);
+  const std::uint64_t count = std::min(spec::nr_slots(static_cast<std::uint64_t>(bytes)), set_end - slot);
   free_[slot / io_tlb_segsize] |= low_bits(count) << slot % io_tlb_segsize;
   std::fill_n(slots_.begin() + static_cast<std::ptrdiff_t>(slot), count, Slot{});
   add(area.used, -count);

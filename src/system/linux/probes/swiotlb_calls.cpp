@@ -10,10 +10,6 @@ namespace {
 constexpr std::uint64_t in_slot = spec::io_tlb_size - 1;
 constexpr std::uint64_t no_address = ~std::uint64_t{0};  // INVALID_PHYS_ADDR, DMA_MAPPING_ERROR
 
-std::uint64_t slots_of(std::uint64_t bytes) {
-  return bytes / spec::io_tlb_size + (bytes % spec::io_tlb_size != 0);
-}
-
 // ---- mapping ---------------------------------------------------------------------------------------------
 
 // dev, orig_addr, mapping_size, alloc_align_mask, dir, attrs, alloc_size?
@@ -36,11 +32,11 @@ BounceAsk ask_of(const CallView& c, const Device& device, bool pads) {
   if (pads) {
     ask.offset = bits & (ask.align_mask | in_slot);
     ask.bytes = align_up(ask.mapping_size + ask.offset, ask.align_mask + 1);
-    ask.slots = slots_of(ask.bytes);
+    ask.slots = spec::nr_slots(ask.bytes);
   } else {
     ask.offset = bits & in_slot;
     ask.bytes = c.has(6) ? c.argument(6) : ask.mapping_size;
-    ask.slots = slots_of(ask.bytes + ask.offset);
+    ask.slots = spec::nr_slots(ask.bytes + ask.offset);
   }
   return ask;
 }
@@ -119,7 +115,7 @@ bool enter_unmap(ProbeContext& ctx, CallView& c) {
   if (const auto slot = pool->slot(ctx.peek(c), first)) first -= std::min(slot->pad_slots, first);
   const auto slot = pool->slot(ctx.peek(c), first);
   if (!slot) return true;
-  const std::uint64_t count = std::min(slots_of(slot->alloc_size + offset), spec::io_tlb_segsize);
+  const std::uint64_t count = std::min(spec::nr_slots(slot->alloc_size + offset), spec::io_tlb_segsize);
   c.notes().held.emplace_back(SwiotlbReleased{first, count});
   return true;
 }
