@@ -407,8 +407,10 @@ bool is_word_of_release(std::string_view word) {
       "vanilla",     "debug",   "snp",     "sev",      "tdx",     "guest",   "host",       "rc",
       "next",        "git",     "dirty",   "coco",     "p",       "k",       "ga",         "fips",
       "unsigned"};
+  const auto known = [&] { return std::ranges::find(words, word) != std::end(words); };
+  if (known()) return true;
   while (!word.empty() && is_decimal_digit(word.back())) word.remove_suffix(1);
-  return word.empty() || std::ranges::find(words, word) != std::end(words);
+  return word.empty() || known();
 }
 
 // eth0, ib0, enp65s0f0np0, eno1, ibs3f1, wlp2s0: the kernel's, or after the slot. Not enx and a hardware
