@@ -35,16 +35,6 @@ tl::unexpected<Error> too_large(const std::string& path, const std::string& size
       fmt::format("that is not {}", kind.what));
 }
 
-// File systems whose files the kernel makes up when they are read.
-bool is_kernels(const std::string& path) {
-  constexpr long kernels[] = {PROC_SUPER_MAGIC,    SYSFS_MAGIC,      DEBUGFS_MAGIC,
-                              TRACEFS_MAGIC,       SECURITYFS_MAGIC, CGROUP_SUPER_MAGIC,
-                              CGROUP2_SUPER_MAGIC, PSTOREFS_MAGIC,   BPF_FS_MAGIC};
-  struct statfs info{};
-  if (::statfs(path.c_str(), &info) != 0) return false;
-  return std::ranges::any_of(kernels, [&](long magic) { return info.f_type == magic; });
-}
-
 std::string_view name_of_type(mode_t mode) {
   if (S_ISDIR(mode)) return "it is a folder";
   if (S_ISFIFO(mode)) return "it is a FIFO";
@@ -56,7 +46,7 @@ OrError<void> check_regular(const std::string& path, const struct stat& info, co
   constexpr std::string_view copy = "copy what you want to give into a file";
   if (!S_ISREG(info.st_mode))
     return not_read(path, name_of_type(info.st_mode), S_ISDIR(info.st_mode) ? kind.remedy : copy);
-  if (is_kernels(path)) return not_read(path, "it is a file of the kernel's own", copy);
+  if (is_kernels_own(path)) return not_read(path, "it is a file of the kernel's own", copy);
   const auto bytes = static_cast<std::uint64_t>(info.st_size);
   if (bytes > kind.bytes_max) return too_large(path, size_text(bytes), kind);
   return {};
@@ -104,6 +94,16 @@ std::optional<int> stream_of(const std::string& path, const InputKind& kind) {
 }
 
 }  // namespace
+
+// File systems whose files the kernel makes up when they are read.
+bool is_kernels_own(const std::string& path) {
+  constexpr long kernels[] = {PROC_SUPER_MAGIC,    SYSFS_MAGIC,      DEBUGFS_MAGIC,
+                              TRACEFS_MAGIC,       SECURITYFS_MAGIC, CGROUP_SUPER_MAGIC,
+                              CGROUP2_SUPER_MAGIC, PSTOREFS_MAGIC,   BPF_FS_MAGIC};
+  struct statfs info{};
+  if (::statfs(path.c_str(), &info) != 0) return false;
+  return std::ranges::any_of(kernels, [&](long magic) { return info.f_type == magic; });
+}
 
 OrError<InputFile> InputFile::open(const std::string& path, const InputKind& kind) {
   struct stat info{};

@@ -29,6 +29,9 @@ struct InputKind {
       10'000};  // without a byte of a stream; the whole may take six times that
 };
 
+// Whether a file is one that the kernel makes up when it is read (/proc, /sys). Opens nothing.
+[[nodiscard]] bool is_kernels_own(const std::string& path);
+
 class InputFile {
  public:
   // A regular file of at most `kind.bytes_max`.

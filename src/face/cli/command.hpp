@@ -46,6 +46,8 @@ struct Streams {
   std::ostream& out;  // data
   std::ostream& err;  // talk
   bool out_is_terminal = false;
+  // What is no text, such as what a command in a guest writes, where `out` is no terminal; nullptr: `out`.
+  std::ostream* bytes = nullptr;
 };
 
 struct CommandSpec {

@@ -131,11 +131,19 @@ std::function<void(std::string_view)> writer(std::ostream& to) {
   return [&to](std::string_view text) { to << text << std::flush; };
 }
 
-// A console's lines end as a terminal wants them: with a carriage return, too.
-std::function<void(std::string_view)> line_writer(std::ostream& to) {
-  return [&to](std::string_view text) {
-    std::string lines{text};
-    std::erase(lines, '\r');
+// What comes from a terminal of the guest's: its lines end with two characters. The last gate before ours
+// (cli/safe_stream.hpp) lets colours pass, because cbit writes such; a guest's are shown.
+std::function<void(std::string_view)> text_writer(std::ostream& to) {
+  return [&to, returns = false](std::string_view text) mutable {
+    std::string lines;
+    for (const char c : text) {
+      if (returns && c != '\n' && c != '\r') lines += '\r';
+      returns = c == '\r';
+      if (c == '\x1b')
+        lines += "\\x1b";
+      else if (!returns)
+        lines += c;
+    }
     to << lines << std::flush;
   };
 }
@@ -144,9 +152,9 @@ guest::RunOptions run_options(const Arguments& arguments, Streams& streams, Keyb
   guest::RunOptions options;
   const bool with_command = !arguments.behind.empty();
   // The command's own output is the data then.
-  if (!arguments.has("--quiet")) options.com1.output = line_writer(with_command ? streams.err : streams.out);
-  options.com2.output = writer(streams.out);
-  options.debug_console.output = writer(streams.out);
+  if (!arguments.has("--quiet")) options.com1.output = text_writer(with_command ? streams.err : streams.out);
+  options.com2.output = streams.bytes != nullptr ? writer(*streams.bytes) : text_writer(streams.out);
+  options.debug_console.output = text_writer(streams.out);
   if (keyboard == nullptr) return options;
   options.com1.input = [keyboard] { return keyboard->next(); };
   options.wait = [keyboard](std::chrono::nanoseconds most) { keyboard->wait(most); };

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "base/format.hpp"
+#include "os/input_file.hpp"
 
 namespace cbit::dev {
 namespace {
@@ -49,6 +50,8 @@ OrError<std::unique_ptr<DiskImage>> DiskImage::open(const std::string& path, Mod
   struct stat info{};
   if (::stat(path.c_str(), &info) != 0) return io_error(path, ExitCode::bad_input);
   CBIT_TRY(check_kind(path, info));
+  if (os::is_kernels_own(path))
+    return bad_input(path + ": is a file of the kernel's own", "name a raw disk image");
   const int access = mode == Mode::read_only ? O_RDONLY : O_RDWR;
   // O_NONBLOCK: what took its place meanwhile must not make us wait; it means nothing for a file.
   os::Descriptor file{

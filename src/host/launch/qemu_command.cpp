@@ -30,6 +30,10 @@ std::string take_value(std::string_view text, std::size_t& at) {
   return value;
 }
 
+tl::unexpected<Error> too_many_properties() {
+  return bad_input("an option has more than 10000 properties", "check the command line");
+}
+
 // QEMU: util/qemu-option.c, get_opt_name_value().
 OrError<Properties> parse_properties(std::string_view text, std::string_view implied_key) {
   Properties result;
@@ -51,8 +55,7 @@ OrError<Properties> parse_properties(std::string_view text, std::string_view imp
       at = end + 1;
     }
     result.push_back(std::move(property));
-    if (result.size() > properties_max)
-      return bad_input("an option has more than 10000 properties", "check the command line");
+    if (result.size() > properties_max) return too_many_properties();
   }
   return result;
 }
@@ -83,6 +86,8 @@ OrError<void> flatten(const Json& value, const std::string& key, unsigned depth,
 }
 
 OrError<Properties> parse_json(std::string_view text) {
+  // Objects that keep their order look for a key among all before it.
+  if (static_cast<std::size_t>(std::ranges::count(text, ',')) > properties_max) return too_many_properties();
   const Json value = Json::parse(text, nullptr, false);
   if (!value.is_object())
     return bad_input("an argument that begins with { and is no JSON object", "check its quotes and brackets");

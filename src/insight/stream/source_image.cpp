@@ -52,7 +52,8 @@ OrError<void> run_tool(std::vector<std::string> words, std::string folder) {
                                                        .package = "e2fsprogs"}));
   if (end.fate == os::ProgramFate::too_slow)
     return bad_input(fmt::format("{} did not end within ten minutes", line), "use a smaller image");
-  if (!end.succeeded()) return bad_input(fmt::format("{} failed", line), "run it by hand to see why");
+  if (!end.succeeded())
+    return bad_input(fmt::format("{} failed", line), "make room in TMPDIR, or run it by hand to see why");
   return {};
 }
 

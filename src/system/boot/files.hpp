@@ -9,7 +9,7 @@
 
 namespace cbit::boot {
 
-inline constexpr std::uint64_t input_bytes_max = 4ull << 30;
+inline constexpr std::uint64_t input_bytes_max = 1ull << 30;
 
 // All of a regular file. Errors (input): it is not there, is none (a device, a FIFO, a folder), cannot be
 // read, or is larger than `bytes_max`.

@@ -118,6 +118,7 @@ Protection protection_of(const QemuCommand& command) {
 }
 
 Case::Case(const GuestConfig& config, const JudgeContext& context) : config_{config}, context_{context} {
+  for (const QemuOption& option : command().options) options_[option.name].push_back(&option);
   if (const auto id = protection_id(command())) object_ = find_object(command(), *id);
   protection_ = protection_of_object(object_);
   if (protection_ == Protection::none) protection_ = best_of(context.host);
@@ -127,9 +128,14 @@ std::optional<std::string_view> Case::machine(std::string_view key) const {
   return command().value("machine", key);
 }
 
+std::span<const QemuOption* const> Case::all(std::string_view option) const {
+  const auto found = options_.find(option);
+  return found == options_.end() ? std::span<const QemuOption* const>{} : found->second;
+}
+
 const QemuOption* Case::option_with(std::string_view option, std::string_view key) const {
   const QemuOption* found = nullptr;
-  for (const QemuOption* const candidate : command().all(option))
+  for (const QemuOption* const candidate : all(option))
     if (candidate->value(key)) found = candidate;
   return found;
 }

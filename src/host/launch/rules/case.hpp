@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +45,8 @@ class Case {
   }
   [[nodiscard]] std::string_view machine_type() const;
   [[nodiscard]] std::optional<std::string_view> machine(std::string_view key) const;
+  // These options in their order. Kept: a rule may ask for each of 20,000 devices.
+  [[nodiscard]] std::span<const QemuOption* const> all(std::string_view option) const;
   // The last of these options that has the key; nullptr: none has.
   [[nodiscard]] const QemuOption* option_with(std::string_view option, std::string_view key) const;
   [[nodiscard]] const QemuOption* machine_with(std::string_view key) const {
@@ -70,6 +74,7 @@ class Case {
 
   const GuestConfig& config_;
   const JudgeContext& context_;
+  std::map<std::string_view, std::vector<const QemuOption*>> options_;
   const QemuOption* object_ = nullptr;
   Protection protection_ = Protection::sev;
   std::vector<Finding> findings_;

@@ -50,7 +50,7 @@ void judge_device(Case& guest, const QemuOption& device, std::string_view driver
 }  // namespace
 
 void judge_devices(Case& guest) {
-  for (const QemuOption* const device : guest.command().all("device"))
+  for (const QemuOption* const device : guest.all("device"))
     if (const auto driver = device->value("driver")) judge_device(guest, *device, *driver);
   // The machine property of QEMU before 4.0 and its relatives.
   if (is_on(guest.machine("iommu"))) judge_iommu(guest, *guest.machine_with("iommu"));

@@ -10,7 +10,7 @@ namespace {
 std::string_view firmware_name(const Case& guest) {
   const QemuOption* const bios = guest.command().last("bios");
   std::string_view path = bios != nullptr ? std::string_view{bios->text} : std::string_view{};
-  for (const QemuOption* const drive : guest.command().all("drive"))
+  for (const QemuOption* const drive : guest.all("drive"))
     if (drive->value("if") == "pflash" && drive->value("unit").value_or("0") == "0")
       path = drive->value("file").value_or("");
   return path.substr(path.rfind('/') + 1);

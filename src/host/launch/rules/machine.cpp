@@ -73,7 +73,7 @@ void judge_irqchip(Case& guest) {
   const auto irqchip = dashed ? dashed : guest.machine("kernel_irqchip");
   const QemuOption* option = guest.machine_with(dashed ? "kernel-irqchip" : "kernel_irqchip");
   auto value = irqchip;
-  for (const QemuOption* const accel : guest.command().all("accel"))
+  for (const QemuOption* const accel : guest.all("accel"))
     if (const auto own = accel->value("kernel-irqchip")) {
       value = own;
       option = accel;

@@ -12,7 +12,7 @@ constexpr std::uint64_t mib = 1 << 20;
 constexpr std::uint64_t besides_ram_bytes = 64 * mib;
 
 bool passes_device_through(const Case& guest) {
-  return std::ranges::any_of(guest.command().all("device"), [](const QemuOption* device) {
+  return std::ranges::any_of(guest.all("device"), [](const QemuOption* device) {
     return device->value("driver").value_or("").starts_with("vfio-pci");
   });
 }
@@ -53,7 +53,7 @@ void judge_hotplug(Case& guest) {
 }
 
 void judge_devices_of_memory(Case& guest) {
-  for (const QemuOption* const device : guest.command().all("device")) {
+  for (const QemuOption* const device : guest.all("device")) {
     const std::string_view driver = device->value("driver").value_or("");
     if (driver == "nvdimm" || driver.starts_with("virtio-pmem") || driver == "cxl-type3")
       guest.find(rule("nvdimm"), device);
@@ -87,7 +87,7 @@ void judge_backends(Case& guest) {
     guest.find(rule("memory-merge"), machine, {},
                guest.in_language(Case::with(*machine, {{"mem-merge", "off"}}),
                                  "<memoryBacking><nosharepages/></memoryBacking>"));
-  for (const QemuOption* const object : guest.command().all("object")) {
+  for (const QemuOption* const object : guest.all("object")) {
     if (!is_memory_backend(*object)) continue;
     if (is_on(object->value("merge")))
       guest.find(rule("memory-merge"), object, {},

@@ -49,7 +49,7 @@ void judge_link(Case& guest) {
   const QemuOption* const machine =
       guest.machine_with(current ? "confidential-guest-support" : "memory-encryption");
   if (!id) {
-    for (const QemuOption* const object : guest.command().all("object"))
+    for (const QemuOption* const object : guest.all("object"))
       if (is_protection_object(*object))
         return guest.find(rule("protection-object-unused"), object, {},
                           fmt::format("-machine {},{}={}", guest.machine_type(), link_name(guest),

@@ -21,7 +21,7 @@ bool is_pci(std::string_view driver) { return !driver.ends_with("-device"); }
 std::optional<std::string_view> property(const Case& guest, const QemuOption& device, std::string_view driver,
                                          std::string_view key) {
   if (const auto own = device.value(key)) return own;
-  for (const QemuOption* const global : guest.command().all("global")) {
+  for (const QemuOption* const global : guest.all("global")) {
     const auto type = global->value("driver");
     const bool covers = type == driver || (type == "virtio-pci" && is_pci(driver)) || type == "virtio-device";
     if (covers && global->value("property") == key) return global->value("value");
@@ -78,7 +78,7 @@ bool has_shared_memory(const Case& guest) {
     return is_on(share) || (!share && (type == "memory-backend-memfd" || type == "memory-backend-shm"));
   };
   if (const auto id = guest.machine("memory-backend")) return is_shared(guest.object_of_id(*id));
-  for (const QemuOption* const node : guest.command().all("numa"))
+  for (const QemuOption* const node : guest.all("numa"))
     if (const auto id = node->value("memdev"); id && is_shared(guest.object_of_id(*id))) return true;
   return false;
 }
@@ -111,11 +111,11 @@ void judge_virtio_device(Case& guest, const QemuOption& device, std::string_view
 }  // namespace
 
 void judge_virtio(Case& guest) {
-  for (const QemuOption* const device : guest.command().all("device"))
+  for (const QemuOption* const device : guest.all("device"))
     if (const auto driver = device->value("driver"); driver && is_virtio(*driver))
       judge_virtio_device(guest, *device, *driver);
   judge_implicit(guest);
-  for (const QemuOption* const netdev : guest.command().all("netdev")) {
+  for (const QemuOption* const netdev : guest.all("netdev")) {
     const auto type = netdev->value("type");
     if (type == "vhost-user") judge_vhost_user(guest, *netdev, "virtio-net");
     if ((type == "tap" && is_on(netdev->value("vhost"))) || type == "vhost-vdpa")

@@ -302,6 +302,14 @@ TEST(Capture, HoldsNoneOfThemTogetherEither) {
       << "what the doctor reads is still there";
 }
 
+TEST(Capture, KeepsOfAReleaseWhatDistributionsCallTheirKernels) {
+  for (const char* const release :
+       {"6.1.0-30-amd64", "6.12.9+bpo-amd64", "6.8.0-45-generic", "5.14.0-427.el9.x86_64", "6.1.0-30-arm64",
+        "6.16.3+deb13-cloud-amd64", "6.11.5-300.fc41.aarch64", "6.10.0-rc3-snp-guest"})
+    EXPECT_EQ(mask_release(release), (Masked{release, 0}));
+  EXPECT_EQ(mask_release("6.1.0-alices-laptop"), (Masked{"6.1.0-masked-masked", 2}));
+}
+
 TEST(Capture, GivesNamesThatSomebodyChoseAnother) {
   HostRecord record = small_record();
   plant(record, {"name", "wlx0c42a1030405", ""});
