@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/text.hpp"
 #include "doctor/pool_watch.hpp"
 #include "facts/command_line.hpp"
 #include "facts/cpu.hpp"
@@ -12,7 +13,6 @@
 #include "facts/limits.hpp"
 #include "facts/memory.hpp"
 #include "facts/misc_cgroup.hpp"
-#include "facts/text.hpp"
 #include "facts/virtio.hpp"
 
 namespace {
@@ -47,7 +47,7 @@ void check_memory(std::string_view text) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text{reinterpret_cast<const char*>(data), size};
-  require(is_printable(cbit::facts::printable(text)));
+  require(is_printable(cbit::printable(text)));
   const cbit::facts::CpuInfo cpu = cbit::facts::parse_cpuinfo(text);
   require(is_printable(cpu.model) && is_printable(cpu.vendor));
   require(cbit::facts::count_cpus(text) <= 8192);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <ostream>
 
+#include "base/text.hpp"
 #include "boot/files.hpp"
 #include "boot/initramfs/initramfs.hpp"
 #include "boot/initramfs/module_info.hpp"
@@ -71,17 +72,6 @@ OrError<Platform> platform_of(const Arguments& arguments) {
   return arguments.has("--sme") ? Platform::sme : Platform::plain;
 }
 
-// One word of a shell script, whatever is in it.
-std::string shell_word(std::string_view word) {
-  std::string text = "'";
-  for (const char c : word)
-    if (c == '\'')
-      text += "'\\''";
-    else
-      text += c;
-  return text + "'";
-}
-
 OrError<Bytes> make_initramfs(const Arguments& arguments) {
   boot::InitramfsContents contents;
   std::string busybox{arguments.text("--busybox").value_or("")};
@@ -97,7 +87,7 @@ OrError<Bytes> make_initramfs(const Arguments& arguments) {
     contents.modules.push_back({name, std::move(module)});
   }
   for (const std::string& word : arguments.behind)
-    contents.command += (contents.command.empty() ? "" : " ") + shell_word(word);
+    contents.command += (contents.command.empty() ? "" : " ") + shell_quoted(word);
   return boot::build_initramfs(contents);
 }
 

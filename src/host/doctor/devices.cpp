@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "base/text.hpp"
 #include "doctor/device_models.hpp"
-#include "facts/text.hpp"
 #include "spec/swiotlb.hpp"
 #include "spec/virtio.hpp"
 

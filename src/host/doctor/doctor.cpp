@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "facts/text.hpp"
+#include "base/text.hpp"
 
 namespace cbit::doctor {
 namespace {
@@ -26,7 +26,7 @@ std::vector<std::string> denied_paths(const facts::HostRecord& record) {
         return !msr.second && msr.second.error() == facts::Unread::denied;
       }))
     paths.emplace_back(facts::msr_device);
-  for (std::string& path : paths) path = facts::printable(path);
+  for (std::string& path : paths) path = printable(path);
   std::ranges::sort(paths);
   const auto repeated = std::ranges::unique(paths);
   paths.erase(repeated.begin(), repeated.end());

@@ -1,8 +1,8 @@
 // Whether this host can have encrypted guests: what guest_support() found, as checks.
 #include <fmt/format.h>
 
+#include "base/text.hpp"
 #include "doctor/check.hpp"
-#include "facts/text.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit::doctor::checks {

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
+#include "base/text.hpp"
 #include "doctor/check.hpp"
-#include "facts/text.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit::doctor::checks {
@@ -118,8 +118,8 @@ Outcome guest_iommu(const CheckSubject& s) {
   std::vector<HostEvidence> evidence;
   for (const auto& [group, type] : s.host.iommu.groups)
     if (s.host.iommu.mode_of(group) == IommuMode::translated)
-      evidence.push_back({fmt::format("/sys/kernel/iommu_groups/{}/type", facts::printable(group, 20)),
-                          facts::printable(*type)});
+      evidence.push_back(
+          {fmt::format("/sys/kernel/iommu_groups/{}/type", printable(group, 20)), printable(*type)});
   if (evidence.empty()) return {.state = CheckState::pass, .says = "none"};
   const watch::CauseInfo& reason = watch::cause("guest-iommu-skips-bounce");
   return {.state = CheckState::fail,
@@ -134,7 +134,7 @@ Outcome guest_nvdimm(const CheckSubject& s) {
   if (s.host.memory.nvdimms.empty()) return {.state = CheckState::pass, .says = "none"};
   return {.state = CheckState::warn,
           .says = fmt::format("{} on the nd bus", s.host.memory.nvdimms.front()),
-          .evidence = {{"/sys/bus/nd/devices", facts::printable(s.host.memory.nvdimms.front(), 40)}},
+          .evidence = {{"/sys/bus/nd/devices", printable(s.host.memory.nvdimms.front(), 40)}},
           .remedy =
               "use virtio-blk or an initramfs: a DAX mapping is of pages that the host can read, or "
               "that read as ciphertext"};
@@ -153,8 +153,8 @@ Outcome iommu(const CheckSubject& s) {
   std::vector<HostEvidence> evidence;
   for (const auto& [group, type] : facts.groups)
     if (evidence.size() < 1)
-      evidence.push_back({fmt::format("/sys/kernel/iommu_groups/{}/type", facts::printable(group, 20)),
-                          type ? facts::printable(*type) : std::string{to_string(type.error())}});
+      evidence.push_back({fmt::format("/sys/kernel/iommu_groups/{}/type", printable(group, 20)),
+                          type ? printable(*type) : std::string{to_string(type.error())}});
   return {.state = CheckState::pass,
           .says = fmt::format("{} of {} groups translate, {} pass through", facts.groups.size() - identity,
                               facts.groups.size(), identity),

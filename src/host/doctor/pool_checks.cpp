@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "base/text.hpp"
 #include "doctor/check.hpp"
-#include "facts/text.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit::doctor::checks {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "base/text.hpp"
 #include "facts/pool.hpp"
-#include "facts/text.hpp"
 #include "watch/import/kernel_log.hpp"
 
 namespace cbit::doctor {
@@ -18,7 +18,7 @@ BouncesByDevice read_bounces(const facts::HostTree& tree) {
   for (const std::string folder : {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"}) {
     const auto enabled = tree.read(folder + "/events/swiotlb/swiotlb_bounced/enable");
     if (!enabled) continue;
-    if (!facts::trimmed(*enabled).starts_with('1')) return {};
+    if (!trimmed(*enabled).starts_with('1')) return {};
     return parse_bounce_trace(tree.read(folder + "/trace", trace_bytes_max).value_or(std::string{}));
   }
   return {};
@@ -45,15 +45,15 @@ std::string busiest(const PoolSample& before, const PoolSample& now) {
 
 BouncesByDevice parse_bounce_trace(std::string_view trace) {
   BouncesByDevice found;
-  for (const std::string_view line : facts::lines_of(trace)) {
+  for (const std::string_view line : lines_of(trace)) {
     const std::size_t event = line.find("swiotlb_bounced: dev_name: ");
     if (event == std::string_view::npos) continue;
-    const auto words = facts::words_of(line.substr(event));
+    const auto words = words_of(line.substr(event));
     if (words.size() < 4) continue;
     const auto size =
         std::ranges::find_if(words, [](std::string_view word) { return word.starts_with("size="); });
-    const auto bytes = size == words.end() ? std::nullopt : facts::decimal(size->substr(5));
-    const std::string device = facts::printable(words[2], 60);
+    const auto bytes = size == words.end() ? std::nullopt : decimal(size->substr(5));
+    const std::string device = printable(words[2], 60);
     if (!bytes || (found.size() >= devices_max && !found.contains(device))) continue;
     Bounces& bounces = found[device];
     ++bounces.count;

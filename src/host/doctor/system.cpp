@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "facts/text.hpp"
+#include "base/text.hpp"
 #include "spec/swiotlb.hpp"
 
 namespace cbit::doctor {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/safe_text.hpp"
+#include "base/text.hpp"
 #include "facts/masking.hpp"
-#include "facts/text.hpp"
 
 namespace cbit::facts {
 namespace {

@@ -15,8 +15,8 @@
 #include <memory>
 #include <system_error>
 
+#include "base/text.hpp"
 #include "facts/rooted_open.hpp"
-#include "facts/text.hpp"
 #include "os/input_file.hpp"
 
 namespace cbit::facts {

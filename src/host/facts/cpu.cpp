@@ -4,7 +4,7 @@
 #include <array>
 #include <cstring>
 
-#include "facts/text.hpp"
+#include "base/text.hpp"
 
 namespace cbit::facts {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/text.hpp"
 #include "facts/memory.hpp"
-#include "facts/text.hpp"
 
 namespace cbit::facts {
 namespace {

@@ -1,6 +1,6 @@
 #include "facts/host_facts.hpp"
 
-#include "facts/text.hpp"
+#include "base/text.hpp"
 
 namespace cbit::facts {
 namespace {

@@ -12,10 +12,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/text.hpp"
 #include "cbit/addr.hpp"
 #include "facts/live_host.hpp"
 #include "facts/rooted_open.hpp"
-#include "facts/text.hpp"
 
 namespace cbit::facts {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/text.hpp"
 #include "facts/masking_words.hpp"
-#include "facts/text.hpp"
 
 namespace cbit::facts {
 namespace {

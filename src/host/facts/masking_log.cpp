@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <set>
 
+#include "base/text.hpp"
 #include "facts/masking.hpp"
 #include "facts/masking_words.hpp"
-#include "facts/text.hpp"
 #include "watch/causes.hpp"
 #include "watch/import/kernel_log.hpp"
 

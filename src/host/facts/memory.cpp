@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "facts/text.hpp"
+#include "base/text.hpp"
 
 namespace cbit::facts {
 namespace {

@@ -1,6 +1,6 @@
 #include "facts/pool.hpp"
 
-#include "facts/text.hpp"
+#include "base/text.hpp"
 
 namespace cbit::facts {
 namespace {

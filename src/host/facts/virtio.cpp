@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/text.hpp"
 #include "base/words.hpp"
-#include "facts/text.hpp"
 
 namespace cbit::facts {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "base/format.hpp"
 #include "base/safe_text.hpp"
+#include "base/text.hpp"
 #include "launch/qemu_command.hpp"
 
 namespace cbit::launch {
@@ -34,7 +35,7 @@ class ShellReader {
       case '\t': end_word(); return skip(1);
       case '\n': end_word(); return end_of_command();
       case '\\': return backslash();
-      case '\'': return single_quoted();
+      case '\'': return shell_quoted();
       case '"': return double_quoted();
       case '#':
         if (!word_) return comment();
@@ -78,7 +79,7 @@ class ShellReader {
     return skip(2);
   }
 
-  OrError<void> single_quoted() {
+  OrError<void> shell_quoted() {
     const auto end = text_.find('\'', at_ + 1);
     if (end == std::string_view::npos) return refuse(at_, "a quote that is never closed", "add a '");
     add(text_.substr(at_ + 1, end - at_ - 1));
@@ -206,9 +207,7 @@ std::string dollar_quoted(std::string_view word) {
 std::string quoted(std::string_view word) {
   if (is_plain(word)) return std::string{word};
   if (safe_line(word) != word) return dollar_quoted(word);
-  std::string text{'\''};
-  for (const char c : word) c == '\'' ? text += "'\\''" : text += c;
-  return text += '\'';
+  return shell_quoted(word);
 }
 
 }  // namespace

@@ -14,13 +14,13 @@
 namespace cbit::process {
 namespace {
 
-FileDescriptor open_in(const FileDescriptor& folder, const char* name) {
-  return FileDescriptor{openat(folder.number(), name, O_RDONLY | O_CLOEXEC)};
+os::Descriptor open_in(const os::Descriptor& folder, const char* name) {
+  return os::Descriptor{openat(folder.fd(), name, O_RDONLY | O_CLOEXEC)};
 }
 
 // A file of the folder, by way of the descriptor, so that it is of the same process.
-std::optional<std::string> read_in(const FileDescriptor& folder, std::string_view name) {
-  return read_proc_file(fmt::format("/proc/self/fd/{}/{}", folder.number(), name));
+std::optional<std::string> read_in(const os::Descriptor& folder, std::string_view name) {
+  return read_proc_file(fmt::format("{}/{}", os::path_of(folder), name));
 }
 
 tl::unexpected<Error> no_process(int pid) {
@@ -31,7 +31,7 @@ tl::unexpected<Error> no_process(int pid) {
 }  // namespace
 
 // Why the process has no memory: an error, or nullopt if it has some.
-std::optional<Error> ProcessMemory::without_memory(const FileDescriptor& folder) const {
+std::optional<Error> ProcessMemory::without_memory(const os::Descriptor& folder) const {
   const std::string status = read_in(folder, "status").value_or("");
   if (status.empty()) return no_process(pid_).value();
   const auto error = [&](std::string_view what, std::string hint) {
@@ -49,14 +49,14 @@ std::optional<Error> ProcessMemory::without_memory(const FileDescriptor& folder)
 OrError<ProcessMemory> ProcessMemory::open(int pid) {
   ProcessMemory process;
   process.pid_ = pid;
-  const FileDescriptor folder{::open(fmt::format("/proc/{}", pid).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
-  if (!folder) return no_process(pid);
+  const os::Descriptor folder{::open(fmt::format("/proc/{}", pid).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  if (!folder.is_open()) return no_process(pid);
   process.command_ = read_in(folder, "comm").value_or("?");
   process.command_.resize(std::min(process.command_.find('\n'), process.command_.size()));
   if (auto error = process.without_memory(folder)) return tl::unexpected{*std::move(error)};
 
   process.mem_ = open_in(folder, "mem");
-  const auto maps = process.mem_ ? read_in(folder, "maps") : std::nullopt;
+  const auto maps = process.mem_.is_open() ? read_in(folder, "maps") : std::nullopt;
   if (!maps) {
     const int code = errno;
     if (auto error = process.without_memory(folder)) return tl::unexpected{*std::move(error)};
@@ -74,8 +74,7 @@ ProcessMemory::Read ProcessMemory::read(VirtAddr at, ByteSpan to) const {
   std::size_t done = 0;
   while (done < to.size()) {
     const ByteSpan rest = to.subspan(done);
-    const ssize_t got =
-        pread(mem_.number(), rest.data(), rest.size(), static_cast<off_t>((at + done).value()));
+    const ssize_t got = pread(mem_.fd(), rest.data(), rest.size(), static_cast<off_t>((at + done).value()));
     if (got > 0) {
       done += static_cast<std::size_t>(got);
     } else if (got == 0) {  // fs/proc/base.c, mem_rw(): no mm, or no users of it
@@ -93,10 +92,10 @@ void ProcessMemory::presence(VirtAddr at, std::span<Presence> pages) const {
   constexpr std::uint64_t swapped_bit = std::uint64_t{1} << 62;
   std::array<std::uint64_t, 4096> entries;
   std::ranges::fill(pages, Presence::present);
-  while (pagemap_ && !pages.empty()) {
+  while (pagemap_.is_open() && !pages.empty()) {
     const std::size_t wanted = std::min(pages.size(), entries.size());
     const auto offset = static_cast<off_t>(at.page_number() * sizeof entries[0]);
-    const ssize_t got = pread(pagemap_.number(), entries.data(), wanted * sizeof entries[0], offset);
+    const ssize_t got = pread(pagemap_.fd(), entries.data(), wanted * sizeof entries[0], offset);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return;
     const std::size_t count = static_cast<std::size_t>(got) / sizeof entries[0];

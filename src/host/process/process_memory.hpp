@@ -16,7 +16,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
-#include "process/file_descriptor.hpp"
+#include "os/descriptor.hpp"
 #include "process/maps.hpp"
 
 namespace cbit::process {
@@ -56,13 +56,13 @@ class ProcessMemory {
 
  private:
   ProcessMemory() = default;
-  [[nodiscard]] std::optional<Error> without_memory(const FileDescriptor& folder) const;
+  [[nodiscard]] std::optional<Error> without_memory(const os::Descriptor& folder) const;
 
   int pid_ = 0;
   std::string command_;
   std::vector<Mapping> mappings_;
-  FileDescriptor mem_;
-  FileDescriptor pagemap_;
+  os::Descriptor mem_;
+  os::Descriptor pagemap_;
 };
 
 }  // namespace cbit::process

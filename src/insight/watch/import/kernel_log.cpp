@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/format.hpp"
-#include "base/safe_text.hpp"
+#include "base/text.hpp"
 #include "watch/import/log_line.hpp"
 
 namespace cbit::watch {
@@ -13,12 +13,7 @@ namespace {
 
 constexpr std::size_t line_bytes_max = 4096;  // of a message; the kernel's own limit is 1 KiB
 
-std::string shown(std::string_view text) {
-  constexpr std::string_view blanks{" \t\n\r\0", 5};
-  const std::size_t first = text.find_first_not_of(blanks);
-  if (first == std::string_view::npos) return {};
-  return safe_line(text.substr(first, text.find_last_not_of(blanks) + 1 - first));
-}
+std::string shown(std::string_view text) { return printable(text, line_bytes_max); }
 
 // A line of the log in which a rule has found its words.
 struct Hit {

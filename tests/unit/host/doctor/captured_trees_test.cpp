@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "base/text.hpp"
 #include "facts/cpu.hpp"
 #include "facts/host_tree.hpp"
 #include "facts/iommu.hpp"
 #include "facts/memory.hpp"
-#include "facts/text.hpp"
 #include "watch/import/kernel_log.hpp"
 
 namespace cbit::doctor {
@@ -35,7 +35,7 @@ class CapturedTree : public testing::TestWithParam<std::string> {
     tree_.emplace(std::move(*opened));
   }
   [[nodiscard]] std::string text(const std::string& path) const {
-    return std::string{facts::trimmed(tree_->read(path).value_or(""))};
+    return std::string{trimmed(tree_->read(path).value_or(""))};
   }
   [[nodiscard]] std::vector<std::string> names(const std::string& path) const {
     return tree_->list(path).value_or(std::vector<std::string>{});
@@ -69,12 +69,12 @@ TEST_P(CapturedTree, HasLittleLessFreeMemoryThanRam) {
 
 TEST_P(CapturedTree, HasAPoolOfOneSizeEverywhere) {
   const watch::KernelLog said = log();
-  const auto slots = facts::decimal(text("/sys/kernel/debug/swiotlb/io_tlb_nslabs"));
+  const auto slots = decimal(text("/sys/kernel/debug/swiotlb/io_tlb_nslabs"));
   if (!said.pool) return;
   const std::uint64_t bytes = said.pool->last - said.pool->first;  // Linux prints the end, not the last byte
   if (slots) {
     EXPECT_EQ(*slots * 2048, bytes);
-    EXPECT_LE(facts::decimal(text("/sys/kernel/debug/swiotlb/io_tlb_used")).value_or(~0ull), *slots);
+    EXPECT_LE(decimal(text("/sys/kernel/debug/swiotlb/io_tlb_used")).value_or(~0ull), *slots);
   }
   const auto ranges = facts::parse_iomem(tree_->read("/proc/iomem").value());
   const auto holds_pool = [&](const facts::MemoryRange& range) {
@@ -95,8 +95,8 @@ TEST_P(CapturedTree, KnowsItsKernelByOneName) {
 TEST_P(CapturedTree, HasDriversAndGroupsForItsDevices) {
   const std::string folder = "/sys/bus/pci/devices/";
   for (const std::string& address : names(folder)) {
-    EXPECT_TRUE(facts::hexadecimal(text(folder + address + "/class")).has_value()) << address;
-    const auto mask = facts::decimal(text(folder + address + "/dma_mask_bits"));
+    EXPECT_TRUE(hexadecimal(text(folder + address + "/class")).has_value()) << address;
+    const auto mask = decimal(text(folder + address + "/dma_mask_bits"));
     ASSERT_TRUE(mask.has_value()) << address;
     EXPECT_TRUE(*mask >= 24 && *mask <= 64) << address;
     const auto group = tree_->link(folder + address + "/iommu_group");
@@ -116,7 +116,7 @@ TEST_P(CapturedTree, SaysOfVirtioWhatTheLogSays) {
     const std::string bits = text(folder + name + "/features");
     ASSERT_TRUE(bits.size() == 64 || bits.size() == 128) << name;
     EXPECT_EQ(bits[version_1], '1') << name;
-    const std::uint64_t status = facts::hexadecimal(text(folder + name + "/status")).value_or(0);
+    const std::uint64_t status = hexadecimal(text(folder + name + "/status")).value_or(0);
     const bool refused =
         std::ranges::any_of(said.virtio_refusals, [&](const auto& row) { return row.device == name; });
     EXPECT_EQ(refused, (status & failed) != 0) << name;

@@ -1,7 +1,7 @@
 // The parsers of /proc and /sys: what they read, and that they take anything.
 #include <gmock/gmock.h>
 
-#include "doctor/pool_watch.hpp"
+#include "base/text.hpp"
 #include "facts/command_line.hpp"
 #include "facts/cpu.hpp"
 #include "facts/iommu.hpp"
@@ -9,8 +9,8 @@
 #include "facts/limits.hpp"
 #include "facts/memory.hpp"
 #include "facts/misc_cgroup.hpp"
-#include "facts/text.hpp"
 #include "facts/virtio.hpp"
+#include "support/hostile_text.hpp"
 
 namespace cbit::facts {
 namespace {
@@ -19,18 +19,8 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-const std::string hostile[] = {
-    "",
-    "\n\n\n",
-    std::string(100'000, 'x'),
-    std::string(5'000, '\0'),
-    "\xff\xfe\x80 : \x01\n=\n:\n- : -\n",
-    "99999999999999999999999999 99999999999999999999\n",
-    "-1--1,,,\n",
-};
-
 TEST(Parsers, TakeAnything) {
-  for (const std::string& text : hostile) {
+  for (const std::string& text : testing::hostile_text) {
     EXPECT_FALSE(parse_cpuinfo(text).x86);
     EXPECT_EQ(count_cpus(text), 0u);
     EXPECT_EQ(parse_release(text), std::nullopt);
@@ -43,7 +33,6 @@ TEST(Parsers, TakeAnything) {
     EXPECT_EQ(parse_domain_type(text), std::nullopt);
     EXPECT_THAT(parse_misc(text), IsEmpty());
     EXPECT_EQ(parse_features(text), std::nullopt);
-    EXPECT_THAT(doctor::parse_bounce_trace(text), IsEmpty());
     (void)KernelCommandLine{text};
   }
 }
@@ -188,38 +177,6 @@ TEST(Virtio, ReadsFeatureBitsFromTheLeft) {
   EXPECT_EQ(parse_features("012"), std::nullopt);
   EXPECT_EQ(virtio_kind(2), "block device");
   EXPECT_EQ(virtio_kind(999), "device 999");
-}
-
-TEST(PoolWatch, SumsTheBouncesOfEachDevice) {
-  const auto found = doctor::parse_bounce_trace(
-      "# tracer: nop\n"
-      " kworker-7 [001] d..2. 12.5: swiotlb_bounced: dev_name: 0000:00:04.0 dma_mask=ffffffffffffffff "
-      "dev_addr=8000012345000 size=4096 FORCE\n"
-      " kworker-7 [001] d..2. 12.6: swiotlb_bounced: dev_name: 0000:00:04.0 dma_mask=ffffffff dev_addr=1 "
-      "size=512 "
-      "NORMAL\n"
-      " x: swiotlb_bounced: dev_name: 0000:00:05.0 dma_mask=1 dev_addr=1 size=nonsense FORCE\n");
-  ASSERT_THAT(found, SizeIs(1));
-  EXPECT_EQ(found.at("0000:00:04.0").count, 2u);
-  EXPECT_EQ(found.at("0000:00:04.0").bytes, 4608u);
-}
-
-TEST(PoolWatch, NamesTheDeviceThatFillsThePool) {
-  const doctor::PoolSample before{.slots = 1000, .used = 10, .bounces = {{"a", {5, 5000}}, {"b", {1, 100}}}};
-  const doctor::PoolSample now{.slots = 1000,
-                               .used = 750,
-                               .hiwater = 800,
-                               .bounces = {{"a", {6, 6024}}, {"b", {11, 100 + 20480}}},
-                               .full = 2,
-                               .full_device = "c"};
-  EXPECT_EQ(
-      doctor::pool_watch_line(3, before, now),
-      "      3.0      750     1000  75     +740      800  b bounced 10 times, 20 KiB; pool full 2 times, "
-      "last for c\n");
-  EXPECT_EQ(doctor::pool_watch_line(0, before, before),
-            "      0.0       10     1000   1       +0        -\n");
-  EXPECT_EQ(doctor::pool_watch_line(1, now, before), "      1.0       10     1000   1     -740        -\n")
-      << "the trace's ring has lost what it held";
 }
 
 }  // namespace

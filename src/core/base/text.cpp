@@ -1,11 +1,11 @@
-#include "facts/text.hpp"
+#include "base/text.hpp"
 
 #include <algorithm>
 #include <charconv>
 
 #include "base/safe_text.hpp"
 
-namespace cbit::facts {
+namespace cbit {
 namespace {
 
 constexpr std::string_view blanks{" \t\r\n\v\f\0", 7};
@@ -52,6 +52,17 @@ std::optional<std::uint64_t> hexadecimal(std::string_view word) {
   return number(word, 16);
 }
 
+std::string shell_quoted(std::string_view word) {
+  std::string text{'\''};
+  for (const char c : word) {
+    if (c == '\'')
+      text += "'\\''";
+    else
+      text += c;
+  }
+  return text += '\'';
+}
+
 std::string printable(std::string_view bytes, std::size_t columns_max) {
   std::string text = safe_line(trimmed(bytes));
   if (text.size() > columns_max) {
@@ -61,4 +72,4 @@ std::string printable(std::string_view bytes, std::size_t columns_max) {
   return text;
 }
 
-}  // namespace cbit::facts
+}  // namespace cbit

@@ -1,4 +1,5 @@
-// Small tools for the text files of /proc and /sys. They take any bytes.
+// Small tools for text that comes in lines and words, such as the files of /proc and /sys, and logs. They
+// take any bytes.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cbit::facts {
+namespace cbit {
 
 // Without spaces, tabs, newlines and NULs at either end.
 [[nodiscard]] std::string_view trimmed(std::string_view text);
@@ -18,7 +19,10 @@ namespace cbit::facts {
 [[nodiscard]] std::optional<std::uint64_t> decimal(std::string_view word);
 [[nodiscard]] std::optional<std::uint64_t> hexadecimal(std::string_view word);
 
+// One word of a POSIX shell, whatever is in it: between single quotes.
+[[nodiscard]] std::string shell_quoted(std::string_view word);
+
 // For a terminal: safe_line() of what is left of it between blanks, cut with "..." after `columns_max` bytes.
 [[nodiscard]] std::string printable(std::string_view bytes, std::size_t columns_max = 120);
 
-}  // namespace cbit::facts
+}  // namespace cbit
