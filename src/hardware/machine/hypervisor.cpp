@@ -10,14 +10,19 @@ void Hypervisor::exit(Agent agent, std::string_view reason, std::uint64_t argume
   tracer_->emit(agent, GuestExit{reason, argument}, cost::hypercall_ns);
 }
 
-Result<void> Hypervisor::change_page_state(Agent agent, const PageState& wanted) {
-  const mem::PhysRange& range = wanted.range;
+void Hypervisor::note_page_state(Agent agent, const PageState& told) {
+  const mem::PhysRange& range = told.range;
   CBIT_ASSERT(range.first.is_aligned(page_size) && range.bytes % page_size == 0);
-  const std::uint64_t pages = range.bytes / page_size;
-  tracer_->emit(agent, PageStateRequest{wanted.call, range.first, pages, wanted.encrypted, wanted.site});
+  tracer_->emit(agent,
+                PageStateRequest{told.call, range.first, range.bytes / page_size, told.encrypted, told.site});
+}
+
+Result<void> Hypervisor::change_page_state(Agent agent, const PageState& wanted) {
+  note_page_state(agent, wanted);
+  const mem::PhysRange& range = wanted.range;
   const PlatformTraits& traits = traits_of(platform_);
   if (!traits.state_below_guest) return {};
-  memory_->convert(range.first, pages, wanted.encrypted, wanted.site);
+  memory_->convert(range.first, range.bytes / page_size, wanted.encrypted, wanted.site);
   if (!traits.conversion_zeroes) return {};
   const KeyId key = view_.key(wanted.encrypted ? 1 : 0);
   return memory_->fill(range.first, range.bytes, std::byte{0}, {agent, key, tracer_->intern(wanted.call)});

@@ -2,8 +2,9 @@
 // it to make pages shared or private: KVM_HC_MAP_GPA_RANGE, SNP's page-state change, TDX's MapGPA, POWER's
 // UV_SHARE_PAGE. Whoever asks (the model kernel, a CPU's hypercall) comes here.
 //
-// A page's state is the hypervisor's on SNP, TDX and POWER, and changes here; SEV's is in the guest's page
-// tables alone, so that its hypercall only tells the hypervisor. Each request is one PageStateRequest event.
+// A page's state is the hypervisor's on SNP, TDX and POWER, and changes here. KVM_HC_MAP_GPA_RANGE only tells
+// it what the guest's page tables have: on SEV there is no other state, and on SNP that of the RMP is for PSC
+// to change. Each request is one PageStateRequest event.
 //
 // Sources: Linux, Documentation/virt/kvm/x86/hypercalls.rst (KVM_HC_MAP_GPA_RANGE); GHCB specification
 // (56421), SNP Page State Change; TDX GHCI (348551), TDG.VP.VMCALL<MapGPA>; Linux,
@@ -36,6 +37,7 @@ class Hypervisor {
     bool encrypted = false;
     SiteId site = 0;
   };
+  void note_page_state(Agent agent, const PageState& told);
   // Faults: what POWER's zeroing of the pages meets.
   Result<void> change_page_state(Agent agent, const PageState& wanted);
 

@@ -60,7 +60,7 @@ struct Mm::Impl {
   Result<void> snp_set_pages_state(const Conversion& c);
   Result<void> tdx_enc_status_changed(const Conversion& c);
   [[nodiscard]] std::uint64_t psc_requests(const Conversion& c) const;
-  Result<void> notify_page_enc_status(const Conversion& c);
+  void notify_page_enc_status(const Conversion& c);
   // conversion_refused if the hypervisor will not have it.
   Result<void> ask_hypervisor(const Conversion& c);
   Result<void> change_page_state(const Conversion& c, std::string_view call);

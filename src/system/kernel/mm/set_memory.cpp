@@ -170,10 +170,14 @@ Result<void> Mm::Impl::change_attribute(const Conversion& c) {
 Result<void> Mm::Impl::status_change_finish(const Conversion& c) {
   switch (cc.traits().page_state_call) {
     case machine::PageStateCall::none: return ask_hypervisor(c);
-    case machine::PageStateCall::kvm: CBIT_TRY(ask_hypervisor(c)); return notify_page_enc_status(c);
+    case machine::PageStateCall::kvm:
+      CBIT_TRY(ask_hypervisor(c));
+      notify_page_enc_status(c);
+      break;
     case machine::PageStateCall::psc:
       if (c.encrypted) CBIT_TRY(snp_set_pages_state(c));
-      return notify_page_enc_status(c);
+      notify_page_enc_status(c);
+      break;
     case machine::PageStateCall::map_gpa: return c.encrypted ? Result<void>{} : tdx_enc_status_changed(c);
     case machine::PageStateCall::uv_share: break;
   }
@@ -299,16 +303,18 @@ Result<void> Mm::Impl::tdx_enc_status_changed(const Conversion& c) {
 }
 
 // One KVM_HC_MAP_GPA_RANGE per leaf of the mapping as it is now.
-Result<void> Mm::Impl::notify_page_enc_status(const Conversion& c) {
+void Mm::Impl::notify_page_enc_status(const Conversion& c) {
   std::uint64_t leaves = 0;
   const auto count = [&](VirtAddr, paging::PageLevel, paging::Pte) { ++leaves; };
-  if (!table->for_each_leaf(c.at, c.pages * page_size, count)) return {};
+  if (!table->for_each_leaf(c.at, c.pages * page_size, count)) return;
   cost.hypercalls += leaves;
   step(
       c.cpu, source_hypercall,
       [&] { return fmt::format("KVM_HC_MAP_GPA_RANGE for each of {} mappings", leaves); },
       leaves * cost::hypercall_ns);
-  return change_page_state(c, "KVM_HC_MAP_GPA_RANGE");
+  for (const mem::PhysRange& range : c.ram)
+    machine.hypervisor().note_page_state(c.cpu.agent(),
+                                         {"KVM_HC_MAP_GPA_RANGE", range, c.encrypted, c.cpu.site()});
 }
 
 }  // namespace cbit::kernel
