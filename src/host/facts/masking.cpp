@@ -29,6 +29,10 @@ bool has_groups(std::string_view run, const std::size_t (&lengths)[n]) {
   return run.empty();
 }
 
+bool is_bits(std::string_view value) {
+  return !value.empty() && value.size() <= 128 && value.find_first_not_of("01") == std::string_view::npos;
+}
+
 // Hexadecimal digits, and ':' or '-' between them.
 bool is_identifier(std::string_view run) {
   const auto colons = std::ranges::count(run, ':');
@@ -43,6 +47,7 @@ bool is_identifier(std::string_view run) {
                       }) &&
            groups >= 6;
   };
+  if (is_bits(run)) return false;  // features, which are as long as a digest
   return pairs() || colons >= 7 || run.find("::") != std::string_view::npos ||     // IPv6
          has_groups(run, {8, 4, 4, 4, 12}) || has_groups(run, {4, 4, 4, 4}) ||     // UUID, GUID
          has_groups(run, {32}) || has_groups(run, {40}) || has_groups(run, {64});  // machine id, digests
@@ -340,9 +345,6 @@ Masked mask_model(std::string_view text) {
 bool is_short_hex(std::string_view value) { return is_0x(value, 8); }
 bool is_long_hex(std::string_view value) { return is_0x(value, 16) || is_hex(value, 16); }
 bool is_count(std::string_view value) { return is_decimal(value, 10); }
-bool is_bits(std::string_view value) {
-  return !value.empty() && value.size() <= 128 && value.find_first_not_of("01") == std::string_view::npos;
-}
 bool is_switch(std::string_view value) {
   return value == "Y" || value == "N" || value == "y" || value == "n" || value == "-1" ||
          is_decimal(value, 1);

@@ -14,13 +14,15 @@ TEST(Text, EndsLinesAtLineFeedsAndWordsAtBlanks) {
   EXPECT_EQ(trimmed(" \t\n"), "");
 }
 
-TEST(Text, TakesNumbersWholeOrNotAtAll) {
+TEST(Text, ReadsWholeNumbersOnly) {
+  EXPECT_EQ(decimal("42"), 42u);
   EXPECT_EQ(decimal("18446744073709551615"), ~std::uint64_t{0});
-  EXPECT_EQ(decimal("18446744073709551616"), std::nullopt);
-  EXPECT_EQ(decimal("12x"), std::nullopt);
-  EXPECT_EQ(decimal(""), std::nullopt);
-  EXPECT_EQ(hexadecimal("0xfF"), 255u);
-  EXPECT_EQ(hexadecimal("10"), 16u);
+  EXPECT_EQ(hexadecimal("0x1f"), 31u);
+  EXPECT_EQ(hexadecimal("1F"), 31u);
+  for (const auto* word : {"", "4x", "-1", " 4", "18446744073709551616", "0x"}) {
+    EXPECT_EQ(decimal(word), std::nullopt) << word;
+    EXPECT_EQ(hexadecimal(std::string{word} + "g"), std::nullopt) << word;
+  }
 }
 
 // POSIX.1-2017, Shell Command Language, 2.2.2: all within single quotes is literal, but they cannot hold one.
@@ -30,10 +32,11 @@ TEST(Text, QuotesAnyWordForAShell) {
   EXPECT_EQ(shell_quoted(""), "''");
 }
 
-TEST(Text, ShowsWhatATerminalWouldObeyAndCutsBetweenCharacters) {
-  EXPECT_EQ(printable(" a\x1b[31m \n"), "a\\x1b[31m");
+TEST(Text, ShowsOneLineOfWhatATerminalCanTake) {
+  EXPECT_EQ(printable(" a\x1b[31mb\xff\n"), "a\\x1b[31mb\\xff");
   EXPECT_EQ(printable("abcdef", 3), "abc...");
-  EXPECT_EQ(printable("ab\u00e9", 3), "ab...");
+  EXPECT_EQ(printable("ab\u00e9", 3), "ab...") << "not within a character";
+  EXPECT_EQ(printable(std::string_view{"\0\n a \0", 6}), "a");
 }
 
 }  // namespace

@@ -37,22 +37,6 @@ TEST(Parsers, TakeAnything) {
   }
 }
 
-TEST(Text, ShowsOneLineOfWhatATerminalCanTake) {
-  EXPECT_EQ(printable(" a\x1b[31mb\xff\n"), "a?[31mb?");
-  EXPECT_EQ(printable("abcdef", 3), "abc...");
-  EXPECT_EQ(printable(std::string_view{"\0\n a \0", 6}), "a");
-}
-
-TEST(Text, ReadsWholeNumbersOnly) {
-  EXPECT_EQ(decimal("42"), 42u);
-  EXPECT_EQ(hexadecimal("0x1f"), 31u);
-  EXPECT_EQ(hexadecimal("1F"), 31u);
-  for (const auto* word : {"", "4x", "-1", " 4", "18446744073709551616", "0x"}) {
-    EXPECT_EQ(decimal(word), std::nullopt) << word;
-    EXPECT_EQ(hexadecimal(std::string{word} + "g"), std::nullopt) << word;
-  }
-}
-
 TEST(KernelCommandLine, SplitsAsTheKernelDoes) {
   const KernelCommandLine line{
       "BOOT_IMAGE=/vmlinuz ro a=\"x y\" \"b=z z\" kvm-amd.sev=1 quiet -- init=x swiotlb=1\n"};
