@@ -28,10 +28,10 @@ TEST(IrqLine, LeadsToEveryInputThatIsConnected) {
 }
 
 TEST(IrqLine, TellsAnInputThatComesLateThePresentLevel) {
+  RecordingInput input;
   IrqLine line{"late"};
   IrqDriver device{line, "device"};
   device.raise();
-  RecordingInput input;
   line.connect(input, 5);
   EXPECT_EQ(input.seen, (Levels{{5, true}}));
 }

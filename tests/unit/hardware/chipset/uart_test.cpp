@@ -29,6 +29,10 @@ struct UartTest : testing::Test {
     out(mcr, 0x10);
   }
 
+  struct Edges final : bus::IrqInput {
+    void set_input(unsigned, bool high) override { count += high; }
+    int count = 0;
+  } edges;
   bus::IrqLine irq{"IRQ 4"};
   Uart uart{irq, "com1"};
   test::RecordingPeer peer;
@@ -101,10 +105,6 @@ TEST_F(UartTest, LeavesWithThePeerWhatDoesNotFit) {
 }
 
 TEST_F(UartTest, MakesANewEdgeWhenTheReceiverFillsAgain) {
-  struct Edges final : bus::IrqInput {
-    void set_input(unsigned, bool high) override { count += high; }
-    int count = 0;
-  } edges;
   open();
   irq.connect(edges, 0);
   peer.input = std::string(32, 'x');

@@ -121,7 +121,7 @@ class HostOracle : public ::testing::TestWithParam<OracleCase> {
  protected:
   void SetUp() override {
     child_ = NativeChild::create();
-    if (child_ == nullptr) GTEST_SKIP() << "no x86-64 host that allows ptrace";
+    if (child_ == nullptr) GTEST_SKIP() << "no x86-64 host that allows ptrace, or AddressSanitizer";
     if (GetParam().is_32 && !child_->runs_32()) GTEST_SKIP() << "the host's kernel runs no 32-bit code";
   }
 

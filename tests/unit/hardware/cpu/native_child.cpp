@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+extern "C" __attribute__((weak)) void __asan_init();
+
 namespace cbit::test {
 namespace {
 
@@ -52,6 +54,8 @@ void copy_registers(user_regs_struct& from, std::array<std::uint64_t, gpr_count>
 }  // namespace
 
 std::unique_ptr<NativeChild> NativeChild::create() {
+  // Its shadow memory is 16 TiB of addresses at which the child would not fault.
+  if (__asan_init != nullptr) return nullptr;
   std::unique_ptr<NativeChild> child{new NativeChild};
   child->memory_ = memfd_create("cbit-native", MFD_CLOEXEC);
   if (child->memory_ < 0 || ftruncate(child->memory_, shared_bytes) != 0) return nullptr;

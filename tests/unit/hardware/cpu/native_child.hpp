@@ -2,7 +2,7 @@
 //
 // Memory is shared: code at code_at, data at data_at (with nothing around them), at the same addresses in the
 // child. A sequence ends at INT3 or by a fault, and everything is as the host's processor left it.
-// Only on an x86-64 host that allows ptrace: create() says whether it does.
+// Only on an x86-64 host that allows ptrace, without AddressSanitizer: create() gives nullptr elsewhere.
 #pragma once
 
 #include <array>

@@ -93,7 +93,7 @@ TEST_F(CountersTest, CountsTheCallsOfTheDmaApi) {
   EXPECT_EQ(value("unmaps"), 1u);
   EXPECT_EQ(value("map-failures"), 1u);
   EXPECT_EQ(value("events"), 4u);
-  EXPECT_EQ(value("virtual-ns"), 4u);
+  EXPECT_EQ(value("virtual-ns"), 3u) << "events of one instant are 1 ns apart";
 }
 
 TEST_F(CountersTest, PrintsOneCounterALine) {

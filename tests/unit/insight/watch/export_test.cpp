@@ -139,7 +139,7 @@ TEST(JsonLines, PrintsAMappingWithItsFieldsInOrder) {
   s.map(DmaPath::swiotlb, bounce_dma, 512, DmaDirection::from_device, DmaMappingKind::sg);
   EXPECT_EQ(
       lines_of(out.str())[1],
-      R"({"time_ns":0,"duration_ns":1,"agent":"cpu0","event":"dma_map","device":"0000:00:03.0","kind":"sg",)"
+      R"({"time_ns":0,"duration_ns":0,"agent":"cpu0","event":"dma_map","device":"0000:00:03.0","kind":"sg",)"
       R"("dma":"0x40000800","phys":"0x12345000","bytes":512,"direction":"from-device","path":"swiotlb",)"
       R"("encrypted":false})");
 }
