@@ -72,7 +72,7 @@ TEST(LinuxImage, HasTheSetupHeaderOfABzImageOnly) {
   const auto image = KernelImage::open(write_bzimage(small_kernel()), "vmlinuz");
   ASSERT_TRUE(image);
   ASSERT_TRUE(image->setup_header());
-  EXPECT_EQ(image->setup_header()->version, 0x020f);
+  EXPECT_EQ(std::uint16_t{image->setup_header()->version}, 0x020f);
   EXPECT_FALSE(KernelImage::open(small_kernel(), "vmlinux")->setup_header());
 }
 
