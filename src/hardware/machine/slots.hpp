@@ -1,5 +1,5 @@
-// What can be plugged into a board, by name: the one table that the model kernel's testbeds, experiments and a
-// real Linux plug devices from. A device comes as it is, for a direct driver, or behind a PCI function.
+// What can be plugged into a board, by name: the one table that the model kernel's testbeds, experiments and
+// a real Linux plug devices from. A device comes as it is, for a direct driver, or behind a PCI function.
 //
 // Threading: one thread.
 #pragma once
