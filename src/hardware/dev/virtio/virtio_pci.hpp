@@ -3,8 +3,7 @@
 //   BAR 0  the legacy interface, ports: of legacy and transitional devices
 //   BAR 1  MSI-X: one vector per queue, and one for configuration changes
 //   BAR 4  0000h common configuration · 1000h ISR · 2000h device configuration · 3000h notifications, four
-//          bytes per queue; of all but legacy devices. The PCI configuration access capability reaches it
-//          as well
+//          bytes per queue; of all but legacy devices. The PCI configuration access capability reaches it too
 //
 // Without MSI-X interrupts are INTA#. Registers take accesses of any width; what is not there reads as zeros.
 //

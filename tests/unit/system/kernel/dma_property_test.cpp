@@ -35,10 +35,7 @@ DmaBoard& board_of(Platform platform, KernelVersion version, IommuMode mode) {
   return *board;
 }
 
-template <class T, std::size_t n>
-T one_of(const T (&values)[n]) {
-  return values[*rc::gen::inRange<std::size_t>(0, n)];
-}
+auto one_of(const auto& values) { return values[*rc::gen::inRange<std::size_t>(0, std::size(values))]; }
 
 struct Scene {
   Platform platform;
