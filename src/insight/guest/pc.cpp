@@ -1,5 +1,7 @@
 #include "guest/pc.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "boot/kernel_file.hpp"
@@ -56,6 +58,7 @@ Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
     : config_{config},
       machine_{std::move(machine)},
       chipset_{machine_->clock(), *this, chipset_config(config)},
+      pci_{chipset_, machine_->bus(), ports_},
       space_{machine_->memory(), machine_->bus(), 0},
       code_{space_},
       cpu_{{.model = cpu_model(config.platform), .view = machine_->paging().view, .seed = config.seed},
@@ -73,7 +76,15 @@ Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
     port->write(chipset::Uart::line_control, 1, eight_bits);
 }
 
+OrError<bus::PciFunction*> Pc::plug(const machine::DeviceRequest& request, unsigned slot) {
+  const machine::DevicePlace place{fmt::format("0000:00:{:02x}.0", slot), spec::pci_requester(0, slot, 0)};
+  cards_.push_back(
+      CBIT_TRY(machine::plug_pci(pci_.bus(), machine_->bus(), machine_->clock(), request, place)));
+  return cards_.back().get();
+}
+
 OrError<void> Pc::load(const boot::BootImage& image) {
+  pci_.assign_resources();
   const boot::Board board = boot::board_of(*machine_, {});
   const boot::LoadPlan plan = CBIT_TRY(boot::plan_image(board, image));
   CBIT_TRY(put_into_memory(plan));

@@ -2,6 +2,7 @@
 //
 //   Cpu ─ SystemSpace ─ mem::Memory (leases)           PcChipset ─ ports, IOAPIC's page, the machine's clock
 //       ─ bus::PortSpace ─ PcChipset                    Lapic ─ Cpu's interrupts
+//                                                       PciHost ─ the devices that are plugged in
 //
 // Virtual time is the processor's: an instruction takes a nanosecond, HLT takes until the next deadline, and
 // nothing else takes any. With platform sev the machine's firmware launches the image, and the processor says
@@ -23,9 +24,11 @@
 #include "boot/sev_launch.hpp"
 #include "bus/port_io.hpp"
 #include "chipset/pc_chipset.hpp"
+#include "chipset/pci_host.hpp"
 #include "cpu/cpu.hpp"
 #include "cpu/system_space.hpp"
 #include "machine/machine.hpp"
+#include "machine/slots.hpp"
 
 namespace cbit::guest {
 
@@ -62,6 +65,10 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   [[nodiscard]] cpu::Cpu& cpu() { return cpu_; }
   [[nodiscard]] const cpu::CodeCache& code() const { return code_; }
   [[nodiscard]] Clock& clock() { return machine_->clock(); }
+
+  // Plugs a device into a PCI slot, 1 to 31, before an image is loaded. Its place in events is the slot's, as
+  // Linux names it: 0000:00:03.0.
+  OrError<bus::PciFunction*> plug(const machine::DeviceRequest& request, unsigned slot);
 
   // Loads the image, launches it where the platform wants that, and sets the processor at its entry. The
   // image's bytes need not outlive the call.
@@ -112,6 +119,8 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   std::unique_ptr<machine::Machine> machine_;
   bus::PortSpace ports_;
   chipset::PcChipset chipset_;
+  chipset::PciHost pci_;
+  std::vector<std::unique_ptr<bus::PciFunction>> cards_;
   cpu::SystemSpace space_;
   cpu::CodeCache code_;
   cpu::Cpu cpu_;

@@ -182,6 +182,15 @@ inline constexpr CauseInfo api_causes[] = {
      .remedy = "Drop the attribute, or use memory that is shared already.",
      .linux_says = "",
      .source = "kernel/dma/direct.c: dma_direct_alloc; include/linux/dma-mapping.h"},
+    {.name = "not-bus-master",
+     .topic = "Use of the DMA API",
+     .title = "The device is no bus master: its driver has not let it reach memory.",
+     .meaning = "Without the bus master bit in its command register a PCI function does no DMA and sends no "
+                "MSI. It is clear after a reset of the function.",
+     .remedy = "Call pci_set_master() in probe, before the device is given an address, and again after a "
+               "reset.",
+     .linux_says = "",
+     .source = "drivers/pci/pci.c: pci_set_master; PCI Local Bus 3.0, 6.2.2"},
 };
 
 }  // namespace cbit::watch

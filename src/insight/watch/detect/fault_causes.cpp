@@ -43,6 +43,7 @@ struct FaultCauses {
       case FaultKind::iommu_protection: return not_permitted(refused);
       case FaultKind::iommu_reserved_bit: return open_bus(cause("malformed-iopte"), refused, {});
       case FaultKind::iommu_no_domain: return no_domain(refused);
+      case FaultKind::bus_master_off: return open_bus(cause("not-bus-master"), refused, {});
       case FaultKind::device_protocol: return open_device(cause("malformed-descriptor"), refused);
       default: return;
     }

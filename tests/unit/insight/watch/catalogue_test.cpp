@@ -174,6 +174,8 @@ const Scenario api_scenarios[] = {
     {"invalid-direction", "", Stage::plain, [](Stage& s) { failed(s, DmaFailure::invalid_direction); }},
     {"invalid-mapping-size", "", Stage::plain, [](Stage& s) { failed(s, DmaFailure::invalid_size); }},
     {"attribute-conflict", "", Stage::guest, [](Stage& s) { failed(s, DmaFailure::attribute); }},
+    {"not-bus-master", "", Stage::plain,
+     [](Stage& s) { s.device_fault(FaultKind::bus_master_off, raw_dma, raw_dma.value()); }},
 };
 
 const Scenario mask_scenarios[] = {
