@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "boot/pc_description.hpp"
+#include "chipset/pc_map.hpp"
 #include "guest/run.hpp"
 #include "support/guest_images.hpp"
 
@@ -65,6 +67,26 @@ TEST(GuestPc, CountsAnInstructionAsANanosecond) {
   // Two of each letter, two to end, and at most what stands behind these.
   EXPECT_THAT(outcome.report.instructions, testing::AnyOf(8u, 9u));
   EXPECT_EQ(outcome.report.virtual_ns, outcome.report.instructions);
+}
+
+// What the tables tell the guest is where the chipset has it.
+TEST(GuestPc, HasPluggedDevicesWhereItsTablesSay) {
+  auto pc = std::move(*Pc::create({.memory_bytes = 32 << 20}));
+  ASSERT_TRUE(pc->plug(*machine::parse_device("virtio-rng"), 3));
+  EXPECT_FALSE(pc->plug(*machine::parse_device("virtio-rng"), 3)) << "the slot is taken";
+  EXPECT_FALSE(pc->plug(*machine::parse_device("virtio-rng"), 0)) << "the host bridge is there";
+  ASSERT_TRUE(pc->load({.name = "image", .kernel = GuestCode{}.exit(0).multiboot(), .command_line = ""}));
+  const boot::PcDescription tables;
+  const auto config = [&](std::uint32_t offset) {
+    std::array<std::byte, 4> raw{};
+    EXPECT_TRUE(pc->machine().bus().io_read(tables.ecam.first + (3 << 15) + offset, raw));
+    return load<std::uint32_t>(raw);
+  };
+  EXPECT_EQ(config(0), 0x1044'1af4u);
+  EXPECT_EQ(config(4) & 7, 2u) << "memory is decoded";
+  EXPECT_TRUE(tables.pci_memory.contains(PhysAddr{config(0x10)}, 1));
+  for (unsigned device = 0; device < spec::pci_devices; ++device)
+    EXPECT_EQ(tables.gsi_of(device, 0), chipset::pc_map::pci_irq(device)) << device;
 }
 
 TEST(GuestPc, KeepsWhatASevGuestWritesFromTheHost) {
