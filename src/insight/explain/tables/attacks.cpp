@@ -241,8 +241,7 @@ OrError<Table> attacks_table(std::uint64_t seed) {
   table.rows.push_back(std::move(row));
   table.notes = {
       "Each cell is an attack that was carried out; the words come from comparing the bytes that the victim, "
-      "or "
-      "the host, then read.",
+      "or the host, then read.",
       "sme: the attacker is software or a device that uses an address without the C-bit. There is no nested "
       "page table; TDX keeps the one for private memory in the TDX module, which is not modelled.",
   };
