@@ -4,8 +4,8 @@
 // A row that is missing, or lacks a trait, does not compile; a value of a trait that a rule forgot does not
 // either, because the rules switch over all of them.
 //
-// Sources: Linux 6.1, as the traits say; APM vol. 2, 7.10 and 15.34 to 15.36; TDX module specification (344425);
-// Linux, Documentation/powerpc/ultravisor.rst.
+// Sources: Linux 6.1, as the traits say; APM vol. 2, 7.10 and 15.34 to 15.36; TDX module specification
+// (344425); Linux, Documentation/powerpc/ultravisor.rst.
 #pragma once
 
 #include <cstddef>

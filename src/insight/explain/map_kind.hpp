@@ -1,5 +1,5 @@
-// The words of `--map`: how a buffer becomes reachable for a device, and what the command and its reports know
-// about each kind. How it is done: maps/.
+// The words of `--map`: how a buffer becomes reachable for a device, and what the command and its reports
+// know about each kind. How it is done: maps/.
 #pragma once
 
 #include "base/enumerators.hpp"

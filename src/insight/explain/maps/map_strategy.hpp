@@ -2,7 +2,8 @@
 // (a driver, an application) reads and writes it with its own view; the device works on the segments that the
 // mapping gave it.
 //
-// A new kind is a class of its own, a row in map_experiments.cpp, and a word and a row in explain/map_kind.hpp.
+// A new kind is a class of its own, a row in map_experiments.cpp, and a word and a row in
+// explain/map_kind.hpp.
 #pragma once
 
 #include <memory>
