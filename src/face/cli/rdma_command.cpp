@@ -4,7 +4,7 @@
 
 #include "cli/platform_options.hpp"
 #include "cli/trace_file.hpp"
-#include "explain/rdma/run.hpp"
+#include "explain/rdma/perftest.hpp"
 
 namespace cbit::cli {
 namespace {

@@ -25,7 +25,7 @@ StepResult alloc(Run& run, const AllocRequest& request) {
   std::optional<VirtAddr> pages;
   if (!request.at)
     pages = run.mm().alloc_pages(request.pages(), request.below);
-  else if (run.mm().pages().allocate_at(*request.at, request.pages()))
+  else if (run.mm().page_allocator().allocate_at(*request.at, request.pages()))
     pages = run.mm().phys_to_virt(*request.at);
   if (!pages) return trouble_in_step("no memory: alloc_pages() has no such run of pages");
   Run::Buffer& buffer = run.buffer(request.id);
