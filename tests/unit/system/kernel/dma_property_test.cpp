@@ -35,9 +35,9 @@ DmaBoard& board_of(Platform platform, KernelVersion version, IommuMode mode) {
   return *board;
 }
 
-template <class T, std::size_t n>
-T one_of(const T (&values)[n]) {
-  return values[*rc::gen::inRange<std::size_t>(0, n)];
+template <class Values>
+auto one_of(const Values& values) {
+  return values[*rc::gen::inRange<std::size_t>(0, std::size(values))];
 }
 
 struct Scene {
