@@ -1,5 +1,5 @@
-// How many enumerators an enum has, counted from 0 without a gap, so that a compiler can hold a table to have
-// a row for each.
+// How many enumerators an enum has, counted from 0 without a gap, so that a table of one row each can be held
+// to be complete when it is compiled.
 #pragma once
 
 #include <cstddef>

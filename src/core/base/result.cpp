@@ -19,6 +19,7 @@ std::string_view to_string(FaultKind kind) {
     case FaultKind::iommu_no_domain: return "IO_PAGE_FAULT: requester has no domain";
     case FaultKind::address_width: return "address exceeds the device's address lines";
     case FaultKind::device_protocol: return "device protocol violation";
+    case FaultKind::bus_master_off: return "the device is no bus master";
   }
   return "?";
 }

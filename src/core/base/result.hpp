@@ -32,6 +32,7 @@ enum class FaultKind : std::uint8_t {
   iommu_no_domain,     // the device table has no translation for the requester
   address_width,       // the device cannot drive this many address bits
   device_protocol,     // the driver gave the device something its specification forbids
+  bus_master_off,      // PCI: the driver has not let the device reach memory (pci_set_master)
 };
 
 [[nodiscard]] std::string_view to_string(FaultKind kind);

@@ -131,11 +131,20 @@ std::function<void(std::string_view)> writer(std::ostream& to) {
   return [&to](std::string_view text) { to << text << std::flush; };
 }
 
+// A console's lines end as a terminal wants them: with a carriage return, too.
+std::function<void(std::string_view)> line_writer(std::ostream& to) {
+  return [&to](std::string_view text) {
+    std::string lines{text};
+    std::erase(lines, '\r');
+    to << lines << std::flush;
+  };
+}
+
 guest::RunOptions run_options(const Arguments& arguments, Streams& streams, Keyboard* keyboard) {
   guest::RunOptions options;
   const bool with_command = !arguments.behind.empty();
   // The command's own output is the data then.
-  if (!arguments.has("--quiet")) options.com1.output = writer(with_command ? streams.err : streams.out);
+  if (!arguments.has("--quiet")) options.com1.output = line_writer(with_command ? streams.err : streams.out);
   options.com2.output = writer(streams.out);
   options.debug_console.output = writer(streams.out);
   if (keyboard == nullptr) return options;

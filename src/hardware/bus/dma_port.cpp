@@ -20,6 +20,9 @@ std::uint64_t transfer_ns(std::uint64_t before, std::uint64_t bytes) {
   return cost::device_transfer_ns(before + bytes) - (before == 0 ? 0 : cost::device_transfer_ns(before));
 }
 
+// Of this thread.
+thread_local bool peer_access_under_way = false;
+
 }  // namespace
 
 DmaPort::DmaPort(SystemBus& bus, DmaPortConfig config)
@@ -32,7 +35,7 @@ Result<void> DmaPort::read(DmaAddr from, ByteSpan to) {
   return transfer(from, to.size(), false, Look::access, [&](const Piece& piece, std::uint64_t before) {
     const ByteSpan part = to.subspan(before, piece.bytes);
     if (piece.mmio.region == nullptr) return bus_->memory().read(piece.phys, part, access(piece));
-    return at_address(piece.phys, piece.mmio.region->read(piece.mmio.offset, part));
+    return move_to_peer(piece, false, [&] { return piece.mmio.region->read(piece.mmio.offset, part); });
   });
 }
 
@@ -40,7 +43,7 @@ Result<void> DmaPort::write(DmaAddr to, ConstByteSpan from) {
   return transfer(to, from.size(), true, Look::access, [&](const Piece& piece, std::uint64_t before) {
     const ConstByteSpan part = from.subspan(before, piece.bytes);
     if (piece.mmio.region == nullptr) return bus_->memory().write(piece.phys, part, access(piece));
-    return at_address(piece.phys, piece.mmio.region->write(piece.mmio.offset, part));
+    return move_to_peer(piece, true, [&] { return piece.mmio.region->write(piece.mmio.offset, part); });
   });
 }
 
@@ -55,6 +58,8 @@ Result<void> DmaPort::peek(DmaAddr from, ByteSpan to) const {
 template <class Move>
 Result<void> DmaPort::transfer(DmaAddr at, std::uint64_t bytes, bool write, Look look, Move&& move) const {
   if (bytes == 0) return {};
+  if (!bus_master_) [[unlikely]]
+    return refuse(at, {FaultKind::bus_master_off, at.value(), write}, look);
   const std::uint64_t last = bit_mask(config_.address_bits);
   const std::uint64_t reachable = at.value() <= last ? std::min(bytes - 1, last - at.value()) + 1 : 0;
   for (std::uint64_t done = 0; done < reachable;) {
@@ -66,6 +71,15 @@ Result<void> DmaPort::transfer(DmaAddr at, std::uint64_t bytes, bool write, Look
   const DmaAddr beyond = at + reachable;
   if (reachable < bytes) return refuse(beyond, {FaultKind::address_width, beyond.value(), write}, look);
   return {};
+}
+
+template <class Move>
+Result<void> DmaPort::move_to_peer(const Piece& piece, bool write, Move&& move) {
+  if (peer_access_under_way) return fault(FaultKind::device_protocol, piece.phys.value(), write);
+  peer_access_under_way = in_peer_access_ = true;
+  const Result<void> done = at_address(piece.phys, move());
+  peer_access_under_way = in_peer_access_ = false;
+  return done;
 }
 
 template <class Move>

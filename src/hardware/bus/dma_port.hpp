@@ -7,6 +7,10 @@
 // guest's device is a part of the host: for it the guest's key bits are just address bits that decode to
 // nothing.
 //
+// A device may reach another one's registers (peer to peer), but what that one does at once in response may
+// not reach a third, and nobody reaches the device that is at it: whatever addresses a guest hands out, no
+// device is entered twice, and the work is bounded.
+//
 // Every access is one DeviceAccess event per contiguous piece (more where the pages of a piece were written
 // under different keys), every refusal a DeviceFault event. Threading: one thread per port; ports may run in
 // parallel.
@@ -35,9 +39,10 @@ class DmaPort {
  public:
   DmaPort(SystemBus& bus, DmaPortConfig config);
 
-  // Faults: address_width when the address does not fit the device's address lines (or wraps around), the
-  // IOMMU's faults, no_memory, rmp_violation, td_integrity, private_mmio, what an MMIO region says. The part
-  // before the fault has been transferred.
+  // Faults: bus_master_off; address_width when the address does not fit the device's address lines (or wraps
+  // around), the IOMMU's faults, no_memory, rmp_violation, td_integrity, private_mmio, device_protocol for a
+  // device that is being accessed by a device, what an MMIO region says. The part before the fault has been
+  // transferred.
   Result<void> read(DmaAddr from, ByteSpan to);
   Result<void> write(DmaAddr to, ConstByteSpan from);
 
@@ -57,6 +62,11 @@ class DmaPort {
 
   [[nodiscard]] const DmaPortConfig& config() const { return config_; }
   void set_bypass_iommu(bool bypass) { config_.bypass_iommu = bypass; }
+  // A PCI function's command register; on at first, as for a device that is no PCI function.
+  void set_bus_master(bool on) { bus_master_ = on; }
+  [[nodiscard]] bool bus_master() const { return bus_master_; }
+  // It is accessing another device, which must not come back to this one.
+  [[nodiscard]] bool in_peer_access() const { return in_peer_access_; }
   [[nodiscard]] NameId name() const { return name_; }
   [[nodiscard]] SystemBus& bus() { return *bus_; }
 
@@ -78,6 +88,9 @@ class DmaPort {
   // Calls `move(piece, bytes before it)` for each piece in order, until one faults.
   template <class Move>
   Result<void> transfer(DmaAddr at, std::uint64_t bytes, bool write, Look look, Move&& move) const;
+  // Moves one piece that is not RAM.
+  template <class Move>
+  Result<void> move_to_peer(const Piece& piece, bool write, Move&& move);
   // Moves one piece with its events.
   template <class Move>
   Result<void> move_told(Piece piece, std::uint64_t before, bool write, Move&& move) const;
@@ -90,6 +103,8 @@ class DmaPort {
   SystemBus* bus_;
   DmaPortConfig config_;
   NameId name_;
+  bool bus_master_ = true;
+  bool in_peer_access_ = false;
 };
 
 }  // namespace cbit::bus

@@ -33,11 +33,31 @@ Result<void> RamBar::write(std::uint64_t offset, ConstByteSpan from) {
   return {};
 }
 
+bool SystemBus::overlaps_something(mem::PhysRange range) const {
+  for (const mem::PhysRange& ram : memory_->ram())
+    if (overlap(ram, range)) return true;
+  for (const auto& [first, other] : mmio_)
+    if (overlap({first, other.first}, range)) return true;
+  return false;
+}
+
 void SystemBus::add_mmio(mem::PhysRange range, MmioRegion& region) {
   CBIT_ASSERT(range.bytes != 0 && range.bytes - 1 <= ~range.first.value());
-  for (const mem::PhysRange& ram : memory_->ram()) CBIT_ASSERT(!overlap(ram, range));
-  for (const auto& [first, other] : mmio_) CBIT_ASSERT(!overlap({first, other.first}, range));
+  CBIT_ASSERT(!overlaps_something(range));
   mmio_[range.first] = {range.bytes, &region};
+}
+
+bool SystemBus::try_add_mmio(mem::PhysRange range, MmioRegion& region) {
+  if (range.bytes == 0 || range.bytes - 1 > ~range.first.value() || overlaps_something(range)) return false;
+  mmio_[range.first] = {range.bytes, &region};
+  return true;
+}
+
+void SystemBus::remove_mmio(mem::PhysRange range, const MmioRegion& region) {
+  const auto found = mmio_.find(range.first);
+  if (found == mmio_.end()) return;
+  const auto& [bytes, owner] = found->second;
+  if (bytes == range.bytes && owner == &region) mmio_.erase(found);
 }
 
 SystemBus::Hit SystemBus::find_mmio(PhysAddr at, std::uint64_t bytes) const {

@@ -1,6 +1,6 @@
 // What decodes an address: RAM through the memory controller, MMIO regions, and the IOMMU in front of
 // devices. Threading: accesses may run in parallel as far as the regions allow it; configure while nothing
-// runs.
+// runs in another thread.
 #pragma once
 
 #include <cstdint>
@@ -60,8 +60,13 @@ class SystemBus final : public paging::IoSpace {
   void add_requester(RequesterId requester) { requesters_.insert(requester); }
   [[nodiscard]] bool has_requester(RequesterId requester) const { return requesters_.contains(requester); }
 
-  // The range is not empty and overlaps neither RAM nor another region; the region outlives the bus.
+  // The range is not empty and overlaps neither RAM nor another region; the region outlives the bus, or is
+  // removed.
   void add_mmio(mem::PhysRange range, MmioRegion& region);
+  // The same where the guest decides about the range (a BAR): false, and nothing is added, if it will not do.
+  [[nodiscard]] bool try_add_mmio(mem::PhysRange range, MmioRegion& region);
+  // What was added with this range for this region; nothing if nothing was.
+  void remove_mmio(mem::PhysRange range, const MmioRegion& region);
   struct Hit {
     MmioRegion* region = nullptr;
     std::uint64_t offset = 0;
@@ -75,6 +80,8 @@ class SystemBus final : public paging::IoSpace {
   Result<void> io_write(PhysAddr to, ConstByteSpan from) override;
 
  private:
+  [[nodiscard]] bool overlaps_something(mem::PhysRange range) const;
+
   mem::Memory* memory_;
   Tracer* tracer_;
   mem::KeyView device_view_;

@@ -38,6 +38,13 @@ inline constexpr bus::PortRange reset_control_port{0xcf9, 1};
 inline constexpr bus::PortRange pci_data_port{0xcfc, 4};  // the PCI host's
 inline constexpr bus::PortRange test_irq_ports{0x2000, 24};
 
+// PCI Express configuration space of 256 buses, and where firmware maps what PCI functions have.
+inline constexpr PhysAddr ecam_base{0xe000'0000};
+inline constexpr std::uint64_t ecam_bytes = 256 << 20;
+inline constexpr PhysAddr pci_memory_base{0xc000'0000};
+inline constexpr std::uint64_t pci_memory_bytes = 512ull << 20;
+inline constexpr bus::PortRange pci_ports{0x6000, 0x1000};
+
 struct PcPorts {
   bus::PortRange range;
   std::string_view device;
@@ -87,6 +94,9 @@ inline constexpr unsigned com1_irq = 4;
 inline constexpr unsigned rtc_irq = 8;
 inline constexpr unsigned sci_irq = 9;
 inline constexpr unsigned first_pci_irq = 16;
+inline constexpr unsigned pci_irqs = 8;
+// Where INTA# of a device of bus 0 leads: the devices take turns.
+[[nodiscard]] constexpr unsigned pci_irq(unsigned device) { return first_pci_irq + device % pci_irqs; }
 
 inline constexpr PcIrq irqs[] = {
     {timer_irq, 2, false, bus::ActiveLevel::high, "8254 interval timer"},

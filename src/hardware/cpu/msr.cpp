@@ -94,6 +94,13 @@ std::uint64_t read_syscfg(Core& core, std::uint32_t msr) {
   return kept | (core.config.model.encryption.smee ? smee : 0);
 }
 
+// HWCR: TscFreqSel (24), the TSC counts at the frequency of P0, is read-only. PPR for family 19h (55898),
+// MSRC001_0015.
+std::uint64_t read_hwcr(Core& core, std::uint32_t msr) {
+  constexpr std::uint64_t tsc_freq_sel = 1u << 24;
+  return core.kept_msr(msr) | tsc_freq_sel;
+}
+
 // The microcode's revision, as family 19h has it.
 std::uint64_t read_patch_level(Core&, std::uint32_t) { return 0x0a00'11d1; }
 
@@ -140,7 +147,7 @@ constexpr Row rows[] = {
     {0xc000'0103, 0xc000'0103, read_value<&SystemRegisters::tsc_aux>, write_tsc_aux},
     {0xc001'0000, 0xc001'0007, read_kept, write_kept},  // performance counters
     {0xc001'0010, 0xc001'0010, read_syscfg, write_kept},
-    {0xc001'0015, 0xc001'0015, read_kept, write_kept},  // HWCR
+    {0xc001'0015, 0xc001'0015, read_hwcr, write_kept},
     {0xc001'0016, 0xc001'0019, read_kept, write_kept},  // IORRs
     {0xc001'001a, 0xc001'001a, read_kept, write_kept},  // TOP_MEM
     {0xc001'001d, 0xc001'001d, read_kept, write_kept},  // TOP_MEM2

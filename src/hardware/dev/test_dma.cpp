@@ -53,76 +53,114 @@ Result<void> TestDma::write(DmaAddr to, ConstByteSpan from) {
 }
 
 void TestDma::reset() {
+  if (timer_) timer_->stop();
   std::ranges::fill(local_, std::byte{0});
-  source_ = destination_ = count_ = pattern_ = result_ = 0;
+  next_ = waiting_ = {};
+  result_ = delay_ns_ = interrupt_enable_ = 0;
+  interrupt_status_ = {};
   status_ = {};
   fault_.reset();
+  update_interrupt();
 }
 
 std::uint64_t TestDma::get(Reg64 reg) const {
   switch (reg) {
     case Reg64::id: return id_value;
-    case Reg64::source: return source_;
-    case Reg64::destination: return destination_;
-    case Reg64::count: return count_;
-    case Reg64::pattern: return pattern_;
+    case Reg64::source: return next_.source;
+    case Reg64::destination: return next_.destination;
+    case Reg64::count: return next_.count;
+    case Reg64::pattern: return next_.pattern;
     case Reg64::command: return 0;
     case Reg64::status: return status_.raw;
     case Reg64::result: return result_;
     case Reg64::fault_address: return fault_ ? fault_->address : 0;
+    case Reg64::interrupt_status: return interrupt_status_.raw;
+    case Reg64::interrupt_enable: return interrupt_enable_;
+    case Reg64::address_bits: return port_.config().address_bits;
+    case Reg64::delay: return delay_ns_;
   }
   return ~std::uint64_t{0};
 }
 
 void TestDma::set(Reg64 reg, std::uint64_t value) {
+  constexpr std::uint64_t interrupts = 3;
   switch (reg) {
-    case Reg64::source: source_ = value; break;
-    case Reg64::destination: destination_ = value; break;
-    case Reg64::count: count_ = value; break;
-    case Reg64::pattern: pattern_ = value; break;
-    case Reg64::command: run(Command{value}); break;
+    case Reg64::source: next_.source = value; break;
+    case Reg64::destination: next_.destination = value; break;
+    case Reg64::count: next_.count = value; break;
+    case Reg64::pattern: next_.pattern = value; break;
+    case Reg64::command: start(Command{value}); break;
+    case Reg64::interrupt_status:
+      interrupt_status_.raw &= ~value;
+      update_interrupt();
+      break;
+    case Reg64::interrupt_enable:
+      interrupt_enable_ = value & interrupts;
+      update_interrupt();
+      break;
+    case Reg64::delay: delay_ns_ = timer_ ? std::min(value, delay_max_ns) : 0; break;
     case Reg64::id:
     case Reg64::status:
     case Reg64::result:
+    case Reg64::address_bits:
     case Reg64::fault_address: break;
   }
 }
 
-void TestDma::run(Command command) {
+void TestDma::start(Command command) {
   if (command == Command::reset) return reset();
+  if (timer_ && timer_->pending()) return;
+  Work work = next_;
+  work.command = command;
+  if (delay_ns_ == 0) return run(work);
+  waiting_ = work;
+  status_ = Status{}.with<Status::Busy>(true);
+  timer_->start(timer_->clock().now_ns() + delay_ns_);
+}
+
+void TestDma::run(const Work& work) {
   busy_ = true;
-  const Result<void> done = execute(command);
+  const Result<void> done = execute(work);
   busy_ = false;
   fault_.reset();
   status_ = Status{}.with<Status::Done>(true);
-  if (done) return;
-  fault_ = done.error();
-  status_ =
-      status_.with<Status::Error>(true).with<Status::Kind>(fault_->kind).with<Status::Write>(fault_->write);
+  interrupt_status_ = interrupt_status_.with<Interrupt::Done>(true);
+  if (!done) {
+    fault_ = done.error();
+    status_ =
+        status_.with<Status::Error>(true).with<Status::Kind>(fault_->kind).with<Status::Write>(fault_->write);
+    interrupt_status_ = interrupt_status_.with<Interrupt::Error>(true);
+  }
+  update_interrupt();
 }
 
-Result<void> TestDma::execute(Command command) {
-  if (count_ > local_bytes) return fault(FaultKind::device_protocol, count_);
-  const DmaAddr from{source_};
-  const DmaAddr to{destination_};
-  switch (command) {
-    case Command::read: return port_.read(from, CBIT_TRY(local_part(destination_)));
-    case Command::write: return port_.write(to, CBIT_TRY(local_part(source_)));
-    case Command::copy: return port_.write(to, CBIT_TRY(read(from, count_)));
+void TestDma::update_interrupt() {
+  const bool wanted = (interrupt_status_.raw & interrupt_enable_) != 0;
+  if (std::exchange(interrupt_wanted_, wanted) != wanted && interrupt_) interrupt_(wanted);
+}
+
+Result<void> TestDma::execute(const Work& work) {
+  if (work.count > local_bytes) return fault(FaultKind::device_protocol, work.count);
+  const DmaAddr from{work.source};
+  const DmaAddr to{work.destination};
+  switch (work.command) {
+    case Command::read: return port_.read(from, CBIT_TRY(local_part(work.destination, work.count)));
+    case Command::write: return port_.write(to, CBIT_TRY(local_part(work.source, work.count)));
+    case Command::copy: return port_.write(to, CBIT_TRY(read(from, work.count)));
     case Command::fill: {
-      Bytes data(count_);
-      for (std::size_t i = 0; i < data.size(); ++i) data[i] = bytes_of(pattern_)[i % sizeof pattern_];
+      Bytes data(work.count);
+      for (std::size_t i = 0; i < data.size(); ++i) data[i] = bytes_of(work.pattern)[i % sizeof work.pattern];
       return port_.write(to, data);
     }
-    case Command::checksum: result_ = crc32c(CBIT_TRY(read(from, count_))); return {};
+    case Command::checksum: result_ = crc32c(CBIT_TRY(read(from, work.count))); return {};
     case Command::reset: break;
   }
-  return fault(FaultKind::device_protocol, static_cast<std::uint64_t>(command));
+  return fault(FaultKind::device_protocol, static_cast<std::uint64_t>(work.command));
 }
 
-Result<ByteSpan> TestDma::local_part(std::uint64_t offset) {
-  if (offset > local_bytes - count_) return fault(FaultKind::device_protocol, offset);
-  return local().subspan(offset, count_);
+Result<ByteSpan> TestDma::local_part(std::uint64_t offset, std::uint64_t count) {
+  if (offset > local_bytes - count) return fault(FaultKind::device_protocol, offset);
+  return local().subspan(offset, count);
 }
 
 }  // namespace cbit::dev

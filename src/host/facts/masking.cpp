@@ -37,7 +37,10 @@ bool is_identifier(std::string_view run) {
     const char separator = run.size() > 2 ? run[2] : '\0';
     return is_separator(separator) &&
            all_pieces(run, std::string_view{&separator, 1},
-                      [&](std::string_view group) { return ++groups, group.size() == 2; }) &&
+                      [&](std::string_view group) {
+                        ++groups;
+                        return group.size() == 2;
+                      }) &&
            groups >= 6;
   };
   return pairs() || colons >= 7 || run.find("::") != std::string_view::npos ||     // IPv6
@@ -407,8 +410,10 @@ bool is_word_of_release(std::string_view word) {
       "vanilla",     "debug",   "snp",     "sev",      "tdx",     "guest",   "host",       "rc",
       "next",        "git",     "dirty",   "coco",     "p",       "k",       "ga",         "fips",
       "unsigned"};
+  const auto known = [&] { return std::ranges::find(words, word) != std::end(words); };
+  if (known()) return true;
   while (!word.empty() && is_decimal_digit(word.back())) word.remove_suffix(1);
-  return word.empty() || std::ranges::find(words, word) != std::end(words);
+  return word.empty() || known();
 }
 
 // eth0, ib0, enp65s0f0np0, eno1, ibs3f1, wlp2s0: the kernel's, or after the slot. Not enx and a hardware

@@ -194,7 +194,7 @@ std::string dollar_quoted(std::string_view word) {
   std::string text{"$'"};
   for (const char c : word) {
     if (c == '\'' || c == '\\')
-      text += '\\', text += c;
+      text.append({'\\', c});
     else if (c >= ' ' && c <= '~')
       text += c;
     else

@@ -7,6 +7,7 @@
 #include "dev/disk_image.hpp"
 #include "dev/virtio/virtio_blk.hpp"
 #include "kernel/virtio/virtio_blk_driver.hpp"
+#include "machine/slots.hpp"
 #include "os/temporary_folder.hpp"
 #include "stream/target_image.hpp"
 
@@ -21,9 +22,9 @@ class Drive {
                                               bool raw_addresses) {
     std::unique_ptr<Drive> drive{new Drive};
     kernel::Device& parent = bed.kernel().add_device({.name = name});
-    drive->hardware_ =
-        CBIT_TRY(dev::VirtioBlk::create(bed.machine().bus(), {.device = name, .requester = parent.requester},
-                                        disk, {.serial = std::move(serial)}));
+    drive->hardware_ = CBIT_TRY(machine::plug<dev::VirtioBlk>(
+        bed.machine().bus(), "virtio-blk", {.name = name, .requester = parent.requester},
+        machine::DiskOptions{.device = {.serial = std::move(serial)}, .disk = &disk}));
     auto driver = kernel::VirtioBlkDriver::probe(bed.kernel(), *drive->hardware_, parent,
                                                  {.raw_addresses = raw_addresses});
     if (!driver)

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "machine/slots.hpp"
 #include "spec/swiotlb.hpp"
 
 namespace cbit::testbed {
@@ -65,10 +66,10 @@ OrError<TestDevice> Testbed::add_device(const TestDeviceConfig& config) {
                                              .max_segment_size = config.max_segment_size,
                                              .untrusted = config.untrusted});
   CBIT_TRY(set_masks(kernel_->dma(), dev, config));
-  hardware_.emplace_back(machine_->bus(), bus::DmaPortConfig{.device = config.name,
-                                                             .requester = dev.requester,
-                                                             .address_bits = config.address_bits});
-  return TestDevice{dev, hardware_.back()};
+  hardware_.push_back(CBIT_TRY(machine::plug<dev::TestDma>(
+      machine_->bus(), "test-dma", {.name = config.name, .requester = dev.requester},
+      machine::TestDmaOptions{.address_bits = config.address_bits})));
+  return TestDevice{dev, *hardware_.back()};
 }
 
 KeyId Testbed::cpu_key() const {

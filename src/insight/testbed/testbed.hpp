@@ -2,10 +2,10 @@
 // `explain`, the experiments, the matrix and the library's users run on.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.hpp"
 #include "dev/test_dma.hpp"
@@ -72,7 +72,7 @@ class Testbed {
   std::optional<watch::Explainer> explainer_;
   watch::Counters counters_;
   std::unique_ptr<kernel::Kernel> kernel_;
-  std::deque<dev::TestDma> hardware_;
+  std::vector<std::unique_ptr<dev::TestDma>> hardware_;
   EventSink* sink_ = nullptr;
 };
 

@@ -35,6 +35,7 @@ std::string_view stable_name(FaultKind kind) {
     case FaultKind::iommu_no_domain: return "iommu-no-domain";
     case FaultKind::address_width: return "address-width";
     case FaultKind::device_protocol: return "device-protocol";
+    case FaultKind::bus_master_off: return "bus-master-off";
   }
   return "?";
 }

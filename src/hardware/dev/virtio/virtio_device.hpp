@@ -95,6 +95,7 @@ class VirtioDevice {
   // one that the device fills when it likes (virtio-iommu's events) it may.
   void on_interrupt(std::function<void(const VirtioInterrupt&)> handler) { interrupt_ = std::move(handler); }
 
+  [[nodiscard]] bus::DmaPort& port() { return port_; }
   [[nodiscard]] const bus::DmaPort& port() const { return port_; }
 
  protected:

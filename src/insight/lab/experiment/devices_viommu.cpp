@@ -2,6 +2,7 @@
 #include "lab/experiment/devices.hpp"
 #include "lab/experiment/run.hpp"
 #include "lab/experiment/viommu_part.hpp"
+#include "machine/slots.hpp"
 
 namespace cbit::lab {
 namespace {
@@ -39,8 +40,9 @@ OrError<void> install(Run& run, std::size_t id, const std::string& name,
     return bad_input("there is a virtio-iommu already", "one is in front of all devices");
   part.parent = &run.kernel().add_device({.name = name});
   run.install(id, *part.parent);
-  part.hardware = CBIT_TRY(dev::VirtioIommu::create(
-      run.bed().machine().bus(), {.device = name, .requester = part.parent->requester}, options));
+  part.hardware =
+      CBIT_TRY(machine::plug<dev::VirtioIommu>(run.bed().machine().bus(), "virtio-iommu",
+                                               {.name = name, .requester = part.parent->requester}, options));
   run.at_end([&part] { part.driver.reset(); });
   if (!probes) return {};
   auto driver =

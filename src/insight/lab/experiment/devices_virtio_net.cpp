@@ -6,6 +6,7 @@
 #include "lab/experiment/devices.hpp"
 #include "lab/experiment/run.hpp"
 #include "lab/experiment/virtio_net_part.hpp"
+#include "machine/slots.hpp"
 
 namespace cbit::lab {
 namespace {
@@ -48,9 +49,9 @@ OrError<void> install_net(Run& run, std::size_t id, const std::string& name, con
   nic.parent = &run.kernel().add_device({.name = name});
   nic.driver_options = options.driver;
   run.install(id, *nic.parent);
-  nic.hardware = CBIT_TRY(dev::VirtioNet::create(run.bed().machine().bus(),
-                                                 {.device = name, .requester = nic.parent->requester},
-                                                 {.virtio = options.device}));
+  nic.hardware = CBIT_TRY(machine::plug<dev::VirtioNet>(run.bed().machine().bus(), "virtio-net",
+                                                        {.name = name, .requester = nic.parent->requester},
+                                                        dev::VirtioNetOptions{.virtio = options.device}));
   wire(nics);
   run.at_end([&nic] { nic.driver.reset(); });
   return {};
@@ -61,9 +62,9 @@ OrError<void> install_rng(Run& run, std::size_t id, const std::string& name, con
   rng.parent = &run.kernel().add_device({.name = name});
   rng.driver_options = options.driver;
   run.install(id, *rng.parent);
-  rng.hardware = CBIT_TRY(dev::VirtioRng::create(run.bed().machine().bus(),
-                                                 {.device = name, .requester = rng.parent->requester},
-                                                 {.virtio = options.device}));
+  rng.hardware = CBIT_TRY(machine::plug<dev::VirtioRng>(run.bed().machine().bus(), "virtio-rng",
+                                                        {.name = name, .requester = rng.parent->requester},
+                                                        dev::VirtioRngOptions{.virtio = options.device}));
   run.at_end([&rng] { rng.driver.reset(); });
   return {};
 }

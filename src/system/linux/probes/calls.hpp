@@ -69,8 +69,8 @@ class CallTracker {
 
   CallTracker(Processor& processor, Client& client) : processor_{&processor}, client_{&client} {}
 
-  // Watches a function. `arguments` of it are taken at its entry. `rare`: it is called all the time, and seldom of
-  // interest; where it returns to is watched no longer than for such a call.
+  // Watches a function. `arguments` of it are taken at its entry. `rare`: it is called all the time, and
+  // seldom of interest; where it returns to is watched no longer than for such a call.
   void watch(VirtAddr entry, PointId point, std::size_t arguments, bool rare = false);
   void forget(VirtAddr entry);
   // Everything, as after a reset.

@@ -40,7 +40,7 @@ struct AnyValues {
   }
   [[nodiscard]] DmaAddr dma() const { return DmaAddr{number()}; }
   [[nodiscard]] PhysAddr phys() const { return PhysAddr{number()}; }
-  [[nodiscard]] Fault fault() const { return {one_of(FaultKind::device_protocol), number(), coin()}; }
+  [[nodiscard]] Fault fault() const { return {one_of(FaultKind::bus_master_off), number(), coin()}; }
   [[nodiscard]] std::string text() const {
     constexpr const char* texts[] = {"swiotlb buffer is full (sz: 1 bytes)", "req.0:id 7 is not a head!",
                                      "Failed to allocate 1 bytes tlb structure", "\xff\n\"", ""};

@@ -513,5 +513,15 @@ TEST(CpuStrings, GoBackwardsWithTheDirectionFlag) {
   EXPECT_EQ(box[Gpr::rsi], 0x20'0fd8u);
 }
 
+// Linux calls it a firmware bug where HWCR does not tell so: bsp_init_amd(), arch/x86/kernel/cpu/amd.c.
+TEST(CpuMsr, TellsThatTheTscCountsAtTheFrequencyOfP0) {
+  SystemBox box;
+  constexpr std::uint32_t hwcr = 0xc001'0015;
+  constexpr std::uint64_t tsc_freq_sel = 1 << 24;
+  EXPECT_EQ(box.cpu.read_msr(hwcr), tsc_freq_sel);
+  ASSERT_TRUE(box.set_msr(hwcr, 1));
+  EXPECT_EQ(box.cpu.read_msr(hwcr), tsc_freq_sel | 1);
+}
+
 }  // namespace
 }  // namespace cbit::test

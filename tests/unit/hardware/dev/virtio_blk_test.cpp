@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "virtio_board.hpp"
+#include "virtio_transports.hpp"
 
 namespace cbit::dev {
 namespace {
@@ -52,12 +52,14 @@ struct Answer {
   std::uint32_t written = 0;
 };
 
-class VirtioBlkTest : public ::testing::Test {
+class VirtioBlkTest : public ::testing::TestWithParam<Transport> {
  protected:
   void start(BlockBackend& backend, const VirtioBlkOptions& options = {}, std::uint64_t refuse = 0) {
     auto created = VirtioBlk::create(board.bus, {.device = "vda", .requester = 8}, backend, options);
     ASSERT_TRUE(created) << created.error().message;
-    device = std::move(*created);
+    device.reset();
+    blk = created->get();
+    device = connect(board, GetParam(), std::move(*created));
     ring.emplace(board, options.queue_size);
     device->set_status(acknowledge | driver);
     device->set_driver_features(device->device_features() & ~refuse);
@@ -103,11 +105,15 @@ class VirtioBlkTest : public ::testing::Test {
   VirtioBoard board;
   Bytes contents = pattern_bytes(disk_bytes, 7);
   MemoryDisk disk{contents};
-  std::unique_ptr<VirtioBlk> device;
+  VirtioBlk* blk = nullptr;
+  std::unique_ptr<DriverEnd> device;
   std::optional<RawRing> ring;
 };
 
-TEST_F(VirtioBlkTest, ReadsSectorsIntoSeveralSegments) {
+INSTANTIATE_TEST_SUITE_P(Over, VirtioBlkTest, testing::Values(Transport::direct, Transport::pci),
+                         transport_name);
+
+TEST_P(VirtioBlkTest, ReadsSectorsIntoSeveralSegments) {
   start(disk);
   board.log.clear();
   const auto answer = request(
@@ -128,7 +134,7 @@ TEST_F(VirtioBlkTest, ReadsSectorsIntoSeveralSegments) {
   EXPECT_EQ(events[0].status, spec::virtio_blk_status::ok);
 }
 
-TEST_F(VirtioBlkTest, WritesSectors) {
+TEST_P(VirtioBlkTest, WritesSectors) {
   start(disk);
   const Bytes data = pattern_bytes(200 * 1024, 9);
   board.put_bytes(data_at, data);
@@ -140,7 +146,7 @@ TEST_F(VirtioBlkTest, WritesSectors) {
   EXPECT_TRUE(std::ranges::equal(disk.contents(), expected));
 }
 
-TEST_F(VirtioBlkTest, TakesARequestThatIsCutAnywhere) {
+TEST_P(VirtioBlkTest, TakesARequestThatIsCutAnywhere) {
   start(disk);
   board.put(header_at, spec::VirtioBlkOutHdr{spec::virtio_blk_type::in, 0, 1});
   board.put(status_at, untouched);
@@ -153,7 +159,7 @@ TEST_F(VirtioBlkTest, TakesARequestThatIsCutAnywhere) {
   EXPECT_EQ(board.get<std::uint8_t>(data_at + 512), spec::virtio_blk_status::ok);
 }
 
-TEST_F(VirtioBlkTest, RefusesWhatLiesOutsideTheDisk) {
+TEST_P(VirtioBlkTest, RefusesWhatLiesOutsideTheDisk) {
   start(disk);
   const std::uint64_t sectors = disk_bytes / 512;
   const spec::VringDesc two_sectors{data_at, 1024, spec::vring_flag::write, 0};
@@ -170,10 +176,10 @@ TEST_F(VirtioBlkTest, RefusesWhatLiesOutsideTheDisk) {
             spec::virtio_blk_status::ioerr);
   EXPECT_TRUE(std::ranges::equal(disk.contents(), contents));
   EXPECT_FALSE(device->broken());
-  EXPECT_FALSE(device->disk_error()) << "the disk was not asked";
+  EXPECT_FALSE(blk->disk_error()) << "the disk was not asked";
 }
 
-TEST_F(VirtioBlkTest, RefusesLengthsAndSectorsThatAreNotWholeBlocks) {
+TEST_P(VirtioBlkTest, RefusesLengthsAndSectorsThatAreNotWholeBlocks) {
   start(disk, {.blk_size = 4096});
   EXPECT_EQ(request(spec::virtio_blk_type::in, 8, {{data_at, 4096, spec::vring_flag::write, 0}}).status,
             spec::virtio_blk_status::ok);
@@ -186,7 +192,7 @@ TEST_F(VirtioBlkTest, RefusesLengthsAndSectorsThatAreNotWholeBlocks) {
   EXPECT_TRUE(std::ranges::equal(disk.contents(), contents));
 }
 
-TEST_F(VirtioBlkTest, AReadOnlyDiskSaysSoAndRefusesWrites) {
+TEST_P(VirtioBlkTest, AReadOnlyDiskSaysSoAndRefusesWrites) {
   MemoryDisk locked{contents, true};
   start(locked);
   EXPECT_TRUE(device->has(spec::virtio_blk_feature::ro));
@@ -199,7 +205,7 @@ TEST_F(VirtioBlkTest, AReadOnlyDiskSaysSoAndRefusesWrites) {
   EXPECT_TRUE(std::ranges::equal(locked.contents(), contents));
 }
 
-TEST_F(VirtioBlkTest, RefusesSegmentsOverTheNegotiatedSize) {
+TEST_P(VirtioBlkTest, RefusesSegmentsOverTheNegotiatedSize) {
   start(disk, {.size_max = 1024});
   EXPECT_EQ(config().size_max, 1024u);
   const spec::VringDesc at_limit{data_at, 1024, spec::vring_flag::write, 0};
@@ -208,7 +214,7 @@ TEST_F(VirtioBlkTest, RefusesSegmentsOverTheNegotiatedSize) {
             spec::virtio_blk_status::ioerr);
 }
 
-TEST_F(VirtioBlkTest, FlushesOnRequest) {
+TEST_P(VirtioBlkTest, FlushesOnRequest) {
   FullDisk backend{disk_bytes};
   start(backend);
   EXPECT_EQ(request(spec::virtio_blk_type::out, 0, {{data_at, 512, 0, 0}}).status,
@@ -218,7 +224,7 @@ TEST_F(VirtioBlkTest, FlushesOnRequest) {
   EXPECT_EQ(backend.flushes, 1);
 }
 
-TEST_F(VirtioBlkTest, WritesThroughWhenFlushWasNotNegotiated) {
+TEST_P(VirtioBlkTest, WritesThroughWhenFlushWasNotNegotiated) {
   FullDisk backend{disk_bytes};
   start(backend, {}, spec::virtio_blk_feature::flush);
   EXPECT_EQ(request(spec::virtio_blk_type::out, 0, {{data_at, 512, 0, 0}}).status,
@@ -226,7 +232,7 @@ TEST_F(VirtioBlkTest, WritesThroughWhenFlushWasNotNegotiated) {
   EXPECT_EQ(backend.flushes, 1);
 }
 
-TEST_F(VirtioBlkTest, GivesItsSerialNumber) {
+TEST_P(VirtioBlkTest, GivesItsSerialNumber) {
   start(disk, {.serial = "cbit-0123456789ABCDE"});
   const auto answer = request(spec::virtio_blk_type::id, 0, {{data_at, 20, spec::vring_flag::write, 0}});
   EXPECT_EQ(answer.status, spec::virtio_blk_status::ok);
@@ -239,7 +245,7 @@ TEST_F(VirtioBlkTest, GivesItsSerialNumber) {
   EXPECT_EQ(board.get_bytes(data_at + 68, 4), Bytes(4)) << "a short buffer gets a part";
 }
 
-TEST_F(VirtioBlkTest, DiscardedAndZeroedRangesReadAsZeros) {
+TEST_P(VirtioBlkTest, DiscardedAndZeroedRangesReadAsZeros) {
   start(disk);
   EXPECT_EQ(zero_request(spec::virtio_blk_type::discard, {2, 3, 0}).status, spec::virtio_blk_status::ok);
   EXPECT_EQ(zero_request(spec::virtio_blk_type::write_zeroes, {10, 1, 0}).status,
@@ -253,7 +259,7 @@ TEST_F(VirtioBlkTest, DiscardedAndZeroedRangesReadAsZeros) {
   EXPECT_TRUE(std::ranges::equal(disk.contents(), expected));
 }
 
-TEST_F(VirtioBlkTest, ChecksRangesAndFlagsOfDiscardAndWriteZeroes) {
+TEST_P(VirtioBlkTest, ChecksRangesAndFlagsOfDiscardAndWriteZeroes) {
   start(disk);
   const std::uint64_t sectors = disk_bytes / 512;
   for (const auto type : {spec::virtio_blk_type::discard, spec::virtio_blk_type::write_zeroes}) {
@@ -271,7 +277,7 @@ TEST_F(VirtioBlkTest, ChecksRangesAndFlagsOfDiscardAndWriteZeroes) {
   EXPECT_TRUE(std::ranges::equal(disk.contents(), contents));
 }
 
-TEST_F(VirtioBlkTest, AnswersUnknownTypesWithUnsupp) {
+TEST_P(VirtioBlkTest, AnswersUnknownTypesWithUnsupp) {
   start(disk);
   EXPECT_EQ(request(99, 0, {{data_at, 512, spec::vring_flag::write, 0}}).status,
             spec::virtio_blk_status::unsupp);
@@ -280,7 +286,7 @@ TEST_F(VirtioBlkTest, AnswersUnknownTypesWithUnsupp) {
   EXPECT_TRUE(std::ranges::equal(disk.contents(), contents));
 }
 
-TEST_F(VirtioBlkTest, TurnsFailuresOfTheDiskIntoIoErrors) {
+TEST_P(VirtioBlkTest, TurnsFailuresOfTheDiskIntoIoErrors) {
   FullDisk backend{disk_bytes};
   start(backend);
   backend.full = true;
@@ -291,11 +297,11 @@ TEST_F(VirtioBlkTest, TurnsFailuresOfTheDiskIntoIoErrors) {
   EXPECT_EQ(request(spec::virtio_blk_type::flush, 0, {}).status, spec::virtio_blk_status::ioerr);
   EXPECT_EQ(zero_request(spec::virtio_blk_type::discard, {0, 1, 0}).status, spec::virtio_blk_status::ioerr);
   EXPECT_FALSE(device->broken());
-  ASSERT_TRUE(device->disk_error());
-  EXPECT_THAT(device->disk_error()->message, HasSubstr("No space left"));
+  ASSERT_TRUE(blk->disk_error());
+  EXPECT_THAT(blk->disk_error()->message, HasSubstr("No space left"));
 }
 
-TEST_F(VirtioBlkTest, StopsOnRequestsWithoutHeaderOrStatus) {
+TEST_P(VirtioBlkTest, StopsOnRequestsWithoutHeaderOrStatus) {
   start(disk);
   ring->desc(0, {header_at, 15, spec::vring_flag::next, 1});
   ring->desc(1, {status_at, 1, spec::vring_flag::write, 0});
@@ -309,7 +315,7 @@ TEST_F(VirtioBlkTest, StopsOnRequestsWithoutHeaderOrStatus) {
   EXPECT_TRUE(device->broken());
 }
 
-TEST_F(VirtioBlkTest, StopsWhenABufferLiesOutsideMemory) {
+TEST_P(VirtioBlkTest, StopsWhenABufferLiesOutsideMemory) {
   start(disk);
   request(spec::virtio_blk_type::in, 0, {{VirtioBoard::ram_bytes, 512, spec::vring_flag::write, 0}});
   EXPECT_TRUE(device->broken());
@@ -320,7 +326,7 @@ TEST_F(VirtioBlkTest, StopsWhenABufferLiesOutsideMemory) {
   EXPECT_THAT(broken[0].reason, HasSubstr("no memory at this address"));
 }
 
-TEST_F(VirtioBlkTest, ConfigurationSpaceFollowsTheSpecification) {
+TEST_P(VirtioBlkTest, ConfigurationSpaceFollowsTheSpecification) {
   start(disk, {.blk_size = 1024, .seg_max = 126, .size_max = 65536});
   const auto c = config();
   EXPECT_EQ(c.capacity, disk_bytes / 512);
@@ -330,13 +336,13 @@ TEST_F(VirtioBlkTest, ConfigurationSpaceFollowsTheSpecification) {
   EXPECT_EQ(c.num_queues, 1u);
   EXPECT_EQ(c.max_discard_seg, 1u);
   EXPECT_EQ(c.discard_sector_alignment, 2u);
-  EXPECT_EQ(device->device_id(), 2);
+  EXPECT_EQ(blk->device_id(), 2);
   using namespace spec::virtio_blk_feature;
   EXPECT_EQ(device->device_features() & bit_mask(24),
             size_max | seg_max | blk_size | spec::virtio_blk_feature::flush | discard | write_zeroes);
 }
 
-TEST_F(VirtioBlkTest, RefusesOptionsThatNoDeviceHas) {
+TEST_P(VirtioBlkTest, RefusesOptionsThatNoDeviceHas) {
   const auto refused = [&](const VirtioBlkOptions& options) {
     return !VirtioBlk::create(board.bus, {.device = "vda"}, disk, options);
   };

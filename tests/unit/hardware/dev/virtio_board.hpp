@@ -6,16 +6,15 @@
 
 #include <array>
 
-#include "bus/system_bus.hpp"
 #include "dev/virtio/queue.hpp"
-#include "support/small_machine.hpp"
+#include "support/pci_board.hpp"
 
 namespace cbit::dev {
 
-struct VirtioBoard : test::SmallMachine {
+struct VirtioBoard : test::PciBoard {
   static constexpr std::uint64_t ram_bytes = 16ull << 20;
 
-  VirtioBoard() : test::SmallMachine{test::Encryption::none, {.ram = {{PhysAddr{0}, ram_bytes}}}} {}
+  VirtioBoard() : test::PciBoard{test::Encryption::none, {.ram = {{PhysAddr{0}, ram_bytes}}}} {}
 
   template <class T>
   void put(std::uint64_t at, const T& value) {
@@ -35,8 +34,6 @@ struct VirtioBoard : test::SmallMachine {
     EXPECT_TRUE(memory->read(PhysAddr{at}, bytes, {}));
     return bytes;
   }
-
-  bus::SystemBus bus{*memory, tracer, device_view};
 };
 
 // Descriptors and rings at fixed places. Nothing is checked: a test may write what it likes.

@@ -1,5 +1,5 @@
-// Images that QEMU runs with -device isa-debugcon and -device isa-debug-exit: expected texts and exit statuses
-// are what these devices do with the same instructions.
+// Images that QEMU runs with -device isa-debugcon and -device isa-debug-exit: expected texts and exit
+// statuses are what these devices do with the same instructions.
 #include "guest/pc.hpp"
 
 #include <gmock/gmock.h>

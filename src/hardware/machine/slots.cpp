@@ -1,0 +1,196 @@
+#include "machine/slots.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <iterator>
+
+#include "base/format.hpp"
+#include "dev/test_dma_pci.hpp"
+#include "dev/virtio/virtio_pci.hpp"
+
+namespace cbit::machine {
+namespace {
+
+OrError<bool> parse_switch(std::string_view value) {
+  if (value == "on") return true;
+  if (value == "off") return false;
+  return usage_error(fmt::format("{:?} is neither on nor off", value));
+}
+
+OrError<std::uint64_t> parse_count(std::string_view value, std::uint64_t first, std::uint64_t last) {
+  std::uint64_t number = 0;
+  const auto [end, trouble] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (trouble != std::errc{} || end != value.data() + value.size() || number < first || number > last)
+    return usage_error(fmt::format("{:?} is no number from {} to {}", value, first, last));
+  return number;
+}
+
+// Of a virtio device; nullptr: it is none.
+dev::VirtioOptions* virtio_of(DeviceOptions& options) {
+  return std::visit(
+      [](auto& one) -> dev::VirtioOptions* {
+        using Options = std::decay_t<decltype(one)>;
+        if constexpr (std::is_same_v<Options, DiskOptions>) return &one.device.virtio;
+        if constexpr (std::is_same_v<Options, TestDmaOptions>) return nullptr;
+        if constexpr (requires { one.virtio; }) return &one.virtio;
+      },
+      options);
+}
+
+template <bool dev::VirtioOptions::* field>
+OrError<void> set_virtio(DeviceOptions& options, std::string_view value) {
+  virtio_of(options)->*field = CBIT_TRY(parse_switch(value));
+  return {};
+}
+
+OrError<void> set_address_bits(DeviceOptions& options, std::string_view value) {
+  std::get<TestDmaOptions>(options).address_bits = static_cast<unsigned>(CBIT_TRY(parse_count(value, 1, 64)));
+  return {};
+}
+OrError<void> set_serial(DeviceOptions& options, std::string_view value) {
+  std::get<DiskOptions>(options).device.serial = value;
+  return {};
+}
+OrError<void> set_seed(DeviceOptions& options, std::string_view value) {
+  std::get<dev::VirtioRngOptions>(options).seed = CBIT_TRY(parse_count(value, 0, ~std::uint64_t{0}));
+  return {};
+}
+OrError<void> add_port(DeviceOptions& options, std::string_view value) {
+  std::get<dev::VirtioConsoleOptions>(options).ports.push_back({.name = std::string{value}});
+  return {};
+}
+
+constexpr DeviceOption options_of_virtio[] = {
+    {"access-platform", "on|off", "offers VIRTIO_F_ACCESS_PLATFORM",
+     set_virtio<&dev::VirtioOptions::iommu_platform>},
+    {"legacy", "on|off", "has the interface before virtio 1.0 alone",
+     set_virtio<&dev::VirtioOptions::legacy>},
+    {"transitional", "on|off", "has it besides the modern one",
+     set_virtio<&dev::VirtioOptions::transitional>},
+    {"packed", "on|off", "offers the packed ring", set_virtio<&dev::VirtioOptions::packed>}};
+
+// A virtio device's options, and those of its kind.
+template <class... Own>
+constexpr auto with_own(const Own&... own) {
+  std::array<DeviceOption, std::size(options_of_virtio) + sizeof...(own)> all{};
+  std::ranges::copy(options_of_virtio, all.begin());
+  std::size_t at = std::size(options_of_virtio);
+  ((all[at++] = own), ...);
+  return all;
+}
+
+constexpr DeviceOption options_of_test_dma[] = {
+    {"address-bits", "1..64", "address lines that the device drives", set_address_bits}};
+constexpr auto options_of_disk = with_own(DeviceOption{"serial", "TEXT", "at most 20 bytes", set_serial});
+constexpr auto options_of_rng = with_own(DeviceOption{"seed", "NUMBER", "of the entropy", set_seed});
+constexpr auto options_of_console =
+    with_own(DeviceOption{"port", "NAME", "adds a port with a name; may be repeated", add_port});
+
+OrError<PluggedDevice> make_test_dma(bus::SystemBus& bus, Clock* clock, const DevicePlace& place,
+                                     const DeviceOptions& options) {
+  const bus::DmaPortConfig port{.device = place.name,
+                                .requester = place.requester,
+                                .address_bits = std::get<TestDmaOptions>(options).address_bits};
+  return PluggedDevice{std::make_unique<dev::TestDma>(bus, port, clock)};
+}
+
+OrError<PluggedDevice> make_disk(bus::SystemBus& bus, Clock*, const DevicePlace& place,
+                                 const DeviceOptions& options) {
+  const auto& [device, disk] = std::get<DiskOptions>(options);
+  if (disk == nullptr) return usage_error(fmt::format("the disk {} has no image", place.name));
+  return PluggedDevice{CBIT_TRY(
+      dev::VirtioBlk::create(bus, {.device = place.name, .requester = place.requester}, *disk, device))};
+}
+
+template <class Device, class Options>
+OrError<PluggedDevice> make_virtio(bus::SystemBus& bus, Clock*, const DevicePlace& place,
+                                   const DeviceOptions& options) {
+  return PluggedDevice{CBIT_TRY(
+      Device::create(bus, {.device = place.name, .requester = place.requester}, std::get<Options>(options)))};
+}
+
+const DeviceKind kinds[] = {
+    {"test-dma", "a device that does the DMA it is told to (docs/test-device.md)", dev::TestDmaPci::identity,
+     TestDmaOptions{}, options_of_test_dma, make_test_dma},
+    {"virtio-blk", "a disk", dev::virtio_pci_identity(spec::virtio_id_block, false), DiskOptions{},
+     options_of_disk, make_disk},
+    {"virtio-console", "a terminal, or several ports with names",
+     dev::virtio_pci_identity(spec::virtio_id_console, false), dev::VirtioConsoleOptions{},
+     options_of_console, make_virtio<dev::VirtioConsole, dev::VirtioConsoleOptions>},
+    {"virtio-iommu", "an IOMMU in front of all devices",
+     dev::virtio_pci_identity(spec::virtio_id_iommu, false), dev::VirtioIommuOptions{}, options_of_virtio,
+     make_virtio<dev::VirtioIommu, dev::VirtioIommuOptions>},
+    {"virtio-net", "a network device; its frames go to another one, or back",
+     dev::virtio_pci_identity(dev::virtio_id_net, false), dev::VirtioNetOptions{}, options_of_virtio,
+     make_virtio<dev::VirtioNet, dev::VirtioNetOptions>},
+    {"virtio-rng", "a source of entropy with a seed", dev::virtio_pci_identity(dev::virtio_id_rng, false),
+     dev::VirtioRngOptions{}, options_of_rng, make_virtio<dev::VirtioRng, dev::VirtioRngOptions>},
+};
+
+template <class Row>
+std::string names_of(std::span<const Row> rows) {
+  std::string names;
+  for (const Row& row : rows) names += (names.empty() ? "" : ", ") + std::string{row.name};
+  return names;
+}
+
+std::pair<std::string_view, std::string_view> cut(std::string_view text, char at) {
+  const std::size_t place = text.find(at);
+  if (place == std::string_view::npos) return {text, {}};
+  return {text.substr(0, place), text.substr(place + 1)};
+}
+
+OrError<void> set_option(const DeviceKind& kind, DeviceOptions& options, std::string_view text) {
+  const auto [name, value] = cut(text, '=');
+  const auto found = std::ranges::find(kind.options, name, &DeviceOption::name);
+  if (found == kind.options.end())
+    return usage_error(fmt::format("{} has no option {:?}", kind.name, name),
+                       "there are " + names_of(kind.options));
+  if (const auto set = found->set(options, value); !set)
+    return usage_error(fmt::format("{}: {}: {}", kind.name, name, set.error().message),
+                       fmt::format("use {}={}", name, found->values));
+  return {};
+}
+
+}  // namespace
+
+std::span<const DeviceKind> device_kinds() { return kinds; }
+
+OrError<const DeviceKind*> find_device_kind(std::string_view name) {
+  const auto* const found = std::ranges::find(kinds, name, &DeviceKind::name);
+  if (found != std::end(kinds)) return found;
+  return usage_error(fmt::format("there is no device {:?}", name),
+                     "there are " + names_of(std::span<const DeviceKind>{kinds}));
+}
+
+OrError<DeviceRequest> parse_device(std::string_view text) {
+  auto [name, rest] = cut(text, ',');
+  DeviceRequest request{.kind = CBIT_TRY(find_device_kind(name)), .options = {}};
+  request.options = request.kind->defaults;
+  while (!rest.empty()) {
+    const auto [option, others] = cut(rest, ',');
+    CBIT_TRY(set_option(*request.kind, request.options, option));
+    rest = others;
+  }
+  return request;
+}
+
+std::unique_ptr<bus::PciFunction> PluggedDevice::take_function() && {
+  if (auto* const test_dma = std::get_if<std::unique_ptr<dev::TestDma>>(&device_))
+    return std::make_unique<dev::TestDmaPci>(std::move(*test_dma));
+  return std::make_unique<dev::VirtioPci>(std::get<std::unique_ptr<dev::VirtioDevice>>(std::move(device_)));
+}
+
+OrError<std::unique_ptr<bus::PciFunction>> plug_pci(bus::PciBus& pci, bus::SystemBus& bus, Clock& clock,
+                                                    const DeviceRequest& request, const DevicePlace& place) {
+  const unsigned slot = spec::pci_device_of(place.requester);
+  if (place.requester != spec::pci_requester(0, slot, 0) || pci.device(slot) != nullptr)
+    return usage_error(fmt::format("{}: PCI slot {} is taken, or is none", place.name, slot),
+                       fmt::format("use a free one, 1 to {}", spec::pci_devices - 1));
+  auto function = CBIT_TRY(request.kind->make(bus, &clock, place, request.options)).take_function();
+  pci.plug(slot, *function);
+  return function;
+}
+
+}  // namespace cbit::machine
