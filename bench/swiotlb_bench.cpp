@@ -34,7 +34,7 @@ struct Guest {
                     .value()},
         cc{Platform::sev, machine->paging().view.layout},
         mm{kernel::Mm::create(*machine, cc, KernelVersion::v6_1).value()} {
-    CBIT_ASSERT(mm->pages().allocate_at(originals, cpus * originals_per_cpu));
+    CBIT_ASSERT(mm->page_allocator().allocate_at(originals, cpus * originals_per_cpu));
     for (unsigned cpu = 0; cpu < cpus; ++cpu)
       for (std::uint64_t i = 0; i < originals_per_cpu; ++i)
         CBIT_ASSERT(mm->cpu(cpu).write(mm->phys_to_virt(original(cpu, i)), pattern_bytes(page_size, i)));

@@ -25,7 +25,7 @@ class MktmeBoard {
     kernel::DmaConfig dma;
     dma.swiotlb.slots = 512;
     kernel_ = std::move(*kernel::Kernel::boot(*machine_, dma));
-    witness_ = *kernel_->mm().pages().allocate(1);
+    witness_ = *kernel_->mm().page_allocator().allocate(1);
     require(kernel_->cpu(0)
                 .write(kernel_->mm().phys_to_virt(witness_), pattern_bytes(witness_bytes, 5))
                 .has_value());

@@ -167,7 +167,7 @@ struct Guest {
 };
 
 void run_driver(Guest& guest, FuzzInput& input) {
-  const std::uint64_t free_pages = guest.kernel->mm().pages().free_pages();
+  const std::uint64_t free_pages = guest.kernel->mm().page_allocator().free_pages();
   {
     HostileDevice device{guest.machine->bus(), guest.parent->requester, input, input.flag()};
     auto driver = kernel::VirtioBlkDriver::probe(*guest.kernel, device, *guest.parent);
@@ -184,7 +184,7 @@ void run_driver(Guest& guest, FuzzInput& input) {
   }
   require(guest.kernel->dma().release(*guest.parent) == 0);
   require(guest.kernel->dma().swiotlb()->usage().io_tlb_used == 0);
-  require(guest.kernel->mm().pages().free_pages() == free_pages);
+  require(guest.kernel->mm().page_allocator().free_pages() == free_pages);
   Bytes seen(guest.secret.size());
   require(guest.kernel->cpu(0).read(guest.canary, seen) && seen == guest.secret);
 }

@@ -154,10 +154,8 @@ const CommandSpec doctor_command{
     "Say what this host is, whether its memory encryption works, and where each device's DMA goes",
     "Reads the running system (CPUID, /proc, /sys, the kernel's log) and changes nothing. Prints a tree of "
     "checks, and a line per device: the way of its DMA on this system as the kernel's DMA code decides it, "
-    "its "
-    "limit, and each cause of trouble with its remedy. Works without root with what it can read, and says "
-    "what "
-    "it could not. Exit code 1: a check failed.",
+    "its limit, and each cause of trouble with its remedy. Works without root with what it can read, and "
+    "says what it could not. Exit code 1: a check failed.",
     option_table,
     {},
     examples,

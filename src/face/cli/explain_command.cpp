@@ -194,10 +194,8 @@ const CommandSpec explain_command{
     "explain",
     "Perform one DMA on one platform, show what CPU, device and host see, and why",
     "Sets up a machine, boots the model kernel, lets a driver and a test device perform one DMA, and reports "
-    "the path "
-    "that it took with the kernel function behind each step, the bytes as the CPU, the device and the host "
-    "see them, "
-    "the verdict, and the causes of what went wrong with their remedies.",
+    "the path that it took with the kernel function behind each step, the bytes as the CPU, the device and "
+    "the host see them, the verdict, and the causes of what went wrong with their remedies.",
     option_table,
     {},
     examples,

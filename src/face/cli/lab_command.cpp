@@ -133,10 +133,8 @@ const CommandSpec lab_run_command{
     "lab run",
     "Run experiments from TOML files and compare what happens with what they expect",
     "Each file describes a machine, devices and steps; expectations are steps (docs/lab-format.md). A failed "
-    "one is "
-    "printed with its line, what was found instead, and the causes with their remedies. Ends with 0 when all "
-    "passed, 1 "
-    "when an expectation failed, 65 when a file cannot be run.",
+    "one is printed with its line, what was found instead, and the causes with their remedies. Ends with 0 "
+    "when all passed, 1 when an expectation failed, 65 when a file cannot be run.",
     run_options,
     {"FILE",
      "A lab file, or the name of an experiment that comes with cbit; all of those when nothing is given",

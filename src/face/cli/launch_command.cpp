@@ -162,10 +162,9 @@ const CommandSpec launch_command{
     "launch",
     "Plan and start a guest whose memory is encrypted, or check somebody's command line for one",
     "Finds out what this host and its QEMU can do (SEV-SNP, SEV-ES, SEV, TDX), picks QEMU's options, checks "
-    "them "
-    "for contradictions and prints them as a shell command, as JSON, as a libvirt domain or as a "
-    "configuration of "
-    "Kata Containers. Starts nothing unless --run is given. Words after -- are passed to QEMU.",
+    "them for contradictions and prints them as a shell command, as JSON, as a libvirt domain or as a "
+    "configuration of Kata Containers. Starts nothing unless --run is given. Words after -- are passed to "
+    "QEMU.",
     launch_option_table(),
     {.metavar = "QEMU-OPTION", .help = "After --: options that QEMU gets as they are", .repeated = true},
     examples,

@@ -59,8 +59,7 @@ void print_man_page(std::ostream& out) {
         << "\n.br\n";
   out << ".SH DESCRIPTION\n"
          "cbit moves data between CPU, devices and host while memory is encrypted, with the real ciphertext "
-         "and "
-         "through the mechanisms that Linux uses, and says why a DMA fails.\n";
+         "and through the mechanisms that Linux uses, and says why a DMA fails.\n";
   for (const CommandSpec& command : commands()) print_command(out, command);
   out << ".SH \"EXIT STATUS\"\n"
          ".TP\n0\nsuccess\n.TP\n1\na check or an expectation failed\n.TP\n64\nthe command line is wrong\n"

@@ -55,9 +55,8 @@ const CommandSpec matrix_command{
     "matrix",
     "Run the same DMA on every platform, IOMMU mode, mask and mapping, and print the table",
     "Each cell is a machine of its own on which a driver maps a buffer, the device reads it and writes it, "
-    "and the bytes "
-    "are compared. The columns are the device's DMA masks; the last column names the causes of what does not "
-    "work.",
+    "and the bytes are compared. The columns are the device's DMA masks; the last column names the causes of "
+    "what does not work.",
     option_table,
     {},
     examples,

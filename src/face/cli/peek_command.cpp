@@ -91,8 +91,7 @@ const CommandSpec peek_command{
     "the CPU of its owner reads (a kernel, a guest, a process), what a device reads at the address that it "
     "was given, what the host's software reads without a key, and what lies in the memory chips. With --pid "
     "it reads the memory of a running process, a VMM for one, through /proc, without stopping it, and says "
-    "of "
-    "each page whether it looks like ciphertext, compressed data, text, zeros or other data.",
+    "of each page whether it looks like ciphertext, compressed data, text, zeros or other data.",
     option_table,
     {.metavar = "FILE",
      .help = "A lab file, or the name of an experiment that comes with cbit",

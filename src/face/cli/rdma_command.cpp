@@ -4,7 +4,7 @@
 
 #include "cli/platform_options.hpp"
 #include "cli/trace_file.hpp"
-#include "explain/rdma/run.hpp"
+#include "explain/rdma/perftest.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -73,10 +73,8 @@ const CommandSpec rdma_bw_command{
     "rdma bw",
     "Write to a plain machine by RDMA, compare the bytes, and print bandwidth as ib_write_bw does",
     "Registers an application's memory on the platform, connects to a NIC of a plain machine, and performs "
-    "RDMA "
-    "writes. Every message is compared on arrival. Time is virtual; the counts of copies, flushes and "
-    "conversions "
-    "tell the cost. Ends with 1 where a byte was wrong.",
+    "RDMA writes. Every message is compared on arrival. Time is virtual; the counts of copies, flushes and "
+    "conversions tell the cost. Ends with 1 where a byte was wrong.",
     option_table,
     {},
     bw_examples,

@@ -111,7 +111,7 @@ std::string command_line_of(const Arguments& arguments, Platform platform, boot:
   };
   if (kind == boot::KernelKind::bzimage || kind == boot::KernelKind::vmlinux) {
     add(default_command_line);
-    if (platform == Platform::sme) add("mem_encrypt=on");
+    if (machine::traits_of(platform).cc.has(spec::CcAttr::host_mem_encrypt)) add("mem_encrypt=on");
   }
   if (const auto more = arguments.text("--append")) add(*more);
   return line;

@@ -193,8 +193,7 @@ void note_costs(const CheckSubject& subject, DeviceReport& report) {
     report.state = CheckState::warn;
     report.notes.push_back(fmt::format(
         "its {} address bits do not reach {}, so every byte is copied; behind an IOMMU that translates it "
-        "would "
-        "not be",
+        "would not be",
         report.mask_bits.value_or(64),
         encrypts_itself(subject.system.platform) ? fmt::format("the C-bit ({})", subject.system.c_bit)
                                                  : std::string{"all memory"}));

@@ -117,8 +117,7 @@ void OptionList::machine() {
   if (protection == Protection::none) return;
   put(option, "confidential-guest-support", protection == Protection::tdx ? "tdx0" : "sev0",
       {"Switches the protection on, as the object of that name says; QEMU then also keeps the guest's memory "
-       "from "
-       "being merged (KSM).",
+       "from being merged (KSM).",
        "QEMU hw/core/machine.c: machine_run_board_init"});
   if (protection == Protection::tdx)
     put(option, "kernel-irqchip", "split",
@@ -193,8 +192,7 @@ void OptionList::memory() {
   const bool snp = plan_.protection == Protection::sev_snp;
   put(ram, "qom-type", snp ? "memory-backend-memfd" : "memory-backend-ram",
       snp ? Reason{"Holds the pages that the guest shares; its private pages come from KVM's guest_memfd, "
-                   "which QEMU "
-                   "adds itself.",
+                   "which QEMU adds itself.",
                    "QEMU target/i386/sev.c; Linux virt/kvm/guest_memfd.c"}
           : Reason{"Anonymous memory, which KVM can pin.", "Linux arch/x86/kvm/svm/sev.c: sev_pin_memory"});
   put(ram, "id", "ram0");
@@ -206,8 +204,7 @@ void OptionList::memory() {
   if (plan_.protection == Protection::sev || plan_.protection == Protection::sev_es)
     put(ram, "prealloc", "on",
         {"KVM pins every page before the guest starts, because the ciphertext depends on the address: no "
-         "swapping, "
-         "no overcommitting. Where the host has too little memory, this says so.",
+         "swapping, no overcommitting. Where the host has too little memory, this says so.",
          "Linux arch/x86/kvm/svm/sev.c: sev_mem_enc_register_region"});
 }
 
@@ -228,13 +225,11 @@ void OptionList::protection() {
   put(object, "id", "sev0");
   put(object, "cbitpos", fmt::format("{}", plan_.c_bit),
       {"The position of the C-bit in a page-table entry: CPUID 8000001F EBX[5:0] of the host, which the "
-       "guest "
-       "must see too.",
+       "guest must see too.",
        "AMD APM vol. 3, E.4.17; QEMU target/i386/sev.c"});
   put(object, "reduced-phys-bits", fmt::format("{}", plan_.reduced_phys_bits),
       {"Address bits that the guest loses: one, the C-bit itself. CPUID 8000001F EBX[11:6] of the host "
-       "counts "
-       "what host-physical addresses lose, which is no concern of the guest's.",
+       "counts what host-physical addresses lose, which is no concern of the guest's.",
        "AMD APM vol. 3, E.4.17; QEMU docs/system/i386/amd-memory-encryption.rst"});
   put(object, "policy", fmt::format("{:#x}", plan_.policy),
       {policy_text(plan_),
@@ -278,8 +273,7 @@ void OptionList::kernel() {
   if (!request.initrd.empty())
     add_text("initrd", request.initrd,
              {"The guest's first files, copied into its memory; a file system in an nvdimm would have to be "
-              "read in "
-              "place.",
+              "read in place.",
               "Kata Containers, configuration-qemu.toml: initrd"});
   if (!plan_.append.empty())
     add_text("append", plan_.append,

@@ -16,8 +16,7 @@ constexpr QemuFailure failure_table[] = {
      "end the other program that uses the firmware"},
     {"cbitpos check failed", "the host's C-bit is at another position than cbitpos= says",
      "give --cbitpos as this host's CPUID 8000001F EBX[5:0] has it; where QEMU says '0', the processor has "
-     "no SEV, "
-     "and --no-encryption starts the guest in clear"},
+     "no SEV, and --no-encryption starts the guest in clear"},
     {"Invalid value for 'reduced-phys-bits'", "reduced-phys-bits= does not fit the processor",
      "give --reduced-phys-bits 1: a guest loses the C-bit alone"},
     {"guest policy requires SEV-ES", "the policy demands SEV-ES, which this host does not have",

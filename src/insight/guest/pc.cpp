@@ -11,12 +11,13 @@ namespace cbit::guest {
 namespace {
 
 machine::MachineConfig machine_config(const PcConfig& config) {
+  const machine::PlatformTraits& traits = machine::traits_of(config.platform);
   machine::MachineConfig machine{.platform = config.platform,
                                  .c_bit = c_bit,
                                  .memory_bytes = config.memory_bytes,
-                                 .virtual_machine = config.platform == Platform::plain,
+                                 .virtual_machine = traits.may_be_virtual_machine,
                                  .seed = config.seed};
-  if (config.platform == Platform::sev) machine.key_source = machine::GuestKeySource::firmware;
+  if (traits.launched_by_firmware) machine.key_source = machine::GuestKeySource::firmware;
   return machine;
 }
 
@@ -35,9 +36,10 @@ chipset::PcConfig chipset_config(const PcConfig& config) {
 cpu::Model cpu_model(Platform platform) {
   cpu::Model model = cpu::default_model();
   model.encryption.c_bit = c_bit;
-  model.encryption.sev = model.encryption.active_sev = platform == Platform::sev;
-  model.encryption.sme = model.encryption.smee = platform == Platform::sme;
-  model.hypervisor = platform != Platform::sme;
+  const machine::PlatformTraits& traits = machine::traits_of(platform);
+  model.encryption.sev = model.encryption.active_sev = traits.cc.has(spec::CcAttr::guest_mem_encrypt);
+  model.encryption.sme = model.encryption.smee = traits.cc.has(spec::CcAttr::host_mem_encrypt);
+  model.hypervisor = traits.may_be_virtual_machine;
   return model;
 }
 
@@ -94,7 +96,7 @@ OrError<void> Pc::load(const boot::BootImage& image) {
 }
 
 OrError<void> Pc::put_into_memory(const boot::LoadPlan& plan) {
-  if (config_.platform != Platform::sev) return boot::load_plain(*machine_, plan);
+  if (!machine_->traits().launched_by_firmware) return boot::load_plain(*machine_, plan);
   launch_ = CBIT_TRY(boot::launch(*machine_, plan, {}));
   return {};
 }

@@ -24,8 +24,7 @@ std::string remedy_for(const CauseInfo& info, const SwiotlbFull& full) {
   if (info.name != cause("request-over-segment-limit").name) return std::string{info.remedy};
   return fmt::format(
       "Limit this device's segments: the request has {} bytes, and no mapping can have more than {} bytes, "
-      "less "
-      "what alignment costs (dma_max_mapping_size()). A larger pool does not help.",
+      "less what alignment costs (dma_max_mapping_size()). A larger pool does not help.",
       full.bytes, full.segment_slots * spec::io_tlb_size);
 }
 

@@ -119,8 +119,7 @@ OrError<void> check_encryption_support(const Board& board, const BootImage& imag
   if (!is_encrypted(board.platform) || kernel.memory_encryption() != Answer::no) return {};
   return bad_input(
       fmt::format("{} cannot use encrypted memory: it was built without CONFIG_AMD_MEM_ENCRYPT", image.name),
-      "build it with that option, or take Debian's kernel; without encryption it runs on platform "
-      "plain");
+      "build it with that option, or take Debian's kernel; without encryption it runs on platform plain");
 }
 
 // The kernel, and the memory that it uses before it reads the memory map.

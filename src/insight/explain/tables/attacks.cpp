@@ -178,18 +178,18 @@ std::string remap_result(kernel::Kvm& kvm, kernel::SevVm& vm, kernel::Process& v
   const auto b = vm.frame(machine::GuestPhysAddr{page_size});
   if (!a || !b) return "fault";
   machine::Machine& machine = kvm.kernel().machine();
-  machine::GuestCpu cpu{machine, {.kind = kind, .asid = vm.asid(), .ncr3 = vm.ncr3()}};
+  machine::NestedMemory guest{machine, {.kind = kind, .asid = vm.asid(), .ncr3 = vm.ncr3()}};
   if (kind == machine::GuestKind::sev_snp) {  // RMPUPDATE by the hypervisor, PVALIDATE by the guest
     machine.memory().rmp_update(*a, mem::assigned_page(vm.asid(), 0));
     machine.memory().rmp_update(*b, mem::assigned_page(vm.asid(), 1));
-    if (!cpu.pvalidate(machine::GuestPhysAddr{0}, true) ||
-        !cpu.pvalidate(machine::GuestPhysAddr{page_size}, true))
+    if (!guest.pvalidate(machine::GuestPhysAddr{0}, true) ||
+        !guest.pvalidate(machine::GuestPhysAddr{page_size}, true))
       return "fault";
   }
   if (!vm.remap(machine::GuestPhysAddr{0}, *b) || !vm.remap(machine::GuestPhysAddr{page_size}, *a))
     return "fault";
   Bytes seen(page_size);
-  const auto done = cpu.read(machine::GuestPhysAddr{0}, seen, true);
+  const auto done = guest.read(machine::GuestPhysAddr{0}, seen, true);
   const std::string found = outcome(done ? Result<Bytes>{seen} : tl::unexpected{done.error()}, second, first);
   return found == "victim reads the attacker's bytes" ? "victim reads the other page" : found;
 }
@@ -241,8 +241,7 @@ OrError<Table> attacks_table(std::uint64_t seed) {
   table.rows.push_back(std::move(row));
   table.notes = {
       "Each cell is an attack that was carried out; the words come from comparing the bytes that the victim, "
-      "or "
-      "the host, then read.",
+      "or the host, then read.",
       "sme: the attacker is software or a device that uses an address without the C-bit. There is no nested "
       "page table; TDX keeps the one for private memory in the TDX module, which is not modelled.",
   };

@@ -34,7 +34,7 @@ class MktmeScene {
     scene->bed_ = CBIT_TRY(testbed::Testbed::create(bed));
     auto mktme = kernel::Mktme::create(scene->kernel(), config);
     auto process = kernel::Process::create(scene->kernel());
-    const auto frame = scene->mm().pages().allocate(1);
+    const auto frame = scene->mm().page_allocator().allocate(1);
     if (!mktme || !process || !frame) return bad_input("the machine is too small for the table");
     scene->mktme = *std::move(mktme);
     scene->process = *std::move(process);

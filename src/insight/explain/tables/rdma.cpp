@@ -142,8 +142,7 @@ OrError<Table> rdma_table(std::uint64_t seed) {
           "before the bytes are written.",
           transfer_bytes),
       "copies and bytes bounced: the kernel's through SWIOTLB; bytes copied: the application's through its "
-      "ring; "
-      "deregistration is not counted."};
+      "ring; deregistration is not counted."};
   return table;
 }
 

@@ -264,13 +264,11 @@ OrError<Table> ttm_table(std::uint64_t seed) {
     }
   table.notes = {
       "C: the encryption bit of the address or IOMMU entry that the GPU uses, and of each page-table entry. "
-      "One "
-      "page has one attribute when all of them are equal.",
+      "One page has one attribute when all of them are equal.",
       "same: the reader got the bytes that were written. Other words say what it got instead.",
       "kmap maps one page, which is the direct map unless TTM_TT_FLAG_DECRYPTED is set.",
       "Conversions and flushes are those of allocating the 4 pages, on a machine whose caches are not "
-      "coherent "
-      "(no SME_COHERENT)."};
+      "coherent (no SME_COHERENT)."};
   return table;
 }
 

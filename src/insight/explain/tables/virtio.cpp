@@ -286,12 +286,10 @@ OrError<Table> virtio_table(std::uint64_t seed) {
       }
   table.notes = {
       "Kernel: \"check\" is Linux 6.1, \"no check\" a kernel before the restricted-access check, \"RFC\" one "
-      "that "
-      "uses the DMA API wherever memory is encrypted. Rows that came out alike are one; \"any\" is all of "
-      "them.",
+      "that uses the DMA API wherever memory is encrypted. Rows that came out alike are one; \"any\" is all "
+      "of them.",
       "A guest that does not know the flag has no virtio-iommu driver either: its devices are in no domain, "
-      "and "
-      "config.bypass decides.",
+      "and config.bypass decides.",
       "Exits and bounces are counted while eight blocks of 4 KiB are written one by one.",
   };
   return table;

@@ -154,8 +154,7 @@ testbed::Sees judge(Run& run, const Observation& observation, ConstByteSpan data
   return verdict.value_or(testbed::Sees::none);
 }
 
-// ---- the checks
-// ---------------------------------------------------------------------------------------------
+// ---- the checks ------------------------------------------------------------------------------------------
 
 std::optional<Mismatch> check_sees(Run& run, const Subject& subject, Look look, std::string_view key,
                                    testbed::Sees expected) {

@@ -17,8 +17,7 @@ std::string word_of(std::uint64_t value) { return fmt::format("{}", value); }
 std::string word_of(DmaPath path) { return std::string{to_string(path)}; }
 std::string word_of(IommuMode mode) { return std::string{to_string(mode)}; }
 
-// ---- mappings
-// -----------------------------------------------------------------------------------------------
+// ---- mappings --------------------------------------------------------------------------------------------
 
 std::string encryption_bit_of(const Run::Mapping& mapping) { return word_of(mapping.encrypted); }
 std::string bounced_of(const Run::Mapping& mapping) { return word_of(mapping.first_slot.has_value()); }
@@ -77,8 +76,7 @@ OrError<Check> parse_below(const StepParser& step, const Subject& subject, std::
   };
 }
 
-// ---- devices
-// ------------------------------------------------------------------------------------------------
+// ---- devices ---------------------------------------------------------------------------------------------
 
 OrError<Check> parse_max_mapping_size(const StepParser& step, const Subject& subject, std::string_view key) {
   const TomlValue& value = *step.keys.value(key);
@@ -107,8 +105,7 @@ OrError<Check> parse_virtio_status(const StepParser& step, const Subject& subjec
   };
 }
 
-// ---- the kernel
-// ---------------------------------------------------------------------------------------------
+// ---- the kernel ------------------------------------------------------------------------------------------
 
 OrError<Check> parse_domain(const StepParser& step, const Subject&, std::string_view key) {
   const IommuMode expected = CBIT_TRY(step.keys.need(key, step.keys.word(key, iommu_mode_words)));
@@ -168,8 +165,7 @@ OrError<Check> parse_log_absent(const StepParser& step, const Subject&, std::str
   return parse_log_with(step, key, false);
 }
 
-// ---- the explainer
-// ------------------------------------------------------------------------------------------
+// ---- the explainer ---------------------------------------------------------------------------------------
 
 enum class CauseRule : std::uint8_t { exactly, present, absent };
 

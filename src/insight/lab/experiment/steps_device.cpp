@@ -80,10 +80,26 @@ OrError<Action> parse_set_ioptes(StepParser& step) {
   };
 }
 
+constexpr std::string_view dma_keys[] = {"device", "iova", "length", "write"};
+
+// What a device is told by a driver that the kernel does not check.
+OrError<Action> parse_device_dma(StepParser& step) {
+  const std::size_t device = CBIT_TRY(step.device(dma_kind));
+  const auto bytes = CBIT_TRY(step.keys.number("length", 1, page_size)).value_or(64);
+  const auto iova = CBIT_TRY(step.keys.need("iova", step.keys.number("iova", 0, bit_mask(63))));
+  const bool write = CBIT_TRY(step.keys.flag("write")).value_or(false);
+  return [=](Run& run) -> StepResult {
+    bus::DmaPort& port = run.hardware(device).port();
+    Bytes data(bytes, std::byte{0x5a});
+    const auto done = write ? port.write(DmaAddr{iova}, data) : port.read(DmaAddr{iova}, data);
+    if (!done) return trouble_in_step(describe(done.error()));
+    return fmt::format("{} bytes at {:#x}", bytes, iova);
+  };
+}
+
 constexpr StepKind device_step_kinds[] = {
-    {"device-read", read_keys, parse_device_read},
-    {"device-write", write_keys, parse_device_write},
-    {"device-copy", copy_keys, parse_device_copy},
+    {"device-read", read_keys, parse_device_read},     {"device-write", write_keys, parse_device_write},
+    {"device-copy", copy_keys, parse_device_copy},     {"device-dma", dma_keys, parse_device_dma},
     {"set-ioptes", set_ioptes_keys, parse_set_ioptes},
 };
 

@@ -177,8 +177,7 @@ OrError<Action> parse_map(StepParser& step) {
   return [name, request](Run& run) { return map(run, name, request); };
 }
 
-// ---- unmap
-// --------------------------------------------------------------------------------------------------
+// ---- unmap -----------------------------------------------------------------------------------------------
 
 struct UnmapRequest {
   std::size_t id = 0;
@@ -278,8 +277,7 @@ OrError<Action> parse_sync(StepParser& step, bool for_cpu) {
 OrError<Action> parse_sync_for_cpu(StepParser& step) { return parse_sync(step, true); }
 OrError<Action> parse_sync_for_device(StepParser& step) { return parse_sync(step, false); }
 
-// ---- coherent memory
-// ----------------------------------------------------------------------------------------
+// ---- coherent memory -------------------------------------------------------------------------------------
 
 struct CoherentRequest {
   std::size_t buffer = 0;
@@ -372,8 +370,7 @@ OrError<Action> parse_mmap_coherent(StepParser& step) {
   };
 }
 
-// ---- the rest
-// -----------------------------------------------------------------------------------------------
+// ---- the rest --------------------------------------------------------------------------------------------
 
 constexpr std::string_view release_keys[] = {"device"};
 

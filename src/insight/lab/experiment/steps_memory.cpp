@@ -7,8 +7,7 @@
 namespace cbit::lab {
 namespace {
 
-// ---- alloc, free, bar, pool-slot
-// ----------------------------------------------------------------------------
+// ---- alloc, free, bar, pool-slot -------------------------------------------------------------------------
 
 constexpr std::string_view alloc_keys[] = {"name", "size", "offset", "at", "below"};
 
@@ -26,7 +25,7 @@ StepResult alloc(Run& run, const AllocRequest& request) {
   std::optional<VirtAddr> pages;
   if (!request.at)
     pages = run.mm().alloc_pages(request.pages(), request.below);
-  else if (run.mm().pages().allocate_at(*request.at, request.pages()))
+  else if (run.mm().page_allocator().allocate_at(*request.at, request.pages()))
     pages = run.mm().phys_to_virt(*request.at);
   if (!pages) return trouble_in_step("no memory: alloc_pages() has no such run of pages");
   Run::Buffer& buffer = run.buffer(request.id);
@@ -110,8 +109,7 @@ OrError<Action> parse_pool_slot(StepParser& step) {
   };
 }
 
-// ---- cpu-write, cpu-read
-// ------------------------------------------------------------------------------------
+// ---- cpu-write, cpu-read ---------------------------------------------------------------------------------
 
 struct Target {
   Run::Lens lens;
@@ -171,8 +169,7 @@ OrError<Action> parse_snapshot(StepParser& step) {
   };
 }
 
-// ---- set-memory, fail-conversions
-// ---------------------------------------------------------------------------
+// ---- set-memory, fail-conversions ------------------------------------------------------------------------
 
 enum class Attribute : std::uint8_t { encrypted, decrypted };
 constexpr Word<Attribute> attribute_words[] = {{"encrypted", Attribute::encrypted},
@@ -214,8 +211,7 @@ OrError<Action> parse_fail_conversions(StepParser& step) {
   };
 }
 
-// ---- windows
-// ------------------------------------------------------------------------------------------------
+// ---- windows ---------------------------------------------------------------------------------------------
 
 std::vector<PhysAddr> page_frames(const Run::Buffer& buffer) {
   std::vector<PhysAddr> frames;

@@ -128,7 +128,7 @@ Result<std::shared_ptr<kernel::Backing>, StepTrouble> make_backing(Run& run, Bac
       return std::make_shared<kernel::CachedFile>(kernel, Bytes(pages * page_size), key);
     case BackingWord::pmem: break;
   }
-  const auto frames = run.mm().pages().allocate(pages);
+  const auto frames = run.mm().page_allocator().allocate(pages);
   if (!frames) return trouble_in_step("no memory for the persistent memory");
   return std::make_shared<kernel::PmemFile>(kernel, mem::PhysRange{*frames, pages * page_size}, key);
 }

@@ -106,32 +106,12 @@ OrError<Action> parse_unmap(StepParser& step) {
       [=](Run& run) -> StepResult { return answered(CBIT_TRY(driver_of(run))->send_unmap(domain, range)); };
 }
 
-// ---- a device's access by address ----
-
-constexpr std::string_view dma_keys[] = {"device", "iova", "length", "write"};
-
-// What a device is told by a driver that the kernel does not check.
-OrError<Action> parse_raw_dma(StepParser& step) {
-  const std::size_t device = CBIT_TRY(step.device(dma_kind));
-  const auto bytes = CBIT_TRY(step.keys.number("length", 1, page_size)).value_or(64);
-  const auto iova = CBIT_TRY(step.keys.need("iova", step.keys.number("iova", 0, bit_mask(63))));
-  const bool write = CBIT_TRY(step.keys.flag("write")).value_or(false);
-  return [=](Run& run) -> StepResult {
-    bus::DmaPort& port = run.hardware(device).port();
-    Bytes data(bytes, std::byte{0x5a});
-    const auto done = write ? port.write(DmaAddr{iova}, data) : port.read(DmaAddr{iova}, data);
-    if (!done) return trouble_in_step(describe(done.error()));
-    return fmt::format("{} bytes at {:#x}", bytes, iova);
-  };
-}
-
 constexpr StepKind viommu_step_kinds[] = {
     {"viommu-probe", endpoint_probe_keys, parse_endpoint_probe},
     {"viommu-attach", attach_keys, parse_attach},
     {"viommu-detach", detach_keys, parse_detach},
     {"viommu-map", map_keys, parse_map},
     {"viommu-unmap", unmap_keys, parse_unmap},
-    {"device-dma", dma_keys, parse_raw_dma},
 };
 
 }  // namespace

@@ -16,8 +16,7 @@ Result<kernel::VirtioBlkDriver*, StepTrouble> driver_of(Run& run, std::size_t de
   return driver;
 }
 
-// ---- probe, remove
-// ------------------------------------------------------------------------------------------
+// ---- probe, remove ---------------------------------------------------------------------------------------
 
 constexpr std::string_view probe_keys[] = {"device", "ring"};
 
@@ -55,8 +54,7 @@ OrError<Action> parse_remove(StepParser& step) {
   };
 }
 
-// ---- requests
-// -----------------------------------------------------------------------------------------------
+// ---- requests --------------------------------------------------------------------------------------------
 
 struct Request {
   std::size_t device = 0;
@@ -122,8 +120,7 @@ OrError<Action> parse_blk_flush(StepParser& step) {
   };
 }
 
-// ---- the disk itself
-// ----------------------------------------------------------------------------------------
+// ---- the disk itself -------------------------------------------------------------------------------------
 
 constexpr std::string_view disk_write_keys[] = {"device", "sector", "data", "offset", "length"};
 

@@ -30,11 +30,9 @@ inline constexpr CauseInfo api_causes[] = {
      .topic = "Use of the DMA API",
      .title = "A mapping was used against its direction.",
      .meaning = "The direction decides which way bytes are copied and what the IOMMU permits. What a device "
-                "writes to "
-                "a to-device mapping never reaches the driver's buffer.",
+                "writes to a to-device mapping never reaches the driver's buffer.",
      .remedy = "Map with the direction of the transfer as the device sees it, DMA_BIDIRECTIONAL for both, "
-               "and unmap "
-               "and sync with the same one.",
+               "and unmap and sync with the same one.",
      .linux_says = "DMA memory with different direction|device read-only DMA memory for cpu|"
                    "device write-only DMA memory to device",
      .source = "kernel/dma/debug.c: check_unmap, check_sync; kernel/dma/swiotlb.c"},
@@ -75,8 +73,7 @@ inline constexpr CauseInfo api_causes[] = {
      .topic = "Use of the DMA API",
      .title = "The driver unmapped with another size than it had mapped with.",
      .meaning = "SWIOTLB copies back the size of the unmap but frees the whole allocation; the IOMMU leaves "
-                "the rest "
-                "mapped.",
+                "the rest mapped.",
      .remedy = "Keep the size beside the DMA address; DEFINE_DMA_UNMAP_LEN() does so.",
      .linux_says = "device driver frees DMA memory with different size",
      .source = "kernel/dma/debug.c: check_unmap"},
@@ -93,8 +90,7 @@ inline constexpr CauseInfo api_causes[] = {
      .topic = "Use of the DMA API",
      .title = "Coherent memory was freed with a CPU address that does not belong to its DMA address.",
      .meaning = "The kernel encrypts and frees the pages behind the CPU address, which are not those that "
-                "the device "
-                "was using.",
+                "the device was using.",
      .remedy = "Pass dma_free_coherent() both addresses as dma_alloc_coherent() gave them.",
      .linux_says = "device driver frees DMA memory with different CPU address",
      .source = "kernel/dma/debug.c: check_unmap"},
@@ -119,8 +115,7 @@ inline constexpr CauseInfo api_causes[] = {
      .topic = "Use of the DMA API",
      .title = "The driver mapped memory that the DMA API cannot map.",
      .meaning = "dma_map_single() takes addresses of the direct map. Stack, vmalloc, user and MMIO addresses "
-                "have no "
-                "physical address that it could compute.",
+                "have no physical address that it could compute.",
      .remedy = "Use kmalloc() memory, dma_map_page() with the right page, or dma_map_resource() for MMIO.",
      .linux_says = "device driver maps memory from",
      .source = "kernel/dma/debug.c: check_for_stack, check_for_illegal_area; include/linux/dma-mapping.h: "

@@ -11,10 +11,9 @@ inline constexpr CauseInfo graphics_causes[] = {
      .title = "Two mappings of one page disagree about the encryption bit.",
      .meaning =
          "The kernel's direct map and every vmap, user mapping or fault handler's page-table entry must "
-         "carry "
-         "the same encryption bit, the one that the DMA layer chose for the page. Through the odd one a CPU "
-         "reads ciphertext or noise, writes what nobody else can read, and leaves cache lines of the other "
-         "view behind. Nothing need have been accessed yet.",
+         "carry the same encryption bit, the one that the DMA layer chose for the page. Through the odd one "
+         "a CPU reads ciphertext or noise, writes what nobody else can read, and leaves cache lines of the "
+         "other view behind. Nothing need have been accessed yet.",
      .remedy = "Take the attribute from the DMA layer (dma_mmap_attrs(), dma_pgprot()), or apply "
                "pgprot_decrypted() exactly where the direct map is decrypted; take mappings down before the "
                "page is converted.",

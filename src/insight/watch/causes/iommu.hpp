@@ -31,8 +31,7 @@ inline constexpr CauseInfo iommu_causes[] = {
      .topic = "IOMMU",
      .title = "An encrypted guest has an IOMMU, and so its private pages were mapped instead of bounced.",
      .meaning = "With an IOMMU the device's dma_ops are iommu-dma's, which do not ask whether bouncing is "
-                "forced. The "
-                "device is led to private pages, for which it has no key.",
+                "forced. The device is led to private pages, for which it has no key.",
      .remedy =
          "Give an encrypted guest no virtual IOMMU, or run its devices with iommu=pt, so that dma-direct "
          "bounces.",
@@ -70,9 +69,8 @@ inline constexpr CauseInfo iommu_causes[] = {
      .title = "The untrusted device wrote a part of its buffer, and the rest came back as zeros.",
      .meaning =
          "A buffer that shares its pages is bounced for an untrusted device. Linux 6.1 copies the original "
-         "in "
-         "and, for DMA from the device, then zeroes the whole bounce buffer; at the unmap the zeros replace "
-         "what the driver had there.",
+         "in and, for DMA from the device, then zeroes the whole bounce buffer; at the unmap the zeros "
+         "replace what the driver had there.",
      .remedy = "Do not rely on bytes that the device does not write; or give untrusted devices whole pages, "
                "which are not bounced. Newer kernels clear the padding alone.",
      .linux_says = "",

@@ -13,8 +13,7 @@ inline constexpr CauseInfo key_causes[] = {
          "In an encrypted guest every page is private until somebody shares it. An address that bypasses "
          "dma_map_* and dma_alloc_coherent leads the device to a private page (page-still-private).",
      .remedy = "Give the device the dma_addr_t that dma_map_single(), dma_map_sg() or dma_alloc_coherent() "
-               "returns; "
-               "they bounce through, or allocate, shared memory.",
+               "returns; they bounce through, or allocate, shared memory.",
      .linux_says = "",
      .source = "Documentation/core-api/dma-api-howto.rst; kernel/dma/direct.h: dma_direct_map_page"},
     {.name = "page-still-private",
@@ -54,8 +53,7 @@ inline constexpr CauseInfo key_causes[] = {
      .topic = "Keys",
      .title = "The device of a guest was given an address with the encryption bit in it.",
      .meaning = "Guest-physical addresses never carry the C-bit on the bus: it exists in the guest's own "
-                "page tables "
-                "only. For a device it is one more address bit, and no memory answers there.",
+                "page tables only. For a device it is one more address bit, and no memory answers there.",
      .remedy = "Strip the bit, or better: let the DMA API make the address.",
      .linux_says = "",
      .source = "include/linux/dma-direct.h: phys_to_dma; APM vol. 2, 15.34.6"},
@@ -88,8 +86,7 @@ inline constexpr CauseInfo key_causes[] = {
          "encrypted: the CPU sees ciphertext there, and writes bytes that the other mappings decrypt to "
          "noise. On SEV-SNP the write is refused.",
      .remedy = "Use the protection that the DMA layer chose for the page; memremap(MEMREMAP_WB) instead of "
-               "ioremap() "
-               "for RAM.",
+               "ioremap() for RAM.",
      .linux_says = "",
      .source = "arch/x86/mm/ioremap.c: __ioremap_caller; arch/x86/mm/pat/set_memory.c: set_memory_decrypted"},
     {.name = "page-moved-between-frames",
@@ -138,8 +135,7 @@ inline constexpr CauseInfo key_causes[] = {
      .topic = "Keys",
      .title = "TD-private memory was written from outside the TD.",
      .meaning = "A write without the TD's key clears the TD owner bit of the cache line. The TD's next read "
-                "of it is "
-                "poison and ends in a machine check.",
+                "of it is poison and ends in a machine check.",
      .remedy = "Exchange data through shared memory only: bounce it, or convert the page with MapGPA "
                "(set_memory_decrypted()).",
      .linux_says = "",

@@ -20,8 +20,7 @@ inline constexpr CauseInfo mask_causes[] = {
          "With SME a DMA address carries the C-bit. A device with a narrower mask can use no encrypted page "
          "directly, wherever the page lies.",
      .remedy = "Let the pool be created (drop swiotlb=noforce), use the IOMMU (its entries carry the bit), "
-               "or switch "
-               "SME off with mem_encrypt=off.",
+               "or switch SME off with mem_encrypt=off.",
      .linux_says = "overflow (mask",
      .source = "include/linux/dma-direct.h: phys_to_dma, dma_capable"},
     {.name = "buffer-beyond-mask",
@@ -54,8 +53,7 @@ inline constexpr CauseInfo mask_causes[] = {
      .topic = "Masks",
      .title = "Peer-to-peer memory would have to be bounced, which cannot be.",
      .meaning = "Where every mapping is bounced (encrypted guests, swiotlb=force) or the address does not "
-                "fit the mask, "
-                "a page of another device's BAR cannot be mapped.",
+                "fit the mask, a page of another device's BAR cannot be mapped.",
      .remedy = "Transfer through system memory.",
      .linux_says = "",
      .source = "kernel/dma/direct.h: dma_direct_map_page"},
@@ -63,8 +61,7 @@ inline constexpr CauseInfo mask_causes[] = {
      .topic = "Masks",
      .title = "The DMA address has more bits than the device has address lines.",
      .meaning = "The driver declared a wider mask than the hardware has. The C-bit is the first to be lost, "
-                "since it "
-                "is the highest bit of all.",
+                "since it is the highest bit of all.",
      .remedy = "Set the mask that the hardware has; the DMA API then bounces or maps lower.",
      .linux_says = "",
      .source = "Documentation/core-api/dma-api-howto.rst: DMA addressing capabilities"},

@@ -11,25 +11,21 @@ inline constexpr CauseInfo rdma_causes[] = {
      .title = "A memory region lies in memory that the NIC cannot reach, so it was bounced for as long as it "
               "lives.",
      .meaning = "ib_umem_get() maps the application's pages once, and nothing syncs them until "
-                "ibv_dereg_mr(). Both sides "
-                "work on a copy of their own: what the application writes never reaches the NIC, what the "
-                "NIC writes never "
-                "reaches the application, and deregistration overwrites the application's buffer with the "
-                "NIC's copy.",
+                "ibv_dereg_mr(). Both sides work on a copy of their own: what the application writes never "
+                "reaches the NIC, what the NIC writes never reaches the application, and deregistration "
+                "overwrites the application's buffer with the NIC's copy.",
      .remedy = "SEV guest: register memory of the dma-buf heap system_cc_shared, copy through a registered "
-               "shared ring, or "
-               "use software RDMA. SME host: a NIC that reaches the C-bit, or an IOMMU.",
+               "shared ring, or use software RDMA. SME host: a NIC that reaches the C-bit, or an IOMMU.",
      .linux_says = "",
      .source = "drivers/infiniband/core/umem.c: ib_umem_get, ib_umem_release"},
     {.name = "mr-refused-cc-dma-bounce",
      .topic = "RDMA",
      .title = "The kernel refused the memory region, because it would have to be bounced.",
      .meaning = "Newer kernels know that streaming DMA of user memory cannot work in an encrypted guest: "
-                "ibv_reg_mr() "
-                "returns EOPNOTSUPP, and ibv_query_device_ex() reports IBV_DEVICE_CC_DMA_BOUNCE (bit 41).",
+                "ibv_reg_mr() returns EOPNOTSUPP, and ibv_query_device_ex() reports IBV_DEVICE_CC_DMA_BOUNCE "
+                "(bit 41).",
      .remedy = "Allocate with ibv_alloc_buf() from a parent domain that allows CC-unprotected memory, or "
-               "register a "
-               "dma-buf of the heap system_cc_shared.",
+               "register a dma-buf of the heap system_cc_shared.",
      .linux_says = "",
      .source = "drivers/infiniband/core/umem.c: __ib_umem_get_va; drivers/infiniband/core/device.c: "
                "ib_register_device"},
@@ -37,9 +33,8 @@ inline constexpr CauseInfo rdma_causes[] = {
      .topic = "RDMA",
      .title = "One entry of the memory region's scatterlist is longer than the bounce pool can ever serve.",
      .meaning = "Contiguous pages are merged up to the NIC's longest segment, often 2 GiB, and each entry "
-                "has to bounce in "
-                "one piece of at most 256 KiB. Whether a region can be registered so depends on how its "
-                "pages happen to lie.",
+                "has to bounce in one piece of at most 256 KiB. Whether a region can be registered so "
+                "depends on how its pages happen to lie.",
      .remedy = "Do not bounce regions at all (see mr-on-private-memory); a larger pool changes nothing.",
      .linux_says = "swiotlb buffer is full",
      .source = "drivers/infiniband/core/umem.c: ib_umem_get; kernel/dma/swiotlb.c: swiotlb_do_find_slots"},
@@ -47,8 +42,7 @@ inline constexpr CauseInfo rdma_causes[] = {
      .topic = "RDMA",
      .title = "A peer named a remote key that is not one of this protection domain's regions.",
      .meaning = "The key was guessed, is of another protection domain, or its region is gone. The NIC "
-                "answers with a remote "
-                "access error, the queue pair ends, and nothing is read or written.",
+                "answers with a remote access error, the queue pair ends, and nothing is read or written.",
      .remedy = "Exchange keys anew after each registration; deregister what a peer need not reach any more.",
      .linux_says = "",
      .source = "InfiniBand Architecture 1, 9.7.4.1.5 and 10.6.3"},

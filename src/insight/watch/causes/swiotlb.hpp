@@ -94,8 +94,8 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .topic = "SWIOTLB",
      .title = "The mapping has to be bounced, and there is no bounce pool.",
      .meaning = "The pool was switched off (swiotlb=noforce), or never made: without memory encryption Linux "
-                "makes it "
-                "only where memory above 4 GiB is possible. Untrusted devices need it behind an IOMMU too.",
+                "makes it only where memory above 4 GiB is possible. Untrusted devices need it behind an "
+                "IOMMU too.",
      .remedy = "Remove swiotlb=noforce, or ask for a pool with swiotlb=force.",
      .linux_says = "DMA bounce buffers are inactive",
      .source =
@@ -123,8 +123,7 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .topic = "SWIOTLB",
      .title = "A bounced mapping was never unmapped, and keeps its slots.",
      .meaning = "Slots come back with dma_unmap_*() only. A driver that forgets it on one path fills the "
-                "pool for all "
-                "devices over hours or days.",
+                "pool for all devices over hours or days.",
      .remedy = "Unmap on that path; io_tlb_used in debugfs shows the loss.",
      .linux_says = "",
      .source = "kernel/dma/swiotlb.c: swiotlb_release_slots"},
@@ -139,8 +138,7 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .topic = "SWIOTLB",
      .title = "Linux 6.1 dropped a partial sync without copying.",
      .meaning = "With min_align_mask set, a sync that starts in the first bytes of a later slot looks as if "
-                "it began "
-                "before the mapping: the kernel warns once and copies nothing, then and every time.",
+                "it began before the mapping: the kernel warns once and copies nothing, then and every time.",
      .remedy = "Sync from the start of the mapping, or use Linux 6.10, which allows the offset.",
      .linux_says = "Access before mapping start detected",
      .source = "kernel/dma/swiotlb.c: swiotlb_bounce"},

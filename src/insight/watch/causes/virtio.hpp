@@ -10,8 +10,8 @@ inline constexpr CauseInfo virtio_causes[] = {
      .topic = "virtio",
      .title = "The device does not offer VIRTIO_F_ACCESS_PLATFORM.",
      .meaning = "Without the flag a virtio driver bypasses the DMA API and gives the device guest-physical "
-                "addresses "
-                "of private pages. Linux refuses such a device in a SEV guest, and its probe fails.",
+                "addresses of private pages. Linux refuses such a device in a SEV guest, and its probe "
+                "fails.",
      .remedy = "QEMU: iommu_platform=on,disable-legacy=on for each virtio device, or "
                "-machine confidential-guest-support=, which makes both the default.",
      .linux_says = "device must provide VIRTIO_F_ACCESS_PLATFORM",
@@ -21,9 +21,8 @@ inline constexpr CauseInfo virtio_causes[] = {
      .title = "The device offers VIRTIO_F_ACCESS_PLATFORM, but the driver does not accept it.",
      .meaning =
          "A device that offers the flag may refuse a driver without it (FEATURES_OK does not stay set), and "
-         "an "
-         "encrypted guest needs it. virtio-balloon clears it on purpose; old and legacy drivers do not know "
-         "it.",
+         "an encrypted guest needs it. virtio-balloon clears it on purpose; old and legacy drivers do not "
+         "know it.",
      .remedy = "Use a driver that accepts the flag; do not offer it to guests that cannot.",
      .linux_says = "virtio: device refuses features|device must provide VIRTIO_F_ACCESS_PLATFORM",
      .source = "drivers/virtio/virtio_balloon.c: virtballoon_validate; virtio 1.2, 6.2"},
@@ -31,8 +30,7 @@ inline constexpr CauseInfo virtio_causes[] = {
      .topic = "virtio",
      .title = "The device is a legacy one: it does not offer VIRTIO_F_VERSION_1.",
      .meaning = "Legacy virtio knows no ACCESS_PLATFORM and places its rings by page number, so it cannot "
-                "use shared "
-                "memory. Linux refuses it in a SEV guest.",
+                "use shared memory. Linux refuses it in a SEV guest.",
      .remedy = "QEMU: disable-legacy=on, and a machine with PCI Express (q35).",
      .linux_says = "device must provide VIRTIO_F_VERSION_1",
      .source = "drivers/virtio/virtio.c: virtio_features_ok"},

@@ -87,8 +87,7 @@ struct FaultCauses {
     found->evidence.push_back({"mapping", describe(scene.facts, *mapping)});
     found->remedy =
         "Linux 6.1 sets the C-bit in the IOMMU entries of MMIO too (iommu_v1_map_pages): keep peers that "
-        "talk "
-        "to each other out of translated domains, or transfer through system memory.";
+        "talk to each other out of translated domains, or transfer through system memory.";
   }
 
   void nothing_there(const DeviceFault& refused) const {

@@ -269,9 +269,8 @@ void DmaDebug::check_sg_segment(const paging::Mmu& cpu, const Device& dev, const
   if (((start ^ end) & ~dev.seg_boundary_mask) != 0)
     report(cpu, dev, DmaDebugKind::segment_boundary, segment.dma, segment.dma_length, [&] {
       return fmt::format(
-          "mapping sg segment across boundary [start={:#018x}] [end={:#018x}] "
-          "[boundary={:#018x}]",
-          start, end, dev.seg_boundary_mask);
+          "mapping sg segment across boundary [start={:#018x}] [end={:#018x}] [boundary={:#018x}]", start,
+          end, dev.seg_boundary_mask);
     });
 }
 

@@ -164,15 +164,15 @@ std::optional<PhysAddr> alloc_pages_order(Mm& mm, unsigned order, GfpZone zone) 
   if (order > max_order_6_1) return std::nullopt;
   const std::uint64_t pages = std::uint64_t{1} << order;
   switch (zone) {
-    case GfpZone::normal: return mm.pages().allocate(pages, ~std::uint64_t{0}, pages);
-    case GfpZone::dma32: return mm.pages().allocate(pages, bit_mask(32), pages);
-    case GfpZone::dma: return mm.pages().allocate(pages, bit_mask(zone_dma_bits), pages);
+    case GfpZone::normal: return mm.page_allocator().allocate(pages, ~std::uint64_t{0}, pages);
+    case GfpZone::dma32: return mm.page_allocator().allocate(pages, bit_mask(32), pages);
+    case GfpZone::dma: return mm.page_allocator().allocate(pages, bit_mask(zone_dma_bits), pages);
   }
   return std::nullopt;
 }
 
 void free_pages_order(Mm& mm, PhysAddr first, unsigned order) {
-  mm.pages().free(first, std::uint64_t{1} << order);
+  mm.page_allocator().free(first, std::uint64_t{1} << order);
 }
 
 std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, paging::Mmu& cpu, Device& dev,

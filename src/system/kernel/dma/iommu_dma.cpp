@@ -102,7 +102,7 @@ Result<std::unique_ptr<iommu::IommuDomain>> IommuDma::create_domain(DmaContext& 
   machine::Machine& machine = ctx.mm.machine();
   mem::KeyView view = machine.bus().device_view();
   if (ctx.encryption_mask != 0) view.layout = ctx.cc.layout();
-  PageAllocator& pages = ctx.mm.pages();
+  PageAllocator& pages = ctx.mm.page_allocator();
   return iommu::IommuDomain::create(
       {.id = id, .type = type, .view = view, .table_key = machine.paging().view.encrypted_key},
       machine.memory(), ctx.tracer,

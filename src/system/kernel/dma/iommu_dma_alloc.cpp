@@ -18,12 +18,12 @@ constexpr std::string_view source_iommu_alloc = "drivers/iommu/dma-iommu.c: iomm
 mem::KeySelector kernel_selector(const DmaContext& ctx) { return ctx.cc.has(CcAttr::mem_encrypt) ? 1 : 0; }
 
 void free_scattered(Mm& mm, const std::vector<PhysAddr>& pages) {
-  for (const PhysAddr page : pages) mm.pages().free(page, 1);
+  for (const PhysAddr page : pages) mm.page_allocator().free(page, 1);
 }
 
 // __iommu_dma_alloc_pages: the largest blocks that fit, single pages where there is nothing better.
 std::optional<std::vector<PhysAddr>> alloc_scattered(Mm& mm, std::uint64_t count, bool single_pages) {
-  if (count > mm.pages().total_pages()) return std::nullopt;
+  if (count > mm.page_allocator().total_pages()) return std::nullopt;
   std::vector<PhysAddr> pages;
   pages.reserve(count);
   while (pages.size() < count) {

@@ -91,7 +91,7 @@ std::uint64_t GenPool::available_bytes() const {
 
 void AtomicPools::init(DmaContext& ctx, paging::Mmu& cpu) {
   initial_bytes_ = ctx.config.coherent_pool_bytes;
-  if (initial_bytes_ == 0) initial_bytes_ = default_pool_bytes(ctx.mm.pages());
+  if (initial_bytes_ == 0) initial_bytes_ = default_pool_bytes(ctx.mm.page_allocator());
 
   for (const GfpZone zone : {GfpZone::normal, GfpZone::dma, GfpZone::dma32}) {
     auto& pool = pools_[static_cast<std::size_t>(zone)].emplace();

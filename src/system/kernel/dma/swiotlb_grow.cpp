@@ -62,7 +62,7 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
 
   std::uint64_t slots = sizing.slots;
   std::optional<PhysAddr> first;
-  while (!(first = mm.pages().allocate(pages_for(slots * io_tlb_size), low_memory))) {
+  while (!(first = mm.page_allocator().allocate(pages_for(slots * io_tlb_size), low_memory))) {
     impl.message(cpu, [&] {
       return fmt::format("software IO TLB: swiotlb_memblock_alloc: Failed to allocate {} bytes tlb structure",
                          slots * io_tlb_size);
@@ -106,7 +106,7 @@ void Swiotlb::print_info(paging::Mmu& cpu) const {
 Result<std::unique_ptr<Swiotlb>> Swiotlb::create_restricted(Mm& mm, const CcPlatform& cc,
                                                             KernelVersion version, std::uint64_t bytes) {
   const std::uint64_t pages = bytes / page_size + (bytes % page_size != 0);
-  const auto first = bytes >= io_tlb_size ? mm.pages().allocate(pages, low_memory) : std::nullopt;
+  const auto first = bytes >= io_tlb_size ? mm.page_allocator().allocate(pages, low_memory) : std::nullopt;
   if (!first) return fault(FaultKind::no_memory, 0);
 
   auto swiotlb = std::unique_ptr<Swiotlb>{new Swiotlb{std::make_unique<Impl>(mm, cc, version)}};
@@ -132,12 +132,12 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_restricted(Mm& mm, const CcPlat
 std::optional<PhysAddr> Swiotlb::Impl::alloc_dma_pages(paging::Mmu& cpu, std::uint64_t bytes,
                                                        std::uint64_t limit) {
   const std::uint64_t block = std::bit_ceil(pages_for(bytes));
-  const auto first = mm.pages().allocate(block, limit, block);
+  const auto first = mm.page_allocator().allocate(block, limit, block);
   if (!first) return std::nullopt;
   const VirtAddr at = mm.phys_to_virt(*first);
   if (mm.set_memory_decrypted(cpu, at, pages_for(bytes))) return first;
   if (version == KernelVersion::v6_6 || mm.set_memory_encrypted(cpu, at, pages_for(bytes)))
-    mm.pages().free(*first, block);
+    mm.page_allocator().free(*first, block);
   return std::nullopt;
 }
 
@@ -148,7 +148,8 @@ void Swiotlb::Impl::free_dma_pages(paging::Mmu& cpu, mem::PhysRange memory, Cont
   const std::uint64_t pages = pages_for(memory.bytes);
   const VirtAddr at = mm.phys_to_virt(memory.first);
   if (atomic_memory.free && atomic_memory.free(at, memory.bytes)) return;
-  if (mm.set_memory_encrypted(cpu, at, pages, context)) mm.pages().free(memory.first, std::bit_ceil(pages));
+  if (mm.set_memory_encrypted(cpu, at, pages, context))
+    mm.page_allocator().free(memory.first, std::bit_ceil(pages));
 }
 
 // The second half of swiotlb_find_slots [6.6]: a pool just for this mapping, which must not sleep. Where the

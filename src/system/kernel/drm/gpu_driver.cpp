@@ -91,7 +91,7 @@ Result<void, Errno> GpuDriver::tt_populate(paging::Mmu& cpu, TtmPool& pool, TtmT
   if (options_.kind != GpuDriverKind::shadow) return pool.alloc(cpu, tt);
   Mm& mm = kernel_->mm();
   for (std::uint64_t i = 0; i < tt.num_pages; ++i) {
-    const auto page = mm.pages().allocate(1);
+    const auto page = mm.page_allocator().allocate(1);
     if (page) tt.pages.push_back(*page);
     if (page && cpu.fill(mm.phys_to_virt(*page), page_size, std::byte{0})) continue;
     GpuDriver::tt_unpopulate(cpu, pool, tt);
@@ -103,7 +103,7 @@ Result<void, Errno> GpuDriver::tt_populate(paging::Mmu& cpu, TtmPool& pool, TtmT
 void GpuDriver::tt_unpopulate(paging::Mmu& cpu, TtmPool& pool, TtmTt& tt) {
   unmap_dma(cpu, tt);
   if (options_.kind != GpuDriverKind::shadow) return pool.free(cpu, tt);
-  for (const PhysAddr page : tt.pages) kernel_->mm().pages().free(page, 1);
+  for (const PhysAddr page : tt.pages) kernel_->mm().page_allocator().free(page, 1);
   tt.pages.clear();
 }
 

@@ -40,7 +40,7 @@ void TtmDevice::tt_create(const paging::Mmu& cpu, TtmBo& bo, const BoRequest& re
 Result<TtmBo*, Errno> TtmDevice::bo_init(paging::Mmu& cpu, const BoRequest& request) {
   const std::uint64_t pages = request.bytes / page_size + (request.bytes % page_size != 0);
   if (pages == 0) return tl::unexpected{Errno::einval};
-  if (pages > kernel_->mm().pages().total_pages()) return tl::unexpected{Errno::enomem};
+  if (pages > kernel_->mm().page_allocator().total_pages()) return tl::unexpected{Errno::enomem};
   TtmBo& bo = bos_.emplace_back();
   bo.bytes = request.bytes;
   bo.pages = pages;
@@ -70,7 +70,7 @@ void TtmDevice::bo_put(paging::Mmu& cpu, TtmBo& bo) {
   if (bo.placement == TtmPlacement::tt) funcs_->unbind(cpu, bo);
   if (bo.placement == TtmPlacement::vram) vram_.add(bo.vram_page, bo.pages);
   tt_unpopulate(cpu, bo.tt);
-  for (const PhysAddr page : bo.tt.swap_storage) kernel_->mm().pages().free(page, 1);
+  for (const PhysAddr page : bo.tt.swap_storage) kernel_->mm().page_allocator().free(page, 1);
   bos_.remove_if([&](const TtmBo& each) { return &each == &bo; });
 }
 
@@ -114,10 +114,10 @@ Result<std::uint64_t, Errno> TtmDevice::swapout(paging::Mmu& cpu, TtmBo& bo) {
   const paging::SiteScope site{cpu, sites_.swap};
   std::vector<PhysAddr> storage;
   for (const PhysAddr page : bo.tt.pages) {
-    const auto to = mm.pages().allocate(1);
+    const auto to = mm.page_allocator().allocate(1);
     if (to) storage.push_back(*to);
     if (to && cpu.copy(mm.phys_to_virt(*to), mm.phys_to_virt(page), page_size)) continue;
-    for (const PhysAddr each : storage) mm.pages().free(each, 1);
+    for (const PhysAddr each : storage) mm.page_allocator().free(each, 1);
     return tl::unexpected{Errno::enomem};
   }
   tt_unpopulate(cpu, bo.tt);
@@ -131,7 +131,7 @@ Result<void, Errno> TtmDevice::tt_swapin(paging::Mmu& cpu, TtmTt& tt) {
   for (std::size_t i = 0; i < tt.swap_storage.size(); ++i)
     if (!cpu.copy(mm.phys_to_virt(tt.pages[i]), mm.phys_to_virt(tt.swap_storage[i]), page_size))
       return tl::unexpected{Errno::eio};
-  for (const PhysAddr page : tt.swap_storage) mm.pages().free(page, 1);
+  for (const PhysAddr page : tt.swap_storage) mm.page_allocator().free(page, 1);
   tt.swap_storage.clear();
   return {};
 }

@@ -23,7 +23,7 @@ TtmPool::TtmPool(Kernel& kernel, Device& dev, bool use_dma_alloc, bool use_dma32
       use_dma_alloc_{use_dma_alloc},
       use_dma32_{use_dma32},
       give_site_{kernel.machine().tracer().intern("ttm_pool_type_give")},
-      page_pool_size_{kernel.mm().pages().total_pages() / 2} {}
+      page_pool_size_{kernel.mm().page_allocator().total_pages() / 2} {}
 
 TtmPool::~TtmPool() {
   while (shrink(kernel_->cpu(0))) continue;
@@ -50,10 +50,10 @@ std::optional<TtmBlock> TtmPool::alloc_block(paging::Mmu& cpu, unsigned order, b
     return TtmBlock{where->phys, order, *made};
   }
   const std::uint64_t pages = std::uint64_t{1} << order;
-  const auto first = mm.pages().allocate(pages, use_dma32_ ? bit_mask(32) : bit_mask(64), pages);
+  const auto first = mm.page_allocator().allocate(pages, use_dma32_ ? bit_mask(32) : bit_mask(64), pages);
   if (!first) return std::nullopt;
   if (zero && !cpu.fill(mm.phys_to_virt(*first), bytes, std::byte{0})) {
-    mm.pages().free(*first, pages);
+    mm.page_allocator().free(*first, pages);
     return std::nullopt;
   }
   return TtmBlock{*first, order, std::nullopt};
@@ -70,7 +70,7 @@ void TtmPool::free_block(paging::Mmu& cpu, paging::PageCaching caching, const Tt
   if (block.coherent)
     kernel_->dma().free(cpu, *dev_, *block.coherent, attrs_of(block.order));
   else
-    mm.pages().free(block.first, block.pages());
+    mm.page_allocator().free(block.first, block.pages());
 }
 
 // ttm_pool_type_take

@@ -30,7 +30,7 @@ Kvm::~Kvm() {
   if (capability_.asids != 0) static_cast<void>(sev_flush_asids(1, capability_.asids));
   if (tmr_) {
     static_cast<void>(firmware().shutdown());
-    kernel_->mm().pages().free(*tmr_, spec::sev_tmr_bytes / page_size);
+    kernel_->mm().page_allocator().free(*tmr_, spec::sev_tmr_bytes / page_size);
   }
 }
 
@@ -85,8 +85,8 @@ SevResult<void> Kvm::sev_platform_init() {
   if (status.state != spec::SevPlatformState::uninit) return {};
   machine::SevFirmware::Init request;
   if (capability_.min_sev_asid > 1 && !tmr_)
-    tmr_ = kernel_->mm().pages().allocate(spec::sev_tmr_bytes / page_size, ~std::uint64_t{0},
-                                          spec::sev_tmr_bytes / page_size);
+    tmr_ = kernel_->mm().page_allocator().allocate(spec::sev_tmr_bytes / page_size, ~std::uint64_t{0},
+                                                   spec::sev_tmr_bytes / page_size);
   if (tmr_) request = {.es = true, .tmr_address = PtePhys{tmr_->value()}, .tmr_len = spec::sev_tmr_bytes};
   CBIT_TRY(issued(firmware().init(request)));
   wbinvd_on_all_cpus();

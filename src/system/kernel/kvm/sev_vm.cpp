@@ -17,7 +17,7 @@ SevVm::SevVm(Kvm& kvm, Process& vmm, paging::PageTable npt, SiteId site)
 Result<std::unique_ptr<SevVm>, int> SevVm::create(Kvm& kvm, Process& vmm, std::string_view name) {
   Kernel& kernel = kvm.kernel();
   machine::Machine& machine = kernel.machine();
-  PageAllocator& pages = kernel.mm().pages();
+  PageAllocator& pages = kernel.mm().page_allocator();
   paging::PageTable::Source source{.allocate = [&pages]() -> Result<PhysAddr> {
                                      if (const auto page = pages.allocate(1)) return *page;
                                      return fault(FaultKind::no_memory, 0);
@@ -37,7 +37,7 @@ SevVm::~SevVm() {
     unbind_asid();
     kvm_->sev_asid_free(asid_);
   }
-  for (const PhysAddr vmsa : vmsas_) kvm_->kernel().mm().pages().free(vmsa, 1);
+  for (const PhysAddr vmsa : vmsas_) kvm_->kernel().mm().page_allocator().free(vmsa, 1);
 }
 
 Result<void, int> SevVm::set_user_memory_region(machine::GuestPhysAddr gpa, std::uint64_t bytes,
@@ -69,7 +69,7 @@ crypt::Sha256Digest launch_digest(ConstByteSpan image, std::size_t cpus) {
 
 Result<void, int> SevVm::create_vcpu() {
   if (es_active_) {
-    const auto page = kvm_->kernel().mm().pages().allocate(1);
+    const auto page = kvm_->kernel().mm().page_allocator().allocate(1);
     if (!page) return tl::unexpected{ENOMEM};
     const Bytes save = reset_save_area();
     const auto [phys, key] = kvm_->kernel().machine().paging().view.resolve(page_pa(*page));
@@ -176,12 +176,12 @@ Result<void, int> SevVm::mem_enc_unregister_region(VirtAddr uaddr, std::uint64_t
 
 // ---- the guest's accesses -------------------------------------------------------------------------------
 
-machine::GuestCpu SevVm::cpu() {
+machine::NestedMemory SevVm::nested_memory() {
   const machine::GuestKind kind = es_active_ ? machine::GuestKind::sev_es
                                   : active_  ? machine::GuestKind::sev
                                              : machine::GuestKind::plain;
-  return machine::GuestCpu{kvm_->kernel().machine(),
-                           {.kind = kind, .asid = asid_, .ncr3 = npt_.cr3(), .site = site_}};
+  return machine::NestedMemory{kvm_->kernel().machine(),
+                               {.kind = kind, .asid = asid_, .ncr3 = npt_.cr3(), .site = site_}};
 }
 
 const SevVm::Slot* SevVm::slot_of(machine::GuestPhysAddr at) const {
@@ -212,10 +212,10 @@ Result<void> SevVm::remap(machine::GuestPhysAddr page, PhysAddr frame) {
 }
 
 Result<PhysAddr> SevVm::frame(machine::GuestPhysAddr page) {
-  auto place = cpu().locate(page.page(), paging::Intent::read, false);
+  auto place = nested_memory().locate(page.page(), paging::Intent::read, false);
   if (!place && place.error().kind == FaultKind::not_present) {
     CBIT_TRY(resolve(page.page()));
-    place = cpu().locate(page.page(), paging::Intent::read, false);
+    place = nested_memory().locate(page.page(), paging::Intent::read, false);
   }
   if (!place) return tl::unexpected{place.error()};
   return place->phys;
@@ -224,13 +224,13 @@ Result<PhysAddr> SevVm::frame(machine::GuestPhysAddr page) {
 Result<void> SevVm::read(machine::GuestPhysAddr from, ByteSpan to, bool encrypted) {
   for (machine::GuestPhysAddr page = from.page(); page < from + to.size(); page += page_size)
     CBIT_TRY(frame(page));
-  return cpu().read(from, to, encrypted);
+  return nested_memory().read(from, to, encrypted);
 }
 
 Result<void> SevVm::write(machine::GuestPhysAddr to, ConstByteSpan from, bool encrypted) {
   for (machine::GuestPhysAddr page = to.page(); page < to + from.size(); page += page_size)
     CBIT_TRY(frame(page));
-  return cpu().write(to, from, encrypted);
+  return nested_memory().write(to, from, encrypted);
 }
 
 }  // namespace cbit::kernel

@@ -22,7 +22,7 @@
 
 #include "kernel/kvm/kvm.hpp"
 #include "kernel/mm/process.hpp"
-#include "machine/guest_cpu.hpp"
+#include "machine/nested_memory.hpp"
 #include "paging/page_table.hpp"
 
 namespace cbit::kernel {
@@ -130,7 +130,7 @@ class SevVm {
 
   SevVm(Kvm& kvm, Process& vmm, paging::PageTable npt, SiteId site);
   [[nodiscard]] machine::SevFirmware& firmware() { return kvm_->firmware(); }
-  [[nodiscard]] machine::GuestCpu cpu();
+  [[nodiscard]] machine::NestedMemory nested_memory();
 
   // sev_pin_memory(): EINVAL for no or wrapping ranges, ENOMEM over the limit and for pages that are not
   // there. Unpinned by unpin().

@@ -15,7 +15,7 @@ bool aligned(std::uint64_t value) { return value % block == 0; }
 class TemporaryPage {
  public:
   static Result<TemporaryPage, SevError> create(Kernel& kernel) {
-    const auto page = kernel.mm().pages().allocate(1);
+    const auto page = kernel.mm().page_allocator().allocate(1);
     if (!page) return sev_error(ENOMEM);
     TemporaryPage made{kernel, *page};
     static_cast<void>(kernel.cpu(0).fill(made.at(), page_size, std::byte{0}));
@@ -25,7 +25,7 @@ class TemporaryPage {
       : kernel_{std::exchange(other.kernel_, nullptr)}, page_{other.page_} {}
   TemporaryPage& operator=(TemporaryPage&&) = delete;
   ~TemporaryPage() {
-    if (kernel_ != nullptr) kernel_->mm().pages().free(page_, 1);
+    if (kernel_ != nullptr) kernel_->mm().page_allocator().free(page_, 1);
   }
 
   [[nodiscard]] PhysAddr phys() const { return page_; }

@@ -9,19 +9,19 @@ namespace {
 // A page of the kernel's that a backing keeps, cleared under the key.
 Result<PhysAddr, int> owned_page(Kernel& kernel, mem::KeySelector key) {
   Mm& mm = kernel.mm();
-  const auto page = mm.pages().allocate(1);
+  const auto page = mm.page_allocator().allocate(1);
   if (!page) return tl::unexpected{ENOMEM};
   mm.user_pages().adopt(*page, key);
   if (kernel.cpu(0).fill(mm.phys_to_virt(*page, key), page_size, std::byte{0})) return *page;
   mm.user_pages().disown(*page);
-  mm.pages().free(*page, 1);
+  mm.page_allocator().free(*page, 1);
   return tl::unexpected{EIO};
 }
 
 void free_owned(Kernel& kernel, const std::map<std::uint64_t, PhysAddr>& frames) {
   for (const auto& [index, page] : frames) {
     kernel.mm().user_pages().disown(page);
-    kernel.mm().pages().free(page, 1);
+    kernel.mm().page_allocator().free(page, 1);
   }
 }
 

@@ -48,7 +48,7 @@ Mktme::Mktme(Kernel& kernel, MktmeConfig config, unsigned key_ids, PhysAddr prog
       program_page_{program_page},
       entropy_{kernel.machine().config().seed + 1} {}
 
-Mktme::~Mktme() { kernel_->mm().pages().free(program_page_, 1); }
+Mktme::~Mktme() { kernel_->mm().page_allocator().free(program_page_, 1); }
 
 // detect_tme() and init_mktme()
 Result<std::unique_ptr<Mktme>, int> Mktme::create(Kernel& kernel, MktmeConfig config) {
@@ -63,7 +63,7 @@ Result<std::unique_ptr<Mktme>, int> Mktme::create(Kernel& kernel, MktmeConfig co
   if (!on || key_ids == 0) return tl::unexpected{ENODEV};
   kernel.machine().tracer().emit(kernel.cpu(0).agent(),
                                  KernelMessage{fmt::format("x86/mktme: {} KeyIDs available", key_ids)});
-  const auto page = kernel.mm().pages().allocate(1);
+  const auto page = kernel.mm().page_allocator().allocate(1);
   if (!page) return tl::unexpected{ENOMEM};
   return std::unique_ptr<Mktme>{new Mktme{kernel, config, key_ids, *page}};
 }

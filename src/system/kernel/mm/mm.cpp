@@ -80,7 +80,7 @@ Result<std::unique_ptr<Mm>> Mm::create(machine::Machine& machine, const CcPlatfo
 }
 
 machine::Machine& Mm::machine() { return impl_->machine; }
-PageAllocator& Mm::pages() { return impl_->pages; }
+PageAllocator& Mm::page_allocator() { return impl_->pages; }
 paging::Mmu& Mm::cpu(unsigned n) {
   CBIT_ASSERT(n < impl_->cpus.size());
   return impl_->cpus[n];

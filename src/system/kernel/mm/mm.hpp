@@ -70,7 +70,7 @@ class Mm {
   ~Mm();
 
   [[nodiscard]] machine::Machine& machine();
-  [[nodiscard]] PageAllocator& pages();
+  [[nodiscard]] PageAllocator& page_allocator();
   [[nodiscard]] UserPages& user_pages();
   // page_keyid(): the KeyID of a page on MKTME, which addresses of it carry; 0 elsewhere.
   [[nodiscard]] mem::KeySelector page_key_id(PhysAddr page) const;

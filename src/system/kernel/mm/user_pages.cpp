@@ -25,13 +25,13 @@ void UserPages::change_key(PhysAddr page, mem::KeySelector from, mem::KeySelecto
 }
 
 Result<PhysAddr, int> UserPages::allocate(mem::KeySelector key) {
-  const auto page = mm_->pages().allocate(1);
+  const auto page = mm_->page_allocator().allocate(1);
   if (!page) return tl::unexpected{ENOMEM};
   change_key(*page, 0, key);
   paging::Mmu& cpu = mm_->cpu(0);
   const paging::SiteScope site{cpu, clear_site_};
   if (!cpu.fill(mm_->phys_to_virt(*page, key), page_size, std::byte{0})) {
-    mm_->pages().free(*page, 1);
+    mm_->page_allocator().free(*page, 1);
     return tl::unexpected{ENOMEM};
   }
   pages_.emplace(*page, Page{.key = key_ref(key)});
@@ -61,7 +61,7 @@ void UserPages::release_if_unused(PhysAddr page) {
   if (it->second.adopted || it->second.pins != 0 || !it->second.mappings.empty()) return;
   change_key(page, it->second.key.id(), 0);
   pages_.erase(it);
-  mm_->pages().free(page, 1);
+  mm_->page_allocator().free(page, 1);
 }
 
 void UserPages::map(PhysAddr page, const Mapping& mapping) { pages_.at(page).mappings.push_back(mapping); }

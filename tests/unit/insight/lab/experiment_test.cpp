@@ -50,8 +50,7 @@ ExperimentResult result_of(std::string_view text) {
 
 constexpr std::string_view alloc_step = "[[step]]\ndo = 'alloc'\nname = 'b'\nsize = 64\n";  // lines 6 to 9
 
-// ---- files that do not load
-// ---------------------------------------------------------------------------------
+// ---- files that do not load ------------------------------------------------------------------------------
 
 TEST(LabFile, NamesLineAndColumnOfBadToml) {
   EXPECT_THAT(error_of("title = 'x'\n[machine\n").message, StartsWith("x.toml:2:"));
@@ -331,8 +330,7 @@ TEST(LabDiff, ShowsRowsThatDifferAndCountsTheRest) {
   EXPECT_THAT(hex_diff(Bytes(3), Bytes(5), 0), HasSubstr("2 of 5 bytes differ")) << "of unequal length";
 }
 
-// ---- the format as a whole
-// ----------------------------------------------------------------------------------
+// ---- the format as a whole -------------------------------------------------------------------------------
 
 TEST(LabFormat, EveryExperimentThatComesWithItPasses) {
   ASSERT_GE(builtin_experiments().size(), 36u);

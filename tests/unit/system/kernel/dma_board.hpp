@@ -63,9 +63,9 @@ class DmaBoard {
   KernelBuffer buffer(ConstByteSpan contents, std::optional<PhysAddr> first = std::nullopt) {
     const std::uint64_t pages = std::max<std::uint64_t>(1, align_up(contents.size(), page_size) / page_size);
     if (first)
-      EXPECT_TRUE(kernel->mm().pages().allocate_at(*first, pages));
+      EXPECT_TRUE(kernel->mm().page_allocator().allocate_at(*first, pages));
     else
-      first = kernel->mm().pages().allocate(pages);
+      first = kernel->mm().page_allocator().allocate(pages);
     const VirtAddr at = kernel->mm().phys_to_virt(*first);
     EXPECT_TRUE(cpu().write(at, contents));
     return {at, *first, contents.size()};

@@ -93,17 +93,17 @@ TEST_P(CoherentGuest, IsSharedAndZeroedThroughTheSharedView) {
 TEST_P(CoherentGuest, IsEncryptedAgainWhenItIsFreed) {
   DmaBoard board{GetParam()};
   Device& dev = board.add_device();
-  const std::uint64_t free_before = board.kernel->mm().pages().free_pages();
+  const std::uint64_t free_before = board.kernel->mm().page_allocator().free_pages();
   const auto warm_up = board.dma().alloc(board.cpu(), dev, length).value();
   board.dma().free(board.cpu(), dev, warm_up);
-  const std::uint64_t free_after_split = board.kernel->mm().pages().free_pages();
+  const std::uint64_t free_after_split = board.kernel->mm().page_allocator().free_pages();
   EXPECT_LE(free_before - free_after_split, 2u)
       << "only the split of a large page of the direct map may stay";
 
   const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
   const PhysAddr phys = phys_of(board, buffer);
   board.dma().free(board.cpu(), dev, buffer);
-  EXPECT_EQ(board.kernel->mm().pages().free_pages(), free_after_split);
+  EXPECT_EQ(board.kernel->mm().page_allocator().free_pages(), free_after_split);
   const Bytes data = pattern_bytes(64, 103);
   ASSERT_TRUE(board.cpu().write(buffer.cpu, data));
   EXPECT_NE(board.raw(phys, 64), data);
@@ -174,7 +174,7 @@ TEST(DmaCoherent, ComesFromTheZoneThatTheCoherentMaskReaches) {
 TEST(DmaCoherent, FallsBackToLowerZonesWhenTheMaskLiesInsideOne) {
   DmaBoard board{Platform::plain};
   // Occupy ZONE_DMA32 below 1 GiB, so that its first free page is beyond a 28-bit mask.
-  PageAllocator& pages = board.kernel->mm().pages();
+  PageAllocator& pages = board.kernel->mm().page_allocator();
   while (const auto page = pages.allocate(1, bit_mask(28)))
     if (*page < PhysAddr{16 << 20}) {
       pages.free(*page, 1);
@@ -207,9 +207,9 @@ TEST(DmaCoherent, GivesACookieInsteadOfAMappingWhenAskedTo) {
   const auto buffer = board.dma().alloc(board.cpu(), dev, length, false, dma_attr::no_kernel_mapping).value();
   EXPECT_FALSE(board.kernel->mm().in_direct_map(buffer.cpu));
   EXPECT_FALSE(board.cpu().load<std::uint64_t>(buffer.cpu));
-  const std::uint64_t free_pages = board.kernel->mm().pages().free_pages();
+  const std::uint64_t free_pages = board.kernel->mm().page_allocator().free_pages();
   board.dma().free(board.cpu(), dev, buffer, dma_attr::no_kernel_mapping);
-  EXPECT_EQ(board.kernel->mm().pages().free_pages(), free_pages + 2);
+  EXPECT_EQ(board.kernel->mm().page_allocator().free_pages(), free_pages + 2);
   EXPECT_THAT(board.complaints(), IsEmpty());
 }
 
@@ -225,10 +225,10 @@ TEST(DmaCoherent, IgnoresNoKernelMappingWhereMemoryHasToBeDecrypted) {
 TEST(DmaCoherent, LeaksPagesThatCouldNotBeDecrypted) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
-  const std::uint64_t free_pages = board.kernel->mm().pages().free_pages();
+  const std::uint64_t free_pages = board.kernel->mm().page_allocator().free_pages();
   board.kernel->mm().fail_conversion_after(1);
   EXPECT_EQ(board.dma().alloc(board.cpu(), dev, length), std::nullopt);
-  EXPECT_LE(board.kernel->mm().pages().free_pages(), free_pages - 2);
+  EXPECT_LE(board.kernel->mm().page_allocator().free_pages(), free_pages - 2);
   EXPECT_THAT(board.failures(), ElementsAre(DmaFailure::conversion_failed));
 }
 
@@ -236,10 +236,10 @@ TEST(DmaCoherent, LeaksPagesThatCouldNotBeEncryptedAgain) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
   const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
-  const std::uint64_t free_pages = board.kernel->mm().pages().free_pages();
+  const std::uint64_t free_pages = board.kernel->mm().page_allocator().free_pages();
   board.kernel->mm().fail_conversion_after(1);
   board.dma().free(board.cpu(), dev, buffer);
-  EXPECT_EQ(board.kernel->mm().pages().free_pages(), free_pages);
+  EXPECT_EQ(board.kernel->mm().page_allocator().free_pages(), free_pages);
   EXPECT_THAT(board.messages(), Contains("leaking DMA memory that can't be re-encrypted"));
 }
 
@@ -247,14 +247,14 @@ TEST(DmaCoherent, FreesNothingForAnAddressThatItDidNotGive) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
   const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
-  const std::uint64_t free_pages = board.kernel->mm().pages().free_pages();
+  const std::uint64_t free_pages = board.kernel->mm().page_allocator().free_pages();
   board.dma().free(board.cpu(), dev, {buffer.cpu + page_size, buffer.dma + page_size, page_size});
   board.dma().free(board.cpu(), dev, {VirtAddr{0x1234}, DmaAddr{0x1234}, 1});
   board.dma().free(board.cpu(), dev, {});
-  EXPECT_EQ(board.kernel->mm().pages().free_pages(), free_pages);
+  EXPECT_EQ(board.kernel->mm().page_allocator().free_pages(), free_pages);
   board.dma().free(board.cpu(), dev, buffer);
   board.dma().free(board.cpu(), dev, buffer);
-  EXPECT_EQ(board.kernel->mm().pages().free_pages(), free_pages + 2);
+  EXPECT_EQ(board.kernel->mm().page_allocator().free_pages(), free_pages + 2);
 }
 
 TEST(DmaCoherent, RefusesSizesThatDoNotExist) {

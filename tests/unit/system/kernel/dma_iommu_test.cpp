@@ -173,9 +173,9 @@ TEST(DmaIommu, GivesBackAllPagesAndIovasOfCoherentMemory) {
     return buffer.dma;
   };
   const DmaAddr first = cycle();
-  const std::uint64_t free_pages = board.kernel->mm().pages().free_pages();
+  const std::uint64_t free_pages = board.kernel->mm().page_allocator().free_pages();
   EXPECT_EQ(cycle(), first);
-  EXPECT_EQ(board.kernel->mm().pages().free_pages(), free_pages);
+  EXPECT_EQ(board.kernel->mm().page_allocator().free_pages(), free_pages);
 }
 
 TEST(DmaIommu, MapsMmioWithTheCBitAsWell) {

@@ -338,7 +338,7 @@ TEST_F(MktmeAlternatives, AFilesStorageGetsPlainText) {
 
 TEST_F(MktmeAlternatives, PersistentMemoryIsTheKeys) {
   const KeySerial a = mktme->add_key("a", cpu_key).value(), b = mktme->add_key("b", cpu_key).value();
-  const mem::PhysRange frames{mm().pages().allocate(1).value(), page_size};
+  const mem::PhysRange frames{mm().page_allocator().allocate(1).value(), page_size};
   const auto map = [&](KeySerial key) {
     return process
         ->mmap_backed(std::make_shared<PmemFile>(*board.kernel, frames, mktme->key_id(key)), 0, page_size)

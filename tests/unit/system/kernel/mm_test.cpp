@@ -106,13 +106,13 @@ TEST(Mm, UnmapsOnAllCpusAndReusesTheAddress) {
   box.mm->vunmap(at, 1);
   EXPECT_FALSE(box.mm->cpu(0).load<int>(at));
   EXPECT_FALSE(box.mm->cpu(1).load<int>(at));
-  const std::uint64_t free_pages = box.mm->pages().free_pages();
+  const std::uint64_t free_pages = box.mm->page_allocator().free_pages();
   for (int i = 0; i < 1000; ++i) {
     const auto again = box.mm->vmap({page, page}, 1);
     EXPECT_EQ(again, at);
     box.mm->vunmap(*again, 2);
   }
-  EXPECT_EQ(box.mm->pages().free_pages(), free_pages);  // no table page is lost
+  EXPECT_EQ(box.mm->page_allocator().free_pages(), free_pages);  // no table page is lost
 }
 
 TEST(Mm, IoremapsDecrypted) {
@@ -158,13 +158,13 @@ TEST(UserSpace, SeesPagesThroughItsOwnTableAndAttribute) {
 
 TEST(UserSpace, ReturnsItsTables) {
   MmBox box{Platform::sev};
-  const std::uint64_t before = box.mm->pages().free_pages();
+  const std::uint64_t before = box.mm->page_allocator().free_pages();
   {
     const auto user = box.mm->create_user_space();
     ASSERT_TRUE((*user)->remap_pfn_range(PhysAddr{0x10'0000}, 1, 1));
-    EXPECT_LT(box.mm->pages().free_pages(), before);
+    EXPECT_LT(box.mm->page_allocator().free_pages(), before);
   }
-  EXPECT_EQ(box.mm->pages().free_pages(), before);
+  EXPECT_EQ(box.mm->page_allocator().free_pages(), before);
 }
 
 TEST(UserSpace, RefusesMoreThanItsAddressesHold) {

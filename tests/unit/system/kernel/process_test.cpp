@@ -56,7 +56,7 @@ TEST_P(ProcessOn, HasItsMemoryEncryptedWherePlatformsDo) {
 }
 
 TEST_P(ProcessOn, ReturnsEverythingAtItsEnd) {
-  const std::uint64_t before = board.kernel->mm().pages().free_pages();
+  const std::uint64_t before = board.kernel->mm().page_allocator().free_pages();
   {
     const auto other = Process::create(*board.kernel).value();
     const VirtAddr at = other->mmap(8 * page_size).value();
@@ -64,7 +64,7 @@ TEST_P(ProcessOn, ReturnsEverythingAtItsEnd) {
     const auto child = other->fork().value();
     ASSERT_TRUE(child->write(at, Bytes(page_size, std::byte{2})));
   }
-  EXPECT_EQ(board.kernel->mm().pages().free_pages(), before);
+  EXPECT_EQ(board.kernel->mm().page_allocator().free_pages(), before);
 }
 
 TEST_P(ProcessOn, SharesPagesWithItsChildUntilOneWrites) {

@@ -106,9 +106,9 @@ TEST(AllocBuf, ComesFromTheHeapOnlyWithTheDomainsConsentAndGoesBackEncrypted) {
   EXPECT_EQ(app.board.slots_used(), 0u);
   EXPECT_EQ(app.verbs.ibv_free_buf(buffer).error(), Errno::ebusy);
   ASSERT_TRUE(app.verbs.ibv_dereg_mr(mr));
-  const std::uint64_t free = app.board.kernel->mm().pages().free_pages();
+  const std::uint64_t free = app.board.kernel->mm().page_allocator().free_pages();
   ASSERT_TRUE(app.verbs.ibv_free_buf(buffer));
-  EXPECT_EQ(app.board.kernel->mm().pages().free_pages(), free + 70);
+  EXPECT_EQ(app.board.kernel->mm().page_allocator().free_pages(), free + 70);
   Bytes gone(16);
   EXPECT_FALSE(app.process->read(buffer.addr, gone));
 }

@@ -66,7 +66,7 @@ TEST(SetMemory, LeavesTheNeighboursOfASplitPageEncrypted) {
     SetMemoryBox box{platform};
     const PhysAddr phys{64 * mib};
     const VirtAddr at = box.mm->phys_to_virt(phys);
-    ASSERT_TRUE(box.mm->pages().allocate_at(phys, 3));
+    ASSERT_TRUE(box.mm->page_allocator().allocate_at(phys, 3));
     const Bytes plain = pattern_bytes(3 * page_size, 2);
     ASSERT_TRUE(box.mm->cpu(0).write(at, plain));
     ASSERT_TRUE(box.decrypt(at + page_size, 1));

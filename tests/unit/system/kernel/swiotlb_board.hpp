@@ -35,7 +35,7 @@ class SwiotlbBoard {
         cc{config.platform, machine->paging().view.layout},
         mm{Mm::create(*machine, cc, config.version).value()},
         port{machine->bus(), {.device = "test", .requester = 8}} {
-    EXPECT_TRUE(mm->pages().allocate_at(buffers, (4 << 20) / page_size));
+    EXPECT_TRUE(mm->page_allocator().allocate_at(buffers, (4 << 20) / page_size));
     machine->tracer().attach(log);
     dev.name = "0000:00:01.0";
     dev.dma_mask = bit_mask(64);

@@ -31,7 +31,7 @@ TEST(SwiotlbGrowth, GivesAMappingAPoolOfItsOwnWhenThereAreNoSlots) {
   for (const KernelVersion version : growing_versions) {
     SwiotlbBoard board{host(version)};
     fill(board);
-    const std::uint64_t free_pages = board.mm->pages().free_pages();
+    const std::uint64_t free_pages = board.mm->page_allocator().free_pages();
     const Bytes data = pattern_bytes(6000, 1);
     board.put(buffer, data);
     const auto bounce = board.map(buffer, 6000, Direction::bidirectional);
@@ -52,7 +52,7 @@ TEST(SwiotlbGrowth, GivesAMappingAPoolOfItsOwnWhenThereAreNoSlots) {
     EXPECT_TRUE(board.unmap(*bounce, 6000, Direction::bidirectional));
     EXPECT_EQ(board.seen(buffer, 6000), written);
     EXPECT_FALSE(board.swiotlb->contains(board.dev, *bounce));
-    EXPECT_EQ(board.mm->pages().free_pages(), free_pages);
+    EXPECT_EQ(board.mm->page_allocator().free_pages(), free_pages);
     usage = board.swiotlb->usage();
     EXPECT_EQ(usage.io_tlb_transient_nslabs, 0u);
     EXPECT_EQ(usage.io_tlb_used, 512u);
@@ -89,10 +89,10 @@ TEST(SwiotlbGrowth, TransientPoolsLieBelowTheDevicesMask) {
 
 TEST(SwiotlbGrowth, In66TriesForRequestsThatNoPoolCanServe) {
   SwiotlbBoard older{host(KernelVersion::v6_6)};
-  const std::uint64_t free_pages = older.mm->pages().free_pages();
+  const std::uint64_t free_pages = older.mm->page_allocator().free_pages();
   EXPECT_FALSE(older.map(buffer, 262145));
   EXPECT_TRUE(older.log.all<SwiotlbFull>().back().growth_failed);
-  EXPECT_EQ(older.mm->pages().free_pages(), free_pages) << "the transient pool is gone again";
+  EXPECT_EQ(older.mm->page_allocator().free_pages(), free_pages) << "the transient pool is gone again";
   EXPECT_TRUE(older.swiotlb->run_worker(older.cpu()));
 
   SwiotlbBoard newer{host(KernelVersion::v6_10)};
@@ -107,7 +107,7 @@ class SwiotlbGuestGrowth : public testing::Test {
  protected:
   SwiotlbGuestGrowth() {
     fill(board);
-    first = board.mm->pages().allocate(64).value();
+    first = board.mm->page_allocator().allocate(64).value();
     EXPECT_TRUE(board.mm->set_memory_decrypted(board.cpu(), board.mm->phys_to_virt(first), 64));
   }
   SwiotlbBoard board{{.version = KernelVersion::v6_10, .dynamic = true}};
@@ -151,9 +151,9 @@ TEST_F(SwiotlbGuestGrowth, EncryptsAndFreesInAnRcuCallbackWhatTheAtomicPoolsDeny
        .free = [](VirtAddr, std::uint64_t) { return false; }});
   const auto bounce = board.map(buffer, 4096);
   ASSERT_EQ(bounce, first);
-  const std::uint64_t free_pages = board.mm->pages().free_pages();
+  const std::uint64_t free_pages = board.mm->page_allocator().free_pages();
   EXPECT_FALSE(board.unmap(*bounce, 4096));
-  EXPECT_EQ(board.mm->pages().free_pages(), free_pages + 1);
+  EXPECT_EQ(board.mm->page_allocator().free_pages(), free_pages + 1);
   EXPECT_THAT(board.messages(), Contains(HasSubstr("BUG: sleeping function called from invalid context")));
   EXPECT_THAT(board.messages(), Contains(HasSubstr("swiotlb_dyn_free")));
 }
@@ -191,7 +191,7 @@ TEST_F(SwiotlbGuestGrowth, TheWorkerAddsADecryptedPool) {
 
 TEST_F(SwiotlbGuestGrowth, TheWorkerReportsThatItFailed) {
   ASSERT_FALSE(board.map(buffer, 4096));
-  while (board.mm->pages().allocate(256)) {
+  while (board.mm->page_allocator().allocate(256)) {
   }
   EXPECT_FALSE(board.swiotlb->run_worker(board.cpu()));
   EXPECT_EQ(board.messages().back(), "software IO TLB: Failed to allocate new pool");
@@ -240,23 +240,23 @@ TEST(SwiotlbGrowth, In610PrefersTheCpusOwnAreaToANewerPool) {
 TEST(SwiotlbGrowth, LeaksPagesThatCannotBeEncryptedAgain) {
   SwiotlbBoard board{{.platform = Platform::sme, .version = KernelVersion::v6_10, .dynamic = true}};
   fill(board);
-  const std::uint64_t before = board.mm->pages().free_pages();
+  const std::uint64_t before = board.mm->page_allocator().free_pages();
   const auto bounce = board.map(buffer, 4096);
   ASSERT_TRUE(bounce);
   EXPECT_EQ(board.device_sees(*bounce, 4096), board.seen(buffer, 4096));
   board.mm->fail_conversion_after(1);
   board.unmap(*bounce, 4096);
-  EXPECT_EQ(board.mm->pages().free_pages(), before - 1);
+  EXPECT_EQ(board.mm->page_allocator().free_pages(), before - 1);
 }
 
 TEST(SwiotlbGrowth, In66ReturnsPagesThatCouldNotBeDecrypted) {
   for (const KernelVersion version : growing_versions) {
     SwiotlbBoard board{{.platform = Platform::sme, .version = version, .dynamic = true}};
     fill(board);
-    const std::uint64_t before = board.mm->pages().free_pages();
+    const std::uint64_t before = board.mm->page_allocator().free_pages();
     board.mm->fail_conversion_after(1);
     EXPECT_FALSE(board.map(buffer, 4096));
-    EXPECT_EQ(board.mm->pages().free_pages(), before);
+    EXPECT_EQ(board.mm->page_allocator().free_pages(), before);
   }
 }
 

@@ -98,7 +98,7 @@ TEST(Swiotlb, IsHalvedUntilItFits) {
 
 TEST(Swiotlb, IsMissingWhereNotEvenAMegabyteIsFree) {
   SwiotlbBoard board{{.parameter = "noforce"}};
-  while (board.mm->pages().allocate(256)) {
+  while (board.mm->page_allocator().allocate(256)) {
   }
   const auto none = Swiotlb::create_default(*board.mm, board.cc, KernelVersion::v6_1, {.slots = 4096}, false);
   ASSERT_TRUE(none);

@@ -259,8 +259,8 @@ TEST(VirtioBlkDriver, ReadsIntoScatteredPagesOfAVmap) {
   board.probe();
   std::vector<PhysAddr> pages;
   for (std::uint64_t i = 0; i < 4; ++i) {
-    pages.push_back(*board.kernel->mm().pages().allocate(1));
-    (void)*board.kernel->mm().pages().allocate(1);
+    pages.push_back(*board.kernel->mm().page_allocator().allocate(1));
+    (void)*board.kernel->mm().page_allocator().allocate(1);
   }
   const auto at = board.kernel->mm().vmap(pages, 1);
   ASSERT_TRUE(at);

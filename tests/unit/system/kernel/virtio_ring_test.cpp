@@ -151,7 +151,7 @@ TEST_F(VirtioRingTest, SaysNoSpaceAndNotifiesForOutgoingBuffers) {
 
 TEST_F(VirtioRingTest, FallsBackToTheRingWhenThereIsNoMemoryForATable) {
   make();
-  auto& pages = board->kernel->mm().pages();
+  auto& pages = board->kernel->mm().page_allocator();
   std::vector<PhysAddr> taken;
   for (std::uint64_t run = pages.free_pages(); run != 0; run /= 2)
     while (const auto got = pages.allocate(run)) taken.push_back(*got);
@@ -318,7 +318,7 @@ TEST(VirtioRing, HalvesItsSizeWhenMemoryIsShort) {
   PassiveDevice device{board.machine->bus(), parent.requester, {}, 256};
   VirtioBinding binding{*board.kernel, device, parent, {}};
   ASSERT_TRUE(binding.negotiate(0));
-  auto& pages = board.kernel->mm().pages();
+  auto& pages = board.kernel->mm().page_allocator();
   const PhysAddr spare = *pages.allocate(1);
   for (std::uint64_t run = pages.free_pages(); run != 0; run /= 2)
     while (pages.allocate(run)) {

@@ -145,20 +145,20 @@ TEST(TtmPool, ReturnsEverything) {
       (void)driver->ttm().bo_init(board.cpu(), {3 * page_size, TtmPlacement::tt}).value();
     };
     once();  // page tables stay
-    const std::uint64_t free_pages = board.kernel->mm().pages().free_pages();
+    const std::uint64_t free_pages = board.kernel->mm().page_allocator().free_pages();
     once();
-    EXPECT_EQ(board.kernel->mm().pages().free_pages(), free_pages) << to_string(kind);
+    EXPECT_EQ(board.kernel->mm().page_allocator().free_pages(), free_pages) << to_string(kind);
     EXPECT_EQ(board.dma().release(dev), 0u);
   }
 }
 
 TEST(TtmPool, FailsWhereABlockCannotBeBouncedAndGivesBackTheRest) {
   GpuBox box{Platform::sev, {.use_dma_alloc = false}};
-  const std::uint64_t free_pages = box.kernel->mm().pages().free_pages();
+  const std::uint64_t free_pages = box.kernel->mm().page_allocator().free_pages();
   const auto made = box.ttm().bo_init(box.cpu(), {128 * page_size, TtmPlacement::tt});
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error(), Errno::efault);
-  EXPECT_EQ(box.kernel->mm().pages().free_pages(), free_pages);
+  EXPECT_EQ(box.kernel->mm().page_allocator().free_pages(), free_pages);
   EXPECT_EQ(box.dma().release(box.dev), 0u);
 }
 

@@ -281,9 +281,9 @@ TEST(SevVm, AnUnalignedRegistrationPinsWhatItTouchesAndTheVmUnpinsItInTheEnd) {
   const PhysAddr frame = *host.vmm->page_at(host.ram);
   vm.reset();
   // munmap gives the frame back now that nobody holds it.
-  const std::uint64_t before = host.kernel->mm().pages().free_pages();
+  const std::uint64_t before = host.kernel->mm().page_allocator().free_pages();
   ASSERT_TRUE(host.vmm->munmap(host.ram, ram_bytes));
-  EXPECT_EQ(host.kernel->mm().pages().free_pages(), before + 16) << frame.value();
+  EXPECT_EQ(host.kernel->mm().page_allocator().free_pages(), before + 16) << frame.value();
 }
 
 TEST(SevVm, UnregisteringNeedsWbinvdForLinesThatCarryTheGuestsKey) {

@@ -1,4 +1,4 @@
-#include "explain/rdma/run.hpp"
+#include "explain/rdma/perftest.hpp"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "machine/guest_cpu.hpp"
+#include "machine/nested_memory.hpp"
 
 #include <algorithm>
 
@@ -11,13 +11,13 @@ std::uint64_t bytes_in_page(GuestPhysAddr at, std::uint64_t bytes) {
 
 }  // namespace
 
-tl::unexpected<Fault> GuestCpu::refuse(const Fault& fault) {
+tl::unexpected<Fault> NestedMemory::refuse(const Fault& fault) {
   machine_->tracer().emit({AgentKind::cpu, 0}, AccessFault{fault, config_.site});
   return tl::unexpected{fault};
 }
 
 // The C-bit of a nested entry is the host's; a guest's own C-bit overrides it with the guest's key.
-Result<GuestCpu::Place> GuestCpu::locate(GuestPhysAddr at, paging::Intent intent, bool encrypted) {
+Result<NestedMemory::Place> NestedMemory::locate(GuestPhysAddr at, paging::Intent intent, bool encrypted) {
   const SevFirmware* const firmware = machine_->sev_firmware();
   if (is_encrypted(config_.kind) && (firmware == nullptr || !firmware->asid_is_valid(config_.asid)))
     return fault(FaultKind::address_width, at.value(), intent == paging::Intent::write);
@@ -31,7 +31,7 @@ Result<GuestCpu::Place> GuestCpu::locate(GuestPhysAddr at, paging::Intent intent
 
 // APM vol. 2, 15.36.10: a private page is assigned to this guest at this address, and validated; a shared one
 // is the hypervisor's where it is written.
-Result<void> GuestCpu::check_rmp(PhysAddr phys, GuestPhysAddr at, paging::Intent intent, bool encrypted) {
+Result<void> NestedMemory::check_rmp(PhysAddr phys, GuestPhysAddr at, paging::Intent intent, bool encrypted) {
   const mem::RmpEntry entry = machine_->memory().rmp(phys);
   const bool write = intent == paging::Intent::write;
   const bool mine = entry.belongs_to(config_.asid, at.page_number()) && entry.validated();
@@ -39,7 +39,7 @@ Result<void> GuestCpu::check_rmp(PhysAddr phys, GuestPhysAddr at, paging::Intent
   return refuse({FaultKind::rmp_violation, phys.value(), write});
 }
 
-Result<void> GuestCpu::read(GuestPhysAddr from, ByteSpan to, bool encrypted) {
+Result<void> NestedMemory::read(GuestPhysAddr from, ByteSpan to, bool encrypted) {
   while (!to.empty()) {
     const std::uint64_t now = bytes_in_page(from, to.size());
     const Place place = CBIT_TRY(locate(from, paging::Intent::read, encrypted));
@@ -50,7 +50,7 @@ Result<void> GuestCpu::read(GuestPhysAddr from, ByteSpan to, bool encrypted) {
   return {};
 }
 
-Result<void> GuestCpu::write(GuestPhysAddr to, ConstByteSpan from, bool encrypted) {
+Result<void> NestedMemory::write(GuestPhysAddr to, ConstByteSpan from, bool encrypted) {
   while (!from.empty()) {
     const std::uint64_t now = bytes_in_page(to, from.size());
     const Place place = CBIT_TRY(locate(to, paging::Intent::write, encrypted));
@@ -62,7 +62,7 @@ Result<void> GuestCpu::write(GuestPhysAddr to, ConstByteSpan from, bool encrypte
 }
 
 // APM vol. 3, PVALIDATE: the page must be this guest's at this address already.
-Result<bool> GuestCpu::pvalidate(GuestPhysAddr page, bool validated) {
+Result<bool> NestedMemory::pvalidate(GuestPhysAddr page, bool validated) {
   const auto found =
       paging::walk(machine_->memory(), machine_->paging(), config_.ncr3, VirtAddr{page.value()},
                    paging::Intent::read, {.user = true}, access(no_key));

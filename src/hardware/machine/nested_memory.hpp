@@ -1,6 +1,6 @@
-// A CPU that runs a guest, as far as memory sees it: guest-physical addresses through the host's nested page
-// table to memory, under the guest's key where the guest's own mapping has the C-bit. APM vol. 2, 15.25
-// (nested paging), 15.34 (SEV), 15.36 (SEV-SNP).
+// Memory as a running guest reaches it: guest-physical addresses through the host's nested page table, under
+// the guest's key where the guest's own mapping has the C-bit. APM vol. 2, 15.25 (nested paging), 15.34
+// (SEV), 15.36 (SEV-SNP).
 //
 // The guest's first-level translation is the caller's: it gives guest-physical addresses with the C-bit that
 // the guest's page table has. Without that bit the access is made as the nested entry says.
@@ -19,7 +19,7 @@ using GuestPhysAddr = Addr<struct GuestPhysTag>;  // what a guest takes for phys
 
 [[nodiscard]] constexpr bool is_encrypted(GuestKind kind) { return kind != GuestKind::plain; }
 
-class GuestCpu {
+class NestedMemory {
  public:
   struct Config {
     GuestKind kind = GuestKind::plain;
@@ -27,7 +27,7 @@ class GuestCpu {
     PtePhys ncr3;       // root of the nested page table
     SiteId site = 0;    // names the guest in page history
   };
-  GuestCpu(Machine& machine, const Config& config) : machine_{&machine}, config_{config} {}
+  NestedMemory(Machine& machine, const Config& config) : machine_{&machine}, config_{config} {}
 
   [[nodiscard]] const Config& config() const { return config_; }
 

@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/safe_text.hpp"
-#include "explain/rdma/run.hpp"
+#include "explain/rdma/perftest.hpp"
 #include "testbed/cause_json.hpp"
 
 namespace cbit::explain {
