@@ -41,11 +41,19 @@ function(cbit_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
 endfunction()
 
-# cbit_test_headers(TARGET): what all tests include is compiled once; g++ gains nothing by it.
+# cbit_test_headers(TARGET): what all tests include is compiled once, for all of them; g++ gains nothing by it.
 function(cbit_test_headers target)
-  if(CBIT_SANITIZE)
-    target_precompile_headers(${target} PRIVATE
+  if(NOT CBIT_SANITIZE)
+    return()
+  endif()
+  if(NOT TARGET cbit_test_headers)
+    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/test_headers.cpp CONTENT "")
+    add_library(cbit_test_headers OBJECT ${CMAKE_BINARY_DIR}/test_headers.cpp)
+    target_compile_options(cbit_test_headers PRIVATE ${CBIT_TEST_FLAGS})
+    target_link_libraries(cbit_test_headers PRIVATE cbit_options fmt::fmt GTest::gtest GTest::gmock rapidcheck)
+    target_precompile_headers(cbit_test_headers PRIVATE
       <gmock/gmock.h> <gtest/gtest.h> <rapidcheck.h> <rapidcheck/gtest.h>
       <algorithm> <map> <memory> <optional> <string> <vector>)
   endif()
+  target_precompile_headers(${target} REUSE_FROM cbit_test_headers)
 endfunction()

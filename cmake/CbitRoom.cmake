@@ -51,14 +51,34 @@ function(cbit_room_tests name)
   target_link_libraries(test_${name} PRIVATE ${ARGN} GTest::gtest_main GTest::gmock rapidcheck)
   add_dependencies(tests test_${name})
 
-  # A loaded machine takes a while to start a large sanitized program.
-  set(how TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 600 NO_PRETTY_VALUES
-    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  gtest_discover_tests(test_${name} ${how} TEST_FILTER "-*Threads*" TEST_LIST ${name}_unit_tests
-    PROPERTIES LABELS unit)
+  cbit_room_tests_are(test_${name} ${name} unit "-*Threads*")
   if(sources_of_threads)
-    gtest_discover_tests(test_${name} ${how} TEST_FILTER "*Threads*" TEST_LIST ${name}_thread_tests
-      PROPERTIES LABELS threads)
+    cbit_room_tests_are(test_${name} ${name} threads "*Threads*")
     add_dependencies(thread_tests test_${name})
   endif()
+endfunction()
+
+# cbit_room_tests_are(PROGRAM ROOM LABEL FILTER): its tests of that filter, with that label.
+#
+# A test is a process. A sanitized program takes longer to start than most tests take, so there a process runs a
+# share of them, and tools/test counts what it leaves in unit_results/.
+function(cbit_room_tests_are program room label filter)
+  if(NOT CBIT_SANITIZE)
+    # A loaded machine takes a while to start a large program.
+    gtest_discover_tests(${program} TEST_PREFIX "${room}: " TEST_FILTER ${filter} DISCOVERY_MODE PRE_TEST
+      DISCOVERY_TIMEOUT 600 NO_PRETTY_VALUES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+      TEST_LIST ${room}_${label}_tests PROPERTIES LABELS ${label})
+    return()
+  endif()
+  get_target_property(sources ${program} SOURCES)
+  list(LENGTH sources parts)
+  math(EXPR last "${parts} / 6")
+  math(EXPR parts "${last} + 1")
+  foreach(part RANGE ${last})
+    set(test "${room}: ${label} tests, share ${part} of ${parts}")
+    add_test(NAME ${test} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} COMMAND ${program} --gtest_brief=1
+      --gtest_filter=${filter} "--gtest_output=xml:${CMAKE_BINARY_DIR}/unit_results/${test}.xml")
+    set_tests_properties(${test} PROPERTIES LABELS ${label}
+      ENVIRONMENT "GTEST_TOTAL_SHARDS=${parts};GTEST_SHARD_INDEX=${part}")
+  endforeach()
 endfunction()

@@ -1,9 +1,9 @@
 // Files of /proc and /sys with any contents: every parser takes them, and what is shown is printable.
-#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
 
+#include "base/safe_text.hpp"
 #include "base/text.hpp"
 #include "doctor/pool_watch.hpp"
 #include "facts/command_line.hpp"
@@ -21,9 +21,7 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
-bool is_printable(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; });
-}
+bool is_printable(std::string_view text) { return cbit::safe_line(text) == text; }
 
 void check_command_line(std::string_view text) {
   const cbit::facts::KernelCommandLine line{text};

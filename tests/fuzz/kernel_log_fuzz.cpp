@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/safe_text.hpp"
 #include "watch/import/kernel_log.hpp"
 #include "watch/import/log_causes.hpp"
 
@@ -14,9 +15,7 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
-bool is_printable(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; });
-}
+bool is_printable(std::string_view text) { return cbit::safe_line(text) == text; }
 
 }  // namespace
 
