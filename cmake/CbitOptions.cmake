@@ -41,7 +41,7 @@ function(cbit_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
 endfunction()
 
-# cbit_test_headers(TARGET): what all tests include is compiled once, for all of them; g++ gains nothing by it.
+# cbit_test_headers(TARGET): what all tests include is compiled once for all; g++ gains nothing by it.
 function(cbit_test_headers target)
   if(NOT CBIT_SANITIZE)
     return()
@@ -50,7 +50,7 @@ function(cbit_test_headers target)
     file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/test_headers.cpp CONTENT "")
     add_library(cbit_test_headers OBJECT ${CMAKE_BINARY_DIR}/test_headers.cpp)
     target_compile_options(cbit_test_headers PRIVATE ${CBIT_TEST_FLAGS})
-    target_link_libraries(cbit_test_headers PRIVATE cbit_options fmt::fmt GTest::gtest GTest::gmock rapidcheck)
+    target_link_libraries(cbit_test_headers PRIVATE cbit_options fmt::fmt GTest::gmock rapidcheck)
     target_precompile_headers(cbit_test_headers PRIVATE
       <gmock/gmock.h> <gtest/gtest.h> <rapidcheck.h> <rapidcheck/gtest.h>
       <algorithm> <map> <memory> <optional> <string> <vector>)

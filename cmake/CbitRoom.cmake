@@ -60,8 +60,8 @@ endfunction()
 
 # cbit_room_tests_are(PROGRAM ROOM LABEL FILTER): its tests of that filter, with that label.
 #
-# A test is a process. A sanitized program takes longer to start than most tests take, so there a process runs a
-# share of them, and tools/test counts what it leaves in unit_results/.
+# A test is a process. A sanitized program takes longer to start than most tests take, so there a process runs
+# a share of them, and tools/test counts what it leaves in unit_results/.
 function(cbit_room_tests_are program room label filter)
   if(NOT CBIT_SANITIZE)
     # A loaded machine takes a while to start a large program.

@@ -140,12 +140,17 @@ class CheckedOptions(KnownOptionsTest):
 
     def test_that_check_recommends_are_known_to_this_qemu(self):
         recommended = 0
+        # A captured host may have a QEMU that knows objects which this one does not know yet.
+        to_come = tuple(f"no type {protection}-guest" for protection, since in SINCE.items()
+                        if self.known.version < since)
         for host, command in itertools.product(HOSTS, WRONG_COMMANDS):
             with self.subTest(host=host.name, command=command):
                 done = under_test.launch("--root", host, "--check", command, "--json")
                 self.assertEqual(done.returncode, 1, done.stderr)
                 for finding in json.loads(done.stdout)["findings"]:
                     if finding["write"]:
-                        self.assertEqual(self.known.unknown(shlex.split(finding["write"])), [], finding)
+                        unknown = [what for what in self.known.unknown(shlex.split(finding["write"]))
+                                   if not what.endswith(to_come)]
+                        self.assertEqual(unknown, [], finding)
                         recommended += 1
         self.assertGreater(recommended, len(HOSTS) * len(WRONG_COMMANDS))
