@@ -20,20 +20,22 @@ else()
   target_compile_options(cbit_options INTERFACE -Werror=switch)
 endif()
 if(CBIT_SANITIZE)
-  target_compile_options(cbit_options INTERFACE
-    -fsanitize=${CBIT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(cbit_options INTERFACE -fno-omit-frame-pointer
+    "$<$<NOT:$<BOOL:$<TARGET_PROPERTY:CBIT_UNSANITIZED>>>:-fsanitize=${CBIT_SANITIZE};-fno-sanitize-recover=all>")
   target_link_options(cbit_options INTERFACE -fsanitize=${CBIT_SANITIZE})
 endif()
 
-# Programs of tests compile longer than they run. What they test is sanitized; only ThreadSanitizer has to
-# see both.
-set(CBIT_TEST_FLAGS $<$<CONFIG:Release>:-O1>)
-if(CBIT_SANITIZE)
-  list(APPEND CBIT_TEST_FLAGS -O0)
-endif()
-if(CBIT_SANITIZE MATCHES "address")
-  list(APPEND CBIT_TEST_FLAGS -fno-sanitize=all)
-endif()
+# cbit_test_flags(TARGET): programs of tests compile longer than they run. What they test is sanitized; only
+# ThreadSanitizer has to see both.
+function(cbit_test_flags target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  if(CBIT_SANITIZE)
+    target_compile_options(${target} PRIVATE -O0)
+  endif()
+  if(CBIT_SANITIZE MATCHES "address")
+    set_target_properties(${target} PROPERTIES CBIT_UNSANITIZED ON)
+  endif()
+endfunction()
 
 # cbit_unity(TARGET): the files of a target are compiled together, a dozen at a time. Their unnamed namespaces
 # become one, so that names in them differ from file to file, and may be shadowed.
@@ -49,7 +51,7 @@ function(cbit_test_headers target)
   if(NOT TARGET cbit_test_headers)
     file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/test_headers.cpp CONTENT "")
     add_library(cbit_test_headers OBJECT ${CMAKE_BINARY_DIR}/test_headers.cpp)
-    target_compile_options(cbit_test_headers PRIVATE ${CBIT_TEST_FLAGS})
+    cbit_test_flags(cbit_test_headers)
     target_link_libraries(cbit_test_headers PRIVATE cbit_options fmt::fmt GTest::gmock rapidcheck)
     target_precompile_headers(cbit_test_headers PRIVATE
       <gmock/gmock.h> <gtest/gtest.h> <rapidcheck.h> <rapidcheck/gtest.h>

@@ -84,7 +84,7 @@ TEST(DmaProperty, ACorrectDriversDataArrivesOnEveryPlatform) {
     Device& dev = board.add_device(s.mask_bits, 0, s.untrusted);
     dev.min_align_mask = s.min_align_mask;
     bus::DmaPort port = board.port(dev, s.mask_bits);
-    PageAllocator& pages = board.kernel->mm().pages();
+    PageAllocator& pages = board.kernel->mm().page_allocator();
     const std::uint64_t limit = s.high_memory ? ~std::uint64_t{0} : bit_mask(32);
     const PhysAddr first = pages.allocate(8, limit).value();
     const VirtAddr at = board.kernel->mm().phys_to_virt(first) + s.offset;
@@ -136,7 +136,7 @@ class WildDriver {
  public:
   WildDriver(DmaBoard& board, Device& dev, std::uint64_t seed)
       : board_{board}, dev_{dev}, random_{seed}, memory_{board.buffer(64 * page_size, seed)} {}
-  ~WildDriver() { board_.kernel->mm().pages().free(memory_.phys, 64); }
+  ~WildDriver() { board_.kernel->mm().page_allocator().free(memory_.phys, 64); }
 
   void call() {
     Dma& dma = board_.dma();
