@@ -84,7 +84,7 @@ TEST(GuestPc, HasPluggedDevicesWhereItsTablesSay) {
   };
   EXPECT_EQ(config(0), 0x1044'1af4u);
   EXPECT_EQ(config(4) & 7, 2u) << "memory is decoded";
-  EXPECT_TRUE(tables.pci_memory.contains(PhysAddr{config(0x10)}, 1));
+  EXPECT_TRUE(tables.pci_memory.contains(PhysAddr{config(0x14)}, 1)) << "BAR 1: MSI-X";
   for (unsigned device = 0; device < spec::pci_devices; ++device)
     EXPECT_EQ(tables.gsi_of(device, 0), chipset::pc_map::pci_irq(device)) << device;
 }
