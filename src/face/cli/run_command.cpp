@@ -4,26 +4,18 @@
 #include <fmt/ostream.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <ostream>
 
-#include "base/text.hpp"
-#include "boot/files.hpp"
-#include "boot/initramfs/initramfs.hpp"
-#include "boot/initramfs/module_info.hpp"
-#include "boot/kernel_file.hpp"
-#include "boot/kernel_source/debian_kernel.hpp"
 #include "cli/arguments.hpp"
 #include "cli/keyboard.hpp"
+#include "cli/run_request.hpp"
+#include "cli/run_watch.hpp"
 #include "guest/run.hpp"
 
 namespace cbit::cli {
 namespace {
 
-constexpr std::uint64_t default_memory_bytes = 512ull << 20;
 constexpr std::uint64_t timeout_seconds_max = 1'000'000;
-// Linux' own words on ttyS0; a panic ends the run instead of standing still.
-constexpr std::string_view default_command_line = "console=ttyS0 panic=-1";
 
 // As virtme-ng has it. Below are the exit codes of the command in the guest.
 constexpr auto guest_panicked = static_cast<ExitCode>(255);
@@ -34,10 +26,23 @@ constexpr OptionSpec option_table[] = {
     {"--memory", "SIZE", "RAM of the machine", "512M"},
     {"--append", "TEXT", "Add this to the kernel's command line", ""},
     {"--initrd", "FILE", "Use this initrd instead of building one", ""},
+    {"--disk", "FILE[,ro]", "Plug in this raw image as a virtio disk; ro: the guest may not write", "", {}, true},
+    {"--device", "KIND[,OPTION=VALUE]", "Plug in a device: test-dma, virtio-rng, virtio-net, ...", "", {}, true},
     {"--module", "FILE", "Load this module of the kernel's", "", {}, true},
+    {"--modules", "FOLDER", "Where the kernel's own modules lie, lib/modules/RELEASE", ""},
     {"--busybox", "FILE", "The static busybox for the initramfs", ""},
     {"--timeout", "SECONDS", "End the run after this much time of the host's (exit code 124)", ""},
     {"--quiet", "", "Do not show the console", ""},
+    {"--report", "", "Watch the kernel's calls, and tell at the end what its DMA met, on standard error", ""},
+    {.name = "--report-json",
+     .metavar = "FILE",
+     .help = "The same as an object of schema/run.schema.json; - is standard output",
+     .file = FileUse::output},
+    {"--secret", "TEXT", "Tell at the end where the host finds these bytes in memory", "", {}, true},
+    {"--fail-on", "GLOB", "End with 1 if a cause of such a name was found", "", {}, true},
+    trace_option,
+    trace_format_option,
+    trace_events_option,
     {"--stats", "", "Tell at the end what the run was made of, on standard error", ""},
     {"--seed", "N", "Seed of keys and of the processor's random numbers", "1"},
 };
@@ -47,75 +52,6 @@ constexpr std::string_view examples[] = {
     "cbit run --sev -- dmesg",
     "cbit run vmlinuz --append loglevel=7 --timeout 120",
 };
-
-struct Kernel {
-  std::string name;
-  Bytes bytes;
-};
-
-OrError<Kernel> find_kernel(const Arguments& arguments, Streams& streams) {
-  std::string path;
-  if (!arguments.positional.empty()) {
-    path = arguments.positional.front();
-  } else {
-    boot::DebianKernelOptions options{.cache = CBIT_TRY(boot::user_cache())};
-    options.on_progress = [&streams](std::string_view what) { streams.err << what << '\n'; };
-    path = CBIT_TRY(boot::find_debian_kernel(options)).image;
-  }
-  return Kernel{path, CBIT_TRY(boot::read_file(path))};
-}
-
-OrError<Platform> platform_of(const Arguments& arguments) {
-  if (arguments.has("--sev") && arguments.has("--sme"))
-    return usage_error("--sev and --sme contradict each other", "give one of them");
-  if (arguments.has("--sev")) return Platform::sev;
-  return arguments.has("--sme") ? Platform::sme : Platform::plain;
-}
-
-OrError<Bytes> make_initramfs(const Arguments& arguments) {
-  boot::InitramfsContents contents;
-  std::string busybox{arguments.text("--busybox").value_or("")};
-  if (busybox.empty()) {
-    const char* const path = std::getenv("PATH");
-    busybox = CBIT_TRY(boot::find_busybox(path != nullptr ? path : ""));
-  }
-  contents.busybox = CBIT_TRY(boot::read_file(busybox));
-  for (const std::string& file : arguments.all("--module")) {
-    Bytes packed = CBIT_TRY(boot::read_file(file));
-    Bytes module = CBIT_TRY(boot::unpack_module(std::move(packed), file));
-    const std::string name = CBIT_TRY(boot::read_module_info(module, file)).name;
-    contents.modules.push_back({name, std::move(module)});
-  }
-  for (const std::string& word : arguments.behind)
-    contents.command += (contents.command.empty() ? "" : " ") + shell_quoted(word);
-  return boot::build_initramfs(contents);
-}
-
-OrError<Bytes> find_initrd(const Arguments& arguments, boot::KernelKind kind) {
-  if (const auto file = arguments.text("--initrd")) {
-    if (!arguments.behind.empty())
-      return usage_error("a command needs the initramfs that cbit builds", "leave --initrd away");
-    return boot::read_file(*file);
-  }
-  const bool linux = kind == boot::KernelKind::bzimage || kind == boot::KernelKind::vmlinux;
-  if (linux) return make_initramfs(arguments);
-  if (!arguments.behind.empty())
-    return usage_error("only Linux runs a command", "leave it away for an image of another kind");
-  return Bytes{};
-}
-
-std::string command_line_of(const Arguments& arguments, Platform platform, boot::KernelKind kind) {
-  std::string line;
-  const auto add = [&line](std::string_view words) {
-    line += (line.empty() ? "" : " ") + std::string{words};
-  };
-  if (kind == boot::KernelKind::bzimage || kind == boot::KernelKind::vmlinux) {
-    add(default_command_line);
-    if (machine::traits_of(platform).cc.has(spec::CcAttr::host_mem_encrypt)) add("mem_encrypt=on");
-  }
-  if (const auto more = arguments.text("--append")) add(*more);
-  return line;
-}
 
 std::function<void(std::string_view)> writer(std::ostream& to) {
   return [&to](std::string_view text) { to << text << std::flush; };
@@ -200,36 +136,23 @@ ExitCode exit_code(guest::Pc& pc, const guest::RunReport& report, bool with_comm
   return ExitCode::machine_died;
 }
 
-OrError<guest::PcConfig> pc_config(const Arguments& arguments, Platform platform) {
-  guest::PcConfig config{.platform = platform};
-  config.memory_bytes = CBIT_TRY(arguments.size("--memory", 1ull << 40)).value_or(default_memory_bytes);
-  config.seed = CBIT_TRY(arguments.number("--seed", 0, ~std::uint64_t{0})).value_or(config.seed);
-  return config;
-}
-
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
-  const Platform platform = CBIT_TRY(platform_of(arguments));
-  const guest::PcConfig config = CBIT_TRY(pc_config(arguments, platform));
   const auto timeout = CBIT_TRY(arguments.number("--timeout", 1, timeout_seconds_max));
-  const Kernel kernel = CBIT_TRY(find_kernel(arguments, streams));
-  const boot::KernelKind kind = CBIT_TRY(boot::kernel_kind(kernel.bytes, kernel.name, platform));
-  const Bytes initrd = CBIT_TRY(find_initrd(arguments, kind));
-
-  auto pc = CBIT_TRY(guest::Pc::create(config));
-  boot::BootImage image{.name = kernel.name,
-                        .kernel = kernel.bytes,
-                        .command_line = command_line_of(arguments, platform, kind)};
-  if (!initrd.empty()) image.modules.push_back({"initrd", initrd});
-  CBIT_TRY(pc->load(image));
+  RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
+  const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
+  const auto pc = CBIT_TRY(make_pc(request));
 
   const bool with_command = !arguments.behind.empty();
   std::optional<Keyboard> keyboard;
   if (!with_command) keyboard.emplace();
   guest::RunOptions options = run_options(arguments, streams, keyboard ? &*keyboard : nullptr);
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
+  watch->attach(*pc, options);
   const guest::RunReport report = guest::run(*pc, options);
+  const auto failed = CBIT_TRY(watch->finish(streams));
   if (arguments.has("--stats")) print_stats(streams.err, *pc, report);
-  return exit_code(*pc, report, with_command, streams);
+  const ExitCode code = exit_code(*pc, report, with_command, streams);
+  return code == ExitCode::ok ? failed.value_or(code) : code;
 }
 
 }  // namespace

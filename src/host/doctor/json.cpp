@@ -4,7 +4,7 @@
 
 #include "base/safe_text.hpp"
 #include "doctor/doctor.hpp"
-#include "testbed/cause_json.hpp"
+#include "watch/export/cause_json.hpp"
 
 namespace cbit::doctor {
 namespace {
@@ -110,7 +110,7 @@ Json devices_json(const Diagnosis& diagnosis) {
                                             ? Json(nullptr)
                                             : Json(device.largest_mapping)},
                     {"notes", device.notes},
-                    {"causes", testbed::causes_json(device.causes)},
+                    {"causes", watch::causes_json(device.causes)},
                     {"logged", logged_json(device.logged)}});
   return list;
 }

@@ -5,7 +5,7 @@
 #include "base/safe_text.hpp"
 #include "explain/explain.hpp"
 #include "explain/matrix.hpp"
-#include "testbed/cause_json.hpp"
+#include "watch/export/cause_json.hpp"
 
 namespace cbit::explain {
 namespace {
@@ -124,7 +124,7 @@ std::string to_json(const Explanation& explanation) {
     json["carried_key_id"] = {{"id", explanation.carried_key_id->id},
                               {"in_iommu_entry", explanation.carried_key_id->in_iommu_entry}};
   if (explanation.virtio) json["virtio"] = facts_of(*explanation.virtio);
-  json["causes"] = testbed::causes_json(explanation.causes);
+  json["causes"] = watch::causes_json(explanation.causes);
   json["steps"] = steps_of(explanation);
   json["kernel_log"] = explanation.kernel_log;
   json["swiotlb"] = swiotlb_of(explanation);

@@ -91,6 +91,8 @@ OrError<void> Pc::load(const boot::BootImage& image) {
   const boot::LoadPlan plan = CBIT_TRY(boot::plan_image(board, image));
   CBIT_TRY(put_into_memory(plan));
   protocol_ = plan.protocol;
+  for (const boot::MapEntry& entry : plan.memory_map)
+    if (entry.type == spec::E820Type::ram) usable_ram_.push_back({entry.first, entry.bytes});
   enter(plan.entry);
   return {};
 }

@@ -74,6 +74,8 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   // image's bytes need not outlive the call.
   OrError<void> load(const boot::BootImage& image);
   [[nodiscard]] const std::string& protocol() const { return protocol_; }
+  // What the image was told to be RAM that it may use.
+  [[nodiscard]] const std::vector<mem::PhysRange>& usable_ram() const { return usable_ram_; }
   // Of platform sev, once loaded.
   [[nodiscard]] const std::optional<boot::SevLaunchReport>& launch() const { return launch_; }
 
@@ -126,6 +128,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   cpu::Cpu cpu_;
 
   std::string protocol_;
+  std::vector<mem::PhysRange> usable_ram_;
   std::optional<boot::SevLaunchReport> launch_;
   std::optional<Ending> ending_;
   std::uint32_t exit_status_ = 0;

@@ -39,6 +39,7 @@ class Runner {
       const Pc::Progress done = pc_.run(now + std::min(slice_ns, left_ns(now)), bool{options_.wait});
       report_.ending = done.ending;
       if (done.idle) idle();
+      if (options_.now_and_then) options_.now_and_then();
       if (options_.com1.input) pc_.chipset().com1().input_available();
       if (options_.com2.input) pc_.chipset().com2().input_available();
     }

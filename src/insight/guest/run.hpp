@@ -24,6 +24,8 @@ struct RunOptions {
   // Somebody sits at the console: virtual time does not run ahead of the host's while the guest is idle, and
   // `wait` is called with the time there is until something happens by itself. It returns early for input.
   std::function<void(std::chrono::nanoseconds)> wait;
+  // Called some fifty times in a second of virtual time, between two instructions.
+  std::function<void()> now_and_then;
 };
 
 struct RunReport {

@@ -2,7 +2,7 @@
 
 #include "base/safe_text.hpp"
 #include "explain/rdma/perftest.hpp"
-#include "testbed/cause_json.hpp"
+#include "watch/export/cause_json.hpp"
 
 namespace cbit::explain {
 namespace {
@@ -37,7 +37,7 @@ std::string to_json(const RdmaRunReport& report, std::string_view test) {
                   {"status", ibv_wc_status_str(report.status)},
                   {"transfers", cost_json(report.cost)},
                   {"set_up", cost_json(report.set_up)},
-                  {"causes", testbed::causes_json(report.causes)}};
+                  {"causes", watch::causes_json(report.causes)}};
   return json_text(json, 2) + '\n';
 }
 

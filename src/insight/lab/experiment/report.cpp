@@ -9,7 +9,7 @@
 #include "base/safe_text.hpp"
 #include "lab/experiment.hpp"
 #include "lab/experiment/expect.hpp"
-#include "testbed/cause_json.hpp"
+#include "watch/export/cause_json.hpp"
 
 namespace cbit::lab {
 namespace {
@@ -107,7 +107,7 @@ Json report_json(const ExperimentReport& report) {
   const bool ran = report.experiment != nullptr && report.result != nullptr;
   json["steps"] = ran ? steps_json(*report.experiment, *report.result) : Json::array();
   json["failures"] = ran ? failures_json(*report.result) : Json::array();
-  json["causes"] = ran ? testbed::causes_json(report.result->causes) : Json::array();
+  json["causes"] = ran ? watch::causes_json(report.result->causes) : Json::array();
   json["kernel_log"] = ran ? Json(report.result->kernel_log) : Json::array();
   return json;
 }

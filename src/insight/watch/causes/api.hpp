@@ -117,7 +117,7 @@ inline constexpr CauseInfo api_causes[] = {
      .meaning = "dma_map_single() takes addresses of the direct map. Stack, vmalloc, user and MMIO addresses "
                 "have no physical address that it could compute.",
      .remedy = "Use kmalloc() memory, dma_map_page() with the right page, or dma_map_resource() for MMIO.",
-     .linux_says = "device driver maps memory from",
+     .linux_says = "device driver maps memory from|rejecting DMA map of vmalloc memory",
      .source = "kernel/dma/debug.c: check_for_stack, check_for_illegal_area; include/linux/dma-mapping.h: "
                "dma_map_single_attrs"},
     {.name = "overlapping-mappings",

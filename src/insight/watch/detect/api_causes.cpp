@@ -107,6 +107,13 @@ struct ApiCauses {
          failed);
   }
 
+  // dma_map_single_attrs() is inlined into the driver: all that shows of its refusal is what it says.
+  void operator()(const KernelMessage& message) const {
+    if (message.text.find("rejecting DMA map of vmalloc memory") == std::string::npos) return;
+    Cause* const found = scene.book.open(cause("unmappable-memory"), 0, scene.event.time_ns);
+    if (found != nullptr) found->evidence = {{"Linux", message.text}};
+  }
+
   void operator()(const DmaUnmapped& unmapped) const {
     const Mapping* const mapping =
         scene.facts.mappings().find_to_unmap(unmapped.device, unmapped.dma, unmapped.bytes);

@@ -21,7 +21,11 @@ mount -t devtmpfs devtmpfs /dev
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tmpfs tmpfs /tmp
 while read -r module; do
-  insmod "/cbit/modules/$module.ko" || echo "cbit: module $module was not loaded" > /dev/kmsg
+  set --
+  for word in $(cat /proc/cmdline); do
+    case $word in "$module".*) set -- "$@" "${word#*.}" ;; esac
+  done
+  insmod "/cbit/modules/$module.ko" "$@" || echo "cbit: module $module was not loaded" > /dev/kmsg
 done < /cbit/modules.order
 if [ -e /cbit/command ]; then
   stty -F /dev/ttyS1 raw -echo

@@ -6,8 +6,8 @@
 
 #include "watch/causes.hpp"
 
-namespace cbit::testbed {
+namespace cbit::watch {
 
-[[nodiscard]] nlohmann::ordered_json causes_json(const std::vector<watch::Cause>& causes);
+[[nodiscard]] nlohmann::ordered_json causes_json(const std::vector<Cause>& causes);
 
-}  // namespace cbit::testbed
+}  // namespace cbit::watch

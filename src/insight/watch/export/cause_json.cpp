@@ -1,15 +1,15 @@
-#include "testbed/cause_json.hpp"
+#include "watch/export/cause_json.hpp"
 
 #include <nlohmann/json.hpp>
 
-namespace cbit::testbed {
+namespace cbit::watch {
 
-nlohmann::ordered_json causes_json(const std::vector<watch::Cause>& causes) {
+nlohmann::ordered_json causes_json(const std::vector<Cause>& causes) {
   using Json = nlohmann::ordered_json;
   Json list = Json::array();
-  for (const watch::Cause& cause : causes) {
+  for (const Cause& cause : causes) {
     Json evidence = Json::array();
-    for (const watch::Evidence& one : cause.evidence)
+    for (const Evidence& one : cause.evidence)
       evidence.push_back({{"label", one.label}, {"text", one.text}});
     list.push_back({{"name", cause.info->name},
                     {"title", cause.info->title},
@@ -23,4 +23,4 @@ nlohmann::ordered_json causes_json(const std::vector<watch::Cause>& causes) {
   return list;
 }
 
-}  // namespace cbit::testbed
+}  // namespace cbit::watch

@@ -1,0 +1,195 @@
+#include "cli/run_request.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <ostream>
+
+#include "base/text.hpp"
+#include "boot/bzimage.hpp"
+#include "boot/files.hpp"
+#include "boot/initramfs/initramfs.hpp"
+#include "boot/initramfs/module_info.hpp"
+#include "boot/kernel_source/debian_kernel.hpp"
+#include "guest/drivers.hpp"
+
+namespace cbit::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Linux' own words on ttyS0; a panic ends the run instead of standing still.
+constexpr std::string_view default_command_line = "console=ttyS0 panic=-1";
+constexpr unsigned first_slot = 3;  // where QEMU has the first that a user plugs in
+
+bool is_linux(boot::KernelKind kind) {
+  return kind == boot::KernelKind::bzimage || kind == boot::KernelKind::vmlinux;
+}
+
+OrError<Platform> platform_of(const Arguments& arguments) {
+  if (arguments.has("--sev") && arguments.has("--sme"))
+    return usage_error("--sev and --sme contradict each other", "give one of them");
+  if (arguments.has("--sev")) return Platform::sev;
+  return arguments.has("--sme") ? Platform::sme : Platform::plain;
+}
+
+OrError<guest::PcConfig> pc_config(const Arguments& arguments) {
+  guest::PcConfig config{.platform = CBIT_TRY(platform_of(arguments))};
+  config.memory_bytes = CBIT_TRY(arguments.size("--memory", 1ull << 40)).value_or(config.memory_bytes);
+  config.seed = CBIT_TRY(arguments.number("--seed", 0, ~std::uint64_t{0})).value_or(config.seed);
+  return config;
+}
+
+// ---- devices --------------------------------------------------------------------------------------------
+
+// FILE[,ro]
+OrError<void> add_disk(RunRequest& request, std::string_view text) {
+  constexpr std::string_view read_only = ",ro";
+  auto mode = dev::DiskImage::Mode::read_write;
+  if (text.ends_with(read_only)) {
+    mode = dev::DiskImage::Mode::read_only;
+    text.remove_suffix(read_only.size());
+  }
+  request.disks.push_back(CBIT_TRY(dev::DiskImage::open(std::string{text}, mode)));
+  machine::DeviceRequest device = CBIT_TRY(machine::parse_device("virtio-blk"));
+  std::get<machine::DiskOptions>(device.options).disk = request.disks.back().get();
+  request.devices.push_back(std::move(device));
+  return {};
+}
+
+OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
+  for (const std::string& disk : arguments.all("--disk")) CBIT_TRY(add_disk(request, disk));
+  for (const std::string& text : arguments.all("--device")) {
+    machine::DeviceRequest device = CBIT_TRY(machine::parse_device(text));
+    if (std::holds_alternative<machine::DiskOptions>(device.options))
+      return usage_error("--device has no image for a disk", "use --disk FILE");
+    request.devices.push_back(std::move(device));
+  }
+  if (request.devices.size() > spec::pci_devices - first_slot)
+    return usage_error(fmt::format("{} devices are more than there are slots", request.devices.size()),
+                       fmt::format("plug in at most {}", spec::pci_devices - first_slot));
+  return {};
+}
+
+// ---- kernel and modules ---------------------------------------------------------------------------------
+
+// Where the modules of a kernel lie that was named as a file: beside it, as in a package, or on this host.
+std::optional<fs::path> modules_beside(const fs::path& kernel, std::string_view release) {
+  if (release.empty()) return std::nullopt;
+  std::error_code error;
+  for (const fs::path& root : {fs::absolute(kernel, error).parent_path().parent_path(), fs::path{"/"}})
+    if (fs::path folder = root / "lib/modules" / release; fs::is_directory(folder, error)) return folder;
+  return std::nullopt;
+}
+
+// The kernel into the request; the folder of its modules, as far as one is known.
+OrError<std::optional<fs::path>> read_kernel(RunRequest& request, const Arguments& arguments,
+                                             Streams& streams) {
+  std::optional<fs::path> modules;
+  if (!arguments.positional.empty()) {
+    request.kernel_name = arguments.positional.front();
+  } else {
+    boot::DebianKernelOptions options{.cache = CBIT_TRY(boot::user_cache())};
+    options.on_progress = [&streams](std::string_view what) { streams.err << what << '\n'; };
+    const boot::DebianKernel kernel = CBIT_TRY(boot::find_debian_kernel(options));
+    request.kernel_name = kernel.image;
+    modules = kernel.modules;
+  }
+  request.kernel = CBIT_TRY(boot::read_file(request.kernel_name));
+  request.kind =
+      CBIT_TRY(boot::kernel_kind(request.kernel, request.kernel_name, request.pc.platform));
+  if (const auto folder = arguments.text("--modules")) return std::optional<fs::path>{*folder};
+  if (!modules && request.kind == boot::KernelKind::bzimage)
+    modules = modules_beside(request.kernel_name,
+                             CBIT_TRY(boot::read_bzimage(request.kernel, request.kernel_name)).release());
+  return modules;
+}
+
+OrError<std::vector<boot::ModuleFile>> modules_of_user(const Arguments& arguments) {
+  std::vector<boot::ModuleFile> modules;
+  for (const std::string& file : arguments.all("--module")) {
+    Bytes packed = CBIT_TRY(boot::read_file(file));
+    Bytes module = CBIT_TRY(boot::unpack_module(std::move(packed), file));
+    const std::string name = CBIT_TRY(boot::read_module_info(module, file)).name;
+    modules.push_back({name, std::move(module)});
+  }
+  return modules;
+}
+
+// Without a folder of modules the kernel is taken to have its drivers built in.
+OrError<std::vector<boot::ModuleFile>> find_modules(const RunRequest& request, const Arguments& arguments,
+                                                    const std::optional<fs::path>& folder) {
+  std::vector<boot::ModuleFile> added = CBIT_TRY(modules_of_user(arguments));
+  std::vector<std::string> drivers;
+  for (const machine::DeviceRequest& device : request.devices)
+    for (const std::string_view driver : guest::linux_drivers_of(device.kind->name))
+      drivers.emplace_back(driver);
+  if (!folder || (drivers.empty() && added.empty())) return added;
+  return CBIT_TRY(boot::ModuleTree::open(*folder)).in_order(drivers, added);
+}
+
+OrError<Bytes> make_initramfs(const RunRequest& request, const Arguments& arguments,
+                              const std::optional<fs::path>& modules) {
+  boot::InitramfsContents contents;
+  std::string busybox{arguments.text("--busybox").value_or("")};
+  if (busybox.empty()) {
+    const char* const path = std::getenv("PATH");
+    busybox = CBIT_TRY(boot::find_busybox(path != nullptr ? path : ""));
+  }
+  contents.busybox = CBIT_TRY(boot::read_file(busybox));
+  contents.modules = CBIT_TRY(find_modules(request, arguments, modules));
+  for (const std::string& word : arguments.behind)
+    contents.command += (contents.command.empty() ? "" : " ") + shell_quoted(word);
+  return boot::build_initramfs(contents);
+}
+
+OrError<Bytes> find_initrd(const RunRequest& request, const Arguments& arguments,
+                           const std::optional<fs::path>& modules) {
+  if (const auto file = arguments.text("--initrd")) {
+    if (!arguments.behind.empty())
+      return usage_error("a command needs the initramfs that cbit builds", "leave --initrd away");
+    return boot::read_file(*file);
+  }
+  if (is_linux(request.kind)) return make_initramfs(request, arguments, modules);
+  if (!arguments.behind.empty())
+    return usage_error("only Linux runs a command", "leave it away for an image of another kind");
+  return Bytes{};
+}
+
+std::string command_line_of(const RunRequest& request, const Arguments& arguments) {
+  std::string line;
+  const auto add = [&line](std::string_view words) {
+    line += (line.empty() ? "" : " ") + std::string{words};
+  };
+  if (is_linux(request.kind)) {
+    add(default_command_line);
+    if (machine::traits_of(request.pc.platform).cc.has(spec::CcAttr::host_mem_encrypt)) add("mem_encrypt=on");
+  }
+  if (const auto more = arguments.text("--append")) add(*more);
+  return line;
+}
+
+}  // namespace
+
+OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& streams) {
+  RunRequest request{.pc = CBIT_TRY(pc_config(arguments))};
+  CBIT_TRY(add_devices(request, arguments));
+  const auto modules = CBIT_TRY(read_kernel(request, arguments, streams));
+  request.initrd = CBIT_TRY(find_initrd(request, arguments, modules));
+  request.command_line = command_line_of(request, arguments);
+  return request;
+}
+
+OrError<std::unique_ptr<guest::Pc>> make_pc(RunRequest& request) {
+  auto pc = CBIT_TRY(guest::Pc::create(request.pc));
+  unsigned slot = first_slot;
+  for (const machine::DeviceRequest& device : request.devices) CBIT_TRY(pc->plug(device, slot++));
+  boot::BootImage image{
+      .name = request.kernel_name, .kernel = request.kernel, .command_line = request.command_line};
+  if (!request.initrd.empty()) image.modules.push_back({"initrd", request.initrd});
+  CBIT_TRY(pc->load(image));
+  return pc;
+}
+
+}  // namespace cbit::cli

@@ -1,0 +1,36 @@
+// What `cbit run` is asked to run: its words as a machine, its devices, a kernel and an initramfs, all of them
+// read and checked before the first instruction.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "boot/kernel_file.hpp"
+#include "cli/arguments.hpp"
+#include "cli/command.hpp"
+#include "dev/disk_image.hpp"
+#include "guest/pc.hpp"
+
+namespace cbit::cli {
+
+struct RunRequest {
+  guest::PcConfig pc;
+  std::string kernel_name;
+  Bytes kernel;
+  boot::KernelKind kind = boot::KernelKind::bzimage;
+  std::string command_line;
+  Bytes initrd;                                        // empty: none
+  std::vector<std::unique_ptr<dev::DiskImage>> disks;  // the devices' own
+  std::vector<machine::DeviceRequest> devices;         // in the order of their slots
+};
+
+// Tells what takes a while on streams.err. Errors: words that contradict each other, devices that are none
+// (usage); files that are not what they are given as, no kernel or busybox to be had (input).
+OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& streams);
+
+// A machine with all that, ready for its first instruction. The request outlives it.
+OrError<std::unique_ptr<guest::Pc>> make_pc(RunRequest& request);
+
+}  // namespace cbit::cli

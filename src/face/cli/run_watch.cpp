@@ -1,0 +1,71 @@
+#include "cli/run_watch.hpp"
+
+#include <fmt/format.h>
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <ostream>
+
+namespace cbit::cli {
+namespace {
+
+bool matches(const std::string& pattern, std::string_view cause) {
+  return fnmatch(pattern.c_str(), std::string{cause}.c_str(), 0) == 0;
+}
+
+OrError<std::vector<std::string>> read_patterns(const Arguments& arguments) {
+  std::vector<std::string> patterns;
+  for (const std::string& pattern : arguments.all("--fail-on")) {
+    const auto is_meant = [&](const watch::CauseInfo& info) { return matches(pattern, info.name); };
+    if (std::ranges::none_of(watch::cause_catalogue(), is_meant))
+      return usage_error(fmt::format("--fail-on {}: no cause has such a name", pattern),
+                         "see cbit causes for their names");
+    patterns.push_back(pattern);
+  }
+  return patterns;
+}
+
+}  // namespace
+
+OrError<std::unique_ptr<RunWatch>> RunWatch::open(const Arguments& arguments, const RunRequest& request) {
+  std::unique_ptr<RunWatch> watch{new RunWatch};
+  watch->text_ = arguments.has("--report") || !arguments.all("--secret").empty();
+  watch->secrets_.assign(arguments.all("--secret").begin(), arguments.all("--secret").end());
+  watch->fail_on_ = CBIT_TRY(read_patterns(arguments));
+  if (const auto file = arguments.text("--report-json"))
+    watch->json_.emplace(CBIT_TRY(os::OutputFile::create(std::string{*file})));
+  watch->trace_ = CBIT_TRY(TraceFile::open(arguments));
+  if (watch->text_ || watch->json_ || watch->trace_ || !watch->fail_on_.empty())
+    watch->kernel_ = CBIT_TRY(linux::Kernel::open(request.kernel, request.kernel_name));
+  return watch;
+}
+
+void RunWatch::attach(guest::Pc& pc, guest::RunOptions& options) {
+  if (!kernel_) return;
+  pc_ = &pc;
+  if (trace_) pc.machine().tracer().attach(trace_->sink());
+  watcher_.emplace(pc, *kernel_);
+  options.now_and_then = [this] { watcher_->check_progress(); };
+}
+
+OrError<std::optional<ExitCode>> RunWatch::finish(Streams& streams) {
+  if (!watcher_) return std::nullopt;
+  guest::WatchReport report = watcher_->finish();
+  report.secrets = guest::search_secrets(pc_->machine().memory(), secrets_);
+  watcher_.reset();
+  if (trace_) {
+    pc_->machine().tracer().detach(trace_->sink());
+    CBIT_TRY(trace_->commit());
+  }
+  if (json_) {
+    json_->stream() << guest::to_json(report);
+    CBIT_TRY(json_->commit());
+  }
+  if (text_) streams.err << guest::to_text(report);
+  for (const watch::Cause& cause : report.causes)
+    for (const std::string& pattern : fail_on_)
+      if (matches(pattern, cause.info->name)) return ExitCode::check_failed;
+  return std::nullopt;
+}
+
+}  // namespace cbit::cli

@@ -1,0 +1,42 @@
+// What `cbit run` watches for, and tells at the end: --report, --report-json, --secret, --fail-on, --trace.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/arguments.hpp"
+#include "cli/command.hpp"
+#include "cli/run_request.hpp"
+#include "cli/trace_file.hpp"
+#include "guest/run.hpp"
+#include "guest/watcher.hpp"
+#include "os/output_file.hpp"
+
+namespace cbit::cli {
+
+class RunWatch {
+ public:
+  // Before there is a machine. Errors: files that cannot be written; a pattern that no cause has (usage); a
+  // kernel without symbols (input).
+  static OrError<std::unique_ptr<RunWatch>> open(const Arguments& arguments, const RunRequest& request);
+
+  void attach(guest::Pc& pc, guest::RunOptions& options);
+  // The report, before the machine ends. The exit code that --fail-on asks for, if it does.
+  OrError<std::optional<ExitCode>> finish(Streams& streams);
+
+ private:
+  RunWatch() = default;
+
+  bool text_ = false;
+  std::vector<std::string> secrets_;
+  std::vector<std::string> fail_on_;
+  std::optional<os::OutputFile> json_;
+  std::optional<TraceFile> trace_;
+  std::unique_ptr<linux::Kernel> kernel_;  // nullptr: nobody watches
+  guest::Pc* pc_ = nullptr;
+  std::optional<guest::Watcher> watcher_;
+};
+
+}  // namespace cbit::cli

@@ -1,0 +1,34 @@
+#include "guest/drivers.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+namespace cbit::guest {
+namespace {
+
+struct Row {
+  std::string_view kind;
+  std::span<const std::string_view> modules;
+};
+
+// The id tables of drivers/block/virtio_blk.c, drivers/char/virtio_console.c, drivers/iommu/virtio-iommu.c,
+// drivers/net/virtio_net.c, drivers/char/hw_random/virtio-rng.c; all find their device through virtio_pci.
+constexpr std::string_view blk[] = {"virtio_pci", "virtio_blk"};
+constexpr std::string_view console[] = {"virtio_pci", "virtio_console"};
+constexpr std::string_view iommu[] = {"virtio_pci", "virtio_iommu"};
+constexpr std::string_view net[] = {"virtio_pci", "virtio_net"};
+constexpr std::string_view rng[] = {"virtio_pci", "virtio_rng"};
+constexpr Row rows[] = {{"virtio-blk", blk},
+                        {"virtio-console", console},
+                        {"virtio-iommu", iommu},
+                        {"virtio-net", net},
+                        {"virtio-rng", rng}};
+
+}  // namespace
+
+std::span<const std::string_view> linux_drivers_of(std::string_view kind) {
+  const auto* const row = std::ranges::find(rows, kind, &Row::kind);
+  return row == std::end(rows) ? std::span<const std::string_view>{} : row->modules;
+}
+
+}  // namespace cbit::guest

@@ -1,0 +1,13 @@
+// Which of Linux's modules drive what is plugged in: names as in lib/modules/RELEASE, those that they need not
+// among them.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace cbit::guest {
+
+// Of a kind of machine::device_kinds(); empty: Linux has no driver of its own for it.
+[[nodiscard]] std::span<const std::string_view> linux_drivers_of(std::string_view kind);
+
+}  // namespace cbit::guest

@@ -1,0 +1,138 @@
+#include "guest/watch_report.hpp"
+
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "base/format.hpp"
+#include "base/safe_text.hpp"
+#include "watch/export/cause_json.hpp"
+#include "watch/report.hpp"
+
+namespace cbit::guest {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// A run has a handful; the rest is in the JSON.
+constexpr std::size_t callers_shown = 8;
+
+std::string of_pools(const WatchReport& report) {
+  std::string text;
+  auto out = std::back_inserter(text);
+  for (const mem::PhysRange& pool : report.pools)
+    fmt::format_to(out, "Bounce buffers: {} MiB at {}\n", pool.bytes >> 20, pool.first);
+  const watch::CostCounts& counts = report.counts;
+  if (!report.pools.empty())
+    fmt::format_to(out, "  {} bounces, {} bytes into the pool, {} bytes out of it, at most {} slots in use\n",
+                   counts.bounces, counts.bounced_to_pool.bytes, counts.bounced_from_pool.bytes,
+                   counts.slots_used_max);
+  return text;
+}
+
+std::string of_pages(const WatchReport& report) {
+  const watch::CostCounts& counts = report.counts;
+  std::string text = fmt::format("Pages: {} made shared, {} made private again, in {} calls\n", counts.pages_shared,
+                                 counts.pages_made_private, counts.conversions);
+  auto out = std::back_inserter(text);
+  for (std::size_t i = 0; i < report.callers.size() && i < callers_shown; ++i) {
+    const CallerConversions& caller = report.callers[i];
+    fmt::format_to(out, "  {:>8} shared {:>8} private  {}\n", caller.pages_shared, caller.pages_made_private,
+                   caller.caller);
+  }
+  if (report.callers.size() > callers_shown)
+    fmt::format_to(out, "  and {} callers with fewer pages\n", report.callers.size() - callers_shown);
+  return text;
+}
+
+std::string of_devices(const WatchReport& report) {
+  if (report.devices.empty()) return "DMA: none\n";
+  std::string text = fmt::format("DMA: {:<18} {:>10} {:>10} {:>10} {:>14} {:>14}\n", "device", "mappings",
+                                 "bounced", "refused", "bytes read", "bytes written");
+  for (const DeviceTraffic& device : report.devices)
+    fmt::format_to(std::back_inserter(text), "     {:<18} {:>10} {:>10} {:>10} {:>14} {:>14}\n", device.device,
+                   device.mappings, device.bounced, device.refused, device.bytes_read, device.bytes_written);
+  return text;
+}
+
+std::string of_secrets(const WatchReport& report) {
+  std::string text;
+  auto out = std::back_inserter(text);
+  for (const SecretFound& secret : report.secrets) {
+    fmt::format_to(out, "Secret \"{}\": the host finds it {} times, DRAM holds it {} times\n",
+                   safe_line(secret.secret), secret.host, secret.dram);
+    for (const PhysAddr place : secret.places) fmt::format_to(out, "  at {}\n", place);
+  }
+  return text;
+}
+
+std::string hex(PhysAddr at) { return fmt::format("{:#x}", at.value()); }
+
+Json json_of(const DeviceTraffic& device) {
+  return {{"device", device.device},         {"mappings", device.mappings},
+          {"mapped_bytes", device.mapped_bytes}, {"bounced", device.bounced},
+          {"refused", device.refused},       {"bytes_read", device.bytes_read},
+          {"bytes_written", device.bytes_written}};
+}
+
+Json json_of(const CallerConversions& caller) {
+  return {{"caller", caller.caller},
+          {"calls", caller.calls},
+          {"pages_shared", caller.pages_shared},
+          {"pages_made_private", caller.pages_made_private}};
+}
+
+Json json_of(const mem::PhysRange& pool) { return {{"first", hex(pool.first)}, {"bytes", pool.bytes}}; }
+
+Json json_of(const SecretFound& secret) {
+  Json places = Json::array();
+  for (const PhysAddr place : secret.places) places.push_back(hex(place));
+  return {{"secret", secret.secret}, {"host", secret.host}, {"dram", secret.dram}, {"places", places}};
+}
+
+template <class Row>
+Json json_of(const std::vector<Row>& rows) {
+  Json list = Json::array();
+  for (const Row& row : rows) list.push_back(json_of(row));
+  return list;
+}
+
+}  // namespace
+
+std::string to_text(const WatchReport& report) {
+  std::string text = fmt::format("cbit: Linux {}, {}\n", report.kernel, report.platform);
+  if (report.found) {
+    text += of_pages(report) + of_pools(report) + of_devices(report);
+    if (report.lost_calls != 0) text += fmt::format("Calls whose return was not seen: {}\n", report.lost_calls);
+  } else {
+    text += "The kernel's calls were not seen: the image that ran is not the one in the file.\n";
+  }
+  text += of_secrets(report);
+  return text + (report.causes.empty() ? "Causes: none\n" : "Causes\n" + watch::render_causes(report.causes));
+}
+
+std::string to_json(const WatchReport& report) {
+  const watch::CostCounts& counts = report.counts;
+  Json json;
+  json["schema"] = "cbit-run-1";
+  json["platform"] = report.platform;
+  json["kernel"] = report.kernel;
+  json["watched"] = report.found;
+  json["not_watched"] = report.not_watched;
+  json["lost_calls"] = report.lost_calls;
+  json["conversions"] = {{"calls", counts.conversions},
+                         {"pages_shared", counts.pages_shared},
+                         {"pages_made_private", counts.pages_made_private},
+                         {"callers", json_of(report.callers)}};
+  json["swiotlb"] = {{"pools", json_of(report.pools)},
+                     {"bounces", counts.bounces},
+                     {"bytes_in", counts.bounced_to_pool.bytes},
+                     {"bytes_out", counts.bounced_from_pool.bytes},
+                     {"slots_used_max", counts.slots_used_max},
+                     {"full", counts.pool_full}};
+  json["devices"] = json_of(report.devices);
+  json["secrets"] = json_of(report.secrets);
+  json["causes"] = watch::causes_json(report.causes);
+  return json_text(json, 2) + '\n';
+}
+
+}  // namespace cbit::guest

@@ -1,0 +1,33 @@
+// What was seen of a run, for people and for programs: page states, DMA by device, the pool, causes, secrets.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "guest/secret_search.hpp"
+#include "guest/traffic.hpp"
+#include "mem/memory.hpp"
+#include "watch/causes.hpp"
+#include "watch/counters.hpp"
+
+namespace cbit::guest {
+
+struct WatchReport {
+  std::string platform;
+  std::string kernel;                    // the release that the image names
+  bool found = false;                    // this very kernel ran, and was watched
+  std::vector<std::string> not_watched;  // functions that this kernel does not have, with the reason
+  std::uint64_t lost_calls = 0;          // calls whose return was not seen
+  std::vector<mem::PhysRange> pools;     // of bounce buffers
+  watch::CostCounts counts;
+  std::vector<DeviceTraffic> devices;
+  std::vector<CallerConversions> callers;
+  std::vector<watch::Cause> causes;
+  std::vector<SecretFound> secrets;
+};
+
+[[nodiscard]] std::string to_text(const WatchReport& report);
+// The object of schema/run.schema.json.
+[[nodiscard]] std::string to_json(const WatchReport& report);
+
+}  // namespace cbit::guest

@@ -1,0 +1,151 @@
+#include "guest/watcher.hpp"
+
+#include <fmt/ranges.h>
+
+#include "base/text.hpp"
+#include "linux/unwind.hpp"
+
+namespace cbit::guest {
+namespace {
+
+// The first two numbers of a release: 6.1.0-56-cloud-amd64.
+std::pair<unsigned, unsigned> version_of(std::string_view release) {
+  const std::size_t dot = release.find('.');
+  const std::size_t end = std::min(release.find_first_not_of("0123456789", dot + 1), release.size());
+  if (dot == std::string_view::npos) return {};
+  return {static_cast<unsigned>(decimal(release.substr(0, dot)).value_or(0)),
+          static_cast<unsigned>(decimal(release.substr(dot + 1, end - dot - 1)).value_or(0))};
+}
+
+watch::ExplainerContext context_of(Pc& pc, const linux::Kernel& kernel) {
+  machine::Machine& machine = pc.machine();
+  const machine::PlatformTraits& traits = machine.traits();
+  constexpr std::pair dynamic_pools{6u, 6u};  // CONFIG_SWIOTLB_DYNAMIC
+  return {.platform = std::string{to_string(machine.config().platform)},
+          .layout = machine.paging().view.layout,
+          .is_guest = traits.cc.has(spec::CcAttr::guest_mem_encrypt),
+          .is_sme = traits.cc.has(spec::CcAttr::host_mem_encrypt),
+          .swiotlb_can_grow = version_of(kernel.image().release()) >= dynamic_pools,
+          .ram = pc.usable_ram()};
+}
+
+Watcher::CauseKey key_of(const watch::Cause& cause) { return {cause.info, cause.device, cause.time_ns}; }
+
+}  // namespace
+
+Watcher::Watcher(Pc& pc, const linux::Kernel& kernel)
+    : pc_{&pc}, release_{kernel.image().release()}, explainer_{pc.machine().tracer(), context_of(pc, kernel)}, traffic_{pc.machine().tracer()} {
+  pc.machine().tracer().attach(explainer_);
+  pc.machine().tracer().attach(*this);
+  pc.machine().tracer().attach(counters_);
+  pc.machine().tracer().attach(traffic_);
+  pc.cpu().set_probe_sink(this);
+  probes_.reset(new linux::Probes{kernel, pc.machine().tracer(), *this, *this});  // the bases are private
+}
+
+Watcher::~Watcher() {
+  probes_.reset();
+  pc_->cpu().set_probe_sink(nullptr);
+  pc_->machine().tracer().detach(traffic_);
+  pc_->machine().tracer().detach(counters_);
+  pc_->machine().tracer().detach(*this);
+  pc_->machine().tracer().detach(explainer_);
+}
+
+void Watcher::check_progress() { probes_->check_progress(view(), pc_->clock().now_ns()); }
+
+WatchReport Watcher::finish() {
+  probes_->finish();
+  // The guest's devices are in use as long as it runs.
+  explainer_.finish(watch::Ending::in_flight);
+  return {.platform = std::string{to_string(pc_->machine().config().platform)},
+          .kernel = release_,
+          .found = probes_->running() != nullptr,
+          .not_watched = probes_->missing(),
+          .lost_calls = probes_->lost_calls(),
+          .pools = pools_,
+          .counts = counters_.counts(),
+          .devices = traffic_.by_device(),
+          .callers = traffic_.by_caller(),
+          .causes = causes()};
+}
+
+// A cause shows while the kernel is at what leads to it: a call of the DMA API, a write to a device's register.
+void Watcher::on_event(const Event&) {
+  const std::vector<watch::Cause>& causes = explainer_.causes();
+  if (causes.size() > causes_seen_) {
+    const std::string callers = describe_callers();
+    for (std::size_t i = causes_seen_; i < causes.size(); ++i) callers_.emplace(key_of(causes[i]), callers);
+  }
+  causes_seen_ = causes.size();  // neighbours become one
+}
+
+std::string Watcher::describe_callers() const {
+  const linux::RunningKernel* const kernel = probes_ ? probes_->running() : nullptr;
+  if (kernel == nullptr) return {};
+  constexpr std::size_t frames_max = 24, named_max = 3;
+  std::vector<std::string> of_modules, all;
+  for (const linux::Frame& frame : linux::unwind(view(), *kernel, frames_max)) {
+    const auto place = kernel->locate(frame.called ? frame.ip - 1 : frame.ip);
+    if (!place) break;
+    all.push_back(kernel->describe(frame.ip, frame.called));
+    if (!place->module.empty()) of_modules.push_back(all.back());
+  }
+  // The driver's own functions, where a driver is among the callers.
+  std::vector<std::string>& named = of_modules.empty() ? all : of_modules;
+  if (named.size() > named_max) named.resize(named_max);
+  return fmt::format("{}", fmt::join(named, ", called by "));
+}
+
+std::vector<watch::Cause> Watcher::causes() const {
+  std::vector<watch::Cause> causes = explainer_.causes();
+  for (watch::Cause& cause : causes) {
+    const auto callers = callers_.find(key_of(cause));
+    if (callers != callers_.end() && !callers->second.empty())
+      cause.evidence.push_back({"the kernel was in", callers->second});
+  }
+  return causes;
+}
+
+void Watcher::on_probe(cpu::Cpu&, VirtAddr) { probes_->on_execute(view()); }
+
+bool Watcher::is_ram(PhysAddr at) const { return pc_->machine().memory().contains(at, 1); }
+
+void Watcher::pool_found(PhysAddr first, std::uint64_t bytes) {
+  pools_.push_back({first, bytes});
+  explainer_.set_bounce_pool(pools_.back());
+}
+
+// The machine's own look at its memory leaves no trace, unlike an access of the processor's.
+bool Watcher::read(VirtAddr at, ByteSpan into) const {
+  while (!into.empty()) {
+    const auto place = pc_->cpu().translate(at);
+    if (!place) return false;
+    const std::size_t part = std::min<std::size_t>(into.size(), page_size - at.page_offset());
+    if (!pc_->machine().memory().peek(place->first, into.first(part), place->second)) return false;
+    into = into.subspan(part);
+    at += part;
+  }
+  return true;
+}
+
+std::optional<linux::GuestMemory::Place> Watcher::place_of(VirtAddr at) const {
+  const auto place = pc_->cpu().translate(at);
+  if (!place) return std::nullopt;
+  return Place{place->first, place->second != no_key};
+}
+
+linux::CpuView Watcher::view() const {
+  constexpr std::uint32_t msr_gs_base = 0xc000'0101, msr_kernel_gs_base = 0xc000'0102;
+  const cpu::Cpu& cpu = pc_->cpu();
+  const cpu::Registers registers = cpu.registers();
+  return {.number = cpu.index(),
+          .rip = registers.rip,
+          .gpr = registers.gpr,
+          .rflags = registers.rflags,
+          .gs_base = cpu.read_msr(msr_gs_base).value_or(0),
+          .kernel_gs_base = cpu.read_msr(msr_kernel_gs_base).value_or(0),
+          .memory = this};
+}
+
+}  // namespace cbit::guest

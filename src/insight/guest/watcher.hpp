@@ -1,0 +1,73 @@
+// A guest's kernel, watched: its calls become events, and these the causes of what goes wrong.
+//
+//   Cpu ─ probe ─ linux::Probes ─ Tracer ─ watch::Explainer, watch::Counters
+//
+// The guest is never changed, and sees nothing of it. Events of memory come from the machine itself.
+// Threading: one thread, that of the machine.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "guest/pc.hpp"
+#include "guest/traffic.hpp"
+#include "guest/watch_report.hpp"
+#include "linux/kernel.hpp"
+#include "linux/probes/probes.hpp"
+#include "watch/counters.hpp"
+#include "watch/explainer.hpp"
+
+namespace cbit::guest {
+
+class Watcher final : EventSink, cpu::ProbeSink, linux::CallTracker::Processor, linux::Observer, linux::GuestMemory {
+ public:
+  // Both outlive it; before the first instruction.
+  Watcher(Pc& pc, const linux::Kernel& kernel);
+  ~Watcher() override;
+  Watcher(const Watcher&) = delete;
+  Watcher& operator=(const Watcher&) = delete;
+
+  // What tells one of the explainer's causes from the others.
+  using CauseKey = std::tuple<const watch::CauseInfo*, std::string, std::uint64_t>;
+
+  // From time to time.
+  void check_progress();
+  // After the last instruction; at most once.
+  WatchReport finish();
+
+ private:
+  // cpu::ProbeSink
+  void on_probe(cpu::Cpu& cpu, VirtAddr at) override;
+  // linux::CallTracker::Processor
+  void add_probe(VirtAddr at) override { pc_->cpu().add_probe(at); }
+  void remove_probe(VirtAddr at) override { pc_->cpu().remove_probe(at); }
+  // linux::Observer
+  [[nodiscard]] bool is_ram(PhysAddr at) const override;
+  void pool_found(PhysAddr first, std::uint64_t bytes) override;
+  // linux::GuestMemory
+  [[nodiscard]] bool read(VirtAddr at, ByteSpan into) const override;
+  [[nodiscard]] std::optional<Place> place_of(VirtAddr at) const override;
+
+  // EventSink, behind the explainer: where the kernel is when a cause shows.
+  void on_event(const Event& event) override;
+
+  [[nodiscard]] linux::CpuView view() const;
+  [[nodiscard]] std::string describe_callers() const;
+  [[nodiscard]] std::vector<watch::Cause> causes() const;
+
+  Pc* pc_;
+  std::string release_;
+  watch::Explainer explainer_;
+  watch::Counters counters_;
+  Traffic traffic_;
+  std::map<CauseKey, std::string> callers_;
+  std::size_t causes_seen_ = 0;
+  std::vector<mem::PhysRange> pools_;
+  std::unique_ptr<linux::Probes> probes_;
+};
+
+}  // namespace cbit::guest
