@@ -20,8 +20,9 @@ else()
   target_compile_options(cbit_options INTERFACE -Werror=switch)
 endif()
 if(CBIT_SANITIZE)
+  set(sanitizer -fsanitize=${CBIT_SANITIZE} -fno-sanitize-recover=all)
   target_compile_options(cbit_options INTERFACE -fno-omit-frame-pointer
-    "$<$<NOT:$<BOOL:$<TARGET_PROPERTY:CBIT_UNSANITIZED>>>:-fsanitize=${CBIT_SANITIZE};-fno-sanitize-recover=all>")
+    "$<$<NOT:$<BOOL:$<TARGET_PROPERTY:CBIT_UNSANITIZED>>>:${sanitizer}>")
   target_link_options(cbit_options INTERFACE -fsanitize=${CBIT_SANITIZE})
 endif()
 

@@ -97,8 +97,7 @@ OrError<std::optional<fs::path>> read_kernel(RunRequest& request, const Argument
     modules = kernel.modules;
   }
   request.kernel = CBIT_TRY(boot::read_file(request.kernel_name));
-  request.kind =
-      CBIT_TRY(boot::kernel_kind(request.kernel, request.kernel_name, request.pc.platform));
+  request.kind = CBIT_TRY(boot::kernel_kind(request.kernel, request.kernel_name, request.pc.platform));
   if (const auto folder = arguments.text("--modules")) return std::optional<fs::path>{*folder};
   if (!modules && request.kind == boot::KernelKind::bzimage)
     modules = modules_beside(request.kernel_name,

@@ -37,8 +37,7 @@ class Search {
 
 }  // namespace
 
-std::vector<SecretFound> search_secrets(const mem::Memory& memory,
-                                        const std::vector<std::string>& secrets) {
+std::vector<SecretFound> search_secrets(const mem::Memory& memory, const std::vector<std::string>& secrets) {
   std::vector<SecretFound> found;
   std::vector<Search> by_host, in_dram;
   for (const std::string& secret : secrets) {

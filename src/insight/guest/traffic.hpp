@@ -38,7 +38,7 @@ class Traffic final : public EventSink {
   explicit Traffic(const Tracer& tracer) : tracer_{&tracer} {}
   void on_event(const Event& event) override;
 
-  [[nodiscard]] std::vector<DeviceTraffic> by_device() const;  // by name
+  [[nodiscard]] std::vector<DeviceTraffic> by_device() const;      // by name
   [[nodiscard]] std::vector<CallerConversions> by_caller() const;  // most pages first
 
  private:

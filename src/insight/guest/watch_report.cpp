@@ -31,8 +31,8 @@ std::string of_pools(const WatchReport& report) {
 
 std::string of_pages(const WatchReport& report) {
   const watch::CostCounts& counts = report.counts;
-  std::string text = fmt::format("Pages: {} made shared, {} made private again, in {} calls\n", counts.pages_shared,
-                                 counts.pages_made_private, counts.conversions);
+  std::string text = fmt::format("Pages: {} made shared, {} made private again, in {} calls\n",
+                                 counts.pages_shared, counts.pages_made_private, counts.conversions);
   auto out = std::back_inserter(text);
   for (std::size_t i = 0; i < report.callers.size() && i < callers_shown; ++i) {
     const CallerConversions& caller = report.callers[i];
@@ -49,8 +49,9 @@ std::string of_devices(const WatchReport& report) {
   std::string text = fmt::format("DMA: {:<18} {:>10} {:>10} {:>10} {:>14} {:>14}\n", "device", "mappings",
                                  "bounced", "refused", "bytes read", "bytes written");
   for (const DeviceTraffic& device : report.devices)
-    fmt::format_to(std::back_inserter(text), "     {:<18} {:>10} {:>10} {:>10} {:>14} {:>14}\n", device.device,
-                   device.mappings, device.bounced, device.refused, device.bytes_read, device.bytes_written);
+    fmt::format_to(std::back_inserter(text), "     {:<18} {:>10} {:>10} {:>10} {:>14} {:>14}\n",
+                   device.device, device.mappings, device.bounced, device.refused, device.bytes_read,
+                   device.bytes_written);
   return text;
 }
 
@@ -68,9 +69,12 @@ std::string of_secrets(const WatchReport& report) {
 std::string hex(PhysAddr at) { return fmt::format("{:#x}", at.value()); }
 
 Json json_of(const DeviceTraffic& device) {
-  return {{"device", device.device},         {"mappings", device.mappings},
-          {"mapped_bytes", device.mapped_bytes}, {"bounced", device.bounced},
-          {"refused", device.refused},       {"bytes_read", device.bytes_read},
+  return {{"device", device.device},
+          {"mappings", device.mappings},
+          {"mapped_bytes", device.mapped_bytes},
+          {"bounced", device.bounced},
+          {"refused", device.refused},
+          {"bytes_read", device.bytes_read},
           {"bytes_written", device.bytes_written}};
 }
 
@@ -102,7 +106,8 @@ std::string to_text(const WatchReport& report) {
   std::string text = fmt::format("cbit: Linux {}, {}\n", report.kernel, report.platform);
   if (report.found) {
     text += of_pages(report) + of_pools(report) + of_devices(report);
-    if (report.lost_calls != 0) text += fmt::format("Calls whose return was not seen: {}\n", report.lost_calls);
+    if (report.lost_calls != 0)
+      text += fmt::format("Calls whose return was not seen: {}\n", report.lost_calls);
   } else {
     text += "The kernel's calls were not seen: the image that ran is not the one in the file.\n";
   }
@@ -123,12 +128,10 @@ std::string to_json(const WatchReport& report) {
                          {"pages_shared", counts.pages_shared},
                          {"pages_made_private", counts.pages_made_private},
                          {"callers", json_of(report.callers)}};
-  json["swiotlb"] = {{"pools", json_of(report.pools)},
-                     {"bounces", counts.bounces},
-                     {"bytes_in", counts.bounced_to_pool.bytes},
-                     {"bytes_out", counts.bounced_from_pool.bytes},
-                     {"slots_used_max", counts.slots_used_max},
-                     {"full", counts.pool_full}};
+  json["swiotlb"] = {
+      {"pools", json_of(report.pools)},           {"bounces", counts.bounces},
+      {"bytes_in", counts.bounced_to_pool.bytes}, {"bytes_out", counts.bounced_from_pool.bytes},
+      {"slots_used_max", counts.slots_used_max},  {"full", counts.pool_full}};
   json["devices"] = json_of(report.devices);
   json["secrets"] = json_of(report.secrets);
   json["causes"] = watch::causes_json(report.causes);

@@ -34,7 +34,10 @@ Watcher::CauseKey key_of(const watch::Cause& cause) { return {cause.info, cause.
 }  // namespace
 
 Watcher::Watcher(Pc& pc, const linux::Kernel& kernel)
-    : pc_{&pc}, release_{kernel.image().release()}, explainer_{pc.machine().tracer(), context_of(pc, kernel)}, traffic_{pc.machine().tracer()} {
+    : pc_{&pc},
+      release_{kernel.image().release()},
+      explainer_{pc.machine().tracer(), context_of(pc, kernel)},
+      traffic_{pc.machine().tracer()} {
   pc.machine().tracer().attach(explainer_);
   pc.machine().tracer().attach(*this);
   pc.machine().tracer().attach(counters_);

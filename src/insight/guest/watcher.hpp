@@ -23,7 +23,11 @@
 
 namespace cbit::guest {
 
-class Watcher final : EventSink, cpu::ProbeSink, linux::CallTracker::Processor, linux::Observer, linux::GuestMemory {
+class Watcher final : EventSink,
+                      cpu::ProbeSink,
+                      linux::CallTracker::Processor,
+                      linux::Observer,
+                      linux::GuestMemory {
  public:
   // Both outlive it; before the first instruction.
   Watcher(Pc& pc, const linux::Kernel& kernel);

@@ -32,247 +32,247 @@ static char *mistake = "none";
 module_param(mistake, charp, 0444);
 
 struct engine {
-	struct pci_dev *pdev;
-	struct device *dev;
-	void __iomem *registers;
+  struct pci_dev *pdev;
+  struct device *dev;
+  void __iomem *registers;
 };
 
 static void start(struct engine *engine, u64 command, u64 bus_address, u64 count)
 {
-	writeq(command == COMMAND_READ ? bus_address : 0, engine->registers + REG_SOURCE);
-	writeq(command == COMMAND_READ ? 0 : bus_address, engine->registers + REG_DESTINATION);
-	writeq(count, engine->registers + REG_COUNT);
-	writeq(command, engine->registers + REG_COMMAND);
+  writeq(command == COMMAND_READ ? bus_address : 0, engine->registers + REG_SOURCE);
+  writeq(command == COMMAND_READ ? 0 : bus_address, engine->registers + REG_DESTINATION);
+  writeq(count, engine->registers + REG_COUNT);
+  writeq(command, engine->registers + REG_COMMAND);
 }
 
 static void run(struct engine *engine, u64 command, u64 bus_address, u64 count)
 {
-	start(engine, command, bus_address, count);
-	while (readq(engine->registers + REG_STATUS) & STATUS_BUSY)
-		cpu_relax();
+  start(engine, command, bus_address, count);
+  while (readq(engine->registers + REG_STATUS) & STATUS_BUSY)
+    cpu_relax();
 }
 
 static void fill_device(struct engine *engine)
 {
-	memset_io(engine->registers + LOCAL_MEMORY, FROM_DEVICE_BYTE, BYTES);
+  memset_io(engine->registers + LOCAL_MEMORY, FROM_DEVICE_BYTE, BYTES);
 }
 
 static int none(struct engine *engine, u8 *buffer)
 {
-	dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_TO_DEVICE);
+  dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_TO_DEVICE);
 
-	if (dma_mapping_error(engine->dev, at))
-		return -ENOMEM;
-	run(engine, COMMAND_READ, at, BYTES);
-	dma_unmap_single(engine->dev, at, BYTES, DMA_TO_DEVICE);
-	if (readb(engine->registers + LOCAL_MEMORY) != PATTERN)
-		return -EIO;
+  if (dma_mapping_error(engine->dev, at))
+    return -ENOMEM;
+  run(engine, COMMAND_READ, at, BYTES);
+  dma_unmap_single(engine->dev, at, BYTES, DMA_TO_DEVICE);
+  if (readb(engine->registers + LOCAL_MEMORY) != PATTERN)
+    return -EIO;
 
-	fill_device(engine);
-	at = dma_map_single(engine->dev, buffer, BYTES, DMA_FROM_DEVICE);
-	if (dma_mapping_error(engine->dev, at))
-		return -ENOMEM;
-	run(engine, COMMAND_WRITE, at, BYTES);
-	dma_unmap_single(engine->dev, at, BYTES, DMA_FROM_DEVICE);
-	return buffer[0] == FROM_DEVICE_BYTE ? 0 : -EIO;
+  fill_device(engine);
+  at = dma_map_single(engine->dev, buffer, BYTES, DMA_FROM_DEVICE);
+  if (dma_mapping_error(engine->dev, at))
+    return -ENOMEM;
+  run(engine, COMMAND_WRITE, at, BYTES);
+  dma_unmap_single(engine->dev, at, BYTES, DMA_FROM_DEVICE);
+  return buffer[0] == FROM_DEVICE_BYTE ? 0 : -EIO;
 }
 
 static int raw_physical_address(struct engine *engine, u8 *buffer)
 {
-	run(engine, COMMAND_READ, virt_to_phys(buffer), BYTES);
-	return 0;
+  run(engine, COMMAND_READ, virt_to_phys(buffer), BYTES);
+  return 0;
 }
 
 static int no_sync(struct engine *engine, u8 *buffer)
 {
-	dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_FROM_DEVICE);
+  dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_FROM_DEVICE);
 
-	if (dma_mapping_error(engine->dev, at))
-		return -ENOMEM;
-	fill_device(engine);
-	run(engine, COMMAND_WRITE, at, BYTES);
-	/* dma_sync_single_for_cpu() is missing, and the mapping stays. */
-	pr_info("cbit_mistakes: the buffer begins with %#x\n", buffer[0]);
-	return 0;
+  if (dma_mapping_error(engine->dev, at))
+    return -ENOMEM;
+  fill_device(engine);
+  run(engine, COMMAND_WRITE, at, BYTES);
+  /* dma_sync_single_for_cpu() is missing, and the mapping stays. */
+  pr_info("cbit_mistakes: the buffer begins with %#x\n", buffer[0]);
+  return 0;
 }
 
 static int use_after_unmap(struct engine *engine, u8 *buffer)
 {
-	dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_TO_DEVICE);
+  dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_TO_DEVICE);
 
-	if (dma_mapping_error(engine->dev, at))
-		return -ENOMEM;
-	dma_unmap_single(engine->dev, at, BYTES, DMA_TO_DEVICE);
-	run(engine, COMMAND_READ, at, BYTES);
-	return 0;
+  if (dma_mapping_error(engine->dev, at))
+    return -ENOMEM;
+  dma_unmap_single(engine->dev, at, BYTES, DMA_TO_DEVICE);
+  run(engine, COMMAND_READ, at, BYTES);
+  return 0;
 }
 
 static int wrong_direction(struct engine *engine, u8 *buffer)
 {
-	dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_TO_DEVICE);
+  dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_TO_DEVICE);
 
-	if (dma_mapping_error(engine->dev, at))
-		return -ENOMEM;
-	fill_device(engine);
-	run(engine, COMMAND_WRITE, at, BYTES);
-	dma_unmap_single(engine->dev, at, BYTES, DMA_TO_DEVICE);
-	return 0;
+  if (dma_mapping_error(engine->dev, at))
+    return -ENOMEM;
+  fill_device(engine);
+  run(engine, COMMAND_WRITE, at, BYTES);
+  dma_unmap_single(engine->dev, at, BYTES, DMA_TO_DEVICE);
+  return 0;
 }
 
 static int double_unmap(struct engine *engine, u8 *buffer)
 {
-	dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_TO_DEVICE);
+  dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_TO_DEVICE);
 
-	if (dma_mapping_error(engine->dev, at))
-		return -ENOMEM;
-	run(engine, COMMAND_READ, at, BYTES);
-	dma_unmap_single(engine->dev, at, BYTES, DMA_TO_DEVICE);
-	dma_unmap_single(engine->dev, at, BYTES, DMA_TO_DEVICE);
-	return 0;
+  if (dma_mapping_error(engine->dev, at))
+    return -ENOMEM;
+  run(engine, COMMAND_READ, at, BYTES);
+  dma_unmap_single(engine->dev, at, BYTES, DMA_TO_DEVICE);
+  dma_unmap_single(engine->dev, at, BYTES, DMA_TO_DEVICE);
+  return 0;
 }
 
 static int one_large_mapping(struct engine *engine, u8 *buffer)
 {
-	const size_t bytes = 1 << 20;
-	void *large = kmalloc(bytes, GFP_KERNEL);
-	dma_addr_t at;
-	int error = 0;
+  const size_t bytes = 1 << 20;
+  void *large = kmalloc(bytes, GFP_KERNEL);
+  dma_addr_t at;
+  int error = 0;
 
-	if (!large)
-		return -ENOMEM;
-	at = dma_map_single(engine->dev, large, bytes, DMA_TO_DEVICE);
-	error = dma_mapping_error(engine->dev, at);
-	if (!error)
-		dma_unmap_single(engine->dev, at, bytes, DMA_TO_DEVICE);
-	kfree(large);
-	pr_info("cbit_mistakes: mapping 1 MiB: %d\n", error);
-	return 0;
+  if (!large)
+    return -ENOMEM;
+  at = dma_map_single(engine->dev, large, bytes, DMA_TO_DEVICE);
+  error = dma_mapping_error(engine->dev, at);
+  if (!error)
+    dma_unmap_single(engine->dev, at, bytes, DMA_TO_DEVICE);
+  kfree(large);
+  pr_info("cbit_mistakes: mapping 1 MiB: %d\n", error);
+  return 0;
 }
 
 static int slot_leak(struct engine *engine, u8 *buffer)
 {
-	unsigned int made = 0;
+  unsigned int made = 0;
 
-	while (made < 100000) {
-		dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_TO_DEVICE);
+  while (made < 100000) {
+    dma_addr_t at = dma_map_single(engine->dev, buffer, BYTES, DMA_TO_DEVICE);
 
-		if (dma_mapping_error(engine->dev, at))
-			break;
-		made++;
-	}
-	pr_info("cbit_mistakes: %u mappings were made\n", made);
-	return 0;
+    if (dma_mapping_error(engine->dev, at))
+      break;
+    made++;
+  }
+  pr_info("cbit_mistakes: %u mappings were made\n", made);
+  return 0;
 }
 
 static int unchecked_error(struct engine *engine, u8 *buffer)
 {
-	const size_t bytes = 1 << 20;
-	void *large = kmalloc(bytes, GFP_KERNEL);
-	dma_addr_t at;
+  const size_t bytes = 1 << 20;
+  void *large = kmalloc(bytes, GFP_KERNEL);
+  dma_addr_t at;
 
-	if (!large)
-		return -ENOMEM;
-	at = dma_map_single(engine->dev, large, bytes, DMA_TO_DEVICE);
-	run(engine, COMMAND_READ, at, BYTES);
-	kfree(large);
-	return 0;
+  if (!large)
+    return -ENOMEM;
+  at = dma_map_single(engine->dev, large, bytes, DMA_TO_DEVICE);
+  run(engine, COMMAND_READ, at, BYTES);
+  kfree(large);
+  return 0;
 }
 
 static int stack_buffer(struct engine *engine, u8 *buffer)
 {
-	u8 on_stack[64];
-	dma_addr_t at;
+  u8 on_stack[64];
+  dma_addr_t at;
 
-	memset(on_stack, PATTERN, sizeof(on_stack));
-	at = dma_map_single(engine->dev, on_stack, sizeof(on_stack), DMA_TO_DEVICE);
-	if (dma_mapping_error(engine->dev, at))
-		return 0;
-	run(engine, COMMAND_READ, at, sizeof(on_stack));
-	dma_unmap_single(engine->dev, at, sizeof(on_stack), DMA_TO_DEVICE);
-	return 0;
+  memset(on_stack, PATTERN, sizeof(on_stack));
+  at = dma_map_single(engine->dev, on_stack, sizeof(on_stack), DMA_TO_DEVICE);
+  if (dma_mapping_error(engine->dev, at))
+    return 0;
+  run(engine, COMMAND_READ, at, sizeof(on_stack));
+  dma_unmap_single(engine->dev, at, sizeof(on_stack), DMA_TO_DEVICE);
+  return 0;
 }
 
 static int freed_while_mapped(struct engine *engine, u8 *buffer)
 {
-	u8 *lent = kmalloc(BYTES, GFP_KERNEL);
-	dma_addr_t at;
+  u8 *lent = kmalloc(BYTES, GFP_KERNEL);
+  dma_addr_t at;
 
-	if (!lent)
-		return -ENOMEM;
-	at = dma_map_single(engine->dev, lent, BYTES, DMA_FROM_DEVICE);
-	if (dma_mapping_error(engine->dev, at)) {
-		kfree(lent);
-		return -ENOMEM;
-	}
-	kfree(lent);
-	run(engine, COMMAND_WRITE, at, BYTES);
-	dma_unmap_single(engine->dev, at, BYTES, DMA_FROM_DEVICE);
-	return 0;
+  if (!lent)
+    return -ENOMEM;
+  at = dma_map_single(engine->dev, lent, BYTES, DMA_FROM_DEVICE);
+  if (dma_mapping_error(engine->dev, at)) {
+    kfree(lent);
+    return -ENOMEM;
+  }
+  kfree(lent);
+  run(engine, COMMAND_WRITE, at, BYTES);
+  dma_unmap_single(engine->dev, at, BYTES, DMA_FROM_DEVICE);
+  return 0;
 }
 
 static const struct {
-	const char *name;
-	int (*make)(struct engine *engine, u8 *buffer);
-	unsigned int mask_bits;
+  const char *name;
+  int (*make)(struct engine *engine, u8 *buffer);
+  unsigned int mask_bits;
 } mistakes[] = {
-	{ "none", none, 64 },
-	{ "raw_physical_address", raw_physical_address, 64 },
-	{ "no_sync", no_sync, 64 },
-	{ "use_after_unmap", use_after_unmap, 64 },
-	{ "wrong_direction", wrong_direction, 64 },
-	{ "double_unmap", double_unmap, 64 },
-	{ "one_large_mapping", one_large_mapping, 64 },
-	{ "slot_leak", slot_leak, 64 },
-	{ "unchecked_error", unchecked_error, 64 },
-	{ "stack_buffer", stack_buffer, 64 },
-	{ "freed_while_mapped", freed_while_mapped, 64 },
-	/* With a device of 32 address lines this one's mask is a lie. */
-	{ "mask_too_wide", none, 64 },
+  { "none", none, 64 },
+  { "raw_physical_address", raw_physical_address, 64 },
+  { "no_sync", no_sync, 64 },
+  { "use_after_unmap", use_after_unmap, 64 },
+  { "wrong_direction", wrong_direction, 64 },
+  { "double_unmap", double_unmap, 64 },
+  { "one_large_mapping", one_large_mapping, 64 },
+  { "slot_leak", slot_leak, 64 },
+  { "unchecked_error", unchecked_error, 64 },
+  { "stack_buffer", stack_buffer, 64 },
+  { "freed_while_mapped", freed_while_mapped, 64 },
+  /* With a device of 32 address lines this one's mask is a lie. */
+  { "mask_too_wide", none, 64 },
 };
 
 static int make_mistake(struct engine *engine)
 {
-	u8 *buffer = kmalloc(BYTES, GFP_KERNEL);
-	int error = -EINVAL;
-	unsigned int i;
+  u8 *buffer = kmalloc(BYTES, GFP_KERNEL);
+  int error = -EINVAL;
+  unsigned int i;
 
-	if (!buffer)
-		return -ENOMEM;
-	memset(buffer, PATTERN, BYTES);
-	for (i = 0; i < ARRAY_SIZE(mistakes); i++) {
-		if (strcmp(mistakes[i].name, mistake))
-			continue;
-		error = dma_set_mask_and_coherent(engine->dev, DMA_BIT_MASK(mistakes[i].mask_bits));
-		if (!error)
-			error = mistakes[i].make(engine, buffer);
-		pr_info("cbit_mistakes: %s done (%d)\n", mistake, error);
-	}
-	kfree(buffer);
-	return error;
+  if (!buffer)
+    return -ENOMEM;
+  memset(buffer, PATTERN, BYTES);
+  for (i = 0; i < ARRAY_SIZE(mistakes); i++) {
+    if (strcmp(mistakes[i].name, mistake))
+      continue;
+    error = dma_set_mask_and_coherent(engine->dev, DMA_BIT_MASK(mistakes[i].mask_bits));
+    if (!error)
+      error = mistakes[i].make(engine, buffer);
+    pr_info("cbit_mistakes: %s done (%d)\n", mistake, error);
+  }
+  kfree(buffer);
+  return error;
 }
 
 static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
-	struct engine engine = { .pdev = pdev, .dev = &pdev->dev };
-	int error = pcim_enable_device(pdev);
+  struct engine engine = { .pdev = pdev, .dev = &pdev->dev };
+  int error = pcim_enable_device(pdev);
 
-	if (error)
-		return error;
-	error = pcim_iomap_regions(pdev, BIT(0), KBUILD_MODNAME);
-	if (error)
-		return error;
-	engine.registers = pcim_iomap_table(pdev)[0];
-	pci_set_master(pdev);
-	return make_mistake(&engine);
+  if (error)
+    return error;
+  error = pcim_iomap_regions(pdev, BIT(0), KBUILD_MODNAME);
+  if (error)
+    return error;
+  engine.registers = pcim_iomap_table(pdev)[0];
+  pci_set_master(pdev);
+  return make_mistake(&engine);
 }
 
 static const struct pci_device_id ids[] = { { PCI_DEVICE(0x1234, 0xcb17) }, {} };
 MODULE_DEVICE_TABLE(pci, ids);
 
 static struct pci_driver cbit_mistakes = {
-	.name = KBUILD_MODNAME,
-	.id_table = ids,
-	.probe = probe,
+  .name = KBUILD_MODNAME,
+  .id_table = ids,
+  .probe = probe,
 };
 module_pci_driver(cbit_mistakes);
 

@@ -9,8 +9,7 @@ nlohmann::ordered_json causes_json(const std::vector<Cause>& causes) {
   Json list = Json::array();
   for (const Cause& cause : causes) {
     Json evidence = Json::array();
-    for (const Evidence& one : cause.evidence)
-      evidence.push_back({{"label", one.label}, {"text", one.text}});
+    for (const Evidence& one : cause.evidence) evidence.push_back({{"label", one.label}, {"text", one.text}});
     list.push_back({{"name", cause.info->name},
                     {"title", cause.info->title},
                     {"device", cause.device},
