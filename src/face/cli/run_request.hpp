@@ -1,5 +1,5 @@
-// What `cbit run` is asked to run: its words as a machine, its devices, a kernel and an initramfs, all of them
-// read and checked before the first instruction.
+// What `cbit run` is asked to run: its words as a machine, its devices, a kernel and an initramfs, all of
+// them read and checked before the first instruction.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
-// Which of Linux's modules drive what is plugged in: names as in lib/modules/RELEASE, those that they need not
-// among them.
+// Which of Linux's modules drive what is plugged in: names as in lib/modules/RELEASE, without those that they
+// need themselves.
 #pragma once
 
 #include <span>

@@ -73,7 +73,7 @@ WatchReport Watcher::finish() {
           .causes = causes()};
 }
 
-// A cause shows while the kernel is at what leads to it: a call of the DMA API, a write to a device's register.
+// A cause shows while the kernel is at what leads to it: a call of the DMA API, a write to a register.
 void Watcher::on_event(const Event&) {
   const std::vector<watch::Cause>& causes = explainer_.causes();
   if (causes.size() > causes_seen_) {

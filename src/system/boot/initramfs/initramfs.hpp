@@ -32,8 +32,9 @@ struct InitramfsContents {
 };
 
 // Mounts proc, sysfs, devtmpfs, debugfs and tmpfs, loads the modules (MODULE.OPTION=VALUE of the kernel's
-// command line are theirs, as modprobe has it), runs the command or a shell, and powers off. A command's output goes to ttyS1 as it is; its status to the kernel's log, as an error so that it is
-// on any console ("cbit: command ended with status N").
+// command line are theirs, as modprobe has it), runs the command or a shell, and powers off. A command's
+// output goes to ttyS1 as it is; its status to the kernel's log, as an error so that it is on any console
+// ("cbit: command ended with status N").
 [[nodiscard]] std::string_view default_init();
 
 // The cpio archive; the same contents give the same bytes. Errors (input): a path twice or out of the root; a
