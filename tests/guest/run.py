@@ -30,8 +30,8 @@ HANGS_S = 900
 HERE = Path(__file__).resolve().parent
 DRIVER = HERE / "driver"
 SCHEMA = json.loads((HERE.parent.parent / "schema/run.schema.json").read_text())
-# What is wrong with each mistake of the driver in an SEV guest, by the names of `cbit causes`; as the table of
-# docs/your-driver.md has it.
+# What is wrong with each mistake of the driver in an SEV guest, by the names of `cbit causes`; the table of
+# docs/your-driver.md says the same.
 MISTAKES = {
     "raw_physical_address": ["raw-physical-address", "page-still-private"],
     "no_sync": ["missing-sync"],
@@ -215,7 +215,8 @@ class Driver(unittest.TestCase):
                     told = self.run_with(kernel, mistake, "--sev")
                     self.assertEqual([cause["name"] for cause in told["causes"]], causes)
                     for cause in told["causes"]:
-                        where = [one["text"] for one in cause["evidence"] if one["label"] == "the kernel was in"]
+                        where = [one["text"] for one in cause["evidence"]
+                                 if one["label"] == "the kernel was in"]
                         if cause["name"] != "missing-sync":  # shows at the end, when nobody is anywhere
                             self.assertTrue(where and where[0].startswith(f"{mistake}+"), cause)
 
