@@ -83,6 +83,16 @@ std::optional<fs::path> modules_beside(const fs::path& kernel, std::string_view 
   return std::nullopt;
 }
 
+// Errors (input): the modules are those of another kernel, which the kernel would refuse one by one.
+OrError<void> check_release(const boot::ModuleTree& tree, const fs::path& folder, std::string_view release) {
+  const std::string vermagic = CBIT_TRY(tree.vermagic());
+  const std::string_view theirs = std::string_view{vermagic}.substr(0, vermagic.find(' '));
+  if (release.empty() || theirs == release) return {};
+  return bad_input(
+      fmt::format("{} has the modules of {}, and the kernel is {}", folder.string(), theirs, release),
+      fmt::format("name the folder lib/modules/{}", release));
+}
+
 // The kernel into the request; the folder of its modules, as far as one is known.
 OrError<std::optional<fs::path>> read_kernel(RunRequest& request, const Arguments& arguments,
                                              Streams& streams) {
@@ -98,10 +108,10 @@ OrError<std::optional<fs::path>> read_kernel(RunRequest& request, const Argument
   }
   request.kernel = CBIT_TRY(boot::read_file(request.kernel_name));
   request.kind = CBIT_TRY(boot::kernel_kind(request.kernel, request.kernel_name, request.pc.platform));
+  if (request.kind == boot::KernelKind::bzimage)
+    request.release = CBIT_TRY(boot::read_bzimage(request.kernel, request.kernel_name)).release();
   if (const auto folder = arguments.text("--modules")) return std::optional<fs::path>{*folder};
-  if (!modules && request.kind == boot::KernelKind::bzimage)
-    modules = modules_beside(request.kernel_name,
-                             CBIT_TRY(boot::read_bzimage(request.kernel, request.kernel_name)).release());
+  if (!modules) modules = modules_beside(request.kernel_name, request.release);
   return modules;
 }
 
@@ -125,7 +135,9 @@ OrError<std::vector<boot::ModuleFile>> find_modules(const RunRequest& request, c
     for (const std::string_view driver : guest::linux_drivers_of(device.kind->name))
       drivers.emplace_back(driver);
   if (!folder || (drivers.empty() && added.empty())) return added;
-  return CBIT_TRY(boot::ModuleTree::open(*folder)).in_order(drivers, added);
+  const boot::ModuleTree tree = CBIT_TRY(boot::ModuleTree::open(*folder));
+  CBIT_TRY(check_release(tree, *folder, request.release));
+  return tree.in_order(drivers, added);
 }
 
 OrError<Bytes> make_initramfs(const RunRequest& request, const Arguments& arguments,

@@ -20,6 +20,7 @@ struct RunRequest {
   std::string kernel_name;
   Bytes kernel;
   boot::KernelKind kind = boot::KernelKind::bzimage;
+  std::string release;  // "6.1.0-13-cloud-amd64"; empty: the file does not tell
   std::string command_line;
   Bytes initrd;                                        // empty: none
   std::vector<std::unique_ptr<dev::DiskImage>> disks;  // the devices' own
