@@ -1,6 +1,7 @@
 #include "guest/traffic.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace cbit::guest {
 
@@ -43,8 +44,8 @@ std::vector<CallerConversions> Traffic::by_caller() const {
     callers.push_back(caller);
     callers.back().caller = site == 0 ? "others" : std::string{tracer_->name(site)};
   }
-  std::ranges::stable_sort(callers, std::ranges::greater{}, [](const CallerConversions& caller) {
-    return caller.pages_shared + caller.pages_made_private;
+  std::ranges::sort(callers, std::ranges::greater{}, [](const CallerConversions& caller) {
+    return std::pair{caller.pages_shared + caller.pages_made_private, caller.caller};
   });
   return callers;
 }

@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "guest/pc.hpp"
+#include <span>
+
+#include "machine/machine.hpp"
 
 namespace cbit::guest {
 namespace {
@@ -15,17 +17,18 @@ using ::testing::Not;
 
 constexpr std::string_view secret = "forty-two words";
 
-std::unique_ptr<Pc> machine_with(std::string_view text, PhysAddr at, bool encrypted) {
-  auto pc = std::move(*Pc::create({.platform = Platform::sev, .memory_bytes = 32 << 20}));
-  const KeyId key = pc->machine().paging().view.key(encrypted ? 1 : 0);
-  EXPECT_TRUE(pc->machine().memory().write(at, bytes_of_text(text), {.agent = {}, .key = key}));
-  return pc;
+std::unique_ptr<machine::Machine> machine_with(std::string_view text, PhysAddr at, bool encrypted) {
+  auto made = machine::Machine::create({.platform = Platform::sev, .memory_bytes = 32 << 20});
+  const KeyId key = (*made)->paging().view.key(encrypted ? 1 : 0);
+  const mem::Access access{.agent = {AgentKind::cpu, 0}, .key = key};
+  EXPECT_TRUE((*made)->memory().write(at, std::as_bytes(std::span{text}), access));
+  return std::move(*made);
 }
 
 TEST(SecretSearch, FindsWhatStandsInSharedMemoryAcrossTwoPages) {
   const PhysAddr at{0x10'0000 + page_size - 7};
-  const auto pc = machine_with(secret, at, false);
-  const auto found = search_secrets(pc->machine().memory(), {std::string{secret}, "another"});
+  const auto machine = machine_with(secret, at, false);
+  const auto found = search_secrets(machine->memory(), {std::string{secret}, "another"});
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[0].host, 1u);
   EXPECT_EQ(found[0].dram, 1u);
@@ -34,16 +37,16 @@ TEST(SecretSearch, FindsWhatStandsInSharedMemoryAcrossTwoPages) {
 }
 
 TEST(SecretSearch, FindsNothingOfWhatIsEncrypted) {
-  const auto pc = machine_with(secret, PhysAddr{0x10'0000}, true);
-  const auto found = search_secrets(pc->machine().memory(), {std::string{secret}});
+  const auto machine = machine_with(secret, PhysAddr{0x10'0000}, true);
+  const auto found = search_secrets(machine->memory(), {std::string{secret}});
   EXPECT_EQ(found[0].host + found[0].dram, 0u);
 }
 
 TEST(SecretSearch, CountsEveryPlaceAndNamesTheFirst) {
   std::string text;
   for (int i = 0; i < 20; ++i) text += "ab";
-  const auto pc = machine_with(text, PhysAddr{0x10'0000}, false);
-  const auto found = search_secrets(pc->machine().memory(), {"ab", ""});
+  const auto machine = machine_with(text, PhysAddr{0x10'0000}, false);
+  const auto found = search_secrets(machine->memory(), {"ab", ""});
   EXPECT_EQ(found[0].host, 20u);
   EXPECT_EQ(found[0].places.size(), SecretFound::places_max);
   EXPECT_EQ(found[1].host, 0u) << "nothing is no secret";
