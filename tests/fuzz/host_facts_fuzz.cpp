@@ -49,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const cbit::facts::CpuInfo cpu = cbit::facts::parse_cpuinfo(text);
   require(is_printable(cpu.model) && is_printable(cpu.vendor));
   require(cbit::facts::count_cpus(text) <= 8192);
-  (void)cbit::facts::nearest_version(cbit::facts::parse_release(text));
+  (void)cbit::spec::nearest_version(cbit::spec::parse_release(text));
   (void)cbit::facts::parse_kernel_config(text);
   (void)cbit::facts::parse_switch(text);
   (void)cbit::facts::parse_limits(text);

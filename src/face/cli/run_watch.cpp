@@ -1,17 +1,14 @@
 #include "cli/run_watch.hpp"
 
 #include <fmt/format.h>
-#include <fnmatch.h>
 
 #include <algorithm>
 #include <ostream>
 
+#include "cli/name_pattern.hpp"
+
 namespace cbit::cli {
 namespace {
-
-bool matches(const std::string& pattern, std::string_view cause) {
-  return fnmatch(pattern.c_str(), std::string{cause}.c_str(), 0) == 0;
-}
 
 OrError<std::vector<std::string>> read_patterns(const Arguments& arguments) {
   std::vector<std::string> patterns;

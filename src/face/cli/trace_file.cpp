@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <fnmatch.h>
 
 #include <algorithm>
 #include <iterator>
@@ -11,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "cli/name_pattern.hpp"
 #include "watch/event_names.hpp"
 #include "watch/export/chrome_trace.hpp"
 #include "watch/export/ftrace.hpp"
@@ -60,11 +60,9 @@ OrError<std::set<std::string_view>> chosen_events(std::string_view patterns) {
   for (std::string_view rest = patterns; !rest.empty();) {
     const std::string pattern{rest.substr(0, rest.find(','))};
     rest.remove_prefix(std::min(rest.size(), pattern.size() + 1));
-    const auto matches = [&](std::string_view name) {
-      return fnmatch(pattern.c_str(), std::string{name}.c_str(), 0) == 0;
-    };
-    std::ranges::copy_if(watch::all_event_names(), std::inserter(chosen, chosen.end()), matches);
-    if (std::ranges::none_of(watch::all_event_names(), matches))
+    const auto is_meant = [&](std::string_view name) { return matches(pattern, name); };
+    std::ranges::copy_if(watch::all_event_names(), std::inserter(chosen, chosen.end()), is_meant);
+    if (std::ranges::none_of(watch::all_event_names(), is_meant))
       return usage_error(fmt::format("--trace-events: no event has a name like \"{}\"", pattern),
                          fmt::format("the events are {}", fmt::join(watch::all_event_names(), ", ")));
   }

@@ -126,7 +126,7 @@ std::vector<explain::MapKind> maps_of(const Candidate& candidate) {
 // Before Linux 6.8 TTM mapped decrypted pages as if they were encrypted ("drm/ttm: Make sure the mapped tt
 // pages are decrypted when needed").
 TtmPolicy ttm_policy(const facts::KernelFacts& kernel) {
-  const bool old = kernel.release && *kernel.release < facts::KernelRelease{6, 8};
+  const bool old = kernel.release && *kernel.release < spec::KernelRelease{6, 8};
   return old ? TtmPolicy::before_fix : TtmPolicy::fixed;
 }
 
@@ -225,7 +225,7 @@ OrError<bool> idle(DeviceModels& models, Candidate& candidate) {
 }
 
 void add_logged(const CheckSubject& subject, std::vector<DeviceReport>& reports) {
-  const bool can_grow = spec::has_dynamic_swiotlb(facts::nearest_version(subject.host.kernel.release));
+  const bool can_grow = spec::has_dynamic_swiotlb(spec::nearest_version(subject.host.kernel.release));
   for (watch::LogCause& found : watch::causes_of_full_pool(subject.host.kernel_log(), can_grow,
                                                            swiotlb_options(subject.host).dynamic)) {
     const auto device = std::ranges::find(reports, found.device, &DeviceReport::name);

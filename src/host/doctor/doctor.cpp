@@ -46,7 +46,7 @@ Diagnosis diagnose(facts::HostTree& tree) {
   tree.start_recording();
   Diagnosis diagnosis{.host = facts::read_host(tree)};
   diagnosis.system = identify(diagnosis.host);
-  diagnosis.model = facts::nearest_version(diagnosis.host.kernel.release);
+  diagnosis.model = spec::nearest_version(diagnosis.host.kernel.release);
   const CheckSubject subject{diagnosis.host, diagnosis.system};
   diagnosis.checks = run_checks(subject);
   if (auto devices = report_devices(subject, diagnosis.notes))

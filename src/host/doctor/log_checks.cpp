@@ -50,7 +50,7 @@ Outcome log(const CheckSubject& s) {
 Outcome log_pool_full(const CheckSubject& s) {
   const kernel::SwiotlbOptions options = swiotlb_options(s.host);
   const auto found = watch::causes_of_full_pool(
-      s.host.kernel_log(), spec::has_dynamic_swiotlb(facts::nearest_version(s.host.kernel.release)),
+      s.host.kernel_log(), spec::has_dynamic_swiotlb(spec::nearest_version(s.host.kernel.release)),
       options.dynamic);
   if (found.empty()) return nothing_found(s);
   std::uint64_t count = 0;

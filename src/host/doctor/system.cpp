@@ -165,7 +165,7 @@ kernel::SwiotlbOptions swiotlb_options(const facts::HostFacts& host) {
   kernel::SwiotlbOptions options;
   if (const facts::KernelParameter* const given = host.kernel.line().last("swiotlb"))
     options = kernel::parse_swiotlb(given->value.value_or("")).value_or(kernel::SwiotlbOptions{});
-  options.dynamic = spec::has_dynamic_swiotlb(facts::nearest_version(host.kernel.release)) &&
+  options.dynamic = spec::has_dynamic_swiotlb(spec::nearest_version(host.kernel.release)) &&
                     host.kernel.configured("SWIOTLB_DYNAMIC").value_or("n") == std::string_view{"y"};
   return options;
 }
@@ -184,7 +184,7 @@ testbed::TestbedConfig model_of(const facts::HostFacts& host, const System& syst
   if (!host.memory.ram()) notes.emplace_back("the size of memory is not known; 4 GiB are assumed");
   machine.cpus = std::clamp(host.cpu.cpus, 1u, cpus_max);
   if (system.c_bit >= 32 && system.c_bit <= 51) machine.c_bit = system.c_bit;
-  config.dma.version = facts::nearest_version(host.kernel.release);
+  config.dma.version = spec::nearest_version(host.kernel.release);
   config.dma.swiotlb = swiotlb_options(host);
   config.dma.iommu = iommu;
   config.dma.debug = false;

@@ -15,22 +15,6 @@ Read<std::string> read_word(const HostTree& tree, std::string_view folder, std::
 
 }  // namespace
 
-std::optional<KernelRelease> parse_release(std::string_view text) {
-  text = trimmed(text);
-  const std::size_t dot = text.find('.');
-  if (dot == std::string_view::npos) return std::nullopt;
-  const std::string_view rest = text.substr(dot + 1);
-  const auto major = decimal(text.substr(0, dot));
-  const auto minor = decimal(rest.substr(0, rest.find_first_not_of("0123456789")));
-  if (!major || !minor || *major > 1000 || *minor > 1000) return std::nullopt;
-  return KernelRelease{static_cast<unsigned>(*major), static_cast<unsigned>(*minor)};
-}
-
-KernelVersion nearest_version(const std::optional<KernelRelease>& release) {
-  if (!release || *release < KernelRelease{6, 6}) return KernelVersion::v6_1;
-  return *release < KernelRelease{6, 10} ? KernelVersion::v6_6 : KernelVersion::v6_10;
-}
-
 KernelConfigFile parse_kernel_config(std::string_view text) {
   KernelConfigFile config;
   for (const std::string_view line : lines_of(text)) {
@@ -64,7 +48,7 @@ KernelFacts read_kernel(const HostTree& tree) {
   kernel.release_text =
       tree.read("/proc/sys/kernel/osrelease").map([](const std::string& text) { return printable(text); });
   if (kernel.release_text) {
-    kernel.release = parse_release(*kernel.release_text);
+    kernel.release = spec::parse_release(*kernel.release_text);
     if (kernel.release_text->find('/') == std::string::npos)
       kernel.config =
           tree.read("/boot/config-" + *kernel.release_text, config_bytes_max).map(parse_kernel_config);

@@ -6,23 +6,11 @@
 #include <string>
 #include <string_view>
 
-#include "cbit/kernel_config.hpp"
 #include "facts/command_line.hpp"
 #include "facts/host_tree.hpp"
+#include "spec/linux_release.hpp"
 
 namespace cbit::facts {
-
-// "6.1" of "6.1.0-18-cloud-amd64"; nullopt: it does not begin with a version.
-struct KernelRelease {
-  unsigned major = 0;
-  unsigned minor = 0;
-  friend auto operator<=>(const KernelRelease&, const KernelRelease&) = default;
-};
-[[nodiscard]] std::optional<KernelRelease> parse_release(std::string_view text);
-
-// The model kernel's version that decides as this release does: the newest that is not newer; 6.1 at
-// least.
-[[nodiscard]] KernelVersion nearest_version(const std::optional<KernelRelease>& release);
 
 // /boot/config-RELEASE: "y", "m" or the text of each CONFIG_ that is set.
 using KernelConfigFile = std::map<std::string, std::string, std::less<>>;
@@ -36,7 +24,7 @@ inline constexpr std::string_view kvm_intel_parameters = "/sys/module/kvm_intel/
 
 struct KernelFacts {
   Read<std::string> release_text = tl::unexpected{Unread::absent};  // /proc/sys/kernel/osrelease
-  std::optional<KernelRelease> release;
+  std::optional<spec::KernelRelease> release;
   Read<KernelCommandLine> command_line = tl::unexpected{Unread::absent};
   Read<KernelConfigFile> config = tl::unexpected{Unread::absent};
   // The words of the parameter files.

@@ -11,8 +11,9 @@ struct Row {
   std::span<const std::string_view> modules;
 };
 
-// The id tables of drivers/block/virtio_blk.c, drivers/char/virtio_console.c, drivers/iommu/virtio-iommu.c,
-// drivers/net/virtio_net.c, drivers/char/hw_random/virtio-rng.c; all find their device through virtio_pci.
+// Linux 7.3, the id tables of drivers/block/virtio_blk.c, drivers/char/virtio_console.c,
+// drivers/iommu/virtio-iommu.c, drivers/net/virtio_net.c, drivers/char/hw_random/virtio-rng.c; all find their
+// device through virtio_pci.
 constexpr std::string_view blk[] = {"virtio_pci", "virtio_blk"};
 constexpr std::string_view console[] = {"virtio_pci", "virtio_console"};
 constexpr std::string_view iommu[] = {"virtio_pci", "virtio_iommu"};

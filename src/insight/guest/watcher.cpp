@@ -2,30 +2,22 @@
 
 #include <fmt/ranges.h>
 
-#include "base/text.hpp"
 #include "linux/unwind.hpp"
+#include "spec/linux_release.hpp"
+#include "spec/swiotlb.hpp"
 
 namespace cbit::guest {
 namespace {
 
-// The first two numbers of a release: 6.1.0-56-cloud-amd64.
-std::pair<unsigned, unsigned> version_of(std::string_view release) {
-  const std::size_t dot = release.find('.');
-  const std::size_t end = std::min(release.find_first_not_of("0123456789", dot + 1), release.size());
-  if (dot == std::string_view::npos) return {};
-  return {static_cast<unsigned>(decimal(release.substr(0, dot)).value_or(0)),
-          static_cast<unsigned>(decimal(release.substr(dot + 1, end - dot - 1)).value_or(0))};
-}
-
 watch::ExplainerContext context_of(Pc& pc, const linux::Kernel& kernel) {
   machine::Machine& machine = pc.machine();
   const machine::PlatformTraits& traits = machine.traits();
-  constexpr std::pair dynamic_pools{6u, 6u};  // CONFIG_SWIOTLB_DYNAMIC
+  const KernelVersion version = spec::nearest_version(spec::parse_release(kernel.image().release()));
   return {.platform = std::string{to_string(machine.config().platform)},
           .layout = machine.paging().view.layout,
           .is_guest = traits.cc.has(spec::CcAttr::guest_mem_encrypt),
           .is_sme = traits.cc.has(spec::CcAttr::host_mem_encrypt),
-          .swiotlb_can_grow = version_of(kernel.image().release()) >= dynamic_pools,
+          .swiotlb_can_grow = spec::has_dynamic_swiotlb(version),
           .ram = pc.usable_ram()};
 }
 

@@ -23,7 +23,7 @@ TEST(Parsers, TakeAnything) {
   for (const std::string& text : testing::hostile_text) {
     EXPECT_FALSE(parse_cpuinfo(text).x86);
     EXPECT_EQ(count_cpus(text), 0u);
-    EXPECT_EQ(parse_release(text), std::nullopt);
+    EXPECT_EQ(spec::parse_release(text), std::nullopt);
     EXPECT_THAT(parse_kernel_config(text), IsEmpty());
     EXPECT_EQ(parse_switch(text), std::nullopt);
     EXPECT_EQ(parse_limits(text), std::nullopt);
@@ -85,18 +85,6 @@ TEST(Cpu, CountsPossibleOnes) {
   EXPECT_EQ(count_cpus("0-3,8,10-11\n"), 7u);
   EXPECT_EQ(count_cpus("0"), 1u);
   for (const auto* list : {"3-0", "0-99999999", "0-", "a", ","}) EXPECT_EQ(count_cpus(list), 0u) << list;
-}
-
-TEST(Kernel, TakesTheNewestModelThatIsNotNewer) {
-  EXPECT_EQ(parse_release("6.1.0-30-amd64\n"), (KernelRelease{6, 1}));
-  EXPECT_EQ(parse_release("6.12.9+bpo-amd64"), (KernelRelease{6, 12}));
-  EXPECT_EQ(nearest_version(KernelRelease{5, 10}), KernelVersion::v6_1);
-  EXPECT_EQ(nearest_version(KernelRelease{6, 5}), KernelVersion::v6_1);
-  EXPECT_EQ(nearest_version(KernelRelease{6, 6}), KernelVersion::v6_6);
-  EXPECT_EQ(nearest_version(KernelRelease{6, 9}), KernelVersion::v6_6);
-  EXPECT_EQ(nearest_version(KernelRelease{6, 18}), KernelVersion::v6_10);
-  EXPECT_EQ(nearest_version(KernelRelease{10, 0}), KernelVersion::v6_10);
-  EXPECT_EQ(nearest_version(std::nullopt), KernelVersion::v6_1);
 }
 
 TEST(Kernel, ReadsItsConfiguration) {

@@ -1,0 +1,25 @@
+// Releases of Linux, as it names itself, and which of the modelled versions decides as a release does.
+#pragma once
+
+#include <compare>
+#include <optional>
+#include <string_view>
+
+#include "cbit/kernel_config.hpp"
+
+namespace cbit::spec {
+
+// "6.1" of "6.1.0-18-cloud-amd64".
+struct KernelRelease {
+  unsigned major = 0;
+  unsigned minor = 0;
+  friend auto operator<=>(const KernelRelease&, const KernelRelease&) = default;
+};
+// nullopt: it does not begin with a version.
+[[nodiscard]] std::optional<KernelRelease> parse_release(std::string_view text);
+
+// The model kernel's version that decides as this release does: the newest that is not newer; 6.1 at
+// least.
+[[nodiscard]] KernelVersion nearest_version(const std::optional<KernelRelease>& release);
+
+}  // namespace cbit::spec
