@@ -293,6 +293,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
     PhysAddr at;
     unsigned bytes = 0;
   };
+  [[nodiscard]] bool goes_beyond_4g(std::uint64_t linear, unsigned bytes) const;
   [[nodiscard]] bool pieces_of(TlbSet set, std::uint64_t linear, unsigned bytes, bool write, bool stack,
                                std::array<Piece, 2>& to);
   [[nodiscard]] bool changes_running_code(const std::array<Piece, 2>& pieces) const;

@@ -11,9 +11,19 @@ constexpr std::uint64_t low_32_bits = 0xffff'ffff;
 
 }  // namespace
 
+// A segment that needs no other checks ends at 4 GiB all the same.
+bool Core::goes_beyond_4g(std::uint64_t linear, unsigned bytes) const {
+  return !mode_.is_64() && !mode_.get<isa::Mode::Segmented>() &&
+         (linear & low_32_bits) + bytes > low_32_bits + 1;
+}
+
 // At most two pages. A fault in either leaves everything as it was.
 bool Core::pieces_of(TlbSet set, std::uint64_t linear, unsigned bytes, bool write, bool stack,
                      std::array<Piece, 2>& to) {
+  if (goes_beyond_4g(linear, bytes)) {
+    (void)raise(stack ? vector::ss : vector::gp, 0);
+    return false;
+  }
   const unsigned in_page = static_cast<unsigned>(page_size - (linear & ~page_mask));
   to[0].bytes = std::min(bytes, in_page);
   to[1].bytes = bytes - to[0].bytes;

@@ -185,6 +185,7 @@ Outcome load_string(Core& core, const isa::Op& op) {
   return Outcome::next;
 }
 
+// Of two operands that fault, processors of AMD's report the one at ES:rDI, those of Intel's the other.
 Outcome compare_string(Core& core, const isa::Op& op) {
   Run run{core, op};
   const unsigned bytes = run.with.bytes;
@@ -193,7 +194,7 @@ Outcome compare_string(Core& core, const isa::Op& op) {
     const auto second = first ? element(core, Segment::es, run.target, bytes, false) : std::nullopt;
     std::uint64_t a = 0;
     std::uint64_t b = 0;
-    if (!second || !read_element(core, *first, bytes, a) || !read_element(core, *second, bytes, b))
+    if (!second || !read_element(core, *second, bytes, b) || !read_element(core, *first, bytes, a))
       return Outcome::fault;
     compare(core, a, b, bytes);
     run.source.advance(run.step);

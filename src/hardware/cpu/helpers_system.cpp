@@ -393,7 +393,16 @@ Outcome adjust_rpl(Core& core, const isa::Op& op) {
   const auto target = get<std::uint16_t>(core, op.dst);
   const unsigned rpl = get<std::uint16_t>(core, op.a) & 3;
   const bool raises = (target & 3u) < rpl;
-  if (raises) put(core, op.dst, static_cast<std::uint16_t>((target & ~3u) | rpl));
+  const auto raised = static_cast<std::uint16_t>((target & ~3u) | rpl);
+  if (const auto memory = Choose<Segment>::unpacked(op.imm); raises && memory.bytes != 0) {
+    const SegmentAttributes attributes = core.segment(memory.choice).attributes;
+    if (attributes.get<SegmentAttributes::Code>() || !attributes.get<SegmentAttributes::Writable>())
+      return core.raise(vector::gp, 0);
+    if (!core.write(core.data_set(), address_of(core, &op), &raised, sizeof raised, op.stack_fault))
+      return Outcome::fault;
+  } else if (raises) {
+    put(core, op.dst, raised);
+  }
   set_zero_flag(core, raises);
   return Outcome::next;
 }

@@ -57,13 +57,19 @@ void lower_load_access(Builder& b, const Instruction& i) {
   op.a = selector;
 }
 
+// Memory is written only where there is something to change.
 void lower_arpl(Builder& b, const Instruction& i) {
-  const Slot from = Builder::slot(i.operands[1]);
-  b.modify(i.operands[0], 2, [&](Slot value) {
-    Op& op = b.call(Helper::adjust_rpl);
-    op.dst = value;
-    op.a = from;
-  });
+  const Operand& to = i.operands[0];
+  const Slot value = to.is_memory() ? b.temp() : Builder::slot(to);
+  Address at;
+  if (to.is_memory()) {
+    at = b.address(to, 2, AccessKind::read);
+    b.load(2, value, at);
+  }
+  Op& op = b.call(Helper::adjust_rpl, Choose<Segment>{to.segment, to.is_memory() ? 2u : 0u}.packed());
+  op.dst = value;
+  op.a = Builder::slot(i.operands[1]);
+  Builder::set_address(op, at);
 }
 
 void lower_load_pointer(Builder& b, const Instruction& i, Segment segment) {

@@ -1,10 +1,18 @@
 // x87. APM vol. 5. All are helpers, which find the operation by its name.
 #include "isa/builder.hpp"
+#include "isa/decode.hpp"
 #include "isa/parameters.hpp"
 #include "isa/table.hpp"
 
 namespace cbit::isa {
 namespace {
+
+// Of those with an operand in memory.
+constexpr bool stores(std::string_view mnemonic) {
+  for (const std::string_view begin : {"fst", "fist", "fbst", "fns"})
+    if (mnemonic.starts_with(begin)) return true;
+  return false;
+}
 
 void lower_x87(Builder& b, const Instruction& i) {
   X87Parameters with{.mnemonic = i.mnemonic,
@@ -15,7 +23,8 @@ void lower_x87(Builder& b, const Instruction& i) {
     const Operand& operand = i.operands[number];
     if (operand.is_memory()) {
       with.memory_bytes = operand.bytes;
-      at = b.address(operand, operand.bytes, AccessKind::modify);
+      at = b.address(operand, operand.bytes,
+                     stores(mnemonic_name(i.mnemonic)) ? AccessKind::write : AccessKind::read);
     } else if (operand.kind == OperandKind::x87) {
       (first ? with.first : with.second) = operand.reg;
       first = false;

@@ -235,9 +235,20 @@ class HostOracle : public ::testing::TestWithParam<OracleCase> {
     return text;
   }
 
+  // Which of its two operands CMPS reads first differs from vendor to vendor.
+  static bool is_compare_string(const std::vector<RandomInstruction>& instructions, std::uint64_t rip) {
+    std::uint64_t at = NativeChild::code_at;
+    for (const RandomInstruction& instruction : instructions) {
+      if (at == rip)
+        return instruction.row->mnemonic.starts_with("cmps") && instruction.row->trial == isa::Trial::repeat;
+      at += instruction.bytes.size();
+    }
+    return false;
+  }
+
   // What differs; empty: nothing.
   static std::string difference(const NativeState& native, const NativeEnd& end, const NativeState& model,
-                                const cpu::Delivery& delivery, std::uint32_t undefined) {
+                                const cpu::Delivery& delivery, std::uint32_t undefined, bool either_operand) {
     std::string text;
     if (end.signal != signal_of(delivery))
       text += fmt::format("  signal {} instead of exception {}\n", end.signal, delivery.vector);
@@ -252,7 +263,7 @@ class HostOracle : public ::testing::TestWithParam<OracleCase> {
       text +=
           fmt::format("  flags {:#x} instead of {:#x}\n", native.rflags & compared, model.rflags & compared);
     if (native.with_vectors) text += vector_difference(native, model);
-    if (delivery.vector == 14 && end.has_address && end.address != delivery.cr2)
+    if (delivery.vector == 14 && end.has_address && end.address != delivery.cr2 && !either_operand)
       text += fmt::format("  fault at {:#x} instead of {:#x}\n", end.address, delivery.cr2);
     return text;
   }
@@ -274,7 +285,8 @@ class HostOracle : public ::testing::TestWithParam<OracleCase> {
     if (!end) return true;
     const cpu::Delivery delivery = program_.run(model);
     std::string text = difference(native, *end, model, delivery,
-                                  end->signal == SIGTRAP ? sequence.undefined : sequence.undefined_on_way);
+                                  end->signal == SIGTRAP ? sequence.undefined : sequence.undefined_on_way,
+                                  is_compare_string(instructions, model.rip));
     if (!std::ranges::equal(child_->data(), program_.data())) {
       const auto at = std::ranges::mismatch(child_->data(), program_.data()).in1 - child_->data().begin();
       text += fmt::format("  memory at {:#x}\n", NativeChild::data_at + static_cast<std::uint64_t>(at));
