@@ -8,26 +8,27 @@
 
 #include "cli/arguments.hpp"
 #include "cli/keyboard.hpp"
+#include "cli/run_ending.hpp"
 #include "cli/run_request.hpp"
 #include "cli/run_watch.hpp"
+#include "guest/junit.hpp"
 #include "guest/run.hpp"
+#include "os/output_file.hpp"
 
 namespace cbit::cli {
 namespace {
 
 constexpr std::uint64_t timeout_seconds_max = 1'000'000;
 
-// As virtme-ng has it. Below are the exit codes of the command in the guest.
-constexpr auto guest_panicked = static_cast<ExitCode>(255);
-
 constexpr OptionSpec option_table[] = {
     {"--sev", "", "The guest's memory is encrypted with its own key: SEV, launched by the firmware", ""},
     {"--sme", "", "Bare metal whose memory the kernel encrypts: SME, with mem_encrypt=on", ""},
+    {"--hypercalls", "", "Offer KVM's MAP_GPA_RANGE, with which a guest tells which pages it shares", ""},
     {"--memory", "SIZE", "RAM of the machine", "512M"},
     {"--append", "TEXT", "Add this to the kernel's command line", ""},
     {"--initrd", "FILE", "Use this initrd instead of building one", ""},
     {"--disk",
-     "FILE[,ro]",
+     "FILE[,ro][,OPTION=VALUE]",
      "Plug in this raw image as a virtio disk; ro: the guest may not write",
      "",
      {},
@@ -48,8 +49,18 @@ constexpr OptionSpec option_table[] = {
      .metavar = "FILE",
      .help = "The same as an object of schema/run.schema.json; - is standard output",
      .file = FileUse::output},
+    {.name = "--html",
+     .metavar = "FILE",
+     .help = "The same as one self-contained page, with pictures over time; - is standard output",
+     .file = FileUse::output},
     {"--secret", "TEXT", "Tell at the end where the host finds these bytes in memory", "", {}, true},
     {"--fail-on", "GLOB", "End with 1 if a cause of such a name was found", "", {}, true},
+    {.name = "--junit",
+     .metavar = "FILE",
+     .help = "Write the results of the tests that the guest printed (KTAP) as JUnit's XML",
+     .file = FileUse::output},
+    {"--git-bisect", "",
+     "Exit codes for git bisect run: 0 all went well, 1 it did not, 125 the run could not start", ""},
     trace_option,
     trace_format_option,
     trace_events_option,
@@ -111,45 +122,39 @@ void print_stats(std::ostream& out, guest::Pc& pc, const guest::RunReport& repor
   if (pc.refused_accesses() != 0) fmt::print(out, "cbit: {} accesses were refused\n", pc.refused_accesses());
 }
 
-// sev_verify_cbit() of arch/x86/kernel/sev_verify_cbit.S ends so.
-bool is_failed_c_bit_check(guest::Pc& pc) {
-  constexpr std::uint64_t stack = ~std::uint64_t{0x1000} + 1;
-  return pc.cpu().registers()[isa::Gpr::rsp] == stack;
+void print_ending(std::ostream& err, const RunEnding& ending, const guest::KtapCounts& tests) {
+  if (!ending.what.empty()) fmt::print(err, "cbit: {}\n{}", ending.what, ending.details);
+  if (!tests.any()) return;
+  fmt::print(err, "cbit: {} tests passed, {} failed, {} skipped", tests.passed, tests.failed, tests.skipped);
+  if (tests.missing != 0) fmt::print(err, ", {} did not end", tests.missing);
+  err << '\n';
 }
 
-ExitCode died(guest::Pc& pc, guest::Ending ending, Streams& streams) {
-  fmt::print(streams.err, "cbit: the machine {}\n{}", to_string(ending), pc.cpu().report());
-  if (is_failed_c_bit_check(pc))
-    streams.err << "cbit: the kernel's check of the C-bit failed (sev_verify_cbit)\n";
-  return ExitCode::machine_died;
+// What a reader of JUnit's file wants to know of the run itself; nullopt: it went well.
+std::optional<std::string> what_is_wrong(const RunEnding& ending, ExitCode code) {
+  if (!ending.what.empty()) return ending.what;
+  if (ending.code != ExitCode::ok)
+    return fmt::format("the guest ended with status {}", static_cast<int>(ending.code));
+  if (code != ExitCode::ok) return "a cause was found that --fail-on names";
+  return std::nullopt;
 }
 
-ExitCode exit_code(guest::Pc& pc, const guest::RunReport& report, bool with_command, Streams& streams) {
-  if (!report.ending) {
-    streams.err << "cbit: the time is up\n";
-    return ExitCode::timeout;
-  }
-  if (report.words.panicked()) {
-    fmt::print(streams.err, "cbit: {}\n", report.words.panic());
-    return guest_panicked;
-  }
-  switch (*report.ending) {
-    case guest::Ending::exited: return static_cast<ExitCode>(report.exit_status & 0xff);
-    case guest::Ending::shutdown:
-    case guest::Ending::hung: return died(pc, *report.ending, streams);
-    case guest::Ending::powered_off:
-    case guest::Ending::reset: break;
-  }
-  if (!with_command) return ExitCode::ok;
-  if (const auto status = report.words.command_status()) return static_cast<ExitCode>(*status & 0xff);
-  streams.err << "cbit: the guest ended without a word about its command\n";
-  return ExitCode::machine_died;
+OrError<std::optional<os::OutputFile>> open_junit(const Arguments& arguments) {
+  const auto file = arguments.text("--junit");
+  if (!file) return std::nullopt;
+  return CBIT_TRY(os::OutputFile::create(std::string{*file}));
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+std::string name_of(const RunRequest& request) {
+  return fmt::format("{}, {}", request.release.empty() ? request.kernel_name : "Linux " + request.release,
+                     to_string(request.pc.platform));
+}
+
+OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto timeout = CBIT_TRY(arguments.number("--timeout", 1, timeout_seconds_max));
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
+  auto junit = CBIT_TRY(open_junit(arguments));
   const auto pc = CBIT_TRY(make_pc(request));
 
   const bool with_command = !arguments.behind.empty();
@@ -161,8 +166,25 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   const guest::RunReport report = guest::run(*pc, options);
   const auto failed = CBIT_TRY(watch->finish(streams));
   if (arguments.has("--stats")) print_stats(streams.err, *pc, report);
-  const ExitCode code = exit_code(*pc, report, with_command, streams);
-  return code == ExitCode::ok ? failed.value_or(code) : code;
+
+  const RunEnding ending = ending_of(*pc, report, with_command);
+  print_ending(streams.err, ending, report.tests.counts);
+  const ExitCode code = ending.code == ExitCode::ok ? failed.value_or(ending.code) : ending.code;
+  if (junit) {
+    junit->stream() << guest::to_junit({.name = name_of(request),
+                                        .error = what_is_wrong(ending, code),
+                                        .seconds = static_cast<double>(report.virtual_ns) / 1e9},
+                                       report.tests);
+    CBIT_TRY(junit->commit());
+  }
+  return arguments.has("--git-bisect") ? bisect_code(code, report.tests.counts) : code;
+}
+
+OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+  OrError<ExitCode> done = run_guest(arguments, streams);
+  if (done || !arguments.has("--git-bisect")) return done;
+  print_error(done.error(), streams.err);
+  return bisect_skip;
 }
 
 }  // namespace
@@ -174,7 +196,8 @@ const CommandSpec run_command{
     "initramfs of busybox, runs the command in it, and ends with the command's exit code; without a command "
     "there is a shell. The kernel's console is on standard error then, else on standard output. Without "
     "KERNEL: Debian's cloud kernel, fetched by apt once. Takes multiboot and PVH images, too, which end "
-    "through port F4h with (value << 1) | 1. Exit codes: 124 time-out, 125 the machine died, 255 panic.",
+    "through port F4h with (value << 1) | 1. Exit codes: 124 time-out, 125 the machine died, 255 panic. Tests "
+    "whose results the guest prints as KTAP are counted.",
     option_table,
     {"KERNEL", "A bzImage, a vmlinux, or an ELF file with a multiboot header or a PVH note", false, false,
      true},

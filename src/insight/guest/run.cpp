@@ -20,7 +20,11 @@ class Runner {
         com2_{options.com2},
         debug_console_{options.debug_console},
         began_{HostClock::now()} {
-    com1_.set_reader([this](std::string_view line) { report_.words.read(line); });
+    com1_.set_reader([this](std::string_view line) {
+      report_.words.read(line);
+      console_tests_.read(line);
+    });
+    com2_.set_reader([this](std::string_view line) { command_tests_.read(line); });
     pc_.chipset().com1().set_peer(&com1_);
     pc_.chipset().com2().set_peer(&com2_);
     pc_.chipset().debug_console().set_peer(&debug_console_);
@@ -44,6 +48,8 @@ class Runner {
       if (options_.com2.input) pc_.chipset().com2().input_available();
     }
     pc_.chipset().flush();
+    report_.tests = command_tests_.finish();
+    report_.tests += console_tests_.finish();
     report_.exit_status = pc_.exit_status();
     report_.instructions = pc_.cpu().instructions();
     report_.virtual_ns = pc_.clock().now_ns();
@@ -80,6 +86,8 @@ class Runner {
   Console com2_;
   Console debug_console_;
   HostClock::time_point began_;
+  KtapReader console_tests_;
+  KtapReader command_tests_;
   RunReport report_;
 };
 

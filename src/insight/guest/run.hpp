@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "guest/console.hpp"
+#include "guest/ktap.hpp"
 #include "guest/pc.hpp"
 
 namespace cbit::guest {
@@ -32,6 +33,7 @@ struct RunReport {
   std::optional<Ending> ending;  // nullopt: a limit was reached
   std::uint32_t exit_status = 0;
   LinuxWords words;
+  KtapResults tests;  // on either serial port
   std::uint64_t instructions = 0;
   std::uint64_t virtual_ns = 0;
   std::chrono::nanoseconds host_time{};
