@@ -21,8 +21,10 @@ configure: bootstrap
 build: configure ## Build the command, build/release/cbit, and the library
 	@cmake --build $(release) --parallel $(JOBS) --target product
 
-run: build ## Stream a disk through an encrypted guest: build/release/cbit stream $(ARGS)
-	@$(release)/cbit stream $(ARGS)
+run: ## Boot Linux under SEV, with a disk, a secret and a driver's mistake
+	@tools/bootstrap run
+	@$(MAKE) --no-print-directory build
+	@examples/real_linux/show.sh $(release)/cbit
 
 test: ## Build everything and run all tests, also under sanitizers and fuzzers
 	@tools/bootstrap test

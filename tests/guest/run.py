@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import unittest
+import xml.etree.ElementTree as xml
 from pathlib import Path
 
 try:
@@ -42,6 +43,9 @@ MISTAKES = {
     "slot_leak": ["pool-exhausted"],
     "unchecked_error": ["request-over-segment-limit", "unchecked-mapping-error"],
     "stack_buffer": ["unmappable-memory"],
+    "freed_while_mapped": ["freed-while-mapped"],
+    "pages_freed_while_mapped": ["freed-while-mapped"],
+    "coherent_mapped_encrypted": ["conflicting-encryption-alias", "mapped-encrypted-but-shared"],
 }
 # Where two of them hide.
 ELSEWHERE = {
@@ -153,6 +157,14 @@ class Disks(EachKernel):
             if hiwater and hiwater[0] != "0":  # from Linux 6.2 on; the kernel's own counter
                 self.assertEqual(told["swiotlb"]["slots_used_max"], int(hiwater[0]))
 
+    def test_that_bypass_the_dma_api_are_told_why(self):
+        for options, cause in ((",access-platform=off", "flag-not-offered"), (",legacy=on", "legacy-virtio")):
+            report = Path(folder_for_run.name) / "report.json"
+            for _, boot in self.each("--sev", "--disk", f"{self.image},ro{options}", "--report-json", str(report),
+                                     command=["sh", "-c", "ls /dev/vda"]):
+                self.assertNotEqual(boot.status, 0, boot)  # Linux refuses the device, or its ring is noise
+                self.assertIn(cause, [one["name"] for one in read_report(report)["causes"]], boot)
+
     def test_keep_what_the_guest_writes(self):
         written = b"written by the guest\n"
         write = f"echo {written.decode().strip()} | dd of=/dev/vda bs=512 seek=1 conv=notrunc,sync,fsync"
@@ -170,6 +182,55 @@ class Disks(EachKernel):
                 self.assertEqual(boot.status, 0, boot)
                 times = boot.console.partition(f'Secret "{secret}": the host finds it ')[2].split()[0]
                 self.assertEqual(int(times) != 0, found, boot)
+
+
+class Results(EachKernel):
+    """What a run tells programs: tests, pictures, the second witness of page states."""
+
+    def path(self, name):
+        return Path(folder_for_run.name) / name
+
+    def test_of_tests_in_the_guest_become_junit(self):
+        junit = self.path("junit.xml")
+        ktap = "TAP version 13\\n1..3\\nok 1 maps\\nnot ok 2 syncs # exit=1\\nok 3 frees # SKIP no memory\\n"
+        for _, boot in self.each("--junit", str(junit), command=["printf", ktap]):
+            self.assertEqual(boot.status, 0, boot)
+            self.assertIn("1 tests passed, 1 failed, 1 skipped", boot.console)
+            root = xml.parse(junit).getroot()
+            self.assertEqual([root.get(name) for name in ("tests", "failures", "errors", "skipped")],
+                             ["4", "1", "0", "1"])
+            cases = {case.get("name"): [child.tag for child in case] for case in root.iter("testcase")}
+            self.assertEqual(cases | {"maps": [], "syncs": ["failure"], "frees": ["skipped"]}, cases)
+
+    def test_of_a_panic_are_bad_for_git_bisect(self):
+        junit = self.path("junit.xml")
+        for _, boot in self.each("--git-bisect", "--junit", str(junit), command=[
+                "sh", "-c", "echo c > /proc/sysrq-trigger"]):
+            self.assertEqual(boot.status, 1, boot)
+            error = xml.parse(junit).getroot().find(".//error")
+            self.assertIn("Kernel panic - not syncing", error.get("message"))
+        for _, boot in self.each("--git-bisect", command=["true"]):
+            self.assertEqual(boot.status, 0, boot)
+
+    def test_are_a_page_with_pictures(self):
+        page = self.path("report.html")
+        for _, boot in self.each("--sev", "--html", str(page), command=["true"]):
+            html = page.read_text()
+            self.assertIn("pages over time", html, boot)
+            self.assertNotRegex(html, r"(src|href)=")
+
+    def test_of_the_second_witness_agree_with_memory(self):
+        report = self.path("report.json")
+        for _, boot in self.each("--sev", "--hypercalls", "--report-json", str(report), command=["dmesg"]):
+            self.assertEqual(boot.status, 0, boot)
+            self.assertRegex(boot.output, "Hypervisor detected: KVM", boot)
+            told = read_report(report)
+            self.assertGreater(told["told"]["calls"], 0)
+            self.assertGreater(told["told"]["pages_judged"], 0)
+            self.assertEqual(told["told"]["disagreements"], 0, told["told"])
+            # Whatever the kernel shares by its own calls, it tells; .bss..decrypted it tells besides.
+            shared = told["conversions"]["pages_shared"] - told["conversions"]["pages_made_private"]
+            self.assertGreaterEqual(told["told"]["pages_shared"], shared)
 
 
 class Driver(unittest.TestCase):

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <ostream>
@@ -21,6 +22,7 @@ namespace fs = std::filesystem;
 
 // Linux' own words on ttyS0; a panic ends the run instead of standing still.
 constexpr std::string_view default_command_line = "console=ttyS0 panic=-1";
+constexpr std::string_view disk_kind = "virtio-blk";
 constexpr unsigned first_slot = 3;  // where QEMU has the first that a user plugs in
 
 bool is_linux(boot::KernelKind kind) {
@@ -37,22 +39,38 @@ OrError<Platform> platform_of(const Arguments& arguments) {
 OrError<guest::PcConfig> pc_config(const Arguments& arguments) {
   guest::PcConfig config{.platform = CBIT_TRY(platform_of(arguments))};
   config.memory_bytes = CBIT_TRY(arguments.size("--memory", 1ull << 40)).value_or(config.memory_bytes);
+  config.kvm_interface = arguments.has("--hypercalls");
+  if (config.kvm_interface && config.platform != Platform::sev)
+    return usage_error("--hypercalls is for a guest that has pages to share", "add --sev");
   config.seed = CBIT_TRY(arguments.number("--seed", 0, ~std::uint64_t{0})).value_or(config.seed);
   return config;
 }
 
 // ---- devices --------------------------------------------------------------------------------------------
 
-// FILE[,ro]
+bool is_disk_option(std::string_view text) {
+  const auto is_it = [name = text.substr(0, text.find('='))](const machine::DeviceOption& option) {
+    return option.name == name;
+  };
+  const auto kind = std::ranges::find(machine::device_kinds(), disk_kind, &machine::DeviceKind::name);
+  return text.find('=') != std::string_view::npos && std::ranges::any_of(kind->options, is_it);
+}
+
+// FILE[,ro][,OPTION=VALUE]; a comma that no option follows is the file name's.
 OrError<void> add_disk(RunRequest& request, std::string_view text) {
-  constexpr std::string_view read_only = ",ro";
   auto mode = dev::DiskImage::Mode::read_write;
-  if (text.ends_with(read_only)) {
-    mode = dev::DiskImage::Mode::read_only;
-    text.remove_suffix(read_only.size());
+  std::string device_text{disk_kind};
+  for (std::size_t comma; (comma = text.rfind(',')) != std::string_view::npos; text = text.substr(0, comma)) {
+    const std::string_view option = text.substr(comma + 1);
+    if (option == "ro")
+      mode = dev::DiskImage::Mode::read_only;
+    else if (is_disk_option(option))
+      device_text += "," + std::string{option};
+    else
+      break;
   }
   request.disks.push_back(CBIT_TRY(dev::DiskImage::open(std::string{text}, mode)));
-  machine::DeviceRequest device = CBIT_TRY(machine::parse_device("virtio-blk"));
+  machine::DeviceRequest device = CBIT_TRY(machine::parse_device(device_text));
   std::get<machine::DiskOptions>(device.options).disk = request.disks.back().get();
   request.devices.push_back(std::move(device));
   return {};

@@ -31,8 +31,10 @@ OrError<std::unique_ptr<RunWatch>> RunWatch::open(const Arguments& arguments, co
   watch->fail_on_ = CBIT_TRY(read_patterns(arguments));
   if (const auto file = arguments.text("--report-json"))
     watch->json_.emplace(CBIT_TRY(os::OutputFile::create(std::string{*file})));
+  if (const auto file = arguments.text("--html"))
+    watch->html_.emplace(CBIT_TRY(os::OutputFile::create(std::string{*file})));
   watch->trace_ = CBIT_TRY(TraceFile::open(arguments));
-  if (watch->text_ || watch->json_ || watch->trace_ || !watch->fail_on_.empty())
+  if (watch->text_ || watch->json_ || watch->html_ || watch->trace_ || !watch->fail_on_.empty())
     watch->kernel_ = CBIT_TRY(linux::Kernel::open(request.kernel, request.kernel_name));
   return watch;
 }
@@ -48,7 +50,11 @@ void RunWatch::attach(guest::Pc& pc, guest::RunOptions& options) {
 OrError<std::optional<ExitCode>> RunWatch::finish(Streams& streams) {
   if (!watcher_) return std::nullopt;
   guest::WatchReport report = watcher_->finish();
-  report.secrets = guest::search_secrets(pc_->machine().memory(), secrets_);
+  report.secrets = guest::search_secrets(pc_->machine().memory(), pc_->guest_key(), secrets_);
+  if (html_) {
+    html_->stream() << guest::to_html(report, watcher_->history(), pc_->machine().tracer());
+    CBIT_TRY(html_->commit());
+  }
   watcher_.reset();
   if (trace_) {
     pc_->machine().tracer().detach(trace_->sink());

@@ -1,4 +1,4 @@
-// What `cbit run` watches for, and tells at the end: --report, --report-json, --secret, --fail-on, --trace.
+// What `cbit run` watches for, and tells at the end: --report, --report-json, --html, --secret, --fail-on, --trace.
 #pragma once
 
 #include <memory>
@@ -33,6 +33,7 @@ class RunWatch {
   std::vector<std::string> secrets_;
   std::vector<std::string> fail_on_;
   std::optional<os::OutputFile> json_;
+  std::optional<os::OutputFile> html_;
   std::optional<TraceFile> trace_;
   std::unique_ptr<linux::Kernel> kernel_;  // nullptr: nobody watches
   guest::Pc* pc_ = nullptr;

@@ -33,13 +33,14 @@ chipset::PcConfig chipset_config(const PcConfig& config) {
 
 // A SEV guest sees SEV alone, a host SME: sme_enable() of arch/x86/mm/mem_encrypt_identity.c looks for SYSCFG
 // and at the hypervisor bit, which must be clear for SME.
-cpu::Model cpu_model(Platform platform) {
+cpu::Model cpu_model(const PcConfig& config) {
   cpu::Model model = cpu::default_model();
   model.encryption.c_bit = c_bit;
-  const machine::PlatformTraits& traits = machine::traits_of(platform);
+  const machine::PlatformTraits& traits = machine::traits_of(config.platform);
   model.encryption.sev = model.encryption.active_sev = traits.cc.has(spec::CcAttr::guest_mem_encrypt);
   model.encryption.sme = model.encryption.smee = traits.cc.has(spec::CcAttr::host_mem_encrypt);
   model.hypervisor = traits.may_be_virtual_machine;
+  if (config.kvm_interface) model.hypervisor_leaves = KvmInterface::leaves();
   return model;
 }
 
@@ -63,7 +64,7 @@ Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
       pci_{chipset_, machine_->bus(), ports_},
       space_{machine_->memory(), machine_->bus(), 0},
       code_{space_},
-      cpu_{{.model = cpu_model(config.platform), .view = machine_->paging().view, .seed = config.seed},
+      cpu_{{.model = cpu_model(config), .view = machine_->paging().view, .seed = config.seed},
            {.memory = space_,
             .ports = ports_,
             .interrupts = chipset_.lapic(0),
@@ -71,6 +72,7 @@ Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
             .code = code_,
             .supervisor = this}} {
   machine_->clock().ignore_charges();
+  if (config.kvm_interface) kvm_.emplace(*machine_);
   chipset_.attach(machine_->bus(), ports_);
   // Firmware leaves serial ports at eight bits.
   constexpr std::uint32_t eight_bits = 3;
@@ -174,6 +176,11 @@ void Pc::exit(std::uint32_t status) {
 
 // ---- what only the machine can answer -------------------------------------------------------------------
 
+bool Pc::vmmcall(cpu::Cpu& by) {
+  if (kvm_) kvm_->hypercall(by);
+  return kvm_.has_value();
+}
+
 void Pc::flush_caches(cpu::Cpu&) { machine_->memory().flush_all(); }
 
 void Pc::flush_line(cpu::Cpu&, PhysAddr at) {
@@ -181,11 +188,13 @@ void Pc::flush_line(cpu::Cpu&, PhysAddr at) {
 }
 
 std::optional<std::uint64_t> Pc::read_msr(cpu::Cpu&, std::uint32_t msr) {
+  if (const auto value = kvm_ ? kvm_->read_msr(msr) : std::nullopt) return value;
   unknown_msrs_.insert(msr);
   return std::nullopt;
 }
 
-bool Pc::write_msr(cpu::Cpu&, std::uint32_t msr, std::uint64_t) {
+bool Pc::write_msr(cpu::Cpu&, std::uint32_t msr, std::uint64_t value) {
+  if (kvm_ && kvm_->write_msr(msr, value)) return true;
   unknown_msrs_.insert(msr);
   return false;
 }

@@ -27,6 +27,7 @@
 #include "chipset/pci_host.hpp"
 #include "cpu/cpu.hpp"
 #include "cpu/system_space.hpp"
+#include "guest/kvm_interface.hpp"
 #include "machine/machine.hpp"
 #include "machine/slots.hpp"
 
@@ -42,6 +43,8 @@ struct PcConfig {
   // The clock that a guest reads as the date, in seconds since 1970.
   std::int64_t start_seconds = 0;
   bool debug_exit = true;  // port F4h
+  // Offer what guest/kvm_interface.hpp has. A guest of another platform than SEV has no use for it.
+  bool kvm_interface = false;
 };
 
 // Why a run came to its end.
@@ -76,6 +79,8 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   [[nodiscard]] const std::string& protocol() const { return protocol_; }
   // What the image was told to be RAM that it may use.
   [[nodiscard]] const std::vector<mem::PhysRange>& usable_ram() const { return usable_ram_; }
+  // The guest's own, once loaded; no_key: its memory is not encrypted.
+  [[nodiscard]] KeyId guest_key() const { return machine_->paging().view.encrypted_key; }
   // Of platform sev, once loaded.
   [[nodiscard]] const std::optional<boot::SevLaunchReport>& launch() const { return launch_; }
 
@@ -110,6 +115,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   void end(Ending ending);
 
   // cpu::Supervisor
+  bool vmmcall(cpu::Cpu& by) override;
   void flush_caches(cpu::Cpu& by) override;
   void flush_line(cpu::Cpu& by, PhysAddr at) override;
   std::optional<std::uint64_t> read_msr(cpu::Cpu& by, std::uint32_t msr) override;
@@ -130,6 +136,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   std::string protocol_;
   std::vector<mem::PhysRange> usable_ram_;
   std::optional<boot::SevLaunchReport> launch_;
+  std::optional<KvmInterface> kvm_;
   std::optional<Ending> ending_;
   std::uint32_t exit_status_ = 0;
   std::set<std::string> missing_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <string_view>
+#include <utility>
 
 namespace cbit::guest {
 namespace {
@@ -35,27 +36,61 @@ class Search {
   PhysAddr next_;
 };
 
+SecretViews views_at(const mem::Memory& memory, PhysAddr at, KeyId guest_key) {
+  const std::size_t bytes = std::min<std::size_t>(SecretFound::view_bytes, page_size - at.page_offset());
+  SecretViews views{.at = at, .guest = Bytes(bytes), .host = Bytes(bytes), .dram = Bytes(bytes)};
+  (void)memory.peek(at, views.guest, guest_key);
+  (void)memory.peek(at, views.host, no_key);
+  (void)memory.probe(at, views.dram);
+  return views;
+}
+
+// One secret, in what each of the three sees.
+class Hunt {
+ public:
+  Hunt(const std::string& secret, KeyId guest_key)
+      : guest_key_{guest_key}, by_guest_{secret}, by_host_{secret}, in_dram_{secret} {
+    found_.secret = secret;
+  }
+
+  void look(const mem::Memory& memory, PhysAddr at, ByteSpan page) {
+    if (guest_key_ != no_key && memory.peek(at, page, guest_key_))
+      by_guest_.page(at, page, [this](PhysAddr place) {
+        if (found_.guest++ == 0) first_ = {place, guest_key_};
+      });
+    if (memory.peek(at, page, no_key))
+      by_host_.page(at, page, [this](PhysAddr place) {
+        if (found_.host++ < SecretFound::places_max) found_.places.push_back(place);
+      });
+    if (memory.probe(at, page)) in_dram_.page(at, page, [this](PhysAddr) { ++found_.dram; });
+  }
+
+  SecretFound finish(const mem::Memory& memory) && {
+    if (found_.guest == 0 && found_.host != 0) first_ = {found_.places.front(), no_key};
+    if (found_.guest + found_.host != 0) found_.views = views_at(memory, first_.first, first_.second);
+    return std::move(found_);
+  }
+
+ private:
+  KeyId guest_key_;
+  Search by_guest_, by_host_, in_dram_;
+  std::pair<PhysAddr, KeyId> first_;
+  SecretFound found_;
+};
+
 }  // namespace
 
-std::vector<SecretFound> search_secrets(const mem::Memory& memory, const std::vector<std::string>& secrets) {
-  std::vector<SecretFound> found;
-  std::vector<Search> by_host, in_dram;
-  for (const std::string& secret : secrets) {
-    found.push_back({.secret = secret, .places = {}});
-    by_host.emplace_back(secret);
-    in_dram.emplace_back(secret);
-  }
+std::vector<SecretFound> search_secrets(const mem::Memory& memory, KeyId guest_key,
+                                        const std::vector<std::string>& secrets) {
+  std::vector<Hunt> hunts;
+  for (const std::string& secret : secrets) hunts.emplace_back(secret, guest_key);
   Bytes page(page_size);
-  memory.for_each_touched([&](PhysAddr at, const mem::PageHistory&) {
-    if (memory.peek(at, page, no_key))
-      for (std::size_t i = 0; i < found.size(); ++i)
-        by_host[i].page(at, page, [&one = found[i]](PhysAddr place) {
-          if (one.host++ < SecretFound::places_max) one.places.push_back(place);
-        });
-    if (memory.probe(at, page))
-      for (std::size_t i = 0; i < found.size(); ++i)
-        in_dram[i].page(at, page, [&one = found[i]](PhysAddr) { ++one.dram; });
-  });
+  if (!hunts.empty())
+    memory.for_each_touched([&](PhysAddr at, const mem::PageHistory&) {
+      for (Hunt& hunt : hunts) hunt.look(memory, at, page);
+    });
+  std::vector<SecretFound> found;
+  for (Hunt& hunt : hunts) found.push_back(std::move(hunt).finish(memory));
   return found;
 }
 

@@ -3,6 +3,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "base/bytes.hpp"
 #include "base/format.hpp"
 #include "base/safe_text.hpp"
 #include "watch/export/cause_json.hpp"
@@ -44,6 +45,15 @@ std::string of_pages(const WatchReport& report) {
   return text;
 }
 
+std::string of_told(const ToldReport& told) {
+  if (told.calls == 0) return {};
+  std::string text = fmt::format(
+      "Told to the hypervisor in {} calls: {} pages shared, {} private; of {} written since, {} disagree\n",
+      told.calls, told.pages_shared, told.pages_private, told.pages_judged, told.disagreements);
+  for (const PhysAddr place : told.places) text += fmt::format("  at {}\n", place);
+  return text;
+}
+
 std::string of_devices(const WatchReport& report) {
   if (report.devices.empty()) return "DMA: none\n";
   std::string text = fmt::format("DMA: {:<18} {:>10} {:>10} {:>10} {:>14} {:>14}\n", "device", "mappings",
@@ -55,13 +65,28 @@ std::string of_devices(const WatchReport& report) {
   return text;
 }
 
+std::string of_views(const SecretViews& views) {
+  const auto line = [](std::string_view who, const Bytes& bytes) {
+    std::string text;
+    for (const std::byte byte : bytes) {
+      const char c = static_cast<char>(byte);
+      text += c >= ' ' && c <= '~' ? c : '.';
+    }
+    return fmt::format("    {:<6}{}  |{}|\n", who, to_hex(bytes), text);
+  };
+  return fmt::format("  at {}, as it is seen by\n", views.at) + line("guest", views.guest) +
+         line("host", views.host) + line("DRAM", views.dram);
+}
+
 std::string of_secrets(const WatchReport& report) {
   std::string text;
   auto out = std::back_inserter(text);
   for (const SecretFound& secret : report.secrets) {
-    fmt::format_to(out, "Secret \"{}\": the host finds it {} times, DRAM holds it {} times\n",
-                   safe_line(secret.secret), secret.host, secret.dram);
-    for (const PhysAddr place : secret.places) fmt::format_to(out, "  at {}\n", place);
+    fmt::format_to(out, "Secret \"{}\": ", safe_line(secret.secret));
+    if (report.is_encrypted) fmt::format_to(out, "under the guest's key {} times; ", secret.guest);
+    fmt::format_to(out, "the host finds it {} times, DRAM holds it {} times\n", secret.host, secret.dram);
+    if (secret.views) text += of_views(*secret.views);
+    for (const PhysAddr place : secret.places) fmt::format_to(out, "  the host finds it at {}\n", place);
   }
   return text;
 }
@@ -85,12 +110,33 @@ Json json_of(const CallerConversions& caller) {
           {"pages_made_private", caller.pages_made_private}};
 }
 
+Json json_of(const ToldReport& told) {
+  Json places = Json::array();
+  for (const PhysAddr place : told.places) places.push_back(hex(place));
+  return {{"calls", told.calls},
+          {"pages_shared", told.pages_shared},
+          {"pages_private", told.pages_private},
+          {"pages_judged", told.pages_judged},
+          {"disagreements", told.disagreements},
+          {"places", places}};
+}
+
 Json json_of(const mem::PhysRange& pool) { return {{"first", hex(pool.first)}, {"bytes", pool.bytes}}; }
 
 Json json_of(const SecretFound& secret) {
   Json places = Json::array();
   for (const PhysAddr place : secret.places) places.push_back(hex(place));
-  return {{"secret", secret.secret}, {"host", secret.host}, {"dram", secret.dram}, {"places", places}};
+  Json json{{"secret", secret.secret},
+            {"guest", secret.guest},
+            {"host", secret.host},
+            {"dram", secret.dram},
+            {"places", places}};
+  if (const auto& views = secret.views)
+    json["views"] = {{"at", hex(views->at)},
+                     {"guest", to_hex(views->guest)},
+                     {"host", to_hex(views->host)},
+                     {"dram", to_hex(views->dram)}};
+  return json;
 }
 
 template <class Row>
@@ -105,7 +151,7 @@ Json json_of(const std::vector<Row>& rows) {
 std::string to_text(const WatchReport& report) {
   std::string text = fmt::format("cbit: Linux {}, {}\n", report.kernel, report.platform);
   if (report.found) {
-    text += of_pages(report) + of_pools(report) + of_devices(report);
+    text += of_pages(report) + of_told(report.told) + of_pools(report) + of_devices(report);
     if (report.lost_calls != 0)
       text += fmt::format("Calls whose return was not seen: {}\n", report.lost_calls);
   } else {
@@ -128,6 +174,7 @@ std::string to_json(const WatchReport& report) {
                          {"pages_shared", counts.pages_shared},
                          {"pages_made_private", counts.pages_made_private},
                          {"callers", json_of(report.callers)}};
+  json["told"] = json_of(report.told);
   json["swiotlb"] = {
       {"pools", json_of(report.pools)},           {"bounces", counts.bounces},
       {"bytes_in", counts.bounced_to_pool.bytes}, {"bytes_out", counts.bounced_from_pool.bytes},

@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "guest/history.hpp"
 #include "guest/secret_search.hpp"
+#include "guest/told_states.hpp"
 #include "guest/traffic.hpp"
 #include "mem/memory.hpp"
 #include "watch/causes.hpp"
@@ -14,12 +16,14 @@ namespace cbit::guest {
 
 struct WatchReport {
   std::string platform;
+  bool is_encrypted = false;             // the guest has a key
   std::string kernel;                    // the release that the image names
   bool found = false;                    // this very kernel ran, and was watched
   std::vector<std::string> not_watched;  // functions that this kernel does not have, with the reason
   std::uint64_t lost_calls = 0;          // calls whose return was not seen
   std::vector<mem::PhysRange> pools;     // of bounce buffers
   watch::CostCounts counts;
+  ToldReport told;  // no calls: the guest tells nobody
   std::vector<DeviceTraffic> devices;
   std::vector<CallerConversions> callers;
   std::vector<watch::Cause> causes;
@@ -29,5 +33,7 @@ struct WatchReport {
 [[nodiscard]] std::string to_text(const WatchReport& report);
 // The object of schema/run.schema.json.
 [[nodiscard]] std::string to_json(const WatchReport& report);
+// One page, with pictures of the history. `tracer` knows its names.
+[[nodiscard]] std::string to_html(const WatchReport& report, const History& history, const Tracer& tracer);
 
 }  // namespace cbit::guest

@@ -34,6 +34,8 @@ Watcher::Watcher(Pc& pc, const linux::Kernel& kernel)
   pc.machine().tracer().attach(*this);
   pc.machine().tracer().attach(counters_);
   pc.machine().tracer().attach(traffic_);
+  pc.machine().tracer().attach(history_);
+  pc.machine().tracer().attach(told_);
   pc.cpu().set_probe_sink(this);
   probes_.reset(new linux::Probes{kernel, pc.machine().tracer(), *this, *this});  // the bases are private
 }
@@ -41,6 +43,8 @@ Watcher::Watcher(Pc& pc, const linux::Kernel& kernel)
 Watcher::~Watcher() {
   probes_.reset();
   pc_->cpu().set_probe_sink(nullptr);
+  pc_->machine().tracer().detach(told_);
+  pc_->machine().tracer().detach(history_);
   pc_->machine().tracer().detach(traffic_);
   pc_->machine().tracer().detach(counters_);
   pc_->machine().tracer().detach(*this);
@@ -53,13 +57,16 @@ WatchReport Watcher::finish() {
   probes_->finish();
   // The guest's devices are in use as long as it runs.
   explainer_.finish(watch::Ending::in_flight);
+  history_.finish(pc_->clock().now_ns());
   return {.platform = std::string{to_string(pc_->machine().config().platform)},
+          .is_encrypted = pc_->guest_key() != no_key,
           .kernel = release_,
           .found = probes_->running() != nullptr,
           .not_watched = probes_->missing(),
           .lost_calls = probes_->lost_calls(),
           .pools = pools_,
           .counts = counters_.counts(),
+          .told = told_.judge(pc_->machine().memory(), pc_->guest_key()),
           .devices = traffic_.by_device(),
           .callers = traffic_.by_caller(),
           .causes = causes()};

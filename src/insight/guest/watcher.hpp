@@ -13,7 +13,9 @@
 #include <tuple>
 #include <vector>
 
+#include "guest/history.hpp"
 #include "guest/pc.hpp"
+#include "guest/told_states.hpp"
 #include "guest/traffic.hpp"
 #include "guest/watch_report.hpp"
 #include "linux/kernel.hpp"
@@ -42,6 +44,7 @@ class Watcher final : EventSink,
   void check_progress();
   // After the last instruction; at most once.
   WatchReport finish();
+  [[nodiscard]] const History& history() const { return history_; }
 
  private:
   // cpu::ProbeSink
@@ -68,6 +71,8 @@ class Watcher final : EventSink,
   watch::Explainer explainer_;
   watch::Counters counters_;
   Traffic traffic_;
+  History history_;
+  ToldStates told_;
   std::map<CauseKey, std::string> callers_;
   std::size_t causes_seen_ = 0;
   std::vector<mem::PhysRange> pools_;

@@ -1,4 +1,4 @@
-// The report as one page. Plain HTML and SVG: it opens anywhere, also years later.
+// The report as one page.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,24 +7,11 @@
 #include "base/format.hpp"
 #include "base/safe_text.hpp"
 #include "stream/report.hpp"
+#include "watch/export/html_page.hpp"
 #include "watch/report.hpp"
 
 namespace cbit::stream {
 namespace {
-
-constexpr std::string_view style = R"(
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
-body { color: #1b1f24; background: #fff; }
-h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
-table { border-collapse: collapse; }
-td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
-pre { background: #f4f5f7; padding: .8rem; overflow-x: auto; font-size: 12px; } code { font-size: 90%; }
-svg { width: 100%; height: auto; }
-.bad { color: #b3261e; font-weight: 600; } .good { color: #1a7f37; font-weight: 600; }
-.legend span { display: inline-block; width: .9em; height: .9em; margin: 0 .3em 0 1em; }
-@media (prefers-color-scheme: dark) {
-  body { color: #e6e8eb; background: #16181c; } pre { background: #22252b; }
-})";
 
 constexpr std::string_view private_colour = "#2f6fb7";
 constexpr std::string_view shared_colour = "#e0a030";
@@ -40,13 +27,12 @@ std::string_view colour_of(const watch::PageRun& run) {
 }
 
 std::string legend() {
-  const auto entry = [](std::string_view colour, std::string_view text) {
-    return fmt::format("<span style=\"background:{}\"></span>{}", colour, text);
-  };
-  return "<p class=\"legend\">" + entry(private_colour, "private, ciphertext") +
-         entry(shared_colour, "shared, plain") + entry(exposed_colour, "private, but plain to the host") +
-         entry(hidden_colour, "shared, but still ciphertext") + entry(empty_colour, "converted, empty") +
-         "</p>\n";
+  const watch::LegendEntry entries[] = {{private_colour, "private, ciphertext"},
+                                        {shared_colour, "shared, plain"},
+                                        {exposed_colour, "private, but plain to the host"},
+                                        {hidden_colour, "shared, but still ciphertext"},
+                                        {empty_colour, "converted, empty"}};
+  return watch::html_legend(entries);
 }
 
 // All pages of the map in reading order, as many a cell as it takes to fit. A cell is drawn per run within a
@@ -115,10 +101,10 @@ std::string timeline_picture(const std::vector<Timeline::Slice>& slices) {
 }
 
 std::string timeline_legend() {
-  std::string text = "<p class=\"legend\">";
-  for (const std::string_view kind : {"map", "bounce", "device", "unmap"})
-    text += fmt::format("<span style=\"background:{}\"></span>{}", colour_of_slice(kind), kind);
-  return text + "</p>\n";
+  std::vector<watch::LegendEntry> entries;
+  for (const char* kind : {"map", "bounce", "device", "unmap"})
+    entries.push_back({colour_of_slice(kind), kind});
+  return watch::html_legend(entries);
 }
 
 std::string verdict(bool good) {
@@ -154,13 +140,7 @@ std::string figures(const StreamReport& report) {
 }  // namespace
 
 std::string to_html(const StreamReport& report, const Timeline& timeline) {
-  const std::string title =
-      fmt::format("cbit: a {} guest streams a disk", to_string(report.options.bed.machine.platform));
-  std::string html = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta "
-      "charset=\"utf-8\"><title>{}</title>\n<style>{}</style></head>\n<body>\n<h1>{}</h1>\n",
-      title, style, title);
-  html += figures(report);
+  std::string html = figures(report);
   html += "<h2>Page states</h2>\n" + legend() + page_picture(report.correct.pages);
   html += "<details><summary>The same as a table</summary><pre>" + html_text(report.correct.page_table) +
           "</pre></details>\n";
@@ -173,7 +153,8 @@ std::string to_html(const StreamReport& report, const Timeline& timeline) {
       fmt::format("; sectors of the disk that the host can read in private pages: {}.</p>\n",
                   report.raw.scan.sectors_in_private_pages);
   html += page_picture(report.raw.pages) + causes_section(report.raw.causes);
-  return html + "</body></html>\n";
+  return watch::html_page(
+      fmt::format("cbit: a {} guest streams a disk", to_string(report.options.bed.machine.platform)), html);
 }
 
 }  // namespace cbit::stream

@@ -7,10 +7,15 @@
  */
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
+#include <linux/fs.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/proc_fs.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #define REG_SOURCE 0x08
 #define REG_DESTINATION 0x10
@@ -210,22 +215,98 @@ static int freed_while_mapped(struct engine *engine, u8 *buffer)
   return 0;
 }
 
+/* Frees whole pages, not an object. */
+static int pages_freed_while_mapped(struct engine *engine, u8 *buffer)
+{
+  const unsigned int order = 1;
+  unsigned long lent = __get_free_pages(GFP_KERNEL, order);
+  dma_addr_t at;
+
+  if (!lent)
+    return -ENOMEM;
+  at = dma_map_single(engine->dev, (u8 *)lent + PAGE_SIZE, BYTES, DMA_FROM_DEVICE);
+  if (dma_mapping_error(engine->dev, at)) {
+    free_pages(lent, order);
+    return -ENOMEM;
+  }
+  free_pages(lent, order);
+  dma_unmap_single(engine->dev, at, BYTES, DMA_FROM_DEVICE);
+  return 0;
+}
+
+#define PROC_FILE "cbit_mistakes"
+
+static void *coherent;
+
+/* dma_mmap_coherent() would clear the encryption bit; vm_page_prot has it. */
+static int map_encrypted(struct file *file, struct vm_area_struct *vma)
+{
+  return remap_pfn_range(vma, vma->vm_start, virt_to_phys(coherent) >> PAGE_SHIFT,
+                         vma->vm_end - vma->vm_start, vma->vm_page_prot);
+}
+
+static const struct proc_ops mmap_ops = { .proc_mmap = map_encrypted };
+
+/* insmod is the process. */
+static int write_through_user_mapping(const u8 *bytes)
+{
+  struct file *file = filp_open("/proc/" PROC_FILE, O_RDWR, 0);
+  unsigned long at;
+  int error = 0;
+
+  if (IS_ERR(file))
+    return PTR_ERR(file);
+  at = vm_mmap(file, 0, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+  if (IS_ERR_VALUE(at))
+    error = (int)at;
+  else if (copy_to_user((void __user *)at, bytes, BYTES))
+    error = -EFAULT;
+  if (!IS_ERR_VALUE(at))
+    vm_munmap(at, BYTES);
+  filp_close(file, NULL);
+  return error;
+}
+
+static int coherent_mapped_encrypted(struct engine *engine, u8 *buffer)
+{
+  dma_addr_t at;
+  int error;
+
+  coherent = dma_alloc_coherent(engine->dev, BYTES, &at, GFP_KERNEL);
+  if (!coherent)
+    return -ENOMEM;
+  error = -ENOMEM;
+  if (proc_create(PROC_FILE, 0600, NULL, &mmap_ops)) {
+    error = write_through_user_mapping(buffer);
+    remove_proc_entry(PROC_FILE, NULL);
+  }
+  if (!error) {
+    run(engine, COMMAND_READ, at, BYTES);
+    pr_info("cbit_mistakes: the device read %#x\n", readb(engine->registers + LOCAL_MEMORY));
+  }
+  dma_free_coherent(engine->dev, BYTES, coherent, at);
+  return error;
+}
+
 static const struct {
   const char *name;
   int (*make)(struct engine *engine, u8 *buffer);
   unsigned int mask_bits;
+  bool keeps_buffer; /* it stays mapped */
 } mistakes[] = {
   { "none", none, 64 },
   { "raw_physical_address", raw_physical_address, 64 },
-  { "no_sync", no_sync, 64 },
+  { "no_sync", no_sync, 64, true },
   { "use_after_unmap", use_after_unmap, 64 },
   { "wrong_direction", wrong_direction, 64 },
   { "double_unmap", double_unmap, 64 },
   { "one_large_mapping", one_large_mapping, 64 },
-  { "slot_leak", slot_leak, 64 },
+  { "slot_leak", slot_leak, 64, true },
   { "unchecked_error", unchecked_error, 64 },
   { "stack_buffer", stack_buffer, 64 },
   { "freed_while_mapped", freed_while_mapped, 64 },
+  { "pages_freed_while_mapped", pages_freed_while_mapped, 64 },
+  { "coherent_mapped_encrypted", coherent_mapped_encrypted, 64 },
   /* With a device of 32 address lines this one's mask is a lie. */
   { "mask_too_wide", none, 64 },
 };
@@ -233,6 +314,7 @@ static const struct {
 static int make_mistake(struct engine *engine)
 {
   u8 *buffer = kmalloc(BYTES, GFP_KERNEL);
+  bool keeps_buffer = false;
   int error = -EINVAL;
   unsigned int i;
 
@@ -245,9 +327,11 @@ static int make_mistake(struct engine *engine)
     error = dma_set_mask_and_coherent(engine->dev, DMA_BIT_MASK(mistakes[i].mask_bits));
     if (!error)
       error = mistakes[i].make(engine, buffer);
+    keeps_buffer = mistakes[i].keeps_buffer;
     pr_info("cbit_mistakes: %s done (%d)\n", mistake, error);
   }
-  kfree(buffer);
+  if (!keeps_buffer)
+    kfree(buffer);
   return error;
 }
 

@@ -129,6 +129,19 @@ struct DmaSynced {
   }
 };
 
+// The kernel freed memory that this streaming mapping covers.
+struct MappedMemoryFreed {
+  static constexpr std::string_view name = "mapped_memory_freed";
+  NameId device = 0;
+  DmaAddr dma;     // where the mapping begins
+  PhysAddr freed;  // the first byte that was freed
+  void visit(auto&& v) const {
+    v("device", device);
+    v("dma", dma);
+    v("freed", freed);
+  }
+};
+
 // A mistake in the use of the API, in the words of kernel/dma/debug.c.
 enum class DmaDebugKind : std::uint8_t {
   leak,

@@ -15,6 +15,15 @@ inline constexpr CauseInfo api_causes[] = {
      .remedy = "Stop the device, or take the buffer back from its queue, before unmapping.",
      .linux_says = "",
      .source = "Documentation/core-api/dma-api.rst"},
+    {.name = "freed-while-mapped",
+     .topic = "Use of the DMA API",
+     .title = "The driver freed memory that is still mapped for its device.",
+     .meaning =
+         "The memory is given to somebody else, and the device may still read and write it. With a bounce "
+         "buffer in between, the unmap copies what the device wrote over what is there by then.",
+     .remedy = "Unmap first, then free; in error and removal paths, too.",
+     .linux_says = "",
+     .source = "Documentation/core-api/dma-api-howto.rst"},
     {.name = "access-outside-mapping",
      .topic = "Use of the DMA API",
      .title = "The device went beyond what the driver mapped for it.",

@@ -142,6 +142,13 @@ struct ApiCauses {
       misuse(cause("sync-outside-mapping"), synced.device, range_of(*mapping), call, mapping);
   }
 
+  void operator()(const MappedMemoryFreed& freed) const {
+    const Mapping* const mapping = scene.facts.mappings().find(freed.device, freed.dma);
+    if (mapping == nullptr) return;
+    misuse(cause("freed-while-mapped"), freed.device, range_of(*mapping),
+           fmt::format("memory at {} was freed", freed.freed), mapping);
+  }
+
   void operator()(const DmaDebugReport& report) const {
     const MappingTable& mappings = scene.facts.mappings();
     const Mapping* mapping = mappings.find(report.device, report.dma);

@@ -90,14 +90,20 @@ std::uint64_t ProbeContext::encryption_mask(const CallView& c) const {
   return running_->variable(c.memory(), "sme_me_mask").value_or(0);
 }
 
-std::optional<PhysAddr> ProbeContext::phys_of_page(const CallView& c, VirtAddr page) const {
-  const auto base = running_->variable(c.memory(), "vmemmap_base");
+std::optional<PhysAddr> ProbeContext::phys_of_page(const CpuView& cpu, VirtAddr page) const {
+  const auto base = running_->variable(*cpu.memory, "vmemmap_base");
   const auto bytes = running_->kernel().fields()[Stride::page];
   if (!base || !bytes || *bytes == 0 || page.value() < *base || (page.value() - *base) % *bytes != 0)
     return std::nullopt;
   const std::uint64_t number = (page.value() - *base) / *bytes;
   if (number >= direct_map_bytes_max / page_size) return std::nullopt;
   return PhysAddr{number * page_size};
+}
+
+std::optional<PhysAddr> ProbeContext::phys_of_direct_map(const CpuView& cpu, VirtAddr at) const {
+  const auto base = running_->variable(*cpu.memory, "page_offset_base");
+  if (!base || at.value() < *base || at.value() - *base >= direct_map_bytes_max) return std::nullopt;
+  return PhysAddr{at.value() - *base};
 }
 
 bool ProbeContext::in_direct_map(const CallView& c, VirtAddr at, PhysAddr phys) const {

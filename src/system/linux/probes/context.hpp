@@ -134,7 +134,12 @@ class ProbeContext {
   // sme_me_mask: the encryption bit, where the kernel uses one.
   [[nodiscard]] std::uint64_t encryption_mask(const CallView& c) const;
   // Of a struct page; nullopt: it is none.
-  [[nodiscard]] std::optional<PhysAddr> phys_of_page(const CallView& c, VirtAddr page) const;
+  [[nodiscard]] std::optional<PhysAddr> phys_of_page(const CallView& c, VirtAddr page) const {
+    return phys_of_page(c.cpu(), page);
+  }
+  [[nodiscard]] std::optional<PhysAddr> phys_of_page(const CpuView& cpu, VirtAddr page) const;
+  // Of an address of the direct map; nullopt: it is none.
+  [[nodiscard]] std::optional<PhysAddr> phys_of_direct_map(const CpuView& cpu, VirtAddr at) const;
   [[nodiscard]] bool in_direct_map(const CallView& c, VirtAddr at, PhysAddr phys) const;
   // AMD's IOMMU driver puts the encryption bit into every entry; other IOMMUs know none.
   [[nodiscard]] bool iommu_encrypts(const CallView& c) const;
@@ -207,6 +212,7 @@ struct ProbeRow {
 void report_endless_search(ProbeContext& ctx, const CallView& c);
 [[nodiscard]] std::span<const ProbeRow> iommu_rows();
 [[nodiscard]] std::span<const ProbeRow> memory_rows();
+[[nodiscard]] std::span<const ProbeRow> free_rows();
 [[nodiscard]] std::span<const ProbeRow> kernel_rows();
 
 }  // namespace cbit::linux

@@ -56,7 +56,7 @@ DmaFailure why_not_allocated(const CallView& c, const Device& device, const DmaA
 void report_mapped(ProbeContext& ctx, const CallView& c, const Device& device, const DmaAsk& ask,
                    DmaAddr dma) {
   const NameId name = ctx.name_of(device.name);
-  ctx.ledger().add(name, dma, {ask.bytes, ask.kind, ask.direction, c.notes().site});
+  ctx.ledger().add(name, dma, {ask.phys, ask.bytes, ask.kind, ask.direction, c.notes().site});
   ctx.emit(c, DmaMapped{.device = name,
                         .kind = ask.kind,
                         .dma = dma,

@@ -16,7 +16,7 @@ constexpr std::uint64_t rflags_if = 1 << 9;
 std::vector<const ProbeRow*> all_rows() {
   std::vector<const ProbeRow*> rows;
   for (const auto part : {dma_rows(), dma_sg_rows(), dma_alloc_rows(), swiotlb_rows(), iommu_rows(),
-                          memory_rows(), kernel_rows()})
+                          memory_rows(), free_rows(), kernel_rows()})
     for (const ProbeRow& row : part) rows.push_back(&row);
   return rows;
 }

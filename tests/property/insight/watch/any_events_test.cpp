@@ -79,6 +79,7 @@ struct AnyValues {
         return DmaMapFailed{name(),   kind, phys(), number(), one_of(DmaFailure::invalid_memory),
                             number(), dma()};
       case 2: return DmaSynced{name(), dma(), number(), direction, coin(), coin()};
+      case 4: return MappedMemoryFreed{name(), dma(), phys()};
       case 3:
         return DmaDebugReport{name(), one_of(DmaDebugKind::invalid_direction), dma(), number(), "DMA-API: x"};
       default: return DmaUnmapped{name(), kind, dma(), number(), direction, coin()};

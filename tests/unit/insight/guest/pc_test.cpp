@@ -100,6 +100,61 @@ TEST(GuestPc, KeepsWhatASevGuestWritesFromTheHost) {
   EXPECT_NE(load<std::uint32_t>(host), marker);
 }
 
+// VMMCALL with this in EAX, EBX, ECX and EDX; the result is stored.
+GuestCode hypercall(std::uint32_t number, std::uint32_t at, std::uint32_t pages, std::uint32_t attributes,
+                    std::uint32_t result) {
+  GuestCode code;
+  code.bytes({0xb8}).dword(number).bytes({0xbb}).dword(at).bytes({0xb9}).dword(pages);
+  code.bytes({0xba}).dword(attributes).bytes({0x0f, 0x01, 0xd9}).bytes({0xa3}).dword(result);
+  return code.exit(0);
+}
+
+struct Requests final : EventSink {
+  std::vector<PageStateRequest> seen;
+  void on_event(const Event& event) override {
+    if (const auto* request = std::get_if<PageStateRequest>(&event.payload)) seen.push_back(*request);
+  }
+};
+
+// What EAX held behind the call, and what the hypervisor heard.
+std::pair<std::int32_t, std::vector<PageStateRequest>> call(const GuestCode& code, std::uint32_t result) {
+  auto pc =
+      std::move(*Pc::create({.platform = Platform::sev, .memory_bytes = 32 << 20, .kvm_interface = true}));
+  EXPECT_TRUE(pc->load({.name = "image", .kernel = code.multiboot(), .command_line = ""}));
+  Requests requests;
+  pc->machine().tracer().attach(requests);
+  EXPECT_EQ(run_to_end(*pc).report.ending, Ending::exited);
+  pc->machine().tracer().detach(requests);
+  Bytes raw(4);
+  EXPECT_TRUE(pc->machine().memory().peek(PhysAddr{result}, raw, pc->guest_key()));
+  return {load<std::int32_t>(raw), requests.seen};
+}
+
+// Documentation/virt/kvm/x86/hypercalls.rst, 8; errors by include/uapi/linux/kvm_para.h.
+TEST(GuestPc, HearsOfPagesThatTheGuestShares) {
+  constexpr std::uint32_t at = 0x48'0000, result = 0x4a'0000;
+  const auto [shared, heard] = call(hypercall(12, at, 3, 0, result), result);
+  EXPECT_EQ(shared, 0);
+  ASSERT_EQ(heard.size(), 1u);
+  EXPECT_EQ(heard[0].first, PhysAddr{at});
+  EXPECT_EQ(heard[0].pages, 3u);
+  EXPECT_FALSE(heard[0].encrypted);
+  EXPECT_TRUE(call(hypercall(12, at, 3, 1 << 4, result), result).second.at(0).encrypted);
+}
+
+TEST(GuestPc, RefusesHypercallsThatAreNone) {
+  constexpr std::uint32_t at = 0x48'0000, result = 0x4a'0000;
+  EXPECT_EQ(call(hypercall(11, at, 3, 0, result), result).first, -1000);
+  EXPECT_EQ(call(hypercall(12, at + 8, 3, 0, result), result).first, -22);
+  EXPECT_EQ(call(hypercall(12, at, 0, 0, result), result).first, -22);
+  EXPECT_EQ(call(hypercall(12, at, 0xffff'ffff, 0, result), result).first, -22) << "beyond RAM";
+}
+
+TEST(GuestPc, HasNoHypercallsUnlessTheyAreAskedFor) {
+  const Bytes image = hypercall(12, 0x48'0000, 1, 0, 0x4a'0000).multiboot();
+  EXPECT_EQ(run_to_end(image, Platform::sev).report.ending, Ending::shutdown) << "#UD, without an IDT";
+}
+
 TEST(GuestPc, ShowsTheHostWhatAPlainGuestWrites) {
   constexpr std::uint32_t at = 0x48'0000, marker = 0x5ec2'e701;
   const auto pc = loaded(GuestCode{}.store(at, marker).exit(0).multiboot());

@@ -17,6 +17,8 @@ using ::testing::Not;
 
 constexpr std::string_view secret = "forty-two words";
 
+KeyId key_of(machine::Machine& machine) { return machine.paging().view.encrypted_key; }
+
 std::unique_ptr<machine::Machine> machine_with(std::string_view text, PhysAddr at, bool encrypted) {
   auto made = machine::Machine::create({.platform = Platform::sev, .memory_bytes = 32 << 20});
   const KeyId key = (*made)->paging().view.key(encrypted ? 1 : 0);
@@ -28,7 +30,7 @@ std::unique_ptr<machine::Machine> machine_with(std::string_view text, PhysAddr a
 TEST(SecretSearch, FindsWhatStandsInSharedMemoryAcrossTwoPages) {
   const PhysAddr at{0x10'0000 + page_size - 7};
   const auto machine = machine_with(secret, at, false);
-  const auto found = search_secrets(machine->memory(), {std::string{secret}, "another"});
+  const auto found = search_secrets(machine->memory(), key_of(*machine), {std::string{secret}, "another"});
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[0].host, 1u);
   EXPECT_EQ(found[0].dram, 1u);
@@ -38,15 +40,28 @@ TEST(SecretSearch, FindsWhatStandsInSharedMemoryAcrossTwoPages) {
 
 TEST(SecretSearch, FindsNothingOfWhatIsEncrypted) {
   const auto machine = machine_with(secret, PhysAddr{0x10'0000}, true);
-  const auto found = search_secrets(machine->memory(), {std::string{secret}});
+  const auto found = search_secrets(machine->memory(), key_of(*machine), {std::string{secret}});
   EXPECT_EQ(found[0].host + found[0].dram, 0u);
+}
+
+TEST(SecretSearch, FindsUnderTheGuestsKeyWhatNobodyElseSees) {
+  const PhysAddr at{0x10'0000 + 32};
+  const auto machine = machine_with(secret, at, true);
+  const auto found = search_secrets(machine->memory(), key_of(*machine), {std::string{secret}});
+  EXPECT_EQ(found[0].guest, 1u);
+  ASSERT_TRUE(found[0].views);
+  EXPECT_EQ(found[0].views->at, at);
+  const auto expected = std::as_bytes(std::span{secret}).first(SecretFound::view_bytes - 1);
+  EXPECT_TRUE(std::ranges::equal(std::span{found[0].views->guest}.first(expected.size()), expected));
+  EXPECT_EQ(found[0].views->host, found[0].views->dram) << "without a key one sees what is in the chips";
+  EXPECT_NE(found[0].views->host, found[0].views->guest);
 }
 
 TEST(SecretSearch, CountsEveryPlaceAndNamesTheFirst) {
   std::string text;
   for (int i = 0; i < 20; ++i) text += "ab";
   const auto machine = machine_with(text, PhysAddr{0x10'0000}, false);
-  const auto found = search_secrets(machine->memory(), {"ab", ""});
+  const auto found = search_secrets(machine->memory(), key_of(*machine), {"ab", ""});
   EXPECT_EQ(found[0].host, 20u);
   EXPECT_EQ(found[0].places.size(), SecretFound::places_max);
   EXPECT_EQ(found[1].host, 0u) << "nothing is no secret";

@@ -167,6 +167,11 @@ const Scenario api_scenarios[] = {
        s.map(DmaPath::direct, raw_dma, 512);
        s.cpu(DmaSynced{s.device, raw_dma + 500, 64, DmaDirection::to_device, false, false});
      }},
+    {"freed-while-mapped", "", Stage::plain,
+     [](Stage& s) {
+       s.map(DmaPath::direct, raw_dma, 512);
+       s.cpu(MappedMemoryFreed{s.device, raw_dma, PhysAddr{raw_dma.value()}});
+     }},
     {"sg-segment-too-long", "", Stage::plain,
      [](Stage& s) { debug_report(s, DmaDebugKind::segment_size, "longer"); }},
     {"sg-segment-crosses-boundary", "", Stage::plain,

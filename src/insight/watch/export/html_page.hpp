@@ -1,0 +1,32 @@
+// What all reports as pages have in common. Plain HTML and SVG: it opens anywhere, also years later.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cbit::watch {
+
+// `title` is text; `body` is HTML behind the heading.
+[[nodiscard]] std::string html_page(std::string_view title, std::string_view body);
+// Coloured squares with their meaning.
+struct LegendEntry {
+  std::string_view colour;
+  std::string text;
+};
+[[nodiscard]] std::string html_legend(std::span<const LegendEntry> entries);
+
+// Colours that differ for most eyes, in both colour schemes; beyond their number they repeat.
+[[nodiscard]] std::string_view series_colour(std::size_t index);
+
+// A value in each of `values.size()` equal pieces of the time from zero to `seconds`.
+struct ChartSeries {
+  std::string name;
+  std::vector<double> values;
+};
+// Steps over time, from zero to the highest value, which is written beside with `unit`. Empty: no picture.
+[[nodiscard]] std::string step_chart(std::span<const ChartSeries> series, double seconds,
+                                     std::string_view unit);
+
+}  // namespace cbit::watch
