@@ -8,9 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "os/cleanup.hpp"
 #include "os/descriptor.hpp"
@@ -45,17 +47,33 @@ void set_signals(posix_spawnattr_t& attributes) {
                              POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
 }
 
-OrError<pid_t> spawn(const ProgramCall& call, int out) {
+// The caller's variables, but for those that the call has.
+std::vector<std::string> environment_of(const ProgramCall& call) {
   std::vector<std::string> variables = call.environment;
-  for (char** variable = environ; *variable != nullptr; ++variable) variables.emplace_back(*variable);
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view own{*variable};
+    const auto names_it = [name = own.substr(0, own.find('=') + 1)](const std::string& other) {
+      return other.starts_with(name);
+    };
+    if (std::ranges::none_of(call.environment, names_it)) variables.emplace_back(own);
+  }
+  return variables;
+}
+
+void send_to(posix_spawn_file_actions_t& actions, int number, int to) {
+  if (to >= 0)
+    ::posix_spawn_file_actions_adddup2(&actions, to, number);
+  else
+    ::posix_spawn_file_actions_addopen(&actions, number, "/dev/null", O_WRONLY, 0);
+}
+
+OrError<pid_t> spawn(const ProgramCall& call, int output, int errors) {
+  const std::vector<std::string> variables = environment_of(call);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-  if (out >= 0)
-    ::posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-  else
-    ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  send_to(actions, STDOUT_FILENO, output);
+  send_to(actions, STDERR_FILENO, errors);
   if (!call.folder.empty()) ::posix_spawn_file_actions_addchdir_np(&actions, call.folder.c_str());
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);
@@ -77,14 +95,40 @@ OrError<pid_t> spawn(const ProgramCall& call, int out) {
   return child;
 }
 
+// What comes from one of a program's streams.
+struct Stream {
+  Descriptor from;
+  std::size_t bytes_max = 0;
+  std::string text;
+
+  // Where the program writes to; none: nobody listens.
+  OrError<Descriptor> open(const ProgramCall& call, std::size_t max) {
+    bytes_max = max;
+    std::array<int, 2> ends{-1, -1};
+    if (max != 0 && ::pipe2(ends.data(), O_CLOEXEC) != 0) return not_started(call, errno);
+    from = Descriptor{ends[0]};
+    return Descriptor{ends[1]};
+  }
+
+  // True: something came.
+  bool read() {
+    std::array<char, 4096> chunk;
+    const ssize_t n = ::read(from.fd(), chunk.data(), chunk.size());
+    if (n > 0) text.append(chunk.data(), static_cast<std::size_t>(n));
+    if (n == 0 || (n < 0 && errno != EINTR)) from.reset();
+    return n > 0;
+  }
+  [[nodiscard]] bool is_too_long() const { return text.size() > bytes_max; }
+};
+
 // A program that runs, until it ends or is ended.
 class Running {
  public:
-  Running(pid_t leader, Descriptor output, const ProgramCall& call)
-      : leader_{leader}, output_{std::move(output)}, call_{call} {}
+  Running(pid_t leader, std::array<Stream, 2> streams, const ProgramCall& call)
+      : leader_{leader}, streams_{std::move(streams)}, time_max_{call.time_max} {}
 
   ProgramEnd finish() {
-    const Clock::time_point deadline = Clock::now() + call_.time_max;
+    const Clock::time_point deadline = Clock::now() + time_max_;
     bool ended = false;
     while (!ended && end_.fate == ProgramFate::exited) {
       read_for(step_ms);
@@ -96,6 +140,8 @@ class Running {
     ::kill(-leader_, SIGKILL);
     int status = 0;
     retry([&] { return ::waitpid(leader_, &status, 0); });
+    end_.output = std::move(streams_[0].text);
+    end_.errors = std::move(streams_[1].text);
     if (end_.fate != ProgramFate::exited) return std::move(end_);
     if (WIFSIGNALED(status)) end_.fate = ProgramFate::killed;
     end_.status = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
@@ -112,52 +158,46 @@ class Running {
     return ::waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == leader_;
   }
 
-  // What it has written so far: somebody else may hold the pipe open.
+  // What it has written so far: somebody else may hold a pipe open.
   void drain() {
     while (end_.fate == ProgramFate::exited && read_for(0)) {
     }
   }
 
-  // True: something came.
+  // True: something came. A stream that is closed has the descriptor -1, which poll() passes over.
   bool read_for(int time_ms) {
-    if (!output_.is_open()) {
-      ::poll(nullptr, 0, time_ms);
-      return false;
+    std::array<pollfd, 2> pollers{{{streams_[0].from.fd(), POLLIN, 0}, {streams_[1].from.fd(), POLLIN, 0}}};
+    if (::poll(pollers.data(), pollers.size(), time_ms) <= 0) return false;
+    bool came = false;
+    for (std::size_t i = 0; i < streams_.size(); ++i) {
+      if (pollers[i].revents != 0 && streams_[i].read()) came = true;
+      if (streams_[i].is_too_long()) end_.fate = ProgramFate::too_much;
     }
-    pollfd poller{output_.fd(), POLLIN, 0};
-    if (::poll(&poller, 1, time_ms) <= 0) return false;
-    std::array<char, 4096> chunk;
-    const ssize_t n = ::read(output_.fd(), chunk.data(), chunk.size());
-    if (n <= 0) {
-      if (n == 0 || errno != EINTR) output_.reset();
-      return false;
-    }
-    end_.output.append(chunk.data(), static_cast<std::size_t>(n));
-    if (end_.output.size() > call_.output_max) end_.fate = ProgramFate::too_much;
-    return true;
+    return came;
   }
 
   pid_t leader_;
-  Descriptor output_;
-  const ProgramCall& call_;
+  std::array<Stream, 2> streams_;
+  std::chrono::milliseconds time_max_;
   ProgramEnd end_;
 };
 
 }  // namespace
 
 OrError<ProgramEnd> run_program(const ProgramCall& call) {
-  std::array<int, 2> ends{-1, -1};
-  if (call.output_max != 0 && ::pipe2(ends.data(), O_CLOEXEC) != 0) return not_started(call, errno);
-  Descriptor from{ends[0]}, to{ends[1]};
+  std::array<Stream, 2> streams;
+  Descriptor output = CBIT_TRY(streams[0].open(call, call.output_max));
+  Descriptor errors = CBIT_TRY(streams[1].open(call, call.errors_max));
   Cleanup cleanup;
   pid_t leader = -1;
   {
     const SignalsHeld held;
-    leader = CBIT_TRY(spawn(call, to.fd()));
+    leader = CBIT_TRY(spawn(call, output.fd(), errors.fd()));
     cleanup = Cleanup::group(leader);
   }
-  to.reset();
-  return Running{leader, std::move(from), call}.finish();
+  output.reset();
+  errors.reset();
+  return Running{leader, std::move(streams), call}.finish();
 }
 
 }  // namespace cbit::os

@@ -15,11 +15,13 @@ namespace cbit::os {
 
 struct ProgramCall {
   std::vector<std::string> words;
-  std::vector<std::string> environment;  // "NAME=value", before the caller's own
+  std::vector<std::string> environment;  // "NAME=value", in place of the caller's own
   std::string folder;                    // where it runs; empty: here
   std::string package;                   // that has it, for the remedy where it cannot be started
   std::chrono::milliseconds time_max{600'000};
-  std::size_t output_max = 0;  // bytes of its standard output that are kept; 0: it goes nowhere
+  // Bytes of its standard output and standard error that it may write; 0: they go nowhere.
+  std::size_t output_max = 0;
+  std::size_t errors_max = 0;
 };
 
 enum class ProgramFate : std::uint8_t { exited, killed, too_slow, too_much };
@@ -28,11 +30,12 @@ struct ProgramEnd {
   ProgramFate fate{};
   int status = 0;      // of exit(), or the signal that killed it
   std::string output;  // as far as it was read
+  std::string errors;  // likewise
 
   [[nodiscard]] bool succeeded() const { return fate == ProgramFate::exited && status == 0; }
 };
 
-// Without input; standard error goes nowhere. Errors (bad_input): it cannot be started.
+// Without input. Errors (bad_input): it cannot be started.
 [[nodiscard]] OrError<ProgramEnd> run_program(const ProgramCall& call);
 
 }  // namespace cbit::os

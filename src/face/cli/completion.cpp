@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "base/text.hpp"
 #include "cli/pages.hpp"
 
 namespace cbit::cli {
@@ -62,10 +63,10 @@ void print_bash(std::ostream& out) {
   out << "  esac\n}\ncomplete -o filenames -F _cbit cbit\n";
 }
 
+// What stands between single quotes.
 std::string single_quoted(std::string_view text) {
-  std::string out;
-  for (const char c : text) out += c == '\'' ? std::string{"'\\''"} : std::string{c};
-  return out;
+  const std::string quoted = shell_quoted(text);
+  return quoted.substr(1, quoted.size() - 2);
 }
 
 // The specs of _arguments: brackets and colons are its syntax.

@@ -5,6 +5,7 @@
 #include <pugixml.hpp>
 
 #include "base/format.hpp"
+#include "base/text.hpp"
 #include "launch/libvirt_devices.hpp"
 #include "launch/rules/case.hpp"
 
@@ -15,12 +16,7 @@ using pugi::xml_node;
 
 constexpr std::size_t bytes_max = 4u << 20;
 
-std::string_view text_of(const xml_node& node) {
-  std::string_view text = node.text().get();
-  const auto begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
+std::string_view text_of(const xml_node& node) { return trimmed(node.text().get()); }
 
 std::string_view attribute_of(const xml_node& node, const char* name) { return node.attribute(name).value(); }
 
@@ -238,9 +234,8 @@ class DomainReader {
 }  // namespace
 
 bool looks_like_xml(std::string_view text) {
-  const auto begin = text.find_first_not_of(" \t\r\n");
-  return begin != std::string_view::npos &&
-         (text[begin] == '<' || text.substr(begin).starts_with("\xef\xbb\xbf<"));
+  const std::string_view content = trimmed(text);
+  return content.starts_with('<') || content.starts_with("\xef\xbb\xbf<");
 }
 
 OrError<GuestConfig> parse_libvirt_domain(std::string_view xml) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/text.hpp"
 #include "watch/import/log_line.hpp"
 
 namespace cbit::guest {
@@ -14,11 +15,6 @@ namespace {
 using watch::LogScanner;
 
 constexpr std::string_view blanks = " \t\r";
-
-std::string_view trimmed(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
-  return text.substr(0, text.find_last_not_of(blanks) + 1);
-}
 
 // Takes the indentation off, and tells its columns.
 std::size_t take_indentation(std::string_view& line) {

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "base/assert.hpp"
 #include "boot/kernel_file.hpp"
 #include "boot/load.hpp"
+#include "spec/mtrr.hpp"
 
 namespace cbit::guest {
 namespace {
@@ -74,10 +76,34 @@ Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
   machine_->clock().ignore_charges();
   if (config.kvm_interface) kvm_.emplace(*machine_);
   chipset_.attach(machine_->bus(), ports_);
+  set_memory_types();
   // Firmware leaves serial ports at eight bits.
   constexpr std::uint32_t eight_bits = 3;
   for (chipset::Uart* port : {&chipset_.com1(), &chipset_.com2()})
     port->write(chipset::Uart::line_control, 1, eight_bits);
+}
+
+// As SeaBIOS leaves them (src/fw/mtrr.c, mtrr_setup()): without them Linux has no PAT, and without PAT a SEV
+// guest of KVM does not boot.
+void Pc::set_memory_types() {
+  namespace mtrr = spec::mtrr;
+  const auto set = [this](std::uint32_t msr, std::uint64_t value) {
+    const bool done = cpu_.write_msr(msr, value);
+    CBIT_ASSERT(done);
+  };
+  constexpr unsigned fixed_4k = 8;
+  set(mtrr::msr_fixed_64k_00000, mtrr::eight(mtrr::Type::write_back));
+  set(mtrr::msr_fixed_16k_80000, mtrr::eight(mtrr::Type::write_back));
+  set(mtrr::msr_fixed_16k_a0000, mtrr::eight(mtrr::Type::uncacheable));
+  for (unsigned i = 0; i < fixed_4k; ++i)
+    set(mtrr::msr_fixed_4k_c0000 + i, mtrr::eight(mtrr::Type::write_protect));
+  constexpr std::uint64_t four_gib = 1ull << 32;
+  const std::uint64_t addresses = (1ull << cpu_.model().phys_bits) - 1;
+  const std::uint64_t hole_bytes = four_gib - machine::pci_hole.value();
+  set(mtrr::msr_base(0), machine::pci_hole.value() | static_cast<std::uint64_t>(mtrr::Type::uncacheable));
+  set(mtrr::msr_mask(0), (~(hole_bytes - 1) & addresses) | mtrr::mask_valid);
+  set(mtrr::msr_default_type,
+      mtrr::default_enable | mtrr::default_enable_fixed | static_cast<std::uint64_t>(mtrr::Type::write_back));
 }
 
 OrError<bus::PciFunction*> Pc::plug(const machine::DeviceRequest& request, unsigned slot) {

@@ -103,6 +103,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
  private:
   Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine);
 
+  void set_memory_types();
   OrError<void> put_into_memory(const boot::LoadPlan& plan);
   void enter(const boot::EntryState& state);
   [[nodiscard]] bool can_wake() const;

@@ -8,26 +8,14 @@
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
-#include <linux/io-64-nonatomic-lo-hi.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/module.h>
-#include <linux/pci.h>
 #include <linux/proc_fs.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#define REG_SOURCE 0x08
-#define REG_DESTINATION 0x10
-#define REG_COUNT 0x18
-#define REG_COMMAND 0x28
-#define REG_STATUS 0x30
-#define REG_DELAY 0x60
-#define LOCAL_MEMORY 0x100000
-
-#define COMMAND_READ 1  /* memory to the device */
-#define COMMAND_WRITE 2 /* the device to memory */
-#define STATUS_BUSY 8
+#include "engine.h"
 
 #define BYTES 4096
 #define PATTERN 0x5a
@@ -35,27 +23,6 @@
 
 static char *mistake = "none";
 module_param(mistake, charp, 0444);
-
-struct engine {
-  struct pci_dev *pdev;
-  struct device *dev;
-  void __iomem *registers;
-};
-
-static void start(struct engine *engine, u64 command, u64 bus_address, u64 count)
-{
-  writeq(command == COMMAND_READ ? bus_address : 0, engine->registers + REG_SOURCE);
-  writeq(command == COMMAND_READ ? 0 : bus_address, engine->registers + REG_DESTINATION);
-  writeq(count, engine->registers + REG_COUNT);
-  writeq(command, engine->registers + REG_COMMAND);
-}
-
-static void run(struct engine *engine, u64 command, u64 bus_address, u64 count)
-{
-  start(engine, command, bus_address, count);
-  while (readq(engine->registers + REG_STATUS) & STATUS_BUSY)
-    cpu_relax();
-}
 
 static void fill_device(struct engine *engine)
 {
@@ -337,17 +304,10 @@ static int make_mistake(struct engine *engine)
 
 static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
-  struct engine engine = { .pdev = pdev, .dev = &pdev->dev };
-  int error = pcim_enable_device(pdev);
+  struct engine engine;
+  int error = open_engine(&engine, pdev);
 
-  if (error)
-    return error;
-  error = pcim_iomap_regions(pdev, BIT(0), KBUILD_MODNAME);
-  if (error)
-    return error;
-  engine.registers = pcim_iomap_table(pdev)[0];
-  pci_set_master(pdev);
-  return make_mistake(&engine);
+  return error ? error : make_mistake(&engine);
 }
 
 static const struct pci_device_id ids[] = { { PCI_DEVICE(0x1234, 0xcb17) }, {} };

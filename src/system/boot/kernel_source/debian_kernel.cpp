@@ -13,10 +13,10 @@
 #include <fstream>
 
 #include "boot/files.hpp"
-#include "boot/kernel_source/command.hpp"
 #include "boot/kernel_source/deb.hpp"
 #include "crypt/sha256.hpp"
 #include "os/cleanup.hpp"
+#include "os/program.hpp"
 
 namespace cbit::boot {
 namespace {
@@ -64,14 +64,15 @@ class FolderLock {
   int fd_;
 };
 
-// A folder that is gone with its owner, also when a signal ends the program.
-class TemporaryFolder {
+// In the cache, so that what is complete is put in its place by a rename; gone with its owner, also when a
+// signal ends the program.
+class FetchFolder {
  public:
-  explicit TemporaryFolder(fs::path path)
+  explicit FetchFolder(fs::path path)
       : path_{std::move(path)}, cleanup_{os::Cleanup::folder(path_.string())} {}
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
+  FetchFolder(const FetchFolder&) = delete;
+  FetchFolder& operator=(const FetchFolder&) = delete;
+  ~FetchFolder() {
     std::error_code ignored;
     fs::remove_all(path_, ignored);
   }
@@ -126,19 +127,34 @@ std::optional<DebianKernel> cached_kernel(const fs::path& root) {
                       .origin = field(stanza, "Packages")};
 }
 
-OrError<CommandResult> ask_apt(const DebianKernelOptions& options, const std::vector<std::string>& words,
-                               const fs::path& folder) {
-  auto answer = run_command(words, folder, options.timeout);
-  if (answer) return std::move(*answer);
-  if (answer.error().missing)
-    return no_kernel_to_be_had(fmt::format("there is no {} here", words.front()),
-                               "run this on Debian or Ubuntu");
-  return no_kernel_to_be_had(fmt::format("{}: {}", words.front(), answer.error().why),
+// Errors: it cannot be started, or does not come to an end. How it ended is in its status.
+OrError<os::ProgramEnd> ask_apt(const DebianKernelOptions& options, const std::vector<std::string>& words,
+                                const fs::path& folder) {
+  constexpr std::size_t stream_bytes_max = 16 << 20;
+  auto answer = os::run_program({.words = words,
+                                 .environment = {"LC_ALL=C"},
+                                 .folder = folder.string(),
+                                 .package = "apt",
+                                 .time_max = options.timeout,
+                                 .output_max = stream_bytes_max,
+                                 .errors_max = stream_bytes_max});
+  if (!answer) return no_kernel_to_be_had(answer.error().message, "run this on Debian or Ubuntu");
+  switch (answer->fate) {
+    case os::ProgramFate::exited: return std::move(*answer);
+    case os::ProgramFate::killed:
+    case os::ProgramFate::too_much: break;
+    case os::ProgramFate::too_slow:
+      return no_kernel_to_be_had(
+          fmt::format("{} had not ended after {} s", words.front(),
+                      std::chrono::duration_cast<std::chrono::seconds>(options.timeout).count()),
+          "see whether apt works by hand");
+  }
+  return no_kernel_to_be_had(fmt::format("{} did not end as it should", words.front()),
                              "see whether apt works by hand");
 }
 
 OrError<Stanza> show(const DebianKernelOptions& options, const std::string& package, const fs::path& folder) {
-  const CommandResult answer =
+  const os::ProgramEnd answer =
       CBIT_TRY(ask_apt(options, {options.apt_cache, "show", "--no-all-versions", package}, folder));
   Stanza stanza = parse_stanza(answer.output);
   if (answer.status != 0 || field(stanza, "SHA256").empty() || field(stanza, "Version").empty())
@@ -175,7 +191,7 @@ OrError<fs::path> download(const DebianKernelOptions& options, const Part& part,
   tell(options, "downloading", part);
   std::error_code error;
   fs::create_directories(folder, error);
-  const CommandResult answer = CBIT_TRY(
+  const os::ProgramEnd answer = CBIT_TRY(
       ask_apt(options,
               {options.apt_get, "-q", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=30", "-o",
                "Acquire::https::Timeout=30", "download", fmt::format("{}={}", part.package, part.version)},
@@ -222,7 +238,7 @@ OrError<void> write_origin(const fs::path& root, std::span<const Part> parts) {
 }
 
 OrError<void> fetch(const DebianKernelOptions& options, const fs::path& kernels, const fs::path& final_root) {
-  const TemporaryFolder work{kernels / ".fetch"};
+  const FetchFolder work{kernels / ".fetch"};
   std::error_code error;
   fs::remove_all(work.path(), error);  // of one that was interrupted
   fs::create_directories(work.path() / "root", error);

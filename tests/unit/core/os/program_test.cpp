@@ -33,6 +33,23 @@ TEST_F(ProgramTest, RunsInAFolderWithItsEnvironment) {
   EXPECT_EQ(end->output, std::filesystem::canonical(folder_).string() + "\na value\n");
 }
 
+TEST_F(ProgramTest, TellsItsTwoStreamsApart) {
+  const auto end = run_program({.words = {"sh", "-c", "echo out; head -c 300000 /dev/zero >&2; echo more"},
+                                .output_max = 1000,
+                                .errors_max = 1 << 20});
+  EXPECT_EQ(end->output, "out\nmore\n");
+  EXPECT_EQ(end->errors.size(), 300'000u);
+}
+
+TEST_F(ProgramTest, HasAVariableOnce) {
+  ::setenv("CBIT_TEST", "the caller's", 1);
+  const auto end = run_program({.words = {"sh", "-c", "env | grep CBIT_TEST="},
+                                .environment = {"CBIT_TEST=its own"},
+                                .output_max = 1000});
+  ::unsetenv("CBIT_TEST");
+  EXPECT_EQ(end->output, "CBIT_TEST=its own\n");
+}
+
 TEST_F(ProgramTest, OneThatHangsIsEndedWithItsGroup) {
   const ProgramEnd end = run("sleep 300 & echo $! ; sleep 300", std::chrono::milliseconds{300});
   EXPECT_EQ(end.fate, ProgramFate::too_slow);

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A driver for the test DMA device that does a piece of correct work, which the parameter `work` names. The
+ * same work is done by the model kernel's experiment model/NAME.toml, and a test compares what happened.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "engine.h"
+
+static char *work = "streaming";
+module_param(work, charp, 0444);
+
+static int map_run_unmap(struct engine *engine, void *buffer, size_t bytes, enum dma_data_direction direction)
+{
+  dma_addr_t at = dma_map_single(engine->dev, buffer, bytes, direction);
+
+  if (dma_mapping_error(engine->dev, at))
+    return -ENOMEM;
+  run(engine, direction == DMA_TO_DEVICE ? COMMAND_READ : COMMAND_WRITE, at, bytes);
+  dma_unmap_single(engine->dev, at, bytes, direction);
+  return 0;
+}
+
+static int streaming(struct engine *engine)
+{
+  static const size_t sizes[] = { 512, SZ_4K, SZ_4K + 1, SZ_64K };
+  unsigned int i;
+  int error = 0;
+
+  for (i = 0; !error && i < ARRAY_SIZE(sizes); i++) {
+    void *buffer = kzalloc(sizes[i], GFP_KERNEL);
+
+    if (!buffer)
+      return -ENOMEM;
+    error = map_run_unmap(engine, buffer, sizes[i], DMA_TO_DEVICE);
+    if (!error)
+      error = map_run_unmap(engine, buffer, sizes[i], DMA_FROM_DEVICE);
+    kfree(buffer);
+  }
+  return error;
+}
+
+static int coherent(struct engine *engine)
+{
+  static const size_t sizes[] = { SZ_4K, 3 * SZ_4K, SZ_64K };
+  unsigned int i;
+
+  for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+    dma_addr_t at;
+    void *memory = dma_alloc_coherent(engine->dev, sizes[i], &at, GFP_KERNEL);
+
+    if (!memory)
+      return -ENOMEM;
+    run(engine, COMMAND_WRITE, at, 512);
+    dma_free_coherent(engine->dev, sizes[i], memory, at);
+  }
+  return 0;
+}
+
+static int large(struct engine *engine)
+{
+  const size_t bytes = 300 * SZ_1K;
+  void *buffer = kmalloc(bytes, GFP_KERNEL);
+  dma_addr_t at;
+
+  if (!buffer)
+    return -ENOMEM;
+  at = dma_map_single(engine->dev, buffer, bytes, DMA_TO_DEVICE);
+  if (!dma_mapping_error(engine->dev, at))
+    dma_unmap_single(engine->dev, at, bytes, DMA_TO_DEVICE);
+  kfree(buffer);
+  return 0;
+}
+
+/* 256 KiB, the most that a mapping has, until there is no more: with swiotlb=1024 after eight. */
+static int exhaustion(struct engine *engine)
+{
+  const size_t bytes = SZ_256K, most = 64;
+  dma_addr_t *all = kcalloc(most, sizeof(*all), GFP_KERNEL);
+  void *buffer = kmalloc(bytes, GFP_KERNEL);
+  size_t made = 0;
+
+  if (!all || !buffer)
+    return -ENOMEM;
+  while (made < most) {
+    all[made] = dma_map_single(engine->dev, buffer, bytes, DMA_TO_DEVICE);
+    if (dma_mapping_error(engine->dev, all[made]))
+      break;
+    made++;
+  }
+  while (made-- > 0)
+    dma_unmap_single(engine->dev, all[made], bytes, DMA_TO_DEVICE);
+  kfree(buffer);
+  kfree(all);
+  return 0;
+}
+
+static int partial_sync(struct engine *engine)
+{
+  const size_t bytes = 512;
+  void *buffer = kzalloc(bytes, GFP_KERNEL);
+  dma_addr_t at;
+
+  if (!buffer)
+    return -ENOMEM;
+  at = dma_map_single(engine->dev, buffer, bytes, DMA_FROM_DEVICE);
+  if (dma_mapping_error(engine->dev, at))
+    return -ENOMEM;
+  run(engine, COMMAND_WRITE, at, bytes);
+  dma_sync_single_range_for_cpu(engine->dev, at, 64, 64, DMA_FROM_DEVICE);
+  dma_sync_single_range_for_device(engine->dev, at, 64, 64, DMA_FROM_DEVICE);
+  dma_unmap_single(engine->dev, at, bytes, DMA_FROM_DEVICE);
+  kfree(buffer);
+  return 0;
+}
+
+static const struct {
+  const char *name;
+  int (*make)(struct engine *engine);
+} works[] = {
+  { "streaming", streaming }, { "coherent", coherent },         { "large", large },
+  { "exhaustion", exhaustion }, { "partial_sync", partial_sync },
+};
+
+static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+  struct engine engine;
+  int error = open_engine(&engine, pdev);
+  unsigned int i;
+
+  if (!error)
+    error = dma_set_mask_and_coherent(engine.dev, DMA_BIT_MASK(64));
+  for (i = 0; !error && i < ARRAY_SIZE(works); i++) {
+    if (strcmp(works[i].name, work))
+      continue;
+    pr_info("cbit_work: %s begins\n", work);
+    error = works[i].make(&engine);
+    pr_info("cbit_work: %s done (%d)\n", work, error);
+  }
+  return error;
+}
+
+static const struct pci_device_id ids[] = { { PCI_DEVICE(0x1234, 0xcb17) }, {} };
+MODULE_DEVICE_TABLE(pci, ids);
+
+static struct pci_driver cbit_work = {
+  .name = KBUILD_MODNAME,
+  .id_table = ids,
+  .probe = probe,
+};
+module_pci_driver(cbit_work);
+
+MODULE_DESCRIPTION("A driver that does work to be compared with the model kernel's");
+MODULE_LICENSE("Apache-2.0");
+MODULE_AUTHOR("The cbit authors");
