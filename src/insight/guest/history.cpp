@@ -5,21 +5,23 @@
 namespace cbit::guest {
 
 void History::on_event(const Event& event) {
+  const auto sample = [&]() -> Sample& { return sample_at(event.time_ns); };
   if (const auto* conversion = std::get_if<PageConversion>(&event.payload)) {
+    Sample& now = sample();
     if (conversion->encrypted)
       shared_pages_ -= std::min(shared_pages_, conversion->pages);
     else
       shared_pages_ += conversion->pages;
-    sample_at(event.time_ns).shared_pages = shared_pages_;
+    now.shared_pages = shared_pages_;
   } else if (const auto* allocated = std::get_if<SwiotlbAllocated>(&event.payload)) {
+    Sample& now = sample();
     slots_ += allocated->slots;
-    Sample& sample = sample_at(event.time_ns);
-    sample.slots_max = std::max(sample.slots_max, slots_);
+    now.slots_max = std::max(now.slots_max, slots_);
   } else if (const auto* released = std::get_if<SwiotlbReleased>(&event.payload)) {
-    sample_at(event.time_ns);  // while they are still in use
+    (void)sample();  // while they are still in use
     slots_ -= std::min(slots_, released->slots);
   } else if (const auto* access = std::get_if<DeviceAccess>(&event.payload)) {
-    sample_at(event.time_ns).device_bytes[access->device] += access->bytes;
+    sample().device_bytes[access->device] += access->bytes;
   }
 }
 

@@ -123,6 +123,9 @@ inline constexpr Function functions[] = {
     {"iounmap", "addr", "123"},
     {"remap_pfn_range", "vma addr pfn size prot", "123"},
     {"vm_area_free", "vma", "123"},
+    {"kfree", "object", "123"},
+    {"free_unref_page", "page order", "12"},
+    {"__free_frozen_pages", "page order fpi_flags", "3"},
     {"virtqueue_add_split", "", "123"},
 };
 inline constexpr Function init_functions[] = {

@@ -49,7 +49,7 @@ TEST(Ktap, ReadsNothingBeforeAVersionLine) {
 
 TEST(Ktap, KeepsNamesReasonsAndWhatWasPrintedBefore) {
   const auto results =
-      read("KTAP version 1\n1..2\n# a line\n[    1.25] noise\nnot ok 1 - maps pages # exit=3\nok 2\n");
+      read("KTAP version 1\n1..2\n# a line\n[    1.250000] noise\nnot ok 1 - maps pages # exit=3\nok 2\n");
   ASSERT_THAT(names_of(results.tests), ElementsAre("maps pages", "2"));
   EXPECT_EQ(results.tests[0].reason, "exit=3");
   EXPECT_EQ(results.tests[0].notes, "# a line\nnoise\n");
@@ -139,7 +139,7 @@ TEST(Junit, HasACaseForEachTestAndOneForTheRun) {
     </testcase>
   </testsuite>
   <testsuite name="guest/suite" tests="2" failures="1" errors="0" skipped="0">
-    <testcase classname="guest/suite" name="a&lt;b&gt;" />
+    <testcase classname="guest/suite" name="a&lt;b>" />
     <testcase classname="guest/suite" name="fails">
       <failure message="exit=1" />
       <system-out>  # why
