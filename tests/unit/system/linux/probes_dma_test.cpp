@@ -47,6 +47,40 @@ std::string style_of(const testing::TestParamInfo<Style>& style) {
 }
 INSTANTIATE_TEST_SUITE_P(, ProbesOfDma, testing::Values(Style::v6_1, Style::v6_12, Style::v7_3), style_of);
 
+TEST_P(ProbesOfDma, TellMemoryThatIsFreedWhileItIsMapped) {
+  const std::uint64_t object = ProbeBench::direct_map + buffer.value() + 0x10;
+  b.call("kfree", {object});
+  map(100, to_device, buffer.value() + 0x10);
+  b.log.clear();
+  b.call("kfree", {object + 0x400});
+  b.call("kfree", {object + page_size});
+  EXPECT_EQ(b.event_names(), Names{}) << "others' memory";
+  b.call("kfree", {object});
+  EXPECT_EQ(b.only<MappedMemoryFreed>().dma, DmaAddr{buffer.value() + 0x10});
+  EXPECT_EQ(b.only<MappedMemoryFreed>().freed, buffer + 0x10);
+  b.log.clear();
+  b.call("kfree", {object});
+  EXPECT_EQ(b.event_names(), Names{}) << "what is there by now is somebody else's";
+}
+
+TEST_P(ProbesOfDma, TellPagesThatAreFreedWhileTheyAreMapped) {
+  const std::string free_pages = is_7_3() ? "__free_frozen_pages" : "free_unref_page";
+  map(100, to_device, buffer.value() + 0x10);
+  b.log.clear();
+  b.call(free_pages, {b.page(PhysAddr{buffer.value() - 2 * page_size}), 1});
+  EXPECT_EQ(b.event_names(), Names{}) << "the two pages before it";
+  b.call(free_pages, {b.page(PhysAddr{buffer.value() - page_size}), 1});
+  EXPECT_EQ(b.only<MappedMemoryFreed>().freed, PhysAddr{buffer.value() - page_size});
+}
+
+TEST_P(ProbesOfDma, DoNotMindMemoryThatIsFreedBehindItsUnmap) {
+  map(100, to_device, buffer.value() + 0x10);
+  unmap(buffer.value() + 0x10, 100, to_device, [] { return 0; });
+  b.log.clear();
+  b.call("kfree", {ProbeBench::direct_map + buffer.value() + 0x10});
+  EXPECT_EQ(b.event_names(), Names{});
+}
+
 TEST_P(ProbesOfDma, TellAMappingWithItsDeviceAndBuffer) {
   b.set_variable("sme_me_mask", ProbeBench::me_mask);
   map(100, to_device, buffer.value() + 0x10 + ProbeBench::me_mask);
