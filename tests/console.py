@@ -3,12 +3,13 @@
 Commands run in a scratch folder that shows the repository's files at their usual paths (as links), with the
 tested program both as `cbit` and as `build/release/cbit`. What a command writes there is gone afterwards, and
 so is what it leaves in its own $TMPDIR. Both have a blank in their names. The environment is the same on
-every machine; CBIT_TEST_LOCALE and CBIT_TEST_TZ name another locale and time zone for it.
+every machine; CBIT_TEST_LOCALE and CBIT_TEST_TZ name another locale (of the program) and time zone for it.
 """
 
 import difflib
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -64,8 +65,18 @@ class Scratch:
             if entry.name not in ("build", ".git"):
                 (self.folder / entry.name).symlink_to(entry)
         (self.folder / "build/release").mkdir(parents=True)
-        (self.folder / "build/release/cbit").symlink_to(self.program)
+        self.show_program(self.folder / "build/release/cbit")
         return self
+
+    def show_program(self, path):
+        """Only the tested program speaks the other locale, not what a test takes its output apart with."""
+        locale = os.environ.get("CBIT_TEST_LOCALE")
+        if locale is None:
+            path.symlink_to(self.program)
+            return
+        words = shlex.join([f"LC_ALL={locale}", str(self.program)])
+        path.write_text(f'#!/bin/sh\nexec env {words} "$@"\n', encoding="utf-8")
+        path.chmod(0o755)
 
     def __exit__(self, *_):
         self.holder.cleanup()
@@ -76,7 +87,7 @@ class Scratch:
         others = [folder for folder in os.environ["PATH"].split(":") if not folder.endswith("/sbin")]
         path = ":".join([f"{self.folder}/build/release", f"{ROOT}/tests/cli/bin", *others])
         environment = {"PATH": path, "HOME": str(self.folder), "TMPDIR": str(self.temporary), "TERM": "dumb",
-                       "LC_ALL": os.environ.get("CBIT_TEST_LOCALE", "C.UTF-8"),
+                       "LC_ALL": "C.UTF-8",
                        "TZ": os.environ.get("CBIT_TEST_TZ", "UTC")}
         if "LOCPATH" in os.environ:
             environment["LOCPATH"] = os.environ["LOCPATH"]

@@ -4,8 +4,8 @@
 #
 # usage: examples/real_linux/show.sh [PROGRAM]
 #
-# PROGRAM is cbit, build/release/cbit if it is not given. Takes Debian's cloud kernel, which cbit fetches once.
-# The last part needs that kernel's headers and a compiler, and is left out without them.
+# PROGRAM is cbit, build/release/cbit if it is not given. Takes Debian's cloud kernel, which cbit fetches
+# once. The last part needs that kernel's headers and a compiler, and is left out without them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

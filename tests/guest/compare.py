@@ -1,8 +1,8 @@
-"""Two traces of the same work, that of the model kernel and that of a real one, reduced to what can be compared.
+"""Two traces of the same work, the model kernel's and a real one's, reduced to what can be compared.
 
-Addresses, times and slot numbers differ by right; which events there are, in which order, of how many bytes, by
-which path, may not. Where they do, the model's own last decision before that event is named: its rule, and the
-function of Linux that it stands for.
+Addresses, times and slot numbers differ by right; which events there are, in which order, of how many bytes,
+by which path, may not. Where they do, the model's own last decision before that event is named: its rule, and
+the function of Linux that it stands for.
 """
 
 import json

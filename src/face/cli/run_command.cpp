@@ -196,8 +196,8 @@ const CommandSpec run_command{
     "initramfs of busybox, runs the command in it, and ends with the command's exit code; without a command "
     "there is a shell. The kernel's console is on standard error then, else on standard output. Without "
     "KERNEL: Debian's cloud kernel, fetched by apt once. Takes multiboot and PVH images, too, which end "
-    "through port F4h with (value << 1) | 1. Exit codes: 124 time-out, 125 the machine died, 255 panic. Tests "
-    "whose results the guest prints as KTAP are counted.",
+    "through port F4h with (value << 1) | 1. Exit codes: 124 time-out, 125 the machine died, 255 panic. "
+    "Tests whose results the guest prints as KTAP are counted.",
     option_table,
     {"KERNEL", "A bzImage, a vmlinux, or an ELF file with a multiboot header or a PVH note", false, false,
      true},

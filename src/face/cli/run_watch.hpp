@@ -1,4 +1,5 @@
-// What `cbit run` watches for, and tells at the end: --report, --report-json, --html, --secret, --fail-on, --trace.
+// What `cbit run` watches for, and tells at the end: --report, --report-json, --html, --secret, --fail-on,
+// --trace.
 #pragma once
 
 #include <memory>

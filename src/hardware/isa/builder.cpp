@@ -265,7 +265,8 @@ Address Builder::address_beyond(const Operand& memory, Slot distance, unsigned b
 }
 
 // Outside 64-bit mode an address has 32 bits. Segments without base and limit, which is what systems use,
-// need no more; FS and GS are where they have them. Nobody may write by CS in protected mode (APM vol. 2, 4.7).
+// need no more; FS and GS are where they have them. Nobody may write by CS in protected mode (APM vol. 2,
+// 4.7).
 Address Builder::in_segment(Slot offset, Segment segment, unsigned bytes, AccessKind access) {
   const bool stack = segment == Segment::ss;
   const bool writes_code = segment == Segment::cs && access != AccessKind::read;

@@ -21,7 +21,7 @@ enum class TestOutcome : std::uint8_t {
   passed,
   failed,
   skipped,             // by SKIP
-  failed_as_expected,  // "not ok" with TODO or XFAIL
+  failed_as_expected,  // "not ok" with a directive that says so
 };
 
 struct KtapTest {

@@ -3,8 +3,8 @@
 // A page that the guest told to be shared and that was written under its key afterwards, or one that it told
 // to be private and that was written without, disagrees. Pages that nobody wrote since are not judged.
 //
-// Time of a call: logarithmic in the number of ranges told, plus the ranges that it covers. Memory: by ranges,
-// at most one per page of RAM. Threading: one thread, as for every sink.
+// Time of a call: logarithmic in the number of ranges told, plus the ranges that it covers. Memory: by
+// ranges, at most one per page of RAM. Threading: one thread, as for every sink.
 #pragma once
 
 #include <cstdint>

@@ -60,7 +60,8 @@ constexpr ProbeRow page_row(std::string_view function) {
           .some_versions = true};
 }
 
-// Pages: free_unref_page() up to 6.13, __free_frozen_pages() since 6.14; __free_pages_ok() where they are many.
+// Pages: free_unref_page() up to 6.13, __free_frozen_pages() since 6.14; __free_pages_ok() where they are
+// many.
 constexpr ProbeRow rows[] = {
     {.function = "kfree",
      .parameters = "",
