@@ -31,7 +31,7 @@ dev::VirtioOptions* virtio_of(DeviceOptions& options) {
   return std::visit(
       [](auto& one) -> dev::VirtioOptions* {
         using Options = std::decay_t<decltype(one)>;
-        if constexpr (std::is_same_v<Options, DiskOptions>) return &one.device.virtio;
+        if constexpr (requires { one.device.virtio; }) return &one.device.virtio;
         if constexpr (std::is_same_v<Options, TestDmaOptions>) return nullptr;
         if constexpr (requires { one.virtio; }) return &one.virtio;
       },
@@ -50,6 +50,10 @@ OrError<void> set_address_bits(DeviceOptions& options, std::string_view value) {
 }
 OrError<void> set_serial(DeviceOptions& options, std::string_view value) {
   std::get<DiskOptions>(options).device.serial = value;
+  return {};
+}
+OrError<void> set_tag(DeviceOptions& options, std::string_view value) {
+  std::get<ShareOptions>(options).device.tag = value;
   return {};
 }
 OrError<void> set_seed(DeviceOptions& options, std::string_view value) {
@@ -83,6 +87,8 @@ constexpr auto with_own(const Own&... own) {
 constexpr DeviceOption options_of_test_dma[] = {
     {"address-bits", "1..64", "address lines that the device drives", set_address_bits}};
 constexpr auto options_of_disk = with_own(DeviceOption{"serial", "TEXT", "at most 20 bytes", set_serial});
+constexpr auto options_of_share =
+    with_own(DeviceOption{"tag", "TEXT", "what it is mounted by, at most 32 bytes", set_tag});
 constexpr auto options_of_rng = with_own(DeviceOption{"seed", "NUMBER", "of the entropy", set_seed});
 constexpr auto options_of_console =
     with_own(DeviceOption{"port", "NAME", "adds a port with a name; may be repeated", add_port});
@@ -103,6 +109,14 @@ OrError<PluggedDevice> make_disk(bus::SystemBus& bus, Clock*, const DevicePlace&
       dev::VirtioBlk::create(bus, {.device = place.name, .requester = place.requester}, *disk, device))};
 }
 
+OrError<PluggedDevice> make_share(bus::SystemBus& bus, Clock*, const DevicePlace& place,
+                                  const DeviceOptions& options) {
+  const auto& [device, folder] = std::get<ShareOptions>(options);
+  if (folder == nullptr) return usage_error(fmt::format("{} has no folder to share", place.name));
+  return PluggedDevice{CBIT_TRY(
+      dev::Virtio9p::create(bus, {.device = place.name, .requester = place.requester}, *folder, device))};
+}
+
 template <class Device, class Options>
 OrError<PluggedDevice> make_virtio(bus::SystemBus& bus, Clock*, const DevicePlace& place,
                                    const DeviceOptions& options) {
@@ -113,6 +127,8 @@ OrError<PluggedDevice> make_virtio(bus::SystemBus& bus, Clock*, const DevicePlac
 const DeviceKind kinds[] = {
     {"test-dma", "a device that does the DMA it is told to (docs/test-device.md)", dev::TestDmaPci::identity,
      TestDmaOptions{}, options_of_test_dma, make_test_dma},
+    {"virtio-9p", "a folder of the host's, to read", dev::virtio_pci_identity(spec::virtio_id_9p, false),
+     ShareOptions{}, options_of_share, make_share},
     {"virtio-blk", "a disk", dev::virtio_pci_identity(spec::virtio_id_block, false), DiskOptions{},
      options_of_disk, make_disk},
     {"virtio-console", "a terminal, or several ports with names",

@@ -13,6 +13,7 @@
 
 #include "bus/pci/pci_bus.hpp"
 #include "dev/test_dma.hpp"
+#include "dev/virtio/virtio_9p.hpp"
 #include "dev/virtio/virtio_blk.hpp"
 #include "dev/virtio/virtio_console.hpp"
 #include "dev/virtio/virtio_iommu.hpp"
@@ -28,10 +29,14 @@ struct DiskOptions {
   dev::VirtioBlkOptions device;
   dev::BlockBackend* disk = nullptr;  // outlives the device
 };
+struct ShareOptions {
+  dev::Virtio9pOptions device;
+  const dev::SharedFolder* folder = nullptr;  // outlives the device
+};
 
 // What a device may be told; the alternative is that of its kind.
-using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, dev::VirtioRngOptions, dev::VirtioNetOptions,
-                                   dev::VirtioConsoleOptions, dev::VirtioIommuOptions>;
+using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, ShareOptions, dev::VirtioRngOptions,
+                                   dev::VirtioNetOptions, dev::VirtioConsoleOptions, dev::VirtioIommuOptions>;
 
 // Where a device is plugged: its name in events, and its number on the bus.
 struct DevicePlace {
@@ -83,7 +88,7 @@ struct DeviceKind {
 // Errors (usage): no device has this name; the hint lists those that there are.
 OrError<const DeviceKind*> find_device_kind(std::string_view name);
 
-// "KIND[,OPTION=VALUE]...", as on a command line. A disk's backend is set afterwards.
+// "KIND[,OPTION=VALUE]...", as on a command line. A disk's backend and a shared folder are set afterwards.
 // Errors (usage): an unknown kind or option, a value that is none; each names what there is.
 struct DeviceRequest {
   const DeviceKind* kind = nullptr;

@@ -22,19 +22,22 @@ TEST(Slots, EachKindHasANameOfItsOwnAndAnIdentity) {
     std::set<std::string_view> options;
     for (const DeviceOption& option : kind.options) EXPECT_TRUE(options.insert(option.name).second);
   }
-  EXPECT_EQ(names, (std::set<std::string_view>{"test-dma", "virtio-blk", "virtio-console", "virtio-iommu",
-                                               "virtio-net", "virtio-rng"}));
+  EXPECT_EQ(names, (std::set<std::string_view>{"test-dma", "virtio-9p", "virtio-blk", "virtio-console",
+                                               "virtio-iommu", "virtio-net", "virtio-rng"}));
 }
 
 TEST(Slots, PlugsEveryKindIntoPciWithTheIdentityOfTheTable) {
   test::PciBoard board;
   dev::MemoryDisk disk{Bytes(4096)};
+  const auto folder = dev::SharedFolder::open(".");
+  ASSERT_TRUE(folder) << folder.error().message;
   unsigned slot = 1;
   std::vector<std::unique_ptr<bus::PciFunction>> functions;
   for (const DeviceKind& kind : device_kinds()) {
     auto request = parse_device(kind.name);
     ASSERT_TRUE(request) << request.error().message;
     if (auto* const options = std::get_if<DiskOptions>(&request->options)) options->disk = &disk;
+    if (auto* const options = std::get_if<ShareOptions>(&request->options)) options->folder = folder->get();
     auto function = plug_pci(board.pci, board.bus, board.clock, *request,
                              {.name = std::string{kind.name}, .requester = spec::pci_requester(0, slot, 0)});
     ASSERT_TRUE(function) << function.error().message;
@@ -70,6 +73,7 @@ TEST(Slots, ReadsOptionsFromText) {
   ASSERT_TRUE(console);
   EXPECT_EQ(std::get<dev::VirtioConsoleOptions>(console->options).ports.size(), 2u);
   EXPECT_EQ(std::get<TestDmaOptions>(parse_device("test-dma,address-bits=47")->options).address_bits, 47u);
+  EXPECT_EQ(std::get<ShareOptions>(parse_device("virtio-9p,tag=src")->options).device.tag, "src");
 }
 
 TEST(Slots, SaysWhatThereIsInsteadOfWhatIsNot) {
@@ -86,7 +90,7 @@ TEST(Slots, SaysWhatThereIsInsteadOfWhatIsNot) {
   EXPECT_THAT(refusal("virtio-rng,packed=yes"), HasSubstr("on|off"));
 }
 
-TEST(Slots, RefusesATakenSlotAndADiskWithoutImage) {
+TEST(Slots, RefusesATakenSlotADiskWithoutImageAndAShareWithoutFolder) {
   test::PciBoard board;
   const DevicePlace place{.name = "x", .requester = 8};
   const auto first = plug_pci(board.pci, board.bus, board.clock, *parse_device("virtio-rng"), place);
@@ -94,6 +98,7 @@ TEST(Slots, RefusesATakenSlotAndADiskWithoutImage) {
   EXPECT_FALSE(plug_pci(board.pci, board.bus, board.clock, *parse_device("virtio-rng"), place));
   EXPECT_FALSE(plug_pci(board.pci, board.bus, board.clock, *parse_device("virtio-rng"), {"x", 9}));
   EXPECT_FALSE(plug_pci(board.pci, board.bus, board.clock, *parse_device("virtio-blk"), {"x", 16}));
+  EXPECT_FALSE(plug_pci(board.pci, board.bus, board.clock, *parse_device("virtio-9p"), {"x", 16}));
   EXPECT_FALSE(plug_pci(board.pci, board.bus, board.clock, *parse_device("virtio-rng,legacy=on"), {"x", 24}))
       << "a legacy device has no ACCESS_PLATFORM";
 }
