@@ -27,6 +27,7 @@ while read -r module; do
   done
   insmod "/cbit/modules/$module.ko" "$@" || echo "cbit: module $module was not loaded" > /dev/kmsg
 done < /cbit/modules.order
+[ ! -e /cbit/setup ] || sh /cbit/setup < /dev/null
 if [ -e /cbit/command ]; then
   stty -F /dev/ttyS1 raw -echo
   sh /cbit/command < /dev/null > /dev/ttyS1 2>&1
@@ -76,8 +77,12 @@ OrError<Bytes> build_initramfs(const InitramfsContents& contents) {
   CBIT_TRY(archive.add_file("cbit/modules.order", bytes_of_text(order)));
   if (!contents.command.empty())
     CBIT_TRY(archive.add_file("cbit/command", bytes_of_text(contents.command), 0755));
+  if (!contents.setup.empty()) CBIT_TRY(archive.add_file("cbit/setup", bytes_of_text(contents.setup), 0755));
+  // First, so that a folder's mode is not that of one which a file needs.
+  for (const GuestFolder& folder : contents.folders) CBIT_TRY(archive.add_folder(folder.path, folder.mode));
   for (const GuestFile& file : contents.files)
     CBIT_TRY(archive.add_file(file.path, file.contents, file.mode));
+  for (const GuestLink& link : contents.links) CBIT_TRY(archive.add_link(link.path, link.target));
   return archive.pack();
 }
 

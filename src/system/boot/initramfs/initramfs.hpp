@@ -3,6 +3,7 @@
 //   /init                the script
 //   /bin/busybox         and, made by the script, its applets
 //   /cbit/modules/NAME.ko, /cbit/modules.order
+//   /cbit/setup          what runs before it, where there is one
 //   /cbit/command        what runs instead of a shell, where there is one
 #pragma once
 
@@ -23,18 +24,30 @@ struct GuestFile {
   unsigned mode = 0644;
 };
 
+struct GuestFolder {
+  std::string path;
+  unsigned mode = 0755;
+};
+struct GuestLink {
+  std::string path;
+  std::string target;
+};
+
 struct InitramfsContents {
   Bytes busybox;
   std::vector<ModuleFile> modules;
+  std::vector<GuestFolder> folders;  // those that a file needs are there without being named
   std::vector<GuestFile> files;
+  std::vector<GuestLink> links;
   std::string init;     // empty: default_init()
+  std::string setup;    // a shell script, run when the modules are loaded; empty: none
   std::string command;  // a shell script; empty: none
 };
 
 // Mounts proc, sysfs, devtmpfs, debugfs and tmpfs, loads the modules (MODULE.OPTION=VALUE of the kernel's
-// command line are theirs, as modprobe has it), runs the command or a shell, and powers off. A command's
-// output goes to ttyS1 as it is; its status to the kernel's log, as an error so that it is on any console
-// ("cbit: command ended with status N").
+// command line are theirs, as modprobe has it), runs the setup, then the command or a shell, and powers off.
+// A command's output goes to ttyS1 as it is; its status to the kernel's log, as an error so that it is on any
+// console ("cbit: command ended with status N").
 [[nodiscard]] std::string_view default_init();
 
 // The cpio archive; the same contents give the same bytes. Errors (input): a path twice or out of the root; a

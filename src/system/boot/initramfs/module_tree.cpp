@@ -124,6 +124,10 @@ bool ModuleTree::is_builtin(std::string_view name) const {
 
 bool ModuleTree::has(std::string_view name) const { return files_.contains(module_name_of(name)); }
 
+bool ModuleTree::provides(std::string_view name) const {
+  return has(name) || (builtin_ && builtin_->contains(module_name_of(name)));
+}
+
 OrError<Bytes> ModuleTree::contents(const std::string& name) const {
   const fs::path& path = files_.find(name)->second;
   return unpack_module(CBIT_TRY(read_file(path)), path.string());

@@ -33,6 +33,8 @@ class ModuleTree {
   // packages, whatever is no module is taken to be built in.
   [[nodiscard]] bool is_builtin(std::string_view name) const;
   [[nodiscard]] bool has(std::string_view name) const;
+  // The kernel is known to have it, as a module or built in: not merely taken to.
+  [[nodiscard]] bool provides(std::string_view name) const;
 
   // The named modules, each after those that it needs; what is built in is left out. Then the files that the
   // user adds, in his order, after what they need. Errors (input): a name that is neither here nor built in

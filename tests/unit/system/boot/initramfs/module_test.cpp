@@ -206,6 +206,20 @@ TEST_F(ModuleTreeTest, TakesWhatIsNoModuleForBuiltInWhereNoListSaysWhatIs) {
   EXPECT_THAT(order({"blk", "virtio_pci"}), ElementsAre("blk"));
 }
 
+TEST_F(ModuleTreeTest, TellsWhatTheKernelIsKnownToHave) {
+  write_module("9pnet-virtio", "");
+  const auto has = [this](std::string_view name) {
+    const auto tree = ModuleTree::open(folder);
+    EXPECT_TRUE(tree);
+    return tree->provides(name);
+  };
+  EXPECT_TRUE(has("9pnet_virtio"));
+  EXPECT_FALSE(has("9p")) << "it may be built in, and nothing says so";
+  write_text("modules.builtin", "kernel/fs/9p/9p.ko\n");
+  EXPECT_TRUE(has("9p"));
+  EXPECT_FALSE(has("virtiofs"));
+}
+
 TEST_F(ModuleTreeTest, EndsWhereModulesNeedEachOther) {
   write_module("a", "b");
   write_module("b", "a");
@@ -262,6 +276,25 @@ TEST(Initramfs, HoldsInitBusyboxModulesAndFiles) {
   EXPECT_THAT(text, HasSubstr("virtio\nvirtio_blk\n"));
   EXPECT_THAT(text, HasSubstr(default_init()));
   EXPECT_EQ(*build_initramfs(contents), *packed_bytes);
+}
+
+TEST(Initramfs, HoldsFoldersLinksAndASetup) {
+  const auto packed_bytes = build_initramfs({.busybox = fake_busybox(),
+                                             .folders = {{"mnt/share/empty", 0700}},
+                                             .files = {{"mnt/share/empty/file", Bytes(1)}},
+                                             .links = {{"mnt/share/link", "../../etc"}},
+                                             .setup = "mount this"});
+  ASSERT_TRUE(packed_bytes) << packed_bytes.error().message;
+  const std::string text{reinterpret_cast<const char*>(packed_bytes->data()), packed_bytes->size()};
+  const auto mode_of = [&text](std::string_view name) {
+    constexpr std::size_t header = 110, mode_at = 14;  // newc: six bytes of magic, fields of eight
+    const std::size_t at = text.find(std::string{name} + '\0');
+    return at == std::string::npos ? std::string{} : text.substr(at - header + mode_at, 8);
+  };
+  EXPECT_EQ(mode_of("mnt/share/empty"), "000041c0") << "S_IFDIR and 0700";
+  EXPECT_EQ(mode_of("mnt/share/link"), "0000a1ff") << "S_IFLNK";
+  EXPECT_THAT(text, HasSubstr("../../etc"));
+  EXPECT_THAT(text, HasSubstr("mount this"));
 }
 
 TEST(Initramfs, TakesTheUsersInitInstead) {
