@@ -33,6 +33,7 @@ constexpr OptionSpec option_table[] = {
      "",
      {},
      true},
+    {"--share", "DIR", "Let the guest read this folder, at /mnt/share", ""},
     {"--device",
      "KIND[,OPTION=VALUE]",
      "Plug in a device: test-dma, virtio-rng, virtio-net, ...",
@@ -72,6 +73,7 @@ constexpr std::string_view examples[] = {
     "cbit run -- uname -a",
     "cbit run --sev -- dmesg",
     "cbit run vmlinuz --append loglevel=7 --timeout 120",
+    "cbit run --sev --share . -- sha256sum /mnt/share/README.md",
 };
 
 std::function<void(std::string_view)> writer(std::ostream& to) {

@@ -1,6 +1,7 @@
 #include "cli/run_request.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ostream.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include "boot/initramfs/module_info.hpp"
 #include "boot/kernel_source/debian_kernel.hpp"
 #include "guest/drivers.hpp"
+#include "guest/share.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -82,12 +84,29 @@ OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
     machine::DeviceRequest device = CBIT_TRY(machine::parse_device(text));
     if (std::holds_alternative<machine::DiskOptions>(device.options))
       return usage_error("--device has no image for a disk", "use --disk FILE");
+    if (std::holds_alternative<machine::ShareOptions>(device.options))
+      return usage_error("--device has no folder to share", "use --share DIR");
     request.devices.push_back(std::move(device));
   }
-  if (request.devices.size() > spec::pci_devices - first_slot)
-    return usage_error(fmt::format("{} devices are more than there are slots", request.devices.size()),
-                       fmt::format("plug in at most {}", spec::pci_devices - first_slot));
+  if (const auto folder = arguments.text("--share"))
+    request.share = CBIT_TRY(dev::SharedFolder::open(std::string{*folder}));
   return {};
+}
+
+OrError<void> check_slots(const RunRequest& request) {
+  if (request.devices.size() <= spec::pci_devices - first_slot) return {};
+  return usage_error(fmt::format("{} devices are more than there are slots", request.devices.size()),
+                     fmt::format("plug in at most {}", spec::pci_devices - first_slot));
+}
+
+// The shared folder behind a device; its tag.
+OrError<std::string> plug_share(RunRequest& request) {
+  machine::DeviceRequest device = CBIT_TRY(machine::parse_device("virtio-9p"));
+  auto& options = std::get<machine::ShareOptions>(device.options);
+  options.folder = request.share.get();
+  std::string tag = options.device.tag;
+  request.devices.push_back(std::move(device));
+  return tag;
 }
 
 // ---- kernel and modules ---------------------------------------------------------------------------------
@@ -144,22 +163,61 @@ OrError<std::vector<boot::ModuleFile>> modules_of_user(const Arguments& argument
   return modules;
 }
 
-// Without a folder of modules the kernel is taken to have its drivers built in.
-OrError<std::vector<boot::ModuleFile>> find_modules(const RunRequest& request, const Arguments& arguments,
-                                                    const std::optional<fs::path>& folder) {
-  std::vector<boot::ModuleFile> added = CBIT_TRY(modules_of_user(arguments));
+std::vector<std::string> drivers_of(const RunRequest& request) {
   std::vector<std::string> drivers;
   for (const machine::DeviceRequest& device : request.devices)
     for (const std::string_view driver : guest::linux_drivers_of(device.kind->name))
       drivers.emplace_back(driver);
-  if (!folder || (drivers.empty() && added.empty())) return added;
-  const boot::ModuleTree tree = CBIT_TRY(boot::ModuleTree::open(*folder));
-  CBIT_TRY(check_release(tree, *folder, request.release));
-  return tree.in_order(drivers, added);
+  return drivers;
 }
 
-OrError<Bytes> make_initramfs(const RunRequest& request, const Arguments& arguments,
-                              const std::optional<fs::path>& modules) {
+// nullopt: there is no folder of them, or nothing to look for in it.
+OrError<std::optional<boot::ModuleTree>> open_modules(const RunRequest& request, const Arguments& arguments,
+                                                      const std::optional<fs::path>& folder) {
+  const bool are_needed =
+      !drivers_of(request).empty() || !arguments.all("--module").empty() || request.share != nullptr;
+  if (!folder || !are_needed) return std::optional<boot::ModuleTree>{};
+  boot::ModuleTree tree = CBIT_TRY(boot::ModuleTree::open(*folder));
+  CBIT_TRY(check_release(tree, *folder, request.release));
+  return std::optional{std::move(tree)};
+}
+
+// Without a folder of modules the kernel is taken to have its drivers built in.
+OrError<std::vector<boot::ModuleFile>> find_modules(const RunRequest& request, const Arguments& arguments,
+                                                    const std::optional<boot::ModuleTree>& tree) {
+  std::vector<boot::ModuleFile> added = CBIT_TRY(modules_of_user(arguments));
+  if (!tree) return added;
+  return tree->in_order(drivers_of(request), added);
+}
+
+// ---- what the guest begins with -------------------------------------------------------------------------
+
+void tell_left_out(const dev::SharedFolder& folder, const std::vector<std::string>& left_out,
+                   Streams& streams) {
+  constexpr std::size_t told_max = 5;
+  for (std::size_t i = 0; i < std::min(left_out.size(), told_max); ++i)
+    fmt::print(streams.err, "cbit: left out of the copy of {}: {}\n", folder.path(), left_out[i]);
+  if (left_out.size() > told_max) fmt::print(streams.err, "cbit: and {} more\n", left_out.size() - told_max);
+}
+
+// By a device if the kernel is known to have what it takes, else as a copy.
+OrError<void> add_share(RunRequest& request, const std::optional<boot::ModuleTree>& tree,
+                        boot::InitramfsContents& contents, Streams& streams) {
+  if (tree && guest::can_mount_share(*tree)) {
+    contents.setup = guest::share_mount_script(CBIT_TRY(plug_share(request)));
+    return {};
+  }
+  guest::ShareCopy copy = CBIT_TRY(guest::copy_share(*request.share, request.pc.memory_bytes));
+  tell_left_out(*request.share, copy.left_out, streams);
+  contents.folders = std::move(copy.folders);
+  contents.files = std::move(copy.files);
+  contents.links = std::move(copy.links);
+  contents.setup = guest::share_copy_script();
+  return {};
+}
+
+OrError<Bytes> make_initramfs(RunRequest& request, const Arguments& arguments,
+                              const std::optional<fs::path>& modules, Streams& streams) {
   boot::InitramfsContents contents;
   std::string busybox{arguments.text("--busybox").value_or("")};
   if (busybox.empty()) {
@@ -167,20 +225,26 @@ OrError<Bytes> make_initramfs(const RunRequest& request, const Arguments& argume
     busybox = CBIT_TRY(boot::find_busybox(path != nullptr ? path : ""));
   }
   contents.busybox = CBIT_TRY(boot::read_file(busybox));
-  contents.modules = CBIT_TRY(find_modules(request, arguments, modules));
+  const auto tree = CBIT_TRY(open_modules(request, arguments, modules));
+  if (request.share) CBIT_TRY(add_share(request, tree, contents, streams));
+  contents.modules = CBIT_TRY(find_modules(request, arguments, tree));
   for (const std::string& word : arguments.behind)
     contents.command += (contents.command.empty() ? "" : " ") + shell_quoted(word);
   return boot::build_initramfs(contents);
 }
 
-OrError<Bytes> find_initrd(const RunRequest& request, const Arguments& arguments,
-                           const std::optional<fs::path>& modules) {
+OrError<Bytes> find_initrd(RunRequest& request, const Arguments& arguments,
+                           const std::optional<fs::path>& modules, Streams& streams) {
+  if (!is_linux(request.kind) && request.share)
+    return usage_error("only Linux mounts a shared folder",
+                       "leave --share away for an image of another kind");
   if (const auto file = arguments.text("--initrd")) {
     if (!arguments.behind.empty())
       return usage_error("a command needs the initramfs that cbit builds", "leave --initrd away");
+    if (request.share) CBIT_TRY(plug_share(request));
     return boot::read_file(*file);
   }
-  if (is_linux(request.kind)) return make_initramfs(request, arguments, modules);
+  if (is_linux(request.kind)) return make_initramfs(request, arguments, modules, streams);
   if (!arguments.behind.empty())
     return usage_error("only Linux runs a command", "leave it away for an image of another kind");
   return Bytes{};
@@ -205,7 +269,8 @@ OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& stream
   RunRequest request{.pc = CBIT_TRY(pc_config(arguments))};
   CBIT_TRY(add_devices(request, arguments));
   const auto modules = CBIT_TRY(read_kernel(request, arguments, streams));
-  request.initrd = CBIT_TRY(find_initrd(request, arguments, modules));
+  request.initrd = CBIT_TRY(find_initrd(request, arguments, modules, streams));
+  CBIT_TRY(check_slots(request));
   request.command_line = command_line_of(request, arguments);
   return request;
 }

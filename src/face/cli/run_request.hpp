@@ -11,6 +11,7 @@
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
 #include "dev/disk_image.hpp"
+#include "dev/p9/shared_folder.hpp"
 #include "guest/pc.hpp"
 
 namespace cbit::cli {
@@ -24,6 +25,7 @@ struct RunRequest {
   std::string command_line;
   Bytes initrd;                                        // empty: none
   std::vector<std::unique_ptr<dev::DiskImage>> disks;  // the devices' own
+  std::unique_ptr<dev::SharedFolder> share;            // nullptr: none
   std::vector<machine::DeviceRequest> devices;         // in the order of their slots
 };
 
