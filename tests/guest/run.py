@@ -242,6 +242,50 @@ class Results(EachKernel):
             self.assertGreaterEqual(told["told"]["pages_shared"], shared)
 
 
+class Shares(EachKernel):
+    """A folder of the host's, whichever way the kernel gets to see it."""
+
+    LOOK = """
+        cd /mnt/share; grep -c ' /mnt/share 9p ' /proc/mounts
+        sha256sum < data; cat 'a folder/leaf'; ls -1; readlink out
+        cat out absolute ../secret 2> /dev/null || echo 'nothing outside'
+        (echo more > data) 2> /dev/null || echo 'not written'
+        touch new 2> /dev/null || echo 'not made'
+        rm data 2> /dev/null || echo 'not removed'
+        mount -o remount,rw /mnt/share 2> /dev/null; (echo more > data; rm -r /mnt/share) 2> /dev/null
+        true"""
+
+    def setUp(self):
+        outer = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        self.folder = outer / "share"
+        self.contents = os.urandom((3 << 20) + 5)
+        (self.folder / "a folder").mkdir(parents=True)
+        (self.folder / "data").write_bytes(self.contents)
+        (self.folder / "a folder/leaf").write_text("the leaf\n")
+        (outer / "secret").write_text("what is outside\n")
+        (self.folder / "out").symlink_to("../secret")
+        (self.folder / "absolute").symlink_to(outer / "secret")
+
+    def test_are_read_and_neither_written_nor_left(self):
+        report = Path(folder_for_run.name) / "report.json"
+        for options in ["--sev"], []:
+            for kernel, boot in self.each(*options, "--share", str(self.folder), "--report-json", str(report),
+                                          command=["sh", "-c", self.LOOK]):
+                self.assertEqual(boot.status, 0, boot)
+                mounted, *seen = boot.output.splitlines()
+                print(f"{kernel.name}: {'9p' if mounted == '1' else 'a copy'}", flush=True)
+                self.assertEqual(seen, [hashlib.sha256(self.contents).hexdigest() + "  -", "the leaf",
+                                        "a folder", "absolute", "data", "out", "../secret",
+                                        "nothing outside", "not written", "not made", "not removed"], boot)
+                told = read_report(report)
+                self.assertEqual(told["causes"], [], boot)
+                if mounted == "1" and options:
+                    self.assertGreaterEqual(told["swiotlb"]["bytes_out"], len(self.contents))
+                self.assertEqual((self.folder / "data").read_bytes(), self.contents)
+                self.assertEqual(sorted(path.name for path in self.folder.iterdir()),
+                                 ["a folder", "absolute", "data", "out"])
+
+
 class WithDriver(unittest.TestCase):
     def each(self):
         for kernel in kernels:

@@ -1,7 +1,7 @@
 // 9P messages as a client writes them, and what it makes of the answers.
 #pragma once
 
-#include <optional>
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <type_traits>
