@@ -22,17 +22,24 @@ constexpr int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIG
 constexpr std::size_t slots_count = 32;
 constexpr int depth_max = 128;  // of a temporary folder; a capture's has at most 64
 
-enum SlotKind : int { unused, reserved, file_name, folder_path, process_group };
+// What ends a program that went wrong.
+constexpr int crash_signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+
+enum SlotKind : int { unused, reserved, file_name, folder_path, process_group, terminal_settings };
 
 // Plain memory: the handler may find it at any time. `kind` is written last.
 struct Slot {
   std::atomic<int> kind{unused};
   int folder = -1;
   pid_t group = 0;
+  int terminal = -1;
+  termios before{};
+  termios during{};
   std::array<char, PATH_MAX> name{};
 };
 static_assert(std::atomic<int>::is_always_lock_free);
 Slot slots[slots_count];
+std::atomic<bool> catching{false};
 
 int reserve() {
   for (std::size_t i = 0; i < slots_count; ++i) {
@@ -103,7 +110,13 @@ void kill_group(pid_t leader) {
   for (int i = 0; i < waits && ::waitpid(leader, nullptr, WNOHANG) == 0; ++i) ::poll(nullptr, 0, wait_ms);
 }
 
+void set_terminals(const termios Slot::* settings) {
+  for (const Slot& slot : slots)
+    if (slot.kind == terminal_settings) set_terminal(slot.terminal, slot.*settings);
+}
+
 void clean_up() {
+  set_terminals(&Slot::before);
   for (const Slot& slot : slots)
     if (slot.kind == process_group) kill_group(slot.group);
   for (const Slot& slot : slots) {
@@ -117,6 +130,44 @@ extern "C" void clean_up_and_end(int number) {
   clean_up();
   ::signal(number, SIG_DFL);
   ::raise(number);  // held back until this handler returns
+  errno = error;
+}
+
+// Reset to what it was without, by SA_RESETHAND: the crash comes again.
+extern "C" void restore_terminals(int) {
+  const int error = errno;
+  set_terminals(&Slot::before);
+  errno = error;
+}
+
+extern "C" void go_on(int) {
+  const int error = errno;
+  set_terminals(&Slot::during);
+  errno = error;
+}
+
+void catch_signal(int number, void (*handler)(int), int flags) {
+  struct sigaction before{};
+  ::sigaction(number, nullptr, &before);
+  if (before.sa_handler != SIG_DFL) return;
+  struct sigaction action{};
+  action.sa_handler = handler;
+  action.sa_flags = flags;
+  ::sigaction(number, &action, nullptr);
+}
+
+extern "C" void stop_here(int number) {
+  const int error = errno;
+  set_terminals(&Slot::before);
+  ::signal(number, SIG_DFL);
+  ::raise(number);
+  sigset_t only, held;
+  sigemptyset(&only);
+  sigaddset(&only, number);
+  ::pthread_sigmask(SIG_UNBLOCK, &only, &held);  // stops; in an orphaned process group it does not
+  ::pthread_sigmask(SIG_SETMASK, &held, nullptr);
+  catch_signal(number, stop_here, SA_RESTART);
+  set_terminals(&Slot::during);
   errno = error;
 }
 
@@ -138,6 +189,7 @@ void clean_up_on_signals() {
     ::sigaction(number, nullptr, &before);
     if (before.sa_handler != SIG_IGN) ::sigaction(number, &action, nullptr);
   }
+  catching = true;
 }
 
 Cleanup Cleanup::file(int folder, std::string_view name) {
@@ -164,6 +216,21 @@ Cleanup Cleanup::group(pid_t leader) {
   return Cleanup{slot};
 }
 
+Cleanup Cleanup::terminal(int fd, const termios& before, const termios& during) {
+  const int slot = reserve();
+  if (slot < 0) return Cleanup{slot};
+  slots[slot].terminal = fd;
+  slots[slot].before = before;
+  slots[slot].during = during;
+  slots[slot].kind = terminal_settings;
+  if (catching) {
+    for (const int number : crash_signals) catch_signal(number, restore_terminals, SA_RESETHAND);
+    catch_signal(SIGTSTP, stop_here, SA_RESTART);
+    catch_signal(SIGCONT, go_on, SA_RESTART);
+  }
+  return Cleanup{slot};
+}
+
 Cleanup::Cleanup(Cleanup&& other) noexcept : slot_{std::exchange(other.slot_, -1)} {}
 
 Cleanup& Cleanup::operator=(Cleanup&& other) noexcept {
@@ -181,6 +248,18 @@ SignalsHeld::SignalsHeld() {
 }
 
 SignalsHeld::~SignalsHeld() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+void set_terminal(int fd, const termios& to) {
+  const pid_t foreground = ::tcgetpgrp(fd);
+  if (foreground >= 0 && foreground != ::getpgrp()) return;
+  // Should another job get it at this very moment, TTOU must not stop a program that ends.
+  sigset_t only, held;
+  sigemptyset(&only);
+  sigaddset(&only, SIGTTOU);
+  ::pthread_sigmask(SIG_BLOCK, &only, &held);
+  ::tcsetattr(fd, TCSANOW, &to);
+  ::pthread_sigmask(SIG_SETMASK, &held, nullptr);
+}
 
 void remove_tree(const char* path) { remove_at(AT_FDCWD, path, depth_max); }
 
