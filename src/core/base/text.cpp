@@ -17,6 +17,22 @@ std::optional<std::uint64_t> number(std::string_view word, int base) {
   return value;
 }
 
+// How many letters have to be put in, taken out or replaced (Levenshtein).
+std::size_t distance(std::string_view left, std::string_view right) {
+  std::vector<std::size_t> row(right.size() + 1);
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = i;
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (std::size_t j = 0; j < right.size(); ++j) {
+      const std::size_t replaced = diagonal + (left[i] == right[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
 }  // namespace
 
 std::string_view trimmed(std::string_view text) {
@@ -50,6 +66,24 @@ std::optional<std::uint64_t> decimal(std::string_view word) { return number(word
 std::optional<std::uint64_t> hexadecimal(std::string_view word) {
   if (word.starts_with("0x") || word.starts_with("0X")) word.remove_prefix(2);
   return number(word, 16);
+}
+
+std::optional<std::string_view> nearest_word(std::string_view word,
+                                             const std::vector<std::string_view>& names) {
+  constexpr std::size_t word_bytes_max = 64;
+  if (word.empty() || word.size() > word_bytes_max) return std::nullopt;
+  for (const std::string_view name : names)
+    if (name.starts_with(word)) return name;
+  std::optional<std::string_view> nearest;
+  std::size_t least = 3;
+  for (const std::string_view name : names) {
+    const std::size_t steps = distance(word, name);
+    // Of a word of two letters, two others leave nothing.
+    if (steps >= least || steps >= name.size()) continue;
+    least = steps;
+    nearest = name;
+  }
+  return nearest;
 }
 
 std::string shell_quoted(std::string_view word) {

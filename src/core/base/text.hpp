@@ -19,6 +19,11 @@ namespace cbit {
 [[nodiscard]] std::optional<std::uint64_t> decimal(std::string_view word);
 [[nodiscard]] std::optional<std::uint64_t> hexadecimal(std::string_view word);
 
+// Which of some names a mistyped word may mean: the one that it begins, or else one that is a letter or two
+// away; nullopt: none.
+[[nodiscard]] std::optional<std::string_view> nearest_word(std::string_view word,
+                                                           const std::vector<std::string_view>& names);
+
 // One word of a POSIX shell, whatever is in it: between single quotes.
 [[nodiscard]] std::string shell_quoted(std::string_view word);
 

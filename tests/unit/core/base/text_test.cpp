@@ -25,6 +25,16 @@ TEST(Text, ReadsWholeNumbersOnly) {
   }
 }
 
+TEST(Text, FindsTheWordThatAMistypedOneMayMean) {
+  const std::vector<std::string_view> names{"info", "x", "xp", "cont", "quit"};
+  EXPECT_EQ(nearest_word("inf", names), "info");
+  EXPECT_EQ(nearest_word("ifno", names), "info");
+  EXPECT_EQ(nearest_word("quti", names), "quit");
+  EXPECT_EQ(nearest_word("conti", names), "cont");
+  for (const auto* word : {"", "zzzzzz", "qq"}) EXPECT_EQ(nearest_word(word, names), std::nullopt) << word;
+  EXPECT_EQ(nearest_word(std::string(100'000, 'i'), names), std::nullopt);
+}
+
 // POSIX.1-2017, Shell Command Language, 2.2.2: all within single quotes is literal, but they cannot hold one.
 TEST(Text, QuotesAnyWordForAShell) {
   EXPECT_EQ(shell_quoted("a b$c\\"), "'a b$c\\'");
