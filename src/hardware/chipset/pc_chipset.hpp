@@ -61,6 +61,7 @@ class PcChipset {
 
   [[nodiscard]] std::size_t cpu_count() const { return lapics_.size(); }
   [[nodiscard]] Lapic& lapic(std::size_t cpu) { return lapics_[cpu]; }
+  [[nodiscard]] const Lapic& lapic(std::size_t cpu) const { return lapics_[cpu]; }
   [[nodiscard]] ApicBus& apic_bus() { return apic_bus_; }
   [[nodiscard]] Ioapic& ioapic() { return ioapic_; }
   [[nodiscard]] PicPair& pic() { return pic_; }

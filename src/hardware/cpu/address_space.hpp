@@ -61,6 +61,8 @@ class AddressSpace {
   // MOV CRn.
   void set_registers(const PagingRegisters& registers) { registers_ = registers; }
   [[nodiscard]] const PagingRegisters& registers() const { return registers_; }
+  // While paging is on.
+  [[nodiscard]] paging::PagingConfig paging_config() const;
   [[nodiscard]] Tlb& tlb() { return tlb_; }
   [[nodiscard]] PhysicalSpace& physical() { return *physical_; }
 
@@ -100,7 +102,6 @@ class AddressSpace {
     std::array<Page, size_> pages_{};
   };
 
-  [[nodiscard]] paging::PagingConfig paging_config() const;
   Result<paging::Translation> walk_for(std::uint64_t linear, paging::Intent intent,
                                        paging::Privilege privilege);
   [[nodiscard]] paging::Translation unpaged(std::uint64_t linear) const;

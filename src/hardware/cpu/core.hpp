@@ -49,13 +49,6 @@ inline constexpr std::uint8_t xf = 19;
 inline constexpr std::uint8_t vc = 29;
 }  // namespace vector
 
-// Places in FXSAVE's image: APM vol. 2, figure 11-8.
-namespace fxsave {
-inline constexpr std::size_t mxcsr_at = 24;
-inline constexpr std::size_t mxcsr_mask_at = 28;
-inline constexpr std::size_t xmm_at = 160;
-}  // namespace fxsave
-
 // Where an event comes from decides what IDT entry it may use, and the EXT bit of what goes wrong then.
 enum class EventKind : std::uint8_t { exception, software, external };
 

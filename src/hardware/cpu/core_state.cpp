@@ -168,7 +168,7 @@ std::string Core::report() const {
   const auto place = mutable_this.memory.inspect(at);
   if (place && mutable_this.inspect(VirtAddr{at}, code))
     text += fmt::format("code at {}, key {}: {} = {}\n", place->phys, place->key, to_hex(code),
-                        isa::disassemble(mode_, code, now.rip));
+                        isa::disassemble(mode_, code, now.rip).text);
   else
     text += "code: not mapped\n";
   for (const Delivery& delivery : deliveries_)

@@ -29,6 +29,10 @@ void Cpu::set_extended_state(const ExtendedState& state) {
   std::memcpy(core_->regs.xmm.data(), state.data() + fxsave::xmm_at, sizeof core_->regs.xmm);
 }
 
+DebugRegisters Cpu::debug_registers() const {
+  return {core_->sys.breakpoints, core_->sys.dr6, core_->sys.dr7};
+}
+
 std::uint64_t& Cpu::gpr(isa::Gpr reg) { return core_->regs.gpr[static_cast<std::size_t>(reg)]; }
 std::uint64_t Cpu::rip() const { return core_->rip; }
 bool Cpu::halted() const { return core_->halted(); }
@@ -38,6 +42,12 @@ void Cpu::request_stop() { core_->request_stop(); }
 Stop Cpu::step() { return core_->step(); }
 std::uint64_t Cpu::instructions() const { return core_->instructions(); }
 void Cpu::signal_raised() { core_->kick(); }
+
+std::optional<paging::PagingConfig> Cpu::paging() const {
+  if (!core_->memory.registers().paging) return std::nullopt;
+  return core_->memory.paging_config();
+}
+isa::Mode Cpu::mode() const { return core_->mode(); }
 
 std::optional<std::pair<PhysAddr, KeyId>> Cpu::translate(VirtAddr at) const {
   const auto place = core_->memory.inspect(at.value());

@@ -27,6 +27,8 @@
 #include "cpu/model.hpp"
 #include "cpu/physical_space.hpp"
 #include "cpu/registers.hpp"
+#include "isa/mode.hpp"
+#include "paging/pte.hpp"
 
 namespace cbit::cpu {
 
@@ -110,6 +112,7 @@ class Cpu final : public bus::InterruptListener {
   using ExtendedState = std::array<std::byte, 512>;
   [[nodiscard]] ExtendedState extended_state() const;
   void set_extended_state(const ExtendedState& state);
+  [[nodiscard]] DebugRegisters debug_registers() const;
   [[nodiscard]] std::uint64_t& gpr(isa::Gpr reg);
   [[nodiscard]] std::uint64_t rip() const;
   // Whether the last instruction was HLT, and nothing has woken the processor.
@@ -125,6 +128,11 @@ class Cpu final : public bus::InterruptListener {
 
   [[nodiscard]] std::uint64_t instructions() const;  // executed since construction
   void signal_raised() override;
+
+  // How linear addresses are translated now; nullopt: they are not, CR0.PG is clear.
+  [[nodiscard]] std::optional<paging::PagingConfig> paging() const;
+  // How code is decoded now.
+  [[nodiscard]] isa::Mode mode() const;
 
   // Linear addresses, as the guest's tables have them now; without effect on tables and translations. False
   // where nothing is mapped. Reads go by read() of the physical space.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "base/reg.hpp"
@@ -137,6 +138,24 @@ struct Registers {
     return segment(isa::Segment::ss).attributes.get<SegmentAttributes::Dpl>();
   }
 };
+
+// DR0 to DR3, DR6, DR7: APM vol. 2, 13.1.1.
+struct DebugRegisters {
+  std::array<std::uint64_t, 4> breakpoints{};
+  std::uint64_t status = 0;   // DR6
+  std::uint64_t control = 0;  // DR7
+};
+
+// Places in FXSAVE's image: APM vol. 2, figure 11-8.
+namespace fxsave {
+inline constexpr std::size_t control_at = 0;  // FCW
+inline constexpr std::size_t status_at = 2;   // FSW
+inline constexpr std::size_t tags_at = 4;     // FTW, a bit for each register: not empty
+inline constexpr std::size_t mxcsr_at = 24;
+inline constexpr std::size_t mxcsr_mask_at = 28;
+inline constexpr std::size_t st_at = 32;  // ST(0) first, 16 bytes each
+inline constexpr std::size_t xmm_at = 160;
+}  // namespace fxsave
 
 // Flat segments of a program loader: base 0, limit 4 GiB, CPL 0.
 [[nodiscard]] constexpr SegmentRegister flat_code_64(std::uint16_t selector) {

@@ -212,11 +212,12 @@ DecodeStatus Decoder::decode(Mode mode, ConstByteSpan bytes, Instruction& to) co
   return DecodeStatus::ok;
 }
 
-std::string disassemble(Mode mode, ConstByteSpan bytes, std::uint64_t at) {
+Disassembled disassemble(Mode mode, ConstByteSpan bytes, std::uint64_t at) {
   ZydisDisassembledInstruction instruction;
   const ZyanStatus status =
       ZydisDisassembleIntel(machine_modes[width_of(mode)], at, bytes.data(), bytes.size(), &instruction);
-  return ZYAN_SUCCESS(status) ? std::string{static_cast<const char*>(instruction.text)} : "(bad)";
+  if (!ZYAN_SUCCESS(status)) return {"(bad)", 1};
+  return {static_cast<const char*>(instruction.text), instruction.info.length};
 }
 
 std::uint16_t mnemonic_count() { return ZYDIS_MNEMONIC_MAX_VALUE + 1; }

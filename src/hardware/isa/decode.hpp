@@ -37,9 +37,12 @@ class Decoder {
   std::shared_ptr<const Library> library_;
 };
 
-// "add rax, rbx"; "(bad)" where there is no instruction. `at` is where the bytes stand, for relative
-// operands.
-[[nodiscard]] std::string disassemble(Mode mode, ConstByteSpan bytes, std::uint64_t at);
+struct Disassembled {
+  std::string text;        // "add rax, rbx"; "(bad)" where there is no instruction
+  std::size_t length = 1;  // in bytes
+};
+// `at` is where the bytes stand, for relative operands.
+[[nodiscard]] Disassembled disassemble(Mode mode, ConstByteSpan bytes, std::uint64_t at);
 
 // Mnemonics by number: [0, mnemonic_count()).
 [[nodiscard]] std::uint16_t mnemonic_count();

@@ -69,6 +69,7 @@ class Machine {
   [[nodiscard]] Tracer& tracer() { return tracer_; }
   [[nodiscard]] mem::KeyTable& keys() { return keys_; }
   [[nodiscard]] mem::Memory& memory() { return *memory_; }
+  [[nodiscard]] const mem::Memory& memory() const { return *memory_; }
   [[nodiscard]] bus::SystemBus& bus() { return *bus_; }
   // What a guest on this machine leaves for, and asks.
   [[nodiscard]] Hypervisor& hypervisor() { return *hypervisor_; }

@@ -198,7 +198,7 @@ class HostOracle : public ::testing::TestWithParam<OracleCase> {
     std::string text;
     for (const RandomInstruction& instruction : instructions) {
       const auto bytes = std::as_bytes(std::span{instruction.bytes});
-      text += fmt::format("  {:32} {}\n", to_hex(bytes), isa::disassemble(mode, bytes, 0));
+      text += fmt::format("  {:32} {}\n", to_hex(bytes), isa::disassemble(mode, bytes, 0).text);
     }
     return text;
   }
