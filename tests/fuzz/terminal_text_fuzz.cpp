@@ -1,5 +1,6 @@
-// What a guest writes to a raw terminal: however it is cut into pieces, what comes out is text with the control
-// characters and sequences that may pass, and nothing else; and made fit once more, it says the same.
+// What a guest writes to a raw terminal: however it is cut into pieces, what comes out is text with the
+// control characters and sequences that may pass, and nothing else; and made fit once more, it says the
+// same.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>

@@ -64,8 +64,11 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   ~Pc() override = default;
 
   [[nodiscard]] machine::Machine& machine() { return *machine_; }
+  [[nodiscard]] const machine::Machine& machine() const { return *machine_; }
   [[nodiscard]] chipset::PcChipset& chipset() { return chipset_; }
+  [[nodiscard]] const chipset::PcChipset& chipset() const { return chipset_; }
   [[nodiscard]] cpu::Cpu& cpu() { return cpu_; }
+  [[nodiscard]] const cpu::Cpu& cpu() const { return cpu_; }
   [[nodiscard]] const cpu::CodeCache& code() const { return code_; }
   [[nodiscard]] Clock& clock() { return machine_->clock(); }
 

@@ -10,6 +10,8 @@ using HostClock = std::chrono::steady_clock;
 
 // How often the host's clock and its input are looked at: a few times a second.
 constexpr std::uint64_t slice_ns = 20'000'000;
+// With somebody at a terminal, who shall not have to wait for what a key does.
+constexpr std::uint64_t interactive_slice_ns = 2'000'000;
 
 class Runner {
  public:
@@ -39,8 +41,17 @@ class Runner {
 
   RunReport run() {
     while (!report_.ending && !is_over()) {
+      const Wish wish = options_.wish ? options_.wish() : Wish::go_on;
+      if (wish == Wish::end) {
+        report_.ended_at_console = true;
+        break;
+      }
+      if (wish == Wish::stand_still) {
+        options_.wait(std::chrono::nanoseconds{slice_ns});
+        continue;
+      }
       const std::uint64_t now = pc_.clock().now_ns();
-      const Pc::Progress done = pc_.run(now + std::min(slice_ns, left_ns(now)), bool{options_.wait});
+      const Pc::Progress done = pc_.run(now + std::min(slice(), left_ns(now)), bool{options_.wait});
       report_.ending = done.ending;
       if (done.idle) idle();
       if (options_.now_and_then) options_.now_and_then();
@@ -68,6 +79,8 @@ class Runner {
     if (left_ns(pc_.clock().now_ns()) == 0) return true;
     return options_.limits.host_time && HostClock::now() - began_ >= *options_.limits.host_time;
   }
+
+  [[nodiscard]] std::uint64_t slice() const { return options_.wish ? interactive_slice_ns : slice_ns; }
 
   // As long as the host waits, time passes for the guest, up to its next deadline.
   void idle() {

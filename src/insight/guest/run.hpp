@@ -17,6 +17,9 @@ struct RunLimits {
   std::optional<std::uint64_t> virtual_ns;
 };
 
+// What somebody at the console wants of the machine.
+enum class Wish : std::uint8_t { go_on, stand_still, end };
+
 struct RunOptions {
   RunLimits limits;
   SerialEnds com1;           // ttyS0: the console
@@ -25,12 +28,16 @@ struct RunOptions {
   // Somebody sits at the console: virtual time does not run ahead of the host's while the guest is idle, and
   // `wait` is called with the time there is until something happens by itself. It returns early for input.
   std::function<void(std::chrono::nanoseconds)> wait;
+  // Asked as often as `now_and_then`. While it says stand_still, no virtual time passes, and `wait` is
+  // called.
+  std::function<Wish()> wish;
   // Called some fifty times in a second of virtual time, between two instructions.
   std::function<void()> now_and_then;
 };
 
 struct RunReport {
-  std::optional<Ending> ending;  // nullopt: a limit was reached
+  std::optional<Ending> ending;  // nullopt: a limit was reached, or it was ended from the console
+  bool ended_at_console = false;
   std::uint32_t exit_status = 0;
   LinuxWords words;
   KtapResults tests;  // on either serial port

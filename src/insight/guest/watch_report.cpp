@@ -161,6 +161,11 @@ std::string to_text(const WatchReport& report) {
   return text + (report.causes.empty() ? "Causes: none\n" : "Causes\n" + watch::render_causes(report.causes));
 }
 
+std::string to_dma_text(const WatchReport& report) {
+  if (!report.found) return "The kernel has not been found in memory yet.\n";
+  return of_pools(report) + of_devices(report);
+}
+
 std::string to_json(const WatchReport& report) {
   const watch::CostCounts& counts = report.counts;
   Json json;

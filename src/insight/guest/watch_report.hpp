@@ -31,6 +31,8 @@ struct WatchReport {
 };
 
 [[nodiscard]] std::string to_text(const WatchReport& report);
+// Of that, the pools of bounce buffers and the traffic of devices.
+[[nodiscard]] std::string to_dma_text(const WatchReport& report);
 // The object of schema/run.schema.json.
 [[nodiscard]] std::string to_json(const WatchReport& report);
 // One page, with pictures of the history. `tracer` knows its names.

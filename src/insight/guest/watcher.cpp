@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include "base/format.hpp"
 #include "linux/unwind.hpp"
 #include "spec/linux_release.hpp"
 #include "spec/swiotlb.hpp"
@@ -58,6 +59,10 @@ WatchReport Watcher::finish() {
   // The guest's devices are in use as long as it runs.
   explainer_.finish(watch::Ending::in_flight);
   history_.finish(pc_->clock().now_ns());
+  return report();
+}
+
+WatchReport Watcher::report() const {
   return {.platform = std::string{to_string(pc_->machine().config().platform)},
           .is_encrypted = pc_->guest_key() != no_key,
           .kernel = release_,
@@ -70,6 +75,27 @@ WatchReport Watcher::finish() {
           .devices = traffic_.by_device(),
           .callers = traffic_.by_caller(),
           .causes = causes()};
+}
+
+std::string Watcher::name_of(VirtAddr at) const {
+  const linux::RunningKernel* const kernel = probes_->running();
+  return kernel != nullptr && kernel->locate(at) ? kernel->describe(at) : std::string{};
+}
+
+std::string Watcher::dma_text(std::size_t mappings_max) const {
+  std::string text = to_dma_text(report());
+  std::size_t active = 0;
+  const Tracer& tracer = pc_->machine().tracer();
+  explainer_.mappings().for_each_active([&](const watch::Mapping& mapping) {
+    if (active++ >= mappings_max) return;
+    const DmaMapped& call = mapping.call;
+    const SiteId by = probes_->mapped_by(call.device, call.dma);
+    text += fmt::format("{}  {:<14} {:>8} bytes of {:<14} {:<13} {:<8} {}\n", tracer.name(call.device),
+                        fmt::format("{}", call.dma), call.bytes, fmt::format("{}", call.phys),
+                        to_string(call.direction), to_string(call.path), by == 0 ? "" : tracer.name(by));
+  });
+  if (active > mappings_max) text += fmt::format("... and {} more\n", active - mappings_max);
+  return text + fmt::format("{} mappings are active\n", active);
 }
 
 // A cause shows while the kernel is at what leads to it: a call of the DMA API, a write to a register.

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "guest/history.hpp"
+#include "guest/monitor/kernel_knowledge.hpp"
 #include "guest/pc.hpp"
 #include "guest/told_states.hpp"
 #include "guest/traffic.hpp"
@@ -25,7 +26,8 @@
 
 namespace cbit::guest {
 
-class Watcher final : EventSink,
+class Watcher final : public KernelKnowledge,
+                      EventSink,
                       cpu::ProbeSink,
                       linux::CallTracker::Processor,
                       linux::Observer,
@@ -46,6 +48,10 @@ class Watcher final : EventSink,
   WatchReport finish();
   [[nodiscard]] const History& history() const { return history_; }
 
+  // KernelKnowledge, at any time
+  [[nodiscard]] std::string name_of(VirtAddr at) const override;
+  [[nodiscard]] std::string dma_text(std::size_t mappings_max) const override;
+
  private:
   // cpu::ProbeSink
   void on_probe(cpu::Cpu& cpu, VirtAddr at) override;
@@ -62,6 +68,7 @@ class Watcher final : EventSink,
   // EventSink, behind the explainer: where the kernel is when a cause shows.
   void on_event(const Event& event) override;
 
+  [[nodiscard]] WatchReport report() const;
   [[nodiscard]] linux::CpuView view() const;
   [[nodiscard]] std::string describe_callers() const;
   [[nodiscard]] std::vector<watch::Cause> causes() const;

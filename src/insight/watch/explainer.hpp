@@ -40,6 +40,8 @@ class Explainer final : public EventSink {
   // The decisions of the code under explanation, in order.
   [[nodiscard]] const std::vector<StepTaken>& steps() const { return steps_; }
   void forget_steps() { steps_.clear(); }
+  // What the DMA API has given out.
+  [[nodiscard]] const MappingTable& mappings() const { return facts_.mappings(); }
   [[nodiscard]] const std::vector<std::string>& kernel_log() const { return facts_.kernel_log(); }
 
  private:

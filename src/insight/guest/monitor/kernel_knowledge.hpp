@@ -1,0 +1,19 @@
+// What somebody who watches the guest's kernel knows, for whoever looks at the machine meanwhile.
+#pragma once
+
+#include <string>
+
+#include "cbit/addr.hpp"
+
+namespace cbit::guest {
+
+class KernelKnowledge {
+ public:
+  virtual ~KernelKnowledge() = default;
+  // "do_idle+0x1c"; empty: no code that is known.
+  [[nodiscard]] virtual std::string name_of(VirtAddr at) const = 0;
+  // The DMA API so far, for people: pools, devices, and at most so many of the mappings that are active.
+  [[nodiscard]] virtual std::string dma_text(std::size_t mappings_max) const = 0;
+};
+
+}  // namespace cbit::guest
