@@ -48,6 +48,9 @@ struct Streams {
   bool out_is_terminal = false;
   // What is no text, such as what a command in a guest writes, where `out` is no terminal; nullptr: `out`.
   std::ostream* bytes = nullptr;
+  // Behind the gate that `out` goes through, where that is a terminal: for what base/terminal_text.hpp has
+  // made fit for one.
+  std::ostream* terminal = nullptr;
 };
 
 struct CommandSpec {

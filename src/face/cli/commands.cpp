@@ -80,7 +80,8 @@ void print_error(const Error& error, std::ostream& err) {
 ExitCode run_command_line(std::span<const std::string_view> words, Streams& given) {
   SafeBuffer safe_out{*given.out.rdbuf()}, safe_err{*given.err.rdbuf()};
   std::ostream out{&safe_out}, err{&safe_err};
-  Streams streams{out, err, given.out_is_terminal, given.out_is_terminal ? nullptr : &given.out};
+  Streams streams{out, err, given.out_is_terminal, given.out_is_terminal ? nullptr : &given.out,
+                  given.out_is_terminal ? &given.out : nullptr};
   errno = 0;
   try {
     const OrError<ExitCode> done = dispatch(words, streams);

@@ -14,6 +14,8 @@ class Keyboard {
  public:
   // The next byte, if there is one now; none after the end of the input.
   std::optional<std::byte> next();
+  // Nothing comes any more.
+  [[nodiscard]] bool ended() const { return ended_ && begin_ == end_; }
   // Returns when there is input, or after so long.
   void wait(std::chrono::nanoseconds most);
 

@@ -10,6 +10,7 @@
 #include "cli/keyboard.hpp"
 #include "cli/run_ending.hpp"
 #include "cli/run_request.hpp"
+#include "cli/run_terminal.hpp"
 #include "cli/run_watch.hpp"
 #include "guest/junit.hpp"
 #include "guest/run.hpp"
@@ -152,6 +153,14 @@ std::string name_of(const RunRequest& request) {
                      to_string(request.pc.platform));
 }
 
+// The terminal is its own again before anything else is printed.
+guest::RunReport run_at_console(guest::Pc& pc, guest::RunOptions& options, const RunWatch& watch,
+                                bool interactive, Streams& streams) {
+  const auto terminal = interactive ? RunTerminal::open(pc, watch.knowledge(), streams) : nullptr;
+  if (terminal) terminal->attach(options);
+  return guest::run(pc, options);
+}
+
 OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto timeout = CBIT_TRY(arguments.number("--timeout", 1, timeout_seconds_max));
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
@@ -165,11 +174,13 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   guest::RunOptions options = run_options(arguments, streams, keyboard ? &*keyboard : nullptr);
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
   watch->attach(*pc, options);
-  const guest::RunReport report = guest::run(*pc, options);
+  const guest::RunReport report =
+      run_at_console(*pc, options, *watch, keyboard && !arguments.has("--quiet"), streams);
   const auto failed = CBIT_TRY(watch->finish(streams));
   if (arguments.has("--stats")) print_stats(streams.err, *pc, report);
 
   const RunEnding ending = ending_of(*pc, report, with_command);
+  if (report.ended_at_console) streams.err << "cbit: ended from the console\n";
   print_ending(streams.err, ending, report.tests.counts);
   const ExitCode code = ending.code == ExitCode::ok ? failed.value_or(ending.code) : ending.code;
   if (junit) {
@@ -196,7 +207,9 @@ const CommandSpec run_command{
     "Boot your own Linux kernel on the machine, encrypted or not, and run a command in it",
     "Boots an unmodified Linux kernel (bzImage or vmlinux) on the machine's own x86-64 processor, with an "
     "initramfs of busybox, runs the command in it, and ends with the command's exit code; without a command "
-    "there is a shell. The kernel's console is on standard error then, else on standard output. Without "
+    "there is a shell. The kernel's console is on standard error then, else on standard output. At a "
+    "terminal, without a command, all keys go to the guest but Ctrl-A: Ctrl-A x ends the run, Ctrl-A c opens "
+    "the monitor (info registers, xp, x/i: try help), Ctrl-A h lists the keys. Without "
     "KERNEL: Debian's cloud kernel, fetched by apt once. Takes multiboot and PVH images, too, which end "
     "through port F4h with (value << 1) | 1. Exit codes: 124 time-out, 125 the machine died, 255 panic. "
     "Tests whose results the guest prints as KTAP are counted.",

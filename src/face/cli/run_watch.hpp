@@ -24,6 +24,8 @@ class RunWatch {
   static OrError<std::unique_ptr<RunWatch>> open(const Arguments& arguments, const RunRequest& request);
 
   void attach(guest::Pc& pc, guest::RunOptions& options);
+  // While the machine runs; nullptr: nobody watches.
+  [[nodiscard]] const guest::KernelKnowledge* knowledge() const { return watcher_ ? &*watcher_ : nullptr; }
   // The report, before the machine ends. The exit code that --fail-on asks for, if it does.
   OrError<std::optional<ExitCode>> finish(Streams& streams);
 
