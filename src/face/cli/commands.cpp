@@ -9,6 +9,7 @@
 #include "base/safe_text.hpp"
 #include "cli/causes_command.hpp"
 #include "cli/command.hpp"
+#include "cli/cpu_command.hpp"
 #include "cli/doctor_command.hpp"
 #include "cli/explain_command.hpp"
 #include "cli/file_options.hpp"
@@ -63,10 +64,10 @@ OrError<ExitCode> dispatch(std::span<const std::string_view> words, Streams& str
 
 std::span<const CommandSpec> commands() {
   static const CommandSpec table[] = {
-      stream_command,   run_command,      rdma_bw_command, rdma_pingpong_command,
-      explain_command,  matrix_command,   table_command,   lab_run_command,
-      lab_list_command, lab_show_command, peek_command,    doctor_command,
-      launch_command,   causes_command,   man_command,     completion_command,
+      stream_command, run_command,        rdma_bw_command, rdma_pingpong_command, explain_command,
+      matrix_command, table_command,      lab_run_command, lab_list_command,      lab_show_command,
+      peek_command,   doctor_command,     launch_command,  causes_command,        cpu_coverage_command,
+      man_command,    completion_command,
   };
   return table;
 }
