@@ -21,7 +21,9 @@ import unittest
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import compare
+from terminal import PROMPT, AtTerminal
 
 try:
     import jsonschema
@@ -377,6 +379,32 @@ class Driver(WithDriver):
             for options, causes in (["--sev"], []), (["--sme"], ["dma-address-beyond-device"]), ([], []):
                 told = self.run_with(kernel, "mask_too_wide", *options, device=",address-bits=32")
                 self.assertEqual([cause["name"] for cause in told["causes"]], causes, options)
+
+
+class Console(EachKernel):
+    def test_has_a_shell_at_a_terminal_and_a_monitor(self):
+        for kernel in kernels:
+            with self.subTest(kernel=kernel.name), AtTerminal(
+                    [program, "run", "--sev", "--report", "--device", "virtio-rng", kernel], HANGS_S) as at:
+                at.wait_for(b"/ # ")
+                at.type(b"sleep 100000\r")
+                time.sleep(1)
+                at.type(b"\x03")  # to the guest's sleep
+                at.wait_for(b"/ # ")
+                at.type(b"echo tw\x1b[Do\x7f\x1b[C$((40+2))\r")
+                at.wait_for(b"tw42")
+                at.type(b"\x01c")
+                at.wait_for(PROMPT)
+                for command, expected in (("info registers", b"CS64"), ("info mem", b" encrypted\r\n"),
+                                          ("info tlb $rip 2", b" encrypted\r\n"), ("x/2i $pc", b"# "),
+                                          ("info dma", b"Bounce buffers: "),
+                                          ("info pages", b"shared    key none   written by device")):
+                    at.type(command.encode() + b"\r")
+                    self.assertIn(expected, at.wait_for(PROMPT), command)
+                at.type(b"cont\rpoweroff -f\r")
+                self.assertEqual(at.end(), 0)
+                self.assertTrue(at.is_as_before())
+                self.assertIn(b"Causes: none", at.output)
 
 
 def main():
