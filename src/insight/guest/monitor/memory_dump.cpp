@@ -14,13 +14,13 @@ namespace cbit::guest {
 namespace {
 
 constexpr std::string_view no_access = " Cannot access memory\n";
-constexpr std::size_t line_bytes_max = 16;
+constexpr std::size_t bytes_in_line_max = 16;
 
 // Where the bytes of a dump are: from an address on, as far as its page goes.
 using Locate = std::function<std::optional<Inspector::Place>(std::uint64_t)>;
 
 struct Line {
-  std::array<std::byte, line_bytes_max> seen{}, host{}, dram{};
+  std::array<std::byte, bytes_in_line_max> seen{}, host{}, dram{};
   KeyId key = no_key;  // of its first byte
 };
 
