@@ -230,6 +230,16 @@ class Results(EachKernel):
             self.assertIn("pages over time", html, boot)
             self.assertNotRegex(html, r"(src|href)=")
 
+    def test_of_two_runs_are_the_same_to_the_byte(self):
+        traces = [self.path("first.jsonl"), self.path("second.jsonl")]
+        for kernel in kernels:
+            with self.subTest(kernel=kernel.name):
+                for trace in traces:
+                digests = [hashlib.sha256(trace.read_bytes()).hexdigest() for trace in traces]
+                self.assertEqual(*digests)
+                    self.assertEqual(boot.status, 0, boot)
+                self.assertEqual(*(hashlib.sha256(trace.read_bytes()).hexdigest() for trace in traces))
+
     def test_of_the_second_witness_agree_with_memory(self):
         report = self.path("report.json")
         for _, boot in self.each("--sev", "--hypercalls", "--report-json", str(report), command=["dmesg"]):
