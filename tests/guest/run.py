@@ -235,7 +235,8 @@ class Results(EachKernel):
         for kernel in kernels:
             with self.subTest(kernel=kernel.name):
                 for trace in traces:
-                    boot = Boot(kernel, "--sev", "--trace", trace, "--trace-format", "jsonl", command=["true"])
+                    boot = Boot(kernel, "--sev", "--trace", trace, "--trace-format", "jsonl",
+                                command=["true"])
                     self.assertEqual(boot.status, 0, boot)
                 digests = [hashlib.sha256(trace.read_bytes()).hexdigest() for trace in traces]
                 self.assertEqual(*digests)
