@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <ostream>
+#include <tuple>
 
 #include "cli/table_format.hpp"
 #include "cpu/model.hpp"
@@ -67,8 +68,9 @@ explain::Table make_table(const isa::Coverage& coverage, bool only_missing) {
   for (const isa::Row* row : coverage.there) rows.emplace_back(row, "yes");
   for (const isa::Row* row : coverage.missing) rows.emplace_back(row, "yes");
   for (const isa::Row* row : coverage.absent) rows.emplace_back(row, "no");
-  std::ranges::stable_sort(
-      rows, {}, [](const auto& entry) { return std::pair{entry.first->feature, entry.first->mnemonic}; });
+  std::ranges::sort(rows, {}, [](const auto& entry) {
+    return std::tuple{entry.first->feature, entry.first->mnemonic, entry.first};  // rows lie in one table
+  });
   for (const auto& [row, offered] : rows)
     if (!only_missing || row->lower == nullptr) table.rows.push_back(line_of(*row, offered));
   const auto written =

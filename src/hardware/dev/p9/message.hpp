@@ -1,6 +1,7 @@
 // 9P messages as bytes: a reader that nothing in them leads beyond their end, and a writer. spec/p9.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -82,7 +83,11 @@ class P9Writer {
     put(qid.version);
     put(qid.path);
   }
-  void put_bytes(ConstByteSpan bytes) { message_.insert(message_.end(), bytes.begin(), bytes.end()); }
+  void put_bytes(ConstByteSpan bytes) {
+    const std::size_t end = message_.size();
+    message_.resize(end + bytes.size());
+    std::ranges::copy(bytes, message_.begin() + static_cast<std::ptrdiff_t>(end));
+  }
 
   [[nodiscard]] Bytes finish() && {
     store(message_, 0, static_cast<std::uint32_t>(message_.size()));
