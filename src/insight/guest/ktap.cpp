@@ -51,12 +51,12 @@ void read_directive(KtapTest& test, bool ok, std::string_view text) {
     return std::ranges::equal(word, directive, {},
                               [](char c) { return c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c; });
   };
-  if (is("SKIP"))
+  const bool skipped = is("SKIP"), expected_to_fail = is("TODO") || is("XFAIL");
+  if (skipped)
     test.outcome = TestOutcome::skipped;
-  else if (!ok && (is("TODO") || is("XFAIL")))
+  else if (!ok && expected_to_fail)
     test.outcome = TestOutcome::failed_as_expected;
-  const bool known = is("SKIP") || is("TODO") || is("XFAIL");
-  test.reason = known ? trimmed(text.substr(word.size())) : text;
+  test.reason = skipped || expected_to_fail ? trimmed(text.substr(word.size())) : text;
 }
 
 // "ok 1 name", "not ok 2 - name # TIMEOUT 30 seconds"

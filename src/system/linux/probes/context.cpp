@@ -107,8 +107,7 @@ std::optional<PhysAddr> ProbeContext::phys_of_direct_map(const CpuView& cpu, Vir
 }
 
 bool ProbeContext::in_direct_map(const CallView& c, VirtAddr at, PhysAddr phys) const {
-  const auto base = running_->variable(c.memory(), "page_offset_base");
-  return base && at == VirtAddr{*base} + phys.value();
+  return phys_of_direct_map(c.cpu(), at) == phys;
 }
 
 // drivers/iommu/amd/io_pgtable.c: iommu_v1_map_pages().
