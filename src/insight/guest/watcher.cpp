@@ -31,12 +31,7 @@ Watcher::Watcher(Pc& pc, const linux::Kernel& kernel)
       release_{kernel.image().release()},
       explainer_{pc.machine().tracer(), context_of(pc, kernel)},
       traffic_{pc.machine().tracer()} {
-  pc.machine().tracer().attach(explainer_);
-  pc.machine().tracer().attach(*this);
-  pc.machine().tracer().attach(counters_);
-  pc.machine().tracer().attach(traffic_);
-  pc.machine().tracer().attach(history_);
-  pc.machine().tracer().attach(told_);
+  for (EventSink* const sink : sinks()) pc.machine().tracer().attach(*sink);
   pc.cpu().set_probe_sink(this);
   probes_.reset(new linux::Probes{kernel, pc.machine().tracer(), *this, *this});  // the bases are private
 }
@@ -44,12 +39,7 @@ Watcher::Watcher(Pc& pc, const linux::Kernel& kernel)
 Watcher::~Watcher() {
   probes_.reset();
   pc_->cpu().set_probe_sink(nullptr);
-  pc_->machine().tracer().detach(told_);
-  pc_->machine().tracer().detach(history_);
-  pc_->machine().tracer().detach(traffic_);
-  pc_->machine().tracer().detach(counters_);
-  pc_->machine().tracer().detach(*this);
-  pc_->machine().tracer().detach(explainer_);
+  for (EventSink* const sink : sinks()) pc_->machine().tracer().detach(*sink);
 }
 
 void Watcher::check_progress() { probes_->check_progress(view(), pc_->clock().now_ns()); }

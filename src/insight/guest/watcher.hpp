@@ -6,6 +6,7 @@
 // Threading: one thread, that of the machine.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -69,6 +70,10 @@ class Watcher final : public KernelKnowledge,
   void on_event(const Event& event) override;
 
   [[nodiscard]] WatchReport report() const;
+  // In this order: this object looks at what the explainer has just found.
+  [[nodiscard]] std::array<EventSink*, 6> sinks() {
+    return {&explainer_, this, &counters_, &traffic_, &history_, &told_};
+  }
   [[nodiscard]] linux::CpuView view() const;
   [[nodiscard]] std::string describe_callers() const;
   [[nodiscard]] std::vector<watch::Cause> causes() const;
