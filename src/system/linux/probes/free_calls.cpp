@@ -60,8 +60,7 @@ constexpr ProbeRow page_row(std::string_view function) {
           .some_versions = true};
 }
 
-// Pages: free_unref_page() up to 6.13, __free_frozen_pages() since 6.14; __free_pages_ok() where they are
-// many.
+// Which of the page allocator's own functions a kernel has differs: 6.1 has the first and the last.
 constexpr ProbeRow rows[] = {
     {.function = "kfree",
      .parameters = "",
