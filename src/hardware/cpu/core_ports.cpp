@@ -3,6 +3,13 @@
 #include "cpu/core.hpp"
 
 namespace cbit::cpu {
+namespace {
+
+// How long an access keeps the processor. Linux counts on a microsecond for two of them: pit_verify_msb() of
+// arch/x86/kernel/tsc.c.
+constexpr std::uint64_t ns_per_access = 1000;
+
+}  // namespace
 
 bool Core::may_use_port(std::uint16_t port, unsigned bytes) {
   const unsigned iopl = static_cast<unsigned>((sys.flags & rflags::iopl) >> 12);
@@ -24,6 +31,7 @@ bool Core::may_use_port(std::uint16_t port, unsigned bytes) {
 std::uint32_t Core::read_port(const isa::Op& op, std::uint16_t port, unsigned bytes) {
   sync_clock(op);
   const std::uint32_t value = board.ports.read(port, bytes);
+  board.clock.advance(ns_per_access);
   after_device();
   return value;
 }
@@ -31,6 +39,7 @@ std::uint32_t Core::read_port(const isa::Op& op, std::uint16_t port, unsigned by
 void Core::write_port(const isa::Op& op, std::uint16_t port, unsigned bytes, std::uint32_t value) {
   sync_clock(op);
   board.ports.write(port, bytes, value);
+  board.clock.advance(ns_per_access);
   after_device();
 }
 

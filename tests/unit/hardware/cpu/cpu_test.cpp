@@ -39,5 +39,15 @@ TEST(Cpu, StopsAtItsDeadlineAndGoesOn) {
   EXPECT_GT(box[Gpr::rax], before);
 }
 
+// As on an ISA or LPC bus, which pit_verify_msb() of Linux' arch/x86/kernel/tsc.c counts on.
+TEST(Cpu, WaitsAMicrosecondForEachAccessToAPort) {
+  CpuBox box;
+  box.put_code({0xe4, 0x80,  // in al, 0x80
+                0xe6, 0x80,  // out 0x80, al
+                0xf4});      // hlt
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box.clock.now_ns(), 2003u);
+}
+
 }  // namespace
 }  // namespace cbit::test
