@@ -182,6 +182,30 @@ static int freed_while_mapped(struct engine *engine, u8 *buffer)
   return 0;
 }
 
+/* An object of a cache of its own. */
+static int cache_object_freed_while_mapped(struct engine *engine, u8 *buffer)
+{
+  struct kmem_cache *cache = kmem_cache_create("cbit_mistakes", BYTES, 0, 0, NULL);
+  int error = -ENOMEM;
+  dma_addr_t at;
+  u8 *lent;
+
+  if (!cache)
+    return -ENOMEM;
+  lent = kmem_cache_alloc(cache, GFP_KERNEL);
+  if (!lent)
+    goto destroy;
+  at = dma_map_single(engine->dev, lent, BYTES, DMA_FROM_DEVICE);
+  kmem_cache_free(cache, lent);
+  if (dma_mapping_error(engine->dev, at))
+    goto destroy;
+  dma_unmap_single(engine->dev, at, BYTES, DMA_FROM_DEVICE);
+  error = 0;
+destroy:
+  kmem_cache_destroy(cache);
+  return error;
+}
+
 /* Frees whole pages, not an object. */
 static int pages_freed_while_mapped(struct engine *engine, u8 *buffer)
 {
@@ -272,6 +296,7 @@ static const struct {
   { "unchecked_error", unchecked_error, 64 },
   { "stack_buffer", stack_buffer, 64 },
   { "freed_while_mapped", freed_while_mapped, 64 },
+  { "cache_object_freed_while_mapped", cache_object_freed_while_mapped, 64 },
   { "pages_freed_while_mapped", pages_freed_while_mapped, 64 },
   { "coherent_mapped_encrypted", coherent_mapped_encrypted, 64 },
   /* With a device of 32 address lines this one's mask is a lie. */
