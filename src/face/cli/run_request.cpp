@@ -111,12 +111,15 @@ OrError<std::string> plug_share(RunRequest& request) {
 
 // ---- kernel and modules ---------------------------------------------------------------------------------
 
-// Where the modules of a kernel lie that was named as a file: beside it, as in a package, or on this host.
+// Where the modules of a kernel lie that was named as a file: it may lie among them, or beside them in boot, as
+// packages have it; else on this host.
 std::optional<fs::path> modules_beside(const fs::path& kernel, std::string_view release) {
   if (release.empty()) return std::nullopt;
   std::error_code error;
-  for (const fs::path& root : {fs::absolute(kernel, error).parent_path().parent_path(), fs::path{"/"}})
-    if (fs::path folder = root / "lib/modules" / release; fs::is_directory(folder, error)) return folder;
+  const fs::path folder = fs::absolute(kernel, error).parent_path();
+  if (folder.filename() == release && fs::is_directory(folder / "kernel", error)) return folder;
+  for (const fs::path& root : {folder.parent_path(), folder.parent_path() / "usr", fs::path{"/"}})
+    if (fs::path modules = root / "lib/modules" / release; fs::is_directory(modules, error)) return modules;
   return std::nullopt;
 }
 
@@ -183,6 +186,14 @@ OrError<std::optional<boot::ModuleTree>> open_modules(const RunRequest& request,
 }
 
 // Without a folder of modules the kernel is taken to have its drivers built in.
+void tell_no_modules(const RunRequest& request, const std::optional<fs::path>& folder, Streams& streams) {
+  const std::vector<std::string> drivers = drivers_of(request);
+  if (folder || drivers.empty()) return;
+  fmt::print(streams.err,
+             "cbit: found no modules of {}, so {} must be built in; --modules names their folder\n",
+             request.release.empty() ? "the kernel" : request.release, fmt::join(drivers, ", "));
+}
+
 OrError<std::vector<boot::ModuleFile>> find_modules(const RunRequest& request, const Arguments& arguments,
                                                     const std::optional<boot::ModuleTree>& tree) {
   std::vector<boot::ModuleFile> added = CBIT_TRY(modules_of_user(arguments));
@@ -226,6 +237,7 @@ OrError<Bytes> make_initramfs(RunRequest& request, const Arguments& arguments,
   }
   contents.busybox = CBIT_TRY(boot::read_file(busybox));
   const auto tree = CBIT_TRY(open_modules(request, arguments, modules));
+  tell_no_modules(request, modules, streams);
   if (request.share) CBIT_TRY(add_share(request, tree, contents, streams));
   contents.modules = CBIT_TRY(find_modules(request, arguments, tree));
   for (const std::string& word : arguments.behind)
