@@ -198,11 +198,13 @@ OrError<BzImage> read_bzimage(ConstByteSpan file, std::string_view name) {
   const unsigned sectors = header.setup_sects != 0 ? header.setup_sects : spec::linux_setup_sects_default;
   const std::uint64_t setup_bytes = (std::uint64_t{sectors} + 1) * spec::linux_sector_bytes;
   const std::uint64_t code_bytes = header.syssize * spec::linux_paragraph_bytes;
-  if (file.size() < setup_bytes + code_bytes) return cut_off(setup_bytes + code_bytes);
+  // Not every image fills its last paragraph; memtest86+ does not.
+  if (file.size() + spec::linux_paragraph_bytes <= setup_bytes + code_bytes)
+    return cut_off(setup_bytes + code_bytes);
   if (code_bytes <= spec::linux_entry_64)
     return unusable(name, "has no kernel behind its header", "get the file again");
   CBIT_TRY(check_numbers(header, name));
-  image.protected_mode = file.subspan(setup_bytes, code_bytes);
+  image.protected_mode = file.subspan(setup_bytes, std::min(code_bytes, file.size() - setup_bytes));
   image.payload = payload_of(header, image.protected_mode);
   image.version = version_text(header, file.first(setup_bytes));
   return image;

@@ -99,6 +99,15 @@ TEST(BzImage, IsRefusedWhereverItIsCutOff) {
   EXPECT_THAT(cut.error().message, HasSubstr("cut off: it should have 18944 bytes and has 8192"));
 }
 
+// The header counts paragraphs of 16 bytes (boot.rst, syssize); memtest86+ ends within its last one.
+TEST(BzImage, MayEndWithinItsLastParagraph) {
+  const Bytes file = FakeBzImage{.code_bytes = 0x4000}.file();
+  const auto image = read_bzimage(ConstByteSpan{file}.first(file.size() - 15), "memtest86+");
+  ASSERT_TRUE(image);
+  EXPECT_EQ(image->protected_mode.size(), 0x4000u - 15);
+  EXPECT_FALSE(read_bzimage(ConstByteSpan{file}.first(file.size() - 16), "memtest86+"));
+}
+
 TEST(BzImage, HasNoPayloadWhereTheHeaderPointsBeyondIt) {
   Bytes file = FakeBzImage{}.file();
   test::put_at<std::uint32_t>(file, 0x24c, 0xffff'ffff);
