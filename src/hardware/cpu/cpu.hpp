@@ -3,9 +3,9 @@
 //   rip ─ fetch translation ─ CodeCache (physical address, key, mode) ─ isa::Lowerer on a miss ─ interpreter
 //   data ─ TlbEntry (host bytes) ─ AddressSpace on a miss ─ paging::walk ─ PhysicalSpace
 //
-// Time is virtual: each instruction advances the machine's clock by a nanosecond, each access to a port by a
-// microsecond more. Exceptions are delivered to the guest; a triple fault, and what the guest can not see, ends
-// run(). Nothing that a guest does ends the host.
+// Time is virtual: each instruction advances the machine's clock by a nanosecond, each access to a port by
+// a microsecond more. Exceptions are delivered to the guest; a triple fault, and what the guest can not see,
+// ends run(). Nothing that a guest does ends the host.
 //
 // Deterministic: the same memory, devices and calls give the same run. Threading: one thread, that of the
 // machine.

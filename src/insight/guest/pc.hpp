@@ -4,9 +4,9 @@
 //       ─ bus::PortSpace ─ PcChipset                    Lapic ─ Cpu's interrupts
 //                                                       PciHost ─ the devices that are plugged in
 //
-// Virtual time is the processor's, and HLT takes until the next deadline; nothing else takes any. With platform
-// sev the machine's firmware launches the image, and the processor says that it is a guest whose memory is
-// encrypted; with sme it says that it can encrypt.
+// Virtual time is the processor's, and HLT takes until the next deadline; nothing else takes any. With
+// platform sev the machine's firmware launches the image, and the processor says that it is a guest whose
+// memory is encrypted; with sme it says that it can encrypt.
 //
 // Errors: those of machine::Machine, of the loader of the image, of the launch.
 // Threading: one thread, the one that made it.

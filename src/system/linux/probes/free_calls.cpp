@@ -73,8 +73,8 @@ constexpr ProbeRow page_row(std::string_view function) {
           .some_versions = true};
 }
 
-// Which of the page allocator's own functions a kernel has differs: 6.1 and 6.12 have the first and the last, 6.17 and
-// 7.2 the last two.
+// Which of the page allocator's own functions a kernel has differs: 6.1 and 6.12 have the first and the last,
+// 6.17 and 7.2 the last two.
 constexpr ProbeRow rows[] = {
     object_row<first>("kfree"),      object_row<second>("kmem_cache_free"), page_row("free_unref_page"),
     page_row("__free_frozen_pages"), page_row("__free_pages_ok"),
