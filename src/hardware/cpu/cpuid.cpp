@@ -177,18 +177,20 @@ Leaf encryption(const Request& request) {
 // Fn8000_0021 EAX: LFENCE always serializes (2), a null selector clears the base (6).
 Leaf more_features(const Request&) { return {1u << 2 | 1u << 6, 0, 0, 0}; }
 
+// Which have subleaves: cpuid_function_is_indexed() in Linux' arch/x86/include/asm/cpuid.h.
 struct LeafRow {
   std::uint32_t first;
   std::uint32_t last;
   Leaf (*compute)(const Request&);
+  bool has_subleaves = false;  // else ECX counts for nothing, and may hold anything
 };
 constexpr LeafRow rows[] = {
     {0, 0, standard_range},
     {1, 1, standard_features},
     {6, 6, power},
-    {7, 7, structured_features},
-    {0xb, 0xb, topology},
-    {0xd, 0xd, extended_state},
+    {7, 7, structured_features, true},
+    {0xb, 0xb, topology, true},
+    {0xd, 0xd, extended_state, true},
     {hypervisor_base, hypervisor_base + 0xff, hypervisor},
     {0x8000'0000, 0x8000'0000, extended_range},
     {0x8000'0001, 0x8000'0001, extended_features},
@@ -229,7 +231,8 @@ Model default_model() { return {.features = features_of_x86_64_v2()}; }
 
 std::array<std::uint32_t, 4> Core::cpuid(std::uint32_t leaf, std::uint32_t subleaf) const {
   for (const LeafRow& row : rows)
-    if (leaf >= row.first && leaf <= row.last) return row.compute({*this, leaf, subleaf});
+    if (leaf >= row.first && leaf <= row.last)
+      return row.compute({*this, leaf, row.has_subleaves ? subleaf : 0});
   return {};
 }
 

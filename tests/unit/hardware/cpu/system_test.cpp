@@ -131,6 +131,15 @@ TEST(CpuSystem, CpuidTellsTheModel) {
   EXPECT_NE(box.cpu.cpuid(1, 0)[2] & 1u << 27, 0u);
 }
 
+// glibc asks for leaf 1 with whatever ECX holds: get_common_indices() in sysdeps/x86/cpu-features.c.
+TEST(CpuSystem, CpuidLooksAtEcxWhereThereAreSubleavesAlone) {
+  SystemBox box;
+  for (const std::uint32_t leaf : {0u, 1u, 6u, 0x8000'0001u, 0x8000'0008u, 0x8000'001fu})
+    EXPECT_EQ(box.cpu.cpuid(leaf, 0x1234), box.cpu.cpuid(leaf, 0)) << leaf;
+  for (const std::uint32_t leaf : {7u, 0xbu, 0xdu})
+    EXPECT_NE(box.cpu.cpuid(leaf, 0x12), box.cpu.cpuid(leaf, 0)) << leaf;
+}
+
 TEST(CpuSystem, TimeStampCounterCountsInstructions) {
   SystemBox box;
   box.put_code({
