@@ -293,9 +293,10 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void read_piece(const Piece& piece, std::byte* to);
   void write_piece(const Piece& piece, const std::byte* from);
   [[nodiscard]] Accessed<const TlbInfo*> writable_page(TlbSet set, std::uint64_t linear);
-  void device_access(PhysAddr at, ByteSpan to, KeyId key);
-  void device_access(PhysAddr at, ConstByteSpan from, KeyId key);
-  void before_device();
+  void slow_access(PhysAddr at, ByteSpan to, KeyId key);
+  void slow_access(PhysAddr at, ConstByteSpan from, KeyId key);
+  // False: it is none.
+  bool before_device(PhysAddr at, std::uint64_t bytes);
   void note_data_access(std::uint64_t linear, unsigned bytes, bool write);
 
   // core_events.cpp

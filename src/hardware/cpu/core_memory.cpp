@@ -41,13 +41,15 @@ bool Core::pieces_of(TlbSet set, std::uint64_t linear, unsigned bytes, bool writ
   return true;
 }
 
-// Devices see the time of the instruction that reaches them, and may set new deadlines.
-void Core::before_device() {
+// Devices see the time of the instruction that reaches them, and may set new deadlines. Memory does neither,
+// so that whether a page is leased changes no time.
+bool Core::before_device(PhysAddr at, std::uint64_t bytes) {
+  if (board.memory.is_memory(at, bytes)) return false;
   if (current_op_ != nullptr) sync_clock(*current_op_);
+  return true;
 }
 
-void Core::device_access(PhysAddr at, ByteSpan to, KeyId key) {
-  before_device();
+void Core::slow_access(PhysAddr at, ByteSpan to, KeyId key) {
   if (board.interrupts.page() == at.page()) {
     if (!board.interrupts.registers().read(at.page_offset(), to)) std::ranges::fill(to, std::byte{0xff});
     return;
@@ -60,8 +62,7 @@ void Core::device_access(PhysAddr at, ByteSpan to, KeyId key) {
     board.supervisor->refused(self, done.error());
 }
 
-void Core::device_access(PhysAddr at, ConstByteSpan from, KeyId key) {
-  before_device();
+void Core::slow_access(PhysAddr at, ConstByteSpan from, KeyId key) {
   if (board.interrupts.page() == at.page()) {
     (void)board.interrupts.registers().write(at.page_offset(), from);
     return;
@@ -76,8 +77,9 @@ void Core::read_piece(const Piece& piece, std::byte* to) {
     std::memcpy(to, piece.info.host + piece.at.page_offset(), piece.bytes);
     return;
   }
-  device_access(piece.at, ByteSpan{to, piece.bytes}, piece.info.key);
-  after_device();
+  const bool is_device = before_device(piece.at, piece.bytes);
+  slow_access(piece.at, ByteSpan{to, piece.bytes}, piece.info.key);
+  if (is_device) after_device();
 }
 
 // A page without a lease may have had code, all of which has changed since.
@@ -93,8 +95,9 @@ void Core::write_piece(const Piece& piece, const std::byte* from) {
     std::memcpy(piece.info.host + piece.at.page_offset(), from, piece.bytes);
     return;
   }
-  device_access(piece.at, ConstByteSpan{from, piece.bytes}, piece.info.key);
-  after_device();
+  const bool is_device = before_device(piece.at, piece.bytes);
+  slow_access(piece.at, ConstByteSpan{from, piece.bytes}, piece.info.key);
+  if (is_device) after_device();
 }
 
 // Code that changes the block it is in sees the change at its next instruction: it runs on its own then.

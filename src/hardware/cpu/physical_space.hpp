@@ -26,6 +26,9 @@ class PhysicalSpace {
   // what memory's protection refuses.
   virtual Result<void> read(PhysAddr from, ByteSpan to, KeyId key) = 0;
   virtual Result<void> write(PhysAddr to, ConstByteSpan from, KeyId key) = 0;
+
+  // What is there takes no notice of time.
+  [[nodiscard]] virtual bool is_memory(PhysAddr at, std::uint64_t bytes) const = 0;
 };
 
 }  // namespace cbit::cpu

@@ -21,6 +21,9 @@ class SystemSpace final : public PhysicalSpace {
   // A device that is reached with the encryption bit is private_mmio, as in paging::Mmu.
   Result<void> read(PhysAddr from, ByteSpan to, KeyId key) override;
   Result<void> write(PhysAddr to, ConstByteSpan from, KeyId key) override;
+  [[nodiscard]] bool is_memory(PhysAddr at, std::uint64_t bytes) const override {
+    return memory_->contains(at, bytes);
+  }
 
  private:
   [[nodiscard]] mem::Access access(KeyId key) const { return {.agent = agent_, .key = key}; }

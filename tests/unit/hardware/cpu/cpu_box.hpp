@@ -63,6 +63,9 @@ class FlatMemory final : public cpu::PhysicalSpace {
       code->second->code_written(to, from.size());
     return {};
   }
+  [[nodiscard]] bool is_memory(PhysAddr at, std::uint64_t bytes) const override {
+    return at.value() + bytes <= bytes_.size();
+  }
 
   [[nodiscard]] std::byte* at(std::uint64_t address) { return &bytes_[address]; }
   template <class T>
