@@ -53,6 +53,8 @@ MISTAKES = {
     "pages_freed_while_mapped": ["freed-while-mapped"],
     "coherent_mapped_encrypted": ["conflicting-encryption-alias", "mapped-encrypted-but-shared"],
 }
+# How many slices of time one is judged of: those that are cost some fifty times as much.
+ONE_SLICE_OF = "8"
 # Slots of the pool, where a piece of work wants fewer than there are by default; model/*.toml says the same.
 POOLS = {"exhaustion": 1024}
 # Where two of them hide.
@@ -284,6 +286,24 @@ class Results(EachKernel):
             # Whatever the kernel shares by its own calls, it tells; .bss..decrypted it tells besides.
             shared = told["conversions"]["pages_shared"] - told["conversions"]["pages_made_private"]
             self.assertGreaterEqual(told["told"]["pages_shared"], shared)
+
+
+class Memory(EachKernel):
+    """The usual machine, and one whose memory is held against one that encrypts each access."""
+
+    def test_holds_what_it_would_if_each_access_encrypted(self):
+        lock_step = Path(program).parent / "tests/guest/lock_step"
+        if not lock_step.exists():
+            self.skipTest(f"there is no {lock_step}")
+        disk = Path(folder_for_run.name) / "disk.img"
+        disk.write_bytes(os.urandom(1 << 20))
+        for kernel in kernels:
+            with self.subTest(kernel=kernel.name):
+                words = [lock_step, ONE_SLICE_OF, "--sev", "--disk", f"{disk},ro", "--append",
+                         "cryptomgr.notests", kernel, "--", "sha256sum", "/dev/vda"]
+                done = subprocess.run(words, text=True, capture_output=True, timeout=HANGS_S)
+                print(f"{kernel.name}: {done.stdout.strip()}", flush=True)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
 class Shares(EachKernel):

@@ -137,6 +137,7 @@ struct Registers {
   [[nodiscard]] unsigned cpl() const {
     return segment(isa::Segment::ss).attributes.get<SegmentAttributes::Dpl>();
   }
+  friend constexpr bool operator==(const Registers&, const Registers&) = default;
 };
 
 // DR0 to DR3, DR6, DR7: APM vol. 2, 13.1.1.

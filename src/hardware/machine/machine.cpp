@@ -148,7 +148,7 @@ Machine::Machine(const MachineConfig& config)
 OrError<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   CBIT_TRY(check(config));
   std::unique_ptr<Machine> machine{new Machine{config}};
-  machine->memory_ = CBIT_TRY(mem::Memory::create(memory_config(config), machine->keys_, machine->tracer_));
+  machine->memory_ = CBIT_TRY(config.make_memory(memory_config(config), machine->keys_, machine->tracer_));
   machine->bus_ = std::make_unique<bus::SystemBus>(*machine->memory_, machine->tracer_, device_view(config));
   machine->hypervisor_.emplace(config.platform, machine->paging_.view, *machine->memory_, machine->tracer_);
   machine->mmus_.reserve(config.cpus);

@@ -54,6 +54,7 @@ struct MachineConfig {
   SevCapability sev;  // a host of encrypted guests, on plain or sme
   bool rmp = false;   // the host has a reverse map table: guests can be protected as SEV-SNP does
   GuestKeySource key_source = GuestKeySource::derived;
+  mem::MemoryMaker make_memory = &mem::Memory::create;
 };
 
 class Machine {

@@ -19,8 +19,8 @@ bool EagerMemory::contains(PhysAddr at, std::uint64_t bytes) const {
 }
 
 crypt::Block EagerMemory::raw(PhysAddr block) const {
-  const auto page = pages_.find(block.page());
-  return page == pages_.end() ? crypt::Block{} : page->second[block.page_offset() / crypt::cipher_block_size];
+  const auto& page = pages_[block.page_number()];
+  return page ? (*page)[block.page_offset() / crypt::cipher_block_size] : crypt::Block{};
 }
 
 Result<void> EagerMemory::peek(PhysAddr from, ByteSpan to, KeyId key) const {
@@ -51,7 +51,9 @@ Result<void> EagerMemory::write(PhysAddr to, ConstByteSpan from, const Access& a
     if (cipher != nullptr) cipher->decrypt(at, block, block);
     std::memcpy(block.data() + to.value() % crypt::cipher_block_size, from.data(), now);
     if (cipher != nullptr) cipher->encrypt(at, block, block);
-    pages_[at.page()][at.page_offset() / crypt::cipher_block_size] = block;
+    auto& page = pages_[at.page_number()];
+    if (!page) page = std::make_unique<Page>();
+    (*page)[at.page_offset() / crypt::cipher_block_size] = block;
     from = from.subspan(now);
     to += now;
   }
@@ -70,7 +72,8 @@ Result<void> EagerMemory::fill(PhysAddr to, std::uint64_t bytes, std::byte value
 }
 
 void EagerMemory::for_each_touched(const std::function<void(PhysAddr, const PageHistory&)>& visit) const {
-  for (const auto& [at, blocks] : pages_) visit(at, {});
+  for (std::size_t number = 0; number < pages_.size(); ++number)
+    if (pages_[number]) visit(PhysAddr{number * page_size}, {});
 }
 
 }  // namespace cbit::mem

@@ -3,7 +3,8 @@
 #pragma once
 
 #include <array>
-#include <map>
+#include <memory>
+#include <vector>
 
 #include "mem/memory.hpp"
 
@@ -11,7 +12,8 @@ namespace cbit::mem {
 
 class EagerMemory final : public Memory {
  public:
-  EagerMemory(std::vector<PhysRange> ram, KeyTable& keys) : ram_{std::move(ram)}, keys_{&keys} {}
+  EagerMemory(std::vector<PhysRange> ram, KeyTable& keys)
+      : ram_{std::move(ram)}, keys_{&keys}, pages_(ram_.back().end().page_number()) {}
 
   [[nodiscard]] const std::vector<PhysRange>& ram() const override { return ram_; }
   [[nodiscard]] bool contains(PhysAddr at, std::uint64_t bytes) const override;
@@ -34,12 +36,14 @@ class EagerMemory final : public Memory {
   void rekey(KeyId id, const std::optional<crypt::Key128>& key) override { keys_->replace(id, key); }
 
  private:
+  using Page = std::array<crypt::Block, page_size / crypt::cipher_block_size>;
+
   // One block of DRAM; zeros where nothing was written.
   [[nodiscard]] crypt::Block raw(PhysAddr block) const;
 
   std::vector<PhysRange> ram_;
   KeyTable* keys_;
-  std::map<PhysAddr, std::array<crypt::Block, page_size / crypt::cipher_block_size>> pages_;
+  std::vector<std::unique_ptr<Page>> pages_;  // by page number; none: never written
 };
 
 }  // namespace cbit::mem

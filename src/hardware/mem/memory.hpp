@@ -153,4 +153,7 @@ class Memory {
   virtual void rekey(KeyId id, const std::optional<crypt::Key128>& key) = 0;
 };
 
+// Memory::create(), or what puts something in its place.
+using MemoryMaker = OrError<std::unique_ptr<Memory>> (*)(const MemoryConfig&, KeyTable&, Tracer&);
+
 }  // namespace cbit::mem

@@ -18,7 +18,8 @@ machine::MachineConfig machine_config(const PcConfig& config) {
                                  .c_bit = c_bit,
                                  .memory_bytes = config.memory_bytes,
                                  .virtual_machine = traits.may_be_virtual_machine,
-                                 .seed = config.seed};
+                                 .seed = config.seed,
+                                 .make_memory = config.make_memory};
   if (traits.launched_by_firmware) machine.key_source = machine::GuestKeySource::firmware;
   return machine;
 }

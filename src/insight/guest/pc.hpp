@@ -45,6 +45,7 @@ struct PcConfig {
   bool debug_exit = true;  // port F4h
   // Offer what guest/kvm_interface.hpp has. A guest of another platform than SEV has no use for it.
   bool kvm_interface = false;
+  mem::MemoryMaker make_memory = &mem::Memory::create;
 };
 
 // Why a run came to its end.
