@@ -136,6 +136,10 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] bool wants_attention() const { return attention_ || budget < 0; }
   [[nodiscard]] bool halted() const { return halted_; }
   [[nodiscard]] bool is_shut_down() const { return shut_down_; }
+  // Of the instruction that executes, while one reaches beyond straight-line code; of the next one otherwise.
+  [[nodiscard]] std::uint64_t current_rip() const {
+    return current_op_ != nullptr ? rip_of(*current_op_) : rip;
+  }
   [[nodiscard]] std::uint64_t rip_of(const isa::Op& op) const;
   [[nodiscard]] std::uint64_t next_rip(const isa::Op& op) const;
   // RIP becomes the instruction's, and nothing from it on counts as executed.
@@ -169,7 +173,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] TlbSet system_set() const {
     return memory.registers().smap ? TlbSet::kernel : TlbSet::kernel_open;
   }
-  // The operation that accesses follow from, for the time that devices see.
+  // The operation that accesses follow from, for the time and the RIP that others see.
   void set_current(const isa::Op& op) { current_op_ = &op; }
   // Alignment checks and data breakpoints; false: #AC was raised.
   [[nodiscard]] bool check_access(std::uint64_t linear, unsigned bytes, bool write);
@@ -265,6 +269,8 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   std::optional<Stop> attend();
   void execute();
   void execute_one();
+  void run_block(const isa::Op* op);
+  void leave_block();
   void after_leave();
   [[nodiscard]] bool take_signals();
   void take_init();
@@ -329,7 +335,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   TlbSet data_set_ = TlbSet::kernel_open;
 
   Event pending_;  // while State::leave is fault
-  const isa::Op* current_op_ = nullptr;
+  const isa::Op* current_op_ = nullptr;  // of `block`; nullptr: none runs
   isa::Op* unlinked_exit_ = nullptr;  // to be linked with the next block that is found
   std::uint64_t unlinked_page_ = 0;
   isa::Block lowered_;

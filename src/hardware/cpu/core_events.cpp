@@ -97,8 +97,7 @@ std::optional<Event> Core::combined(const Event& first, const Event& second) con
 
 void Core::deliver(const Event& event) {
   Event current = event;
-  current_op_ = nullptr;
-  block = nullptr;
+  leave_block();
   delivered_ = true;
   for (;;) {
     note_delivery(current);
@@ -115,8 +114,7 @@ void Core::deliver(const Event& event) {
 }
 
 void Core::deliver_software(const Event& event, std::uint64_t at, std::uint64_t next) {
-  block = nullptr;
-  current_op_ = nullptr;
+  leave_block();
   rip = next;
   note_delivery(event);
   if (try_deliver(event)) {

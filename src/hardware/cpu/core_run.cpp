@@ -253,11 +253,21 @@ void Core::execute() {
       deliver_pending();
       return;
     }
-    interpret(*this, op);
+    run_block(op);
     if (leave == Leave::lookup) continue;
     after_leave();
     return;
   }
+}
+
+void Core::run_block(const isa::Op* op) {
+  interpret(*this, op);
+  current_op_ = nullptr;
+}
+
+void Core::leave_block() {
+  block = nullptr;
+  current_op_ = nullptr;
 }
 
 void Core::after_leave() {
@@ -283,7 +293,7 @@ void Core::execute_one() {
   if (budget < 1) set_budget(1);
   const bool resumed = (sys.flags & rflags::resume) != 0;
   const std::uint64_t before = instructions();
-  interpret(*this, op);
+  run_block(op);
   unlinked_exit_ = nullptr;
   if (leave == Leave::fault) {
     deliver_pending();
@@ -414,14 +424,13 @@ void Core::remove_probe(VirtAddr at) {
 void Core::take_probe(const isa::Op& op) {
   if (probe_sink_ == nullptr) return;
   const std::uint64_t at = linear(isa::Segment::cs, rip_of(op));
-  rip = rip_of(op);
   if (probes_.contains(at)) probe_sink_->on_probe(self, VirtAddr{at});
 }
 
 void Core::forget_blocks() {
   forget_jumps();
   unlinked_exit_ = nullptr;
-  block = nullptr;
+  leave_block();
 }
 
 }  // namespace cbit::cpu

@@ -62,7 +62,7 @@ void Core::reset() {
   regs.gpr[static_cast<std::size_t>(Gpr::rdx)] = config.model.signature();
   rip = 0xfff0;
   halted_ = shut_down_ = waits_for_startup_ = nmi_blocked_ = false;
-  block = nullptr;
+  leave_block();
   update_paging();
   flush_translations(true);
   update_mode();
@@ -71,7 +71,7 @@ void Core::reset() {
 Registers Core::registers() const {
   Registers result;
   result.gpr = regs.gpr;
-  result.rip = rip;
+  result.rip = current_rip();
   result.rflags = read_flags();
   for (std::size_t i = 0; i < result.segments.size(); ++i)
     result.segments[i] = segment(static_cast<Segment>(i));
@@ -104,7 +104,7 @@ void Core::set_registers(const Registers& from) {
   deliveries_.clear();
   sys.cpl = (sys.cr0 & cr0::protection) != 0 ? from.cpl() : 0;
   halted_ = shut_down_ = waits_for_startup_ = false;
-  block = nullptr;
+  leave_block();
   update_paging();
   flush_translations(true);
   update_mode();

@@ -34,7 +34,7 @@ DebugRegisters Cpu::debug_registers() const {
 }
 
 std::uint64_t& Cpu::gpr(isa::Gpr reg) { return core_->regs.gpr[static_cast<std::size_t>(reg)]; }
-std::uint64_t Cpu::rip() const { return core_->rip; }
+std::uint64_t Cpu::rip() const { return core_->current_rip(); }
 bool Cpu::halted() const { return core_->halted(); }
 
 Stop Cpu::run(std::uint64_t until_ns) { return core_->run(until_ns); }

@@ -105,6 +105,7 @@ class Cpu final : public bus::InterruptListener {
   [[nodiscard]] const Model& model() const;
 
   void reset();
+  // Asked while an instruction executes, by a device, a probe or a Supervisor, RIP is that instruction's.
   [[nodiscard]] Registers registers() const;
   // Sets them all, with what follows from them (modes, translations); they are taken as they are.
   void set_registers(const Registers& registers);

@@ -29,11 +29,9 @@ constexpr std::uint64_t dr6_debug_access = 1 << 13;
 }  // namespace
 
 Outcome missing(Core& core, const isa::Op& op) {
-  if (core.board.supervisor != nullptr) {
-    core.rip = core.rip_of(op);
+  if (core.board.supervisor != nullptr)
     core.board.supervisor->missing_instruction(core.self,
                                                isa::mnemonic_name(static_cast<std::uint16_t>(op.imm)));
-  }
   return core.raise(vector::ud);
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <vector>
@@ -48,6 +49,7 @@ class FlatMemory final : public cpu::PhysicalSpace {
   Result<void> read(PhysAddr from, ByteSpan to, KeyId) override {
     if (from.value() + to.size() > bytes_.size()) {
       device_reads.push_back(from);
+      if (on_device) on_device();
       return fault(FaultKind::no_memory, from.value());
     }
     std::memcpy(to.data(), &bytes_[from.value()], to.size());
@@ -56,6 +58,7 @@ class FlatMemory final : public cpu::PhysicalSpace {
   Result<void> write(PhysAddr to, ConstByteSpan from, KeyId) override {
     if (to.value() + from.size() > bytes_.size()) {
       device_writes.push_back(to);
+      if (on_device) on_device();
       return fault(FaultKind::no_memory, to.value(), true);
     }
     std::memcpy(&bytes_[to.value()], from.data(), from.size());
@@ -82,6 +85,7 @@ class FlatMemory final : public cpu::PhysicalSpace {
   bool leases = true;
   std::vector<PhysAddr> device_reads;
   std::vector<PhysAddr> device_writes;
+  std::function<void()> on_device;
 
  private:
   Bytes bytes_;
