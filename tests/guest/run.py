@@ -37,21 +37,27 @@ HERE = Path(__file__).resolve().parent
 DRIVER = HERE / "driver"
 SCHEMA = json.loads((HERE.parent.parent / "schema/run.schema.json").read_text())
 # What is wrong with each mistake of the driver in an SEV guest, by the names of `cbit causes`; the table of
-# docs/your-driver.md says the same.
+# docs/your-driver.md says the same. With each the call that does it, the last such in the mistake's function.
 MISTAKES = {
-    "raw_physical_address": ["raw-physical-address", "page-still-private"],
-    "no_sync": ["missing-sync"],
-    "use_after_unmap": ["use-after-unmap"],
-    "wrong_direction": ["wrong-direction"],
-    "double_unmap": ["double-unmap"],
-    "one_large_mapping": ["request-over-segment-limit"],
-    "slot_leak": ["pool-exhausted"],
-    "unchecked_error": ["request-over-segment-limit", "unchecked-mapping-error"],
-    "stack_buffer": ["unmappable-memory"],
-    "freed_while_mapped": ["freed-while-mapped"],
-    "cache_object_freed_while_mapped": ["freed-while-mapped"],
-    "pages_freed_while_mapped": ["freed-while-mapped"],
-    "coherent_mapped_encrypted": ["conflicting-encryption-alias", "mapped-encrypted-but-shared"],
+    "raw_physical_address": {"raw-physical-address": "run(", "page-still-private": "run("},
+    "no_sync": {"missing-sync": "dma_map_single("},
+    "use_after_unmap": {"use-after-unmap": "run("},
+    "wrong_direction": {"wrong-direction": "run("},
+    "double_unmap": {"double-unmap": "dma_unmap_single("},
+    "one_large_mapping": {"request-over-segment-limit": "dma_map_single("},
+    "slot_leak": {"pool-exhausted": "dma_map_single("},
+    "unchecked_error": {"request-over-segment-limit": "dma_map_single(", "unchecked-mapping-error": "run("},
+    "stack_buffer": {"unmappable-memory": "dma_map_single("},
+    "freed_while_mapped": {"freed-while-mapped": "kfree("},
+    "cache_object_freed_while_mapped": {"freed-while-mapped": "kmem_cache_free("},
+    "pages_freed_while_mapped": {"freed-while-mapped": "free_pages("},
+    "coherent_mapped_encrypted": {"conflicting-encryption-alias": "write_through_user_mapping(",
+                                  "mapped-encrypted-but-shared": "write_through_user_mapping("},
+}
+# Of them those that happen in a function which the compiler puts into the mistake's.
+INLINED = {
+    "conflicting-encryption-alias": ("write_through_user_mapping", "vm_mmap("),
+    "mapped-encrypted-but-shared": ("write_through_user_mapping", "copy_to_user("),
 }
 # How many slices of time one is judged of: those that are cost some fifty times as much.
 ONE_SLICE_OF = "8"
@@ -365,7 +371,8 @@ class WithDriver(unittest.TestCase):
         folder = Path(folder_for_drivers.name) / release
         if not folder.exists():
             shutil.copytree(DRIVER, folder)
-            subprocess.run(["make", "-C", folder, f"HEADERS={headers}"], check=True, capture_output=True)
+            subprocess.run(["make", "-C", folder, f"HEADERS={headers}", "KCFLAGS=-g"], check=True,
+                           capture_output=True)
         return folder / name
 
 
@@ -397,6 +404,14 @@ class Model(WithDriver):
         return compare.between(compare.read(trace), f"cbit_work: {work} begins", f"cbit_work: {work} done")
 
 
+def line_of_call(function, call):
+    """The last one in a function of the driver's source."""
+    lines = (DRIVER / "cbit_mistakes.c").read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if re.match(rf"static .*\b{function}\(", line))
+    end = lines.index("}", first)
+    return 1 + max(i for i in range(first + 1, end) if call in lines[i])
+
+
 class Driver(WithDriver):
     """An unmodified kernel, and a driver of our own that makes a mistake."""
 
@@ -422,12 +437,21 @@ class Driver(WithDriver):
             for mistake, causes in MISTAKES.items():
                 with self.subTest(mistake=mistake):
                     told = self.run_with(kernel, mistake, "--sev")
-                    self.assertEqual([cause["name"] for cause in told["causes"]], causes)
+                    self.assertEqual([cause["name"] for cause in told["causes"]], list(causes))
                     for cause in told["causes"]:
-                        where = [one["text"] for one in cause["evidence"]
-                                 if one["label"] == "the kernel was in"]
-                        if cause["name"] != "missing-sync":  # shows at the end, when nobody is anywhere
-                            self.assertTrue(where and where[0].startswith(f"{mistake}+"), cause)
+                        self.check_place(mistake, cause, causes[cause["name"]])
+
+    def check_place(self, mistake, cause, call):
+        """The evidence names the function, and the very line of the call."""
+        # A missing sync shows at the end, when nobody is anywhere.
+        label = "mapped by" if cause["name"] == "missing-sync" else "the kernel was in"
+        (where,) = [one["text"] for one in cause["evidence"] if one["label"] == label]
+        line = line_of_call(mistake, call)
+        place = rf"{mistake}\+0x[0-9a-f]+ \[cbit_mistakes\] at cbit_mistakes\.c:{line}\b"
+        if cause["name"] in INLINED:
+            function, call = INLINED[cause["name"]]
+            place += rf" \({function} at cbit_mistakes\.c:{line_of_call(function, call)}\b"
+        self.assertRegex(where, f"^{place}", cause)
 
     def test_that_makes_a_mistake_may_get_away_with_it_elsewhere(self):
         for kernel in self.each():

@@ -194,11 +194,10 @@ void tell_no_modules(const RunRequest& request, const std::optional<fs::path>& f
              request.release.empty() ? "the kernel" : request.release, fmt::join(drivers, ", "));
 }
 
-OrError<std::vector<boot::ModuleFile>> find_modules(const RunRequest& request, const Arguments& arguments,
+OrError<std::vector<boot::ModuleFile>> find_modules(const RunRequest& request,
                                                     const std::optional<boot::ModuleTree>& tree) {
-  std::vector<boot::ModuleFile> added = CBIT_TRY(modules_of_user(arguments));
-  if (!tree) return added;
-  return tree->in_order(drivers_of(request), added);
+  if (!tree) return request.modules;
+  return tree->in_order(drivers_of(request), request.modules);
 }
 
 // ---- what the guest begins with -------------------------------------------------------------------------
@@ -239,7 +238,8 @@ OrError<Bytes> make_initramfs(RunRequest& request, const Arguments& arguments,
   const auto tree = CBIT_TRY(open_modules(request, arguments, modules));
   tell_no_modules(request, modules, streams);
   if (request.share) CBIT_TRY(add_share(request, tree, contents, streams));
-  contents.modules = CBIT_TRY(find_modules(request, arguments, tree));
+  request.modules = CBIT_TRY(modules_of_user(arguments));
+  contents.modules = CBIT_TRY(find_modules(request, tree));
   for (const std::string& word : arguments.behind)
     contents.command += (contents.command.empty() ? "" : " ") + shell_quoted(word);
   return boot::build_initramfs(contents);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "boot/initramfs/module_tree.hpp"
 #include "boot/kernel_file.hpp"
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
@@ -24,6 +25,7 @@ struct RunRequest {
   std::string release;  // "6.1.0-13-cloud-amd64"; empty: the file does not tell
   std::string command_line;
   Bytes initrd;                                        // empty: none
+  std::vector<boot::ModuleFile> modules;               // those that were named one by one
   std::vector<std::unique_ptr<dev::DiskImage>> disks;  // the devices' own
   std::unique_ptr<dev::SharedFolder> share;            // nullptr: none
   std::vector<machine::DeviceRequest> devices;         // in the order of their slots

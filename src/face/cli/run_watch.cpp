@@ -22,6 +22,12 @@ OrError<std::vector<std::string>> read_patterns(const Arguments& arguments) {
   return patterns;
 }
 
+linux::SourceLines lines_of(const std::vector<boot::ModuleFile>& modules) {
+  linux::SourceLines lines;
+  for (const boot::ModuleFile& module : modules) lines.add(module.name, module.contents);
+  return lines;
+}
+
 }  // namespace
 
 OrError<std::unique_ptr<RunWatch>> RunWatch::open(const Arguments& arguments, const RunRequest& request) {
@@ -35,7 +41,8 @@ OrError<std::unique_ptr<RunWatch>> RunWatch::open(const Arguments& arguments, co
     watch->html_.emplace(CBIT_TRY(os::OutputFile::create(std::string{*file})));
   watch->trace_ = CBIT_TRY(TraceFile::open(arguments));
   if (watch->text_ || watch->json_ || watch->html_ || watch->trace_ || !watch->fail_on_.empty())
-    watch->kernel_ = CBIT_TRY(linux::Kernel::open(request.kernel, request.kernel_name));
+    watch->kernel_ =
+        CBIT_TRY(linux::Kernel::open(request.kernel, request.kernel_name, lines_of(request.modules)));
   return watch;
 }
 

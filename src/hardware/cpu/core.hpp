@@ -334,9 +334,9 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   std::array<JumpCache, 2> jump_caches_;  // by Mode::NotKernel
   TlbSet data_set_ = TlbSet::kernel_open;
 
-  Event pending_;  // while State::leave is fault
+  Event pending_;                        // while State::leave is fault
   const isa::Op* current_op_ = nullptr;  // of `block`; nullptr: none runs
-  isa::Op* unlinked_exit_ = nullptr;  // to be linked with the next block that is found
+  isa::Op* unlinked_exit_ = nullptr;     // to be linked with the next block that is found
   std::uint64_t unlinked_page_ = 0;
   isa::Block lowered_;
 

@@ -103,10 +103,12 @@ std::string Watcher::describe_callers() const {
   if (kernel == nullptr) return {};
   constexpr std::size_t frames_max = 24, named_max = 3;
   std::vector<std::string> of_modules, all;
-  for (const linux::Frame& frame : linux::unwind(view(), *kernel, frames_max)) {
+  std::vector<linux::Frame> frames = linux::unwind(view(), *kernel, frames_max);
+  frames.front().called = probes_->is_behind_call();
+  for (const linux::Frame& frame : frames) {
     const auto place = kernel->locate(frame.called ? frame.ip - 1 : frame.ip);
     if (!place) break;
-    all.push_back(kernel->describe(frame.ip, frame.called));
+    all.push_back(kernel->describe_with_line(frame.ip, frame.called));
     if (!place->module.empty()) of_modules.push_back(all.back());
   }
   // The driver's own functions, where a driver is among the callers.
@@ -115,12 +117,20 @@ std::string Watcher::describe_callers() const {
   return fmt::format("{}", fmt::join(named, ", called by "));
 }
 
+// For what shows at the end, when the kernel is nowhere near it.
+SiteId Watcher::mapped_by(const watch::Cause& cause) const {
+  if (cause.device.empty() || cause.where.space != watch::CauseRange::Space::bus) return 0;
+  return probes_->mapped_by(pc_->machine().tracer().intern(cause.device), DmaAddr{cause.where.first});
+}
+
 std::vector<watch::Cause> Watcher::causes() const {
   std::vector<watch::Cause> causes = explainer_.causes();
   for (watch::Cause& cause : causes) {
     const auto callers = callers_.find(key_of(cause));
     if (callers != callers_.end() && !callers->second.empty())
       cause.evidence.push_back({"the kernel was in", callers->second});
+    else if (const SiteId by = mapped_by(cause); by != 0)
+      cause.evidence.push_back({"mapped by", std::string{pc_->machine().tracer().name(by)}});
   }
   return causes;
 }

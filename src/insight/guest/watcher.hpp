@@ -76,6 +76,7 @@ class Watcher final : public KernelKnowledge,
   }
   [[nodiscard]] linux::CpuView view() const;
   [[nodiscard]] std::string describe_callers() const;
+  [[nodiscard]] SiteId mapped_by(const watch::Cause& cause) const;
   [[nodiscard]] std::vector<watch::Cause> causes() const;
 
   Pc* pc_;

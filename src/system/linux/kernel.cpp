@@ -50,10 +50,11 @@ OrcTable read_orc(const ElfFile& elf) {
 
 }  // namespace
 
-Kernel::Kernel(KernelImage image, SymbolTable symbols)
+Kernel::Kernel(KernelImage image, SymbolTable symbols, SourceLines lines)
     : image_{std::move(image)},
       symbols_{std::move(symbols)},
       orc_{read_orc(image_.elf())},
+      lines_{std::move(lines)},
       text_{range_of("_stext", "_etext")},
       init_text_{range_of("_sinittext", "_einittext")} {
   if (auto btf = Btf::open(section_bytes(image_.elf(), ".BTF"), {})) {
@@ -62,10 +63,10 @@ Kernel::Kernel(KernelImage image, SymbolTable symbols)
   }
 }
 
-OrError<std::unique_ptr<Kernel>> Kernel::open(Bytes file, std::string_view name) {
+OrError<std::unique_ptr<Kernel>> Kernel::open(Bytes file, std::string_view name, SourceLines lines) {
   KernelImage image = CBIT_TRY(KernelImage::open(std::move(file), name));
   SymbolTable symbols = CBIT_TRY(read_symbols(image, name));
-  return std::unique_ptr<Kernel>{new Kernel{std::move(image), std::move(symbols)}};
+  return std::unique_ptr<Kernel>{new Kernel{std::move(image), std::move(symbols), std::move(lines)}};
 }
 
 Kernel::Range Kernel::range_of(std::string_view first, std::string_view end) const {

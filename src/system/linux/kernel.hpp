@@ -1,4 +1,4 @@
-// What a kernel's file tells, together: symbols, types, unwind tables.
+// What a kernel's file tells, together: symbols, types, unwind tables; and lines of the sources of its modules.
 //
 // Threading: immutable once open. It stays where it is made: views point into it.
 #pragma once
@@ -14,6 +14,7 @@
 #include "linux/image.hpp"
 #include "linux/kallsyms.hpp"
 #include "linux/orc.hpp"
+#include "linux/source_lines.hpp"
 #include "linux/symbols.hpp"
 
 namespace cbit::linux {
@@ -22,7 +23,7 @@ class Kernel {
  public:
   // Takes the file's bytes. Errors (input): no kernel, or one without symbols. Missing types and unwind
   // tables are none: lacks() names them.
-  static OrError<std::unique_ptr<Kernel>> open(Bytes file, std::string_view name);
+  static OrError<std::unique_ptr<Kernel>> open(Bytes file, std::string_view name, SourceLines lines = {});
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
 
@@ -31,6 +32,7 @@ class Kernel {
   [[nodiscard]] const std::optional<Btf>& btf() const { return btf_; }
   [[nodiscard]] const OrcTable& orc() const { return orc_; }
   [[nodiscard]] const Fields& fields() const { return fields_; }
+  [[nodiscard]] const SourceLines& lines() const { return lines_; }
 
   // All addresses are those of the file.
   [[nodiscard]] bool is_text(VirtAddr at) const;
@@ -50,7 +52,7 @@ class Kernel {
     VirtAddr end;
     [[nodiscard]] bool contains(VirtAddr at) const { return at >= first && at < end; }
   };
-  Kernel(KernelImage image, SymbolTable symbols);
+  Kernel(KernelImage image, SymbolTable symbols, SourceLines lines);
   [[nodiscard]] Range range_of(std::string_view first, std::string_view end) const;
 
   KernelImage image_;
@@ -58,6 +60,7 @@ class Kernel {
   std::optional<Btf> btf_;
   Fields fields_;
   OrcTable orc_;
+  SourceLines lines_;
   Range text_;
   Range init_text_;
 };

@@ -50,6 +50,14 @@ std::string RunningKernel::describe(VirtAddr ip, bool called) const {
                            : fmt::format("{:#x}", ip.value());
 }
 
+std::string RunningKernel::describe_with_line(VirtAddr ip, bool called) const {
+  std::string text = describe(ip, called);
+  const VirtAddr instruction = called ? ip - 1 : ip;
+  const Module* const module = modules_.find(instruction);
+  const std::string line = module != nullptr ? kernel_->lines().text_at(*module, instruction) : std::string{};
+  return line.empty() ? text : fmt::format("{} at {}", text, line);
+}
+
 bool RunningKernel::is_text(VirtAddr at) const {
   return kernel_->is_text(in_file(at)) || modules_.find(at) != nullptr;
 }

@@ -43,6 +43,8 @@ class RunningKernel : public CodeMap {
   // "virtqueue_add_split+0x1c [virtio_ring]", as the kernel prints it (%pS without the size); an address
   // where nothing is known. A return address belongs to the call before it (`called`).
   [[nodiscard]] std::string describe(VirtAddr ip, bool called = false) const;
+  // The same with the line of the source, where it is known: "probe+0x17d [my_driver] at my_driver.c:67".
+  [[nodiscard]] std::string describe_with_line(VirtAddr ip, bool called = false) const;
 
   // What a variable of 8 bytes holds.
   [[nodiscard]] std::optional<std::uint64_t> variable(const GuestMemory& memory,

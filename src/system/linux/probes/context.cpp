@@ -44,7 +44,7 @@ SiteId ProbeContext::site_of(VirtAddr ip, bool called) {
   if (known != sites_.end()) return known->second;
   const auto place = running_->locate(called ? ip - 1 : ip);
   if (!place || sites_.size() == sites_max) return 0;
-  return sites_.emplace(ip, tracer_->intern(running_->describe(ip, called))).first->second;
+  return sites_.emplace(ip, tracer_->intern(running_->describe_with_line(ip, called))).first->second;
 }
 
 void ProbeContext::forget_sites(const Module& module) {

@@ -180,7 +180,9 @@ bool Probes::on_entry(Call& call, const CpuView& cpu) {
 void Probes::on_return(Call& call, std::span<Call> outside, const CpuView& cpu) {
   const Point& point = points_[call.point];
   CallView view{call, outside, cpu, point.positions};
+  behind_call_ = true;
   if (point.row->returned != nullptr) point.row->returned(*context_, view);
+  behind_call_ = false;
 }
 
 void Probes::on_lost(Call& call) {

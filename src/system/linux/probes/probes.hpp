@@ -54,6 +54,8 @@ class Probes final : CallTracker::Client {
   [[nodiscard]] SiteId mapped_by(NameId device, DmaAddr at) const;
   // Rows that this kernel can not have, with the reason: "swiotlb_bounce: no symbol of that name".
   [[nodiscard]] const std::vector<std::string>& missing() const { return missing_; }
+  // What is told now follows from a call that has just returned: RIP is behind it.
+  [[nodiscard]] bool is_behind_call() const { return behind_call_; }
   [[nodiscard]] std::uint64_t lost_calls() const { return tracker_.lost(); }
 
  private:
@@ -87,6 +89,7 @@ class Probes final : CallTracker::Client {
   std::optional<RunningKernel> running_;
   std::optional<ProbeContext> context_;
   bool init_dropped_ = false;
+  bool behind_call_ = false;
   // A bounce map in which a CPU was found last, with interrupts off.
   struct Search {
     std::uint64_t serial = 0;

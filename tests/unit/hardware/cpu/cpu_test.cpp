@@ -68,15 +68,15 @@ TEST(Cpu, TellsADeviceTheVeryInstructionThatUsesIt) {
   box.memory.on_device = [&] { onlooker.note(); };
   box.ports.add({0x80, 1}, onlooker);
   box.memory.store(CpuBox::pt, std::uint64_t{CpuBox::memory_bytes | 3});  // no memory there
-  box.put_code({0xb8, 0x01, 0x00, 0x00, 0x00,              //  0: mov eax, 1
-                0xff, 0xc0,                                //  5: inc eax
-                0x89, 0x04, 0x25, 0x00, 0x00, 0x20, 0x00,  //  7: mov [small_pages], eax
-                0xff, 0xc0,                                // 14: inc eax
-                0x8b, 0x1c, 0x25, 0x00, 0x00, 0x20, 0x00,  // 16: mov ebx, [small_pages]
-                0xbf, 0x00, 0x00, 0x20, 0x00,              // 23: mov edi, small_pages
-                0xaa,                                      // 28: stosb
-                0xe6, 0x80,                                // 29: out 0x80, al
-                0xf4});                                    // 31: hlt
+  box.put_code({0xb8, 0x01, 0x00, 0x00, 0x00,                             //  0: mov eax, 1
+                0xff, 0xc0,                                               //  5: inc eax
+                0x89, 0x04, 0x25, 0x00, 0x00, 0x20, 0x00,                 //  7: mov [small_pages], eax
+                0xff, 0xc0,                                               // 14: inc eax
+                0x8b, 0x1c, 0x25, 0x00, 0x00, 0x20, 0x00,                 // 16: mov ebx, [small_pages]
+                0xbf, 0x00, 0x00, 0x20, 0x00,                             // 23: mov edi, small_pages
+                0xaa,                                                     // 28: stosb
+                0xe6, 0x80,                                               // 29: out 0x80, al
+                0xf4});                                                   // 31: hlt
   EXPECT_EQ(box.run(), cpu::Stop::halted);
   EXPECT_EQ(onlooker.places, (std::vector<std::uint64_t>{7, 16, 28, 29}));
   EXPECT_EQ(box.cpu.rip(), CpuBox::code_at + 32) << "nothing executes: the next instruction";

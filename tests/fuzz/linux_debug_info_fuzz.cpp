@@ -1,0 +1,40 @@
+// Debug information of a module that anybody may have made: every question ends, and an answer is a line.
+#include <cstdlib>
+
+#include "fuzz_input.hpp"
+#include "linux/debug_info.hpp"
+#include "linux/elf.hpp"
+#include "patched_file.hpp"
+#include "support/linux/compiled_object.hpp"
+
+namespace {
+
+using namespace cbit;
+
+void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+// Nothing where there is no compiler: the input is all then.
+Bytes object_of(std::string_view flags) {
+  return test::CompiledObject{"cc", flags, test::inlining_source}.bytes();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const Bytes objects[] = {object_of("-gdwarf-5"), object_of("-gdwarf-4"),
+                                  object_of("-gdwarf-5 -gz=zlib")};
+  FuzzInput input{data, size};
+  const Bytes& object = objects[input.below(3)];
+  Bytes file = patched(object, input);
+  const auto elf = linux::ElfFile::open(file, "fuzz");
+  const std::size_t sections = elf ? elf->sections().size() : 0;
+  const auto info = linux::DebugInfo::open(file);
+  if (!info) return 0;
+  for (std::size_t section = 0; section <= sections; ++section)
+    for (std::uint64_t offset = 0; offset < 64; offset += 3)
+      for (const linux::SourceLine& line : info->lines_at(section, offset))
+        require(line.line > 0 && !line.file.empty() && line.file.find('/') == line.file.npos);
+  return 0;
+}
