@@ -20,14 +20,29 @@ Bytes object_of(std::string_view flags) {
   return test::CompiledObject{"cc", flags, test::inlining_source}.bytes();
 }
 
+// A few bytes of its sections are others, which random places in the whole file would seldom be.
+void change_sections(Bytes& file, FuzzInput& input) {
+  const auto elf = linux::ElfFile::open(file, "fuzz");
+  if (!elf) return;
+  for (std::size_t count = 1 + input.below(6); count > 0; --count) {
+    const linux::ElfPart& section = elf->sections()[input.byte() % elf->sections().size()];
+    if (section.bytes.empty()) continue;
+    const auto first = static_cast<std::size_t>(section.bytes.data() - file.data());
+    file[first + input.take<std::uint16_t>() % section.bytes.size()] = std::byte{input.byte()};
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const Bytes objects[] = {object_of("-gdwarf-5"), object_of("-gdwarf-4"),
                                   object_of("-gdwarf-5 -gz=zlib")};
   FuzzInput input{data, size};
-  const Bytes& object = objects[input.below(3)];
-  Bytes file = patched(object, input);
+  Bytes file = objects[input.below(3)];
+  if (input.below(4) != 0)
+    change_sections(file, input);
+  else
+    file = patched(std::move(file), input);
   const auto elf = linux::ElfFile::open(file, "fuzz");
   const std::size_t sections = elf ? elf->sections().size() : 0;
   const auto info = linux::DebugInfo::open(file);

@@ -1,4 +1,5 @@
-// What a kernel's file tells, together: symbols, types, unwind tables; and lines of the sources of its modules.
+// What a kernel's file tells, together: symbols, types, unwind tables; and what lines of sources the files of
+// its modules tell.
 //
 // Threading: immutable once open. It stays where it is made: views point into it.
 #pragma once
