@@ -106,6 +106,22 @@ TEST_P(ProbesOfDma, TellNothingBeforeTheCallHasReturned) {
   EXPECT_FALSE(b.only<DmaMapped>().encrypted);
 }
 
+TEST_P(ProbesOfDma, SayWhetherWhatTheyTellFollowsFromACallThatHasReturned) {
+  struct Listener final : EventSink {
+    explicit Listener(const Probes& asked) : probes{&asked} {}
+    void on_event(const Event&) override { answers.push_back(probes->is_behind_call()); }
+    const Probes* probes;
+    std::vector<bool> answers;
+  } listener{*b.probes};
+  b.tracer.attach(listener);
+  map(100, to_device, buffer.value() + 0x10);
+  b.call("kfree", {ProbeBench::direct_map + buffer.value() + 0x10});
+  b.tracer.detach(listener);
+  EXPECT_EQ(listener.answers, (std::vector<bool>{true, false}))
+      << "the mapping exists now; the object will go";
+  EXPECT_FALSE(b.probes->is_behind_call());
+}
+
 TEST_P(ProbesOfDma, SayWhichFunctionMadeAMapping) {
   map(100, to_device, 0x5000);
   const SiteId site = b.probes->mapped_by(b.device_id(), DmaAddr{0x5063});
