@@ -124,6 +124,7 @@ inline constexpr Function functions[] = {
     {"remap_pfn_range", "vma addr pfn size prot", "123"},
     {"vm_area_free", "vma", "123"},
     {"kfree", "object", "123"},
+    {"kmem_cache_free", "s x", "123"},
     {"free_unref_page", "page order", "12"},
     {"__free_frozen_pages", "page order fpi_flags", "3"},
     {"virtqueue_add_split", "", "123"},

@@ -63,6 +63,19 @@ TEST_P(ProbesOfDma, TellMemoryThatIsFreedWhileItIsMapped) {
   EXPECT_EQ(b.event_names(), Names{}) << "what is there by now is somebody else's";
 }
 
+// kmem_cache_free(cache, object).
+TEST_P(ProbesOfDma, TellAnObjectOfACacheThatIsFreedWhileItIsMapped) {
+  const std::uint64_t object = ProbeBench::direct_map + buffer.value() + 0x10;
+  const std::uint64_t cache = ProbeBench::direct_map;
+  map(100, to_device, buffer.value() + 0x10);
+  b.log.clear();
+  b.call("kmem_cache_free", {cache, object + 0x400});
+  b.call("kmem_cache_free", {object, cache});
+  EXPECT_EQ(b.event_names(), Names{}) << "others' memory, and a cache that is not freed";
+  b.call("kmem_cache_free", {cache, object});
+  EXPECT_EQ(b.only<MappedMemoryFreed>().freed, buffer + 0x10);
+}
+
 TEST_P(ProbesOfDma, TellPagesThatAreFreedWhileTheyAreMapped) {
   const std::string free_pages = is_7_3() ? "__free_frozen_pages" : "free_unref_page";
   map(100, to_device, buffer.value() + 0x10);
