@@ -8,9 +8,9 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <vector>
 
+#include "base/range_map.hpp"
 #include "base/trace.hpp"
 #include "mem/memory.hpp"
 
@@ -34,15 +34,12 @@ class ToldStates final : public EventSink {
   [[nodiscard]] ToldReport judge(const mem::Memory& memory, KeyId guest_key) const;
 
  private:
-  struct Range {
-    std::uint64_t end = 0;  // page number behind the last
+  struct Told {
     bool encrypted = false;
     std::uint64_t told_ns = 0;
   };
-  void cut_at(std::uint64_t page);
-  [[nodiscard]] const Range* range_of(std::uint64_t page) const;
 
-  std::map<std::uint64_t, Range> ranges_;  // by their first page's number; they do not overlap
+  RangeMap<Told> told_;  // by page number
   std::uint64_t calls_ = 0;
 };
 

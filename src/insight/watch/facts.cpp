@@ -4,27 +4,6 @@
 #include <iterator>
 
 namespace cbit::watch {
-namespace {
-
-// Gives [first, end) the value; what was there before is cut or replaced.
-template <class Value>
-void assign(std::map<std::uint64_t, std::pair<std::uint64_t, Value>>& runs, std::uint64_t first,
-            std::uint64_t end, const Value& value) {
-  const auto split = [&](std::uint64_t at) {
-    const auto behind = runs.upper_bound(at);
-    if (behind == runs.begin()) return;
-    auto& [start, run] = *std::prev(behind);
-    if (start == at || run.first <= at) return;
-    runs.emplace_hint(behind, at, run);
-    run.first = at;
-  };
-  split(first);
-  split(end);
-  runs.erase(runs.lower_bound(first), runs.lower_bound(end));
-  runs.emplace(first, std::pair{end, value});
-}
-
-}  // namespace
 
 void Facts::apply(const Event& event) {
   std::visit([&](const auto& payload) { on(payload, event); }, event.payload);
@@ -52,10 +31,9 @@ void Facts::on(const KeyMismatch& mismatch, const Event& event) {
 }
 
 void Facts::on(const PageConversion& conversion, const Event& event) {
-  if (conversion.pages == 0) return;
   const std::uint64_t first = conversion.first.page_number();
-  assign(attributes_, first, first + conversion.pages,
-         Attribute{conversion.encrypted, conversion.site, event.agent, event.time_ns});
+  attributes_.assign(first, first + conversion.pages,
+                     {conversion.encrypted, conversion.site, event.agent, event.time_ns});
 }
 
 void Facts::on(const DmaMapped& mapped, const Event& event) {
@@ -131,12 +109,7 @@ const Mapping* Facts::mapping_of(const DeviceAccess& access) const {
   return own != nullptr || access.through_iommu ? own : mappings_.find_untranslated(access.bus_address);
 }
 
-const Attribute* Facts::attribute(PhysAddr at) const {
-  const auto behind = attributes_.upper_bound(at.page_number());
-  if (behind == attributes_.begin()) return nullptr;
-  const auto& [end, attribute] = std::prev(behind)->second;
-  return at.page_number() < end ? &attribute : nullptr;
-}
+const Attribute* Facts::attribute(PhysAddr at) const { return attributes_.find(at.page_number()); }
 
 bool Facts::is_shared(PhysAddr at) const {
   const Attribute* const changed = attribute(at);

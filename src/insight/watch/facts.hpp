@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/range_map.hpp"
 #include "base/trace.hpp"
 #include "mem/key_layout.hpp"
 #include "mem/memory.hpp"
@@ -133,8 +134,7 @@ class Facts {
   MappingTable mappings_;
   AliasTable aliases_;
   std::set<NameId> streaming_tts_;
-  // Runs of pages: first page number -> page number behind the last, and what holds for them; disjoint.
-  std::map<std::uint64_t, std::pair<std::uint64_t, Attribute>> attributes_;
+  RangeMap<Attribute> attributes_;  // by page number
   std::map<std::uint64_t, std::uint64_t> iovas_;
   std::map<NameId, VirtioNegotiated> negotiations_;
   std::map<std::uint32_t, VirtioIommuFault> viommu_faults_;  // the last of each endpoint
