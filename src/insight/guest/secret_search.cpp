@@ -36,15 +36,6 @@ class Search {
   PhysAddr next_;
 };
 
-SecretViews views_at(const mem::Memory& memory, PhysAddr at, KeyId guest_key) {
-  const std::size_t bytes = std::min<std::size_t>(SecretFound::view_bytes, page_size - at.page_offset());
-  SecretViews views{.at = at, .guest = Bytes(bytes), .host = Bytes(bytes), .dram = Bytes(bytes)};
-  (void)memory.peek(at, views.guest, guest_key);
-  (void)memory.peek(at, views.host, no_key);
-  (void)memory.probe(at, views.dram);
-  return views;
-}
-
 // One secret, in what each of the three sees.
 class Hunt {
  public:
@@ -79,6 +70,15 @@ class Hunt {
 };
 
 }  // namespace
+
+SecretViews views_at(const mem::Memory& memory, PhysAddr at, KeyId guest_key) {
+  const std::size_t bytes = std::min<std::size_t>(SecretViews::bytes_max, page_size - at.page_offset());
+  SecretViews views{.at = at, .guest = Bytes(bytes), .host = Bytes(bytes), .dram = Bytes(bytes)};
+  (void)memory.peek(at, views.guest, guest_key);
+  (void)memory.peek(at, views.host, no_key);
+  (void)memory.probe(at, views.dram);
+  return views;
+}
 
 std::vector<SecretFound> search_secrets(const mem::Memory& memory, KeyId guest_key,
                                         const std::vector<std::string>& secrets) {

@@ -15,13 +15,15 @@ namespace cbit::guest {
 
 // The same bytes as each sees them.
 struct SecretViews {
+  static constexpr std::size_t bytes_max = 16;
   PhysAddr at;
   Bytes guest, host, dram;
 };
+// Of the bytes at an address, which the guest has under this key; not beyond the page.
+[[nodiscard]] SecretViews views_at(const mem::Memory& memory, PhysAddr at, KeyId guest_key);
 
 struct SecretFound {
   static constexpr std::size_t places_max = 8;
-  static constexpr std::size_t view_bytes = 16;
   std::string secret;
   std::uint64_t guest = 0;           // how often it stands in memory under the guest's key, if it has one
   std::uint64_t host = 0;            // how often the host's software finds it

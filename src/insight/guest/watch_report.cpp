@@ -16,6 +16,7 @@ using Json = nlohmann::ordered_json;
 
 // A run has a handful; the rest is in the JSON.
 constexpr std::size_t callers_shown = 8;
+constexpr std::size_t places_shown = 8;
 
 std::string of_pools(const WatchReport& report) {
   std::string text;
@@ -91,6 +92,27 @@ std::string of_secrets(const WatchReport& report) {
   return text;
 }
 
+std::string of_exposure(const WatchReport& report) {
+  const Exposure& found = report.exposure;
+  if (!report.is_encrypted) return {};
+  std::string text = "Private bytes in shared memory: ";
+  if (found.searched == Exposure::Searched::not_at_all)
+    return text + "not searched, for not every mapping was seen\n";
+  auto out = std::back_inserter(text);
+  fmt::format_to(
+      out, "{} that no mapping gave away, {} left behind by mappings, {} copied along{}\n", found.bytes,
+      found.left_behind, found.copied_along,
+      found.searched == Exposure::Searched::in_part ? "; too much looks alike to search it all" : "");
+  for (std::size_t i = 0; i < found.places.size() && i < places_shown; ++i) {
+    const Exposure::Place& place = found.places[i];
+    fmt::format_to(out, "  {} bytes at {}, which are private\n", place.twin.bytes, place.twin.at);
+    text += of_views(place.views);
+  }
+  if (found.places.size() > places_shown)
+    fmt::format_to(out, "  and {} places more\n", found.places.size() - places_shown);
+  return text;
+}
+
 std::string hex(PhysAddr at) { return fmt::format("{:#x}", at.value()); }
 
 Json json_of(const DeviceTraffic& device) {
@@ -123,6 +145,13 @@ Json json_of(const ToldReport& told) {
 
 Json json_of(const mem::PhysRange& pool) { return {{"first", hex(pool.first)}, {"bytes", pool.bytes}}; }
 
+Json json_of(const SecretViews& views) {
+  return {{"at", hex(views.at)},
+          {"guest", to_hex(views.guest)},
+          {"host", to_hex(views.host)},
+          {"dram", to_hex(views.dram)}};
+}
+
 Json json_of(const SecretFound& secret) {
   Json places = Json::array();
   for (const PhysAddr place : secret.places) places.push_back(hex(place));
@@ -131,12 +160,12 @@ Json json_of(const SecretFound& secret) {
             {"host", secret.host},
             {"dram", secret.dram},
             {"places", places}};
-  if (const auto& views = secret.views)
-    json["views"] = {{"at", hex(views->at)},
-                     {"guest", to_hex(views->guest)},
-                     {"host", to_hex(views->host)},
-                     {"dram", to_hex(views->dram)}};
+  if (secret.views) json["views"] = json_of(*secret.views);
   return json;
+}
+
+Json json_of(const Exposure::Place& place) {
+  return {{"at", hex(place.twin.at)}, {"bytes", place.twin.bytes}, {"private", json_of(place.views)}};
 }
 
 template <class Row>
@@ -144,6 +173,15 @@ Json json_of(const std::vector<Row>& rows) {
   Json list = Json::array();
   for (const Row& row : rows) list.push_back(json_of(row));
   return list;
+}
+
+Json json_of(const Exposure& found) {
+  constexpr std::string_view searched[] = {"not", "in-part", "all"};
+  return {{"searched", searched[static_cast<std::size_t>(found.searched)]},
+          {"bytes", found.bytes},
+          {"left_behind", found.left_behind},
+          {"copied_along", found.copied_along},
+          {"places", json_of(found.places)}};
 }
 
 }  // namespace
@@ -154,6 +192,7 @@ std::string to_text(const WatchReport& report) {
     text += of_pages(report) + of_told(report.told) + of_pools(report) + of_devices(report);
     if (report.lost_calls != 0)
       text += fmt::format("Calls whose return was not seen: {}\n", report.lost_calls);
+    text += of_exposure(report);
   } else {
     text += "The kernel's calls were not seen: the image that ran is not the one in the file.\n";
   }
@@ -185,6 +224,7 @@ std::string to_json(const WatchReport& report) {
       {"bytes_in", counts.bounced_to_pool.bytes}, {"bytes_out", counts.bounced_from_pool.bytes},
       {"slots_used_max", counts.slots_used_max},  {"full", counts.pool_full}};
   json["devices"] = json_of(report.devices);
+  json["exposure"] = json_of(report.exposure);
   json["secrets"] = json_of(report.secrets);
   json["causes"] = watch::causes_json(report.causes);
   return json_text(json, 2) + '\n';

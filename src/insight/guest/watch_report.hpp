@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "guest/exposure.hpp"
 #include "guest/history.hpp"
 #include "guest/secret_search.hpp"
 #include "guest/told_states.hpp"
@@ -27,6 +28,7 @@ struct WatchReport {
   std::vector<DeviceTraffic> devices;
   std::vector<CallerConversions> callers;
   std::vector<watch::Cause> causes;
+  Exposure exposure;
   std::vector<SecretFound> secrets;
 };
 

@@ -30,7 +30,8 @@ Watcher::Watcher(Pc& pc, const linux::Kernel& kernel)
     : pc_{&pc},
       release_{kernel.image().release()},
       explainer_{pc.machine().tracer(), context_of(pc, kernel)},
-      traffic_{pc.machine().tracer()} {
+      traffic_{pc.machine().tracer()},
+      given_{pc.machine().tracer()} {
   for (EventSink* const sink : sinks()) pc.machine().tracer().attach(*sink);
   pc.cpu().set_probe_sink(this);
   probes_.reset(new linux::Probes{kernel, pc.machine().tracer(), *this, *this});  // the bases are private
@@ -46,10 +47,23 @@ void Watcher::check_progress() { probes_->check_progress(view(), pc_->clock().no
 
 WatchReport Watcher::finish() {
   probes_->finish();
+  ended_ = true;
+  Exposure found = exposure();
   // The guest's devices are in use as long as it runs.
   explainer_.finish(watch::Ending::in_flight);
   history_.finish(pc_->clock().now_ns());
-  return report();
+  WatchReport told = report();
+  told.exposure = std::move(found);
+  return told;
+}
+
+Exposure Watcher::exposure() {
+  if (probes_->running() == nullptr || !probes_->sees_all_mappings()) return {};
+  Exposure found = find_exposure(pc_->machine().memory(), pc_->guest_key(), given_, kernel_found_ns_);
+  for (const Exposure::Place& place : found.places)
+    pc_->machine().tracer().emit(
+        {}, PrivateBytesShared{place.twin.at, place.twin.private_at, place.twin.bytes, place.writer});
+  return found;
 }
 
 WatchReport Watcher::report() const {
@@ -88,8 +102,10 @@ std::string Watcher::dma_text(std::size_t mappings_max) const {
   return text + fmt::format("{} mappings are active\n", active);
 }
 
-// A cause shows while the kernel is at what leads to it: a call of the DMA API, a write to a register.
+// A cause shows while the kernel is at what leads to it: a call of the DMA API, a write to a register. What
+// shows at the end has no such place.
 void Watcher::on_event(const Event&) {
+  if (ended_) return;
   const std::vector<watch::Cause>& causes = explainer_.causes();
   if (causes.size() > causes_seen_) {
     const std::string callers = describe_callers();

@@ -14,6 +14,7 @@
 #include <tuple>
 #include <vector>
 
+#include "guest/given_memory.hpp"
 #include "guest/history.hpp"
 #include "guest/monitor/kernel_knowledge.hpp"
 #include "guest/pc.hpp"
@@ -62,6 +63,7 @@ class Watcher final : public KernelKnowledge,
   // linux::Observer
   [[nodiscard]] bool is_ram(PhysAddr at) const override;
   void pool_found(PhysAddr first, std::uint64_t bytes) override;
+  void kernel_found(const linux::RunningKernel&) override { kernel_found_ns_ = pc_->clock().now_ns(); }
   // linux::GuestMemory
   [[nodiscard]] bool read(VirtAddr at, ByteSpan into) const override;
   [[nodiscard]] std::optional<Place> place_of(VirtAddr at) const override;
@@ -70,9 +72,11 @@ class Watcher final : public KernelKnowledge,
   void on_event(const Event& event) override;
 
   [[nodiscard]] WatchReport report() const;
+  // What it finds becomes events.
+  [[nodiscard]] Exposure exposure();
   // In this order: this object looks at what the explainer has just found.
-  [[nodiscard]] std::array<EventSink*, 6> sinks() {
-    return {&explainer_, this, &counters_, &traffic_, &history_, &told_};
+  [[nodiscard]] std::array<EventSink*, 7> sinks() {
+    return {&explainer_, this, &counters_, &traffic_, &history_, &told_, &given_};
   }
   [[nodiscard]] linux::CpuView view() const;
   [[nodiscard]] std::string describe_callers() const;
@@ -86,8 +90,11 @@ class Watcher final : public KernelKnowledge,
   Traffic traffic_;
   History history_;
   ToldStates told_;
+  GivenMemory given_;
   std::map<CauseKey, std::string> callers_;
   std::size_t causes_seen_ = 0;
+  bool ended_ = false;
+  std::uint64_t kernel_found_ns_ = 0;
   std::vector<mem::PhysRange> pools_;
   std::unique_ptr<linux::Probes> probes_;
 };

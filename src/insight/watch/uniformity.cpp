@@ -69,9 +69,12 @@ double entropy(const ByteCounts& counts) {
       table[n] = static_cast<double>(n) * std::log2(static_cast<double>(n));
     return table;
   }();
-  double sum = 0;
-  for (const std::uint32_t count : counts) sum += n_log_n[count];
-  return std::log2(double{page_size}) - sum / page_size;
+  double sum = 0, total = 0;
+  for (const std::uint32_t count : counts) {
+    sum += n_log_n[count];
+    total += count;
+  }
+  return total == 0 ? 0 : std::log2(total) - sum / total;
 }
 
 double byte_chi_square(const ByteCounts& counts) {

@@ -32,7 +32,7 @@ using PageBytes = std::span<const std::byte, page_size>;
 using ByteCounts = std::array<std::uint32_t, 256>;
 [[nodiscard]] ByteCounts count_bytes(PageBytes page);
 
-// Shannon's, of order 0, in bits per byte: 0 to 8. A random page has 7.95.
+// Shannon's, of order 0, in bits per byte: 0 to 8. Of at most a page; a random one has 7.95.
 [[nodiscard]] double entropy(const ByteCounts& counts);
 
 struct Uniformity {

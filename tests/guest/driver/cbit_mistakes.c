@@ -12,6 +12,7 @@
 #include <linux/mman.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
+#include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -225,6 +226,22 @@ static int pages_freed_while_mapped(struct engine *engine, u8 *buffer)
   return 0;
 }
 
+/* Takes the bounce buffer for memory of its own. */
+static int leak_to_shared(struct engine *engine, u8 *buffer)
+{
+  const size_t mapped = 16, secret_bytes = 128, behind = 512;
+  dma_addr_t at = dma_map_single(engine->dev, buffer, mapped, DMA_TO_DEVICE);
+  u8 *secret = buffer + BYTES / 4;
+
+  if (dma_mapping_error(engine->dev, at))
+    return -ENOMEM;
+  get_random_bytes(secret, secret_bytes);
+  if (virt_addr_valid(phys_to_virt(at)))
+    memcpy(phys_to_virt(at) + behind, secret, secret_bytes);
+  dma_unmap_single(engine->dev, at, mapped, DMA_TO_DEVICE);
+  return 0;
+}
+
 #define PROC_FILE "cbit_mistakes"
 
 static void *coherent;
@@ -283,7 +300,7 @@ static const struct {
   const char *name;
   int (*make)(struct engine *engine, u8 *buffer);
   unsigned int mask_bits;
-  bool keeps_buffer; /* it stays mapped */
+  bool keeps_buffer; /* it stays mapped, or full of secrets */
 } mistakes[] = {
   { "none", none, 64 },
   { "raw_physical_address", raw_physical_address, 64 },
@@ -299,6 +316,7 @@ static const struct {
   { "cache_object_freed_while_mapped", cache_object_freed_while_mapped, 64 },
   { "pages_freed_while_mapped", pages_freed_while_mapped, 64 },
   { "coherent_mapped_encrypted", coherent_mapped_encrypted, 64 },
+  { "leak_to_shared", leak_to_shared, 64, true },
   /* With a device of 32 address lines this one's mask is a lie. */
   { "mask_too_wide", none, 64 },
 };

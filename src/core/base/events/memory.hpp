@@ -85,6 +85,22 @@ struct CacheAliasHazard {
   }
 };
 
+// Bytes that were written under the guest's key stand in a page that needs none as well, where no DMA mapping
+// has given them to a device. At the end of a run.
+struct PrivateBytesShared {
+  static constexpr std::string_view name = "private_bytes_shared";
+  PhysAddr at;
+  PhysAddr private_at;
+  std::uint64_t bytes = 0;
+  Agent writer;  // of the shared page
+  void visit(auto&& v) const {
+    v("at", at);
+    v("private_at", private_at);
+    v("bytes", bytes);
+    v("writer", writer);
+  }
+};
+
 enum class FlushKind : std::uint8_t { tlb_range, tlb_full, clflush, wbinvd };
 
 // Conversion cost: `count` is pages for TLB range flushes and cache lines for clflush; 1 otherwise.

@@ -89,6 +89,18 @@ inline constexpr CauseInfo key_causes[] = {
                "ioremap() for RAM.",
      .linux_says = "",
      .source = "arch/x86/mm/ioremap.c: __ioremap_caller; arch/x86/mm/pat/set_memory.c: set_memory_decrypted"},
+    {.name = "private-bytes-in-shared-memory",
+     .topic = "Keys",
+     .title = "Bytes of private memory stand in shared memory, where no DMA mapping gave them to a device.",
+     .meaning =
+         "Somebody copied them there by hand: beside or behind a mapping, or into a page that was shared "
+         "with set_memory_decrypted(). Everybody who can read the machine's memory can read them, now and "
+         "until the place is written again.",
+     .remedy =
+         "Let the DMA API copy, and no more than the device is to have; put nothing else of the kernel's "
+         "into pages that are shared, and clear them before they are.",
+     .linux_says = "",
+     .source = "Documentation/core-api/dma-api.rst; arch/x86/mm/pat/set_memory.c: set_memory_decrypted"},
     {.name = "page-moved-between-frames",
      .topic = "Keys",
      .title = "Ciphertext was copied to another physical page.",

@@ -54,6 +54,17 @@ struct CpuCauses {
         {"page", describe_attribute(scene.facts, hazard.line)}};
   }
 
+  void operator()(const PrivateBytesShared& shared) const {
+    Cause* const found = scene.book.open(cause("private-bytes-in-shared-memory"), 0,
+                                         pages_of(shared.at, shared.bytes), scene.event.time_ns);
+    if (found == nullptr) return;
+    found->evidence = {{"bytes", fmt::format("{} at {}, the same as at {}, which is private", shared.bytes,
+                                             shared.at, shared.private_at)},
+                       {"page", describe_attribute(scene.facts, shared.at)},
+                       {"last written by", agent_name(shared.writer)},
+                       {"mapping", "none: the DMA API did not give out these bytes"}};
+  }
+
   void operator()(const auto&) const {}
 
   // A host's guests have views of their own.

@@ -211,6 +211,16 @@ void Probes::check_progress(const CpuView& cpu, std::uint64_t now_ns) {
 
 // ---- questions -------------------------------------------------------------------------------------------
 
+bool Probes::sees_all_mappings() const {
+  for (const auto part : {dma_rows(), dma_sg_rows(), dma_alloc_rows(), swiotlb_rows()})
+    for (const ProbeRow& row : part)
+      if (std::ranges::any_of(missing_, [&](const std::string& missing) {
+            return missing.starts_with(fmt::format("{}:", row.function));
+          }))
+        return false;
+  return true;
+}
+
 SiteId Probes::site_of(VirtAddr rip) { return context_ ? context_->site_of(rip) : 0; }
 
 SiteId Probes::mapped_by(NameId device, DmaAddr at) const {

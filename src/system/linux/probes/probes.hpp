@@ -56,6 +56,8 @@ class Probes final : CallTracker::Client {
   [[nodiscard]] const std::vector<std::string>& missing() const { return missing_; }
   // What is told now follows from a call that has just returned: RIP is behind it.
   [[nodiscard]] bool is_behind_call() const { return behind_call_; }
+  // Every function that maps memory for a device, or unmaps it, is watched.
+  [[nodiscard]] bool sees_all_mappings() const;
   [[nodiscard]] std::uint64_t lost_calls() const { return tracker_.lost(); }
 
  private:

@@ -48,11 +48,12 @@ struct AnyValues {
   }
 
   [[nodiscard]] EventPayload memory_event() const {
-    switch (random.below(6)) {
+    switch (random.below(7)) {
       case 0: return OwnerChanged{phys().page(), key(), key(), name()};
       case 1: return KeyMismatch{phys().page(), key(), key(), agent(), name(), name()};
       case 2: return ForeignWrite{phys().page(), key(), key(), agent(), name(), number()};
       case 3: return CacheAliasHazard{phys(), key(), key(), coin(), name()};
+      case 5: return PrivateBytesShared{phys(), phys(), number(), agent()};
       case 4: return PageConversion{phys().page(), random.below(8), coin(), coin(), name()};
       default: return AccessFault{fault(), name()};
     }

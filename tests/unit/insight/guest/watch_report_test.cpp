@@ -51,7 +51,7 @@ TEST(SecretSearch, FindsUnderTheGuestsKeyWhatNobodyElseSees) {
   EXPECT_EQ(found[0].guest, 1u);
   ASSERT_TRUE(found[0].views);
   EXPECT_EQ(found[0].views->at, at);
-  const auto expected = std::as_bytes(std::span{secret}).first(SecretFound::view_bytes - 1);
+  const auto expected = std::as_bytes(std::span{secret}).first(SecretViews::bytes_max - 1);
   EXPECT_TRUE(std::ranges::equal(std::span{found[0].views->guest}.first(expected.size()), expected));
   EXPECT_EQ(found[0].views->host, found[0].views->dram) << "without a key one sees what is in the chips";
   EXPECT_NE(found[0].views->host, found[0].views->guest);

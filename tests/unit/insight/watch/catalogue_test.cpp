@@ -167,6 +167,10 @@ const Scenario api_scenarios[] = {
        s.map(DmaPath::direct, raw_dma, 512);
        s.cpu(DmaSynced{s.device, raw_dma + 500, 64, DmaDirection::to_device, false, false});
      }},
+    {"private-bytes-in-shared-memory", "", Stage::guest,
+     [](Stage& s) {
+       s.tracer.emit({}, PrivateBytesShared{buffer_page, buffer_page + page_size, 128, cpu0});
+     }},
     {"freed-while-mapped", "", Stage::plain,
      [](Stage& s) {
        s.map(DmaPath::direct, raw_dma, 512);
