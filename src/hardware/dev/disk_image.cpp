@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include "base/format.hpp"
 #include "os/input_file.hpp"
@@ -48,7 +49,10 @@ OrError<std::uint64_t> image_size(const std::string& path, int fd) {
 
 OrError<std::unique_ptr<DiskImage>> DiskImage::open(const std::string& path, Mode mode) {
   struct stat info{};
-  if (::stat(path.c_str(), &info) != 0) return io_error(path, ExitCode::bad_input);
+  if (path.empty()) return usage_error("a disk has no name", "name a raw disk image");
+  if (::stat(path.c_str(), &info) != 0)
+    return io_error(path, ExitCode::bad_input,
+                    "name a raw disk image; truncate -s 64M FILE makes an empty one");
   CBIT_TRY(check_kind(path, info));
   if (os::is_kernels_own(path))
     return bad_input(path + ": is a file of the kernel's own", "name a raw disk image");
@@ -87,15 +91,26 @@ OrError<void> DiskImage::commit() {
   return {};
 }
 
+tl::unexpected<Error> DiskImage::cut_short(std::uint64_t end) const {
+  return bad_input(fmt::format("{}: ends at {} of {} bytes", path_, end, bytes_),
+                   "the image was cut short while it was in use: leave it alone until the guest has ended");
+}
+
+// A write behind the end would make the file grow again, with zeros where the disk's bytes were.
+OrError<void> DiskImage::check_still_there(std::uint64_t end) const {
+  struct stat info{};
+  if (::fstat(fd_, &info) != 0) return io_error(path_, ExitCode::output_failed);
+  if (std::cmp_less(info.st_size, end)) return cut_short(static_cast<std::uint64_t>(info.st_size));
+  return {};
+}
+
 OrError<void> DiskImage::read(std::uint64_t offset, ByteSpan to) {
   CBIT_TRY(check_range(*this, offset, to.size()));
   while (!to.empty()) {
     const auto wanted = std::min<std::uint64_t>(to.size(), io_bytes_max);
     const auto got = retry([&] { return ::pread(fd_, to.data(), wanted, static_cast<off_t>(offset)); });
     if (got == -1) return io_error(path_, ExitCode::bad_input);
-    if (got == 0)
-      return bad_input(fmt::format("{}: ends at {} of {} bytes", path_, offset, bytes_),
-                       "the image was cut short while it was in use");
+    if (got == 0) return cut_short(offset);
     to = to.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);
   }
@@ -104,6 +119,7 @@ OrError<void> DiskImage::read(std::uint64_t offset, ByteSpan to) {
 
 OrError<void> DiskImage::write(std::uint64_t offset, ConstByteSpan from) {
   CBIT_TRY(check_writable(*this, offset, from.size()));
+  CBIT_TRY(check_still_there(offset + from.size()));
   while (!from.empty()) {
     const auto wanted = std::min<std::uint64_t>(from.size(), io_bytes_max);
     const auto put = retry([&] { return ::pwrite(fd_, from.data(), wanted, static_cast<off_t>(offset)); });

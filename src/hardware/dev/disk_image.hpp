@@ -31,6 +31,7 @@ class DiskImage final : public BlockBackend {
   // Of a created image, once. The image stays usable.
   OrError<void> commit();
 
+  [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::uint64_t bytes() const override { return bytes_; }
   [[nodiscard]] bool read_only() const override { return mode_ == Mode::read_only; }
   OrError<void> read(std::uint64_t offset, ByteSpan to) override;
@@ -41,6 +42,8 @@ class DiskImage final : public BlockBackend {
 
  private:
   DiskImage(std::string path, Mode mode) : path_{std::move(path)}, mode_{mode} {}
+  [[nodiscard]] tl::unexpected<Error> cut_short(std::uint64_t end) const;
+  OrError<void> check_still_there(std::uint64_t end) const;
   OrError<bool> punch(std::uint64_t offset, std::uint64_t bytes);
 
   std::string path_;

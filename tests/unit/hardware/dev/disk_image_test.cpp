@@ -10,6 +10,21 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <vector>
+
+namespace {
+
+// What the file began with at each fdatasync(), which is ours in this program.
+std::vector<unsigned char> synced;
+
+}  // namespace
+
+extern "C" int fdatasync(int fd) {
+  unsigned char first = 0;
+  if (::pread(fd, &first, 1, 0) != 1) return -1;
+  synced.push_back(first);
+  return 0;
+}
 
 namespace cbit::dev {
 namespace {
@@ -47,6 +62,38 @@ class DiskImageTest : public ::testing::Test {
 
   fs::path folder;
 };
+
+TEST_F(DiskImageTest, IsOnStableStorageAfterAFlushAndNotBefore) {
+  auto image = DiskImage::open(make_file("a.img", Bytes(4096)), DiskImage::Mode::read_write);
+  ASSERT_TRUE(image) << image.error().message;
+  synced.clear();
+  ASSERT_TRUE((*image)->write(0, Bytes(512, std::byte{1})));
+  ASSERT_TRUE((*image)->write(0, Bytes(512, std::byte{2})));
+  EXPECT_TRUE(synced.empty()) << "writes are the page cache's until then";
+  ASSERT_TRUE((*image)->flush());
+  ASSERT_TRUE((*image)->write(0, Bytes(512, std::byte{3})));
+  ASSERT_TRUE((*image)->flush());
+  EXPECT_EQ(synced, (std::vector<unsigned char>{2, 3}));
+}
+
+TEST_F(DiskImageTest, ThatBecameShorterIsNotMadeLongerByAWrite) {
+  const auto path = make_file("a.img", Bytes(8192));
+  auto image = DiskImage::open(path, DiskImage::Mode::read_write);
+  ASSERT_TRUE(image) << image.error().message;
+  fs::resize_file(path, 4096);
+
+  Bytes sector(512);
+  EXPECT_TRUE((*image)->write(3584, sector)) << "what is still there";
+  for (const std::uint64_t offset : {3840u, 4096u, 7680u}) {
+    const auto written = (*image)->write(offset, sector);
+    ASSERT_FALSE(written) << offset;
+    EXPECT_THAT(written.error().message, HasSubstr("ends at 4096 of 8192 bytes"));
+    EXPECT_EQ(written.error().code, ExitCode::bad_input);
+  }
+  EXPECT_FALSE((*image)->zero(4096, 4096, false));
+  EXPECT_FALSE((*image)->read(4096, sector));
+  EXPECT_EQ(fs::file_size(path), 4096u);
+}
 
 TEST_F(DiskImageTest, ReadsAndWritesAnExistingImage) {
   const Bytes before = pattern_bytes(4096, 1);
