@@ -32,7 +32,7 @@ std::string size_text(std::uint64_t bytes) {
 tl::unexpected<Error> too_large(const std::string& path, const std::string& size, const InputKind& kind) {
   return bad_input(
       fmt::format("{} has {}: {} has at most {}", path, size, kind.what, size_text(kind.bytes_max)),
-      fmt::format("that is not {}", kind.what));
+      fmt::format("that is not {}: check the name", kind.what));
 }
 
 std::string_view name_of_type(mode_t mode) {

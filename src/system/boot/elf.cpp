@@ -91,6 +91,8 @@ OrError<std::vector<ElfSegment>> ElfFile::segments() const {
     const auto bytes = part(file_, header.p_offset, header.p_filesz);
     if (!bytes)
       wrong = "is cut off: a segment lies beyond its end";
+    else if (header.p_paddr > ~header.p_memsz)
+      wrong = "has a segment that runs over the end of all addresses";
     else if (header.p_filesz > header.p_memsz)
       wrong = "has a segment with more bytes in the file than in memory";
     else

@@ -32,7 +32,9 @@ OrError<void> LoadPlan::take(const Taken& taken) {
   if (after != taken_.end() && overlap(after->piece, piece))
     return bad_input(fmt::format("{} at {:#x} and {} at {:#x} overlap", piece.what, piece.at.value(),
                                  after->piece.what, after->piece.at.value()),
-                     "the loader keeps parts of the first megabyte and the top of low RAM for itself");
+                     after->piece.what == piece.what
+                         ? "the file is damaged: its parts lie over each other"
+                         : "the loader keeps parts of the first megabyte and the top of low RAM for itself");
   taken_.insert(after, taken);
   return {};
 }

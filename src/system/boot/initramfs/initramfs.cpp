@@ -25,7 +25,8 @@ while read -r module; do
   for word in $(cat /proc/cmdline); do
     case $word in "$module".*) set -- "$@" "${word#*.}" ;; esac
   done
-  insmod "/cbit/modules/$module.ko" "$@" || echo "cbit: module $module was not loaded" > /dev/kmsg
+  why=$(insmod "/cbit/modules/$module.ko" "$@" 2>&1) ||
+    echo "<3>cbit: module $module was not loaded: ${why##*: }" > /dev/kmsg
 done < /cbit/modules.order
 [ ! -e /cbit/setup ] || sh /cbit/setup < /dev/null
 if [ -e /cbit/command ]; then
@@ -58,7 +59,7 @@ OrError<void> check_busybox(ConstByteSpan program, std::string_view name) {
 std::string_view default_init() { return init_script; }
 
 OrError<Bytes> build_initramfs(const InitramfsContents& contents) {
-  CBIT_TRY(check_busybox(contents.busybox, "the busybox"));
+  CBIT_TRY(check_busybox(contents.busybox, contents.busybox_name));
   InitramfsArchive archive;
   for (const std::string_view folder : {"dev", "proc", "sys", "tmp", "root", "cbit/modules"})
     CBIT_TRY(archive.add_folder(folder));

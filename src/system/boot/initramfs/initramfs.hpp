@@ -35,6 +35,7 @@ struct GuestLink {
 
 struct InitramfsContents {
   Bytes busybox;
+  std::string busybox_name = "the busybox";  // for messages
   std::vector<ModuleFile> modules;
   std::vector<GuestFolder> folders;  // those that a file needs are there without being named
   std::vector<GuestFile> files;

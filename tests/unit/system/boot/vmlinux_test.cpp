@@ -79,6 +79,18 @@ TEST(ElfFile, RefusesSegmentsThatAreNotInTheFile) {
   EXPECT_FALSE(short_memory->segments());
 }
 
+TEST(ElfFile, RefusesASegmentThatRunsOverTheEndOfAddresses) {
+  for (const auto& [paddr, bytes] : {std::pair{~0ull - 15, 64ull}, {0x10'0000ull, ~0ull}, {~0ull, ~0ull}}) {
+    FakeElf fake{.segments = {{.paddr = paddr, .bytes = Bytes(16), .memory_bytes = bytes}}};
+    const Bytes file = fake.file();
+    const auto elf = ElfFile::open(file, "vmlinux");
+    ASSERT_TRUE(elf);
+    const auto segments = elf->segments();
+    ASSERT_FALSE(segments) << paddr << ' ' << bytes;
+    EXPECT_THAT(segments.error().message, HasSubstr("runs over the end of all addresses"));
+  }
+}
+
 TEST(ElfFile, RefusesOtherProcessorsAndStubs) {
   const auto refusal = [](const Bytes& file) {
     const auto elf = ElfFile::open(file, "file");
@@ -187,6 +199,7 @@ TEST(PvhPlan, RefusesWhatHasNoNoteOrDoesNotFit) {
   const auto twice = plan_pvh(small_board(), {.name = "k", .kernel = file});
   ASSERT_FALSE(twice);
   EXPECT_THAT(twice.error().message, HasSubstr("overlap"));
+  EXPECT_THAT(twice.error().hint, HasSubstr("damaged"));
 }
 
 // ---- vmlinux ----
