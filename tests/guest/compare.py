@@ -49,16 +49,17 @@ def read(path):
         return [json.loads(line) for line in lines]
 
 
-def between(events, begin, end):
-    """What lies between two lines of the kernel's log."""
-    inside, is_inside = [], False
+def between(events, *parts):
+    """What lies between two lines of the kernel's log, of each pair of such lines."""
+    inside, end = [], None
+    ends = dict(parts)
     for event in events:
         text = event.get("text", "") if event.get("event") == "printk" else ""
-        if begin in text:
-            is_inside = True
+        if end is None:
+            end = next((last for first, last in ends.items() if first in text), None)
         elif end in text:
-            is_inside = False
-        elif is_inside:
+            end = None
+        else:
             inside.append(event)
     return inside
 

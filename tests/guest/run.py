@@ -64,6 +64,8 @@ INLINED = {
 ONE_SLICE_OF = "8"
 # Slots of the pool, where a piece of work wants fewer than there are by default; model/*.toml says the same.
 POOLS = {"exhaustion": 1024}
+# What the disk is told, where a piece of work is one with a disk.
+DISKS = {"virtio_blk": "", "virtio_blk_packed": ",packed=on"}
 # Where two of them hide.
 ELSEWHERE = {
     ("raw_physical_address", "--sme"): ["missing-c-bit-in-dma-address"],
@@ -238,6 +240,28 @@ class Disks(EachKernel):
             self.assertEqual(now[512:512 + len(written)], written)
             self.assertEqual(now[1024:], self.contents[1024:])
 
+    def test_that_become_shorter_fail_and_are_not_made_longer(self):
+        size = len(self.contents)
+        last = size // 512 - 1
+        script = f"""
+            echo ready
+            exec 2> /dev/null
+            while dd if=/dev/vda of=/dev/null bs=512 skip={last} count=1 iflag=direct; do :; done
+            dd if=/dev/zero of=/dev/vda bs=512 seek={last} count=1 oflag=direct || echo refused"""
+        for kernel in kernels:
+            with self.subTest(kernel=kernel.name):
+                self.image.write_bytes(self.contents)
+                words = [program, "run", "--quiet", "--timeout", str(HANGS_S), "--disk", self.image, kernel,
+                         "--", "sh", "-c", script]
+                with subprocess.Popen(words, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE) as running:
+                    self.assertEqual(running.stdout.readline(), "ready\n")
+                    os.truncate(self.image, 1 << 20)
+                    output, errors = running.communicate()
+                self.assertEqual((running.returncode, output), (65, "refused\n"), errors)
+                self.assertIn(f"{self.image}: ends at 1048576 of {size} bytes", errors)
+                self.assertEqual(self.image.stat().st_size, 1 << 20)
+
     def test_hide_a_secret_of_the_guests_only_where_memory_is_encrypted(self):
         secret = "what-only-the-guest-shall-know"
         for options, found in (["--sev"], False), ([], True):
@@ -394,6 +418,14 @@ class WithDriver(unittest.TestCase):
 class Model(WithDriver):
     """The same work, on an unmodified kernel and on the model kernel."""
 
+    # Between these lines virtblk_probe() of Linux 6.1 makes its queue, and virtblk_remove() frees it.
+    # Partitions are read behind the one and before the other.
+    THE_DRIVERS_OWN = ("default/read/poll queues", "[vda]")
+    ITS_END = ("cbit_work: unbinds", "cbit_work: unbound")
+    LET_GO_OF_THE_DISK = """
+        cd /sys/bus/virtio/drivers/virtio_blk 2> /dev/null || exit 0
+        echo 'cbit_work: unbinds' > /dev/kmsg; echo virtio0 > unbind; echo 'cbit_work: unbound' > /dev/kmsg"""
+
     def test_does_what_linux_does(self):
         for kernel in self.each():
             if not kernel.name.startswith("vmlinuz-6.1."):
@@ -404,19 +436,30 @@ class Model(WithDriver):
                     self.assertIsNone(compare.difference(ours, theirs))
 
     @staticmethod
+    def disk_of(experiment):
+        if experiment not in DISKS:
+            return []
+        image = Path(folder_for_run.name) / "work.img"
+        image.write_bytes(bytes(4 << 20))
+        return ["--disk", f"{image}{DISKS[experiment]}"]
+
+    @staticmethod
     def on_model(experiment):
         trace = Path(folder_for_run.name) / "model.jsonl"
         words = [program, "lab", "run", experiment, "--trace", trace, "--trace-format", "jsonl"]
         subprocess.run(words, check=True, capture_output=True)
         return compare.read(trace)
 
-    def on_linux(self, kernel, work):
+    def on_linux(self, kernel, experiment):
         trace = Path(folder_for_run.name) / "linux.jsonl"
+        work = experiment.removesuffix("_packed")
         words = f"cbit_work.work={work} swiotlb={POOLS.get(work, 32768)}"
-        boot = Boot(kernel, "--sev", "--device", "test-dma", "--module", self.build(kernel, "cbit_work.ko"),
-                    "--append", words, "--trace", str(trace), "--trace-format", "jsonl", command=["true"])
+        boot = Boot(kernel, "--sev", *self.disk_of(experiment), "--device", "test-dma", "--module",
+                    self.build(kernel, "cbit_work.ko"), "--append", words, "--trace", str(trace),
+                    "--trace-format", "jsonl", command=["sh", "-c", self.LET_GO_OF_THE_DISK])
         self.assertIn(f"cbit_work: {work} done (0)", boot.console, boot)
-        return compare.between(compare.read(trace), f"cbit_work: {work} begins", f"cbit_work: {work} done")
+        return compare.between(compare.read(trace), self.THE_DRIVERS_OWN,
+                               (f"cbit_work: {work} begins", f"cbit_work: {work} done"), self.ITS_END)
 
 
 def line_of_call(function, call):
@@ -448,6 +491,15 @@ class Driver(WithDriver):
                 self.assertEqual(told["exposure"]["bytes"], 0, told["exposure"])
                 (device,) = told["devices"]
                 self.assertEqual((device["bytes_read"], device["bytes_written"]), (4096, 4096), options)
+
+    def test_without_a_signature_is_refused_where_one_is_wanted(self):
+        for kernel in self.each():
+            boot = Boot(kernel, "--quiet", "--module", self.build(kernel, "cbit_mistakes.ko"), "--append",
+                        "module.sig_enforce=1", command=["lsmod"])
+            self.assertEqual(boot.status, 65, boot)
+            self.assertIn("cbit: the kernel refused module cbit_mistakes: Key was rejected by service",
+                          boot.console)
+            self.assertNotIn("cbit_mistakes", boot.output)
 
     def test_that_makes_a_mistake_is_told_which_and_where(self):
         for kernel in self.each():

@@ -3,6 +3,7 @@
  * A driver for the test DMA device that does a piece of correct work, which the parameter `work` names. The
  * same work is done by the model kernel's experiment model/NAME.toml, and a test compares what happened.
  */
+#include <linux/blkdev.h>
 #include <linux/dma-mapping.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -118,12 +119,61 @@ static int partial_sync(struct engine *engine)
   return 0;
 }
 
+/* Pages that lie one behind the other: what is a segment is up to the queue's limits alone. */
+static int transfer(struct block_device *disk, struct page *pages, unsigned int bytes, unsigned int offset,
+                    blk_opf_t how)
+{
+  struct bio *bio = bio_alloc(disk, 1, how | REQ_SYNC, GFP_KERNEL);
+  int error = -EINVAL;
+
+  if (bio_add_page(bio, pages, bytes, offset) == bytes)
+    error = submit_bio_wait(bio);
+  bio_put(bio);
+  return error;
+}
+
+static int transfer_all(struct block_device *disk, struct page *pages)
+{
+  static const struct {
+    unsigned int bytes;
+    unsigned int offset;
+  } parts[] = { { 512, 0 }, { 1024, 512 }, { SZ_4K, 0 }, { SZ_64K, 0 }, { SZ_512K, 0 } };
+  unsigned int i;
+  int error = 0;
+
+  for (i = 0; !error && i < ARRAY_SIZE(parts); i++) {
+    error = transfer(disk, pages, parts[i].bytes, parts[i].offset, REQ_OP_WRITE);
+    if (!error)
+      error = transfer(disk, pages, parts[i].bytes, parts[i].offset, REQ_OP_READ);
+  }
+  return error ? error : blkdev_issue_flush(disk);
+}
+
+/* Requests to the first virtio disk, one at a time, past the page cache. */
+static int virtio_blk(struct engine *engine)
+{
+  const unsigned int order = get_order(SZ_512K);
+  struct block_device *disk = blkdev_get_by_path("/dev/vda", FMODE_READ | FMODE_WRITE, NULL);
+  struct page *pages;
+  int error = -ENOMEM;
+
+  if (IS_ERR(disk))
+    return PTR_ERR(disk);
+  pages = alloc_pages(GFP_KERNEL | __GFP_ZERO, order);
+  if (pages) {
+    error = transfer_all(disk, pages);
+    __free_pages(pages, order);
+  }
+  blkdev_put(disk, FMODE_READ | FMODE_WRITE);
+  return error;
+}
+
 static const struct {
   const char *name;
   int (*make)(struct engine *engine);
 } works[] = {
   { "streaming", streaming }, { "coherent", coherent },         { "large", large },
-  { "exhaustion", exhaustion }, { "partial_sync", partial_sync },
+  { "exhaustion", exhaustion }, { "partial_sync", partial_sync }, { "virtio_blk", virtio_blk },
 };
 
 static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
