@@ -14,8 +14,8 @@ namespace cbit::cli {
 class Arguments;
 
 // What an option's value is where it names a file. Outputs are checked before the command begins, and `-` is
-// standard output (cli/file_options.hpp).
-enum class FileUse : std::uint8_t { none, input, output, binary_output };
+// standard output (cli/file_options.hpp). An input_with_options may be followed by commas and words.
+enum class FileUse : std::uint8_t { none, input, output, binary_output, input_with_options };
 
 struct OptionSpec {
   std::string_view name;                           // "--memory"

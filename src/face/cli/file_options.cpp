@@ -21,11 +21,26 @@ struct NamedFile {
 
 bool is_output(FileUse use) { return use == FileUse::output || use == FileUse::binary_output; }
 
+// Up to each comma and whole: a file's name may have some of its own.
+template <class Visit>
+void for_each_name(std::string_view text, Visit visit) {
+  for (std::size_t end = text.find(','); end != std::string_view::npos; end = text.find(',', end + 1))
+    visit(std::string{text.substr(0, end)});
+  visit(std::string{text});
+}
+
 template <class Visit>
 void for_each_file(const CommandSpec& command, const Arguments& arguments, Visit visit) {
   for (const OptionSpec& option : command.options) {
     if (option.file == FileUse::none) continue;
-    if (const auto path = arguments.text(option.name)) visit(option.file, option.name, std::string{*path});
+    const auto take = [&](std::string_view path) {
+      if (option.file == FileUse::input_with_options)
+        for_each_name(path, [&](const std::string& name) { visit(FileUse::input, option.name, name); });
+      else
+        visit(option.file, option.name, std::string{path});
+    };
+    if (const auto path = arguments.text(option.name)) take(*path);
+    for (const std::string& path : arguments.all(option.name)) take(path);
   }
   if (command.positional.files)
     for (const std::string& path : arguments.positional)

@@ -27,13 +27,15 @@ constexpr OptionSpec option_table[] = {
     {"--hypercalls", "", "Offer KVM's MAP_GPA_RANGE, with which a guest tells which pages it shares", ""},
     {"--memory", "SIZE", "RAM of the machine", "512M"},
     {"--append", "TEXT", "Add this to the kernel's command line", ""},
-    {"--initrd", "FILE", "Use this initrd instead of building one", ""},
-    {"--disk",
-     "FILE[,ro][,OPTION=VALUE]",
-     "Plug in this raw image as a virtio disk; ro: the guest may not write",
-     "",
-     {},
-     true},
+    {.name = "--initrd",
+     .metavar = "FILE",
+     .help = "Use this initrd instead of building one",
+     .file = FileUse::input},
+    {.name = "--disk",
+     .metavar = "FILE[,ro][,OPTION=VALUE]",
+     .help = "Plug in this raw image as a virtio disk; ro: the guest may not write",
+     .repeated = true,
+     .file = FileUse::input_with_options},
     {"--share", "DIR", "Let the guest read this folder, at /mnt/share", ""},
     {"--device",
      "KIND[,OPTION=VALUE]",
@@ -41,9 +43,16 @@ constexpr OptionSpec option_table[] = {
      "",
      {},
      true},
-    {"--module", "FILE", "Load this module of the kernel's", "", {}, true},
+    {.name = "--module",
+     .metavar = "FILE",
+     .help = "Load this module of the kernel's",
+     .repeated = true,
+     .file = FileUse::input},
     {"--modules", "FOLDER", "Where the kernel's own modules lie, lib/modules/RELEASE", ""},
-    {"--busybox", "FILE", "The static busybox for the initramfs", ""},
+    {.name = "--busybox",
+     .metavar = "FILE",
+     .help = "The static busybox for the initramfs",
+     .file = FileUse::input},
     {"--timeout", "SECONDS", "End the run after this much time of the host's (exit code 124)", ""},
     {"--quiet", "", "Do not show the console", ""},
     {"--report", "",
@@ -136,12 +145,21 @@ void print_ending(std::ostream& err, const RunEnding& ending, const guest::KtapC
 }
 
 // What a reader of JUnit's file wants to know of the run itself; nullopt: it went well.
-std::optional<std::string> what_is_wrong(const RunEnding& ending, ExitCode code) {
+std::optional<std::string> what_is_wrong(const RunEnding& ending, const std::vector<Error>& troubles,
+                                         ExitCode code) {
   if (!ending.what.empty()) return ending.what;
+  if (!troubles.empty()) return troubles.front().message;
   if (ending.code != ExitCode::ok)
     return fmt::format("the guest ended with status {}", static_cast<int>(ending.code));
   if (code != ExitCode::ok) return "a cause was found that --fail-on names";
   return std::nullopt;
+}
+
+// How the guest ended comes first. `failed`: what --fail-on says.
+ExitCode final_code(const RunEnding& ending, const std::vector<Error>& troubles,
+                    std::optional<ExitCode> failed) {
+  if (ending.code != ExitCode::ok) return ending.code;
+  return troubles.empty() ? failed.value_or(ExitCode::ok) : troubles.front().code;
 }
 
 OrError<std::optional<os::OutputFile>> open_junit(const Arguments& arguments) {
@@ -184,15 +202,18 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const RunEnding ending = ending_of(*pc, report, with_command);
   if (report.ended_at_console) streams.err << "cbit: ended from the console\n";
   print_ending(streams.err, ending, report.tests.counts);
-  const ExitCode code = ending.code == ExitCode::ok ? failed.value_or(ending.code) : ending.code;
+  const std::vector<Error> troubles = troubles_of(request, report);
+  for (const Error& trouble : troubles) print_error(trouble, streams.err);
+  const ExitCode code = final_code(ending, troubles, failed);
   if (junit) {
     junit->stream() << guest::to_junit({.name = name_of(request),
-                                        .error = what_is_wrong(ending, code),
+                                        .error = what_is_wrong(ending, troubles, code),
                                         .seconds = static_cast<double>(report.virtual_ns) / 1e9},
                                        report.tests);
     CBIT_TRY(junit->commit());
   }
-  return arguments.has("--git-bisect") ? bisect_code(code, report.tests.counts) : code;
+  if (!arguments.has("--git-bisect")) return code;
+  return troubles.empty() ? bisect_code(code, report.tests.counts) : bisect_skip;
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {

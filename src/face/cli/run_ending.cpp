@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "isa/registers.hpp"
+#include "linux/image.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -39,6 +40,21 @@ RunEnding ending_of(guest::Pc& pc, const guest::RunReport& report, bool with_com
   if (const auto status = report.words.command_status())
     return {.code = static_cast<ExitCode>(*status & 0xff)};
   return {.code = ExitCode::machine_died, .what = "the guest ended without a word about its command"};
+}
+
+std::vector<Error> troubles_of(const RunRequest& request, const guest::RunReport& report) {
+  std::vector<Error> troubles;
+  const bool died = report.ending == guest::Ending::shutdown || report.ending == guest::Ending::hung;
+  // The kernel unpacks itself, and has no words for it.
+  if (died && request.kind == boot::KernelKind::bzimage)
+    if (const auto image = linux::KernelImage::open(request.kernel, request.kernel_name); !image)
+      troubles.push_back(image.error());
+  for (const guest::RefusedModule& module : report.words.refused_modules())
+    troubles.push_back({fmt::format("the kernel refused module {}: {}", module.name, module.why),
+                        std::string{module.remedy}});
+  for (const dev::VirtioBlk* const disk : request.plugged_disks)
+    if (disk->disk_error()) troubles.push_back(*disk->disk_error());
+  return troubles;
 }
 
 ExitCode bisect_code(ExitCode code, const guest::KtapCounts& tests) {

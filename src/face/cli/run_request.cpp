@@ -14,8 +14,10 @@
 #include "boot/initramfs/initramfs.hpp"
 #include "boot/initramfs/module_info.hpp"
 #include "boot/kernel_source/debian_kernel.hpp"
+#include "dev/virtio/virtio_pci.hpp"
 #include "guest/drivers.hpp"
 #include "guest/share.hpp"
+#include "os/file_name.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -58,6 +60,18 @@ bool is_disk_option(std::string_view text) {
   return text.find('=') != std::string_view::npos && std::ranges::any_of(kind->options, is_it);
 }
 
+// Two devices that write to one image know nothing of each other, and neither do their file systems.
+OrError<void> check_is_plugged_once(const RunRequest& request, const std::string& path,
+                                    dev::DiskImage::Mode mode) {
+  const auto id = os::id_of_input(path);
+  for (const auto& other : request.disks)
+    if (id && id == os::id_of_input(other->path()) &&
+        (mode == dev::DiskImage::Mode::read_write || !other->read_only()))
+      return usage_error(fmt::format("--disk {} is plugged in twice, and written to", path),
+                         "add ,ro to both, or give a copy to one of them");
+  return {};
+}
+
 // FILE[,ro][,OPTION=VALUE]; a comma that no option follows is the file name's.
 OrError<void> add_disk(RunRequest& request, std::string_view text) {
   auto mode = dev::DiskImage::Mode::read_write;
@@ -71,6 +85,7 @@ OrError<void> add_disk(RunRequest& request, std::string_view text) {
     else
       break;
   }
+  CBIT_TRY(check_is_plugged_once(request, std::string{text}, mode));
   request.disks.push_back(CBIT_TRY(dev::DiskImage::open(std::string{text}, mode)));
   machine::DeviceRequest device = CBIT_TRY(machine::parse_device(device_text));
   std::get<machine::DiskOptions>(device.options).disk = request.disks.back().get();
@@ -99,6 +114,11 @@ OrError<void> check_slots(const RunRequest& request) {
                      fmt::format("plug in at most {}", spec::pci_devices - first_slot));
 }
 
+// As the table of devices has made it.
+const dev::VirtioBlk& disk_behind(const bus::PciFunction& function) {
+  return static_cast<const dev::VirtioBlk&>(static_cast<const dev::VirtioPci&>(function).device());
+}
+
 // The shared folder behind a device; its tag.
 OrError<std::string> plug_share(RunRequest& request) {
   machine::DeviceRequest device = CBIT_TRY(machine::parse_device("virtio-9p"));
@@ -112,14 +132,16 @@ OrError<std::string> plug_share(RunRequest& request) {
 // ---- kernel and modules ---------------------------------------------------------------------------------
 
 // Where the modules of a kernel lie that was named as a file: it may lie among them, or beside them in boot,
-// as packages have it; else on this host.
+// as packages have it; else on this host. A folder without `kernel`, where `make modules_install` puts them, is
+// that of headers alone.
 std::optional<fs::path> modules_beside(const fs::path& kernel, std::string_view release) {
   if (release.empty()) return std::nullopt;
   std::error_code error;
   const fs::path folder = fs::absolute(kernel, error).parent_path();
   if (folder.filename() == release && fs::is_directory(folder / "kernel", error)) return folder;
   for (const fs::path& root : {folder.parent_path(), folder.parent_path() / "usr", fs::path{"/"}})
-    if (fs::path modules = root / "lib/modules" / release; fs::is_directory(modules, error)) return modules;
+    if (fs::path modules = root / "lib/modules" / release; fs::is_directory(modules / "kernel", error))
+      return modules;
   return std::nullopt;
 }
 
@@ -155,13 +177,16 @@ OrError<std::optional<fs::path>> read_kernel(RunRequest& request, const Argument
   return modules;
 }
 
-OrError<std::vector<boot::ModuleFile>> modules_of_user(const Arguments& arguments) {
+// `is_checked`: somebody who knows the kernel's own modules looks at these, too.
+OrError<std::vector<boot::ModuleFile>> modules_of_user(const RunRequest& request, const Arguments& arguments,
+                                                       bool is_checked) {
   std::vector<boot::ModuleFile> modules;
   for (const std::string& file : arguments.all("--module")) {
     Bytes packed = CBIT_TRY(boot::read_file(file));
     Bytes module = CBIT_TRY(boot::unpack_module(std::move(packed), file));
-    const std::string name = CBIT_TRY(boot::read_module_info(module, file)).name;
-    modules.push_back({name, std::move(module)});
+    const boot::ModuleInfo info = CBIT_TRY(boot::read_module_info(module, file));
+    if (!is_checked && !request.release.empty()) CBIT_TRY(boot::check_release(info, request.release));
+    modules.push_back({info.name, std::move(module)});
   }
   return modules;
 }
@@ -235,10 +260,11 @@ OrError<Bytes> make_initramfs(RunRequest& request, const Arguments& arguments,
     busybox = CBIT_TRY(boot::find_busybox(path != nullptr ? path : ""));
   }
   contents.busybox = CBIT_TRY(boot::read_file(busybox));
+  contents.busybox_name = busybox;
   const auto tree = CBIT_TRY(open_modules(request, arguments, modules));
   tell_no_modules(request, modules, streams);
   if (request.share) CBIT_TRY(add_share(request, tree, contents, streams));
-  request.modules = CBIT_TRY(modules_of_user(arguments));
+  request.modules = CBIT_TRY(modules_of_user(request, arguments, tree.has_value()));
   contents.modules = CBIT_TRY(find_modules(request, tree));
   for (const std::string& word : arguments.behind)
     contents.command += (contents.command.empty() ? "" : " ") + shell_quoted(word);
@@ -290,7 +316,11 @@ OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& stream
 OrError<std::unique_ptr<guest::Pc>> make_pc(RunRequest& request) {
   auto pc = CBIT_TRY(guest::Pc::create(request.pc));
   unsigned slot = first_slot;
-  for (const machine::DeviceRequest& device : request.devices) CBIT_TRY(pc->plug(device, slot++));
+  for (const machine::DeviceRequest& device : request.devices) {
+    bus::PciFunction* const function = CBIT_TRY(pc->plug(device, slot++));
+    if (std::holds_alternative<machine::DiskOptions>(device.options))
+      request.plugged_disks.push_back(&disk_behind(*function));
+  }
   boot::BootImage image{
       .name = request.kernel_name, .kernel = request.kernel, .command_line = request.command_line};
   if (!request.initrd.empty()) image.modules.push_back({"initrd", request.initrd});

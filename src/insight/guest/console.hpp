@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "chipset/serial_peer.hpp"
 
@@ -36,7 +37,15 @@ class Console final : public chipset::SerialPeer {
   std::string waiting_;  // not passed on yet
 };
 
-// What Linux and the init of an initramfs say on the console about how things went.
+// A module that the kernel took no look into: it is another kernel's, or not signed.
+struct RefusedModule {
+  std::string name;
+  std::string why;  // as insmod words it
+  std::string_view remedy;
+};
+
+// What Linux and the init of an initramfs say on the console about how things went. The guest may be hostile:
+// of refused modules the first few are kept.
 class LinuxWords {
  public:
   void read(std::string_view line);
@@ -45,10 +54,16 @@ class LinuxWords {
   [[nodiscard]] const std::string& panic() const { return panic_; }
   // The exit status of the command of the initramfs.
   [[nodiscard]] std::optional<int> command_status() const { return command_status_; }
+  [[nodiscard]] const std::vector<RefusedModule>& refused_modules() const { return refused_modules_; }
 
  private:
+  void read_panic(std::string_view line);
+  void read_command_status(std::string_view line);
+  void read_refusal(std::string_view line);
+
   std::string panic_;
   std::optional<int> command_status_;
+  std::vector<RefusedModule> refused_modules_;
 };
 
 }  // namespace cbit::guest
