@@ -110,7 +110,10 @@ OrError<void> DiskImage::read(std::uint64_t offset, ByteSpan to) {
     const auto wanted = std::min<std::uint64_t>(to.size(), io_bytes_max);
     const auto got = retry([&] { return ::pread(fd_, to.data(), wanted, static_cast<off_t>(offset)); });
     if (got == -1) return io_error(path_, ExitCode::bad_input);
-    if (got == 0) return cut_short(offset);
+    if (got == 0) {
+      CBIT_TRY(check_still_there(bytes_));
+      return cut_short(offset);  // it has grown again meanwhile
+    }
     to = to.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);
   }

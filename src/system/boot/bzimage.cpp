@@ -188,12 +188,12 @@ OrError<BzImage> read_bzimage(ConstByteSpan file, std::string_view name) {
   const ConstByteSpan rest = file.subspan(spec::linux_setup_header_at);
   BzImage image{.header = load_header(rest)};
   const LinuxSetupHeader& header = image.header;
-  CBIT_TRY(check_entry(header, name));
   // The header ends at 0x202 and the jump's distance, and so long is what goes into boot_params.
   const std::size_t header_bytes = 0x202 - spec::linux_setup_header_at + (header.jump >> 8);
+  if (rest.size() < header_bytes) return cut_off(spec::linux_setup_header_at + header_bytes);
+  CBIT_TRY(check_entry(header, name));
   if (header_bytes < header_bytes_min)
     return unusable(name, "has a header that is too short for its protocol", "the file is damaged");
-  if (rest.size() < header_bytes) return cut_off(spec::linux_setup_header_at + header_bytes);
   image.setup_header = rest.first(header_bytes);
   const unsigned sectors = header.setup_sects != 0 ? header.setup_sects : spec::linux_setup_sects_default;
   const std::uint64_t setup_bytes = (std::uint64_t{sectors} + 1) * spec::linux_sector_bytes;

@@ -91,7 +91,9 @@ TEST_F(DiskImageTest, ThatBecameShorterIsNotMadeLongerByAWrite) {
     EXPECT_EQ(written.error().code, ExitCode::bad_input);
   }
   EXPECT_FALSE((*image)->zero(4096, 4096, false));
-  EXPECT_FALSE((*image)->read(4096, sector));
+  const auto read = (*image)->read(7680, sector);
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error().message, HasSubstr("ends at 4096 of 8192 bytes"));
   EXPECT_EQ(fs::file_size(path), 4096u);
 }
 
