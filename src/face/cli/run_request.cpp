@@ -132,8 +132,8 @@ OrError<std::string> plug_share(RunRequest& request) {
 // ---- kernel and modules ---------------------------------------------------------------------------------
 
 // Where the modules of a kernel lie that was named as a file: it may lie among them, or beside them in boot,
-// as packages have it; else on this host. A folder without `kernel`, where `make modules_install` puts them, is
-// that of headers alone.
+// as packages have it; else on this host. A folder without `kernel`, where `make modules_install` puts them,
+// is that of headers alone.
 std::optional<fs::path> modules_beside(const fs::path& kernel, std::string_view release) {
   if (release.empty()) return std::nullopt;
   std::error_code error;
