@@ -151,6 +151,18 @@ bool is_exchange(const ZydisDecodedInstruction& from) {
          from.raw.rex.B != 0;
 }
 
+// A SIB byte with base 5 and mod 0 has a displacement in place of a base, whatever REX.B says. Behind an
+// address-size prefix the library takes it for r13d. The host's processor is the witness.
+bool has_displacement_for_base(const ZydisDecodedInstruction& from) {
+  return (from.attributes & ZYDIS_ATTRIB_HAS_SIB) != 0 && from.raw.modrm.mod == 0 && from.raw.sib.base == 5;
+}
+
+void replace_base(std::int64_t displacement, Operand& operand) {
+  if (operand.kind != OperandKind::memory) return;
+  operand.base = no_register;
+  operand.value = displacement;
+}
+
 // 0Fh 0Dh with a register: APM vol. 3, PREFETCHlevel. The library takes it for a NOP.
 bool is_prefetch_of_register(const ZydisDecodedInstruction& decoded) {
   return decoded.opcode_map == ZYDIS_OPCODE_MAP_0F && decoded.opcode == 0x0d && decoded.raw.modrm.mod == 3;
@@ -179,6 +191,8 @@ void translate(const ZydisDecodedInstruction& from, const ZydisDecodedOperand* o
   to.operand_count = from.operand_count_visible;
   for (unsigned i = 0; i < to.operand_count && i < to.operands.size(); ++i)
     set_operand(operands[i], to.operands[i]);
+  if (has_displacement_for_base(from))
+    for (Operand& operand : to.operands) replace_base(from.raw.disp.value, operand);
   if (is_exchange(from)) make_exchange(to);
   to.form = form_of(to);
 }

@@ -39,6 +39,18 @@ TEST(Cpu, StopsAtItsDeadlineAndGoesOn) {
   EXPECT_GT(box[Gpr::rax], before);
 }
 
+TEST(Cpu, TakesADisplacementInPlaceOfBase5WhateverTheRexPrefixAndTheAddressSizeSay) {
+  CpuBox box;
+  box.cpu.gpr(Gpr::rbx) = 0x100;
+  box.cpu.gpr(Gpr::r13) = 0x10'0000;
+  box.put_code({0x67, 0x49, 0x8d, 0x04, 0x9d, 0x11, 0, 0, 0,  // lea rax, [ebx*4+0x11]
+                0x49, 0x8d, 0x0c, 0x9d, 0x11, 0, 0, 0,        // lea rcx, [rbx*4+0x11]
+                0xf4});                                       // hlt
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box[Gpr::rax], 0x411u);
+  EXPECT_EQ(box[Gpr::rcx], 0x411u);
+}
+
 // As on an ISA or LPC bus, which pit_verify_msb() of Linux' arch/x86/kernel/tsc.c counts on.
 TEST(Cpu, WaitsAMicrosecondForEachAccessToAPort) {
   CpuBox box;

@@ -59,7 +59,8 @@ class ModelledProgram {
     for (const Segment which : {Segment::cs, Segment::ss, Segment::ds, Segment::es})
       r.segment(which).attributes.raw |= 0x60;
     cpu_.set_registers(r);
-    if (state.with_vectors) cpu_.set_extended_state(state.vectors);
+    // What a sequence before this one has left there (XRSTOR) is not this one's.
+    cpu_.set_extended_state(state.with_vectors ? state.vectors : initial_);
     (void)cpu_.run(clock_.now_ns() + 1'000'000);
     const cpu::Registers after = cpu_.registers();
     state.gpr = after.gpr;
@@ -85,6 +86,7 @@ class ModelledProgram {
   Clock clock_;
   cpu::CodeCache code_{memory_};
   Cpu cpu_{{.model = cpu::default_model()}, {memory_, ports_, interrupts_, clock_, code_}};
+  const Cpu::ExtendedState initial_ = cpu_.extended_state();
 };
 
 // Linux's signals for exceptions: arch/x86/kernel/traps.c, arch/x86/mm/fault.c.
