@@ -9,6 +9,7 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "cpu/address_space.hpp"
 #include "cpu/code_cache.hpp"
@@ -146,9 +147,21 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void stop_at(const isa::Op& op);
   // RIP becomes the next instruction's (or another's), and the instruction counts.
   Outcome leave_to(const isa::Op& op, std::uint64_t rip);
+  // Whether the next operation is to follow: what an instruction has raised is looked at behind it.
+  [[nodiscard]] bool goes_on_behind(const isa::Op& op);
   Outcome leave_behind(const isa::Op& op) { return leave_to(op, next_rip(op)); }
   // Interrupts are not looked at before the next instruction has been executed.
   void shadow_interrupts(const isa::Op& op);
+  // Nor are this instruction's traps taken before the next has been executed.
+  void shadow_traps(const isa::Op& op);
+  // SYSCALL and SYSRET step by the flags that they leave: KVM, arch/x86/kvm/emulate.c, em_syscall().
+  void step_by_new_flags();
+  // Data breakpoints that wait for a trap join the one that the instruction is.
+  void join_held_traps() {
+    if (data_hits_ != 0) report_in_dr6(std::exchange(data_hits_, 0));
+  }
+  // B0 to B3 are those of this #DB; the other bits stay until software clears them. APM vol. 2, 13.1.1.3.
+  void report_in_dr6(std::uint64_t conditions) { sys.dr6 = (sys.dr6 & ~0xfull) | conditions; }
   [[nodiscard]] bool interrupt_pending() const { return board.interrupts.signals().any(); }
   [[nodiscard]] const isa::Op* unlinked(const isa::Op* exit);
   void take_probe(const isa::Op& op);
@@ -283,6 +296,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] CodeBlock* decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa::Mode mode);
   [[nodiscard]] bool second_page_of(std::uint64_t linear_at, CodeTlb::Entry& to);
   [[nodiscard]] bool read_code(const CodeTlb::Entry& page, std::uint64_t offset, ByteSpan to);
+  void deliver_step();
   [[nodiscard]] bool hits_breakpoint(std::uint64_t rip_at);
   void take_traps(bool trap_flag);
 
@@ -346,13 +360,15 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   std::int64_t withheld_ = 0;  // of the budget, by kick()
   std::uint64_t clocked_ = 0;  // instructions that the clock knows of
   std::uint64_t shadow_end_ = 0;
-  bool attention_ = false;  // look at everything before the next block
+  std::uint64_t traps_held_at_ = 0;  // instructions, with the one whose traps wait
+  bool attention_ = false;           // look at everything before the next block
   bool halted_ = false;
   bool waits_for_startup_ = false;
   bool shut_down_ = false;
   bool stop_requested_ = false;
   bool nmi_blocked_ = false;
   bool delivered_ = false;       // an event, by the instruction that was stepped
+  bool step_is_due_ = false;     // before the next instruction
   std::uint64_t data_hits_ = 0;  // DR6 bits of data breakpoints
 
   TickCounter tsc_;

@@ -133,8 +133,12 @@ bool Core::try_deliver(const Event& event) {
   const bool done = long_mode()        ? deliver_long(event)
                     : protected_mode() ? deliver_protected(event)
                                        : deliver_real(event);
-  if (done && interrupt_pending()) kick();
-  return done;
+  if (!done) return false;
+  // APM vol. 2, 13.1.1.4: the handler may use the debug registers.
+  constexpr std::uint64_t general_detect = 1 << 13;
+  if (event.vector == vector::db && event.kind == EventKind::exception) sys.dr7 &= ~general_detect;
+  if (interrupt_pending()) kick();
+  return true;
 }
 
 // The state that a handler in 64-bit mode begins with is complete before anything of it is set.

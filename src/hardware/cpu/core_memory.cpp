@@ -203,6 +203,10 @@ bool store_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes,
   return ok;
 }
 
+bool store_alone_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes, std::uint64_t value) {
+  return store_slowly(s, op, at, bytes, value) && core_of(s).goes_on_behind(*op);
+}
+
 bool load_128_slowly(State& s, const isa::Op* op, std::uint64_t at, isa::Xmm& to) {
   Core& core = core_of(s);
   core.set_current(*op);

@@ -85,6 +85,13 @@ void Core::stop_at(const isa::Op& op) {
   budget += block->instructions - op.instruction;
 }
 
+bool Core::goes_on_behind(const isa::Op& op) {
+  if (!attention_ || (&op + 1)->instruction == op.instruction) return true;
+  leave_behind(op);
+  leave = Leave::lookup;
+  return false;
+}
+
 Outcome Core::leave_to(const isa::Op& op, std::uint64_t to) {
   rip = to;
   budget += block->instructions - op.instruction - 1;
@@ -94,6 +101,16 @@ Outcome Core::leave_to(const isa::Op& op, std::uint64_t to) {
 void Core::shadow_interrupts(const isa::Op& op) {
   shadow_end_ = instructions_before(op) + 2;
   if (interrupt_pending()) kick();
+}
+
+void Core::shadow_traps(const isa::Op& op) {
+  shadow_interrupts(op);
+  traps_held_at_ = instructions_before(op) + 1;
+}
+
+void Core::step_by_new_flags() {
+  delivered_ = true;
+  step_is_due_ = (sys.flags & rflags::trap) != 0;
 }
 
 void Core::halt() {
@@ -131,7 +148,7 @@ const isa::Op* run_helper(State& s, const isa::Op* op) {
   Core& core = core_of(s);
   core.set_current(*op);
   switch (helper_functions[static_cast<std::size_t>(op->helper)](core, *op)) {
-    case Outcome::next: return op + 1;
+    case Outcome::next: return core.goes_on_behind(*op) ? op + 1 : nullptr;
     case Outcome::fault: core.stop_at(*op); return nullptr;
     case Outcome::leave: s.leave = Leave::lookup; return nullptr;
   }
@@ -282,10 +299,11 @@ void Core::after_leave() {
 void Core::execute_one() {
   const bool trap_flag = (sys.flags & rflags::trap) != 0;
   delivered_ = false;
-  data_hits_ = 0;
+  if (std::exchange(step_is_due_, false)) return deliver_step();
   if (hits_breakpoint(rip)) return;
   const isa::Op* op = find_code(true);
   if (op == nullptr) {
+    data_hits_ = 0;
     deliver_pending();
     return;
   }
@@ -296,6 +314,7 @@ void Core::execute_one() {
   run_block(op);
   unlinked_exit_ = nullptr;
   if (leave == Leave::fault) {
+    data_hits_ = 0;
     deliver_pending();
     return;
   }
@@ -304,12 +323,19 @@ void Core::execute_one() {
   take_traps(trap_flag);
 }
 
-// The traps that follow an instruction: data breakpoints, and the single step if TF was set before it.
+// The traps that follow an instruction: data breakpoints, and the single step if TF was set before it. One
+// that loads SS leaves them to the next, and the single step is lost: APM vol. 3, MOV.
 void Core::take_traps(bool trap_flag) {
-  std::uint64_t hits = data_hits_;
+  if (!delivered_ && instructions() == traps_held_at_) return;
+  std::uint64_t hits = std::exchange(data_hits_, 0);
   if (trap_flag && !delivered_) hits |= dr6_single_step;
   if (hits == 0 || shut_down_) return;
-  sys.dr6 |= hits;
+  report_in_dr6(hits);
+  deliver({.vector = vector::db});
+}
+
+void Core::deliver_step() {
+  report_in_dr6(dr6_single_step);
   deliver({.vector = vector::db});
 }
 
@@ -324,7 +350,7 @@ bool Core::hits_breakpoint(std::uint64_t rip_at) {
       hits |= 1ull << number;
   }
   if (hits == 0) return false;
-  sys.dr6 |= hits;
+  report_in_dr6(hits);
   deliver({.vector = vector::db, .resume = true});
   return true;
 }

@@ -16,8 +16,9 @@ struct FarPointer {
 
 std::optional<FarPointer> far_pointer(Core& core, const isa::Op& op, const FarParameters& with) {
   if (!with.in_memory) return FarPointer{with.offset, with.selector};
-  // No AMD processor has pointers of 64 bits here: APM vol. 3, JMP (far).
-  const unsigned bytes = std::min(with.operand_bytes, 4u);
+  // AMD's processors have no offset of 64 bits here (APM vol. 3, JMP far); KVM's emulation and QEMU have, and
+  // tests of both use it.
+  const unsigned bytes = with.operand_bytes;
   FarPointer pointer;
   const std::uint64_t at = address_of(core, &op);
   if (!core.read(core.data_set(), at, &pointer.offset, bytes, op.stack_fault) ||
@@ -307,6 +308,7 @@ Outcome interrupt(Core& core, const isa::Op& op) {
   const std::uint64_t at = core.rip_of(op);
   const std::uint64_t next = core.next_rip(op);
   core.stop_at(op);
+  if (kind == EventKind::exception) core.join_held_traps();
   core.deliver_software({.vector = number, .kind = kind}, at, next);
   return Outcome::leave;
 }
@@ -346,6 +348,7 @@ Outcome syscall(Core& core, const isa::Op& op) {
   else
     core.write_flags(0, rflags::interrupt | rflags::virtual_8086 | rflags::resume);
   core.set_cpl(0);
+  core.step_by_new_flags();
   return left;
 }
 
@@ -376,6 +379,7 @@ Outcome sysret(Core& core, const isa::Op& op) {
   else
     core.write_flags(rflags::interrupt, rflags::interrupt);
   core.set_cpl(3);
+  core.step_by_new_flags();
   return left;
 }
 

@@ -94,7 +94,7 @@ Outcome load_segment(Core& core, const isa::Op& op) {
     const unsigned stack_bytes = core.mode().stack_bytes();
     put_sized(core, isa::slot_of(Gpr::rsp), stack_bytes, gpr(core, Gpr::rsp) + popped);
   }
-  if (which == Segment::ss) core.shadow_interrupts(op);
+  if (which == Segment::ss) core.shadow_traps(op);
   if (core.mode().is_64()) return Outcome::next;
   const Outcome left = core.leave_behind(op);
   core.update_mode();
@@ -248,7 +248,7 @@ Outcome lmsw(Core& core, const isa::Op& op) {
 
 Outcome read_debug(Core& core, const isa::Op& op) {
   if ((core.sys.dr7 >> general_detect & 1) != 0) {
-    core.sys.dr6 |= dr6_debug_access;
+    core.report_in_dr6(dr6_debug_access);
     return core.raise(vector::db);
   }
   unsigned number = static_cast<unsigned>(op.imm);
@@ -266,8 +266,7 @@ Outcome read_debug(Core& core, const isa::Op& op) {
 
 Outcome write_debug(Core& core, const isa::Op& op) {
   if ((core.sys.dr7 >> general_detect & 1) != 0) {
-    core.sys.dr6 |= dr6_debug_access;
-    core.sys.dr7 &= ~(1ull << general_detect);
+    core.report_in_dr6(dr6_debug_access);
     return core.raise(vector::db);
   }
   unsigned number = static_cast<unsigned>(op.imm);

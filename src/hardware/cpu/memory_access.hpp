@@ -18,6 +18,9 @@ struct Loaded {
 [[nodiscard]] Loaded load_to_modify_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes);
 [[nodiscard]] bool store_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes,
                                 std::uint64_t value);
+// The same by an operation that does nothing else: what the store raises is looked at behind its instruction.
+[[nodiscard]] bool store_alone_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes,
+                                      std::uint64_t value);
 // 16 bytes, at a slot.
 [[nodiscard]] bool load_128_slowly(State& s, const isa::Op* op, std::uint64_t at, isa::Xmm& to);
 [[nodiscard]] bool store_128_slowly(State& s, const isa::Op* op, std::uint64_t at, const isa::Xmm& from);
@@ -52,14 +55,14 @@ template <class T>
   return loaded.ok;
 }
 
-template <class T>
+template <class T, auto slowly = store_slowly>
 [[nodiscard, gnu::always_inline]] inline bool store(State& s, const isa::Op* op, std::uint64_t at, T value) {
   const TlbEntry& entry = s.tlb[tlb_index(at)];
   if (entry.write_tag == tag_of(at, sizeof(T))) [[likely]] {
     __builtin_memcpy(reinterpret_cast<void*>(entry.addend + at), &value, sizeof value);
     return true;
   }
-  return store_slowly(s, op, at, sizeof(T), value);
+  return slowly(s, op, at, sizeof(T), value);
 }
 
 }  // namespace cbit::cpu

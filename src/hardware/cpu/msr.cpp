@@ -127,6 +127,7 @@ constexpr Row rows[] = {
     {0x0000'0179, 0x0000'0179, read_zero, refuse},      // MCG_CAP: no banks
     {0x0000'017a, 0x0000'017a, read_kept, write_kept},  // MCG_STATUS
     {0x0000'017b, 0x0000'017b, read_kept, write_kept},  // MCG_CTL
+    {0x0000'01a0, 0x0000'01a0, read_kept, write_kept},  // MISC_ENABLE, which KVM gives AMD's guests, too
     {0x0000'01d9, 0x0000'01d9, read_kept, write_kept},  // DebugCtl
     {0x0000'01db, 0x0000'01de, read_zero, ignore},      // last branch and exception
     {0x0000'0200, 0x0000'020f, read_kept, write_kept},  // variable MTRRs

@@ -45,12 +45,14 @@ CBIT_HANDLER load_to_modify(State& s, const isa::Op* op) {
 
 template <class T>
 CBIT_HANDLER store_r(State& s, const isa::Op* op) {
-  return cpu::store<T>(s, op, address_of(s, op), get<T>(s, op->a)) ? op + 1 : nullptr;
+  const auto value = get<T>(s, op->a);
+  return cpu::store<T, store_alone_slowly>(s, op, address_of(s, op), value) ? op + 1 : nullptr;
 }
 
 template <class T>
 CBIT_HANDLER store_i(State& s, const isa::Op* op) {
-  return cpu::store<T>(s, op, address_of(s, op), static_cast<T>(op->imm)) ? op + 1 : nullptr;
+  const auto value = static_cast<T>(op->imm);
+  return cpu::store<T, store_alone_slowly>(s, op, address_of(s, op), value) ? op + 1 : nullptr;
 }
 
 // From a signed type the value is sign-extended, from an unsigned one zero-extended.

@@ -96,6 +96,29 @@ TEST(CpuInterrupts, AreHeldOffForOneInstructionAfterSti) {
   EXPECT_EQ(saved[Gpr::rbx], 0u);
 }
 
+// A device that interrupts when it is written to.
+struct DoorBell final : bus::PioRegion {
+  explicit DoorBell(FakeInterrupts& to) : interrupts{&to} {}
+  std::uint32_t read(std::uint16_t, unsigned) override { return 0; }
+  void write(std::uint16_t, unsigned, std::uint32_t) override { interrupts->raise(0x40); }
+  FakeInterrupts* interrupts;
+};
+
+TEST(CpuInterrupts, OfADeviceAreTakenBehindTheInstructionThatAsksForThem) {
+  InterruptBox box;
+  DoorBell bell{box.interrupts};
+  box.ports.add({0x60, 1}, bell);
+  box.put_code({
+      0xfb,        // sti
+      0x90,        // nop
+      0xe6, 0x60,  // out 0x60, al
+      0x89, 0xf9,  // mov ecx, edi
+      0xf4         // hlt
+  });
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box[Gpr::rcx], 1u);
+}
+
 TEST(CpuInterrupts, AreHeldOffAfterALoadOfSs) {
   InterruptBox box;
   box.put_code(
@@ -268,6 +291,59 @@ TEST(CpuDebugging, DataBreakpointTrapsAfterTheAccess) {
   EXPECT_EQ(box[Gpr::rsi], 1u);
   EXPECT_EQ(box.dr6() & 0xf, 2u);
   EXPECT_EQ(box[Gpr::rcx], 1u);
+}
+
+// The bits of breakpoints are those of the last #DB, BS stays: APM vol. 2, 13.1.1.3.
+TEST(CpuDebugging, BreakpointClearsTheBitsOfOthers) {
+  InterruptBox box;
+  box.put_code({
+      0xb8, 0x02, 0x40, 0x00, 0x00,                    // mov eax, 0x4002
+      0x0f, 0x23, 0xf0,                                // mov dr6, rax
+      0x48, 0xc7, 0xc0, 0x04, 0x00, 0x20, 0x00,        // mov rax, 0x200004
+      0x0f, 0x23, 0xc0,                                // mov dr0, rax
+      0xb8, 0x02, 0x00, 0x0d, 0x00,                    // mov eax, 0xd0002
+      0x0f, 0x23, 0xf8,                                // mov dr7, rax
+      0x89, 0x1c, 0x25, 0x04, 0x00, 0x20, 0x00, 0xf4,  // mov [0x200004], ebx; hlt
+  });
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box.dr6() & 0x400f, 0x4001u);
+}
+
+// APM vol. 3, MOV: debug traps wait for the end of the instruction behind the one that loads SS.
+TEST(CpuDebugging, LoadingTheStackSegmentHoldsTrapsBack) {
+  InterruptBox box;
+  // Breakpoint 1: reads of four bytes at 0x200004, where the selector is.
+  box.put_code({
+      0x8c, 0xd0,                                // mov eax, ss
+      0x89, 0x04, 0x25, 0x04, 0x00, 0x20, 0x00,  // mov [0x200004], eax
+      0x48, 0xc7, 0xc0, 0x04, 0x00, 0x20, 0x00,  // mov rax, 0x200004
+      0x0f, 0x23, 0xc8,                          // mov dr1, rax
+      0xb8, 0x08, 0x00, 0xf0, 0x00,              // mov eax, 0xf00008
+      0x0f, 0x23, 0xf8,                          // mov dr7, rax
+      0x8e, 0x14, 0x25, 0x04, 0x00, 0x20, 0x00,  // mov ss, [0x200004]
+      0x90, 0xb9, 0x01, 0x00, 0x00, 0x00, 0xf4,  // nop; mov ecx, 1; hlt
+  });
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box[Gpr::rsi], 1u);
+  EXPECT_EQ(box.dr6() & 0xf, 2u);
+  EXPECT_EQ(box.trapped_at(), CpuBox::code_at + 35);
+  EXPECT_EQ(box[Gpr::rcx], 1u);
+}
+
+// APM vol. 2, 13.1.1.4: GD is clear in the handler, which reads DR6 here.
+TEST(CpuDebugging, GeneralDetectEndsWithItsHandler) {
+  InterruptBox box;
+  box.put_code({
+      0xb8, 0x00, 0x20, 0x00, 0x00,  // mov eax, 0x2000
+      0x0f, 0x23, 0xf8,              // mov dr7, rax
+      0x0f, 0x21, 0xc1,              // mov rcx, dr0
+      0x0f, 0x21, 0xf9, 0xf4,        // mov rcx, dr7; hlt
+  });
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box[Gpr::rsi], 1u);
+  EXPECT_EQ(box.dr6() & 0x2000, 0x2000u);
+  EXPECT_EQ(box.trapped_at(), CpuBox::code_at + 8);
+  EXPECT_EQ(box[Gpr::rcx], 0x400u);
 }
 
 TEST(CpuDebugging, StepDoesOneInstruction) {
