@@ -81,8 +81,9 @@ class InterruptSource {
   [[nodiscard]] virtual std::optional<std::uint64_t> read_msr(std::uint32_t msr) = 0;
   [[nodiscard]] virtual bool write_msr(std::uint32_t msr, std::uint64_t value) = 0;
 
-  // The page of physical memory that this CPU's own accesses reach instead of the bus; none while the
-  // controller is disabled or in x2APIC mode. It changes only by write_msr(), take_init() and reset.
+  // The page of physical memory in which this CPU's own accesses reach registers() instead of the bus, where
+  // a write would be a device's message; none: it has no such page. While the controller is disabled or in
+  // x2APIC mode nobody answers in it: reads give ones. It changes only by write_msr(), take_init() and reset.
   [[nodiscard]] virtual std::optional<PhysAddr> page() const = 0;
   // That page: offsets 0 to FFFh.
   [[nodiscard]] virtual MmioRegion& registers() = 0;

@@ -105,10 +105,7 @@ void Lapic::set_cr8(std::uint8_t priority) {
   update();
 }
 
-std::optional<PhysAddr> Lapic::page() const {
-  if (!enabled() || x2apic_mode()) return std::nullopt;
-  return PhysAddr{base_.raw}.page();
-}
+std::optional<PhysAddr> Lapic::page() const { return PhysAddr{base_.raw}.page(); }
 
 // 11.8.3.1.
 std::uint8_t Lapic::processor_priority() const {

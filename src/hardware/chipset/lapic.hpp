@@ -87,6 +87,8 @@ class Lapic final : public bus::InterruptSource, public bus::IrqInput, public Ap
     Lapic* lapic_;
   };
 
+  // Else nobody answers in the page: KVM, arch/x86/kvm/lapic.c, apic_mmio_read().
+  [[nodiscard]] bool has_page_registers() const { return enabled() && !x2apic_mode(); }
   [[nodiscard]] bool software_enabled() const { return svr_.get<spec::ApicSvr::Enabled>(); }
   // 11.12.10.2: the cluster in the upper half, one bit in the lower.
   [[nodiscard]] std::uint32_t x2apic_logical_id() const {

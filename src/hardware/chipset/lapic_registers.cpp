@@ -93,7 +93,8 @@ unsigned divisor_of(std::uint32_t divide) {
 
 // 11.4.1: an access lies within the four bytes of a register; only a whole one writes.
 Result<void> Lapic::Page::read(std::uint64_t offset, ByteSpan to) {
-  std::ranges::fill(to, std::byte{0});
+  std::ranges::fill(to, lapic_->has_page_registers() ? std::byte{0} : std::byte{0xff});
+  if (!lapic_->has_page_registers()) return {};
   const std::uint64_t within = offset % 0x10;
   if (within >= sizeof(std::uint32_t)) return {};
   const std::uint32_t value = lapic_->read_page(static_cast<std::uint32_t>(offset - within));
@@ -103,7 +104,7 @@ Result<void> Lapic::Page::read(std::uint64_t offset, ByteSpan to) {
 }
 
 Result<void> Lapic::Page::write(std::uint64_t offset, ConstByteSpan from) {
-  if (offset % 0x10 == 0 && from.size() == sizeof(std::uint32_t))
+  if (lapic_->has_page_registers() && offset % 0x10 == 0 && from.size() == sizeof(std::uint32_t))
     lapic_->write_page(static_cast<std::uint32_t>(offset), load<std::uint32_t>(from));
   return {};
 }

@@ -95,7 +95,15 @@ TEST_F(X2apicTest, HasAnIdOf32BitsAndALogicalOneThatFollowsFromIt) {
   EXPECT_EQ(last.read_msr(0x802), 35u);
   EXPECT_EQ(last.read_msr(0x80d), 0x0002'0008u);  // cluster 2, its fourth
   EXPECT_FALSE(last.write_msr(0x80d, 1));
-  EXPECT_EQ(last.page(), std::nullopt);
+}
+
+// arch/x86/kvm/lapic.c, apic_mmio_read() and apic_mmio_write(): the hole where the page was.
+TEST_F(X2apicTest, LeavesItsPageToNobody) {
+  EXPECT_EQ(lapic.page(), PhysAddr{0xfee0'0000});
+  EXPECT_EQ(pc.apic(spec::apic_register::version), 0xffff'ffffu);
+  pc.set_apic(spec::apic_register::tpr, 0xf0);
+  EXPECT_EQ(lapic.cr8(), 0);
+  EXPECT_FALSE(pc.intr());
 }
 
 TEST_F(X2apicTest, SendsToADestinationOf32Bits) {
