@@ -23,7 +23,7 @@ inline constexpr PhysAddr page_tables{0x3000};
 inline constexpr std::uint64_t page_table_pages_max = 6;  // for 4 GiB in pages of 2 MiB
 // Where QEMU has them, too (hw/i386/multiboot.c).
 inline constexpr PhysAddr multiboot_map{0x9000};
-inline constexpr PhysAddr multiboot_info{0x9500};
+inline constexpr std::uint64_t multiboot_info_offset = 0x500;  // from the map
 inline constexpr PhysAddr setup_data{0x1'0000};
 inline constexpr std::uint64_t setup_data_bytes_max = 0x1'0000;
 inline constexpr PhysAddr command_line{0x2'0000};

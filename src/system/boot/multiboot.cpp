@@ -106,7 +106,7 @@ std::uint32_t upper_memory_kib(const LoadPlan& plan) {
   return 0;
 }
 
-OrError<void> add_map(LoadPlan& plan, MultibootInfo& info) {
+OrError<void> add_map(LoadPlan& plan, PhysAddr at, MultibootInfo& info) {
   Bytes map;
   for (const MapEntry& entry : plan.memory_map) {
     const spec::MultibootMmapEntry row{
@@ -114,12 +114,18 @@ OrError<void> add_map(LoadPlan& plan, MultibootInfo& info) {
     const ConstByteSpan bytes = bytes_of(row);
     map.insert(map.end(), bytes.begin(), bytes.end());
   }
-  info.mmap_addr = address(layout::multiboot_map);
+  info.mmap_addr = address(at);
   info.mmap_length = static_cast<std::uint32_t>(map.size());
-  return plan.add_owned("multiboot memory map", layout::multiboot_map, std::move(map));
+  return plan.add_owned("multiboot memory map", at, std::move(map));
 }
 
-OrError<void> add_information(LoadPlan& plan, const BootImage& image, PhysAddr kernel_end) {
+// The page of map and information: below the usual one where the kernel lies there.
+PhysAddr information_page(const LoadPlan& plan) {
+  return plan.find_room(page_size, layout::multiboot_map + page_size).value_or(layout::multiboot_map);
+}
+
+// Where the information is then.
+OrError<PhysAddr> add_information(LoadPlan& plan, const BootImage& image, PhysAddr kernel_end) {
   Extras extras{PhysAddr{align_up(kernel_end.value(), page_size)}, image.modules.size()};
   MultibootInfo info{.flags = MultibootInfo::Flags{}
                                   .with<MultibootInfo::Flags::Memory>(true)
@@ -147,9 +153,12 @@ OrError<void> add_information(LoadPlan& plan, const BootImage& image, PhysAddr k
   }
   const PhysAddr at = extras.at();
   CBIT_TRY(plan.add_owned("multiboot modules", at, std::move(extras).take()));
-  CBIT_TRY(add_map(plan, info));
+  const PhysAddr map_at = information_page(plan);
+  const PhysAddr info_at = map_at + layout::multiboot_info_offset;
+  CBIT_TRY(add_map(plan, map_at, info));
   const ConstByteSpan bytes = bytes_of(info);
-  return plan.add_owned("multiboot information", layout::multiboot_info, {bytes.begin(), bytes.end()});
+  CBIT_TRY(plan.add_owned("multiboot information", info_at, {bytes.begin(), bytes.end()}));
+  return info_at;
 }
 
 OrError<MultibootImage> multiboot_image(const BootImage& image) {
@@ -187,9 +196,8 @@ OrError<LoadPlan> plan_multiboot(const Board& board, const BootImage& image) {
   CBIT_TRY(enter_protected_mode(plan));
   const bool by_header = found.header.flags.get<MultibootHeaderFlags::HasAddresses>();
   const Placed kernel = CBIT_TRY(by_header ? add_by_header(plan, image, found) : add_elf(plan, image));
-  CBIT_TRY(add_information(plan, image, kernel.end));
+  plan.entry.rbx = CBIT_TRY(add_information(plan, image, kernel.end)).value();
   plan.entry.rax = spec::multiboot_loader_magic;
-  plan.entry.rbx = layout::multiboot_info.value();
   plan.entry.rip = address(kernel.entry);
   return plan;
 }
