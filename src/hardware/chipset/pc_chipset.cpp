@@ -59,6 +59,8 @@ PcChipset::PcChipset(Clock& clock, PlatformControl& platform, const PcConfig& co
 void PcChipset::attach(bus::SystemBus& memory, bus::PortSpace& ports) {
   memory.add_mmio({pc_map::ioapic_base, Ioapic::region_bytes}, ioapic_);
   memory.add_mmio({PhysAddr{spec::msi_window}, spec::msi_window_bytes}, message_window_);
+  if (config_.test_ports)
+    memory.add_mmio({pc_map::test_memory_base, pc_map::test_memory_bytes}, test_memory_);
   attach(ports);
 }
 

@@ -23,6 +23,7 @@
 #include "chipset/ioapic.hpp"
 #include "chipset/keyboard_controller.hpp"
 #include "chipset/lapic.hpp"
+#include "chipset/pc_map.hpp"
 #include "chipset/pic.hpp"
 #include "chipset/pit.hpp"
 #include "chipset/platform_control.hpp"
@@ -43,7 +44,7 @@ struct PcConfig {
   bool input_waits = true;    // of the serial ports, see chipset/uart.hpp
   bool debug_console = true;  // port E9h
   bool debug_exit = false;    // port F4h
-  bool test_ports = false;    // of chipset/test_ports.hpp and chipset/fw_cfg.hpp
+  bool test_ports = false;    // of chipset/test_ports.hpp and chipset/fw_cfg.hpp, and the test memory
 };
 
 class PcChipset {
@@ -101,6 +102,7 @@ class PcChipset {
   DebugExit debug_exit_;
   TestData test_data_;
   TestIrqs test_irqs_;
+  bus::RamBar test_memory_{pc_map::test_memory_bytes};
   FwCfg fw_cfg_;
 };
 

@@ -74,6 +74,10 @@ inline constexpr PcPorts ports[] = {
 };
 
 inline constexpr PhysAddr ioapic_base{0xfec0'0000};
+// The test device's, as QEMU's pc-testdev has it.
+inline constexpr PhysAddr test_memory_base{0xff00'0000};
+inline constexpr std::uint64_t test_memory_bytes = 64 << 10;
+
 inline constexpr std::uint8_t ioapic_id = 0;
 inline constexpr unsigned ioapic_gsi_base = 0;
 
@@ -84,6 +88,11 @@ struct PcIrq {
   bus::ActiveLevel active = bus::ActiveLevel::high;
   std::string_view device;
 };
+
+// The vectors of the PICs' inputs 0, as firmware leaves them. IBM PC/AT Technical Reference, BIOS: INT 8 to
+// Fh and 70h to 77h.
+inline constexpr std::uint8_t pic_master_vectors = 0x08;
+inline constexpr std::uint8_t pic_slave_vectors = 0x70;
 
 inline constexpr unsigned irq_count = 24;
 inline constexpr unsigned timer_irq = 0;

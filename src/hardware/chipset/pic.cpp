@@ -3,15 +3,13 @@
 #include <bit>
 
 #include "base/reg.hpp"
+#include "chipset/pc_map.hpp"
 
 namespace cbit::chipset {
 namespace {
 
 constexpr unsigned cascade_input = 2;
 constexpr unsigned spurious_input = 7;
-// IBM PC/AT Technical Reference, BIOS: INT 8 to Fh and 70h to 77h.
-constexpr std::uint8_t firmware_master_vectors = 0x08;
-constexpr std::uint8_t firmware_slave_vectors = 0x70;
 
 std::uint8_t bit_of(unsigned input) { return static_cast<std::uint8_t>(1u << input); }
 
@@ -176,8 +174,8 @@ void Pic8259::write_elcr(std::uint8_t value) {
 PicPair::PicPair(bus::IrqLine& output) : output_{output, "pic"} { reset(); }
 
 void PicPair::reset() {
-  master_.reset(firmware_master_vectors);
-  slave_.reset(firmware_slave_vectors);
+  master_.reset(pc_map::pic_master_vectors);
+  slave_.reset(pc_map::pic_slave_vectors);
   update();
 }
 

@@ -3,7 +3,9 @@
 //   E0h to E3h      four bytes of memory, in any width
 //   2000h to 2017h  one byte per interrupt line: what is written, 0 or not, is its level
 //
-// Threading: one thread.
+// Its 64 KiB of memory behind MMIO are a bus::RamBar. Nobody answers at E4h, where QEMU drops mappings of the
+// host's, nor at E8h, its second way to the four bytes: E9h is the debug console. Source: QEMU,
+// hw/misc/pc-testdev.c. Threading: one thread.
 #pragma once
 
 #include <cstdint>

@@ -7,6 +7,7 @@
 #include "base/assert.hpp"
 #include "boot/kernel_file.hpp"
 #include "boot/load.hpp"
+#include "chipset/pc_map.hpp"
 #include "spec/mtrr.hpp"
 
 namespace cbit::guest {
@@ -30,7 +31,7 @@ chipset::PcConfig chipset_config(const PcConfig& config) {
   chipset.rtc = {.start_seconds = config.start_seconds,
                  .memory_below_4g_bytes = low,
                  .memory_above_4g_bytes = config.memory_bytes - low};
-  chipset.debug_exit = config.debug_exit;
+  chipset.debug_exit = chipset.test_ports = config.test_ports;
   return chipset;
 }
 
@@ -78,10 +79,22 @@ Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
   if (config.kvm_interface) kvm_.emplace(*machine_);
   chipset_.attach(machine_->bus(), ports_);
   set_memory_types();
-  // Firmware leaves serial ports at eight bits.
+  leave_as_firmware_does();
+}
+
+// Serial ports at eight bits, and the timer's interrupt on, from the next tick: SeaBIOS, src/hw/pic.c,
+// pic_reset(), and src/clock.c, clock_setup().
+void Pc::leave_as_firmware_does() {
   constexpr std::uint32_t eight_bits = 3;
   for (chipset::Uart* port : {&chipset_.com1(), &chipset_.com2()})
     port->write(chipset::Uart::line_control, 1, eight_bits);
+  constexpr std::uint32_t icw1 = 0x11, icw3_slave_at_2 = 0x04, icw4 = 0x01;
+  constexpr std::uint32_t all_but_timer_and_cascade = 0xff & ~0x05u;
+  bus::PioRegion& pic = chipset_.pic().master_ports();
+  pic.write(0, 1, icw1);
+  for (const std::uint32_t value :
+       {std::uint32_t{chipset::pc_map::pic_master_vectors}, icw3_slave_at_2, icw4, all_but_timer_and_cascade})
+    pic.write(1, 1, value);
 }
 
 // As SeaBIOS leaves them (src/fw/mtrr.c, mtrr_setup()): without them Linux has no PAT, and without PAT a SEV

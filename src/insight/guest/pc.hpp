@@ -42,7 +42,7 @@ struct PcConfig {
   std::uint64_t seed = 1;
   // The clock that a guest reads as the date, in seconds since 1970.
   std::int64_t start_seconds = 0;
-  bool debug_exit = true;  // port F4h
+  bool test_ports = true;  // F4h, and what chipset::PcConfig::test_ports brings
   // Offer what guest/kvm_interface.hpp has. A guest of another platform than SEV has no use for it.
   bool kvm_interface = false;
   mem::MemoryMaker make_memory = &mem::Memory::create;
@@ -108,6 +108,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine);
 
   void set_memory_types();
+  void leave_as_firmware_does();
   OrError<void> put_into_memory(const boot::LoadPlan& plan);
   void enter(const boot::EntryState& state);
   [[nodiscard]] bool can_wake() const;

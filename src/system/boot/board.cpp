@@ -18,6 +18,40 @@ OrError<void> check_platform(Platform platform) {
                      "use plain, sme or sev");
 }
 
+// Handlers that do nothing: of software's interrupts, and of the PICs', which are told. Tests of real mode
+// halt until the timer's comes.
+constexpr std::uint16_t bios_segment = 0xf000;
+constexpr std::uint16_t handler_at = 0xff53;
+constexpr std::uint8_t handler[] = {0xcf};  // iret
+constexpr std::uint16_t irq_handler_at = 0xff40;
+constexpr std::uint8_t irq_handler[] = {
+    0x50,        // push ax
+    0xb0, 0x20,  // mov al, 20h
+    0xe6, 0xa0,  // out a0h, al
+    0xe6, 0x20,  // out 20h, al
+    0x58,        // pop ax
+    0xcf         // iret
+};
+
+Bytes interrupt_vectors(const PcDescription& pc) {
+  constexpr unsigned vectors = 256;
+  Bytes table(vectors * sizeof(std::uint32_t));
+  for (unsigned vector = 0; vector < vectors; ++vector) {
+    const bool irq = vector / 8 == pc.pic_master_vectors / 8u || vector / 8 == pc.pic_slave_vectors / 8u;
+    store(table, vector * sizeof(std::uint32_t),
+          std::uint32_t{bios_segment} << 16 | (irq ? irq_handler_at : handler_at));
+  }
+  return table;
+}
+
+Bytes bios_area(ConstByteSpan rsdp) {
+  Bytes area(layout::high_memory - layout::bios);
+  std::ranges::copy(rsdp, area.begin());
+  std::ranges::copy(std::as_bytes(std::span{handler}), area.begin() + handler_at);
+  std::ranges::copy(std::as_bytes(std::span{irq_handler}), area.begin() + irq_handler_at);
+  return area;
+}
+
 std::vector<MapEntry> memory_map(const Board& board, const AcpiTables& tables) {
   using enum spec::E820Type;
   std::vector<MapEntry> map;
@@ -57,11 +91,11 @@ OrError<LoadPlan> begin_plan(const Board& board) {
         "use more --memory");
   AcpiTables acpi = make_acpi_tables(board.pc, plan.end_of_low_ram().page());
   plan.memory_map = memory_map(board, acpi);
-  const std::uint64_t rsdp_bytes = acpi.rsdp.size();
-  CBIT_TRY(plan.add({"interrupt vectors", layout::vectors, {}, page_size}));
+  Bytes vectors = interrupt_vectors(board.pc);
+  const std::uint64_t behind = page_size - vectors.size();
+  CBIT_TRY(plan.add_owned("interrupt vectors", layout::vectors, std::move(vectors), behind));
   CBIT_TRY(plan.add({"BIOS data", layout::ebda_page, {}, page_size}));
-  CBIT_TRY(plan.add_owned("RSDP", layout::bios, std::move(acpi.rsdp),
-                          layout::high_memory - layout::bios - rsdp_bytes));
+  CBIT_TRY(plan.add_owned("BIOS area", layout::bios, bios_area(acpi.rsdp)));
   CBIT_TRY(plan.add_owned("FACS", acpi.facs, std::move(acpi.fixed)));
   CBIT_TRY(plan.add_owned("ACPI tables", acpi.tables, std::move(acpi.bytes)));
   return plan;

@@ -7,7 +7,8 @@
 namespace cbit::boot {
 
 // A plan with the tables of the board and its memory map. Page 0, the page of an EBDA and the BIOS area are
-// loaded with zeros: kernels look there for tables, and unloaded memory of an encrypted guest reads as noise.
+// loaded, with zeros but for interrupt vectors, their handlers and the RSDP: kernels look there for tables,
+// and unloaded memory of an encrypted guest reads as noise.
 // Errors (input): the platform's images cannot be loaded; too little RAM.
 OrError<LoadPlan> begin_plan(const Board& board);
 

@@ -1,9 +1,9 @@
 // Where the loader puts what it adds to an image. One home for the addresses in the first megabyte.
 //
-//   0000'0000  zeros: interrupt vectors, BIOS data area       0001'0000  setup_data, at most 64 KiB
+//   0000'0000  interrupt vectors, BIOS data area (zeros)      0001'0000  setup_data, at most 64 KiB
 //   0000'1000  GDT                                            0002'0000  command line, at most 64 KiB
 //   0000'2000  boot_params or hvm_start_info                  0009'f000  zeros: where an EBDA would be
-//   0000'3000  page tables                                    000f'0000  RSDP, then zeros
+//   0000'3000  page tables                                    000f'0000  RSDP, zeros, handlers
 //   0000'9000  multiboot memory map and information
 //
 // ACPI's other tables are at the top of RAM below 4 GiB.

@@ -23,6 +23,10 @@ struct PcDescription {
   std::uint8_t pci_gsi = 16;
   std::uint8_t pci_gsis = 8;
 
+  // Of the PICs' inputs 0, as firmware leaves them.
+  std::uint8_t pic_master_vectors = 0x08;
+  std::uint8_t pic_slave_vectors = 0x70;
+
   std::uint8_t sci = 9;  // level, active high
   std::uint16_t pm1_event = 0x600;
   std::uint16_t pm1_control = 0x604;

@@ -14,6 +14,7 @@ namespace cbit::guest {
 namespace {
 
 using test::GuestCode;
+using test::put_at;
 using testing::HasSubstr;
 
 constexpr std::uint64_t limit_ns = 10'000'000;
@@ -62,6 +63,56 @@ TEST(GuestPc, RunsAPvhImage) {
   EXPECT_EQ(outcome.report.exit_status, 1u);
 }
 
+// What start-up code of suites asks for: QEMU, hw/misc/pc-testdev.c and docs/specs/fw_cfg.rst.
+TEST(GuestPc, HasTheTestDevicesOfSuites) {
+  const Outcome outcome = run_to_end(
+      GuestCode{}
+          .bytes({0x66, 0xb8, 0x05, 0x00, 0x66, 0xba, 0x10, 0x05})  // mov ax, 5; mov dx, 510h
+          .bytes({0x66, 0xef, 0x66, 0x42, 0xec})                    // out dx, ax; inc dx; in al, dx
+          .bytes({0x04, 0x30, 0xe6, 0xe9})                          // add al, '0'; out e9h, al
+          .bytes({0xb0, 0x41, 0xe6, 0xe1, 0xb0, 0x00})              // mov al, 'A'; out e1h, al; mov al, 0
+          .bytes({0x66, 0xe5, 0xe0, 0x88, 0xe0, 0xe6, 0xe9})        // in ax, e0h; mov al, ah; out e9h, al
+          .store(0xff00'fffc, 0x4200'0000)
+          .bytes({0xa0, 0xff, 0xff, 0x00, 0xff, 0xe6, 0xe9})  // mov al, [ff00ffffh]; out e9h, al
+          .exit(0)
+          .multiboot());
+  EXPECT_EQ(outcome.debug, "1AB");
+  EXPECT_EQ(outcome.report.exit_status, 1u);
+}
+
+// A real-mode test of a suite halts with interrupts on, and goes on at the next tick of the firmware's timer.
+TEST(GuestPc, WakesAnImageInRealModeByTheTimer) {
+  constexpr std::uint32_t at = 0x8000, magic = 0x1bad'b002, has_addresses = 1 << 16;
+  Bytes image;
+  for (const std::uint32_t word :
+       {magic, has_addresses, 0u - magic - has_addresses, at, at, 0u, 0u, at + 0x40})
+    put_at(image, image.size(), word);
+  // At 8020h: GDTR and IDTR; at 8030h: a null descriptor and 16-bit code.
+  put_at<std::uint16_t>(image, 0x20, 15);
+  put_at<std::uint32_t>(image, 0x22, at + 0x30);
+  put_at<std::uint16_t>(image, 0x28, 0x3ff);
+  put_at<std::uint64_t>(image, 0x38, 0x9b00'0000'ffff);
+  const std::uint8_t code[] = {
+      0x0f, 0x01, 0x15, 0x20, 0x80, 0x00, 0x00,  // lgdt [8020h]
+      0x0f, 0x01, 0x1d, 0x28, 0x80, 0x00, 0x00,  // lidt [8028h]
+      0xea, 0x55, 0x80, 0x00, 0x00, 0x08, 0x00,  // jmp 8:8055h
+      0x0f, 0x20, 0xc0, 0x24, 0xfe,              // mov eax, cr0; and al, feh
+      0x0f, 0x22, 0xc0,                          // mov cr0, eax
+      0xea, 0x62, 0x80, 0x00, 0x00,              // jmp 0:8062h
+      0x31, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x70,  // xor ax, ax; mov ss, ax; mov sp, 7000h
+      0xfb, 0xf4, 0xfb, 0xf4,                    // sti; hlt; sti; hlt
+      0xb0, 0x05, 0xe6, 0xf4                     // mov al, 5; out f4h, al
+  };
+  for (const std::uint8_t byte : code) put_at(image, std::max<std::size_t>(image.size(), 0x40), byte);
+  const auto pc = loaded(image);
+  RunOptions options;
+  options.limits.virtual_ns = 200'000'000;
+  const RunReport report = run(*pc, options);
+  EXPECT_EQ(report.ending, Ending::exited);
+  EXPECT_EQ(report.exit_status, 11u);
+  EXPECT_GT(report.virtual_ns, 100'000'000u) << "two ticks, of 65536 at 1.193182 MHz each";
+}
+
 TEST(GuestPc, CountsAnInstructionAsANanosecondAndAnAccessToAPortAsAMicrosecond) {
   const Outcome outcome = run_to_end(GuestCode{}.debug("abc").exit(0).multiboot());
   // Two of each letter, two to end, and at most what stands behind these.
@@ -85,6 +136,8 @@ TEST(GuestPc, HasPluggedDevicesWhereItsTablesSay) {
   EXPECT_EQ(config(0), 0x1044'1af4u);
   EXPECT_EQ(config(4) & 7, 2u) << "memory is decoded";
   EXPECT_TRUE(tables.pci_memory.contains(PhysAddr{config(0x14)}, 1)) << "BAR 1: MSI-X";
+  EXPECT_EQ(tables.pic_master_vectors, chipset::pc_map::pic_master_vectors);
+  EXPECT_EQ(tables.pic_slave_vectors, chipset::pc_map::pic_slave_vectors);
   for (unsigned device = 0; device < spec::pci_devices; ++device)
     EXPECT_EQ(tables.gsi_of(device, 0), chipset::pc_map::pci_irq(device)) << device;
 }
