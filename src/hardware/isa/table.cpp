@@ -56,9 +56,12 @@ const Index& the_index() {
 
 std::span<const Row> table() { return the_index().rows; }
 
+// Where a mnemonic has one row, there is nothing to choose: CVTTSS2SI has no vector register where its source
+// is memory, and is the one that has.
 const Row* find_row(const Instruction& instruction) {
   const Index& index = the_index();
   const Span span = index.by_mnemonic[instruction.mnemonic];
+  if (span.count == 1) return &index.rows[span.first];
   for (std::uint16_t i = span.first; i < span.first + span.count; ++i)
     if (index.rows[i].form == Form::any || index.rows[i].form == instruction.form) return &index.rows[i];
   return nullptr;
