@@ -47,7 +47,8 @@ class Supervisor {
   // An MSR that the processor does not know; nullopt, or false, is #GP(0).
   virtual std::optional<std::uint64_t> read_msr(Cpu&, std::uint32_t) { return std::nullopt; }
   virtual bool write_msr(Cpu&, std::uint32_t, std::uint64_t) { return false; }
-  // An instruction that the table has, and nobody has written yet: `name` is its mnemonic. It is #UD.
+  // An instruction that this processor does not have, by CPUID or because nobody has written it yet: `name`
+  // is its mnemonic. It is #UD.
   virtual void missing_instruction(Cpu&, std::string_view) {}
   // An access that memory's protection refuses, or that reaches a device with the encryption bit.
   virtual void refused(Cpu&, const Fault&) {}

@@ -26,16 +26,23 @@ std::uint8_t unit_exception(Rule rules, Mode mode) {
   return 0;
 }
 
-bool is_undefined(const Row* row, const Instruction& instruction, Mode mode, const FeatureSet& features) {
-  if (row == nullptr || !features.has(row->feature)) return true;
-  if (has(row->rules, mode.is_64() ? Rule::not_64 : Rule::only_64)) return true;
-  return instruction.lock && !(has(row->rules, Rule::lockable) && instruction.operands[0].is_memory());
+bool is_there(const Row* row, const FeatureSet& features) {
+  return row != nullptr && features.has(row->feature) && row->lower != nullptr;
+}
+
+bool is_undefined(const Row& row, const Instruction& instruction, Mode mode) {
+  if (has(row.rules, mode.is_64() ? Rule::not_64 : Rule::only_64)) return true;
+  return instruction.lock && !(has(row.rules, Rule::lockable) && instruction.operands[0].is_memory());
 }
 
 void lower_one(Builder& builder, const Instruction& instruction, const Lowerer::Options& options) {
   const Row* row = find_row(instruction);
   const Mode mode = builder.mode();
-  if (is_undefined(row, instruction, mode, options.features)) {
+  if (!is_there(row, options.features)) {
+    builder.call(Helper::missing, instruction.mnemonic);
+    return;
+  }
+  if (is_undefined(*row, instruction, mode)) {
     builder.raise(vector_ud);
     return;
   }
@@ -51,10 +58,7 @@ void lower_one(Builder& builder, const Instruction& instruction, const Lowerer::
     builder.call(Helper::raise, vector_vc | 1u << 8 | std::uint64_t{row->exit} << 16);
     return;
   }
-  if (row->lower == nullptr)
-    builder.call(Helper::missing, instruction.mnemonic);
-  else
-    row->lower(builder, instruction);
+  row->lower(builder, instruction);
 }
 
 }  // namespace

@@ -160,7 +160,7 @@ struct CpuBox {
   static constexpr std::uint16_t task = 0x30;
   static constexpr std::uint16_t code_32 = 0x40;
 
-  explicit CpuBox(const cpu::Model& model = cpu::default_model())
+  explicit CpuBox(const cpu::Model& model = cpu::default_model(), cpu::Supervisor* supervisor = nullptr)
       : cpu{{.model = model}, {memory, ports, interrupts, clock, code, supervisor}} {
     build_tables();
     cpu.set_registers(kernel_registers());
@@ -239,7 +239,6 @@ struct CpuBox {
   FakeInterrupts interrupts;
   Clock clock;
   cpu::CodeCache code{memory};
-  cpu::Supervisor* supervisor = nullptr;
   Cpu cpu;
 };
 

@@ -61,6 +61,32 @@ TEST(Cpu, WaitsAMicrosecondForEachAccessToAPort) {
   EXPECT_EQ(box.clock.now_ns(), 2003u);
 }
 
+struct Missing final : cpu::Supervisor {
+  void missing_instruction(Cpu&, std::string_view name) override { names.emplace_back(name); }
+  std::vector<std::string> names;
+};
+
+// The names told while `code` runs into its #UD.
+std::vector<std::string> missing_in(const Code& code) {
+  Missing missing;
+  CpuBox box{cpu::default_model(), &missing};
+  constexpr std::uint64_t handler = CpuBox::code_at + 0x100;
+  box.set_gate(6, handler);
+  box.put_code({0xf4}, handler);  // hlt
+  box.put_code(code);
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box.cpu.deliveries().size(), 1u);
+  return missing.names;
+}
+
+TEST(Cpu, TellsWhichInstructionItDoesNotHave) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(missing_in({0xc5, 0xf8, 0x58, 0xc0}), Names{"vaddps"});        // AVX: no row
+  EXPECT_EQ(missing_in({0x66, 0x0f, 0x38, 0xdc, 0xc1}), Names{"aesenc"});  // a row, but not offered
+  EXPECT_EQ(missing_in({0x0f, 0x0b}), Names{});                            // ud2 is there, and is to fault
+  EXPECT_EQ(missing_in({0xf0, 0x90}), Names{});                            // lock nop is no instruction
+}
+
 // Answers any access by noting where the processor is.
 struct Onlooker final : bus::PioRegion {
   explicit Onlooker(const Cpu& watched) : cpu{&watched} {}
