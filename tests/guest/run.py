@@ -351,6 +351,38 @@ class Memory(EachKernel):
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
+class Stress(EachKernel):
+    """stress-ng of this host, with its libraries: it verifies itself what it calculates and stores."""
+
+    # Each method of 0.15 once: its table weighs the 82 of processors with 80 operations, and those of memory
+    # take 930 at this size. A stressor that a signal ends may leave an exit status of 0.
+    RUN = """
+        stress() { /mnt/share/lib/ld-linux-x86-64.so.2 --library-path /mnt/share/lib /mnt/share/stress-ng \
+            --verify --temp-path /tmp "$@" 2>&1; }
+        stress --cpu 1 --cpu-method all --cpu-ops 84 &&
+        stress --vm 1 --vm-bytes 64K --vm-method all --vm-ops 1000"""
+
+    def setUp(self):
+        found = shutil.which("stress-ng")
+        if found is None or os.uname().machine != "x86_64":
+            self.skipTest("there is no stress-ng for x86-64")
+        self.folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        shutil.copy(found, self.folder)
+        (self.folder / "lib").mkdir()
+        told = subprocess.run(["ldd", found], text=True, capture_output=True, check=True).stdout
+        for library in re.findall(r"(/\S+) \(0x", told):
+            shutil.copy(library, self.folder / "lib")
+
+    def test_finds_no_mistake_of_the_processor_or_memory(self):
+        for options in ["--sev"], []:
+            for _, boot in self.each(*options, "--append", "cryptomgr.notests", "--share", str(self.folder),
+                                     command=["sh", "-c", self.RUN]):
+                self.assertEqual(boot.status, 0, boot)
+                self.assertEqual(boot.output.count("successful run completed"), 2, boot)
+                self.assertNotRegex(boot.output, "fail:|signal", boot)
+                self.assertNotIn("does not have the instruction", boot.console, boot)
+
+
 class Shares(EachKernel):
     """A folder of the host's, whichever way the kernel gets to see it."""
 
