@@ -31,6 +31,16 @@ std::string of_pools(const WatchReport& report) {
   return text;
 }
 
+// Why less may be told than happened.
+std::string of_watch(const WatchReport& report) {
+  std::string text;
+  if (!report.lacks.empty()) text += fmt::format("Built without {}\n", fmt::join(report.lacks, ", "));
+  if (!report.not_watched.empty())
+    text += fmt::format("Not watched: {} of its functions, for instance {}\n", report.not_watched.size(),
+                        report.not_watched.front());
+  return text;
+}
+
 std::string of_pages(const WatchReport& report) {
   const watch::CostCounts& counts = report.counts;
   std::string text = fmt::format("Pages: {} made shared, {} made private again, in {} calls\n",
@@ -189,7 +199,8 @@ Json json_of(const Exposure& found) {
 std::string to_text(const WatchReport& report) {
   std::string text = fmt::format("cbit: Linux {}, {}\n", report.kernel, report.platform);
   if (report.found) {
-    text += of_pages(report) + of_told(report.told) + of_pools(report) + of_devices(report);
+    text +=
+        of_watch(report) + of_pages(report) + of_told(report.told) + of_pools(report) + of_devices(report);
     if (report.lost_calls != 0)
       text += fmt::format("Calls whose return was not seen: {}\n", report.lost_calls);
     text += of_exposure(report);
@@ -212,6 +223,7 @@ std::string to_json(const WatchReport& report) {
   json["platform"] = report.platform;
   json["kernel"] = report.kernel;
   json["watched"] = report.found;
+  json["lacks"] = report.lacks;
   json["not_watched"] = report.not_watched;
   json["lost_calls"] = report.lost_calls;
   json["conversions"] = {{"calls", counts.conversions},

@@ -20,6 +20,7 @@ struct WatchReport {
   bool is_encrypted = false;             // the guest has a key
   std::string kernel;                    // the release that the image names
   bool found = false;                    // this very kernel ran, and was watched
+  std::vector<std::string> lacks;        // what it was built without: "types (CONFIG_DEBUG_INFO_BTF)"
   std::vector<std::string> not_watched;  // functions that this kernel does not have, with the reason
   std::uint64_t lost_calls = 0;          // calls whose return was not seen
   std::vector<mem::PhysRange> pools;     // of bounce buffers

@@ -28,7 +28,7 @@ Watcher::CauseKey key_of(const watch::Cause& cause) { return {cause.info, cause.
 
 Watcher::Watcher(Pc& pc, const linux::Kernel& kernel)
     : pc_{&pc},
-      release_{kernel.image().release()},
+      kernel_{&kernel},
       explainer_{pc.machine().tracer(), context_of(pc, kernel)},
       traffic_{pc.machine().tracer()},
       given_{pc.machine().tracer()} {
@@ -69,8 +69,9 @@ Exposure Watcher::exposure() {
 WatchReport Watcher::report() const {
   return {.platform = std::string{to_string(pc_->machine().config().platform)},
           .is_encrypted = pc_->guest_key() != no_key,
-          .kernel = release_,
+          .kernel = std::string{kernel_->image().release()},
           .found = probes_->running() != nullptr,
+          .lacks = kernel_->lacks(),
           .not_watched = probes_->missing(),
           .lost_calls = probes_->lost_calls(),
           .pools = pools_,

@@ -84,7 +84,7 @@ class Watcher final : public KernelKnowledge,
   [[nodiscard]] std::vector<watch::Cause> causes() const;
 
   Pc* pc_;
-  std::string release_;
+  const linux::Kernel* kernel_;
   watch::Explainer explainer_;
   watch::Counters counters_;
   Traffic traffic_;

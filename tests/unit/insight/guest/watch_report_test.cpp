@@ -118,6 +118,16 @@ TEST(WatchReport, SaysWhenTheKernelWasNotTheOneOfTheFile) {
   EXPECT_THAT(to_text(report), Not(HasSubstr("Pages:")));
 }
 
+TEST(WatchReport, SaysWhatTheKernelLacksAndThatLessIsSeen) {
+  WatchReport report{.platform = "sev", .kernel = "6.1.0", .found = true};
+  EXPECT_THAT(to_text(report), Not(HasSubstr("Built without")));
+  EXPECT_THAT(to_text(report), Not(HasSubstr("Not watched")));
+  report.lacks = {"types (CONFIG_DEBUG_INFO_BTF)"};
+  report.not_watched = {"dma_map_page_attrs: the kernel's types do not describe it"};
+  EXPECT_THAT(to_text(report), HasSubstr("Built without types (CONFIG_DEBUG_INFO_BTF)\n"));
+  EXPECT_THAT(to_text(report), HasSubstr("Not watched: 1 of its functions, for instance dma_map_page_attrs"));
+}
+
 TEST(WatchReport, ShowsASecretWithoutItsControlCharacters) {
   const WatchReport report{.platform = "sev", .kernel = "6.1.0", .secrets = {{.secret = "a\x1b[31m"}}};
   EXPECT_THAT(to_text(report), HasSubstr("\\x1b[31m"));
