@@ -9,6 +9,7 @@
 #include <linux/pci.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/version.h>
 
 #include "engine.h"
 
@@ -149,11 +150,48 @@ static int transfer_all(struct block_device *disk, struct page *pages)
   return error ? error : blkdev_issue_flush(disk);
 }
 
+/* As 6.1 and 6.12 have it. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+typedef struct file *opened_disk;
+
+static opened_disk open_disk(const char *path)
+{
+  return bdev_file_open_by_path(path, BLK_OPEN_READ | BLK_OPEN_WRITE, NULL, NULL);
+}
+
+static struct block_device *device_of(opened_disk disk)
+{
+  return file_bdev(disk);
+}
+
+static void close_disk(opened_disk disk)
+{
+  bdev_fput(disk);
+}
+#else
+typedef struct block_device *opened_disk;
+
+static opened_disk open_disk(const char *path)
+{
+  return blkdev_get_by_path(path, FMODE_READ | FMODE_WRITE, NULL);
+}
+
+static struct block_device *device_of(opened_disk disk)
+{
+  return disk;
+}
+
+static void close_disk(opened_disk disk)
+{
+  blkdev_put(disk, FMODE_READ | FMODE_WRITE);
+}
+#endif
+
 /* Requests to the first virtio disk, one at a time, past the page cache. */
 static int virtio_blk(struct engine *engine)
 {
   const unsigned int order = get_order(SZ_512K);
-  struct block_device *disk = blkdev_get_by_path("/dev/vda", FMODE_READ | FMODE_WRITE, NULL);
+  opened_disk disk = open_disk("/dev/vda");
   struct page *pages;
   int error = -ENOMEM;
 
@@ -161,10 +199,10 @@ static int virtio_blk(struct engine *engine)
     return PTR_ERR(disk);
   pages = alloc_pages(GFP_KERNEL | __GFP_ZERO, order);
   if (pages) {
-    error = transfer_all(disk, pages);
+    error = transfer_all(device_of(disk), pages);
     __free_pages(pages, order);
   }
-  blkdev_put(disk, FMODE_READ | FMODE_WRITE);
+  close_disk(disk);
   return error;
 }
 
