@@ -384,8 +384,9 @@ const isa::Op* Core::find_code(bool one_step) {
   regs.page = rip - (at & ~page_mask);
   if (found->crosses || one_step) return found->ops;
   remember_jump({.rip = rip, .page = regs.page, .op = found->ops});
-  if (exit != nullptr && exit->code == isa::OpCode::exit && regs.page == unlinked_page_ &&
-      flushes == board.code.stats().flushes)
+  // A flush has taken the exit, too.
+  if (exit != nullptr && flushes == board.code.stats().flushes && exit->code == isa::OpCode::exit &&
+      regs.page == unlinked_page_)
     board.code.link(*exit, *found);
   return found->ops;
 }
