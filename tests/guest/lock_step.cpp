@@ -1,10 +1,10 @@
-// Two machines run the same guest in lock step: one as `cbit run` has it, and one whose memory is judged by
-// a memory that really encrypts each access (guest/judged_memory.hpp). They must have the same registers, say
-// the same, and hold the same DRAM.
+// Runs a guest on a machine whose memory is judged by one that really encrypts each access
+// (guest/judged_memory.hpp). Beside it goes a machine as `cbit run` has it, with leases: that the two have
+// the same registers, say the same, and hold the same DRAM is told, and where they first do not.
 //
 //   lock_step EVERY RUN-WORDS...     judges each EVERYth slice of 20 ms of virtual time; 1: all there is
 //
-// Exit status: 0 they agree until the guest powers itself off, 1 they differ, 2 it could not be tried.
+// Exit status: 0 the judge agrees until the guest powers itself off, 1 it does not, 2 it could not be tried.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -85,17 +85,15 @@ class LockStep {
     return {};
   }
 
-  // What differs, if anything does.
+  // What differs between what each access found and what an encrypting memory has; nullopt: nothing.
   std::optional<std::string> run(std::uint64_t every) {
     for (std::uint64_t slice = 0;; ++slice) {
       const bool judges = slice % every == 0;
       if (judges && slice != 0) judge_->begin();
-      const auto ending = usual_.pc->run((slice + 1) * slice_ns).ending;
-      if (judged_.pc->run((slice + 1) * slice_ns).ending != ending) return "one of them has ended";
-      if (const auto difference = compare_states()) return difference;
-      if (judges || ending) {
-        if (const auto difference = compare_dram()) return difference;
-      }
+      const auto ending = judged_.pc->run((slice + 1) * slice_ns).ending;
+      if (!apart_) apart_ = compare_machines((slice + 1) * slice_ns, ending);
+      if (judge_->judges()) judge_->compare_dram();
+      if (judge_->difference()) return judge_->difference();
       if (ending)
         return ending == guest::Ending::powered_off ? std::nullopt
                                                     : std::optional{std::string{"no power-off"}};
@@ -105,16 +103,19 @@ class LockStep {
 
   void tell() const {
     fmt::print("{} accesses judged in {} instructions\n", judge_->accesses(),
-               usual_.pc->cpu().instructions());
-    fmt::print("DRAM: {}\n", digest_of(usual_.memory()));
+               judged_.pc->cpu().instructions());
+    if (apart_)
+      fmt::print("The machine with leases went another way: {}\n", *apart_);
+    else
+      fmt::print("The machine with leases went the same way\n");
+    fmt::print("DRAM: {}\n", digest_of(judged_.memory()));
   }
 
  private:
-  std::optional<std::string> compare_dram() {
-    if (judge_->judges()) {
-      judge_->compare_dram();
-      if (judge_->difference()) return judge_->difference();
-    }
+  // The usual machine catches up.
+  std::optional<std::string> compare_machines(std::uint64_t until_ns, std::optional<guest::Ending> ending) {
+    if (usual_.pc->run(until_ns).ending != ending) return "one of them has ended";
+    if (auto difference = compare_states()) return difference;
     const auto at = first_different_block(usual_.memory(), *judge_);
     if (!at) return std::nullopt;
     const KeyId key = usual_.memory().history(at->page()).writer_key;
@@ -136,6 +137,7 @@ class LockStep {
   Side usual_;
   Side judged_;
   JudgedMemory* judge_ = nullptr;
+  std::optional<std::string> apart_;  // where the two first differed
 };
 
 int fail(const Error& error) {
