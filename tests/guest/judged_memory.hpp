@@ -30,7 +30,6 @@ class JudgedMemory final : public mem::Memory {
 
   // What a probe sees in either, all over.
   void compare_dram();
-  [[nodiscard]] const mem::Memory& eager() const { return eager_; }
 
   [[nodiscard]] const std::optional<std::string>& difference() const { return difference_; }
   [[nodiscard]] std::uint64_t accesses() const { return accesses_; }
