@@ -192,6 +192,12 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] bool check_access(std::uint64_t linear, unsigned bytes, bool write);
   // Host bytes of [linear, its page's end) if they may be used at once; nullptr otherwise, without a fault.
   [[nodiscard]] std::byte* direct(TlbSet set, std::uint64_t linear, bool write);
+  // Likewise of what is read and what is written, also where their translations displace each other.
+  struct DirectPair {
+    const std::byte* source;
+    std::byte* target;
+  };
+  [[nodiscard]] std::optional<DirectPair> direct_pair(TlbSet set, std::uint64_t from, std::uint64_t to);
   void revoke(PhysAddr page) override;
   void code_written(PhysAddr, std::uint64_t) override {}
   void forget_blocks() override;

@@ -148,6 +148,21 @@ std::byte* Core::direct(TlbSet set, std::uint64_t linear_at, bool write) {
   return reinterpret_cast<std::byte*>(entry.addend + linear_at);
 }
 
+std::optional<Core::DirectPair> Core::direct_pair(TlbSet set, std::uint64_t from, std::uint64_t to) {
+  const std::byte* source = direct(set, from, false);
+  std::byte* target = direct(set, to, true);
+  if (source != nullptr && target != nullptr) return DirectPair{source, target};
+  if (set == TlbSet::closed || tlb_index(from) != tlb_index(to)) return std::nullopt;
+  const auto source_page = memory.page_for(set, from, false);
+  if (!source_page) return std::nullopt;
+  const TlbInfo first = **source_page;
+  const auto second = memory.page_for(set, to, true);
+  // One page by two keys has no bytes that both could use.
+  if (!second || first.host == nullptr || (*second)->host == nullptr || first.page == (*second)->page)
+    return std::nullopt;
+  return DirectPair{first.host + from % page_size, (*second)->host + to % page_size};
+}
+
 void Core::revoke(PhysAddr page) { memory.drop_page(page); }
 
 // DR7: two enable bits, two of kind and two of length per breakpoint. Kind 1 is writes, 3 reads and writes.

@@ -124,12 +124,12 @@ Outcome move_string(Core& core, const isa::Op& op) {
     if (!to) return Outcome::fault;
     const std::uint64_t fast =
         std::min({run.left(), elements_in_page(*from, bytes), elements_in_page(*to, bytes)});
-    const std::byte* source = core.direct(core.data_set(), *from, false);
-    std::byte* target = core.direct(core.data_set(), *to, true);
     std::uint64_t elements = 1;
-    if (may_go_fast(core) && fast > 0 && source != nullptr && target != nullptr) {
+    const auto both =
+        may_go_fast(core) && fast > 0 ? core.direct_pair(core.data_set(), *from, *to) : std::nullopt;
+    if (both) {
       elements = fast;
-      copy_forward(target, source, elements * bytes, bytes);
+      copy_forward(both->target, both->source, elements * bytes, bytes);
     } else {
       std::uint64_t value = 0;
       if (!read_element(core, *from, bytes, value) || !core.check_access(*to, bytes, true) ||

@@ -1,4 +1,5 @@
 // System instructions and modes. AMD APM vol. 2 and vol. 3.
+#include "cpu/state.hpp"
 #include "cpu_box.hpp"
 
 namespace cbit::test {
@@ -503,6 +504,57 @@ TEST(CpuStrings, RepeatWhatTheyHaveJustWritten) {
   box.cpu.gpr(Gpr::rax) = 0;
   EXPECT_EQ(box.run(), cpu::Stop::halted);
   for (unsigned i = 0; i < 3004; ++i) ASSERT_EQ(box.memory.load<std::uint8_t>(0x20'0000 + i), i % 4 + 1) << i;
+}
+
+// [0x200000, 0x202000) to 4 MiB higher, where a translation displaces that of its source.
+Code move_far() {
+  return {
+      0xbe, 0x00, 0x00, 0x20, 0x00,  // mov esi, 0x200000
+      0xbf, 0x00, 0x00, 0x60, 0x00,  // mov edi, 0x600000
+      0xb9, 0x00, 0x04, 0x00, 0x00,  // mov ecx, 1024
+      0xf3, 0x48, 0xa5,              // rep movsq
+      0xf4                           // hlt
+  };
+}
+
+TEST(CpuStrings, MoveBetweenPagesWhoseTranslationsDisplaceEachOther) {
+  ASSERT_EQ(cpu::tlb_index(0x20'0000), cpu::tlb_index(0x60'0000));
+  SystemBox box;
+  for (std::uint64_t i = 0; i < 1024; ++i) box.memory.store(0x20'0000 + 8 * i, i * 0x0101'0101'0101);
+  box.put_code(move_far());
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  for (std::uint64_t i = 0; i < 1024; ++i)
+    ASSERT_EQ(box.memory.load<std::uint64_t>(0x60'0000 + 8 * i), i * 0x0101'0101'0101);
+  EXPECT_EQ(box.memory.load<std::uint64_t>(0x60'2000), 0u);
+  EXPECT_EQ(box[Gpr::rcx], 0u);
+  EXPECT_EQ(box[Gpr::rsi], 0x20'2000u);
+  EXPECT_EQ(box[Gpr::rdi], 0x60'2000u);
+}
+
+TEST(CpuStrings, FaultAtTheElementThatMayNotBeReadWhateverDisplacesWhat) {
+  SystemBox box;
+  box.memory.store(CpuBox::pt + 8, std::uint64_t{0});
+  box.put_code(move_far());
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  ASSERT_FALSE(box.cpu.deliveries().empty());
+  EXPECT_EQ(box.cpu.deliveries().front().vector, 14u);
+  EXPECT_EQ(box.cpu.registers().cr2, 0x20'1000u);
+  EXPECT_EQ(box[Gpr::rcx], 512u);
+  EXPECT_EQ(box[Gpr::rsi], 0x20'1000u);
+  EXPECT_EQ(box[Gpr::rdi], 0x60'1000u);
+}
+
+TEST(CpuStrings, MoveWithinOnePageThatHasTwoAddresses) {
+  SystemBox box;
+  // 6 MiB is 2 MiB once more.
+  box.memory.store(CpuBox::pd + 8 * 3, std::uint64_t{0x20'0087});
+  for (std::uint64_t i = 0; i < 1024; ++i) box.memory.store(0x20'0000 + 8 * i, i);
+  Code code = move_far();
+  code[6] = 0x08;  // mov edi, 0x600008
+  box.put_code(code);
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  for (std::uint64_t i = 0; i <= 1024; ++i)
+    ASSERT_EQ(box.memory.load<std::uint64_t>(0x20'0000 + 8 * i), 0u) << i;
 }
 
 TEST(CpuStrings, GoBackwardsWithTheDirectionFlag) {
