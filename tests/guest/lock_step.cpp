@@ -1,10 +1,10 @@
 // Runs a guest on a machine whose memory is judged by one that really encrypts each access
-// (guest/judged_memory.hpp). Beside it goes a machine as `cbit run` has it, with leases: that the two have
-// the same registers, say the same, and hold the same DRAM is told, and where they first do not.
+// (guest/judged_memory.hpp). Beside it goes a machine as `cbit run` has it, with leases: the two shall have
+// the same registers, say the same, and hold the same DRAM.
 //
 //   lock_step EVERY RUN-WORDS...     judges each EVERYth slice of 20 ms of virtual time; 1: all there is
 //
-// Exit status: 0 the judge agrees until the guest powers itself off, 1 it does not, 2 it could not be tried.
+// Exit status: 0 all agree until the guest powers itself off, 1 they do not, 2 it could not be tried.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -91,9 +91,10 @@ class LockStep {
       const bool judges = slice % every == 0;
       if (judges && slice != 0) judge_->begin();
       const auto ending = judged_.pc->run((slice + 1) * slice_ns).ending;
-      if (!apart_) apart_ = compare_machines((slice + 1) * slice_ns, ending, judges || ending);
       if (judge_->judges()) judge_->compare_dram();
       if (judge_->difference()) return judge_->difference();
+      if (auto apart = compare_machines((slice + 1) * slice_ns, ending, judges || ending))
+        return "the machine with leases went another way: " + *apart;
       if (ending)
         return ending == guest::Ending::powered_off ? std::nullopt
                                                     : std::optional{std::string{"no power-off"}};
@@ -104,10 +105,6 @@ class LockStep {
   void tell() const {
     fmt::print("{} accesses judged in {} instructions\n", judge_->accesses(),
                judged_.pc->cpu().instructions());
-    if (apart_)
-      fmt::print("The machine with leases went another way: {}\n", *apart_);
-    else
-      fmt::print("The machine with leases went the same way\n");
     fmt::print("DRAM: {}\n", digest_of(judged_.memory()));
   }
 
@@ -138,7 +135,6 @@ class LockStep {
   Side usual_;
   Side judged_;
   JudgedMemory* judge_ = nullptr;
-  std::optional<std::string> apart_;  // where the two first differed
 };
 
 int fail(const Error& error) {

@@ -135,6 +135,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void halt();
   void unblock_nmi() { nmi_blocked_ = false; }
   [[nodiscard]] bool wants_attention() const { return attention_ || budget < 0; }
+  [[nodiscard]] bool is_kicked() const { return attention_; }
   [[nodiscard]] bool halted() const { return halted_; }
   [[nodiscard]] bool is_shut_down() const { return shut_down_; }
   // Of the instruction that executes, while one reaches beyond straight-line code; of the next one otherwise.

@@ -62,7 +62,25 @@ std::uint64_t elements_in_page(std::uint64_t linear_at, unsigned bytes) {
   return (page_size - linear_at % page_size) / bytes;
 }
 
-// After part of the work: to be interrupted, the instruction begins again.
+// Whether a repeated instruction stops to be interrupted: behind an access that raised attention, and else at
+// the end of a page. So it stops at the same element whether it goes by pages or by elements.
+class Pauses {
+ public:
+  explicit Pauses(const Core& core) : core_{&core}, kicked_before_{core.is_kicked()} {}
+  // `next` are the linear addresses of its operands' next elements.
+  template <class... Address>
+  [[nodiscard]] bool before(unsigned bytes, Address... next) const {
+    if (!core_->wants_attention()) return false;
+    if (core_->is_kicked() && !kicked_before_) return true;
+    return ((next % page_size == 0 || elements_in_page(next, bytes) == 0) || ...);
+  }
+
+ private:
+  const Core* core_;
+  bool kicked_before_;
+};
+
+// The instruction begins again.
 Outcome pause(Core& core, const isa::Op& op) {
   core.stop_at(op);
   return Outcome::leave;
@@ -117,6 +135,7 @@ bool read_element(Core& core, std::uint64_t at, unsigned bytes, std::uint64_t& v
 
 Outcome move_string(Core& core, const isa::Op& op) {
   Run run{core, op};
+  const Pauses pauses{core};
   const unsigned bytes = run.with.bytes;
   while (run.left() > 0) {
     const auto from = element(core, run.with.segment, run.source, bytes, false);
@@ -140,13 +159,15 @@ Outcome move_string(Core& core, const isa::Op& op) {
     run.target.advance(run.step * elements);
     run.done(elements);
     if (!run.repeats()) return Outcome::next;
-    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+    if (run.left() > 0 && pauses.before(bytes, *from + run.step * elements, *to + run.step * elements))
+      return pause(core, op);
   }
   return Outcome::next;
 }
 
 Outcome store_string(Core& core, const isa::Op& op) {
   Run run{core, op};
+  const Pauses pauses{core};
   const unsigned bytes = run.with.bytes;
   const std::uint64_t value = gpr(core, Gpr::rax);
   while (run.left() > 0) {
@@ -164,13 +185,14 @@ Outcome store_string(Core& core, const isa::Op& op) {
     run.target.advance(run.step * elements);
     run.done(elements);
     if (!run.repeats()) return Outcome::next;
-    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+    if (run.left() > 0 && pauses.before(bytes, *to + run.step * elements)) return pause(core, op);
   }
   return Outcome::next;
 }
 
 Outcome load_string(Core& core, const isa::Op& op) {
   Run run{core, op};
+  const Pauses pauses{core};
   const unsigned bytes = run.with.bytes;
   while (run.left() > 0) {
     const auto from = element(core, run.with.segment, run.source, bytes, false);
@@ -180,7 +202,7 @@ Outcome load_string(Core& core, const isa::Op& op) {
     run.source.advance(run.step);
     run.done(1);
     if (!run.repeats()) return Outcome::next;
-    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+    if (run.left() > 0 && pauses.before(bytes, *from + run.step)) return pause(core, op);
   }
   return Outcome::next;
 }
@@ -188,6 +210,7 @@ Outcome load_string(Core& core, const isa::Op& op) {
 // Of two operands that fault, processors of AMD's report the one at ES:rDI, those of Intel's the other.
 Outcome compare_string(Core& core, const isa::Op& op) {
   Run run{core, op};
+  const Pauses pauses{core};
   const unsigned bytes = run.with.bytes;
   while (run.left() > 0) {
     const auto first = element(core, run.with.segment, run.source, bytes, false);
@@ -201,13 +224,14 @@ Outcome compare_string(Core& core, const isa::Op& op) {
     run.target.advance(run.step);
     run.done(1);
     if (!run.repeats() || !comparison_goes_on(core, run.with.repeat)) return Outcome::next;
-    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+    if (run.left() > 0 && pauses.before(bytes, *first + run.step, *second + run.step)) return pause(core, op);
   }
   return Outcome::next;
 }
 
 Outcome scan_string(Core& core, const isa::Op& op) {
   Run run{core, op};
+  const Pauses pauses{core};
   const unsigned bytes = run.with.bytes;
   const std::uint64_t wanted = gpr(core, Gpr::rax) & mask_of(bytes);
   while (run.left() > 0) {
@@ -218,13 +242,14 @@ Outcome scan_string(Core& core, const isa::Op& op) {
     run.target.advance(run.step);
     run.done(1);
     if (!run.repeats() || !comparison_goes_on(core, run.with.repeat)) return Outcome::next;
-    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+    if (run.left() > 0 && pauses.before(bytes, *at + run.step)) return pause(core, op);
   }
   return Outcome::next;
 }
 
 Outcome input_string(Core& core, const isa::Op& op) {
   Run run{core, op};
+  const Pauses pauses{core};
   const unsigned bytes = run.with.bytes;
   const auto port = static_cast<std::uint16_t>(gpr(core, Gpr::rdx));
   if (!core.may_use_port(port, bytes)) return Outcome::fault;
@@ -236,13 +261,14 @@ Outcome input_string(Core& core, const isa::Op& op) {
     run.target.advance(run.step);
     run.done(1);
     if (!run.repeats()) return Outcome::next;
-    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+    if (run.left() > 0 && pauses.before(bytes, *to + run.step)) return pause(core, op);
   }
   return Outcome::next;
 }
 
 Outcome output_string(Core& core, const isa::Op& op) {
   Run run{core, op};
+  const Pauses pauses{core};
   const unsigned bytes = run.with.bytes;
   const auto port = static_cast<std::uint16_t>(gpr(core, Gpr::rdx));
   if (!core.may_use_port(port, bytes)) return Outcome::fault;
@@ -254,7 +280,7 @@ Outcome output_string(Core& core, const isa::Op& op) {
     run.source.advance(run.step);
     run.done(1);
     if (!run.repeats()) return Outcome::next;
-    if (run.left() > 0 && core.wants_attention()) return pause(core, op);
+    if (run.left() > 0 && pauses.before(bytes, *from + run.step)) return pause(core, op);
   }
   return Outcome::next;
 }

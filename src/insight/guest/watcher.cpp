@@ -13,7 +13,7 @@ namespace {
 watch::ExplainerContext context_of(Pc& pc, const linux::Kernel& kernel) {
   machine::Machine& machine = pc.machine();
   const machine::PlatformTraits& traits = machine.traits();
-  const KernelVersion version = spec::nearest_version(spec::parse_release(kernel.image().release()));
+  const KernelVersion version = spec::nearest_version(spec::parse_release(kernel.release()));
   return {.platform = std::string{to_string(machine.config().platform)},
           .layout = machine.paging().view.layout,
           .is_guest = traits.cc.has(spec::CcAttr::guest_mem_encrypt),
@@ -69,7 +69,7 @@ Exposure Watcher::exposure() {
 WatchReport Watcher::report() const {
   return {.platform = std::string{to_string(pc_->machine().config().platform)},
           .is_encrypted = pc_->guest_key() != no_key,
-          .kernel = std::string{kernel_->image().release()},
+          .kernel = std::string{kernel_->release()},
           .found = probes_->running() != nullptr,
           .lacks = kernel_->lacks(),
           .not_watched = probes_->missing(),

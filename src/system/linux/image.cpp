@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "linux/parts.hpp"
 #include "linux/unpack.hpp"
@@ -71,14 +72,18 @@ OrError<KernelImage> KernelImage::open(Bytes file, std::string_view name) {
 }
 
 KernelImage::Banner KernelImage::find_banner() const {
+  // Tens of megabytes are looked through.
+  const std::boyer_moore_horspool_searcher start{banner_start.begin(), banner_start.end()};
   for (const ElfPart& segment : elf_.segments()) {
     const std::string_view text = as_text(segment.bytes);
-    for (auto at = text.find(banner_start); at != text.npos; at = text.find(banner_start, at + 1)) {
-      const std::string_view found = text.substr(at, banner_bytes_max);
+    for (auto at = std::search(text.begin(), text.end(), start); at != text.end();
+         at = std::search(at + 1, text.end(), start)) {
+      const auto offset = static_cast<std::size_t>(at - text.begin());
+      const std::string_view found = text.substr(offset, banner_bytes_max);
       const auto end = found.find('\0');
       if (end != found.npos && end > banner_start.size() && found[banner_start.size()] != '%' &&
           found[end - 1] == '\n')
-        return {found.substr(0, end), segment.at + at};
+        return {found.substr(0, end), segment.at + offset};
     }
   }
   return {};

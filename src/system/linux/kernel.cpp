@@ -48,25 +48,38 @@ OrcTable read_orc(const ElfFile& elf) {
       .value_or(OrcTable{});
 }
 
+std::uint64_t alignment_of(const KernelImage& image) {
+  const auto& header = image.setup_header();
+  const std::uint64_t stated = header ? header->kernel_alignment : 0;
+  const bool usable = stated > alignment_min && stated < kernel_map_bytes && (stated & (stated - 1)) == 0;
+  return usable ? stated : alignment_min;
+}
+
+Bytes copy_of(ConstByteSpan bytes) { return Bytes(bytes.begin(), bytes.end()); }
+
 }  // namespace
 
-Kernel::Kernel(KernelImage image, SymbolTable symbols, SourceLines lines)
-    : image_{std::move(image)},
+Kernel::Kernel(const KernelImage& image, SymbolTable symbols, SourceLines lines)
+    : banner_{image.banner()},
+      banner_at_{image.banner_at()},
+      release_{image.release()},
+      alignment_{alignment_of(image)},
       symbols_{std::move(symbols)},
-      orc_{read_orc(image_.elf())},
+      types_{copy_of(section_bytes(image.elf(), ".BTF"))},
+      orc_{read_orc(image.elf())},
       lines_{std::move(lines)},
       text_{range_of("_stext", "_etext")},
       init_text_{range_of("_sinittext", "_einittext")} {
-  if (auto btf = Btf::open(section_bytes(image_.elf(), ".BTF"), {})) {
+  if (auto btf = Btf::open(types_, {})) {
     btf_ = *std::move(btf);
     fields_ = Fields{*btf_};
   }
 }
 
 OrError<std::unique_ptr<Kernel>> Kernel::open(Bytes file, std::string_view name, SourceLines lines) {
-  KernelImage image = CBIT_TRY(KernelImage::open(std::move(file), name));
+  const KernelImage image = CBIT_TRY(KernelImage::open(std::move(file), name));
   SymbolTable symbols = CBIT_TRY(read_symbols(image, name));
-  return std::unique_ptr<Kernel>{new Kernel{std::move(image), std::move(symbols), std::move(lines)}};
+  return std::unique_ptr<Kernel>{new Kernel{image, std::move(symbols), std::move(lines)}};
 }
 
 Kernel::Range Kernel::range_of(std::string_view first, std::string_view end) const {
@@ -76,13 +89,6 @@ Kernel::Range Kernel::range_of(std::string_view first, std::string_view end) con
 }
 
 bool Kernel::is_text(VirtAddr at) const { return text_.contains(at) || init_text_.contains(at); }
-
-std::uint64_t Kernel::alignment() const {
-  const auto& header = image_.setup_header();
-  const std::uint64_t stated = header ? header->kernel_alignment : 0;
-  const bool usable = stated > alignment_min && stated < kernel_map_bytes && (stated & (stated - 1)) == 0;
-  return usable ? stated : alignment_min;
-}
 
 bool Kernel::encrypts_memory() const { return symbols_.count(wants[0].symbol) != 0; }
 

@@ -1,6 +1,8 @@
 // What a kernel's file tells, together: symbols, types, unwind tables; and what lines of sources the files of
 // its modules tell.
 //
+// The file itself is let go: it is many times as large as what is kept of it.
+//
 // Threading: immutable once open. It stays where it is made: views point into it.
 #pragma once
 
@@ -28,7 +30,11 @@ class Kernel {
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
 
-  [[nodiscard]] const KernelImage& image() const { return image_; }
+  // As KernelImage has them.
+  [[nodiscard]] std::string_view banner() const { return banner_; }
+  [[nodiscard]] VirtAddr banner_at() const { return banner_at_; }
+  [[nodiscard]] std::string_view release() const { return release_; }
+
   [[nodiscard]] const SymbolTable& symbols() const { return symbols_; }
   [[nodiscard]] const std::optional<Btf>& btf() const { return btf_; }
   [[nodiscard]] const OrcTable& orc() const { return orc_; }
@@ -39,7 +45,7 @@ class Kernel {
   [[nodiscard]] bool is_text(VirtAddr at) const;
   [[nodiscard]] bool is_init_text(VirtAddr at) const { return init_text_.contains(at); }
   // The step in which KASLR moves the image.
-  [[nodiscard]] std::uint64_t alignment() const;
+  [[nodiscard]] std::uint64_t alignment() const { return alignment_; }
 
   // Whether the kernel has code for memory encryption (CONFIG_AMD_MEM_ENCRYPT).
   [[nodiscard]] bool encrypts_memory() const;
@@ -53,11 +59,15 @@ class Kernel {
     VirtAddr end;
     [[nodiscard]] bool contains(VirtAddr at) const { return at >= first && at < end; }
   };
-  Kernel(KernelImage image, SymbolTable symbols, SourceLines lines);
+  Kernel(const KernelImage& image, SymbolTable symbols, SourceLines lines);
   [[nodiscard]] Range range_of(std::string_view first, std::string_view end) const;
 
-  KernelImage image_;
+  std::string banner_;
+  VirtAddr banner_at_;
+  std::string release_;
+  std::uint64_t alignment_;
   SymbolTable symbols_;
+  Bytes types_;  // where `btf_` looks
   std::optional<Btf> btf_;
   Fields fields_;
   OrcTable orc_;

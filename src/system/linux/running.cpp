@@ -9,11 +9,11 @@
 namespace cbit::linux {
 
 std::optional<std::uint64_t> find_slide(const Kernel& kernel, const GuestMemory& memory) {
-  const std::string_view banner = kernel.image().banner();
+  const std::string_view banner = kernel.banner();
   if (banner.empty()) return std::nullopt;
   Bytes there(banner.size());
   for (std::uint64_t slide = 0; slide < kernel_map_bytes; slide += kernel.alignment()) {
-    const VirtAddr at = kernel.image().banner_at() + slide;
+    const VirtAddr at = kernel.banner_at() + slide;
     // The first word tells almost all other places away.
     const auto start = memory.load<std::uint64_t>(at);
     if (!start || as_text(bytes_of(*start)) != banner.substr(0, sizeof *start)) continue;

@@ -13,6 +13,8 @@ namespace cbit::linux {
 namespace {
 
 constexpr std::uint64_t piece_bytes = 1 << 20;
+// More than kernels shrink by, so that a stated size reserves no more than the file's own warrants.
+constexpr std::uint64_t expansion_max = 16;
 
 // lib/decompress.c: compressed_formats. All but gzip, which has its size inside, are followed by the size of
 // the kernel in 4 bytes (scripts/Makefile.lib: size_append). libarchive starts a program for LZO, which is
@@ -69,11 +71,13 @@ OrError<Reader> open_stream(ConstByteSpan stream, const Codec& codec, std::strin
   return reader;
 }
 
-// Grows with what comes, because the size that a damaged file states may be anything.
+// Grows with what comes, because the size that a damaged file states may be anything; `expected` only saves
+// moving what has come.
 OrError<Bytes> unpack(ConstByteSpan stream, const Codec& codec, std::uint64_t bytes_max,
-                      std::string_view name) {
+                      std::string_view name, std::uint64_t expected = 0) {
   const Reader reader = CBIT_TRY(open_stream(stream, codec, name));
   Bytes unpacked;
+  unpacked.reserve(std::min({expected + 2 * piece_bytes, bytes_max, stream.size() * expansion_max}));
   for (std::uint64_t filled = 0;;) {
     unpacked.resize(filled + piece_bytes);
     const la_ssize_t got = archive_read_data(reader.get(), unpacked.data() + filled, piece_bytes);
@@ -106,7 +110,7 @@ OrError<Bytes> unpack_payload(ConstByteSpan payload, std::string_view name) {
   const auto size = load_part<std::uint32_t>(payload, payload.size() - sizeof(std::uint32_t));
   if (!size) return damaged(name, *codec, "it is cut off");
   Bytes unpacked =
-      CBIT_TRY(unpack(payload.first(payload.size() - sizeof *size), *codec, unpacked_bytes_max, name));
+      CBIT_TRY(unpack(payload.first(payload.size() - sizeof *size), *codec, unpacked_bytes_max, name, *size));
   if (unpacked.size() != *size)
     return damaged(name, *codec, fmt::format("it has {} bytes and should have {}", unpacked.size(), *size));
   return unpacked;

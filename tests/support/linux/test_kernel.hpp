@@ -355,7 +355,7 @@ inline const TestKernel& TestKernel::of(Style style) {
 }
 
 inline void TestKernel::load_into(FakeGuest& guest, std::uint64_t slide) const {
-  guest.put_text(kernel_->image().banner_at() + slide, banner);
+  guest.put_text(kernel_->banner_at() + slide, banner);
   guest.write(data + slide, Bytes(kernel_parts::variable_bytes * (std::size(kernel_parts::variables) + 1)));
 }
 

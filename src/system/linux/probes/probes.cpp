@@ -101,7 +101,7 @@ std::optional<Probes::Point> Probes::point_of(const ProbeRow& row, const Symbol&
 
 void Probes::wait_for_kernel() {
   const auto first = kernel_->symbols().find(first_function);
-  if (!first || kernel_->image().banner().empty()) return;
+  if (!first || kernel_->banner().empty()) return;
   for (std::uint64_t slide = 0; slide < kernel_map_bytes; slide += kernel_->alignment()) {
     starts_.push_back(first->at + slide);
     processor_->add_probe(starts_.back());

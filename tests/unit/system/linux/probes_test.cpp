@@ -42,7 +42,7 @@ TEST_P(ProbesOf, AKernelAreThereFromItsFirstFunctionOn) {
 
 TEST_P(ProbesOf, AnotherKernelStayOff) {
   ProbeBench waiting{GetParam(), false};
-  waiting.guest.put_text(waiting.kernel.kernel().image().banner_at() + ProbeBench::slide + 20, "other");
+  waiting.guest.put_text(waiting.kernel.kernel().banner_at() + ProbeBench::slide + 20, "other");
   waiting.execute(waiting.at("x86_64_start_kernel"));
   EXPECT_EQ(waiting.kernels_found, 0u);
   EXPECT_EQ(waiting.probes->running(), nullptr);

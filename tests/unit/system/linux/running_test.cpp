@@ -91,7 +91,7 @@ TEST_P(LinuxRunning, IsFoundWhereItsBannerIs) {
   FakeGuest unmoved;
   made.load_into(unmoved, 0);
   EXPECT_EQ(find_slide(made.kernel(), unmoved), 0u) << "nokaslr";
-  guest.put_text(made.kernel().image().banner_at() + slide + 40, "another");
+  guest.put_text(made.kernel().banner_at() + slide + 40, "another");
   EXPECT_EQ(find_slide(made.kernel(), guest), std::nullopt) << "another build of the same version";
 }
 
