@@ -557,6 +557,33 @@ TEST(CpuStrings, MoveWithinOnePageThatHasTwoAddresses) {
     ASSERT_EQ(box.memory.load<std::uint64_t>(0x20'0000 + 8 * i), 0u) << i;
 }
 
+// RCX and the time at which a run ends that is given so long.
+std::pair<std::uint64_t, std::uint64_t> cut_off(bool leases, std::uint64_t ns) {
+  SystemBox box;
+  box.memory.leases = leases;
+  box.put_code({
+      0xbf, 0x01, 0x08, 0x20, 0x00,  // mov edi, 0x200801
+      0xbe, 0x05, 0x00, 0x60, 0x00,  // mov esi, 0x600005
+      0xb9, 0x00, 0x08, 0x00, 0x00,  // mov ecx, 0x800
+      0xf3, 0x48, 0xa5,              // rep movsq
+      0xb9, 0x00, 0x30, 0x00, 0x00,  // mov ecx, 0x3000
+      0xf3, 0xaa,                    // rep stosb
+      0xf4                           // hlt
+  });
+  (void)box.cpu.run(ns);
+  return {box[Gpr::rcx], box.clock.now_ns()};
+}
+
+TEST(CpuStrings, StopAtTheSameElementWithLeasesAndWithout) {
+  bool in_the_middle = false;
+  for (std::uint64_t ns = 1; ns < 40; ++ns) {
+    EXPECT_EQ(cut_off(true, ns), cut_off(false, ns)) << ns;
+    const std::uint64_t left = cut_off(true, ns).first;
+    in_the_middle |= left != 0 && left != 0x800 && left != 0x3000;
+  }
+  EXPECT_TRUE(in_the_middle);
+}
+
 TEST(CpuStrings, GoBackwardsWithTheDirectionFlag) {
   SystemBox box;
   for (unsigned i = 0; i < 64; ++i) box.memory.store(0x20'0fe0 + 8 * i, std::uint64_t{i});
