@@ -108,23 +108,15 @@ Outcome crc32(Core& core, const isa::Op& op) {
   return Outcome::next;
 }
 
+// dst, b: the lower and the upper bound.
 Outcome bound(Core& core, const isa::Op& op) {
   const unsigned bytes = static_cast<unsigned>(op.imm);
-  std::array<std::byte, 8> raw{};
-  if (!core.read(core.data_set(), address_of(core, &op), raw.data(), 2 * bytes, op.stack_fault))
-    return Outcome::fault;
-  const auto signed_value = [&](const std::byte* at) {
-    std::uint64_t value = 0;
-    std::memcpy(&value, at, bytes);
-    return bytes == 2 ? static_cast<std::int64_t>(static_cast<std::int16_t>(value))
-                      : static_cast<std::int64_t>(static_cast<std::int32_t>(value));
+  const auto signed_value = [&](isa::Slot at) -> std::int64_t {
+    const std::uint64_t value = get_sized(core, at, bytes);
+    return bytes == 2 ? static_cast<std::int16_t>(value) : static_cast<std::int32_t>(value);
   };
-  const std::uint64_t index_bits = get_sized(core, op.a, bytes);
-  const std::int64_t index =
-      bytes == 2 ? static_cast<std::int16_t>(index_bits) : static_cast<std::int32_t>(index_bits);
-  if (index < signed_value(raw.data()) || index > signed_value(raw.data() + bytes))
-    return core.raise(vector::br);
-  return Outcome::next;
+  const std::int64_t index = signed_value(op.a);
+  return index < signed_value(op.dst) || index > signed_value(op.b) ? core.raise(vector::br) : Outcome::next;
 }
 
 // ENTER: the frame pointers of enclosing procedures are copied. Nothing is changed before the last access.

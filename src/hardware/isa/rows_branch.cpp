@@ -149,10 +149,17 @@ void lower_into(Builder& b, const Instruction&) { b.call(Helper::overflow); }
 
 void lower_bound(Builder& b, const Instruction& i) {
   const unsigned bytes = i.operand_bytes;
-  const Address at = b.address(i.operands[1], 2 * bytes, AccessKind::read);
+  // Each bound is an access of its own.
+  Operand bound = i.operands[1];
+  const Slot lower = b.temp();
+  b.load(bytes, lower, b.address(bound, bytes, AccessKind::read));
+  bound.value += bytes;
+  const Slot upper = b.temp();
+  b.load(bytes, upper, b.address(bound, bytes, AccessKind::read));
   Op& op = b.call(Helper::bound, bytes);
+  op.dst = lower;
   op.a = Builder::slot(i.operands[0]);
-  Builder::set_address(op, at);
+  op.b = upper;
 }
 
 void lower_iret(Builder& b, const Instruction& i) { b.call(Helper::return_interrupt, i.operand_bytes); }

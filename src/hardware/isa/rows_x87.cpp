@@ -14,6 +14,8 @@ constexpr bool stores(std::string_view mnemonic) {
   return false;
 }
 
+constexpr bool waits(std::string_view mnemonic) { return !mnemonic.starts_with("fn"); }
+
 void lower_x87(Builder& b, const Instruction& i) {
   X87Parameters with{.mnemonic = i.mnemonic,
                      .opcode = static_cast<std::uint16_t>((i.opcode & 7) << 8 | i.modrm)};
@@ -23,6 +25,8 @@ void lower_x87(Builder& b, const Instruction& i) {
     const Operand& operand = i.operands[number];
     if (operand.is_memory()) {
       with.memory_bytes = operand.bytes;
+      // An exception that waits comes before the segment's, too.
+      if (waits(mnemonic_name(i.mnemonic))) b.call(Helper::check_x87);
       at = b.address(operand, operand.bytes,
                      stores(mnemonic_name(i.mnemonic)) ? AccessKind::write : AccessKind::read);
     } else if (operand.kind == OperandKind::x87) {
