@@ -31,6 +31,18 @@ OrError<void> check_kind(const std::string& path, const struct stat& info) {
   return {};
 }
 
+// Until it is closed. QEMU's locks (block/file-posix.c) and these see each other. Where a file system has
+// none, there is nobody to ask.
+OrError<void> lock(const std::string& path, int fd, DiskImage::Mode mode) {
+  struct flock whole{};
+  whole.l_type = mode == DiskImage::Mode::read_write ? F_WRLCK : F_RDLCK;
+  whole.l_whence = SEEK_SET;
+  if (retry([&] { return ::fcntl(fd, F_OFD_SETLK, &whole); }) == 0) return {};
+  if (errno != EAGAIN && errno != EACCES) return {};
+  return bad_input(path + ": another process uses it",
+                   "end that one first, or give a copy; several may read an image if all open it read-only");
+}
+
 OrError<std::uint64_t> image_size(const std::string& path, int fd) {
   struct stat info{};
   if (::fstat(fd, &info) != 0) return io_error(path, ExitCode::bad_input);
@@ -64,6 +76,7 @@ OrError<std::unique_ptr<DiskImage>> DiskImage::open(const std::string& path, Mod
     const bool denied = mode == Mode::read_write && (errno == EACCES || errno == EROFS || errno == EPERM);
     return io_error(path, ExitCode::bad_input, denied ? "open it read-only, or make it writable" : "");
   }
+  CBIT_TRY(lock(path, file.fd(), mode));
   std::unique_ptr<DiskImage> image{new DiskImage{path, mode}};
   image->bytes_ = CBIT_TRY(image_size(path, file.fd()));
   image->fd_ = file.fd();

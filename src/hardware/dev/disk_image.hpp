@@ -1,6 +1,6 @@
 // A raw disk image: the file's bytes are the disk's.
 //
-//   open()    an existing image, whole sectors long
+//   open()    an existing image, whole sectors long; as long as one writes it nobody else has it open
 //   create()  a new one, or one that takes a file's place: commit() makes it durable and gives it its name in
 //             one step (os/output_file.hpp). What is not committed is gone.
 //
@@ -21,7 +21,8 @@ class DiskImage final : public BlockBackend {
  public:
   enum class Mode : std::uint8_t { read_only, read_write };
 
-  // Errors: cannot be opened, not a regular file, empty, not a multiple of sector_size.
+  // Errors: cannot be opened, not a regular file, empty, not a multiple of sector_size, in use by somebody
+  // who writes (read_only) or by anybody (read_write).
   static OrError<std::unique_ptr<DiskImage>> open(const std::string& path, Mode mode);
   // Zeros, sparse. Errors: those of os::NewFile; `bytes` is not whole sectors.
   static OrError<std::unique_ptr<DiskImage>> create(const std::string& path, std::uint64_t bytes);

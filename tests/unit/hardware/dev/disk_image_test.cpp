@@ -139,6 +139,23 @@ TEST_F(DiskImageTest, AReadOnlyImageRefusesWrites) {
   EXPECT_EQ(contents_of(path), Bytes(1024));
 }
 
+TEST_F(DiskImageTest, OneWritesOrSeveralRead) {
+  using Mode = DiskImage::Mode;
+  const auto path = make_file("a.img", Bytes(1024));
+  auto writer = DiskImage::open(path, Mode::read_write);
+  ASSERT_TRUE(writer);
+  for (const Mode mode : {Mode::read_only, Mode::read_write}) {
+    const auto second = DiskImage::open(path, mode);
+    ASSERT_FALSE(second);
+    EXPECT_THAT(second.error().message, HasSubstr("another process uses it"));
+  }
+  writer->reset();
+  const auto reader = DiskImage::open(path, Mode::read_only);
+  EXPECT_TRUE(reader);
+  EXPECT_TRUE(DiskImage::open(path, Mode::read_only));
+  EXPECT_FALSE(DiskImage::open(path, Mode::read_write));
+}
+
 TEST_F(DiskImageTest, ZeroesWithAndWithoutUnmapping) {
   const Bytes before = pattern_bytes(1 << 20, 3);
   const auto path = make_file("a.img", before);
