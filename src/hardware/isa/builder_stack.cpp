@@ -66,20 +66,18 @@ void Builder::push_block(unsigned bytes, Slot old_pointer) {
   set_stack_pointer(pointer);
 }
 
-// All is read before anything is written; rSP's value is skipped.
+// rSP's value is skipped. A fault half way leaves the registers that have been read, as AMD's processors do;
+// rSP still has its old value, so that the instruction is made again.
 void Builder::pop_block(unsigned bytes) {
   const auto size = static_cast<std::int32_t>(bytes);
-  const Slot value = temp();
+  const Slot skipped = temp();
   const Slot linear = temp();
-  for (const bool commit : {false, true}) {
-    for (std::int32_t number = 7; number >= 0; --number) {
-      const auto gpr = static_cast<Gpr>(number);
-      lea(4, linear, {.base = rsp, .disp = size * (7 - number)});
-      const std::uint8_t temps = temps_;
-      load(bytes, commit && gpr != Gpr::rsp ? slot_of(gpr) : value,
-           stack_address(linear, bytes, AccessKind::read));
-      temps_ = temps;
-    }
+  for (std::int32_t number = 7; number >= 0; --number) {
+    const auto gpr = static_cast<Gpr>(number);
+    lea(4, linear, {.base = rsp, .disp = size * (7 - number)});
+    const std::uint8_t temps = temps_;
+    load(bytes, gpr == Gpr::rsp ? skipped : slot_of(gpr), stack_address(linear, bytes, AccessKind::read));
+    temps_ = temps;
   }
   drop(8 * size);
 }

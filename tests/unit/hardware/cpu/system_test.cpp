@@ -422,6 +422,30 @@ TEST(CpuModes, ProtectedModeChecksLimits) {
   EXPECT_EQ(box.memory.load<std::uint32_t>(CpuBox::stack_top - 12), CpuBox::code_at + 5);
 }
 
+// Seen on a processor of AMD's (family 19h) with a stack that ends in the middle of the operands.
+TEST(CpuModes, PopaKeepsWhatItHasReadWhenItFaults) {
+  SystemBox box;
+  box.memory.store(CpuBox::pt + 8, std::uint64_t{0});  // 0x201000
+  for (std::uint32_t i = 0; i < 4; ++i) box.memory.store(0x20'0ff4 + 4 * i, 0xaaaa'0000 + i);
+  cpu::Registers r = CpuBox::kernel_registers();
+  r.segment(Segment::cs) = cpu::flat_code_32(CpuBox::code_32);
+  for (const Gpr reg : {Gpr::rdi, Gpr::rsi, Gpr::rbp, Gpr::rbx}) r[reg] = 0x1111'1111;
+  r[Gpr::rsp] = 0x20'0ff4;
+  // The handler's stack, by the first entry of the IST.
+  box.memory.store(CpuBox::tss + 0x24, CpuBox::stack_top);
+  box.set_gate(14, handler, 1);
+  box.use(r);
+  box.put_code({0x61});  // popad
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box.vector(), 14u);
+  EXPECT_EQ(box.cpu.registers().cr2, 0x20'1000u);
+  EXPECT_EQ(box[Gpr::rdi], 0xaaaa'0000u);
+  EXPECT_EQ(box[Gpr::rsi], 0xaaaa'0001u);
+  EXPECT_EQ(box[Gpr::rbp], 0xaaaa'0002u);
+  EXPECT_EQ(box[Gpr::rbx], 0x1111'1111u);
+  EXPECT_EQ(box.memory.load<std::uint64_t>(CpuBox::stack_top - 16), 0x20'0ff4u);  // ESP of the frame
+}
+
 TEST(CpuModes, RealModeStartsAtTheResetVector) {
   SystemBox box;
   box.cpu.reset();
