@@ -23,8 +23,12 @@ void Tlb::flush_range(VirtAddr at, std::uint64_t bytes) {
   for (unsigned level = 0; level < arrays_.size(); ++level) {
     const std::uint64_t first = span_number(at, level);
     const std::uint64_t last = span_number(last_byte, level);
-    for (Entry& entry : arrays_[level])
+    // A page has one place; a range longer than the array has them all.
+    const std::uint64_t places = std::min(last - first, entries_[level] - 1);
+    for (std::uint64_t number = first; number <= first + places; ++number) {
+      Entry& entry = arrays_[level][number & (entries_[level] - 1)];
       if (entry.tag >= first && entry.tag <= last) entry.tag = no_tag;
+    }
   }
 }
 

@@ -45,6 +45,7 @@ struct Mm::Impl {
     std::uint64_t pages = 0;
     bool encrypted = false;
     std::vector<mem::PhysRange> ram;  // what the range maps, in its order; MMIO left out
+    bool has_large_pages = false;     // among what maps it
   };
   // The range must be mapped throughout.
   Result<Conversion> conversion(paging::Mmu& cpu, VirtAddr at, std::uint64_t count, bool encrypted);

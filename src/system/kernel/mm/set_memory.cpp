@@ -44,6 +44,7 @@ Result<Mm::Impl::Conversion> Mm::Impl::conversion(paging::Mmu& cpu, VirtAddr at,
   CBIT_TRY(table->for_each_leaf(
       at, count * page_size, [&](VirtAddr leaf, paging::PageLevel level, paging::Pte entry) {
         if (leaf > reached) return;
+        c.has_large_pages |= level != paging::PageLevel::size_4k;
         const PhysAddr page = machine.paging().view.layout.split(entry.page(level)).first;
         const mem::PhysRange part{page + (reached - leaf),
                                   std::min(leaf + level_bytes(level), end) - reached};
@@ -153,7 +154,7 @@ Result<void> Mm::Impl::change_attribute(const Conversion& c) {
                        c.encrypted ? "set encrypted" : "set decrypted", c.pages);
   });
   const mem::KeySelector selector = c.encrypted ? 1 : 0;
-  CBIT_TRY(split(c, c.at, c.pages * page_size, true));
+  if (c.has_large_pages) CBIT_TRY(split(c, c.at, c.pages * page_size, true));
   CBIT_TRY(table->set_selector(c.at, c.pages * page_size, selector));
   const bool alias = !in_direct_map(c.at);  // cpa_process_alias
   for (const mem::PhysRange& range : c.ram) {
