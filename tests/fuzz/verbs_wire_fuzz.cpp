@@ -57,8 +57,9 @@ Bytes packet_from(FuzzInput& in, const Keys& keys, std::uint32_t qp, std::uint32
   if (info->aeth) packet.aeth = Aeth{Syndrome{in.byte()}, in.byte()};
   if (info->atomic_ack) packet.atomic_ack = in.byte();
   if (info->immediate) packet.immediate = in.byte();
-  if (info->payload)
-    packet.payload = Bytes(in.flag() ? 256 : in.take<std::uint16_t>() % 600, std::byte{0xee});
+  Bytes payload;
+  if (info->payload) payload.resize(in.flag() ? 256 : in.take<std::uint16_t>() % 600, std::byte{0xee});
+  packet.payload = payload;
   Bytes wire = serialize(packet);
   if (in.below(8) == 0 && !wire.empty()) wire.resize(in.byte() % wire.size());
   return wire;

@@ -104,7 +104,7 @@ class Engine {
   bool send_message(QueuePair& qp, SendWork& work);
   bool send_datagram(QueuePair& qp, const SendWork& work);
   void send_read_or_atomic(QueuePair& qp, const SendWork& work);
-  Result<Bytes> payload_of(const SendWork& work, std::uint64_t offset, std::uint64_t bytes);
+  Result<void> read_payload(const SendWork& work, std::uint64_t offset, ByteSpan to);
   // The first unfinished request ends with this status, and the queue pair with it.
   void fail_request(QueuePair& qp, ibv_wc_status status);
   void on_response(QueuePair& qp, const Packet& packet);
@@ -135,7 +135,7 @@ class Engine {
   Verdict refuse_remote(const QueuePair& qp, std::uint32_t key, std::uint64_t at, std::uint64_t bytes,
                         std::string_view reason);
   void answer(const QueuePair& qp, Opcode opcode, std::uint32_t psn, Syndrome syndrome,
-              std::optional<std::uint64_t> atomic_ack = {}, Bytes payload = {});
+              std::optional<std::uint64_t> atomic_ack = {});
   [[nodiscard]] std::uint32_t mtu(const QueuePair& qp) const { return bytes_of_mtu(qp.attr.path_mtu); }
 
   RegionMemory* memory_;

@@ -97,13 +97,10 @@ bool Engine::start(QueuePair& owner, SendWork& work) {
   return true;
 }
 
-Result<Bytes> Engine::payload_of(const SendWork& work, std::uint64_t offset, std::uint64_t bytes) {
-  Bytes payload(bytes);
-  if ((work.wr.send_flags & IBV_SEND_INLINE) != 0)
-    std::copy_n(work.inline_data.begin() + static_cast<std::ptrdiff_t>(offset), bytes, payload.begin());
-  else
-    CBIT_TRY(gather(work.wr.sg_list, offset, payload));
-  return payload;
+Result<void> Engine::read_payload(const SendWork& work, std::uint64_t offset, ByteSpan to) {
+  if ((work.wr.send_flags & IBV_SEND_INLINE) == 0) return gather(work.wr.sg_list, offset, to);
+  std::ranges::copy(ConstByteSpan{work.inline_data}.subspan(offset, to.size()), to.begin());
+  return {};
 }
 
 bool Engine::send_message(QueuePair& owner, SendWork& work) {
@@ -120,10 +117,9 @@ bool Engine::send_message(QueuePair& owner, SendWork& work) {
     if (packet.info().reth)
       packet.reth = Reth{work.wr.rdma.remote_addr, work.wr.rdma.rkey, static_cast<std::uint32_t>(work.bytes)};
     if (packet.info().immediate) packet.immediate = work.wr.imm_data;
-    auto payload = payload_of(work, offset, std::min<std::uint64_t>(mtu(owner), work.bytes - offset));
-    if (!payload) return false;
-    packet.payload = std::move(*payload);
-    send_(owner.attr.ah_attr, serialize(packet));
+    OpenPacket made = open_packet(packet, std::min<std::uint64_t>(mtu(owner), work.bytes - offset));
+    if (!read_payload(work, offset, made.payload)) return false;
+    send_(owner.attr.ah_attr, std::move(made.wire));
   }
   return true;
 }
@@ -139,10 +135,9 @@ bool Engine::send_datagram(QueuePair& owner, const SendWork& work) {
   const bool own = (work.wr.ud.remote_qkey & 1u << 31) != 0;
   packet.deth = Deth{own ? owner.attr.qkey : work.wr.ud.remote_qkey, owner.number};
   if (packet.info().immediate) packet.immediate = work.wr.imm_data;
-  auto payload = payload_of(work, 0, work.bytes);
-  if (!payload) return false;
-  packet.payload = std::move(*payload);
-  send_(work.wr.ud.ah, serialize(packet));
+  OpenPacket made = open_packet(packet, work.bytes);
+  if (!read_payload(work, 0, made.payload)) return false;
+  send_(work.wr.ud.ah, std::move(made.wire));
   return true;
 }
 

@@ -21,6 +21,13 @@ bool is_write(Opcode opcode) {
   return opcode >= Opcode::rc_write_first && opcode <= Opcode::rc_write_only_imm;
 }
 
+Packet response(const QueuePair& from, Opcode opcode, std::uint32_t psn, Syndrome syndrome) {
+  Packet packet;
+  packet.bth = {.opcode = opcode, .destination_qp = from.attr.dest_qp_num, .psn = psn};
+  if (packet.info().aeth) packet.aeth = Aeth{syndrome, from.msn};
+  return packet;
+}
+
 std::uint64_t fetch_and_op(const Packet& packet, std::uint64_t old) {
   const AtomicEth& atomic = *packet.atomic;
   if (packet.bth.opcode == Opcode::rc_fetch_add) return old + atomic.swap_or_add;
@@ -30,12 +37,9 @@ std::uint64_t fetch_and_op(const Packet& packet, std::uint64_t old) {
 }  // namespace
 
 void Engine::answer(const QueuePair& from, Opcode opcode, std::uint32_t psn, Syndrome syndrome,
-                    std::optional<std::uint64_t> atomic_ack, Bytes payload) {
-  Packet packet;
-  packet.bth = {.opcode = opcode, .destination_qp = from.attr.dest_qp_num, .psn = psn};
-  if (packet.info().aeth) packet.aeth = Aeth{syndrome, from.msn};
+                    std::optional<std::uint64_t> atomic_ack) {
+  Packet packet = response(from, opcode, psn, syndrome);
   packet.atomic_ack = atomic_ack;
-  packet.payload = std::move(payload);
   send_(from.attr.ah_attr, serialize(packet));
 }
 
@@ -194,17 +198,19 @@ Engine::Verdict Engine::execute_read(QueuePair& to, const Packet& packet) {
   const Region* const region = regions_.find(source.rkey);
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint64_t offset = std::uint64_t{i} * mtu(to);
-    Bytes payload(std::min<std::uint64_t>(mtu(to), source.bytes - offset));
-    if (!payload.empty() &&
-        !read_segments(*memory_, region->segments, source.address + offset - region->first, payload))
-      return refuse_remote(to, source.rkey, source.address + offset, payload.size(), refusal::memory_fault);
     const bool first = i == 0, last = i + 1 == count;
     const Opcode opcode = first && last ? Opcode::rc_read_response_only
                           : first       ? Opcode::rc_read_response_first
                           : last        ? Opcode::rc_read_response_last
                                         : Opcode::rc_read_response_middle;
-    answer(to, opcode, psn_add(packet.bth.psn, i), syndrome_of(syndrome_ack, no_credits), {},
-           std::move(payload));
+    OpenPacket made =
+        open_packet(response(to, opcode, psn_add(packet.bth.psn, i), syndrome_of(syndrome_ack, no_credits)),
+                    std::min<std::uint64_t>(mtu(to), source.bytes - offset));
+    if (!made.payload.empty() &&
+        !read_segments(*memory_, region->segments, source.address + offset - region->first, made.payload))
+      return refuse_remote(to, source.rkey, source.address + offset, made.payload.size(),
+                           refusal::memory_fault);
+    send_(to.attr.ah_attr, std::move(made.wire));
   }
   return {};
 }

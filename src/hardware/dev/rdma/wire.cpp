@@ -1,6 +1,7 @@
 #include "dev/rdma/wire.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "base/assert.hpp"
 
@@ -59,6 +60,8 @@ constexpr OpcodeInfo opcodes[] = {
 
 // BTH, 12 bytes. 9.2.
 constexpr std::size_t bth_bytes = 12;
+// With an AtomicETH, the longest of the others.
+constexpr std::size_t headers_bytes_max = bth_bytes + 28 + 4;
 struct BthByte1 : Register<BthByte1, std::uint8_t> {
   using SolicitedEvent = Field<7, 7, bool>;
   using MigReq = Field<6, 6, bool>;
@@ -104,7 +107,7 @@ class Writer {
   void number(std::uint64_t value, std::size_t bytes) {
     for (std::size_t i = bytes; i-- > 0;) out_.push_back(static_cast<std::byte>(value >> 8 * i));
   }
-  void bytes(ConstByteSpan bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }
+  explicit Writer(std::size_t bytes_behind) { out_.reserve(headers_bytes_max + bytes_behind); }
   void zeros(std::size_t count) { out_.resize(out_.size() + count); }
   [[nodiscard]] Bytes take() { return std::move(out_); }
 
@@ -161,8 +164,12 @@ bool parse_extended(Reader& in, Packet& packet) {
 }  // namespace
 
 const OpcodeInfo* find_opcode(std::uint8_t value) {
-  const auto* const found = std::ranges::find(opcodes, Opcode{value}, &OpcodeInfo::opcode);
-  return found == std::end(opcodes) ? nullptr : found;
+  static const auto by_value = [] {
+    std::array<const OpcodeInfo*, 256> table{};
+    for (const OpcodeInfo& info : opcodes) table[static_cast<std::uint8_t>(info.opcode)] = &info;
+    return table;
+  }();
+  return by_value[value];
 }
 
 std::string_view to_string(ParseError error) {
@@ -188,17 +195,16 @@ Result<Packet, ParseError> parse(ConstByteSpan wire) {
   }
   if (in.left() < packet.bth.pad_count) return tl::unexpected{ParseError::too_short};
   if (in.left() % 4 != 0) return tl::unexpected{ParseError::bad_padding};
-  const ConstByteSpan payload = in.rest().first(in.left() - packet.bth.pad_count);
-  packet.payload.assign(payload.begin(), payload.end());
+  packet.payload = in.rest().first(in.left() - packet.bth.pad_count);
   return packet;
 }
 
-Bytes serialize(const Packet& packet) {
+OpenPacket open_packet(const Packet& packet, std::size_t payload_bytes) {
   const OpcodeInfo& info = packet.info();
   CBIT_ASSERT(info.reth == packet.reth.has_value() && info.atomic == packet.atomic.has_value());
   CBIT_ASSERT(info.deth == packet.deth.has_value() && info.aeth == packet.aeth.has_value());
-  const std::size_t padding = (4 - packet.payload.size() % 4) % 4;
-  Writer out;
+  const std::size_t padding = (4 - payload_bytes % 4) % 4;
+  Writer out{payload_bytes + padding};
   out.number(static_cast<std::uint8_t>(packet.bth.opcode), 1);
   out.number(BthByte1{}
                  .with<BthByte1::SolicitedEvent>(packet.bth.solicited)
@@ -233,9 +239,16 @@ Bytes serialize(const Packet& packet) {
   }
   if (info.atomic_ack) out.number(packet.atomic_ack.value_or(0), 8);
   if (info.immediate) out.number(packet.immediate.value_or(0), 4);
-  out.bytes(packet.payload);
-  out.zeros(padding);
-  return out.take();
+  out.zeros(payload_bytes + padding);
+  OpenPacket made{out.take(), {}};
+  made.payload = ByteSpan{made.wire}.last(payload_bytes + padding).first(payload_bytes);
+  return made;
+}
+
+Bytes serialize(const Packet& packet) {
+  OpenPacket made = open_packet(packet, packet.payload.size());
+  std::ranges::copy(packet.payload, made.payload.begin());
+  return std::move(made.wire);
 }
 
 }  // namespace cbit::dev::rdma

@@ -114,7 +114,7 @@ struct Packet {
   std::optional<Aeth> aeth;
   std::optional<std::uint64_t> atomic_ack;  // the remote value before the operation
   std::optional<std::uint32_t> immediate;   // in host order here
-  Bytes payload;
+  ConstByteSpan payload;                    // where it lies: in what was parsed, or with whoever sends it
 
   [[nodiscard]] const OpcodeInfo& info() const { return *find_opcode(static_cast<std::uint8_t>(bth.opcode)); }
 };
@@ -128,8 +128,16 @@ enum class ParseError : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(ParseError error);
 
+// The packet looks into `wire`.
 [[nodiscard]] Result<Packet, ParseError> parse(ConstByteSpan wire);
 // The headers that the opcode asks for must be there.
 [[nodiscard]] Bytes serialize(const Packet& packet);
+
+// The same with room for a payload, which is zeros until somebody fills it in; packet.payload is left out.
+struct OpenPacket {
+  Bytes wire;
+  ByteSpan payload;
+};
+[[nodiscard]] OpenPacket open_packet(const Packet& packet, std::size_t payload_bytes);
 
 }  // namespace cbit::dev::rdma

@@ -295,7 +295,8 @@ TEST_F(RdmaEngine, IgnoresAThirdPartyThatSpeaksForThePeer) {
   Packet packet;
   packet.bth = {.opcode = Opcode::rc_write_only, .destination_qp = b.qp, .psn = 0};
   packet.reth = Reth{va, b_key, 4};
-  packet.payload = Bytes(4, std::byte{0xff});
+  const Bytes forged(4, std::byte{0xff});
+  packet.payload = forged;
   const Bytes before = b.memory.bytes;
   fabric.send({mallory.address, b.address, serialize(packet)});
   fabric.run();
