@@ -26,8 +26,13 @@ class EventSink {
   // Around the events: `tracer` gives names to the ids in them until on_detach().
   virtual void on_attach(const Tracer&) {}
   virtual void on_detach() {}
+  // Whether the boot of a model kernel is for it, too, which says something about each page of the machine.
+  [[nodiscard]] virtual bool hears_boot() const { return true; }
   virtual void on_event(const Event& event) = 0;
 };
+
+// Those who listen to a run; nullptr is nobody.
+using EventSinks = std::vector<EventSink*>;
 
 class Tracer {
  public:

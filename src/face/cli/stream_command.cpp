@@ -84,34 +84,13 @@ OrError<std::optional<os::OutputFile>> open_page(const Arguments& arguments) {
   return std::optional{CBIT_TRY(os::OutputFile::create(std::string{*path}))};
 }
 
-// Both the timeline of the page and the trace file listen, where asked for.
-class Listeners final : public EventSink {
- public:
-  void add(EventSink& sink) { sinks_.push_back(&sink); }
-  void on_attach(const Tracer& tracer) override {
-    for (EventSink* sink : sinks_) sink->on_attach(tracer);
-  }
-  void on_event(const Event& event) override {
-    for (EventSink* sink : sinks_) sink->on_event(event);
-  }
-  void on_detach() override {
-    for (EventSink* sink : sinks_) sink->on_detach();
-  }
-
- private:
-  std::vector<EventSink*> sinks_;
-};
-
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   const stream::StreamOptions options = CBIT_TRY(stream_options(arguments));
   auto trace = CBIT_TRY(TraceFile::open(arguments));
   auto page = CBIT_TRY(open_page(arguments));
   stream::Timeline timeline;
-  Listeners listeners;
-  listeners.add(timeline);
-  if (trace) listeners.add(trace->sink());
-
-  const stream::StreamReport report = CBIT_TRY(stream::stream(options, &listeners));
+  const stream::StreamReport report =
+      CBIT_TRY(stream::stream(options, {&timeline, trace ? &trace->sink() : nullptr}));
   if (trace) CBIT_TRY(trace->commit());
   if (page) {
     page->stream() << stream::to_html(report, timeline);

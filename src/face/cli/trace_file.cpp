@@ -26,6 +26,8 @@ class ExportSink final : public EventSink {
   explicit ExportSink(std::ostream& out) : out_{&out} {}
 
   void on_attach(const Tracer& tracer) override { exporter_.emplace(tracer, *out_); }
+  // Nobody asked for particular events: what a DMA does is looked for, among tens of thousands of the boot.
+  [[nodiscard]] bool hears_boot() const override { return false; }
   void on_event(const Event& event) override { exporter_->on_event(event); }
   void on_detach() override {
     if constexpr (requires { exporter_->finish(); }) exporter_->finish();
@@ -37,7 +39,7 @@ class ExportSink final : public EventSink {
   std::optional<Exporter> exporter_;
 };
 
-// Lets through the events whose names were chosen.
+// Lets through the events whose names were chosen, those of the boot, too.
 class EventFilter final : public EventSink {
  public:
   EventFilter(std::unique_ptr<EventSink> next, std::set<std::string_view> names)

@@ -23,7 +23,9 @@ inline constexpr OptionSpec trace_format_option{
     trace_format_choices};
 
 inline constexpr OptionSpec trace_events_option{
-    "--trace-events", "GLOB,...", "Only the events with these names, such as 'dma_*,swiotlb_*'", "all"};
+    "--trace-events", "GLOB,...",
+    "Only the events with these names, such as 'dma_*,swiotlb_*', of the boot, too; '*' for all there are",
+    "all, without the boot of a model kernel"};
 
 class TraceFile {
  public:

@@ -71,7 +71,7 @@ OrError<void> check(const ExplainOptions& options) {
 OrError<Explanation> explain(const ExplainOptions& options, EventSink* sink) {
   CBIT_TRY(check(options));
   const MapExperiment& experiment = experiment_of(options.map);
-  const auto bed = CBIT_TRY(testbed::Testbed::create(experiment.machine(options), sink));
+  const auto bed = CBIT_TRY(testbed::Testbed::create(experiment.machine(options), {sink}));
   return experiment.perform(options, *bed, bed->explainer());
 }
 

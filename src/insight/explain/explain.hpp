@@ -148,7 +148,7 @@ struct Explanation {
   watch::Counters counters;
 };
 
-// `sink`, where given, gets all events of the run, boot included.
+// `sink`, where given, gets all events of the run, those of the boot if it hears them.
 [[nodiscard]] OrError<Explanation> explain(const ExplainOptions& options, EventSink* sink = nullptr);
 
 // Many DMAs on one machine that is booted once: for each device of a host, say. What one leaves behind (a

@@ -51,9 +51,9 @@ class Drive {
 class Guest {
  public:
   static OrError<std::unique_ptr<Guest>> boot(const StreamOptions& options, std::uint64_t image_bytes,
-                                              EventSink* sink) {
+                                              const EventSinks& sinks) {
     std::unique_ptr<Guest> guest{new Guest};
-    guest->bed_ = CBIT_TRY(testbed::Testbed::create(options.bed, sink));
+    guest->bed_ = CBIT_TRY(testbed::Testbed::create(options.bed, sinks));
     guest->bytes_ = image_bytes;
     guest->request_bytes_ = options.request_bytes;
     const std::uint64_t pages = (image_bytes + page_size - 1) / page_size;
@@ -145,9 +145,9 @@ OrError<SectorIndex> index_of(dev::BlockBackend& disk) {
 
 OrError<StreamPass> correct_pass(const StreamOptions& options, const std::string& target_path,
                                  dev::BlockBackend& source, const SectorIndex& index,
-                                 const crypt::Sha256Digest& digest, EventSink* sink) {
+                                 const crypt::Sha256Digest& digest, const EventSinks& sinks) {
   auto target = CBIT_TRY(dev::DiskImage::create(target_path, source.bytes()));
-  auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), sink));
+  auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), sinks));
   auto from = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:04.0", source, "cbit-source", false));
   auto to = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:05.0", *target, "cbit-target", false));
   CBIT_TRY(guest->read_from(*from));
@@ -160,7 +160,7 @@ OrError<StreamPass> correct_pass(const StreamOptions& options, const std::string
 
 OrError<StreamPass> raw_pass(const StreamOptions& options, dev::BlockBackend& source,
                              const SectorIndex& index, const crypt::Sha256Digest& digest) {
-  auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), nullptr));
+  auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), {}));
   auto from = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:04.0", source, "cbit-source", true));
   // A device that may not write the guest's pages answers with an error; what the guest then has is the
   // finding.
@@ -191,7 +191,7 @@ OrError<void> check_size(const std::string& path, std::uint64_t bytes, std::uint
 
 }  // namespace
 
-OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink) {
+OrError<StreamReport> stream(const StreamOptions& options, const EventSinks& sinks) {
   CBIT_TRY(check(options));
   const os::TemporaryFolder folder = CBIT_TRY(os::TemporaryFolder::create("cbit"));
   TargetImage target = CBIT_TRY(TargetImage::choose(options.target, folder));
@@ -202,7 +202,7 @@ OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink) {
   report.source = CBIT_TRY(digest_file(image.path(), image_bytes_max));
   const SectorIndex index = CBIT_TRY(index_of(*disk));
   report.telling_sectors = index.size();
-  report.correct = CBIT_TRY(correct_pass(options, target.path(), *disk, index, report.source, sink));
+  report.correct = CBIT_TRY(correct_pass(options, target.path(), *disk, index, report.source, sinks));
   report.target = CBIT_TRY(digest_file(target.path(), image_bytes_max));
   report.equal = report.source == report.target;
   report.files = CBIT_TRY(image.find_files_in(target.path()));

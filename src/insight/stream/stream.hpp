@@ -54,8 +54,8 @@ struct StreamReport {
   [[nodiscard]] bool ok() const { return equal && correct.intact && files.equal == files.total; }
 };
 
-// Errors: images that cannot be read or written, or that do not fit the guest's memory. `sink`, where given,
-// gets the events of the correct pass.
-[[nodiscard]] OrError<StreamReport> stream(const StreamOptions& options, EventSink* sink = nullptr);
+// Errors: images that cannot be read or written, or that do not fit the guest's memory. The sinks get the
+// events of the correct pass.
+[[nodiscard]] OrError<StreamReport> stream(const StreamOptions& options, const EventSinks& sinks = {});
 
 }  // namespace cbit::stream

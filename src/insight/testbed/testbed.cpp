@@ -39,7 +39,7 @@ OrError<void> set_masks(kernel::Dma& dma, kernel::Device& dev, const TestDeviceC
 
 }  // namespace
 
-OrError<std::unique_ptr<Testbed>> Testbed::create(const TestbedConfig& config, EventSink* sink) {
+OrError<std::unique_ptr<Testbed>> Testbed::create(const TestbedConfig& config, const EventSinks& sinks) {
   std::unique_ptr<Testbed> bed{new Testbed{config}};
   bed->config_.machine.iommu = config.dma.iommu != IommuMode::none;
   bed->machine_ = CBIT_TRY(machine::Machine::create(bed->config_.machine));
@@ -47,16 +47,24 @@ OrError<std::unique_ptr<Testbed>> Testbed::create(const TestbedConfig& config, E
   bed->explainer_.emplace(machine.tracer(), context_of(config, machine));
   machine.tracer().attach(*bed->explainer_);
   machine.tracer().attach(bed->counters_);
-  if (sink != nullptr) machine.tracer().attach(*sink);
-  bed->sink_ = sink;
+  bed->attach(sinks, true);
   bed->kernel_ = CBIT_TRY(kernel::Kernel::boot(machine, config.dma));
   if (kernel::Swiotlb* const pool = bed->kernel_->dma().swiotlb())
     bed->explainer_->set_bounce_pool(pool->default_pool());
+  bed->attach(sinks, false);
   return bed;
 }
 
+void Testbed::attach(const EventSinks& sinks, bool before_boot) {
+  for (EventSink* const sink : sinks) {
+    if (sink == nullptr || sink->hears_boot() != before_boot) continue;
+    machine_->tracer().attach(*sink);
+    sinks_.push_back(sink);
+  }
+}
+
 Testbed::~Testbed() {
-  if (sink_ != nullptr) machine_->tracer().detach(*sink_);
+  for (EventSink* const sink : sinks_) machine_->tracer().detach(*sink);
 }
 
 OrError<TestDevice> Testbed::add_device(const TestDeviceConfig& config) {

@@ -42,8 +42,9 @@ struct TestDevice {
 class Testbed {
  public:
   // Errors (usage) come from the machine or the kernel and name the option to change.
-  // `sink`, where given, gets all events from the boot on, and is detached when the Testbed goes.
-  static OrError<std::unique_ptr<Testbed>> create(const TestbedConfig& config, EventSink* sink = nullptr);
+  // The sinks get all events from the boot on, or from its end if they do not hear it, and are detached when
+  // the Testbed goes.
+  static OrError<std::unique_ptr<Testbed>> create(const TestbedConfig& config, const EventSinks& sinks = {});
 
   ~Testbed();
 
@@ -67,13 +68,15 @@ class Testbed {
  private:
   explicit Testbed(const TestbedConfig& config) : config_{config} {}
 
+  void attach(const EventSinks& sinks, bool before_boot);
+
   TestbedConfig config_;
   std::unique_ptr<machine::Machine> machine_;
   std::optional<watch::Explainer> explainer_;
   watch::Counters counters_;
   std::unique_ptr<kernel::Kernel> kernel_;
   std::vector<std::unique_ptr<dev::TestDma>> hardware_;
-  EventSink* sink_ = nullptr;
+  EventSinks sinks_;  // that are attached
 };
 
 }  // namespace cbit::testbed

@@ -109,7 +109,7 @@ class Trial {
                       .seed = seed};
     config.dma.iommu = translation_.mode;
     config.dma.swiotlb.slots = 2048;
-    bed_ = CBIT_TRY(testbed::Testbed::create(config, &watcher_));
+    bed_ = CBIT_TRY(testbed::Testbed::create(config, {&watcher_}));
     // A guest that does not know virtio-iommu leaves its devices in no domain.
     if (translation_.virtio)
       iommu_ = CBIT_TRY(testbed::GuestViommu::create(*bed_, translation_.mode == IommuMode::passthrough,

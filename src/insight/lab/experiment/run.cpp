@@ -202,7 +202,7 @@ Result<void, StepTrouble> Run::device_write(std::size_t device, const Mapping& m
 OrError<std::unique_ptr<Run>> Run::create(const Experiment& experiment, EventSink* sink) {
   std::unique_ptr<Run> run{new Run{experiment}};
   run->bed_ = CBIT_TRY(
-      at_place(testbed::Testbed::create(experiment.bed, sink), experiment, experiment.machine_place));
+      at_place(testbed::Testbed::create(experiment.bed, {sink}), experiment, experiment.machine_place));
   CBIT_TRY(run->add_devices());
   run->bed_->tracer().attach(*run);
   run->bed_->explainer().forget_steps();

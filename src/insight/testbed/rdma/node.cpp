@@ -25,7 +25,7 @@ OrError<std::unique_ptr<RdmaNode>> RdmaNode::create(const RdmaNodeConfig& config
 }
 
 OrError<void> RdmaNode::set_up(dev::rdma::Fabric& fabric, EventSink* sink) {
-  bed_ = CBIT_TRY(Testbed::create(config_.bed, sink));
+  bed_ = CBIT_TRY(Testbed::create(config_.bed, {sink}));
   kernel::Kernel& kernel = bed_->kernel();
   auto process = kernel::Process::create(kernel, {.cap_ipc_lock = true});
   if (!process) return no_room();

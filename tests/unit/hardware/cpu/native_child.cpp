@@ -20,6 +20,8 @@ constexpr std::size_t shared_bytes = NativeChild::code_bytes + NativeChild::data
 
 // Linux's selectors for user space: arch/x86/include/asm/segment.h.
 constexpr std::uint16_t user_code_32 = 0x23;
+// What POPF can set and ptrace cannot: arch/x86/kernel/ptrace.c: set_flags.
+constexpr std::uint64_t flag_id = 1 << 21;
 constexpr std::uint16_t user_data = 0x2b;
 constexpr std::uint16_t user_code_64 = 0x33;
 
@@ -133,6 +135,10 @@ std::optional<NativeEnd> NativeChild::run(NativeState& state) {
   state.rip = regs.rip;
   state.rflags = regs.eflags;
   if (state.with_vectors) ptrace(PTRACE_GETFPREGS, pid_, nullptr, state.vectors.data());
+  if ((state.rflags & flag_id) != 0) {
+    stop();
+    start();
+  }
   return end;
 }
 
