@@ -120,6 +120,13 @@ std::string tail(const RdmaRunReport& report) {
   return text;
 }
 
+// What arrived wrong has no speed.
+std::string measured(const RdmaRunReport& report, double value, int decimals) {
+  return report.completed != 0 && report.verified == report.completed
+             ? fmt::format("{:.{}f}", value, decimals)
+             : std::string{"-"};
+}
+
 double per_second(std::uint64_t count, std::uint64_t ns) {
   return ns == 0 ? 0 : static_cast<double>(count) * 1e9 / static_cast<double>(ns);
 }
@@ -137,23 +144,24 @@ OrError<RdmaRunReport> rdma_pingpong(const RdmaRunOptions& options, EventSink* s
 std::string bandwidth_text(const RdmaRunReport& report) {
   constexpr double mib = 1 << 20;
   const std::uint64_t bytes = report.options.node.bytes, n = report.completed;
-  const double first = per_second(n == 0 ? 0 : bytes, report.first_ns) / mib;
+  const double first = per_second(bytes, report.first_ns) / mib;
   const double average = per_second(bytes * n, report.cost.virtual_ns) / mib;
   return head(report, "RDMA_Write BW Test (virtual time)") +
          " #bytes     #iterations    BW peak[MiB/sec]    BW average[MiB/sec]   MsgRate[Mpps]\n" +
-         fmt::format(" {:<10} {:<14} {:<19.2f} {:<21.2f} {:.6f}\n", bytes, n, std::max(first, average),
-                     average, per_second(n, report.cost.virtual_ns) / 1e6) +
+         fmt::format(" {:<10} {:<14} {:<19} {:<21} {}\n", bytes, n,
+                     measured(report, std::max(first, average), 2), measured(report, average, 2),
+                     measured(report, per_second(n, report.cost.virtual_ns) / 1e6, 6)) +
          tail(report);
 }
 
 std::string pingpong_text(const RdmaRunReport& report) {
   const std::uint64_t n = report.completed;
-  const auto all_ns = static_cast<double>(n == 0 ? 0 : report.cost.virtual_ns);
+  const auto all_ns = static_cast<double>(report.cost.virtual_ns);
   return head(report, "Send Latency Test (virtual time)") +
          " #bytes     #iterations    t_first[usec]       t_avg[usec]\n" +
-         fmt::format(" {:<10} {:<14} {:<19.2f} {:.2f}\n", report.options.node.bytes, n,
-                     static_cast<double>(report.first_ns) / 1e3,
-                     all_ns / 1e3 / static_cast<double>(std::max<std::uint64_t>(1, n))) +
+         fmt::format(" {:<10} {:<14} {:<19} {}\n", report.options.node.bytes, n,
+                     measured(report, static_cast<double>(report.first_ns) / 1e3, 2),
+                     measured(report, all_ns / 1e3 / static_cast<double>(std::max<std::uint64_t>(1, n)), 2)) +
          tail(report);
 }
 

@@ -1,5 +1,7 @@
 #include "kernel/rdma/bounce_ring.hpp"
 
+#include "base/cost.hpp"
+
 namespace cbit::kernel {
 
 Result<std::unique_ptr<BounceRing>, Errno> BounceRing::create(IbvContext& context, ibv_pd pd,
@@ -30,6 +32,7 @@ Result<void, Errno> BounceRing::copy(VirtAddr to, VirtAddr from, std::uint64_t b
   Bytes part(bytes);
   Process& process = context_->process();
   if (!process.read(from, part) || !process.write(to, part)) return tl::unexpected{Errno::efault};
+  context_->device().kernel().machine().clock().charge(cost::cpu_copy_ns(bytes));
   ++copies_;
   bytes_copied_ += bytes;
   return {};
