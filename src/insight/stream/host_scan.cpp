@@ -26,20 +26,28 @@ void SectorIndex::add(ConstByteSpan contents) {
       digests_.insert(short_digest(sector));
 }
 
-bool SectorIndex::contains(ConstByteSpan sector) const {
-  return recognisable(sector) && digests_.contains(short_digest(sector));
+std::optional<std::uint64_t> SectorIndex::find(ConstByteSpan sector) const {
+  if (!recognisable(sector)) return std::nullopt;
+  const std::uint64_t digest = short_digest(sector);
+  return digests_.contains(digest) ? std::optional{digest} : std::nullopt;
 }
 
 HostScan scan_as_host(const mem::Memory& memory, const SectorIndex& index) {
   HostScan scan;
+  std::unordered_set<std::uint64_t> in_private_pages, in_shared_pages;
   std::array<std::byte, page_size> page;
   memory.for_each_touched([&](PhysAddr at, const mem::PageHistory& history) {
     ++(history.shared ? scan.shared_pages : scan.private_pages);
     if (!memory.peek(at, page, no_key)) return;
-    for (std::size_t i = 0; i < page_size; i += dev::sector_size)
-      if (index.contains(ConstByteSpan{page}.subspan(i, dev::sector_size)))
-        ++(history.shared ? scan.sectors_in_shared_pages : scan.sectors_in_private_pages);
+    for (std::size_t i = 0; i < page_size; i += dev::sector_size) {
+      const auto sector = index.find(ConstByteSpan{page}.subspan(i, dev::sector_size));
+      if (!sector) continue;
+      (history.shared ? in_shared_pages : in_private_pages).insert(*sector);
+      if (history.shared && !scan.found_in_shared_page) scan.found_in_shared_page = at + i;
+    }
   });
+  scan.sectors_in_private_pages = in_private_pages.size();
+  scan.sectors_in_shared_pages = in_shared_pages.size();
   return scan;
 }
 

@@ -35,27 +35,32 @@ std::string legend() {
   return watch::html_legend(entries);
 }
 
-// All pages of the map in reading order, as many a cell as it takes to fit. A cell is drawn per run within a
-// row.
+// All pages of the map in reading order, as many a cell as it takes to fit; a row begins with its address. A
+// cell is drawn per run within a row.
 std::string page_picture(const std::vector<watch::PageRun>& runs) {
   constexpr std::uint64_t columns = 160, rows_max = 60;
-  constexpr double cell = 6;
+  constexpr double cell = 6, label = 90;
   std::uint64_t pages = 0;
   for (const watch::PageRun& run : runs) pages += run.pages;
   const std::uint64_t row_pages = std::max<std::uint64_t>(columns, (pages + rows_max - 1) / rows_max);
   const std::uint64_t rows = std::max<std::uint64_t>(1, (pages + row_pages - 1) / row_pages);
   const double scale = static_cast<double>(columns) * cell / static_cast<double>(row_pages);
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"page states\">\n",
-                                static_cast<double>(columns) * cell, static_cast<double>(rows) * (cell + 2));
+  std::string svg =
+      fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"page states\">\n",
+                  label + static_cast<double>(columns) * cell, static_cast<double>(rows) * (cell + 2));
   std::uint64_t at = 0;
   for (const watch::PageRun& run : runs)
     for (std::uint64_t done = 0; done < run.pages;) {
       const std::uint64_t column = at % row_pages;
       const std::uint64_t n = std::min(run.pages - done, row_pages - column);
+      if (column == 0)
+        svg += fmt::format("<text x=\"0\" y=\"{:.1f}\" font-size=\"{}\" fill=\"currentColor\">{}</text>\n",
+                           static_cast<double>(at / row_pages) * (cell + 2) + cell, cell + 2,
+                           run.first + done * page_size);
       svg += fmt::format(
           "<rect x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{}\" fill=\"{}\"><title>{}: {} pages, "
           "{}</title></rect>\n",
-          static_cast<double>(column) * scale, static_cast<double>(at / row_pages) * (cell + 2),
+          label + static_cast<double>(column) * scale, static_cast<double>(at / row_pages) * (cell + 2),
           std::max(static_cast<double>(n) * scale, 0.5), cell, colour_of(run), run.first + done * page_size,
           n, run.shared ? "shared" : "private");
       at += n;
@@ -107,6 +112,21 @@ std::string timeline_legend() {
   return watch::html_legend(entries);
 }
 
+std::string notes(const StreamPass& pass) {
+  std::string html;
+  for (const std::string& writer : pass.shared_ciphertext)
+    html += fmt::format("<p>Shared, but still ciphertext: last written {}.</p>\n", html_text(writer));
+  return html;
+}
+
+std::string samples(const StreamPass& pass) {
+  std::string rows;
+  for (const StreamPass::Sample& sample : pass.samples)
+    rows += fmt::format("<tr><th>{}</th><td>{}</td><td><code>{}</code></td></tr>\n", html_text(sample.what),
+                        sample.at, to_hex(sample.bytes));
+  return "<table>\n" + rows + "</table>\n";
+}
+
 std::string verdict(bool good) {
   return good ? "<span class=\"good\">equal</span>" : "<span class=\"bad\">different</span>";
 }
@@ -141,7 +161,8 @@ std::string figures(const StreamReport& report) {
 
 std::string to_html(const StreamReport& report, const Timeline& timeline) {
   std::string html = figures(report);
-  html += "<h2>Page states</h2>\n" + legend() + page_picture(report.correct.pages);
+  html += "<h2>A sector of the disk</h2>\n" + samples(report.correct);
+  html += "<h2>Page states</h2>\n" + legend() + page_picture(report.correct.pages) + notes(report.correct);
   html += "<details><summary>The same as a table</summary><pre>" + html_text(report.correct.page_table) +
           "</pre></details>\n";
   html +=

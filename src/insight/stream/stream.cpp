@@ -101,8 +101,30 @@ class Guest {
     pass.scan = scan_as_host(bed_->memory(), index);
     pass.pages = watch::page_map(bed_->memory());
     pass.page_table = watch::render_page_table(pass.pages, bed_->tracer());
-    pass.page_picture = watch::render_page_picture(pass.pages);
+    pass.page_picture = watch::render_page_picture(pass.pages, bed_->tracer());
+    pass.shared_ciphertext = watch::writers_of_shared_ciphertext(pass.pages, bed_->tracer());
+    take_samples(pass, index);
     return pass;
+  }
+  void take_samples(StreamPass& pass, const SectorIndex& index) {
+    Bytes sector(dev::sector_size);
+    for (std::uint64_t at = 0; at < bytes_; at += sector.size()) {
+      if (!cpu().read(buffer_ + at, sector) || !index.find(sector)) continue;
+      const auto place = cpu().translate(buffer_ + at, paging::Intent::read);
+      if (!place) break;
+      add_sample(pass, "in the guest's memory, as its CPU sees it", place->phys, sector);
+      Bytes seen(sample_bytes);
+      if (bed_->memory().peek(place->phys, seen, no_key))
+        add_sample(pass, "the same, as the host sees it", place->phys, seen);
+      break;
+    }
+    Bytes found(sample_bytes);
+    if (pass.scan.found_in_shared_page && bed_->memory().peek(*pass.scan.found_in_shared_page, found, no_key))
+      add_sample(pass, "in a shared page, as the host sees it", *pass.scan.found_in_shared_page, found);
+  }
+  static void add_sample(StreamPass& pass, std::string what, PhysAddr at, ConstByteSpan bytes) {
+    const ConstByteSpan first = bytes.first(sample_bytes);
+    pass.samples.push_back({std::move(what), at, Bytes(first.begin(), first.end())});
   }
   void report_totals(StreamPass& pass) {
     if (kernel::Swiotlb* const pool = bed_->kernel().dma().swiotlb()) pass.swiotlb = pool->usage();
@@ -114,6 +136,7 @@ class Guest {
   }
 
  private:
+  static constexpr std::size_t sample_bytes = 16;
   Guest() = default;
   [[nodiscard]] paging::Mmu& cpu() { return bed_->kernel().cpu(0); }
 

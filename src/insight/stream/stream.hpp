@@ -35,6 +35,15 @@ struct StreamPass {
   std::vector<watch::PageRun> pages;  // page-state map after reading
   std::string page_table;             // the same as text
   std::string page_picture;
+  // The first bytes of a sector in the guest's memory, as its CPU and as the host read them, and of the
+  // sector that the host found in a shared page.
+  struct Sample {
+    std::string what;
+    PhysAddr at;
+    Bytes bytes;
+  };
+  std::vector<Sample> samples;
+  std::vector<std::string> shared_ciphertext;  // watch::writers_of_shared_ciphertext()
   std::vector<watch::Cause> causes;
   std::vector<std::string> kernel_log;
 };

@@ -34,6 +34,14 @@ std::string scan_lines(const StreamPass& pass, std::uint64_t telling_sectors) {
       pass.scan.sectors_in_shared_pages);
 }
 
+std::string sample_lines(const StreamPass& pass) {
+  std::string text;
+  for (const StreamPass::Sample& sample : pass.samples)
+    text +=
+        fmt::format("  {:<43} {:<14} {}\n", sample.what, fmt::format("{}", sample.at), to_hex(sample.bytes));
+  return text;
+}
+
 std::string cost_lines(const StreamPass& pass) {
   const watch::CostCounts& counts = pass.counters.counts();
   const kernel::ConversionCost& conversions = pass.conversions;
@@ -63,7 +71,7 @@ std::string to_text(const StreamReport& report) {
   text += digest_line("In guest", good.in_guest, good.intact ? "equal" : "DIFFERENT");
   text += digest_line("Target", report.target, report.equal ? "equal" : "DIFFERENT");
   text += "\nWhat the host sees, looking at every page that was ever written\n" +
-          scan_lines(good, report.telling_sectors);
+          scan_lines(good, report.telling_sectors) + sample_lines(good);
   text += "\nWhat it cost\n" + cost_lines(good);
   text += "\nPage states\n" + good.page_picture;
   if (!good.causes.empty()) text += "\nCauses\n" + watch::render_causes(good.causes);

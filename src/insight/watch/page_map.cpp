@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -113,7 +114,21 @@ std::string render_page_table(const std::vector<PageRun>& runs, const Tracer& tr
   return text;
 }
 
-std::string render_page_picture(const std::vector<PageRun>& runs) {
+std::vector<std::string> writers_of_shared_ciphertext(const std::vector<PageRun>& runs,
+                                                      const Tracer& tracer) {
+  std::map<std::pair<bool, std::string_view>, std::uint64_t> pages;
+  for (const PageRun& run : runs)
+    if (run.shared && run.contents == PageContents::ciphertext)
+      pages[{run.ever_converted && run.last_written_ns <= run.converted_ns, tracer.name(run.writer_site)}] +=
+          run.pages;
+  std::vector<std::string> texts;
+  for (const auto& [what, count] : pages)
+    texts.push_back(fmt::format("by {}, {} they were shared: {} pages", what.second,
+                                what.first ? "before" : "while", count));
+  return texts;
+}
+
+std::string render_page_picture(const std::vector<PageRun>& runs, const Tracer& tracer) {
   if (runs.empty()) return "no page was ever written or converted\n";
   constexpr std::uint64_t columns = 64, lines_max = 32;
   const std::uint64_t end = runs.back().first.page_number() + runs.back().pages;
@@ -147,7 +162,12 @@ std::string render_page_picture(const std::vector<PageRun>& runs) {
       fmt::format_to(out, "{:<16}  (never touched)\n", "…");
     gap = empty;
   }
-  for (const Symbol& symbol : symbols) fmt::format_to(out, "  {}  {}\n", symbol.symbol, symbol.legend);
+  for (const Symbol& symbol : symbols) {
+    fmt::format_to(out, "  {}  {}\n", symbol.symbol, symbol.legend);
+    if (symbol.state != "shared-ciphertext") continue;
+    for (const std::string& writer : writers_of_shared_ciphertext(runs, tracer))
+      fmt::format_to(out, "     {}\n", writer);
+  }
   return text;
 }
 

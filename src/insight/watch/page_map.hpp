@@ -47,7 +47,11 @@ struct PageRun {
 // A table with a line per run.
 [[nodiscard]] std::string render_page_table(const std::vector<PageRun>& runs, const Tracer& tracer);
 // A compact picture with a legend: one character per page, or per power of two of pages where there are many.
-[[nodiscard]] std::string render_page_picture(const std::vector<PageRun>& runs);
+[[nodiscard]] std::string render_page_picture(const std::vector<PageRun>& runs, const Tracer& tracer);
+// Who wrote to shared pages under a key, and whether that was before they were shared: "by
+// swiotlb_init_io_tlb_mem, before they were shared: 16383 pages". One text for each; none: there are none.
+[[nodiscard]] std::vector<std::string> writers_of_shared_ciphertext(const std::vector<PageRun>& runs,
+                                                                    const Tracer& tracer);
 // {"schema": "cbit-pages-1", "runs": [...]}, in one line.
 [[nodiscard]] std::string page_map_json(const std::vector<PageRun>& runs, const Tracer& tracer);
 

@@ -16,7 +16,7 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 table { border-collapse: collapse; }
 td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
 pre { background: #f4f5f7; padding: .8rem; overflow-x: auto; font-size: 12px; } code { font-size: 90%; }
-svg { width: 100%; height: auto; }
+svg { width: 100%; height: auto; } code { overflow-wrap: anywhere; }
 .bad { color: #b3261e; font-weight: 600; } .good { color: #1a7f37; font-weight: 600; }
 .legend span { display: inline-block; width: .9em; height: .9em; margin: 0 .3em 0 1em; }
 @media (prefers-color-scheme: dark) {
@@ -50,7 +50,8 @@ std::string step_path(const std::vector<double>& values, double highest) {
 std::string html_page(std::string_view title, std::string_view body) {
   const std::string text = html_text(title);
   return fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\n"
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{}</title>\n"
       "<style>{}</style></head>\n<body>\n<h1>{}</h1>\n{}</body></html>\n",
       text, style, text, body);
 }

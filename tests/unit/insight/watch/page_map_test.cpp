@@ -38,7 +38,7 @@ class PageMapTest : public testing::Test {
 
 TEST_F(PageMapTest, OfAFreshMemoryIsEmpty) {
   EXPECT_THAT(page_map(*memory), IsEmpty());
-  EXPECT_EQ(render_page_picture({}), "no page was ever written or converted\n");
+  EXPECT_EQ(render_page_picture({}, tracer), "no page was ever written or converted\n");
 }
 
 TEST_F(PageMapTest, JoinsNeighboursOfEqualStateAndNoOthers) {
@@ -82,13 +82,13 @@ TEST_F(PageMapTest, BelievesTheBytesAndNotTheAttribute) {
   EXPECT_FALSE(runs[1].shared);
   EXPECT_EQ(runs[1].contents, PageContents::plain);
   EXPECT_THAT(render_page_table(runs, tracer), HasSubstr("shared-ciphertext"));
-  EXPECT_THAT(render_page_picture(runs), HasSubstr(".!p"));
+  EXPECT_THAT(render_page_picture(runs, tracer), HasSubstr(".!p"));
 }
 
 TEST_F(PageMapTest, DrawsOneCharacterPerPageAndSkipsWhatWasNeverTouched) {
   write(PhysAddr{0}, cpu0, key, "boot", 2 * page_size);
   write(PhysAddr{0x40000 * 4}, cpu0, key, "boot");
-  const std::string picture = render_page_picture(page_map(*memory));
+  const std::string picture = render_page_picture(page_map(*memory), tracer);
   EXPECT_THAT(picture, HasSubstr("one character is 4 KiB\n"));
   EXPECT_THAT(picture, HasSubstr("P:0x0             ee......"));
   EXPECT_THAT(picture, HasSubstr("(never touched)"));
@@ -100,7 +100,7 @@ TEST_F(PageMapTest, MakesTheSharedPageOfACrowdedCellVisible) {
   memory->convert(PhysAddr{0x1000}, 1, false, 0);
   write(PhysAddr{0x1000}, cpu0, no_key, "driver_fill");
   write(PhysAddr{(64ull << 20) - page_size}, cpu0, key, "boot");
-  const std::string picture = render_page_picture(page_map(*memory));
+  const std::string picture = render_page_picture(page_map(*memory), tracer);
   EXPECT_THAT(picture, HasSubstr("one character is 32 KiB\n"));
   EXPECT_THAT(picture, HasSubstr("P:0x0             s......"));
   EXPECT_THAT(picture, HasSubstr("................e\n"));
