@@ -21,6 +21,18 @@ inline constexpr Word<KernelVersion> kernel_version_words[] = {{"6.1", KernelVer
   return word_of(kernel_version_words, version);
 }
 
+// The release whose source a version is written by: fixes come to a series with its releases, so that "6.6"
+// alone names no one kernel.
+inline constexpr Word<KernelVersion> kernel_version_baselines[] = {
+    {"6.1.192", KernelVersion::v6_1},
+    {"6.6.87", KernelVersion::v6_6},
+    {"6.10.0", KernelVersion::v6_10},
+    {"6.10.0 with the DMA changes of 2026", KernelVersion::next}};
+
+[[nodiscard]] constexpr std::string_view baseline_of(KernelVersion version) {
+  return word_of(kernel_version_baselines, version);
+}
+
 // The type of the IOMMU's default domain; none: there is no IOMMU.
 enum class IommuMode : std::uint8_t { none, passthrough, translated };
 

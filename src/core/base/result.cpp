@@ -13,6 +13,7 @@ std::string_view to_string(FaultKind kind) {
     case FaultKind::private_mmio: return "MMIO reached with the encryption bit set";
     case FaultKind::td_integrity: return "TD integrity violation";
     case FaultKind::conversion_refused: return "page-state change refused";
+    case FaultKind::guest_terminated: return "the guest has terminated itself";
     case FaultKind::iommu_not_present: return "IO_PAGE_FAULT: not present";
     case FaultKind::iommu_protection: return "IO_PAGE_FAULT: permission";
     case FaultKind::iommu_reserved_bit: return "IO_PAGE_FAULT: reserved bit";

@@ -25,7 +25,8 @@ enum class FaultKind : std::uint8_t {
   rmp_violation,       // SNP: the RMP forbids the access (RMP_PAGE_FAULT, #PF with bit 31)
   private_mmio,        // MMIO reached with the encryption bit set
   td_integrity,        // TDX: TD-private line with a foreign owner (poison, #MC)
-  conversion_refused,  // the hypervisor does not honour a page-state change (SNP PSC, TDX MapGPA)
+  conversion_refused,  // the hypervisor does not honour a page-state change (TDX MapGPA)
+  guest_terminated,    // the guest has ended itself: sev_es_terminate()
   iommu_not_present,   // IO_PAGE_FAULT: no translation
   iommu_protection,    // IO_PAGE_FAULT: IR or IW clear
   iommu_reserved_bit,  // IO_PAGE_FAULT: malformed entry

@@ -30,6 +30,8 @@ constexpr OptionSpec option_table[] = {
     iommu_option,
     {"--iommu-default", "", "The IOMMU mode is the kernel's default, not given by iommu= on its command line",
      ""},
+    iommu_strict_option,
+    migration_control_option,
     {"--untrusted", "", "The device sits behind an external-facing port", ""},
     swiotlb_option,
     swiotlb_dynamic_option,

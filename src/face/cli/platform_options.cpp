@@ -16,6 +16,7 @@ OrError<testbed::TestbedConfig> testbed_config(const Arguments& arguments) {
   machine.c_bit = static_cast<unsigned>(CBIT_TRY(arguments.number("--cbit", 32, 51)).value_or(machine.c_bit));
   machine.memory_bytes = CBIT_TRY(arguments.size("--memory", 1ull << 40)).value_or(machine.memory_bytes);
   machine.cpus = static_cast<unsigned>(CBIT_TRY(arguments.number("--cpus", 1, 256)).value_or(1));
+  machine.migration_control = arguments.has("--migration-control");
   machine.cache = arguments.choice("--cache", mem::cache_model_words).value_or(machine.cache);
   machine.cipher = arguments.choice("--cipher", crypt::cipher_mode_words).value_or(machine.cipher);
   machine.paging_levels =
@@ -25,6 +26,7 @@ OrError<testbed::TestbedConfig> testbed_config(const Arguments& arguments) {
   kernel::DmaConfig& dma = config.dma;
   dma.version = arguments.choice("--kernel-version", kernel_version_words).value_or(dma.version);
   dma.iommu = arguments.choice("--iommu", iommu_mode_words).value_or(dma.iommu);
+  dma.iommu_strict = arguments.choice("--iommu-strict", iommu_strict_words);
   if (const auto spec = arguments.text("--swiotlb")) dma.swiotlb = CBIT_TRY(kernel::parse_swiotlb(*spec));
   dma.swiotlb.dynamic = arguments.has("--swiotlb-dynamic");
   if (dma.swiotlb.dynamic && !spec::has_dynamic_swiotlb(dma.version))

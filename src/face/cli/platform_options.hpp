@@ -1,6 +1,7 @@
 // The options that describe a machine and its kernel, shared by the commands that build one.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <span>
 
@@ -34,10 +35,24 @@ inline constexpr OptionSpec cbit_option{
 inline constexpr OptionSpec memory_option{"--memory", "SIZE", "RAM of the machine, 16M to 1T", "4G"};
 inline constexpr OptionSpec cpus_option{"--cpus", "N",
                                         "CPUs, 1 to 256; they decide the areas of the bounce pool", "1"};
-inline constexpr OptionSpec kernel_option{"--kernel-version", "V", "Linux version to behave like", "6.1",
-                                          kernel_choices};
+inline constexpr OptionSpec kernel_option{
+    "--kernel-version", "V",
+    "Linux to behave like: 6.1.192, 6.6.87, 6.10.0; next is 6.10.0 with the DMA changes of 2026", "6.1",
+    kernel_choices};
+static_assert(std::ranges::all_of(kernel_version_baselines, [](const Word<KernelVersion>& baseline) {
+  return kernel_option.help.find(baseline.word) != std::string_view::npos;
+}));
 inline constexpr OptionSpec iommu_option{"--iommu", "MODE", "IOMMU and type of its default domain", "none",
                                          iommu_choices};
+inline constexpr Word<bool> iommu_strict_words[] = {{"0", false}, {"1", true}};
+inline constexpr auto iommu_strict_choices = choices_of(iommu_strict_words);
+inline constexpr OptionSpec iommu_strict_option{
+    "--iommu-strict", "N",
+    "The kernel's iommu.strict= parameter: whether an unmap invalidates the IOTLB at once", "0 on x86",
+    iommu_strict_choices};
+inline constexpr OptionSpec migration_control_option{
+    "--migration-control", "",
+    "The hypervisor offers KVM_FEATURE_MIGRATION_CONTROL: a SEV guest tells it of each conversion", ""};
 inline constexpr OptionSpec swiotlb_option{
     "--swiotlb", "SPEC", "The kernel's swiotlb= parameter: [SLOTS][,AREAS][,force|noforce]", ""};
 inline constexpr OptionSpec swiotlb_dynamic_option{

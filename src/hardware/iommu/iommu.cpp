@@ -4,6 +4,7 @@
 #include "base/cost.hpp"
 #include "iommu/io_table.hpp"
 #include "iommu/io_walk.hpp"
+#include "iommu/iotlb.hpp"
 
 namespace cbit::iommu {
 namespace {
@@ -50,8 +51,16 @@ struct IommuDomain::Impl {
   IoFormat format;
   mem::Memory* memory;
   Tracer* tracer;
+  // What a device gets where the table has nothing (any more).
+  Result<IommuTranslation> or_held(Result<IommuTranslation> found, DmaAddr at, bool write) const {
+    if (found || found.error().kind != FaultKind::iommu_not_present) return found;
+    const auto held = iotlb.find(at, write);
+    return held ? Result<IommuTranslation>{*held} : found;
+  }
+
   mem::Access walker;
   IoTable table;
+  Iotlb iotlb;
 };
 
 IommuDomain::IommuDomain() = default;
@@ -102,6 +111,18 @@ std::uint64_t IommuDomain::unmap(DmaAddr iova, std::uint64_t bytes) {
   return unmapped;
 }
 
+std::uint64_t IommuDomain::unmap_lazily(DmaAddr iova, std::uint64_t bytes) {
+  for (std::uint64_t done = 0; done < bytes;) {
+    const auto read = look_up(iova + done, false), write = look_up(iova + done, true);
+    const auto& found = read ? read : write;
+    if (found) impl_->iotlb.hold(iova + done, *found, {read.has_value(), write.has_value()});
+    done += found ? found->bytes : page_size;
+  }
+  return unmap(iova, bytes);
+}
+
+void IommuDomain::flush() { impl_->iotlb.drop(); }
+
 Result<void> IommuDomain::set_encrypted(DmaAddr iova, std::uint64_t bytes, bool encrypted) {
   if (type() != Type::translated || !range_exists(iova, bytes))
     return fault(FaultKind::device_protocol, iova.value());
@@ -109,12 +130,17 @@ Result<void> IommuDomain::set_encrypted(DmaAddr iova, std::uint64_t bytes, bool 
 }
 
 Result<IommuTranslation> IommuDomain::translate(DmaAddr at, bool write) const {
-  return impl_->translate(at, write, [&](PhysAddr entry, ByteSpan to, KeyId key) {
+  const auto found = impl_->translate(at, write, [&](PhysAddr entry, ByteSpan to, KeyId key) {
     return impl_->memory->read(entry, to, {impl_->walker.agent, key, impl_->walker.site});
   });
+  return impl_->or_held(found, at, write);
 }
 
 Result<IommuTranslation> IommuDomain::peek(DmaAddr at, bool write) const {
+  return impl_->or_held(look_up(at, write), at, write);
+}
+
+Result<IommuTranslation> IommuDomain::look_up(DmaAddr at, bool write) const {
   return impl_->translate(
       at, write, [&](PhysAddr entry, ByteSpan to, KeyId key) { return impl_->memory->peek(entry, to, key); });
 }

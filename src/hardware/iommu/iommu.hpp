@@ -3,9 +3,9 @@
 // encrypted memory as plain. AMD I/O Virtualization Technology specification, 2.2.
 //
 // Translation reads real entries from memory; a fault is a value (IO_PAGE_FAULT) and an event of DmaPort.
-// There is no IOTLB: an entry counts from the moment it is in memory, as with iommu.strict=1. Threading: map,
-// unmap and set_encrypted of a domain from one thread at a time, translate and peek from any; attach and
-// detach while no device runs.
+// An entry counts from the moment it is in memory, and until it is invalidated (iotlb.hpp). Threading: map,
+// unmap, flush and set_encrypted of a domain from one thread at a time, the rest from any; attach and detach
+// while no device runs.
 #pragma once
 
 #include <cstdint>
@@ -83,7 +83,11 @@ class IommuDomain {
   // Returns the bytes that were unmapped, as iommu_unmap() does, and like it
   //  - takes a large leaf away whole, also when only part of it was asked for, and counts all of it;
   //  - counts a page without mapping as unmapped where a level 1 table covers it, and stops where none does.
+  // What was unmapped is invalidated.
   std::uint64_t unmap(DmaAddr iova, std::uint64_t bytes);
+  // The same, but devices may reach what was unmapped until the flush, which invalidates all of the domain.
+  std::uint64_t unmap_lazily(DmaAddr iova, std::uint64_t bytes);
+  void flush();
   // Sets the C-bit of every leaf that the range touches, without remapping: for experiments on leaves that
   // lack it. iommu_not_present where nothing is mapped; earlier leaves stay changed.
   Result<void> set_encrypted(DmaAddr iova, std::uint64_t bytes, bool encrypted);
@@ -94,6 +98,8 @@ class IommuDomain {
   [[nodiscard]] Result<IommuTranslation> translate(DmaAddr at, bool write) const;
   // The same without a trace.
   [[nodiscard]] Result<IommuTranslation> peek(DmaAddr at, bool write) const;
+  // What the table says, whatever the IOTLB holds; without a trace.
+  [[nodiscard]] Result<IommuTranslation> look_up(DmaAddr at, bool write) const;
 
  private:
   IommuDomain();

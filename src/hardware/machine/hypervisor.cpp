@@ -10,6 +10,11 @@ void Hypervisor::exit(Agent agent, std::string_view reason, std::uint64_t argume
   tracer_->emit(agent, GuestExit{reason, argument}, cost::hypercall_ns);
 }
 
+void Hypervisor::terminate(Agent agent, std::uint8_t reason_set, std::uint8_t reason) {
+  exit(agent, "terminate", std::uint64_t{reason_set} << 8 | reason);
+  terminated_ = true;
+}
+
 void Hypervisor::note_page_state(Agent agent, const PageState& told) {
   const mem::PhysRange& range = told.range;
   CBIT_ASSERT(range.first.is_aligned(page_size) && range.bytes % page_size == 0);

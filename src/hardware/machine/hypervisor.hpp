@@ -41,17 +41,16 @@ class Hypervisor {
   // Faults: what POWER's zeroing of the pages meets.
   Result<void> change_page_state(Agent agent, const PageState& wanted);
 
-  // Tests of a guest's error paths: the n-th conversion from now on is refused; 0: none is.
-  void refuse_conversion_after(std::uint64_t conversions) { refuse_after_ = conversions; }
-  // To be asked once per conversion, however many requests that takes.
-  [[nodiscard]] bool refuses_conversion() { return refuse_after_ != 0 && --refuse_after_ == 0; }
+  // The guest asked to be ended, in the words of the GHCB protocol: reason set and reason.
+  void terminate(Agent agent, std::uint8_t reason_set, std::uint8_t reason);
+  [[nodiscard]] bool terminated() const { return terminated_; }
 
  private:
   Platform platform_;
   mem::KeyView view_;
   mem::Memory* memory_;
   Tracer* tracer_;
-  std::uint64_t refuse_after_ = 0;
+  bool terminated_ = false;
 };
 
 }  // namespace cbit::machine

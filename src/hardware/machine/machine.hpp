@@ -47,6 +47,7 @@ struct MachineConfig {
   bool iommu = false;                       // an IOMMU is present: AMD-Vi, or sPAPR's on POWER
   bool virtio_iommu = false;                // it is a virtio-iommu, which comes as a device of its own
   bool virtual_machine = false;             // a guest although its memory is not encrypted
+  bool migration_control = false;           // the hypervisor offers KVM_FEATURE_MIGRATION_CONTROL
   mem::CacheModel cache = mem::CacheModel::coherent;
   crypt::CipherMode cipher = crypt::CipherMode::xex;
   unsigned paging_levels = 4;

@@ -53,6 +53,9 @@ enum class PageStateCall : std::uint8_t {
 // As what a host of SEV guests runs a machine.
 enum class GuestKind : std::uint8_t { plain, sev, sev_es, sev_snp };
 
+// Whose code in arch/ decides.
+enum class Architecture : std::uint8_t { x86, power };
+
 // sPAPR: translation entries are the hypervisor's, written by H_PUT_TCE.
 enum class IommuKind : std::uint8_t { none, amd, spapr, virtio };
 
@@ -80,9 +83,10 @@ struct PlatformTraits {
   bool flushes_before_sharing_alone;  // x86_platform.guest.enc_{tlb,cache}_flush_required: of the old mapping
 
   // Linux.
+  Architecture architecture;
   spec::CcAttrs cc;
   std::string_view features_active;    // print_mem_encrypt_feature_info(); empty: it prints nothing
-  std::string_view swiotlb_forced_by;  // the function that sets SWIOTLB_FORCE; empty: none does
+  std::string_view swiotlb_forced_by;  // the function that sets SWIOTLB_FORCE in time; empty: none does
   ImageLoad image_load;
 };
 
@@ -105,6 +109,7 @@ inline constexpr PlatformTraits platform_traits[] = {
      .state_below_guest = false,
      .conversion_zeroes = false,
      .flushes_before_sharing_alone = false,
+     .architecture = Architecture::x86,
      .cc = {},
      .features_active = "",
      .swiotlb_forced_by = "",
@@ -124,6 +129,7 @@ inline constexpr PlatformTraits platform_traits[] = {
      .state_below_guest = false,
      .conversion_zeroes = false,
      .flushes_before_sharing_alone = false,
+     .architecture = Architecture::x86,
      .cc = {spec::CcAttr::mem_encrypt, spec::CcAttr::host_mem_encrypt},
      .features_active = "AMD SME",
      .swiotlb_forced_by = "",
@@ -143,6 +149,7 @@ inline constexpr PlatformTraits platform_traits[] = {
      .state_below_guest = false,
      .conversion_zeroes = false,
      .flushes_before_sharing_alone = false,
+     .architecture = Architecture::x86,
      .cc = {spec::CcAttr::mem_encrypt, spec::CcAttr::guest_mem_encrypt, spec::CcAttr::guest_unroll_string_io},
      .features_active = "AMD SEV",
      .swiotlb_forced_by = "arch/x86/kernel/pci-dma.c: pci_swiotlb_detect",
@@ -164,6 +171,7 @@ inline constexpr PlatformTraits platform_traits[] = {
      .state_below_guest = false,
      .conversion_zeroes = false,
      .flushes_before_sharing_alone = false,
+     .architecture = Architecture::x86,
      .cc = {spec::CcAttr::mem_encrypt, spec::CcAttr::guest_mem_encrypt, spec::CcAttr::guest_state_encrypt},
      .features_active = "AMD SEV SEV-ES",
      .swiotlb_forced_by = "arch/x86/kernel/pci-dma.c: pci_swiotlb_detect",
@@ -183,6 +191,7 @@ inline constexpr PlatformTraits platform_traits[] = {
      .state_below_guest = true,
      .conversion_zeroes = false,
      .flushes_before_sharing_alone = false,
+     .architecture = Architecture::x86,
      .cc = {spec::CcAttr::mem_encrypt, spec::CcAttr::guest_mem_encrypt, spec::CcAttr::guest_state_encrypt,
             spec::CcAttr::guest_sev_snp},
      .features_active = "AMD SEV SEV-ES SEV-SNP",
@@ -203,6 +212,7 @@ inline constexpr PlatformTraits platform_traits[] = {
      .state_below_guest = true,
      .conversion_zeroes = false,
      .flushes_before_sharing_alone = true,
+     .architecture = Architecture::x86,
      .cc = {spec::CcAttr::mem_encrypt, spec::CcAttr::guest_mem_encrypt, spec::CcAttr::guest_unroll_string_io},
      .features_active = "Intel TDX",
      .swiotlb_forced_by = "arch/x86/kernel/pci-dma.c: pci_swiotlb_detect",
@@ -222,12 +232,15 @@ inline constexpr PlatformTraits platform_traits[] = {
      .state_below_guest = false,
      .conversion_zeroes = false,
      .flushes_before_sharing_alone = false,
+     .architecture = Architecture::x86,
      .cc = {},
      .features_active = "",
      .swiotlb_forced_by = "",
      .image_load = ImageLoad::none},
     // arch/powerpc/platforms/pseries/cc_platform.c: a secure guest has this one attribute, not
-    // GUEST_MEM_ENCRYPT.
+    // GUEST_MEM_ENCRYPT. svm.c: init_svm() is an early_initcall, and asks for SWIOTLB_FORCE after mem_init()
+    // has called swiotlb_init(): since 5.19, which made that flag an argument, the guest has neither a pool
+    // nor bounces, unless swiotlb=force is given.
     {.platform = Platform::pef,
      .vendor = "",
      .technology = "POWER secure",
@@ -243,9 +256,10 @@ inline constexpr PlatformTraits platform_traits[] = {
      .state_below_guest = true,
      .conversion_zeroes = true,
      .flushes_before_sharing_alone = false,
+     .architecture = Architecture::power,
      .cc = {spec::CcAttr::mem_encrypt},
      .features_active = "",
-     .swiotlb_forced_by = "arch/powerpc/platforms/pseries/svm.c: init_svm",
+     .swiotlb_forced_by = "",
      .image_load = ImageLoad::none},
 };
 #pragma GCC diagnostic pop

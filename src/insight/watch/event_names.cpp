@@ -29,6 +29,7 @@ std::string_view stable_name(FaultKind kind) {
     case FaultKind::private_mmio: return "private-mmio";
     case FaultKind::td_integrity: return "td-integrity";
     case FaultKind::conversion_refused: return "conversion-refused";
+    case FaultKind::guest_terminated: return "guest-terminated";
     case FaultKind::iommu_not_present: return "iommu-not-present";
     case FaultKind::iommu_protection: return "iommu-protection";
     case FaultKind::iommu_reserved_bit: return "iommu-reserved-bit";

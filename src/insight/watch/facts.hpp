@@ -122,7 +122,9 @@ class Facts {
   void on(const TtPopulated& tt, const Event&) {
     if (!tt.dma_alloc) streaming_tts_.insert(tt.device);
   }
-  void on(const DmaDebugReport& report, const Event&) { kernel_log_.push_back(report.text); }
+  void on(const DmaDebugReport& report, const Event&) {
+    if (report.printed) kernel_log_.push_back(report.text);
+  }
   template <class Other>
   void on(const Other&, const Event&) {}
 

@@ -11,7 +11,7 @@ std::uint64_t CcPlatform::key_id_mask() const {
 }
 
 bool CcPlatform::force_dma_unencrypted(const Device& dev) const {
-  if (bounces_always()) return true;
+  if (is_guest(platform_)) return true;
   // [RFC v2, "x86/mm: Use common code for DMA memory encryption"] all KeyID bits must fit, not only the
   // lowest.
   if (const std::uint64_t key_id = key_id_mask(); key_id != 0)

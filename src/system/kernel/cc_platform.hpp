@@ -17,6 +17,7 @@ class CcPlatform {
   CcPlatform(Platform platform, mem::KeyLayout layout) : platform_{platform}, layout_{layout} {}
 
   [[nodiscard]] const machine::PlatformTraits& traits() const { return machine::traits_of(platform_); }
+  [[nodiscard]] bool x86() const { return traits().architecture == machine::Architecture::x86; }
   [[nodiscard]] bool has(CcAttr attr) const { return traits().cc.has(attr); }
   [[nodiscard]] const mem::KeyLayout& layout() const { return layout_; }
 

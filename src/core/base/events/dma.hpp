@@ -171,13 +171,15 @@ struct DmaDebugReport {
   DmaDebugKind kind{};
   DmaAddr dma;
   std::uint64_t bytes = 0;
-  std::string text;  // "device driver frees DMA memory with different size [...]"
+  std::string text;     // "device driver frees DMA memory with different size [...]"
+  bool printed = true;  // false: Linux counts it only
   void visit(auto&& v) const {
     v("device", device);
     v("kind", kind);
     v("dma", dma);
     v("bytes", bytes);
     v("text", text);
+    v("printed", printed);
   }
 };
 

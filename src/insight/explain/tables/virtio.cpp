@@ -108,6 +108,8 @@ class Trial {
                       .virtual_machine = true,
                       .seed = seed};
     config.dma.iommu = translation_.mode;
+    // Without it a secure POWER guest has no pool (platform_traits.hpp).
+    config.dma.swiotlb.force = guest_.platform == Platform::pef;
     config.dma.swiotlb.slots = 2048;
     bed_ = CBIT_TRY(testbed::Testbed::create(config, {&watcher_}));
     // A guest that does not know virtio-iommu leaves its devices in no domain.

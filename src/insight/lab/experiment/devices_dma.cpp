@@ -34,8 +34,8 @@ OrError<void> parse_dma(const TableReader& keys, const ExperimentLimits&, Experi
       CBIT_TRY(low_mask(keys, "min-align-mask", 65535)).value_or(config.min_align_mask));
   config.max_segment_size = static_cast<std::uint32_t>(
       CBIT_TRY(keys.number("max-segment-size", page_size, bit_mask(32))).value_or(config.max_segment_size));
-  dma.seg_boundary_mask = CBIT_TRY(low_mask(keys, "seg-boundary", bit_mask(63))).value_or(bit_mask(64));
-  if (dma.seg_boundary_mask < page_size - 1)
+  dma.seg_boundary_mask = CBIT_TRY(low_mask(keys, "seg-boundary", bit_mask(63))).value_or(0);
+  if (dma.seg_boundary_mask != 0 && dma.seg_boundary_mask < page_size - 1)
     return keys.error("seg-boundary", "\"seg-boundary\" is narrower than a page", "use 4095 or more");
   config.untrusted = CBIT_TRY(keys.flag("untrusted")).value_or(false);
   config.address_bits = static_cast<unsigned>(CBIT_TRY(keys.number("address-bits", 1, 64)).value_or(64));

@@ -78,14 +78,17 @@ OrError<Check> parse_below(const StepParser& step, const Subject& subject, std::
 
 // ---- devices ---------------------------------------------------------------------------------------------
 
-OrError<Check> parse_max_mapping_size(const StepParser& step, const Subject& subject, std::string_view key) {
+using MappingSize = std::uint64_t (kernel::Dma::*)(const kernel::Device&) const;
+
+template <MappingSize size_of>
+OrError<Check> parse_mapping_size(const StepParser& step, const Subject& subject, std::string_view key) {
   const TomlValue& value = *step.keys.value(key);
   std::uint64_t expected = bit_mask(64);
   if (value.kind != TomlValue::Kind::text || value.text != "unlimited")
     expected = CBIT_TRY(step.keys.need(key, step.keys.number(key, 0, bit_mask(64))));
   return [=, device = *subject.device](Run& run) {
     const auto text = [](std::uint64_t size) { return size == bit_mask(64) ? "unlimited" : word_of(size); };
-    return compare(key, text(expected), text(run.dma().max_mapping_size(run.device(device))));
+    return compare(key, text(expected), text((run.dma().*size_of)(run.device(device))));
   };
 }
 
@@ -227,7 +230,8 @@ constexpr ExpectKey state_check_keys[] = {
     {"slots", Needs::mapping, parse_mapping_count<slots_of>},
     {"first-slot", Needs::mapping, parse_mapping_count<first_slot_of>},
     {"segments", Needs::mapping, parse_mapping_count<segments_of>},
-    {"max-mapping-size", Needs::device, parse_max_mapping_size},
+    {"max-mapping-size", Needs::device, parse_mapping_size<&kernel::Dma::max_mapping_size>},
+    {"opt-mapping-size", Needs::device, parse_mapping_size<&kernel::Dma::opt_mapping_size>},
     {"addressing-limited", Needs::device, parse_addressing_limited},
     {"virtio-status", Needs::disk, parse_virtio_status},
     {"domain", Needs::nothing, parse_domain},

@@ -19,7 +19,9 @@ namespace {
 OrError<void> load_dma(const TableReader& keys, kernel::DmaConfig& dma) {
   dma.version = CBIT_TRY(keys.word("kernel-version", kernel_version_words)).value_or(dma.version);
   dma.iommu = CBIT_TRY(keys.word("iommu", iommu_mode_words)).value_or(dma.iommu);
+  dma.iommu_strict = CBIT_TRY(keys.flag("iommu-strict"));
   dma.iommu_explicit = !CBIT_TRY(keys.flag("iommu-default")).value_or(false);
+  dma.debug_all_errors = CBIT_TRY(keys.flag("dma-debug-all-errors")).value_or(false);
   dma.direct_remap = CBIT_TRY(keys.flag("direct-remap")).value_or(false);
   dma.coherent_pool_bytes = CBIT_TRY(keys.number("coherent-pool", page_size, 4ull << 20)).value_or(0);
   if (const auto parameter = CBIT_TRY(keys.text("swiotlb"))) {
@@ -44,6 +46,7 @@ OrError<testbed::TestbedConfig> load_machine(const TableReader& keys) {
       CBIT_TRY(keys.number("memory", 16ull << 20, 1ull << 40)).value_or(machine.memory_bytes);
   machine.cpus = static_cast<unsigned>(CBIT_TRY(keys.number("cpus", 1, 256)).value_or(machine.cpus));
   machine.virtual_machine = CBIT_TRY(keys.flag("virtual-machine")).value_or(false);
+  machine.migration_control = CBIT_TRY(keys.flag("migration-control")).value_or(false);
   machine.virtio_iommu = CBIT_TRY(keys.word("iommu-kind", machine::iommu_kind_words)).value_or(false);
   machine.cache = CBIT_TRY(keys.word("cache", mem::cache_model_words)).value_or(machine.cache);
   machine.cipher = CBIT_TRY(keys.word("cipher", crypt::cipher_mode_words)).value_or(machine.cipher);

@@ -19,6 +19,9 @@ OrError<T> at_place(OrError<T> result, const Experiment& experiment, Place place
   return error_at(experiment.name, place, result.error().message, result.error().hint);
 }
 
+// Steps that no CPU and no device of the machine takes part in.
+constexpr std::string_view outlive_guest[] = {"expect", "host-read", "host-write", "copy-frame"};
+
 }  // namespace
 
 tl::unexpected<StepTrouble> trouble_in_step(std::string reason) {
@@ -275,10 +278,19 @@ ExperimentResult Run::perform(std::optional<std::size_t> steps, const std::funct
   return std::move(result_);
 }
 
+StepResult Run::act(const ExperimentStep& step) {
+  if (bed_->machine().hypervisor().terminated() &&
+      std::ranges::find(outlive_guest, step.kind) == std::end(outlive_guest))
+    return trouble_in_step(std::string{to_string(FaultKind::guest_terminated)});
+  StepResult done = step.action(*this);
+  bed_->machine().clock().advance(0);  // what the step's time has made due
+  return done;
+}
+
 // False when the experiment cannot go on.
 bool Run::perform_step(const ExperimentStep& step) {
   happened_ = {};
-  const StepResult done = step.action(*this);
+  const StepResult done = act(step);
   result_.steps.push_back(done ? *done : fmt::format("failed: {}", done.error().reason));
   if (done && step.fails) {
     mismatch({step.kind,

@@ -81,7 +81,7 @@ class Run final : public EventSink {
   };
   struct DmaDeviceConfig {
     testbed::TestDeviceConfig device;
-    std::uint64_t seg_boundary_mask = bit_mask(64);
+    std::uint64_t seg_boundary_mask = 0;
     std::uint64_t restricted_pool = 0;  // bytes of its restricted-dma-pool; 0: none
   };
   static OrError<std::unique_ptr<Run>> create(const Experiment& experiment, EventSink* sink);
@@ -184,6 +184,7 @@ class Run final : public EventSink {
  private:
   explicit Run(const Experiment& experiment) : experiment_{experiment} {}
   OrError<void> add_devices();
+  StepResult act(const ExperimentStep& step);
   bool perform_step(const ExperimentStep& step);
   void finish();
   Result<void, StepTrouble> access(const Lens& lens, std::uint64_t offset,

@@ -39,12 +39,14 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 // The keys of the tables that are no steps.
 inline constexpr std::string_view top_keys[] = {"title",  "source", "description", "machine",
                                                 "device", "step",   "causes"};
-inline constexpr std::string_view machine_keys[] = {"platform",      "iommu-kind",     "virtual-machine",
-                                                    "cbit",          "key-id-bits",    "memory",
-                                                    "cpus",          "kernel-version", "iommu",
-                                                    "iommu-default", "swiotlb",        "swiotlb-dynamic",
-                                                    "coherent-pool", "direct-remap",   "cache",
-                                                    "cipher",        "paging-levels",  "seed",
-                                                    "sev-asids",     "sev-min-asid",   "rmp"};
+inline constexpr std::string_view machine_keys[] = {
+    "platform",      "iommu-kind",        "virtual-machine",
+    "cbit",          "key-id-bits",       "memory",
+    "cpus",          "kernel-version",    "iommu",
+    "iommu-default", "swiotlb",           "swiotlb-dynamic",
+    "coherent-pool", "direct-remap",      "cache",
+    "cipher",        "paging-levels",     "seed",
+    "sev-asids",     "sev-min-asid",      "rmp",
+    "iommu-strict",  "migration-control", "dma-debug-all-errors"};
 
 }  // namespace cbit::lab

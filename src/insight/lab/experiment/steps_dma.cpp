@@ -391,6 +391,16 @@ OrError<Action> parse_run_worker(StepParser& step) {
   };
 }
 
+constexpr std::string_view wait_keys[] = {"us"};
+
+OrError<Action> parse_wait(StepParser& step) {
+  const std::uint64_t us = CBIT_TRY(step.keys.need("us", step.keys.number("us", 1, 1'000'000)));
+  return [us](Run& run) -> StepResult {
+    run.bed().machine().clock().advance(us * 1000);
+    return fmt::format("{} us pass", us);
+  };
+}
+
 constexpr StepKind dma_step_kinds[] = {
     {"map", map_keys, parse_map},
     {"unmap", unmap_keys, parse_unmap},
@@ -401,6 +411,7 @@ constexpr StepKind dma_step_kinds[] = {
     {"mmap-coherent", mmap_coherent_keys, parse_mmap_coherent},
     {"release", release_keys, parse_release},
     {"run-worker", run_worker_keys, parse_run_worker},
+    {"wait", wait_keys, parse_wait},
 };
 
 }  // namespace

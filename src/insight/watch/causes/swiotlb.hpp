@@ -109,6 +109,15 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .remedy = "Remove swiotlb=noforce from the kernel's command line.",
      .linux_says = "overflow (mask",
      .source = "kernel/dma/swiotlb.c: setup_io_tlb_npages; kernel/dma/direct.h: dma_direct_map_page"},
+    {.name = "pool-asked-for-too-late",
+     .topic = "SWIOTLB",
+     .title = "A POWER secure guest asks for its bounce pool when it can no longer get one.",
+     .meaning =
+         "Since Linux 5.19 the pool is made in mem_init(), and the initcall that asks for it runs later: "
+         "nothing bounces, and devices are given the addresses of secure pages.",
+     .remedy = "Boot with swiotlb=force.",
+     .linux_says = "software IO TLB: No low mem",
+     .source = "arch/powerpc/platforms/pseries/svm.c: init_svm; arch/powerpc/mm/mem.c: mem_init"},
     {.name = "pool-out-of-mask",
      .topic = "SWIOTLB",
      .title = "The bounce buffer itself lies above what the device can address.",

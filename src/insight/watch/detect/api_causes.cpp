@@ -153,8 +153,9 @@ struct ApiCauses {
     const MappingTable& mappings = scene.facts.mappings();
     const Mapping* mapping = mappings.find(report.device, report.dma);
     if (mapping == nullptr) mapping = mappings.find_released(report.device, report.dma);
-    Cause* const found = scene.book.open_misuse(reason_of(report, mapping), report.device,
-                                                where_of(report, mapping), scene.event.time_ns, report.text);
+    Cause* const found =
+        scene.book.open_misuse(reason_of(report, mapping), report.device, where_of(report, mapping),
+                               scene.event.time_ns, report.printed ? report.text : std::string{});
     if (found != nullptr && mapping != nullptr)
       found->evidence = {{"mapping", describe(scene.facts, *mapping)}};
   }

@@ -83,19 +83,19 @@ void CaseBook::erase(std::size_t index) {
 }
 
 Cause* CaseBook::open_misuse(const CauseInfo& info, NameId device, const CauseRange& where,
-                             std::uint64_t time_ns, const std::string& message) {
-  const bool by_kernel = !message.empty();
+                             std::uint64_t time_ns, const std::optional<std::string>& message) {
+  const bool by_kernel = message.has_value();
   const std::pair misuse{Subject{info.name, device}, where.first};
   const auto reported = reported_.find(misuse);
   if (reported != reported_.end() && reported->second != by_kernel) {
     reported_.erase(reported);
     Cause* const cause = known(info, device);
-    if (cause->kernel_message.empty()) cause->kernel_message = message;
+    if (cause->kernel_message.empty()) cause->kernel_message = message.value_or("");
     return nullptr;
   }
   reported_[misuse] = by_kernel;
   Cause* const cause = open(info, device, where, time_ns);
-  if (cause != nullptr && by_kernel) cause->kernel_message = message;
+  if (cause != nullptr && by_kernel) cause->kernel_message = *message;
   return cause;
 }
 

@@ -28,10 +28,10 @@ class CaseBook {
   }
 
   // The same for a misuse of the DMA API, which the explainer sees itself and the kernel's dma-debug may
-  // report as well, before or after: two witnesses of one call count once. `message` is dma-debug's; empty
-  // for the explainer.
+  // report as well, before or after: two witnesses of one call count once. `message` is dma-debug's, empty
+  // where it counts and does not print; nullopt for the explainer.
   Cause* open_misuse(const CauseInfo& info, NameId device, const CauseRange& where, std::uint64_t time_ns,
-                     const std::string& message = {});
+                     const std::optional<std::string>& message = std::nullopt);
 
   // The newest entry of this cause and device; nullptr when there is none.
   [[nodiscard]] Cause* known(const CauseInfo& info, NameId device);

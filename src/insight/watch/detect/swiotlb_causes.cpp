@@ -134,16 +134,21 @@ void find_swiotlb_causes(const Scene& scene) { std::visit(SwiotlbCauses{scene}, 
 void explain_missing_pool(const Scene& scene, NameId device, const CauseRange& where,
                           const Evidence& evidence) {
   const auto& log = scene.facts.kernel_log();
-  const CauseInfo& low_memory = cause("pool-not-allocated-low-memory");
-  const auto said =
-      std::ranges::find_if(log, [&](const std::string& text) { return is_about(low_memory, text); });
-  const CauseInfo& disabled =
-      scene.facts.context().is_guest ? cause("noforce-in-guest") : cause("no-bounce-pool");
-  const CauseInfo& reason = said != log.end() ? low_memory : disabled;
-  Cause* const found = scene.book.open(reason, device, where, scene.event.time_ns);
+  const CauseInfo* reason =
+      &(scene.facts.context().is_guest ? cause("noforce-in-guest") : cause("no-bounce-pool"));
+  std::string words;
+  for (const CauseInfo* told : {&cause("pool-not-allocated-low-memory"), &cause("pool-asked-for-too-late")}) {
+    const auto said =
+        std::ranges::find_if(log, [&](const std::string& text) { return is_about(*told, text); });
+    if (said == log.end()) continue;
+    reason = told;
+    words = *said;
+    break;
+  }
+  Cause* const found = scene.book.open(*reason, device, where, scene.event.time_ns);
   if (found == nullptr) return;
   found->evidence = {evidence};
-  if (said != log.end()) found->kernel_message = *said;
+  if (!words.empty()) found->kernel_message = words;
 }
 
 }  // namespace cbit::watch

@@ -49,6 +49,22 @@ void iommu_subsys_init(DmaContext& ctx, const paging::Mmu& cpu) {
                        ctx.iommu == IommuMode::passthrough ? "Passthrough" : "Translated",
                        ctx.config.iommu_explicit ? "(set via kernel command line)" : "");
   });
+  if (ctx.iommu == IommuMode::passthrough) return;
+  ctx.message(cpu, [&] {
+    return fmt::format("iommu: DMA domain TLB invalidation policy: {} mode {}",
+                       IommuDma::strict(ctx.cc, ctx.config) ? "strict" : "lazy",
+                       ctx.config.iommu_strict ? "(set via kernel command line)" : "");
+  });
+  if (machine.iommu_kind() == machine::IommuKind::amd && machine.is_guest())
+    ctx.message(cpu, [] { return std::string{"AMD-Vi: Using strict mode due to virtualization"}; });
+}
+
+// x86's pci_swiotlb_late_init, POWER's check_swiotlb_enabled: init_svm() has told that by now.
+void announce_swiotlb(DmaContext& ctx, paging::Mmu& cpu) {
+  if (ctx.swiotlb != nullptr)
+    ctx.swiotlb->print_info(cpu);
+  else if (!ctx.cc.x86())
+    ctx.message(cpu, [] { return std::string{"software IO TLB: No low mem"}; });
 }
 
 }  // namespace
@@ -71,7 +87,7 @@ Result<void> DmaContext::boot() {
   atomic_pools.init(*this, cpu);
   lend_atomic_pools(*this);
   iommu_subsys_init(*this, cpu);
-  if (swiotlb != nullptr) swiotlb->print_info(cpu);
+  announce_swiotlb(*this, cpu);
   return {};
 }
 

@@ -64,6 +64,7 @@ enum class Once : std::uint8_t {
   vmalloc_map,
   no_dma_mask,
   no_coherent_mask,
+  no_coherent_pool,
   bounce_inactive,
   sg_errno,
   cacheline_overlaps,

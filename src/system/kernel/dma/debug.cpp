@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.hpp"
 
@@ -33,28 +34,35 @@ std::string_view driver_of(const Device& dev) {
 
 }  // namespace
 
-// err_printk
+// err_printk; show_num_errors is 1.
 template <class Text>
 void DmaDebug::report(const paging::Mmu& cpu, const Device& dev, DmaDebugKind kind, DmaAddr dma,
                       std::uint64_t bytes, Text&& text) {
   if (!ctx_->tracer.enabled()) return;
+  const bool first = !std::exchange(printed_, true);
   ctx_->tracer.emit(cpu.agent(), DmaDebugReport{.device = dev.name_id,
                                                 .kind = kind,
                                                 .dma = dma,
                                                 .bytes = bytes,
                                                 .text = fmt::format("DMA-API: {} {}: {}", driver_of(dev),
-                                                                    dev.name, std::forward<Text>(text)())});
+                                                                    dev.name, std::forward<Text>(text)()),
+                                                .printed = first || ctx_->config.debug_all_errors});
 }
 
 // type2name; 6.7 corrected the spelling.
 std::string_view DmaDebug::name_of(Type type) const {
   switch (type) {
-    case Type::single: return "single";
+    case Type::single: return ctx_->config.version >= KernelVersion::next ? "phy" : "single";
     case Type::sg: return ctx_->config.version >= KernelVersion::v6_10 ? "scatter-gather" : "scather-gather";
     case Type::coherent: return "coherent";
     case Type::resource: return "resource";
   }
   return "?";
+}
+
+// One type of physical memory with all other mappings since 6.18.
+DmaDebug::Type DmaDebug::resource_type() const {
+  return ctx_->config.version >= KernelVersion::next ? Type::single : Type::resource;
 }
 
 // ---- the hash --------------------------------------------------------------------------------------------
@@ -266,11 +274,11 @@ void DmaDebug::check_sg_segment(const paging::Mmu& cpu, const Device& dev, const
     });
   const std::uint64_t start = segment.dma.value();
   const std::uint64_t end = start + segment.dma_length - 1;
-  if (((start ^ end) & ~dev.seg_boundary_mask) != 0)
+  if (((start ^ end) & ~dev.seg_boundary()) != 0)
     report(cpu, dev, DmaDebugKind::segment_boundary, segment.dma, segment.dma_length, [&] {
       return fmt::format(
           "mapping sg segment across boundary [start={:#018x}] [end={:#018x}] [boundary={:#018x}]", start,
-          end, dev.seg_boundary_mask);
+          end, dev.seg_boundary());
     });
 }
 
@@ -368,7 +376,7 @@ void DmaDebug::map_resource(const DmaRequest& request, DmaAddr dma) {
       {.dev = &request.dev,
        .dma = dma,
        .bytes = request.bytes,
-       .type = Type::resource,
+       .type = resource_type(),
        .direction = request.direction,
        .phys = request.phys,
        .map_error = MapError::not_checked},
@@ -377,7 +385,8 @@ void DmaDebug::map_resource(const DmaRequest& request, DmaAddr dma) {
 
 void DmaDebug::unmap_resource(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
                               DmaDirection direction) {
-  check_unmap(cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::resource, .direction = direction});
+  check_unmap(cpu,
+              {.dev = &dev, .dma = dma, .bytes = bytes, .type = resource_type(), .direction = direction});
 }
 
 void DmaDebug::sync_single(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,

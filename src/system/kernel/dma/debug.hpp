@@ -1,5 +1,6 @@
 // dma-debug: what kernel/dma/debug.c says about a driver's use of the DMA API, in its words. It watches and
-// reports, nothing depends on it. All errors are reported, as with dma-api/all_errors set.
+// reports, nothing depends on it. All errors are reported; only the first is printed, unless
+// dma-api/all_errors is set.
 //
 // Entries are kept in the kernel's hash order: its best-fit search and what it finds for addresses that are
 // mapped twice depend on it.
@@ -73,6 +74,7 @@ class DmaDebug {
   using Bucket = std::vector<Entry>;
 
   [[nodiscard]] std::string_view name_of(Type type) const;
+  [[nodiscard]] Type resource_type() const;
   [[nodiscard]] static Entry sg_reference(const Device& dev, const ScatterEntry& entry,
                                           DmaDirection direction, std::size_t entries);
 
@@ -97,6 +99,7 @@ class DmaDebug {
               Text&& text);
 
   DmaContext* ctx_;
+  bool printed_ = false;
   std::map<std::uint64_t, Bucket> buckets_;       // hash index -> entries in order of mapping
   std::map<std::uint64_t, unsigned> cachelines_;  // number of the first cache line -> further mappings of it
 };

@@ -122,6 +122,11 @@ CoherentBuffer allocated(DmaContext& ctx, const DmaRequest& request, Source sour
 
 std::optional<CoherentBuffer> dma_direct_alloc_from_pool(DmaContext& ctx, const DmaRequest& request,
                                                          std::uint64_t bytes) {
+  if (!ctx.cc.x86()) {  // no CONFIG_DMA_COHERENT_POOL
+    ctx.warning_once(Once::no_coherent_pool, request.cpu, "kernel/dma/direct.c",
+                     "dma_direct_alloc_from_pool");
+    return ctx.fail_empty(request, DmaFailure::atomic_pool_empty);
+  }
   ctx.step(request.cpu, source_alloc, [] {
     return std::string{"decrypting may sleep and the caller may not: memory from an atomic pool"};
   });
@@ -140,9 +145,12 @@ std::optional<CoherentBuffer> dma_direct_alloc_no_mapping(DmaContext& ctx, const
 }
 
 void step_decrypted(DmaContext& ctx, const DmaRequest& request, bool unencrypted) {
-  ctx.step(request.cpu, "arch/x86/mm/mem_encrypt.c: force_dma_unencrypted", [&] {
+  const std::string_view source = ctx.cc.x86()
+                                      ? "arch/x86/mm/mem_encrypt.c: force_dma_unencrypted"
+                                      : "arch/powerpc/include/asm/mem_encrypt.h: force_dma_unencrypted";
+  ctx.step(request.cpu, source, [&] {
     const std::uint64_t limit = request.dev.limit(request.dev.coherent_dma_mask);
-    if (ctx.cc.bounces_always())
+    if (is_guest(ctx.cc.traits().platform))
       return std::string{"encrypted guest: memory for coherent DMA is made shared"};
     if (ctx.cc.key_id_mask() != 0)
       return fmt::format("the coherent mask {:#x} {} all KeyID bits; coherent memory is KeyID 0's", limit,

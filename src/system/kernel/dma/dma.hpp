@@ -7,6 +7,7 @@
 //   context.*         what the parts below share, and its boot
 //   direct.*          dma-direct                  kernel/dma/direct.c, direct.h, include/linux/dma-direct.h
 //   iommu_dma.*       IOMMU-DMA                   drivers/iommu/dma-iommu.c
+//   iova_fq.*         its flush queue             drivers/iommu/dma-iommu.c
 //   pool.*            atomic pools                kernel/dma/pool.c
 //   swiotlb*.*        bounce buffers              kernel/dma/swiotlb.c
 //   debug.*           dma-debug                   kernel/dma/debug.c
@@ -66,9 +67,11 @@ struct DmaConfig {
   IommuMode iommu = IommuMode::none;
   // iommu= was on the command line. Where it was not, encryption turns passthrough into translated.
   bool iommu_explicit = true;
+  std::optional<bool> iommu_strict;       // iommu.strict=; nullopt: not given
   std::uint64_t coherent_pool_bytes = 0;  // coherent_pool=; 0: the default size
   bool direct_remap = false;              // CONFIG_DMA_DIRECT_REMAP: atomic pools are mapped by vmap
   bool debug = true;                      // dma-debug
+  bool debug_all_errors = false;          // dma-api/all_errors: print more than the first error
 };
 
 // debugfs dma_pools/pool_size_*: bytes of the atomic pools.
@@ -173,6 +176,8 @@ class Dma {
   // SIZE_MAX as 2^64 - 1. Trap: a device whose mask reaches all of RAM but not the C-bit bounces and is not
   // limited.
   [[nodiscard]] std::uint64_t max_mapping_size(const Device& dev) const;
+  // dma_opt_mapping_size(): the same where there is no size that is faster.
+  [[nodiscard]] std::uint64_t opt_mapping_size(const Device& dev) const;
   [[nodiscard]] bool need_sync(Device& dev, DmaAddr dma) const;
   // Of a streaming mapping of this device.
   [[nodiscard]] DmaReach reach(const Device& dev, DmaAddr dma) const;

@@ -96,6 +96,10 @@ IommuMode IommuDma::default_domain_type(const CcPlatform& cc, const DmaConfig& c
   return config.iommu;
 }
 
+bool IommuDma::strict(const CcPlatform& cc, const DmaConfig& config) {
+  return config.iommu_strict.value_or(!cc.x86());
+}
+
 Result<std::unique_ptr<iommu::IommuDomain>> IommuDma::create_domain(DmaContext& ctx,
                                                                     iommu::IommuDomain::Type type,
                                                                     std::uint16_t id) {
@@ -138,7 +142,7 @@ Result<void> IommuDma::configure(DmaContext& ctx, Device& dev) {
   auto table = CBIT_TRY(create_domain(ctx, iommu::IommuDomain::Type::translated, id));
   iommu_->attach(dev.requester, *table);
   auto mappings = table_mappings(machine, *table);
-  own(dev, std::make_unique<IommuDmaDomain>(std::move(mappings), std::move(table)), reserved_regions);
+  own(ctx, dev, std::make_unique<IommuDmaDomain>(std::move(mappings), std::move(table)), reserved_regions);
   return {};
 }
 
@@ -154,12 +158,18 @@ Result<void> IommuDma::configure_by_ops(DmaContext& ctx, Device& dev, bool ident
   if (*mappings == nullptr) return {};
   auto reserved = ops_->reserved(dev);
   reserved.push_back(host_bridge_window);
-  own(dev, std::make_unique<IommuDmaDomain>(std::move(*mappings), nullptr), reserved);
+  own(ctx, dev, std::make_unique<IommuDmaDomain>(std::move(*mappings), nullptr), reserved);
   return {};
 }
 
-void IommuDma::own(Device& dev, std::unique_ptr<IommuDmaDomain> domain,
+// A domain for an untrusted device is strict (iommu_get_default_domain_type), and so are all where the IOMMU
+// is emulated and caches what is not there (iommu_init_pci).
+void IommuDma::own(DmaContext& ctx, Device& dev, std::unique_ptr<IommuDmaDomain> domain,
                    std::span<const iommu::ViommuRange> reserved) {
+  machine::Machine& machine = ctx.mm.machine();
+  if (!strict(ctx.cc, ctx.config) && domain->mappings->can_defer() && !machine.is_guest() &&
+      !iommu_dma::dev_use_swiotlb(dev))
+    domain->flush_queue.emplace(machine.clock(), lock, ctx.mm.cpu_count(), *domain->mappings, domain->iova);
   for (const auto& [first, last] : reserved) domain->iova.reserve(first, (last - first) / granule + 1);
   dev.iommu = domains_.emplace_back(std::move(domain)).get();
 }
@@ -178,6 +188,8 @@ std::uint64_t align(std::uint64_t bytes) { return align_up(bytes, granule); }
 
 mem::KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys) {
   if (ctx.cc.key_id_mask() != 0) return ctx.mm.page_key_id(phys);
+  // IOMMU_MMIO
+  if (ctx.config.version >= KernelVersion::next && !ctx.mm.machine().memory().contains(phys, 1)) return 0;
   return ctx.me_mask != 0 ? 1 : 0;
 }
 
@@ -245,9 +257,20 @@ void unmap(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uin
   const std::uint64_t offset = dma.page_offset();
   const std::uint64_t size = align(bytes + offset);
   const std::scoped_lock hold{ctx.iommu_dma.lock};
-  if (dev.iommu->mappings->unmap(dma - offset, size) != size)
+  IommuDmaDomain& domain = *dev.iommu;
+  IommuMappings& mappings = *domain.mappings;
+  const bool lazy = domain.flush_queue.has_value();
+  if ((lazy ? mappings.unmap_lazily(dma - offset, size) : mappings.unmap(dma - offset, size)) != size)
     ctx.warning(cpu, "drivers/iommu/dma-iommu.c", "__iommu_dma_unmap");
-  dev.iommu->iova.release(dma - offset, size / granule);
+  if (!lazy) {
+    domain.iova.release(dma - offset, size / granule);
+    return;
+  }
+  ctx.step(cpu, "drivers/iommu/dma-iommu.c: queue_iova", [&] {
+    return fmt::format("lazy mode: {:#x} is gone from the table, and the IOTLB may hold it for up to 10 ms",
+                       (dma - offset).value());
+  });
+  domain.flush_queue->queue(cpu.agent().index, dma - offset, size / granule);
 }
 
 }  // namespace iommu_dma
@@ -258,7 +281,9 @@ std::optional<PhysAddr> iommu_iova_to_phys(const Device& dev, DmaAddr dma) {
 
 DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request) {
   PhysAddr phys = request.phys;
-  if (iommu_dma::dev_use_swiotlb(request.dev) && ((phys.value() | request.bytes) & iova_mask) != 0) {
+  const bool shares_pages = ((phys.value() | request.bytes) & iova_mask) != 0;
+  if (iommu_dma::dev_use_swiotlb(request.dev) && shares_pages && !request.attrs.has(dma_attr::mmio)) {
+    if (request.attrs.has(dma_attr::require_coherent)) return ctx.fail(request, DmaFailure::attribute);
     const auto bounce = bounce_untrusted(ctx, request);
     if (!bounce) return dma_mapping_error;
     phys = *bounce;

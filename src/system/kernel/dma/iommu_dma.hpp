@@ -6,7 +6,7 @@
 // pages with others. An encrypted guest behind a virtual IOMMU therefore hands its private pages to the
 // device, which reads ciphertext.
 //
-// Modelled as one IOMMU group per device and with iommu.strict=1.
+// Modelled as one IOMMU group per device.
 // Threading: map and unmap from any thread, also for devices of different domains; the rest from one thread.
 #pragma once
 
@@ -21,6 +21,7 @@
 #include "iommu/iova.hpp"
 #include "kernel/dma/dma.hpp"
 #include "kernel/dma/iommu_ops.hpp"
+#include "kernel/dma/iova_fq.hpp"
 
 namespace cbit::kernel {
 
@@ -37,7 +38,8 @@ class IommuDmaDomain {
   std::unique_ptr<iommu::IommuDomain> domain;  // the page table; nullptr: the IOMMU has none in memory
   std::unique_ptr<IommuMappings> mappings;
   iommu::IovaAllocator iova;
-  bool pci_32bit_workaround = true;  // [6.6] given up for good when the space below 4 GiB is used up
+  std::optional<IovaFlushQueue> flush_queue;  // of a domain of type IOMMU_DOMAIN_DMA_FQ
+  bool pci_32bit_workaround = true;           // [6.6] given up for good when the space below 4 GiB is used up
 };
 
 class IommuDma {
@@ -49,6 +51,8 @@ class IommuDma {
 
   // iommu_subsys_init: the type of default domains.
   static IommuMode default_domain_type(const CcPlatform& cc, const DmaConfig& config);
+  // iommu_dma_strict: whether an unmap invalidates at once. Lazy is the default on x86.
+  static bool strict(const CcPlatform& cc, const DmaConfig& config);
 
   // iommu_device_register: the IOMMU of the devices that are configured from now on.
   void set_ops(IommuOps* ops) { ops_ = ops; }
@@ -63,7 +67,8 @@ class IommuDma {
       DmaContext& ctx, iommu::IommuDomain::Type type, std::uint16_t id);
 
   Result<void> configure_by_ops(DmaContext& ctx, Device& dev, bool identity);
-  void own(Device& dev, std::unique_ptr<IommuDmaDomain> domain, std::span<const iommu::ViommuRange> reserved);
+  void own(DmaContext& ctx, Device& dev, std::unique_ptr<IommuDmaDomain> domain,
+           std::span<const iommu::ViommuRange> reserved);
 
   iommu::Iommu* iommu_ = nullptr;
   IommuOps* ops_ = nullptr;

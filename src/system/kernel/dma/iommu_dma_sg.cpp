@@ -64,7 +64,7 @@ std::size_t finalise_sg(const Device& dev, std::span<ScatterEntry> sg, std::span
     sg[i].dma = dma_mapping_error;
     sg[i].dma_length = 0;
 
-    const bool appends = cur_len != 0 && offset == 0 && (iova.value() & dev.seg_boundary_mask) != 0 &&
+    const bool appends = cur_len != 0 && offset == 0 && (iova.value() & dev.seg_boundary()) != 0 &&
                          dev.max_segment_size - cur_len >= length;
     if (appends) {
       cur_len += length;
@@ -104,7 +104,7 @@ void step_sg(DmaContext& ctx, paging::Mmu& cpu, const Device& dev, std::size_t e
   ctx.step(cpu, source_map_sg, [&] {
     return fmt::format(
         "{} entries share one IOVA range, {:#x} + {}: {} segments of at most {} bytes, none across {:#x}",
-        entries, iova.value(), iova_len, segments, dev.max_segment_size, dev.seg_boundary_mask);
+        entries, iova.value(), iova_len, segments, dev.max_segment_size, dev.seg_boundary());
   });
 }
 
@@ -121,7 +121,7 @@ Result<std::size_t, Errno> iommu_dma_map_sg(DmaContext& ctx, paging::Mmu& cpu, D
     if (!is_mappable(ctx, part)) return invalidate_sg(sg, Errno::einval);
   }
 
-  const std::vector<mem::PhysRange> pieces = lay_out(sg, dev.seg_boundary_mask);
+  const std::vector<mem::PhysRange> pieces = lay_out(sg, dev.seg_boundary());
   std::uint64_t iova_len = 0;
   for (const mem::PhysRange& piece : pieces) iova_len += piece.bytes;
   const DmaRequest request{cpu, dev, sg.front().phys, iova_len, direction, attrs, DmaMappingKind::sg};

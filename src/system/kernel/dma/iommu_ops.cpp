@@ -24,12 +24,13 @@ class TableMappings : public IommuMappings {
     return unmapped_bytes;
   }
   [[nodiscard]] std::optional<PhysAddr> iova_to_phys(DmaAddr iova) const override {
-    auto found = domain_->peek(iova, false);
-    if (!found) found = domain_->peek(iova, true);
+    auto found = domain_->look_up(iova, false);
+    if (!found) found = domain_->look_up(iova, true);
     return found ? std::optional{found->phys} : std::nullopt;
   }
 
  protected:
+  [[nodiscard]] iommu::IommuDomain& domain() { return *domain_; }
   virtual void mapped(DmaAddr iova, std::uint64_t pages) = 0;
   virtual void unmapped(DmaAddr iova, std::uint64_t pages) = 0;
   void exit(std::string_view reason, DmaAddr argument) {
@@ -44,6 +45,11 @@ class TableMappings : public IommuMappings {
 
 class AmdMappings final : public TableMappings {
   using TableMappings::TableMappings;
+  [[nodiscard]] bool can_defer() const override { return true; }
+  std::uint64_t unmap_lazily(DmaAddr iova, std::uint64_t bytes) override {
+    return domain().unmap_lazily(iova, bytes);
+  }
+  void flush_iotlb_all() override { domain().flush(); }
   // domain_flush_np_cache, domain_flush_pages: INVALIDATE_IOMMU_PAGES, COMPLETION_WAIT.
   void flush(DmaAddr iova) {
     if (!is_guest()) return;

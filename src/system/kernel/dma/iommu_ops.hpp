@@ -24,6 +24,10 @@ class IommuMappings {
   virtual Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, iommu::IommuAccess rights,
                            mem::KeySelector selector) = 0;
   virtual std::uint64_t unmap(DmaAddr iova, std::uint64_t bytes) = 0;
+  // IOMMU_CAP_DEFERRED_FLUSH: unmap_lazily() leaves the IOTLB alone, whose flush then is flush_iotlb_all().
+  [[nodiscard]] virtual bool can_defer() const { return false; }
+  virtual std::uint64_t unmap_lazily(DmaAddr iova, std::uint64_t bytes) { return unmap(iova, bytes); }
+  virtual void flush_iotlb_all() {}
   // nullopt where Linux's 0 stands for "not mapped".
   [[nodiscard]] virtual std::optional<PhysAddr> iova_to_phys(DmaAddr iova) const = 0;
 };

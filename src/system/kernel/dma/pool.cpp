@@ -24,11 +24,31 @@ std::string_view gfp_name(GfpZone zone) {
   return "?";
 }
 
+// Two fixes that came to the stable series after 6.6.87 and 6.10.0: the mapping of remapped pools is
+// decrypted, and a pool that is used up is told from one that is not there.
+bool has_pool_fixes(KernelVersion version) {
+  return version == KernelVersion::v6_1 || version >= KernelVersion::next;
+}
+
 // totalram_pages() are what memblock left over, hence the free pages of the young kernel.
 std::uint64_t default_pool_bytes(const PageAllocator& pages) {
   const std::uint64_t wanted = pages.free_pages() / ((std::uint64_t{1} << 30) / pool_bytes_per_gib);
   const std::uint64_t limit = std::uint64_t{1} << max_order_6_1;  // MAX_ORDER_NR_PAGES
   return std::max(std::min(wanted, limit) * page_size, pool_bytes_min);
+}
+
+// dma_atomic_pool_init(): has_managed_dma(), and since 6.19 has_managed_zone() of the other zones, too. Zones
+// on x86 end at 16 MiB and at 4 GiB, and RAM begins at 0.
+bool gets_pool(const DmaContext& ctx, GfpZone zone) {
+  if (!ctx.cc.x86()) return false;  // CONFIG_DMA_COHERENT_POOL: selected by AMD_MEM_ENCRYPT
+  if (ctx.config.version < KernelVersion::next) return true;
+  const PhysAddr end = ctx.mm.machine().end_of_ram();
+  switch (zone) {
+    case GfpZone::normal: return end > machine::high_ram;
+    case GfpZone::dma32: return end.value() > bit_mask(zone_dma_bits) + 1;
+    case GfpZone::dma: return true;
+  }
+  return true;
 }
 
 }  // namespace
@@ -94,6 +114,7 @@ void AtomicPools::init(DmaContext& ctx, paging::Mmu& cpu) {
   if (initial_bytes_ == 0) initial_bytes_ = default_pool_bytes(ctx.mm.page_allocator());
 
   for (const GfpZone zone : {GfpZone::normal, GfpZone::dma, GfpZone::dma32}) {
+    if (!gets_pool(ctx, zone)) continue;
     auto& pool = pools_[static_cast<std::size_t>(zone)].emplace();
     if (expand(ctx, cpu, pool, zone, initial_bytes_)) {
       ctx.message(cpu, [&] {
@@ -129,7 +150,8 @@ bool AtomicPools::expand(DmaContext& ctx, paging::Mmu& cpu, GenPool& pool, GfpZo
     // dma_common_contiguous_remap
     std::vector<PhysAddr> frames;
     for (std::uint64_t i = 0; i < pages; ++i) frames.push_back(*page + i * page_size);
-    const auto alias = ctx.mm.vmap(frames, 0);
+    const bool decrypted = has_pool_fixes(ctx.config.version);
+    const auto alias = ctx.mm.vmap(frames, decrypted ? 0 : ctx.mm.default_selector());
     // Linux maps first and decrypts then; pages that are decrypted and cannot be mapped are leaked.
     if (!alias) return false;
     at = *alias;
@@ -143,22 +165,31 @@ GenPool* AtomicPools::pool(GfpZone zone) {
   return pool ? &*pool : nullptr;
 }
 
-// dma_guess_pool: the next pool to try after `previous`, null for the first.
-GenPool* AtomicPools::guess(const GenPool* previous, GfpZone zone) {
+GenPool* AtomicPools::first_of(std::initializer_list<GfpZone> zones) {
+  for (const GfpZone zone : zones)
+    if (GenPool* const found = pool(zone)) return found;
+  return nullptr;
+}
+
+// dma_guess_pool: the next pool to try after `previous`, null for the first. Since 6.19 another zone's may be
+// the first.
+GenPool* AtomicPools::guess(KernelVersion version, const GenPool* previous, GfpZone zone) {
+  using enum GfpZone;
   if (previous == nullptr) {
-    if (zone == GfpZone::dma32) return pool(GfpZone::dma32);
-    if (zone == GfpZone::dma && pool(GfpZone::dma) != nullptr) return pool(GfpZone::dma);
-    return pool(GfpZone::normal);
+    const bool any = version >= KernelVersion::next;
+    if (zone == dma32) return any ? first_of({dma32, dma, normal}) : pool(dma32);
+    if (zone == dma) return any ? first_of({dma, dma32, normal}) : first_of({dma, normal});
+    return any ? first_of({normal, dma32, dma}) : pool(normal);
   }
-  if (previous == pool(GfpZone::normal))
-    return pool(GfpZone::dma32) != nullptr ? pool(GfpZone::dma32) : pool(GfpZone::dma);
-  return previous == pool(GfpZone::dma32) ? pool(GfpZone::dma) : nullptr;
+  if (previous == pool(normal)) return first_of({dma32, dma});
+  return previous == pool(dma32) ? pool(dma) : nullptr;
 }
 
 std::optional<PoolPages> AtomicPools::allocate(DmaContext& ctx, const DmaRequest& request,
                                                std::uint64_t bytes, GfpZone zone) {
   bool found = false;
-  for (GenPool* pool = guess(nullptr, zone); pool != nullptr; pool = guess(pool, zone)) {
+  const KernelVersion version = ctx.config.version;
+  for (GenPool* pool = guess(version, nullptr, zone); pool != nullptr; pool = guess(version, pool, zone)) {
     found = true;
     const auto got = pool->allocate(pages_for(bytes));
     if (!got) continue;
@@ -172,7 +203,7 @@ std::optional<PoolPages> AtomicPools::allocate(DmaContext& ctx, const DmaRequest
     pool->free(got->at, pages_for(bytes));
     return std::nullopt;
   }
-  if (!found)
+  if (!found || !has_pool_fixes(version))
     ctx.message(request.cpu,
                 [&] { return fmt::format("Failed to get suitable pool for {}", request.dev.name); });
   else if (!request.attrs.has(dma_attr::no_warn))

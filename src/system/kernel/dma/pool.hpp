@@ -61,7 +61,8 @@ class AtomicPools {
   void init(DmaContext& ctx, paging::Mmu& cpu);
 
   // dma_alloc_from_pool: zeroed pages that dma_coherent_ok() accepts, from the pool of `zone` or one below.
-  // Reports "DMA pool exhausted" unless NO_WARN.
+  // Reports that there is no pool, or none with so much room: that unless NO_WARN, where the version tells
+  // one from the other.
   [[nodiscard]] std::optional<PoolPages> allocate(DmaContext& ctx, const DmaRequest& request,
                                                   std::uint64_t bytes, GfpZone zone);
   // dma_free_from_pool: false where no pool knows the address.
@@ -77,7 +78,8 @@ class AtomicPools {
 
   static bool expand(DmaContext& ctx, paging::Mmu& cpu, GenPool& pool, GfpZone zone, std::uint64_t bytes);
   [[nodiscard]] GenPool* pool(GfpZone zone);
-  [[nodiscard]] GenPool* guess(const GenPool* previous, GfpZone zone);
+  [[nodiscard]] GenPool* first_of(std::initializer_list<GfpZone> zones);
+  [[nodiscard]] GenPool* guess(KernelVersion version, const GenPool* previous, GfpZone zone);
 
   Pools pools_;
   std::uint64_t initial_bytes_ = 0;

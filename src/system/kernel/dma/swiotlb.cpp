@@ -30,11 +30,6 @@ bool from_device(DmaDirection d) {
   return d == DmaDirection::from_device || d == DmaDirection::bidirectional;
 }
 
-// dma_get_seg_boundary()
-std::uint64_t boundary_of(const Device& dev) {
-  return dev.seg_boundary_mask != 0 ? dev.seg_boundary_mask : ~std::uint64_t{0};
-}
-
 // What the kernel's BUG_ONs in the search and in iommu_is_span_boundary() ask for.
 bool well_formed(const SwiotlbPool::Request& request) {
   const std::uint64_t boundary_slots = (request.boundary_mask >> io_tlb_shift) + 1;
@@ -180,23 +175,22 @@ void Swiotlb::Impl::report_refusal(paging::Mmu& cpu, const Device& dev, const Sw
 
 // ---- mapping --------------------------------------------------------------------------------------------
 
-// What tbl_map_single makes of its sizes; nullopt where the kernel refuses them. 6.10 computes the size of
-// the allocation itself, and lets the offset exceed a slot.
+// What tbl_map_single makes of its sizes; nullopt where the kernel refuses them. 6.6 lets the offset exceed a
+// slot, 6.10 computes the size of the allocation itself.
 std::optional<Swiotlb::Impl::Measured> Swiotlb::Impl::measure(paging::Mmu& cpu, const Device& dev,
                                                               PhysAddr orig, std::uint64_t mapping_size,
                                                               std::uint64_t alloc_size,
                                                               std::uint64_t alloc_align_mask) {
   constexpr std::uint64_t in_slot = io_tlb_size - 1;
-  const std::uint64_t device_bits = orig.value() & dev.min_align_mask;
-  Measured result{.request = {orig, 0, alloc_align_mask, dev.min_align_mask, boundary_of(dev)},
-                  .offset = device_bits & in_slot,
+  const std::uint64_t align_mask = version >= KernelVersion::v6_6 ? alloc_align_mask | in_slot : in_slot;
+  Measured result{.request = {orig, 0, alloc_align_mask, dev.min_align_mask, dev.seg_boundary()},
+                  .offset = orig.value() & dev.min_align_mask & align_mask,
                   .printed_bytes = alloc_size};
   if (version >= KernelVersion::v6_10) {
     if (alloc_align_mask >= page_size)
       message_once(Once::alloc_alignment, cpu, [] {
         return std::string{"Alloc alignment may prevent fulfilling requests with max mapping_size"};
       });
-    result.offset = device_bits & (alloc_align_mask | in_slot);
     const std::uint64_t bytes = saturating_sum(mapping_size, result.offset);
     result.printed_bytes = bytes > swiotlb_segment_bytes ? bytes : align_up(bytes, alloc_align_mask + 1);
     result.request.bytes = result.printed_bytes;
@@ -289,10 +283,12 @@ bool Swiotlb::sync_single_for_cpu(paging::Mmu& cpu, Device& dev, PhysAddr bounce
 
 // What swiotlb_bounce() makes of a length; 0 where it copies nothing. `offset` is where the copy begins in
 // the original of the slot. It is negative in the first bytes of a later slot, where the mapping does not
-// begin at a slot's first byte: up to 6.6 that counts as a mistake.
+// begin at a slot's first byte: up to 6.6 that counts as a mistake. Sizes are size_t in the kernel, so that
+// what is left beyond the mapping's end is no less than nothing but nearly 2^64 bytes, and is copied.
 std::uint64_t Swiotlb::Impl::copyable(paging::Mmu& cpu, const SwiotlbPool::Slot& slot, PhysAddr at,
                                       std::int64_t offset, std::uint64_t bytes) {
-  const std::int64_t left = slot.bytes_left - offset;
+  const auto size = static_cast<std::uint64_t>(std::int64_t{slot.bytes_left});
+  const std::uint64_t left = size - static_cast<std::uint64_t>(offset);
   if (version < KernelVersion::v6_10 && offset < 0) {
     const auto in_slot = static_cast<std::int64_t>(at.value() & (io_tlb_size - 1));
     message_once(Once::before_start, cpu, [&] {
@@ -307,18 +303,18 @@ std::uint64_t Swiotlb::Impl::copyable(paging::Mmu& cpu, const SwiotlbPool::Slot&
     });
     return 0;
   }
-  if (version < KernelVersion::v6_10 && left < 0) {
+  if (version<KernelVersion::v6_10&& static_cast<std::uint64_t>(offset)> size) {
     message_once(Once::beyond_end, cpu, [&] {
-      return fmt::format("Buffer overflow detected. Allocation size: {}. Mapping size: {}+{}.",
-                         slot.bytes_left, bytes, offset);
+      return fmt::format("Buffer overflow detected. Allocation size: {}. Mapping size: {}+{}.", size, bytes,
+                         offset);
     });
     return 0;
   }
-  if (left >= 0 && bytes <= static_cast<std::uint64_t>(left)) return bytes;
+  if (bytes <= left) return bytes;
   message_once(Once::too_long, cpu, [&] {
     return fmt::format("Buffer overflow detected. Allocation size: {}. Mapping size: {}.", left, bytes);
   });
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(left, 0));
+  return left;
 }
 
 // swiotlb_bounce(). Nothing happens for slots that are free.
@@ -346,16 +342,16 @@ bool Swiotlb::Impl::bounce(paging::Mmu& cpu, const Device& dev, SwiotlbPool& poo
 
 // ---- coherent memory of restricted pools ----------------------------------------------------------------
 
-// 6.10 aligns to the order of the size; before, only the stride of the search does, and from 6.6 on not even
-// that keeps a run from starting in mid-page. What is returned is the page that it starts in.
+// From 6.6 on aligned to the order of the size; in 6.1 only the stride of the search is, which keeps no run
+// from starting in mid-page. What is returned is the page that it starts in.
 std::optional<PhysAddr> Swiotlb::alloc(paging::Mmu& cpu, Device& dev, std::uint64_t bytes) {
   Impl& impl = *impl_;
-  SwiotlbPool::Request request{PhysAddr{}, bytes, 0, dev.min_align_mask, boundary_of(dev)};
+  SwiotlbPool::Request request{PhysAddr{}, bytes, 0, dev.min_align_mask, dev.seg_boundary()};
   if (!well_formed(request)) {
     impl.message(cpu, [] { return std::string{"kernel BUG at kernel/dma/swiotlb.c!"}; });
     return std::nullopt;
   }
-  if (impl.version >= KernelVersion::v6_10)
+  if (impl.version >= KernelVersion::v6_6)
     request.alloc_align_mask = std::bit_ceil(align_up(std::min(bytes, bit_mask(32)), page_size)) - 1;
   const Impl::Allocation slots = impl.find_slots(cpu, dev, request);
   if (slots.outcome != Outcome::found) {

@@ -48,7 +48,7 @@ struct SwiotlbOptions {
 [[nodiscard]] OrError<SwiotlbOptions> parse_swiotlb(std::string_view text);
 
 // Slots and areas of the default pool on this platform: pci_swiotlb_detect, sev_setup_arch and
-// swiotlb_adjust_nareas, alike in 6.1, 6.6 and 6.10. nullopt: no pool is created.
+// swiotlb_adjust_nareas, alike in 6.1, 6.6 and 6.10; POWER's mem_init. nullopt: no pool is created.
 // The 6 % rule asks for CC_ATTR_GUEST_MEM_ENCRYPT and so covers TDX guests too, in all three versions; its
 // move from sev_setup_arch to mem_encrypt_setup_arch (6.8) changed nothing but the name.
 struct SwiotlbSizing {

@@ -94,8 +94,9 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
 void Swiotlb::print_info(paging::Mmu& cpu) const {
   if (!impl_->enabled) return;
   const mem::PhysRange pool = default_pool();
-  impl_->message(cpu,
-                 [] { return std::string{"PCI-DMA: Using software bounce buffering for IO (SWIOTLB)"}; });
+  if (impl_->cc.x86())
+    impl_->message(cpu,
+                   [] { return std::string{"PCI-DMA: Using software bounce buffering for IO (SWIOTLB)"}; });
   impl_->message(cpu, [&] {
     return fmt::format("software IO TLB: mapped [mem {:#018x}-{:#018x}] ({}MB)", pool.first.value(),
                        pool.end().value(), pool.bytes >> 20);
@@ -127,8 +128,8 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_restricted(Mm& mm, const CcPlat
 
 // ---- growth ---------------------------------------------------------------------------------------------
 
-// alloc_dma_pages: a block of the page allocator, decrypted. 6.6 returns pages that it could not decrypt to
-// the allocator as they are; later kernels encrypt them first, or else leak them.
+// alloc_dma_pages: a block of the page allocator, decrypted. Pages that could not be decrypted are encrypted
+// again before they go back to the allocator, or else leaked.
 std::optional<PhysAddr> Swiotlb::Impl::alloc_dma_pages(paging::Mmu& cpu, std::uint64_t bytes,
                                                        std::uint64_t limit) {
   const std::uint64_t block = std::bit_ceil(pages_for(bytes));
@@ -136,8 +137,7 @@ std::optional<PhysAddr> Swiotlb::Impl::alloc_dma_pages(paging::Mmu& cpu, std::ui
   if (!first) return std::nullopt;
   const VirtAddr at = mm.phys_to_virt(*first);
   if (mm.set_memory_decrypted(cpu, at, pages_for(bytes))) return first;
-  if (version == KernelVersion::v6_6 || mm.set_memory_encrypted(cpu, at, pages_for(bytes)))
-    mm.page_allocator().free(*first, block);
+  if (mm.set_memory_encrypted(cpu, at, pages_for(bytes))) mm.page_allocator().free(*first, block);
   return std::nullopt;
 }
 

@@ -121,7 +121,8 @@ OrError<SwiotlbOptions> parse_swiotlb(std::string_view text) {
 std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, std::uint64_t memory_bytes, bool ram_above_4g,
                                           unsigned cpus, const SwiotlbOptions& options) {
   const bool forced = cc.bounces_always();
-  const bool enabled = ram_above_4g || cc.has(CcAttr::host_mem_encrypt) || forced;
+  // ppc_swiotlb_enable is false when swiotlb_init() asks for it, and true when the pool would be given back.
+  const bool enabled = cc.x86() ? ram_above_4g || cc.has(CcAttr::host_mem_encrypt) || forced : options.force;
   if ((!enabled && !options.force) || options.no_force) return std::nullopt;
 
   Defaults defaults{options};

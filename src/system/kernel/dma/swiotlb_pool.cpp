@@ -113,13 +113,7 @@ SwiotlbPool::Plan SwiotlbPool::plan(const Request& request) const {
       plan.stride = std::max(plan.stride, (alloc_mask >> io_tlb_shift) + 1);
       alloc_mask = 0;
       break;
-    case KernelVersion::v6_6:  // all masks are compared with the original
-      orig_mask = device_mask | alloc_mask;
-      if (request.bytes >= page_size) orig_mask |= page_size - 1;
-      orig_mask &= ~in_slot;
-      plan.stride = (orig_mask >> io_tlb_shift) + 1;
-      alloc_mask = 0;
-      break;
+    case KernelVersion::v6_6:
     case KernelVersion::v6_10:
     case KernelVersion::next:
       if (alloc_mask == 0 && device_mask == 0 && request.bytes >= page_size) alloc_mask = page_size - 1;

@@ -105,9 +105,7 @@ Result<void> Mm::set_pages_array(paging::Mmu& cpu, std::span<const PhysAddr> pag
   return impl_->set_pages_array(cpu, pages, caching);
 }
 const ConversionCost& Mm::conversion_cost() const { return impl_->cost; }
-void Mm::fail_conversion_after(std::uint64_t calls) {
-  impl_->machine.hypervisor().refuse_conversion_after(calls);
-}
+void Mm::fail_conversion_after(std::uint64_t calls) { impl_->fail_after = calls; }
 
 std::optional<VirtAddr> Mm::alloc_pages(std::uint64_t pages, std::uint64_t limit) {
   const auto first = impl_->pages.allocate(pages, limit);

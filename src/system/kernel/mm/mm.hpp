@@ -99,7 +99,7 @@ class Mm {
   // set_memory_encrypted / set_memory_decrypted in the order of __set_memory_enc_pgtable. Contents are not
   // converted. A no-op where memory is not encrypted. `cpu` performs it; its TLB and all others are flushed.
   // Faults: not_present where part of the range is not mapped, no_memory when no page is left for a split,
-  // conversion_refused. A refusal may come after the mapping has changed, as in the kernel: such pages are
+  // conversion_refused, guest_terminated. A refusal may come after the mapping has changed: such pages are
   // nobody's to use or to free.
   // They sleep. A caller who must not and calls all the same is told what CONFIG_DEBUG_ATOMIC_SLEEP tells.
   Result<void> set_memory_encrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t pages,
@@ -111,8 +111,11 @@ class Mm {
   Result<void> early_set_memory_encrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes);
   Result<void> early_set_memory_decrypted(paging::Mmu& cpu, VirtAddr at, std::uint64_t bytes);
   [[nodiscard]] const ConversionCost& conversion_cost() const;
-  // Makes the next n-th call of set_memory_* fail, as a hypervisor's refusal does: for tests of the leak
-  // paths. 1 is the next call, 0 none.
+  // Makes the next n-th call of set_memory_* fail as it can on the platform, for tests of the leak paths:
+  // SME, SEV and SEV-ES ask nobody, so only a page table can be missing for a split (no_memory, before the
+  // mapping changes); a TD's VMM refuses (conversion_refused); an SNP guest whose hypervisor refuses
+  // terminates itself (guest_terminated); POWER does not look at what the ultravisor says. 1 is the next
+  // call, 0 none.
   void fail_conversion_after(std::uint64_t calls);
 
   // set_pages_array_wc, _uc and _wb: the caching of the direct map's pages, with the flushes of TLB and

@@ -62,8 +62,10 @@ struct Mm::Impl {
   Result<void> tdx_enc_status_changed(const Conversion& c);
   [[nodiscard]] std::uint64_t psc_requests(const Conversion& c) const;
   void notify_page_enc_status(const Conversion& c);
-  // conversion_refused if the hypervisor will not have it.
-  Result<void> ask_hypervisor(const Conversion& c);
+  // True for the conversion that a test wants to fail. To be asked once per conversion, where it can fail.
+  [[nodiscard]] bool fails() { return fail_after != 0 && --fail_after == 0; }
+  // conversion_refused if the VMM of a TD will not have it.
+  Result<void> ask_vmm(const Conversion& c);
   Result<void> change_page_state(const Conversion& c, std::string_view call);
   void report_conversion(const Conversion& c);
   Result<void> set_pages_array(paging::Mmu& cpu, std::span<const PhysAddr> list, paging::PageCaching caching);
@@ -104,6 +106,7 @@ struct Mm::Impl {
   ConversionCost cost;
   bool warned_misaligned = false;
   bool warned_refusal = false;
+  std::uint64_t fail_after = 0;  // set_memory_* calls; 0: none fails
 };
 
 }  // namespace cbit::kernel

@@ -6,6 +6,7 @@
 
 #include "base/cost.hpp"
 #include "kernel/mm/mm_impl.hpp"
+#include "spec/ghcb.hpp"
 
 namespace cbit::kernel {
 namespace {
@@ -21,6 +22,11 @@ constexpr std::string_view source_hypercall = "arch/x86/mm/mem_encrypt_amd.c: en
 constexpr std::uint64_t psc_entries_6_1 = 253;
 constexpr std::uint64_t psc_entries = 64;
 constexpr std::uint64_t pages_2m = level_bytes(paging::PageLevel::size_2m) / page_size;
+
+// Nobody could refuse a conversion.
+bool asks_nobody(machine::PageStateCall call) {
+  return call == machine::PageStateCall::none || call == machine::PageStateCall::kvm;
+}
 
 std::vector<mem::PhysRange> ranges_of(std::span<const PhysAddr> pages) {
   std::vector<mem::PhysRange> ranges;
@@ -153,6 +159,10 @@ Result<void> Mm::Impl::change_attribute(const Conversion& c) {
     return fmt::format("{} in the page-table entries of {} pages; their contents stay as they are in DRAM",
                        c.encrypted ? "set encrypted" : "set decrypted", c.pages);
   });
+  if (asks_nobody(cc.traits().page_state_call) && fails()) {
+    step(c.cpu, source_cpa, [] { return "no memory for the page table of a split: -ENOMEM"; });
+    return fault(FaultKind::no_memory, c.at.value());
+  }
   const mem::KeySelector selector = c.encrypted ? 1 : 0;
   if (c.has_large_pages) CBIT_TRY(split(c, c.at, c.pages * page_size, true));
   CBIT_TRY(table->set_selector(c.at, c.pages * page_size, selector));
@@ -170,11 +180,8 @@ Result<void> Mm::Impl::change_attribute(const Conversion& c) {
 
 Result<void> Mm::Impl::status_change_finish(const Conversion& c) {
   switch (cc.traits().page_state_call) {
-    case machine::PageStateCall::none: return ask_hypervisor(c);
-    case machine::PageStateCall::kvm:
-      CBIT_TRY(ask_hypervisor(c));
-      notify_page_enc_status(c);
-      break;
+    case machine::PageStateCall::none: break;
+    case machine::PageStateCall::kvm: notify_page_enc_status(c); break;
     case machine::PageStateCall::psc:
       if (c.encrypted) CBIT_TRY(snp_set_pages_state(c));
       notify_page_enc_status(c);
@@ -232,7 +239,7 @@ Result<void> Mm::Impl::svm_set_memory(paging::Mmu& cpu, VirtAddr at, std::uint64
     ++cost.hypercalls;
     machine.hypervisor().exit(cpu.agent(), call, range.first.page_number());
   }
-  if (!ask_hypervisor(c)) return {};
+  if (fails()) return {};
   flush_tlb(cpu, at, count);
   for (const mem::PhysRange& range : c.ram)
     tracer.emit(cpu.agent(),
@@ -242,8 +249,8 @@ Result<void> Mm::Impl::svm_set_memory(paging::Mmu& cpu, VirtAddr at, std::uint64
 
 // ---- what the hypervisor is asked -----------------------------------------------------------------------
 
-Result<void> Mm::Impl::ask_hypervisor(const Conversion& c) {
-  if (!machine.hypervisor().refuses_conversion()) return {};
+Result<void> Mm::Impl::ask_vmm(const Conversion& c) {
+  if (!fails()) return {};
   // x86/mm/cpa: Warn for set_memory_XXcrypted() VMM fails (6.9)
   if (version >= KernelVersion::v6_10 && !std::exchange(warned_refusal, true))
     message(c.cpu, [&] {
@@ -272,8 +279,15 @@ std::uint64_t Mm::Impl::psc_requests(const Conversion& c) const {
 }
 
 // snp_set_memory_shared, snp_set_memory_private
+// The guest cannot go on with pages whose state it does not know: it ends where the hypervisor refuses.
 Result<void> Mm::Impl::snp_set_pages_state(const Conversion& c) {
-  CBIT_TRY(ask_hypervisor(c));
+  if (fails()) {
+    message(c.cpu,
+            [] { return fmt::format("SNP: PSC failed ret=0 exit_info_2={:x}", spec::psc_error_generic); });
+    step(c.cpu, source_snp, [] { return "page-state change refused: sev_es_terminate(GHCB_TERM_PSC)"; });
+    machine.hypervisor().terminate(c.cpu.agent(), spec::sev_term_set_linux, spec::ghcb_term_psc);
+    return fault(FaultKind::guest_terminated, c.at.value());
+  }
   const std::uint64_t requests = psc_requests(c);
   cost.hypercalls += requests;
   step(
@@ -291,7 +305,7 @@ Result<void> Mm::Impl::snp_set_pages_state(const Conversion& c) {
 }
 
 Result<void> Mm::Impl::tdx_enc_status_changed(const Conversion& c) {
-  CBIT_TRY(ask_hypervisor(c));
+  CBIT_TRY(ask_vmm(c));
   cost.hypercalls += c.ram.size();
   step(
       c.cpu, source_tdx,
@@ -303,8 +317,10 @@ Result<void> Mm::Impl::tdx_enc_status_changed(const Conversion& c) {
   return change_page_state(c, "MapGPA");
 }
 
-// One KVM_HC_MAP_GPA_RANGE per leaf of the mapping as it is now.
+// One KVM_HC_MAP_GPA_RANGE per leaf of the mapping as it is now; kvm_init_platform() installs the call where
+// the hypervisor offers KVM_FEATURE_MIGRATION_CONTROL.
 void Mm::Impl::notify_page_enc_status(const Conversion& c) {
+  if (!machine.config().migration_control) return;
   std::uint64_t leaves = 0;
   const auto count = [&](VirtAddr, paging::PageLevel, paging::Pte) { ++leaves; };
   if (!table->for_each_leaf(c.at, c.pages * page_size, count)) return;

@@ -45,6 +45,12 @@ Result<void, UmemRefusal> check(IbDevice& device, const Process& process, const 
   return {};
 }
 
+// include/rdma/ib_verbs.h
+bool ib_access_writable(unsigned access) {
+  return (access & (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC |
+                    IBV_ACCESS_MW_BIND)) != 0;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<IbUmem>, UmemRefusal> IbUmem::get(IbDevice& device, Process& process, paging::Mmu& cpu,
@@ -52,20 +58,24 @@ Result<std::unique_ptr<IbUmem>, UmemRefusal> IbUmem::get(IbDevice& device, Proce
   CBIT_TRY(check(device, process, cpu, at, bytes, access));
   const std::uint64_t pages = (align_up(at.value() + bytes, page_size) - at.page().value()) / page_size;
   if (!process.account_pinned(pages)) return refuse(Errno::enomem, "memlock");
-  // For writing even where the device only reads: a private page that is written later would be another one.
-  auto pinned = process.pin_user_pages(at.page(), pages, true);
+  const bool writable = ib_access_writable(access);
+  // FOLL_FORCE lets a region that the device only reads be pinned for writing where the process may not
+  // write. [6.2] It is pinned for reading.
+  const bool for_reading = !writable && device.kernel().dma().config().version >= KernelVersion::v6_6;
+  auto pinned = process.pin_user_pages(at.page(), pages, !for_reading);
   if (!pinned) {
     process.unaccount_pinned(pages);
     return refuse(Errno{pinned.error()}, "pin");
   }
   std::unique_ptr<IbUmem> umem{new IbUmem{device, cpu, at.page_offset(), bytes}};
   umem->process_ = &process;
+  umem->writable_ = writable;
   umem->pages_ = std::move(*pinned);
   umem->sg_ = append_table(umem->pages_, device.ib_dma_max_seg_size());
+  const std::string_view flags = writable ? "FOLL_WRITE | " : for_reading ? "" : "FOLL_WRITE | FOLL_FORCE | ";
   step(device, cpu,
-       fmt::format(
-           "{} pages pinned (FOLL_WRITE | FOLL_LONGTERM) in {} entries, mapped once for both directions",
-           pages, umem->sg_.size()));
+       fmt::format("{} pages pinned ({}FOLL_LONGTERM) in {} entries, mapped once for both directions", pages,
+                   flags, umem->sg_.size()));
   CBIT_TRY(umem->map((access & IBV_ACCESS_RELAXED_ORDERING) != 0 ? dma_attr::weak_ordering : DmaAttrs{}));
   return umem;
 }
@@ -92,7 +102,7 @@ Result<void, UmemRefusal> IbUmem::map(DmaAttrs attrs) {
 IbUmem::~IbUmem() {
   if (mapped_ != 0) device_->ib_dma_unmap_sgtable(*cpu_, sg_, attrs_);
   if (process_ == nullptr) return;
-  process_->unpin_user_pages(pages_, mapped_ != 0);
+  process_->unpin_user_pages(pages_, writable_ && mapped_ != 0);
   process_->unaccount_pinned(pages_.size());
 }
 

@@ -56,6 +56,7 @@ class IbUmem {
   std::uint64_t bytes_;
   DmaAttrs attrs_;
   Process* process_ = nullptr;  // owning_mm; nullptr: a dma-buf
+  bool writable_ = false;       // pages are dirty when they are unpinned
   std::vector<PhysAddr> pages_;
   std::vector<ScatterEntry> sg_;
   std::size_t mapped_ = 0;

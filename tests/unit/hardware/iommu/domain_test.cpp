@@ -134,6 +134,22 @@ TEST(IommuDomain, UnmapsWhatWasMappedAndReturnsItsSize) {
     EXPECT_EQ(f.kind_at(iova), FaultKind::iommu_not_present);
 }
 
+TEST(IommuDomain, WhatIsUnmappedLazilyStaysReachableWithItsRightsUntilTheFlush) {
+  DomainFixture f;
+  const IommuAccess read_only{.read = true};
+  ASSERT_TRUE(f.domain->map(DmaAddr{0x20'0000}, PhysAddr{0x40'0000}, 2 * mib, read_only, true));
+  EXPECT_EQ(f.domain->unmap_lazily(DmaAddr{0x20'0000}, 2 * mib), 2 * mib);
+  EXPECT_FALSE(f.domain->look_up(DmaAddr{0x20'1234}, false)) << "the table has let go of it";
+  const auto held = f.domain->translate(DmaAddr{0x20'1234}, false);
+  ASSERT_TRUE(held);
+  EXPECT_EQ(held->phys, PhysAddr{0x40'1234});
+  EXPECT_EQ(held->bytes, 2 * mib - 0x1234);
+  EXPECT_FALSE(f.domain->translate(DmaAddr{0x20'1234}, true));
+  EXPECT_FALSE(f.domain->peek(DmaAddr{0x40'0000}, false)) << "behind it";
+  f.domain->flush();
+  EXPECT_FALSE(f.domain->translate(DmaAddr{0x20'1234}, false));
+}
+
 TEST(IommuDomain, UnmappingPartOfALargeLeafTakesItAwayWholeAsLinuxDoes) {
   for (const std::uint64_t bytes : {std::uint64_t{64 << 10}, 2 * mib, 8 * mib}) {
     DomainFixture f;

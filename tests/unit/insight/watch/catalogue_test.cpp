@@ -292,6 +292,11 @@ const Scenario swiotlb_scenarios[] = {
        s.printk("software IO TLB: swiotlb_memblock_alloc: Failed to allocate 1048576 bytes tlb structure");
        failed(s, DmaFailure::no_pool);
      }},
+    {"pool-asked-for-too-late", "", Stage::guest,
+     [](Stage& s) {
+       s.printk("software IO TLB: No low mem");
+       s.map(DmaPath::direct, encrypted_dma);
+     }},
     {"no-bounce-pool", "", Stage::plain, [](Stage& s) { failed(s, DmaFailure::no_pool); }},
     {"noforce-in-guest", "", Stage::guest, [](Stage& s) { s.map(DmaPath::direct, encrypted_dma); }},
     {"pool-out-of-mask", "", Stage::plain,

@@ -348,6 +348,44 @@ TEST(DmaAtomicPool, TakesFromLowerPoolsAndThenSaysItIsExhausted) {
   EXPECT_TRUE(board.dma().alloc(board.cpu(), dev, 128 << 10, true));
 }
 
+// 6.6.87 and 6.10.0 do not tell a pool that is used up from none, and ask nobody whether to warn.
+TEST(DmaAtomicPool, In66And610SaysAlwaysThatThereIsNoSuitablePool) {
+  for (const KernelVersion version : {KernelVersion::v6_6, KernelVersion::v6_10}) {
+    DmaBoard board{Platform::sev, {.version = version, .coherent_pool_bytes = 128 << 10}};
+    Device& dev = board.add_device();
+    EXPECT_EQ(board.dma().alloc(board.cpu(), dev, 256 << 10, true, dma_attr::no_warn), std::nullopt);
+    EXPECT_THAT(board.messages(), ElementsAre("Failed to get suitable pool for " + dev.name));
+  }
+}
+
+// atomic_pool_expand(): pgprot_decrypted() came to the mapping in September 2025.
+TEST(DmaAtomicPool, In66And610TheRemappedPoolIsMappedEncrypted) {
+  for (const KernelVersion version :
+       {KernelVersion::v6_1, KernelVersion::v6_6, KernelVersion::v6_10, KernelVersion::next}) {
+    DmaBoard board{Platform::sev, {.version = version, .direct_remap = true}};
+    Device& dev = board.add_device();
+    const auto buffer = board.dma().alloc(board.cpu(), dev, page_size, true).value();
+    ASSERT_TRUE(board.cpu().write(buffer.cpu, pattern_bytes(page_size, 3)));
+    bus::DmaPort port = board.port(dev);
+    const bool fixed = version == KernelVersion::v6_1 || version == KernelVersion::next;
+    EXPECT_EQ(board.read_by(port, buffer.dma, page_size) == pattern_bytes(page_size, 3), fixed)
+        << to_string(version);
+  }
+}
+
+// has_managed_zone(): all RAM below 4 GiB is ZONE_DMA's and ZONE_DMA32's.
+TEST(DmaAtomicPool, InNextThereIsNoneForAZoneWithoutMemory) {
+  for (const KernelVersion version : {KernelVersion::v6_10, KernelVersion::next}) {
+    DmaBoard small{Platform::sev, {.version = version}, {.memory_bytes = 2 * gib}};
+    EXPECT_EQ(small.dma().atomic_pools().kernel == 0, version == KernelVersion::next);
+    EXPECT_NE(small.dma().atomic_pools().dma32, 0u);
+    Device& dev = small.add_device();
+    EXPECT_TRUE(small.dma().alloc(small.cpu(), dev, page_size, true)) << "from another zone's pool";
+    DmaBoard large{Platform::sev, {.version = version}};
+    EXPECT_NE(large.dma().atomic_pools().kernel, 0u);
+  }
+}
+
 TEST(DmaAtomicPool, AlignsToTheSizeRoundedUpToAPowerOfTwo) {
   DmaBoard board{Platform::sev, {.coherent_pool_bytes = 128 << 10}};
   Device& dev = board.add_device();

@@ -314,6 +314,20 @@ TEST(DmaDebug, SpellsScatterGatherAsTheVersionDoes) {
   EXPECT_TRUE(contains(board.complaints(), "[mapped as scatter-gather]"));
 }
 
+// show_num_errors is 1, and all_errors off: err_printk() counts what comes later.
+TEST(DmaDebug, PrintsTheFirstErrorOnlyUnlessAllAreAskedFor) {
+  for (const bool all : {false, true}) {
+    DmaBoard board{Platform::plain, {.debug_all_errors = all}};
+    Device& dev = board.add_device();
+    for (int i = 0; i < 2; ++i)
+      board.dma().unmap_single(board.cpu(), dev, dma_mapping_error, 1, Direction::to_device);
+    const auto reports = board.log.all<DmaDebugReport>();
+    ASSERT_EQ(reports.size(), 2u);
+    EXPECT_TRUE(reports[0].printed);
+    EXPECT_EQ(reports[1].printed, all);
+  }
+}
+
 TEST(DmaDebug, SaysNothingWhenItIsOff) {
   DmaBoard board{Platform::sev, {.debug = false}};
   Device& dev = board.add_device();

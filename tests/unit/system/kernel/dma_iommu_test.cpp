@@ -99,8 +99,8 @@ TEST(DmaIommu, ALimitedSmeDeviceReachesEncryptedMemoryWithoutBouncing) {
   EXPECT_NE(board.raw(b.phys, length), board.seen(b));
 }
 
-TEST(DmaIommu, GivesTheDeviceTheRightsOfTheDirectionAndOnlyWhileMapped) {
-  DmaBoard board{Platform::plain, translated};
+TEST(DmaIommu, GivesTheDeviceTheRightsOfTheDirectionAndInStrictModeOnlyWhileMapped) {
+  DmaBoard board{Platform::plain, {.iommu = IommuMode::translated, .iommu_strict = true}};
   Device& dev = board.add_device();
   bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(length, 3);
@@ -113,6 +113,68 @@ TEST(DmaIommu, GivesTheDeviceTheRightsOfTheDirectionAndOnlyWhileMapped) {
   EXPECT_EQ(port.read(write_only, data).error().kind, FaultKind::iommu_protection);
   board.dma().unmap_single(board.cpu(), dev, write_only, length, Direction::from_device);
   EXPECT_EQ(port.write(write_only, data).error().kind, FaultKind::iommu_not_present);
+}
+
+// ---- lazy invalidation: queue_iova() and fq_flush_timeout() ----------------------------------------------
+
+struct LazyBoard {
+  explicit LazyBoard(Platform platform = Platform::plain, DmaConfig config = translated,
+                     bool untrusted = false)
+      : board{platform, config}, dev{board.add_device(64, 64, untrusted)}, port{board.port(dev)} {}
+
+  DmaAddr map_and_unmap() {
+    const DmaAddr dma =
+        board.dma().map_single(board.cpu(), dev, buffer.at, page_size, Direction::from_device);
+    board.dma().unmap_single(board.cpu(), dev, dma, page_size, Direction::from_device);
+    return dma;
+  }
+  bool lands(DmaAddr dma) { return port.write(dma, pattern_bytes(page_size, 9)).has_value(); }
+
+  DmaBoard board;
+  Device& dev;
+  bus::DmaPort port;
+  KernelBuffer buffer = board.buffer(page_size, 1);
+};
+
+TEST(DmaIommuLazy, AnAccessAfterUnmapLandsUntilTheTimerFlushes) {
+  LazyBoard lazy;
+  const DmaAddr dma = lazy.map_and_unmap();
+  EXPECT_TRUE(lazy.lands(dma));
+  EXPECT_EQ(lazy.board.seen(lazy.buffer), pattern_bytes(page_size, 9));
+  Bytes data(16);
+  EXPECT_FALSE(lazy.port.read(dma, data)) << "the rights are those of the entry";
+  EXPECT_EQ(lazy.board.dma().reach(lazy.dev, dma).path, DmaPath::iommu);
+  lazy.board.machine->clock().advance(9'000'000);
+  EXPECT_TRUE(lazy.lands(dma));
+  lazy.board.machine->clock().advance(2'000'000);
+  EXPECT_FALSE(lazy.lands(dma));
+}
+
+TEST(DmaIommuLazy, AnIovaIsNobodysUntilTheFlush) {
+  LazyBoard lazy;
+  const DmaAddr first = lazy.map_and_unmap();
+  EXPECT_NE(lazy.map_and_unmap(), first);
+  lazy.board.machine->clock().advance(iova_fq_timeout_ns);
+  EXPECT_EQ(lazy.map_and_unmap(), first);
+}
+
+TEST(DmaIommuLazy, AFullQueueFlushesAtOnce) {
+  LazyBoard lazy;
+  const DmaAddr first = lazy.map_and_unmap();
+  for (std::size_t i = 2; i < iova_fq_size; ++i) lazy.map_and_unmap();
+  EXPECT_TRUE(lazy.lands(first));
+  const DmaAddr last = lazy.map_and_unmap();
+  EXPECT_FALSE(lazy.lands(first));
+  EXPECT_FALSE(lazy.lands(last)) << "the flush is of the whole domain";
+}
+
+TEST(DmaIommuLazy, IsNotForUntrustedDevicesNorForEmulatedIommusNorWithIommuStrict) {
+  LazyBoard untrusted{Platform::plain, translated, true};
+  EXPECT_FALSE(untrusted.lands(untrusted.map_and_unmap()));
+  LazyBoard guest{Platform::sev};
+  EXPECT_FALSE(guest.lands(guest.map_and_unmap())) << "iommu_init_pci(): IOMMU_CAP_NPCACHE";
+  LazyBoard strict{Platform::sme, {.iommu = IommuMode::translated, .iommu_strict = true}};
+  EXPECT_FALSE(strict.lands(strict.map_and_unmap()));
 }
 
 TEST(DmaIommu, KeepsDevicesOutOfEachOthersDomains) {
@@ -375,6 +437,15 @@ TEST(DmaUntrusted, IsLimitedToTheLargestBounce) {
   DmaBoard board{Platform::plain, translated};
   EXPECT_EQ(board.dma().max_mapping_size(board.add_device(64, 64, true)), 262144u);
   EXPECT_EQ(board.dma().max_mapping_size(board.add_device(64)), ~0ull);
+}
+
+// iommu_dma_opt_mapping_size(): what the IOVA caches hold, 32 pages.
+TEST(DmaIommu, OptimalMappingsAreThoseThatTheIovaCachesHold) {
+  DmaBoard behind{Platform::plain, translated};
+  EXPECT_EQ(behind.dma().opt_mapping_size(behind.add_device(64)), 128u << 10);
+  DmaBoard direct{Platform::sev};
+  Device& dev = direct.add_device(64);
+  EXPECT_EQ(direct.dma().opt_mapping_size(dev), direct.dma().max_mapping_size(dev)) << "any that is possible";
 }
 
 }  // namespace

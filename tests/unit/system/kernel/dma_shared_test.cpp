@@ -85,16 +85,24 @@ TEST(DmaShared, RequireCoherentMakesAScatterlistFailWithEio) {
             Errno::eio);
 }
 
-TEST(DmaShared, MmioIsThePhysicalAddressAndNeverBounces) {
-  DmaBoard sme{Platform::sme, next};
-  Device& dev = sme.add_device();
-  EXPECT_EQ(sme.dma().map_page(sme.cpu(), dev, PhysAddr{0xd000'0000}, page_size, DmaDirection::to_device,
-                               dma_attr::mmio),
-            DmaAddr{0xd000'0000});
-  DmaBoard sev{Platform::sev, next};
-  EXPECT_EQ(sev.dma().map_page(sev.cpu(), sev.add_device(), PhysAddr{0xd000'0000}, page_size,
-                               DmaDirection::to_device, dma_attr::mmio),
-            dma_mapping_error);
+// dma_map_resource() is dma_map_phys() with DMA_ATTR_MMIO, and dma_map_page() wants a struct page.
+TEST(DmaShared, MmioIsThePhysicalAddressAndNeverBouncesSoThatAGuestGetsNone) {
+  constexpr PhysAddr mmio{0xd000'0000};
+  const auto map = [&](Platform platform, KernelVersion version) {
+    DmaBoard board{platform, {.version = version}};
+    Device& dev = board.add_device();
+    if (version == KernelVersion::next)
+      EXPECT_EQ(
+          board.dma().map_page(board.cpu(), dev, mmio, page_size, DmaDirection::to_device, dma_attr::mmio),
+          dma_mapping_error);
+    return board.dma().map_resource(board.cpu(), dev, mmio, page_size, DmaDirection::to_device);
+  };
+  EXPECT_EQ(map(Platform::sme, KernelVersion::next), DmaAddr{mmio.value()});
+  EXPECT_EQ(map(Platform::plain, KernelVersion::next), DmaAddr{mmio.value()});
+  for (const Platform guest : {Platform::sev, Platform::sev_es, Platform::sev_snp, Platform::tdx}) {
+    EXPECT_EQ(map(guest, KernelVersion::next), dma_mapping_error) << to_string(guest);
+    EXPECT_EQ(map(guest, KernelVersion::v6_10), DmaAddr{mmio.value()}) << to_string(guest);
+  }
 }
 
 TEST(DmaShared, DoesNotExistInEarlierKernels) {

@@ -26,7 +26,7 @@ TEST(SecurePowerGuest, KnowsMemoryEncryptionAndNoGuestAttribute) {
   for (const CcAttr attr : {CcAttr::guest_mem_encrypt, CcAttr::host_mem_encrypt, CcAttr::guest_state_encrypt})
     EXPECT_FALSE(cc.has(attr));
   EXPECT_EQ(cc.me_mask(), 0u) << "no bit of an address";
-  EXPECT_TRUE(cc.bounces_always());
+  EXPECT_FALSE(cc.bounces_always());
   EXPECT_TRUE(cc.force_dma_unencrypted(board.add_device()));
 }
 
@@ -95,16 +95,31 @@ TEST(SecurePowerGuest, AnAddressWithinAPageIsRefused) {
   EXPECT_TRUE(exits(board).empty());
 }
 
-TEST(SecurePowerGuest, StreamingMappingsBounceThroughASharedPoolOfTheUsualSize) {
-  DmaBoard board{Platform::pef, {.swiotlb = {.slots = std::nullopt}}, {.memory_bytes = 2 * gib}};
+// init_svm() asks for SWIOTLB_FORCE when swiotlb_init() has been called with 0: only swiotlb=force helps.
+TEST(SecurePowerGuest, StreamingMappingsBounceOnlyWhereTheCommandLineForcesThem) {
+  for (const bool force : {false, true}) {
+    DmaBoard board{
+        Platform::pef, {.swiotlb = {.slots = std::nullopt, .force = force}}, {.memory_bytes = 2 * gib}};
+    EXPECT_EQ(board.dma().swiotlb() != nullptr, force);
+    Device& dev = board.add_device();
+    const auto buffer = board.buffer(page_size, 1);
+    const DmaAddr at =
+        board.dma().map_single(board.cpu(), dev, buffer.at, page_size, DmaDirection::to_device);
+    ASSERT_FALSE(board.dma().mapping_error(dev, at));
+    EXPECT_EQ(board.bounced(dev, at), force);
+    bus::DmaPort port = board.port(dev);
+    EXPECT_EQ(board.read_by(port, at, page_size) == pattern_bytes(page_size, 1), force);
+    board.dma().unmap_single(board.cpu(), dev, at, page_size, DmaDirection::to_device);
+  }
+}
+
+// CONFIG_DMA_COHERENT_POOL is selected by x86's AMD_MEM_ENCRYPT, and by nothing on POWER.
+TEST(SecurePowerGuest, HasNoAtomicPools) {
+  DmaBoard board{Platform::pef, small_pool, small_guest};
   Device& dev = board.add_device();
-  const auto buffer = board.buffer(page_size, 1);
-  const DmaAddr at = board.dma().map_single(board.cpu(), dev, buffer.at, page_size, DmaDirection::to_device);
-  ASSERT_FALSE(board.dma().mapping_error(dev, at));
-  EXPECT_TRUE(board.bounced(dev, at));
-  bus::DmaPort port = board.port(dev);
-  EXPECT_EQ(board.read_by(port, at, page_size), pattern_bytes(page_size, 1));
-  board.dma().unmap_single(board.cpu(), dev, at, page_size, DmaDirection::to_device);
+  EXPECT_EQ(board.dma().atomic_pools().kernel, 0u);
+  EXPECT_FALSE(board.dma().alloc(board.cpu(), dev, page_size, true));
+  EXPECT_TRUE(board.dma().alloc(board.cpu(), dev, page_size, false));
 }
 
 // The default window: dma_iommu_ops put secure pages into the TCE table, each entry a hypercall.

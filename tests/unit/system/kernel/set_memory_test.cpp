@@ -226,17 +226,21 @@ TEST(SetMemory, CountsWhatItCosts) {
 }
 
 TEST(SetMemory, CountsTheHypercallsOfEachPlatform) {
-  const auto hypercalls = [](Platform platform, KernelVersion version) {
-    SetMemoryBox box{platform, {}, version};
+  const auto hypercalls = [](Platform platform, KernelVersion version, bool migration_control = false) {
+    SetMemoryBox box{platform, {.migration_control = migration_control}, version};
     EXPECT_TRUE(box.decrypt(box.mm->phys_to_virt(PhysAddr{64 * mib}), 512 + 254));
     return box.cost().hypercalls;
   };
   EXPECT_EQ(hypercalls(Platform::sme, KernelVersion::v6_1), 0u);
-  EXPECT_EQ(hypercalls(Platform::sev, KernelVersion::v6_1), 1u + 254);  // a 2 MiB leaf, 254 small ones
-  EXPECT_EQ(hypercalls(Platform::tdx, KernelVersion::v6_1), 1u);        // MapGPA
-  EXPECT_EQ(hypercalls(Platform::sev_snp, KernelVersion::v6_1),
-            4u + 1 + 254);  // 766 entries, 253 per request
-  EXPECT_EQ(hypercalls(Platform::sev_snp, KernelVersion::v6_6), 4u + 1 + 254);  // 255 entries, 64 per request
+  EXPECT_EQ(hypercalls(Platform::sev, KernelVersion::v6_1), 0u) << "kvm_init_platform() installed no call";
+  EXPECT_EQ(hypercalls(Platform::sev_es, KernelVersion::v6_10), 0u);
+  EXPECT_EQ(hypercalls(Platform::tdx, KernelVersion::v6_1), 1u);      // MapGPA
+  EXPECT_EQ(hypercalls(Platform::sev_snp, KernelVersion::v6_1), 4u);  // 766 entries, 253 per request
+  EXPECT_EQ(hypercalls(Platform::sev_snp, KernelVersion::v6_6), 4u);  // 255 entries, 64 per request
+  // With KVM_FEATURE_MIGRATION_CONTROL also a call for each leaf: one of 2 MiB, 254 small ones.
+  EXPECT_EQ(hypercalls(Platform::sev, KernelVersion::v6_1, true), 1u + 254);
+  EXPECT_EQ(hypercalls(Platform::sev_snp, KernelVersion::v6_6, true), 4u + 1 + 254);
+  EXPECT_EQ(hypercalls(Platform::tdx, KernelVersion::v6_1, true), 1u);
 }
 
 TEST(SetMemory, AlignsAMisalignedAddressAndWarnsOnce) {
@@ -286,18 +290,27 @@ TEST(SetMemory, FailsWithoutAPageForASplit) {
   EXPECT_EQ(box.selector(box.mm->phys_to_virt(PhysAddr{64 * mib})), 1);
 }
 
-TEST(SetMemory, FailsOnceWhereATestAsksForIt) {
+// SME, SEV and SEV-ES ask nobody: what fails is a split, before the mapping changes. TDX asks after it.
+TEST(SetMemory, FailsOnceWhereATestAsksForItAndAsThePlatformCan) {
   for (const Platform platform : encrypted_platforms) {
-    SetMemoryBox box{platform};
+    SetMemoryBox box{platform, {}, KernelVersion::v6_10};
+    box.log.clear();
     const VirtAddr at = *box.mm->alloc_pages(3);
     box.mm->fail_conversion_after(2);
     EXPECT_TRUE(box.decrypt(at, 1));
-    const auto refused = box.decrypt(at + page_size, 1);
-    ASSERT_FALSE(refused);
-    EXPECT_EQ(refused.error().kind, FaultKind::conversion_refused);
-    EXPECT_TRUE(box.decrypt(at + 2 * page_size, 1));
-    // SNP asks before the mapping changes, the others after.
-    EXPECT_EQ(box.selector(at + page_size), platform == Platform::sev_snp ? 1 : 0);
+    const auto failed = box.decrypt(at + page_size, 1);
+    ASSERT_FALSE(failed);
+    const bool snp = platform == Platform::sev_snp, tdx = platform == Platform::tdx;
+    EXPECT_EQ(failed.error().kind, snp   ? FaultKind::guest_terminated
+                                   : tdx ? FaultKind::conversion_refused
+                                         : FaultKind::no_memory);
+    EXPECT_EQ(box.machine->hypervisor().terminated(), snp) << to_string(platform);
+    EXPECT_EQ(box.selector(at + page_size), tdx ? 0 : 1);
+    const auto messages = box.log.all<KernelMessage>();
+    const bool blames_vmm = std::ranges::any_of(
+        messages, [](const KernelMessage& message) { return message.text.starts_with("CPA VMM failure"); });
+    EXPECT_EQ(blames_vmm, tdx) << to_string(platform);
+    if (!snp) EXPECT_TRUE(box.decrypt(at + 2 * page_size, 1));
   }
 }
 

@@ -89,18 +89,10 @@ class NaivePool {
 
   SwiotlbPool::Found find_later(unsigned area, const Request& r, std::uint64_t wanted) const {
     std::uint64_t zero_bits = r.alloc_align_mask;
-    std::uint64_t same_bits = 0;
-    std::uint64_t stride = 0;
-    if (version_ == KernelVersion::v6_6) {
-      same_bits = (r.min_align_mask | zero_bits | (r.bytes >= 4096 ? 4095 : 0)) & ~std::uint64_t{2047};
-      zero_bits = 0;
-      stride = (same_bits >> 11) + 1;
-    } else {
-      if (zero_bits == 0 && r.min_align_mask == 0 && r.bytes >= 4096) zero_bits = 4095;
-      zero_bits |= 2047;
-      same_bits = r.min_align_mask & ~zero_bits;
-      stride = (std::max(zero_bits, same_bits) >> 11) + 1;
-    }
+    if (zero_bits == 0 && r.min_align_mask == 0 && r.bytes >= 4096) zero_bits = 4095;
+    zero_bits |= 2047;
+    const std::uint64_t same_bits = r.min_align_mask & ~zero_bits;
+    const std::uint64_t stride = (std::max(zero_bits, same_bits) >> 11) + 1;
     const std::uint64_t base = area * per_area_;
     std::uint64_t index = areas_[area].index;
     for (std::uint64_t checked = 0; checked < per_area_;) {

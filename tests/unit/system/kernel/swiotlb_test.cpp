@@ -283,6 +283,33 @@ TEST(Swiotlb, In610ASyncAnywhereInTheMappingCopies) {
   EXPECT_THAT(mapping.board.log.all<SwiotlbDropped>(), IsEmpty());
 }
 
+// What is left of the allocation is a size_t: beyond the mapping's end it wraps around, and all is copied.
+TEST(Swiotlb, In610ASyncThatBeginsBeyondTheEndCopiesWithoutAWord) {
+  SwiotlbBoard board{{.version = KernelVersion::v6_10}};
+  board.put(buffer, pattern_bytes(2048, 1));
+  const PhysAddr bounce = board.map(buffer, 1000, Direction::from_device).value();
+  board.device_writes(bounce + 1500, pattern_bytes(100, 2));
+  EXPECT_TRUE(
+      board.swiotlb->sync_single_for_cpu(board.cpu(), board.dev, bounce + 1500, 100, Direction::from_device));
+  EXPECT_EQ(board.seen(buffer + 1500, 100), pattern_bytes(100, 2));
+  EXPECT_THAT(board.messages(), testing::Not(Contains(testing::HasSubstr("Buffer overflow"))));
+}
+
+// The last slot of a mapping whose offset fills it has a size below 0, which is a size_t as well.
+TEST(Swiotlb, ASlotThatIsAllOffsetIsCopiedFromWithoutAWord) {
+  for (const KernelVersion version : versions) {
+    SwiotlbBoard board{{.version = version}};
+    board.dev.min_align_mask = 0xfff;
+    board.put(buffer, pattern_bytes(4096, 1));
+    const PhysAddr bounce = board.map(buffer + 100, 2000, Direction::from_device).value();
+    board.device_writes(bounce + 2048, pattern_bytes(16, 2));
+    EXPECT_TRUE(board.swiotlb->sync_single_for_cpu(board.cpu(), board.dev, bounce + 2048, 16,
+                                                   Direction::from_device));
+    EXPECT_EQ(board.seen(buffer + 2148, 16), pattern_bytes(16, 2));
+    EXPECT_THAT(board.messages(), testing::Not(Contains(testing::HasSubstr("Buffer overflow"))));
+  }
+}
+
 TEST(Swiotlb, UnmapCopiesTheWholeMappingWhateverItsOffset) {
   for (const KernelVersion version : versions) {
     OffsetMapping mapping{version};
@@ -415,7 +442,7 @@ TEST(Swiotlb, RefusesWhatIsABugInTheKernel) {
   EXPECT_EQ(board.map(buffer, 512).error(), SwiotlbRefusal::invalid) << "not 2^n - 1";
   EXPECT_EQ(board.swiotlb->alloc(board.cpu(), board.dev, 4096), std::nullopt);
   board.dev.seg_boundary_mask = 0;
-  EXPECT_TRUE(board.map(buffer, 512)) << "0 is no boundary";
+  EXPECT_TRUE(board.map(buffer, 512)) << "0: the bus' own boundary";
 }
 
 TEST(Swiotlb, RefusesAnAllocationThatIsShorterThanItsMapping) {
