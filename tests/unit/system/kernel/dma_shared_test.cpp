@@ -91,10 +91,11 @@ TEST(DmaShared, MmioIsThePhysicalAddressAndNeverBouncesSoThatAGuestGetsNone) {
   const auto map = [&](Platform platform, KernelVersion version) {
     DmaBoard board{platform, {.version = version}};
     Device& dev = board.add_device();
-    if (version == KernelVersion::next)
+    if (version == KernelVersion::next) {
       EXPECT_EQ(
           board.dma().map_page(board.cpu(), dev, mmio, page_size, DmaDirection::to_device, dma_attr::mmio),
           dma_mapping_error);
+    }
     return board.dma().map_resource(board.cpu(), dev, mmio, page_size, DmaDirection::to_device);
   };
   EXPECT_EQ(map(Platform::sme, KernelVersion::next), DmaAddr{mmio.value()});

@@ -310,7 +310,9 @@ TEST(SetMemory, FailsOnceWhereATestAsksForItAndAsThePlatformCan) {
     const bool blames_vmm = std::ranges::any_of(
         messages, [](const KernelMessage& message) { return message.text.starts_with("CPA VMM failure"); });
     EXPECT_EQ(blames_vmm, tdx) << to_string(platform);
-    if (!snp) EXPECT_TRUE(box.decrypt(at + 2 * page_size, 1));
+    if (!snp) {
+      EXPECT_TRUE(box.decrypt(at + 2 * page_size, 1));
+    }
   }
 }
 
