@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/toml_bounds.hpp"
 #include "fuzz_input.hpp"
 #include "lab/experiment.hpp"
-#include "lab/experiment/toml_bounds.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   constexpr std::string_view pieces[] = {"[",   "]",     "{",      "}",        "a",      ".",
@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         input.below(8) == 0 ? 1u + input.take<std::uint16_t>() % 20'000u : 1u + input.below(3);
     for (unsigned i = 0; i < times && text.size() < bytes_max; ++i) text += piece;
   }
-  const auto deep = cbit::lab::find_too_deep(text);
+  const auto deep = cbit::find_too_deep(text);
   const auto loaded =
       cbit::lab::load_experiment(text, "fuzz.toml", {.steps = 4, .devices = 1, .bytes = 1 << 16});
   if (deep && loaded) std::abort();

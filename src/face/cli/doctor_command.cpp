@@ -105,19 +105,6 @@ OrError<void> check_options(const Arguments& arguments) {
   return {};
 }
 
-// A tree, and the folder that an archive was unpacked into.
-struct OpenedRoot {
-  std::optional<facts::UnpackedCapture> archive;
-  facts::HostTree tree;
-};
-
-OrError<OpenedRoot> open_root(const std::string& root) {
-  if (!facts::is_archive(root)) return OpenedRoot{std::nullopt, CBIT_TRY(facts::HostTree::open(root))};
-  facts::UnpackedCapture archive = CBIT_TRY(facts::UnpackedCapture::open(root));
-  facts::HostTree tree = CBIT_TRY(facts::HostTree::open(archive.root()));
-  return OpenedRoot{std::move(archive), std::move(tree)};
-}
-
 OrError<void> write_capture(const facts::HostTree& tree, os::OutputFile file, Streams& streams) {
   const facts::Capture capture = facts::make_capture(tree.record(), "cbit " CBIT_VERSION);
   file.stream() << CBIT_TRY(facts::pack_capture(capture));
@@ -128,7 +115,8 @@ OrError<void> write_capture(const facts::HostTree& tree, os::OutputFile file, St
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   CBIT_TRY(check_options(arguments));
-  OpenedRoot root = CBIT_TRY(open_root(std::string{arguments.text("--root").value_or("/")}));
+  facts::OpenedTree root =
+      CBIT_TRY(facts::OpenedTree::open(std::string{arguments.text("--root").value_or("/")}));
   facts::HostTree& tree = root.tree;
   if (arguments.has("--watch")) return watch(tree, arguments, streams);
   std::optional<os::OutputFile> capture;

@@ -11,9 +11,11 @@
 #include "cli/arguments.hpp"
 #include "cli/launch_check.hpp"
 #include "cli/launch_options.hpp"
+#include "facts/capture_archive.hpp"
 #include "facts/guest_support.hpp"
-#include "facts/host_tree.hpp"
 #include "launch/findings_render.hpp"
+#include "launch/firmware.hpp"
+#include "launch/igvm.hpp"
 #include "launch/plan_render.hpp"
 #include "launch/qemu_program.hpp"
 #include "os/file_name.hpp"
@@ -35,31 +37,42 @@ std::string_view format_of(const Arguments& arguments) {
   return arguments.has("--json") ? "json" : arguments.text("--format").value_or("command");
 }
 
+// The root of the host's tree.
+std::string host_of(const Arguments& arguments) {
+  const auto host = arguments.has("--host") ? arguments.text("--host") : arguments.text("--root");
+  return host.value_or("/") == "live" ? "/" : std::string{host.value_or("/")};
+}
+
 OrError<void> check_words(const Arguments& arguments) {
   const auto refuse = [](std::string_view one, std::string_view other) {
     return usage_error(fmt::format("{} contradicts {}", one, other), "give one of them");
   };
   if (arguments.has("--json") && arguments.has("--format")) return refuse("--json", "--format");
+  if (arguments.has("--host") && arguments.has("--root")) return refuse("--host", "--root");
   if (!arguments.has("--run")) return {};
   for (const std::string_view other : {"--dry-run", "--format", "--json", "--explain", "--qemu-version"})
     if (arguments.has(other)) return refuse("--run", other);
-  if (arguments.text("--root").value_or("/") != "/")
-    return usage_error("--run starts a guest on this host, not on that of --root", "leave one of them out");
+  if (host_of(arguments) != "/")
+    return usage_error(fmt::format("--run starts a guest on this host, not on that of {}",
+                                   arguments.has("--host") ? "--host" : "--root"),
+                       "leave one of them out");
   return {};
 }
 
 OrError<launch::LaunchSite> site_of(const Arguments& arguments, const launch::LaunchRequest& request) {
   launch::LaunchSite site;
-  const facts::HostTree host =
-      CBIT_TRY(facts::HostTree::open(std::string{arguments.text("--root").value_or("/")}));
-  site.support = facts::read_guest_support(host);
+  const std::string host = host_of(arguments);
+  if (host == "none")
+    return usage_error("--host none has no meaning for a plan, which is one for a host",
+                       "give a captured tree, or live; --force plans what the host cannot do");
+  site.support = facts::read_guest_support(CBIT_TRY(facts::OpenedTree::open(host)).tree);
   site.qemu_program = arguments.text("--qemu").value_or("qemu-system-x86_64");
   const auto version = arguments.text("--qemu-version");
   site.qemu = version ? CBIT_TRY(launch::qemu_version_of(*version))
                       : CBIT_TRY(launch::ask_qemu_version(site.qemu_program));
-  if (request.firmware.empty())
+  if (request.firmware.empty() && request.igvm.empty())
     site.firmware = launch::installed_firmware();
-  else if (request.firmware != "default")
+  else if (!request.firmware.empty() && request.firmware != "default")
     site.firmware.push_back(CBIT_TRY(launch::read_firmware(request.firmware)));
   return site;
 }
@@ -101,7 +114,7 @@ OrError<void> check_console(const launch::LaunchRequest& request) {
   if (console == "stdio" || console == "pty" || console == "none") return {};
   CBIT_TRY(os::check_output(console));
   const auto written = os::id_of(CBIT_TRY(os::resolve_output(console)));
-  std::vector<std::string> inputs{request.kernel, request.initrd, request.firmware};
+  std::vector<std::string> inputs{request.kernel, request.initrd, request.firmware, request.igvm};
   for (const launch::DiskRequest& disk : request.disks) inputs.push_back(disk.file);
   for (const std::string& input : inputs)
     if (written && !input.empty() && os::id_of_input(input) == written)
@@ -139,8 +152,11 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   const launch::LaunchSite site = CBIT_TRY(site_of(arguments, request));
   const launch::LaunchPlan plan = CBIT_TRY(launch::plan_launch(request, site));
   const std::vector<launch::Finding> findings = launch::judge(
-      {.command = launch::command_of(plan)},
-      {.host = &site.support, .qemu = plan.qemu, .encrypted = plan.protection != launch::Protection::none});
+      {.command = launch::command_of(plan)}, {.host = &site.support,
+                                              .qemu = plan.qemu,
+                                              .encrypted = plan.protection != launch::Protection::none,
+                                              .read_firmware = launch::read_guest_firmware,
+                                              .read_igvm = launch::read_igvm});
   const bool refused = !request.force && std::ranges::any_of(findings, launch::is_error);
   const std::string text = refused ? std::string{} : CBIT_TRY(render(plan, findings, arguments));
   tell(plan, streams.err);

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/text.hpp"
+
 namespace cbit::cli {
 namespace {
 
@@ -51,12 +53,26 @@ constexpr OptionSpec option_table[] = {
      "An image of OVMF; the first that fits of those installed unless given; "
      "default: QEMU's own",
      ""},
+    {"--igvm", "FILE", "An IGVM file with the firmware, such as COCONUT-SVSM's with its vTPM; QEMU 10.1", ""},
+    {.name = "--vfio",
+     .metavar = "BUS:DEVICE.FUNCTION",
+     .help = "Pass this PCI function of the host through, such as a GPU, over iommufd; repeatable",
+     .repeated = true},
     {"--accel", "A", "Who runs the guest's CPUs; auto: KVM where it can be used", "auto",
      accelerator_choices},
     {"--policy", "N",
      "The policy of the guest's owner; 0x3 for SEV, 0x7 for SEV-ES, 0x30000 for SEV-SNP unless given", ""},
     {"--cbitpos", "N", "The C-bit's position, 0 to 63; the host's unless given", ""},
     {"--reduced-phys-bits", "N", "Address bits that encryption takes, 1 to 63; the host's unless given", ""},
+    {"--id-block", "BASE64", "SEV-SNP: what the owner expects of the launch, 96 bytes", ""},
+    {"--id-auth", "BASE64", "SEV-SNP: the owner's signature of the ID block, 4096 bytes", ""},
+    {"--host-data", "BASE64", "SEV-SNP: 32 bytes for the guest's report", ""},
+    {"--vcek-disabled", "", "SEV-SNP: sign reports with the VLEK only", ""},
+    {"--mrconfigid", "BASE64", "TDX: MRCONFIGID of the quote, 48 bytes", ""},
+    {"--mrowner", "BASE64", "TDX: MROWNER of the quote, 48 bytes", ""},
+    {"--mrownerconfig", "BASE64", "TDX: MROWNERCONFIG of the quote, 48 bytes", ""},
+    {"--quote-socket", "ADDRESS", "TDX: the host's Quote Generation Service, as unix:PATH or vsock:CID:PORT",
+     ""},
     {"--name", "NAME", "The guest's name", ""},
     {"--console", "WHERE", "Where its serial port leads: stdio, pty, none or a file", "stdio"},
     {"--format", "FORMAT", "What to print: a shell command, JSON, a libvirt domain, a Kata configuration",
@@ -67,9 +83,14 @@ constexpr OptionSpec option_table[] = {
     {"--run", "", "Start the guest and end with its QEMU's exit status", ""},
     {"--qemu", "PROGRAM", "QEMU, in PATH or by its path", "qemu-system-x86_64"},
     {"--qemu-version", "V", "Plan for this version instead of asking the program", ""},
-    {"--root", "DIR", "Plan for the host that this tree was captured of", "/"},
+    {"--host", "WHICH",
+     "The host: live, or a captured tree or archive; with --check also none, which judges the guest alone",
+     ""},
+    {"--root", "DIR", "The same as --host DIR", "/"},
     {"--check", "WHAT",
-     "Say what is wrong with a QEMU command line, or a file with one or with libvirt's XML", ""},
+     "Say what is wrong with a guest: a QEMU command line, a file with one, with libvirt's XML or with Kata's "
+     "configuration, - for standard input, or the id of a running QEMU",
+     ""},
 };
 
 // The parts between commas; a doubled comma is one comma of a part.
@@ -138,6 +159,40 @@ OrError<void> read_numbers(const Arguments& arguments, launch::LaunchRequest& re
   return {};
 }
 
+OrError<std::string> pci_function(const std::string& text) {
+  // [DDDD:]BB:DD.F, as lspci writes it.
+  std::string_view rest = text;
+  if (rest.size() == 12 && rest[4] == ':' && hexadecimal(rest.substr(0, 4))) rest.remove_prefix(5);
+  const bool good = rest.size() == 7 && rest[2] == ':' && rest[5] == '.' && hexadecimal(rest.substr(0, 2)) &&
+                    hexadecimal(rest.substr(3, 2)) && rest[6] >= '0' && rest[6] <= '7';
+  if (!good)
+    return usage_error(fmt::format("--vfio {} is no PCI function", text),
+                       "write it as lspci -D does: 0000:01:00.0");
+  return text;
+}
+
+OrError<std::string> quote_socket(std::string text) {
+  const std::string_view all = text;
+  const auto colon = all.rfind(':');
+  const bool vsock = all.starts_with("vsock:") && colon > 6 && decimal(all.substr(6, colon - 6)) &&
+                     decimal(all.substr(colon + 1));
+  if (text.empty() || vsock || (all.starts_with("unix:/") && all.size() > 6)) return text;
+  return usage_error(fmt::format("--quote-socket {} is no address", text),
+                     "write unix:/var/run/tdx-qgs/qgs.socket or vsock:2:4050");
+}
+
+OrError<launch::AttestationRequest> attestation(const Arguments& arguments) {
+  return launch::AttestationRequest{
+      .id_block = text_of(arguments, "--id-block"),
+      .id_auth = text_of(arguments, "--id-auth"),
+      .host_data = text_of(arguments, "--host-data"),
+      .no_vcek = arguments.has("--vcek-disabled"),
+      .mr_config_id = text_of(arguments, "--mrconfigid"),
+      .mr_owner = text_of(arguments, "--mrowner"),
+      .mr_owner_config = text_of(arguments, "--mrownerconfig"),
+      .quote_socket = CBIT_TRY(quote_socket(text_of(arguments, "--quote-socket")))};
+}
+
 }  // namespace
 
 std::span<const OptionSpec> launch_option_table() { return option_table; }
@@ -202,6 +257,10 @@ OrError<launch::LaunchRequest> launch_request(const Arguments& arguments) {
     if (const auto net = CBIT_TRY(parse_net(text))) request.nets.push_back(*net);
   request.cpu_model = text_of(arguments, "--cpu");
   request.firmware = text_of(arguments, "--firmware");
+  request.igvm = text_of(arguments, "--igvm");
+  request.attestation = CBIT_TRY(attestation(arguments));
+  for (const std::string& function : arguments.all("--vfio"))
+    request.passed_through.push_back(CBIT_TRY(pci_function(function)));
   request.accelerator =
       arguments.choice("--accel", accelerator_words).value_or(launch::Accelerator::automatic);
   request.name = text_of(arguments, "--name");

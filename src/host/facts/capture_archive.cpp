@@ -307,4 +307,11 @@ bool is_archive(const std::string& path) {
   return std::filesystem::is_regular_file(path, error) && !error;
 }
 
+OrError<OpenedTree> OpenedTree::open(const std::string& root) {
+  if (!is_archive(root)) return OpenedTree{std::nullopt, CBIT_TRY(HostTree::open(root))};
+  UnpackedCapture archive = CBIT_TRY(UnpackedCapture::open(root));
+  HostTree tree = CBIT_TRY(HostTree::open(archive.root()));
+  return OpenedTree{std::move(archive), std::move(tree)};
+}
+
 }  // namespace cbit::facts

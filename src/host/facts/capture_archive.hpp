@@ -7,10 +7,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/result.hpp"
 #include "facts/capture.hpp"
+#include "facts/host_tree.hpp"
 #include "os/temporary_folder.hpp"
 
 namespace cbit::facts {
@@ -47,5 +49,14 @@ class UnpackedCapture {
 
 // A name that `--root` should take for an archive: it is a file.
 [[nodiscard]] bool is_archive(const std::string& path);
+
+// What a user names as a host: "/", a captured tree, or an archive of one, which is unpacked for as long as the
+// object lives.
+struct OpenedTree {
+  std::optional<UnpackedCapture> archive;
+  HostTree tree;
+
+  static OrError<OpenedTree> open(const std::string& root);
+};
 
 }  // namespace cbit::facts

@@ -146,6 +146,7 @@ GuestSupport guest_support(const GuestSupportFacts& facts) {
   }
   support.sev_asids_free = small(facts.misc.free_of("sev"));
   support.sev_es_asids_free = small(facts.misc.free_of("sev_es"));
+  support.kernel = facts.kernel.release;
   support.memory_bytes = facts.memory_bytes.value_or(0);
   if (facts.memlock && !facts.memlock->cap_ipc_lock) support.memlock_bytes = facts.memlock->soft;
   return support;

@@ -49,6 +49,7 @@ struct GuestSupport {
   std::optional<unsigned> sev_es_asids_free;
   std::uint64_t memory_bytes = 0;              // MemTotal
   std::optional<std::uint64_t> memlock_bytes;  // RLIMIT_MEMLOCK, soft; nullopt: unlimited, or CAP_IPC_LOCK
+  std::optional<spec::KernelRelease> kernel;   // the running one
 };
 
 // In each technology the first thing that stands in the way, in the order in which it has to be put right.

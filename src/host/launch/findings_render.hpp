@@ -2,16 +2,15 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
-#include <span>
 #include <string>
 
-#include "launch/rules.hpp"
+#include "launch/check.hpp"
 
 namespace cbit::launch {
 
-[[nodiscard]] std::string to_text(std::span<const Finding> findings, const GuestConfig& config);
-// The object of schema/launch-check.schema.json.
-[[nodiscard]] std::string to_json(std::span<const Finding> findings, const GuestConfig& config);
+[[nodiscard]] std::string to_text(const CheckReport& report);
+// schema/launch-check.schema.json.
+[[nodiscard]] std::string to_json(const CheckReport& report);
 [[nodiscard]] nlohmann::ordered_json finding_json(const Finding& finding, GuestLanguage language);
 
 [[nodiscard]] bool is_error(const Finding& finding);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <filesystem>
 #include <optional>
 #include <span>
 
@@ -48,8 +49,18 @@ std::optional<std::span<const std::byte>> table_entries(std::span<const std::byt
   return end.last(total).first(total - entry_tail_bytes);
 }
 
+// The reset block of an OVMF of 2020, which has no table (target/i386/sev.c: sev_es_find_reset_vector()).
+bool has_lone_reset_block(std::span<const std::byte> image) {
+  if (image.size() < reset_vector_bytes + entry_tail_bytes) return false;
+  const std::span<const std::byte> end = image.first(image.size() - reset_vector_bytes);
+  const std::size_t length = little_endian(end.last(entry_tail_bytes).first(length_bytes));
+  return is(end.last(sizeof(Guid)), sev_es_reset_block) && length >= entry_tail_bytes + 4 &&
+         length <= end.size() && little_endian(end.last(length).first(4)) != 0;
+}
+
 void note_entry(Firmware& firmware, std::span<const std::byte> guid, std::span<const std::byte> data) {
-  if (is(guid, sev_es_reset_block)) firmware.sev_es = true;
+  // QEMU refuses an address of 0 (target/i386/sev.c: sev_es_parse_reset_block()).
+  if (is(guid, sev_es_reset_block) && data.size() >= 4) firmware.sev_es = little_endian(data.first(4)) != 0;
   if (is(guid, sev_metadata)) firmware.sev_snp = true;
   if (is(guid, tdx_metadata)) firmware.tdx = true;
   if (!is(guid, sev_hash_table) || data.size() < 8) return;
@@ -78,6 +89,7 @@ Firmware parse_firmware(std::string path, std::span<const std::byte> image) {
   Firmware firmware{.path = std::move(path), .bytes = image.size()};
   auto entries = table_entries(image);
   firmware.ovmf = entries.has_value();
+  if (!entries) firmware.sev_es = has_lone_reset_block(image);
   // Backwards: each entry's length and GUID follow its data.
   while (entries && entries->size() >= entry_tail_bytes) {
     const std::size_t length = little_endian(entries->last(entry_tail_bytes).first(length_bytes));
@@ -86,6 +98,17 @@ Firmware parse_firmware(std::string path, std::span<const std::byte> image) {
     entries = entries->first(entries->size() - length);
   }
   return firmware;
+}
+
+OrError<Firmware> read_guest_firmware(const std::string& name) {
+  // qemu_find_file(QEMU_FILE_TYPE_BIOS): the name as it is, then in QEMU's folders; Debian's are these.
+  constexpr std::string_view folders[] = {"/usr/share/qemu/", "/usr/share/seabios/"};
+  std::error_code error;
+  if (name.find('/') == std::string::npos && !std::filesystem::exists(name, error))
+    for (const std::string_view folder : folders)
+      if (const std::string path = std::string{folder} + name; std::filesystem::exists(path, error))
+        return read_firmware(path);
+  return read_firmware(name);
 }
 
 OrError<Firmware> read_firmware(const std::string& path) {
@@ -106,9 +129,9 @@ std::vector<Firmware> installed_firmware() {
 bool boots(const Firmware& firmware, Protection protection) {
   switch (protection) {
     case Protection::none: return true;
-    case Protection::sev: return firmware.ovmf;
-    case Protection::sev_es: return firmware.ovmf && firmware.sev_es;
-    case Protection::sev_snp: return firmware.ovmf && firmware.sev_snp;
+    case Protection::sev: return firmware.ovmf || firmware.sev_es;
+    case Protection::sev_es: return firmware.sev_es;
+    case Protection::sev_snp: return firmware.sev_es && firmware.sev_snp;
     case Protection::tdx: return firmware.ovmf && firmware.tdx;
   }
   return false;

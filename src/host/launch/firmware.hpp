@@ -18,7 +18,7 @@ struct Firmware {
   std::string path;
   std::uint64_t bytes = 0;
   bool ovmf = false;                 // the table is there
-  bool sev_es = false;               // SEV-ES reset block: where further CPUs start
+  bool sev_es = false;               // SEV-ES reset block, in the table or, in 2020, alone
   bool sev_snp = false;              // SEV metadata: which pages are launched how
   bool tdx = false;                  // TDX metadata
   std::uint32_t sev_hash_bytes = 0;  // room for the hashes of kernel, initrd and command line; 0: none
@@ -33,6 +33,8 @@ inline constexpr std::uint32_t sev_hash_table_bytes = 176;
 [[nodiscard]] Firmware parse_firmware(std::string path, std::span<const std::byte> image);
 // Errors (input): no file, not readable, larger than firmware_bytes_max.
 [[nodiscard]] OrError<Firmware> read_firmware(const std::string& path);
+// The same of what -bios or a flash names, which QEMU also looks for in its own folders.
+[[nodiscard]] OrError<Firmware> read_guest_firmware(const std::string& name);
 // The images that distributions install, in the order in which the planner tries them.
 [[nodiscard]] std::vector<Firmware> installed_firmware();
 

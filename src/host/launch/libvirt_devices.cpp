@@ -97,7 +97,15 @@ Options video(const xml_node& node) {
 
 Options host_device(const xml_node& node) {
   const std::string_view type = attribute(node, "type");
-  return type == "pci" || type == "mdev" ? Options{plain("vfio-pci")} : Options{};
+  if (type != "pci" && type != "mdev") return {};
+  if (attribute(node.child("driver"), "iommufd") != "yes") return {plain("vfio-pci")};
+  QemuOption device = plain("vfio-pci");
+  device.properties.push_back({"iommufd", "iommufd0"});
+  return {{"object", {{"qom-type", "iommufd"}, {"id", "iommufd0"}}, {}}, std::move(device)};
+}
+
+Options tpm(const xml_node& node) {
+  return {{"tpmdev", {{"type", std::string{attribute(node.child("backend"), "type")}}}, {}}};
 }
 
 Options memory(const xml_node& node) {
@@ -122,10 +130,20 @@ struct Kind {
   Options (*options)(const xml_node&);
 };
 constexpr Kind kinds[] = {
-    {"disk", disk},         {"interface", interface},   {"controller", controller}, {"memballoon", balloon},
-    {"rng", random_source}, {"filesystem", filesystem}, {"vsock", socket},          {"input", input},
-    {"video", video},       {"hostdev", host_device},   {"memory", memory},         {"shmem", shared_memory},
+    {"disk", disk},
+    {"interface", interface},
+    {"controller", controller},
+    {"memballoon", balloon},
+    {"rng", random_source},
+    {"filesystem", filesystem},
+    {"vsock", socket},
+    {"input", input},
+    {"video", video},
+    {"hostdev", host_device},
+    {"memory", memory},
+    {"shmem", shared_memory},
     {"iommu", iommu},
+    {"tpm", tpm},
 };
 
 }  // namespace

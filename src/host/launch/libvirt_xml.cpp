@@ -107,15 +107,32 @@ class DomainReader {
     const std::string_view type = attribute_of(node, "type");
     std::vector<QemuProperty> object{
         {"qom-type", type == "sev" ? "sev-guest" : fmt::format("{}-guest", type)}, {"id", "lsec0"}};
+    // qemuBuildSEVCommandLine(), qemuBuildSEVSNPCommandLine(), qemuBuildTDXCommandLine().
     constexpr std::pair<const char*, const char*> elements[] = {
-        {"cbitpos", "cbitpos"}, {"reducedPhysBits", "reduced-phys-bits"}, {"policy", "policy"}};
+        {"cbitpos", "cbitpos"},    {"reducedPhysBits", "reduced-phys-bits"},
+        {"policy", "policy"},      {"guestVisibleWorkarounds", "guest-visible-workarounds"},
+        {"idBlock", "id-block"},   {"idAuth", "id-auth"},
+        {"hostData", "host-data"}, {"mrConfigId", "mrconfigid"},
+        {"mrOwner", "mrowner"},    {"mrOwnerConfig", "mrownerconfig"}};
     for (const auto& [element, property] : elements)
       if (const xml_node child = node.child(element)) {
         const std::string_view value = text_of(child);
         // libvirt reads a policy as hexadecimal, with 0x or without.
         const bool bare = std::string_view{element} == "policy" && !value.starts_with("0x");
-        object.push_back({property, fmt::format("{}{}", bare ? "0x" : "", value)});
+        const bool attributes = type == "tdx" && std::string_view{element} == "policy";
+        object.push_back(
+            {attributes ? "attributes" : property, fmt::format("{}{}", bare ? "0x" : "", value)});
       }
+    if (const xml_node service = node.child("quoteGenerationService")) {
+      constexpr const char* usual = "/var/run/tdx-qgs/qgs.socket";
+      const std::string_view path = attribute_of(service, "path");
+      object.push_back({"quote-generation-socket.type", "unix"});
+      object.push_back({"quote-generation-socket.path", path.empty() ? usual : std::string{path}});
+    }
+    if (const auto key = attribute_of(node, "authorKey"); !key.empty())
+      object.push_back({"author-key-enabled", key == "yes" ? "on" : "off"});
+    if (const auto vcek = attribute_of(node, "vcek"); !vcek.empty())
+      object.push_back({"vcek-disabled", vcek == "no" ? "on" : "off"});
     if (const auto hashes = attribute_of(node, "kernelHashes"); !hashes.empty())
       object.push_back({"kernel-hashes", hashes == "yes" ? "on" : "off"});
     has_private_memory_ = type == "sev-snp" || type == "tdx";

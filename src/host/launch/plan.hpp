@@ -48,6 +48,15 @@ struct NetRequest {
 
 enum class Accelerator : std::uint8_t { automatic, kvm, tcg };
 
+// What a report or quote of the guest shall say. Base64, as QEMU takes it; empty: not said.
+struct AttestationRequest {
+  std::string id_block, id_auth, host_data;             // SEV-SNP
+  bool no_vcek = false;                                 // SEV-SNP
+  std::string mr_config_id, mr_owner, mr_owner_config;  // TDX
+  std::string quote_socket;                             // TDX: "unix:PATH" or "vsock:CID:PORT"
+  friend bool operator==(const AttestationRequest&, const AttestationRequest&) = default;
+};
+
 // What the user wants. Empty strings and nullopt: not said.
 struct LaunchRequest {
   std::optional<Protection> protection;  // nullopt: the strongest that works here
@@ -61,6 +70,9 @@ struct LaunchRequest {
   unsigned cpus = 1;
   std::string cpu_model;
   std::string firmware;  // a path; "default": QEMU's own
+  std::string igvm;      // an IGVM file, which has the firmware in it
+  AttestationRequest attestation;
+  std::vector<std::string> passed_through;  // PCI functions of the host: "01:00.0" or "0000:01:00.0"
   Accelerator accelerator = Accelerator::automatic;
   std::optional<std::uint64_t> policy;
   std::optional<unsigned> c_bit, reduced_phys_bits;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "base/text.hpp"
 #include "launch/plan_render.hpp"
 #include "launch/plan_strings.hpp"
 
@@ -38,14 +39,25 @@ class Configuration {
 
 void set_protection(const LaunchPlan& plan, Configuration& toml) {
   const bool encrypted = plan.protection != Protection::none;
-  toml.set("confidential_guest", encrypted,
-           encrypted
-               ? "The runtime asks the host for SEV or TDX and passes QEMU's objects; no hotplug, no nvdimm."
-               : "The memory is in clear; the rest of the guest is as if it were not.");
+  toml.set(
+      "confidential_guest", encrypted,
+      encrypted
+          ? "The runtime asks the host for SEV-SNP or TDX and passes QEMU's objects; no hotplug, no nvdimm."
+          : "The memory is in clear; the rest of the guest is as if it were not.");
   toml.set("sev_snp_guest", plan.protection == Protection::sev_snp,
            "SEV-SNP, where the host has SEV and SEV-SNP.");
+  const AttestationRequest& wish = plan.request.attestation;
   if (plan.protection == Protection::sev_snp)
     toml.set("snp_guest_policy", static_cast<std::int64_t>(plan.policy), "The policy of the guest's owner.");
+  if (!wish.id_block.empty())
+    toml.set("snp_id_block", wish.id_block, "What the owner expects; the firmware starts no other guest.");
+  if (!wish.id_auth.empty()) toml.set("snp_id_auth", wish.id_auth, "The owner's signature of the ID block.");
+  if (!wish.quote_socket.empty())
+    toml.set("tdx_quote_generation_service_socket_port",
+             static_cast<std::int64_t>(
+                 decimal(std::string_view{wish.quote_socket}.substr(wish.quote_socket.rfind(':') + 1))
+                     .value_or(0)),
+             "Where the Quote Generation Service of the host listens (vsock).");
 }
 
 void set_image(const LaunchPlan& plan, Configuration& toml) {
@@ -82,12 +94,33 @@ void set_size(const LaunchPlan& plan, Configuration& toml) {
   toml.set("default_vcpus", cpus, "All CPUs are there from the start.");
   toml.set("default_maxvcpus", cpus, "No CPU can be added: its first state is measured at launch.");
   toml.set("default_memory", static_cast<std::int64_t>(plan.request.memory_bytes >> 20), "MiB.");
-  const bool pinned = plan.protection == Protection::sev || plan.protection == Protection::sev_es;
-  toml.set("enable_mem_prealloc", pinned,
-           pinned ? "KVM pins all of it anyway." : "Taken when it is touched.");
+  toml.set("enable_mem_prealloc", false, "Taken when it is touched.");
+}
+
+// src/runtime/virtcontainers/qemu_amd64.go: enableProtection(), appendProtectionDevice().
+OrError<void> check_protection(const LaunchPlan& plan) {
+  if (plan.protection == Protection::sev || plan.protection == Protection::sev_es)
+    return bad_input(
+        fmt::format(
+            "no configuration of Kata Containers gives {}: its runtime knows SEV-SNP and TDX, and ends on "
+            "other hosts with \"This system doesn't support Confidential Computing\"",
+            to_string(plan.protection)),
+        "use a host with SEV-SNP or TDX (--protection sev-snp, --host), or --no-encryption");
+  const AttestationRequest& wish = plan.request.attestation;
+  if (!wish.host_data.empty() || wish.no_vcek || !wish.mr_config_id.empty() || !wish.mr_owner.empty() ||
+      !wish.mr_owner_config.empty())
+    return usage_error("Kata Containers takes an ID block with its authentication, and a quote socket's port",
+                       "its runtime sets host data and MRCONFIGID itself, from the initdata");
+  if (wish.id_block.empty() != wish.id_auth.empty())
+    return usage_error("Kata Containers wants --id-block and --id-auth, or neither", "give both");
+  if (wish.quote_socket.starts_with("unix:"))
+    return usage_error("Kata Containers reaches the Quote Generation Service over vsock",
+                       "write --quote-socket vsock:2:4050");
+  return {};
 }
 
 OrError<void> check(const LaunchPlan& plan) {
+  CBIT_TRY(check_protection(plan));
   const LaunchRequest& request = plan.request;
   if (request.kernel.empty())
     return usage_error("Kata Containers boots a kernel, and none is given", "add --kernel");
@@ -99,9 +132,11 @@ OrError<void> check(const LaunchPlan& plan) {
                        "the container's disks are the runtime's business");
   if (!request.disks.empty() && request.disks.front().format != "raw")
     return usage_error("Kata Containers' image is a raw one", "convert it with qemu-img convert -O raw");
-  if (!request.nets.empty() || request.vsock_cid || !request.extra.empty() || !request.name.empty())
-    return usage_error("network, vsock, name and further options of QEMU are the business of Kata's runtime",
-                       "leave them out");
+  if (!request.nets.empty() || request.vsock_cid || !request.extra.empty() || !request.name.empty() ||
+      !request.passed_through.empty() || !request.igvm.empty())
+    return usage_error(
+        "network, vsock, devices, IGVM files, name and further options of QEMU are the business of Kata's runtime",
+        "leave them out");
   return check_text(plan, "TOML");
 }
 

@@ -82,6 +82,7 @@ class Domain {
   void devices();
   void disks(xml_node devices);
   void nets(xml_node devices);
+  void passed_through(xml_node devices);
   void serial(xml_node devices);
   void launch_security();
   void command_line();
@@ -190,6 +191,19 @@ void Domain::nets(xml_node devices) {
   }
 }
 
+void Domain::passed_through(xml_node devices) {
+  for (const std::string& function : plan_.request.passed_through) {
+    const std::string whole = function.size() == 7 ? "0000:" + function : function;
+    say(devices, "device", "", "vfio-pci");
+    comment(devices, "iommufd= needs a libvirt that knows it (12 or later).");
+    xml_node device = with(with(add(devices, "hostdev"), "mode", "subsystem"), "type", "pci");
+    with(with(with(device, "managed", "yes").append_child("driver"), "name", "vfio"), "iommufd", "yes");
+    xml_node address = add(add(device, "source"), "address");
+    with(with(address, "domain", "0x" + whole.substr(0, 4)), "bus", "0x" + whole.substr(5, 2));
+    with(with(address, "slot", "0x" + whole.substr(8, 2)), "function", "0x" + whole.substr(11, 1));
+  }
+}
+
 void Domain::serial(xml_node devices) {
   const std::string& where = plan_.request.console;
   if (where == "none") return;
@@ -205,6 +219,7 @@ void Domain::devices() {
   if (plan_.program.starts_with('/')) add(devices, "emulator", plan_.program);
   disks(devices);
   nets(devices);
+  passed_through(devices);
   say(devices, "device", "", "virtio-rng-pci");
   xml_node rng = with(add(devices, "rng"), "model", "virtio-non-transitional");
   with(add(rng, "backend", "/dev/urandom"), "model", "random");
@@ -226,9 +241,18 @@ void Domain::devices() {
 
 void Domain::launch_security() {
   if (plan_.protection == Protection::none) return;
+  const AttestationRequest& wish = plan_.request.attestation;
+  const auto add_some = [](xml_node node, const char* name, const std::string& text) {
+    if (!text.empty()) add(node, name, text);
+  };
   if (plan_.protection == Protection::tdx) {
     comment(root_, "libvirt 11.6 or later.");
-    with(add(root_, "launchSecurity"), "type", "tdx");
+    xml_node security = with(add(root_, "launchSecurity"), "type", "tdx");
+    add_some(security, "mrConfigId", wish.mr_config_id);
+    add_some(security, "mrOwner", wish.mr_owner);
+    add_some(security, "mrOwnerConfig", wish.mr_owner_config);
+    if (!wish.quote_socket.empty())
+      with(add(security, "quoteGenerationService"), "path", wish.quote_socket.substr(5));
     return;
   }
   const bool snp = plan_.protection == Protection::sev_snp;
@@ -242,6 +266,10 @@ void Domain::launch_security() {
   add(security, "reducedPhysBits", fmt::format("{}", plan_.reduced_phys_bits));
   say(security, "object", "policy", type);
   add(security, "policy", fmt::format("{:#x}", plan_.policy));
+  add_some(security, "idBlock", wish.id_block);
+  add_some(security, "idAuth", wish.id_auth);
+  add_some(security, "hostData", wish.host_data);
+  if (wish.no_vcek) with(security, "vcek", "no");
 }
 
 void Domain::command_line() {
@@ -259,6 +287,11 @@ OrError<void> check_libvirt(const LaunchPlan& plan) {
   for (const NetRequest& net : plan.request.nets)
     if (!net.forwards.empty())
       return usage_error("libvirt's user network has no hostfwd=", "leave it out, or use --net tap");
+  if (!plan.request.igvm.empty())
+    return usage_error("libvirt's domain has no element for an IGVM file", "use --format command");
+  if (plan.request.attestation.quote_socket.starts_with("vsock:"))
+    return usage_error("libvirt's <quoteGenerationService> is a Unix socket",
+                       "write --quote-socket unix:/var/run/tdx-qgs/qgs.socket");
   return check_text(plan, "XML");
 }
 

@@ -49,6 +49,7 @@ class OptionList {
     kernel();
     for (const DiskRequest& disk : plan_.request.disks) add_disk(disk);
     for (const NetRequest& net : plan_.request.nets) add_net(net);
+    passed_through();
     other_devices();
     console();
     end();
@@ -88,6 +89,8 @@ class OptionList {
   void kernel();
   void add_disk(const DiskRequest& disk);
   void add_net(const NetRequest& net);
+  void attestation(PlannedOption& object);
+  void passed_through();
   void other_devices();
   void console();
   void end();
@@ -113,6 +116,11 @@ void OptionList::machine() {
        "refuse.",
        "QEMU hw/virtio/virtio-pci.c; libvirt docs/kbase/launch_security_sev.rst"});
   put(option, "memory-backend", "ram0", {"The guest's memory is the object ram0.", "QEMU qemu-options.hx"});
+  if (!plan_.request.igvm.empty())
+    put(option, "igvm-cfg", "igvm0",
+        {"The guest's first memory, processors and firmware are those of the IGVM file: their measurement is "
+         "known when it is built.",
+         "QEMU docs/system/igvm.rst (10.1)"});
   const Protection protection = plan_.protection;
   if (protection == Protection::none) return;
   put(option, "confidential-guest-support", protection == Protection::tdx ? "tdx0" : "sev0",
@@ -219,7 +227,7 @@ void OptionList::protection() {
   if (!is_sev(protection)) {
     put(object, "qom-type", "tdx-guest");
     put(object, "id", "tdx0");
-    return;
+    return attestation(object);
   }
   put(object, "qom-type", protection == Protection::sev_snp ? "sev-snp-guest" : "sev-guest");
   put(object, "id", "sev0");
@@ -239,9 +247,53 @@ void OptionList::protection() {
         {"Puts hashes of kernel, initrd and command line into the measured memory; the firmware refuses "
          "others.",
          "QEMU qapi/qom.json (since 6.2); OVMF OvmfPkg/AmdSev"});
+  attestation(object);
+}
+
+void OptionList::attestation(PlannedOption& object) {
+  const AttestationRequest& wish = plan_.request.attestation;
+  const auto put_some = [&](std::string key, const std::string& value, std::string why, std::string source) {
+    if (!value.empty()) put(object, std::move(key), value, {std::move(why), std::move(source)});
+  };
+  constexpr const char* finish = "SEV-SNP Firmware ABI, SNP_LAUNCH_FINISH; QEMU target/i386/sev.c";
+  constexpr const char* init = "QEMU qapi/qom.json: TdxGuestProperties; target/i386/kvm/tdx.c";
+  put_some("id-block", wish.id_block,
+           "What the owner expects: the launch digest and the policy. The firmware starts no other guest.",
+           finish);
+  put_some("id-auth", wish.id_auth, "The owner's signature of the ID block, and the key.", finish);
+  put_some("host-data", wish.host_data, "32 bytes that the report repeats: what the host vouches for.",
+           finish);
+  if (wish.no_vcek)
+    put(object, "vcek-disabled", "on",
+        {"Reports are signed with the cloud's VLEK only, not with the chip's own key.", finish});
+  put_some("mrconfigid", wish.mr_config_id, "The quote's MRCONFIGID: what is not the owner's configuration.",
+           init);
+  put_some("mrowner", wish.mr_owner, "The quote's MROWNER: who owns the guest.", init);
+  put_some("mrownerconfig", wish.mr_owner_config, "The quote's MROWNERCONFIG: the owner's configuration.",
+           init);
+  const std::string_view socket = wish.quote_socket;
+  if (socket.empty()) return;
+  const std::string key = "quote-generation-socket.";
+  const Reason reason{"Where the Quote Generation Service of the host listens: it signs the guest's reports.",
+                      init};
+  if (socket.starts_with("unix:")) {
+    put(object, key + "type", "unix", reason);
+    put(object, key + "path", std::string{socket.substr(5)});
+    return;
+  }
+  const auto colon = socket.rfind(':');
+  put(object, key + "type", "vsock", reason);
+  put(object, key + "cid", std::string{socket.substr(6, colon - 6)});
+  put(object, key + "port", std::string{socket.substr(colon + 1)});
 }
 
 void OptionList::firmware() {
+  if (!plan_.request.igvm.empty()) {
+    PlannedOption& file = add("object", {"The IGVM file.", "QEMU docs/system/igvm.rst (10.1)"});
+    put(file, "qom-type", "igvm-cfg");
+    put(file, "id", "igvm0");
+    put(file, "file", plan_.request.igvm);
+  }
   if (!plan_.firmware) return;
   if (!plan_.firmware_in_flash) {
     add_text("bios", plan_.firmware->path,
@@ -320,6 +372,42 @@ void OptionList::add_net(const NetRequest& net) {
   put(device, "romfile", "",
       {"No option ROM: it is code from the host that is not measured, and its driver does not bounce.",
        "OVMF; libvirt's <rom enabled='no'/>"});
+}
+
+// hw/vfio/listener.c maps what a guest with private memory shares page by page; VFIO's own container has
+// 65535 mappings.
+void OptionList::passed_through() {
+  constexpr QemuVersion iommufd_since{9, 0};
+  const std::vector<std::string>& functions = plan_.request.passed_through;
+  if (functions.empty()) return;
+  const bool iommufd = plan_.qemu >= iommufd_since;
+  if (iommufd) {
+    PlannedOption& object = add(
+        "object", {"One address space for all passed-through devices, without a limit of mappings: what the "
+                   "guest shares is mapped page by page.",
+                   "QEMU backends/iommufd.c, hw/vfio/listener.c; Linux drivers/vfio/vfio_iommu_type1.c: "
+                   "dma_entry_limit"});
+    put(object, "qom-type", "iommufd");
+    put(object, "id", "iommufd0");
+  }
+  for (std::size_t i = 0; i < functions.size(); ++i) {
+    const std::string port = fmt::format("port{}", i);
+    PlannedOption& root =
+        add("device", {"A port of its own: the function is a PCI Express endpoint, as its driver expects.",
+                       "QEMU docs/pcie.txt"});
+    put(root, "driver", "pcie-root-port");
+    put(root, "id", port);
+    put(root, "chassis", fmt::format("{}", i + 1));
+    PlannedOption& device =
+        add("device",
+            {"A function of the host's, bound to vfio-pci. It reaches shared pages only: a GPU has to be in "
+             "its confidential mode, which encrypts what goes through them.",
+             "QEMU hw/vfio/pci.c; Linux Documentation/driver-api/vfio.rst"});
+    put(device, "driver", "vfio-pci");
+    put(device, "host", functions[i]);
+    put(device, "bus", port);
+    if (iommufd) put(device, "iommufd", "iommufd0");
+  }
 }
 
 void OptionList::other_devices() {

@@ -22,6 +22,7 @@ bool is_plain_text(std::string_view text) {
 std::vector<std::pair<std::string_view, std::string>> paths_of(const LaunchPlan& plan) {
   std::vector<std::pair<std::string_view, std::string>> paths;
   if (plan.firmware) paths.emplace_back("the firmware", plan.firmware->path);
+  if (!plan.request.igvm.empty()) paths.emplace_back("the IGVM file", plan.request.igvm);
   if (!plan.request.kernel.empty()) paths.emplace_back("the kernel", plan.request.kernel);
   if (!plan.request.initrd.empty()) paths.emplace_back("the initrd", plan.request.initrd);
   for (const DiskRequest& disk : plan.request.disks) paths.emplace_back("the disk", disk.file);
@@ -33,6 +34,10 @@ std::vector<std::pair<std::string_view, std::string>> paths_of(const LaunchPlan&
 OrError<void> check_text(const LaunchPlan& plan, std::string_view language) {
   std::vector<std::string> texts{plan.request.name, plan.append, plan.cpu_model, plan.program};
   for (const auto& [what, path] : paths_of(plan)) texts.push_back(path);
+  const AttestationRequest& wish = plan.request.attestation;
+  for (const std::string& text : {wish.id_block, wish.id_auth, wish.host_data, wish.mr_config_id,
+                                  wish.mr_owner, wish.mr_owner_config, wish.quote_socket})
+    texts.push_back(text);
   for (const NetRequest& net : plan.request.nets) texts.push_back(net.ifname);
   for (const QemuOption& option : plan.request.extra)
     for (const std::string& word : to_words(option)) texts.push_back(word);

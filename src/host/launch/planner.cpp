@@ -17,6 +17,8 @@ constexpr Protection preference[] = {Protection::sev_snp, Protection::sev_es, Pr
 constexpr QemuVersion oldest_qemu{6, 0};  // confidential-guest-support=
 constexpr QemuVersion kernel_hashes_since{6, 2};
 constexpr QemuVersion epyc_v4_since{8, 1};
+constexpr QemuVersion igvm_since{10, 1};
+constexpr QemuVersion private_dma_since{10, 1};  // VFIO beside guest_memfd: system/ram-block-attributes.c
 constexpr std::uint64_t snp_policy_smt = 1 << 16, snp_policy_reserved_one = 1 << 17;
 
 std::string to_text(QemuVersion version) { return fmt::format("{}.{}", version.release, version.update); }
@@ -49,6 +51,10 @@ const Firmware* firmware_for(const LaunchSite& site, Protection protection) {
   return found == site.firmware.end() ? nullptr : &*found;
 }
 
+bool has_private_memory(Protection protection) {
+  return protection == Protection::sev_snp || protection == Protection::tdx;
+}
+
 Candidate consider(Protection protection, const LaunchRequest& request, const LaunchSite& site) {
   Candidate candidate{.protection = protection};
   const QemuVersion since = first_version_with(protection);
@@ -65,6 +71,12 @@ Candidate consider(Protection protection, const LaunchRequest& request, const La
     candidate.why_not =
         fmt::format("QEMU {} does not have it; it came with QEMU {}", to_text(site.qemu), to_text(since));
     candidate.remedy = fmt::format("install QEMU {} or later, or name one with --qemu", to_text(since));
+  } else if (!request.igvm.empty()) {
+    if (protection == Protection::tdx) candidate.why_not = "QEMU starts no trust domain from an IGVM file";
+  } else if (has_private_memory(protection) && !request.passed_through.empty() &&
+             site.qemu < private_dma_since) {
+    candidate.why_not = fmt::format("QEMU {} passes no device through to it; QEMU {} does",
+                                    to_text(site.qemu), to_text(private_dma_since));
   } else if (request.firmware != "default" && firmware_for(site, protection) == nullptr) {
     candidate.why_not = site.firmware.empty() ? "no OVMF is installed"
                                               : fmt::format("{} has {}", site.firmware.front().path,
@@ -110,7 +122,7 @@ void choose_accelerator(const LaunchSite& site, LaunchPlan& plan) {
 }
 
 OrError<void> choose_firmware(const LaunchSite& site, LaunchPlan& plan) {
-  if (plan.request.firmware == "default") return {};
+  if (plan.request.firmware == "default" || !plan.request.igvm.empty()) return {};
   const Firmware* image = firmware_for(site, plan.protection);
   if (image == nullptr && !site.firmware.empty()) image = &site.firmware.front();  // forced
   if (image == nullptr) {
@@ -122,8 +134,7 @@ OrError<void> choose_firmware(const LaunchSite& site, LaunchPlan& plan) {
   }
   plan.firmware = *image;
   // SNP and TDX have no read-only memory slots, hence no flash (QEMU: docs/system/i386/tdx.rst).
-  plan.firmware_in_flash =
-      image->ovmf && plan.protection != Protection::sev_snp && plan.protection != Protection::tdx;
+  plan.firmware_in_flash = image->ovmf && !has_private_memory(plan.protection);
   return {};
 }
 
@@ -186,7 +197,7 @@ OrError<void> choose_policy(LaunchPlan& plan) {
 void choose_kernel_hashes(LaunchPlan& plan) {
   const bool sev = plan.protection == Protection::sev || plan.protection == Protection::sev_es ||
                    plan.protection == Protection::sev_snp;
-  if (!sev || plan.request.kernel.empty()) return;
+  if (!sev || plan.request.kernel.empty() || !plan.request.igvm.empty()) return;
   if (plan.qemu < kernel_hashes_since)
     plan.remarks.emplace_back("kernel-hashes=on is left out: it came with QEMU 6.2");
   else if (!plan.firmware || !has_room_for_hashes(*plan.firmware))
@@ -206,6 +217,36 @@ std::string choose_cpu(const LaunchPlan& plan) {
   return "host";
 }
 
+OrError<void> check_attestation(const LaunchPlan& plan) {
+  const AttestationRequest& wish = plan.request.attestation;
+  const bool snp = !wish.id_block.empty() || !wish.id_auth.empty() || !wish.host_data.empty() || wish.no_vcek;
+  const bool tdx = !wish.mr_config_id.empty() || !wish.mr_owner.empty() || !wish.mr_owner_config.empty() ||
+                   !wish.quote_socket.empty();
+  const auto refuse = [&](std::string_view options, Protection owner) {
+    return usage_error(
+        fmt::format("{} are of {}, and the plan is for {}", options, to_string(owner),
+                    to_string(plan.protection)),
+        fmt::format("leave them out, or use --protection {}", word_of(protection_words, owner)));
+  };
+  if (snp && plan.protection != Protection::sev_snp)
+    return refuse("--id-block, --id-auth, --host-data and --vcek-disabled", Protection::sev_snp);
+  if (tdx && plan.protection != Protection::tdx)
+    return refuse("--mrconfigid, --mrowner, --mrownerconfig and --quote-socket", Protection::tdx);
+  return {};
+}
+
+OrError<void> check_igvm(const LaunchPlan& plan) {
+  if (plan.request.igvm.empty()) return {};
+  if (!plan.request.firmware.empty())
+    return usage_error("--igvm contradicts --firmware: an IGVM file has the firmware in it",
+                       "give one of them");
+  if (plan.qemu < igvm_since)
+    return bad_input(fmt::format("QEMU {} knows no IGVM files; they came with QEMU {}", to_text(plan.qemu),
+                                 to_text(igvm_since)),
+                     "install a later one, or name one with --qemu");
+  return {};
+}
+
 // QEMU: util/id.c, id_wellformed().
 bool is_wellformed_id(std::string_view id) {
   const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
@@ -215,7 +256,7 @@ bool is_wellformed_id(std::string_view id) {
 }
 
 OrError<void> name_devices(LaunchRequest& request) {
-  std::set<std::string, std::less<>> taken{"ram0", "sev0", "tdx0", "rng0", "console0"};
+  std::set<std::string, std::less<>> taken{"ram0", "sev0", "tdx0", "rng0", "console0", "iommufd0", "igvm0"};
   const auto name = [&](std::string& id, std::string_view kind) -> OrError<void> {
     for (unsigned i = 0; id.empty(); ++i)
       if (std::string next = fmt::format("{}{}", kind, i); !taken.contains(next)) id = std::move(next);
@@ -270,12 +311,14 @@ OrError<LaunchPlan> plan_launch(const LaunchRequest& request, const LaunchSite& 
         "install a later one, or name one with --qemu");
   LaunchPlan plan{.request = request, .program = site.qemu_program, .qemu = site.qemu};
   CBIT_TRY(name_devices(plan.request));
+  CBIT_TRY(check_igvm(plan));
   CBIT_TRY(choose_protection(site, plan));
   choose_accelerator(site, plan);
   CBIT_TRY(choose_firmware(site, plan));
   const bool sev = plan.protection != Protection::none && plan.protection != Protection::tdx;
   if (sev) CBIT_TRY(choose_sev_numbers(site, plan));
   CBIT_TRY(choose_policy(plan));
+  CBIT_TRY(check_attestation(plan));
   choose_kernel_hashes(plan);
   plan.cpu_model = choose_cpu(plan);
   if (!request.kernel.empty())

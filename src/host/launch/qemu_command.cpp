@@ -13,8 +13,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Properties = std::vector<QemuProperty>;
 
-constexpr std::size_t properties_max = 10'000;
+constexpr std::size_t properties_max = 100'000;
+constexpr std::size_t key_bytes_max = 256;  // of a nested member with the names that it lies in
 constexpr unsigned json_depth_max = 16;
+constexpr const char* too_many_properties = "an option has more than 100000 properties";
 
 // A value up to the next comma that is not doubled; `at` is left behind that comma.
 std::string take_value(std::string_view text, std::size_t& at) {
@@ -28,10 +30,6 @@ std::string take_value(std::string_view text, std::size_t& at) {
     value += text[at];
   }
   return value;
-}
-
-tl::unexpected<Error> too_many_properties() {
-  return bad_input("an option has more than 10000 properties", "check the command line");
 }
 
 // QEMU: util/qemu-option.c, get_opt_name_value().
@@ -55,45 +53,90 @@ OrError<Properties> parse_properties(std::string_view text, std::string_view imp
       at = end + 1;
     }
     result.push_back(std::move(property));
-    if (result.size() > properties_max) return too_many_properties();
+    if (result.size() > properties_max) return bad_input(too_many_properties, "check the command line");
   }
   return result;
 }
 
-std::string scalar_text(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";
-  return value.is_null() ? std::string{} : value.dump();
-}
+// The members of a JSON object as properties, while it is read: no tree is built, whose objects would look for
+// each key among all before it.
+class PropertyReader : public nlohmann::json_sax<Json> {
+ public:
+  bool null() override { return put({}); }
+  bool boolean(bool value) override { return put(value ? "on" : "off"); }
+  bool number_integer(number_integer_t value) override { return put(std::to_string(value)); }
+  bool number_unsigned(number_unsigned_t value) override { return put(std::to_string(value)); }
+  bool number_float(number_float_t, const string_t& text) override { return put(text); }
+  bool string(string_t& value) override { return put(std::move(value)); }
+  bool binary(binary_t&) override { return false; }
 
-OrError<void> flatten(const Json& value, const std::string& key, unsigned depth, Properties& result) {
-  if (depth > json_depth_max)
-    return bad_input("JSON that is nested more than 16 levels deep", "QEMU has no such option");
-  if (!value.is_structured()) {
-    result.push_back({key, scalar_text(value)});
-    return {};
+  bool start_object(std::size_t) override { return enter(false); }
+  bool start_array(std::size_t) override { return enter(true); }
+  bool end_object() override { return leave(); }
+  bool end_array() override { return leave(); }
+  bool key(string_t& name) override {
+    if (name.empty() || name.find_first_of("=,") != std::string::npos)
+      return refuse(fmt::format("JSON with the member \"{}\", which is no property's name", name),
+                    "check the quotes of the option");
+    levels_.back().member = std::move(name);
+    return true;
   }
-  const std::string prefix = key.empty() ? key : key + '.';
-  std::size_t index = 0;
-  for (const auto& [name, member] : value.items()) {
-    if (name.find_first_of("=,") != std::string::npos || (name.empty() && value.is_object()))
-      return bad_input(fmt::format("JSON with the member \"{}\", which is no property's name", name),
-                       "check the quotes of the option");
-    CBIT_TRY(
-        flatten(member, prefix + (value.is_array() ? std::to_string(index++) : name), depth + 1, result));
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return refuse("an argument that begins with { and is no JSON object", "check its quotes and brackets");
   }
-  return {};
-}
+
+  OrError<Properties> take() && {
+    if (error_) return tl::unexpected{*std::move(error_)};
+    return std::move(properties_);
+  }
+
+ private:
+  struct Level {
+    std::string prefix;  // with the dot behind it
+    bool array = false;
+    std::size_t index = 0;  // of the next element
+    std::string member;
+  };
+
+  bool refuse(std::string message, std::string hint) {
+    if (!error_) error_ = Error{std::move(message), std::move(hint)};
+    return false;
+  }
+  std::string take_key() {
+    Level& level = levels_.back();
+    return level.prefix + (level.array ? std::to_string(level.index++) : level.member);
+  }
+  bool put(std::string value) {
+    std::string key = take_key();
+    if (key.size() > key_bytes_max)
+      return refuse("JSON with a member whose name is longer than 256 bytes", "QEMU has no such property");
+    properties_.push_back({std::move(key), std::move(value)});
+    if (properties_.size() <= properties_max) return true;
+    return refuse(too_many_properties, "check the command line");
+  }
+  bool enter(bool array) {
+    if (levels_.size() > json_depth_max)
+      return refuse("JSON that is nested more than 16 levels deep", "QEMU has no such option");
+    std::string prefix = levels_.empty() ? "" : take_key() + '.';
+    if (prefix.size() > key_bytes_max)
+      return refuse("JSON with a member whose name is longer than 256 bytes", "QEMU has no such property");
+    levels_.push_back({.prefix = std::move(prefix), .array = array});
+    return true;
+  }
+  bool leave() {
+    levels_.pop_back();
+    return true;
+  }
+
+  Properties properties_;
+  std::vector<Level> levels_;
+  std::optional<Error> error_;
+};
 
 OrError<Properties> parse_json(std::string_view text) {
-  // Objects that keep their order look for a key among all before it.
-  if (static_cast<std::size_t>(std::ranges::count(text, ',')) > properties_max) return too_many_properties();
-  const Json value = Json::parse(text, nullptr, false);
-  if (!value.is_object())
-    return bad_input("an argument that begins with { and is no JSON object", "check its quotes and brackets");
-  Properties result;
-  CBIT_TRY(flatten(value, "", 0, result));
-  return result;
+  PropertyReader reader;
+  (void)Json::sax_parse(text, &reader);
+  return std::move(reader).take();
 }
 
 // target/i386/cpu.c: x86_cpu_parse_featurestr(). Underscores of old names are dashes.

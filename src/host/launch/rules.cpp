@@ -17,6 +17,12 @@ const RuleInfo* find_rule(std::string_view name) {
   return found == all_rules.end() ? nullptr : found;
 }
 
+std::string_view Finding::remedy(GuestLanguage language) const {
+  if (language == GuestLanguage::libvirt && !rule->libvirt_remedy.empty()) return rule->libvirt_remedy;
+  if (language == GuestLanguage::kata && !rule->kata_remedy.empty()) return rule->kata_remedy;
+  return rule->remedy;
+}
+
 std::string rules_markdown() {
   std::string text =
       "# What `cbit launch` finds in a guest's configuration\n\n"
@@ -33,6 +39,7 @@ std::string rules_markdown() {
     fmt::format_to(out, "- Remedy: {}\n", markdown_text(info.remedy));
     if (!info.libvirt_remedy.empty())
       fmt::format_to(out, "- libvirt: {}\n", markdown_text(info.libvirt_remedy));
+    if (!info.kata_remedy.empty()) fmt::format_to(out, "- Kata: {}\n", markdown_text(info.kata_remedy));
     fmt::format_to(out, "- Source: {}\n", markdown_text(info.source));
   }
   return text;
@@ -42,7 +49,8 @@ std::vector<Finding> judge(const GuestConfig& config, const JudgeContext& contex
   if (!context.encrypted && protection_of(config.command) == Protection::none) return {};
   Case guest{config, context};
   for (const auto judge_topic :
-       {judge_protection, judge_machine, judge_memory, judge_virtio, judge_devices, judge_kernel})
+       {judge_protection, judge_attestation, judge_firmware, judge_machine, judge_memory, judge_virtio,
+        judge_devices, judge_passthrough, judge_kernel, judge_kata})
     judge_topic(guest);
   return guest.take();
 }

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.hpp"
 #include "facts/guest_support.hpp"
 #include "launch/guest_config.hpp"
 
@@ -33,6 +34,7 @@ struct RuleInfo {
   std::string_view why;             // what happens, and the reason
   std::string_view remedy;          // in QEMU's language
   std::string_view libvirt_remedy;  // empty: libvirt has no word for it, or never writes such an option
+  std::string_view kata_remedy;     // empty: Kata's configuration has no word for it
   std::string_view source;          // QEMU's or Linux's function, manual section
 };
 
@@ -47,11 +49,8 @@ struct Finding {
   const RuleInfo* rule = nullptr;
   std::string where;   // the option as it was written, or libvirt's element; empty: an option is missing
   std::string detail;  // this configuration's values; may be empty
-  std::string write;   // the text to write: options for QEMU, XML for libvirt; empty: the remedy is no option
-  [[nodiscard]] std::string_view remedy(GuestLanguage language) const {
-    return language == GuestLanguage::libvirt && !rule->libvirt_remedy.empty() ? rule->libvirt_remedy
-                                                                               : rule->remedy;
-  }
+  std::string write;   // the text to write: options, XML, TOML; empty: the remedy is none of them
+  [[nodiscard]] std::string_view remedy(GuestLanguage language) const;
 };
 
 struct QemuVersion {
@@ -66,10 +65,16 @@ enum class Protection : std::uint8_t { none, sev, sev_es, sev_snp, tdx };
 // What the options ask for: confidential-guest-support= (or memory-encryption=) and the object it names.
 [[nodiscard]] Protection protection_of(const QemuCommand& command);
 
+struct Firmware;
+struct IgvmFile;
+
 struct JudgeContext {
   const facts::GuestSupport* host = nullptr;  // nullptr: the host is not known, and nothing is said about it
   std::optional<QemuVersion> qemu;            // nullopt: some QEMU from 6.0 on
   bool encrypted = true;                      // false: the guest shall not be encrypted (--no-encryption)
+  // How the images that the guest boots from are read; nullptr: they are not looked at.
+  OrError<Firmware> (*read_firmware)(const std::string& path) = nullptr;
+  OrError<IgvmFile> (*read_igvm)(const std::string& path) = nullptr;
 };
 
 // Errors first, each kind in the order of the options.

@@ -10,7 +10,7 @@
 namespace cbit::launch {
 namespace {
 
-constexpr std::size_t bytes_max = 1u << 20;  // more than ARG_MAX lets a single word have
+constexpr std::size_t bytes_max = 8u << 20;  // more than ARG_MAX lets a command line have
 
 // Token recognition of the POSIX shell (XCU 2.3), for one simple command without expansions.
 class ShellReader {
@@ -19,7 +19,7 @@ class ShellReader {
 
   OrError<std::vector<std::string>> words() {
     if (text_.size() > bytes_max)
-      return bad_input("the command line is longer than 1 MiB", "give the command of one guest");
+      return bad_input("the command line is longer than 8 MiB", "give the command of one guest");
     if (const auto nul = text_.find('\0'); nul != std::string_view::npos)
       return refuse(nul, "a zero byte", "give text");
     while (at_ < text_.size()) CBIT_TRY(step());

@@ -118,14 +118,29 @@ Protection protection_of(const QemuCommand& command) {
 }
 
 Case::Case(const GuestConfig& config, const JudgeContext& context) : config_{config}, context_{context} {
-  for (const QemuOption& option : command().options) options_[option.name].push_back(&option);
-  if (const auto id = protection_id(command())) object_ = find_object(command(), *id);
+  make_tables();
+  if (const auto id = protection_id(command())) object_ = object_of_id(*id);
   protection_ = protection_of_object(object_);
   if (protection_ == Protection::none) protection_ = best_of(context.host);
+  memory_bytes_ = find_memory_bytes();
+  kernel_words_ = find_kernel_words();
+  has_shared_memory_ = find_shared_memory();
+}
+
+void Case::make_tables() {
+  for (const QemuOption& option : command().options) {
+    options_[option.name].push_back(&option);
+    if (option.name == "object")
+      if (const auto id = option.value("id")) objects_.emplace(*id, &option);
+    if (option.name != "global") continue;
+    const auto type = option.value("driver"), key = option.value("property"), value = option.value("value");
+    if (type && key && value) globals_.insert_or_assign({*type, *key}, *value);
+  }
 }
 
 std::optional<std::string_view> Case::machine(std::string_view key) const {
-  return command().value("machine", key);
+  const QemuOption* const option = machine_with(key);
+  return option != nullptr ? option->value(key) : std::nullopt;
 }
 
 std::span<const QemuOption* const> Case::all(std::string_view option) const {
@@ -133,24 +148,40 @@ std::span<const QemuOption* const> Case::all(std::string_view option) const {
   return found == options_.end() ? std::span<const QemuOption* const>{} : found->second;
 }
 
+const QemuOption* Case::last(std::string_view option) const {
+  const auto found = all(option);
+  return found.empty() ? nullptr : found.back();
+}
+
 const QemuOption* Case::option_with(std::string_view option, std::string_view key) const {
-  const QemuOption* found = nullptr;
-  for (const QemuOption* const candidate : all(option))
-    if (candidate->value(key)) found = candidate;
-  return found;
+  const auto options = all(option);
+  const auto found = std::find_if(options.rbegin(), options.rend(),
+                                  [key](const QemuOption* candidate) { return candidate->value(key); });
+  return found == options.rend() ? nullptr : *found;
 }
 
 std::string_view Case::machine_type() const { return machine("type").value_or("pc"); }
 
-std::uint64_t Case::memory_bytes() const {
-  constexpr std::uint64_t mib = 1 << 20, default_mib = 128;  // hw/i386/pc.c: default_ram_size
-  const auto size = command().value("m", "size");
-  return size ? parse_qemu_size(*size, mib).value_or(0) : default_mib * mib;
+std::optional<std::string_view> Case::global(std::string_view type, std::string_view key) const {
+  const auto found = globals_.find({type, key});
+  return found == globals_.end() ? std::nullopt : std::optional{found->second};
 }
 
-std::vector<std::string_view> Case::kernel_words() const {
+// system/vl.c: qemu_resolve_machine_memdev(), parse_memory_options(). A size of -m is in MiB, one of an object
+// in bytes.
+std::uint64_t Case::find_memory_bytes() const {
+  constexpr std::uint64_t mib = 1 << 20, default_mib = 128;  // hw/i386/pc.c: default_ram_size
+  if (const QemuOption* const size = option_with("m", "size"))
+    return parse_qemu_size(*size->value("size"), mib).value_or(0);
+  if (const auto id = machine("memory-backend"))
+    if (const QemuOption* const backend = object_of_id(*id))
+      return parse_qemu_size(backend->value("size").value_or(""), 1).value_or(0);
+  return default_mib * mib;
+}
+
+std::vector<std::string_view> Case::find_kernel_words() const {
   std::vector<std::string_view> words;
-  const QemuOption* const append = command().last("append");
+  const QemuOption* const append = last("append");
   std::string_view rest = append != nullptr ? std::string_view{append->text} : std::string_view{};
   while (!rest.empty()) {
     const auto end = std::min(rest.find_first_of(" \t\n"), rest.size());
@@ -160,11 +191,36 @@ std::vector<std::string_view> Case::kernel_words() const {
   return words;
 }
 
-const QemuOption* Case::object_of_id(std::string_view id) const { return find_object(command(), id); }
+bool Case::find_shared_memory() const {
+  const auto is_shared = [this](std::optional<std::string_view> id) {
+    const QemuOption* const backend = id ? object_of_id(*id) : nullptr;
+    if (backend == nullptr) return false;
+    const auto share = backend->value("share");
+    const auto type = backend->value("qom-type");
+    return is_on(share) || (!share && (type == "memory-backend-memfd" || type == "memory-backend-shm"));
+  };
+  if (const auto id = machine("memory-backend")) return is_shared(id);
+  return std::ranges::any_of(all("numa"),
+                             [&](const QemuOption* node) { return is_shared(node->value("memdev")); });
+}
+
+const QemuOption* Case::object_of_id(std::string_view id) const {
+  const auto found = objects_.find(id);
+  return found == objects_.end() ? nullptr : found->second;
+}
 
 void Case::find(const RuleInfo& rule, const QemuOption* option, std::string_view detail,
                 std::string_view write) {
   findings_.push_back({&rule, safe_line(where(option)), safe_line(detail), safe_text(write)});
+}
+
+std::string Case::in_language(std::string qemu, std::string libvirt, std::string kata) const {
+  switch (config_.language) {
+    case GuestLanguage::qemu: break;
+    case GuestLanguage::libvirt: return libvirt;
+    case GuestLanguage::kata: return kata;
+  }
+  return qemu;
 }
 
 std::string Case::with(const QemuOption& option, std::initializer_list<QemuProperty> set,

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "launch/rules.hpp"
@@ -29,6 +30,7 @@ class Case {
 
   [[nodiscard]] const QemuCommand& command() const { return config_.command; }
   [[nodiscard]] const JudgeContext& context() const { return context_; }
+  [[nodiscard]] GuestLanguage language() const { return config_.language; }
   [[nodiscard]] bool is_libvirt() const { return config_.language == GuestLanguage::libvirt; }
   [[nodiscard]] const GuestConfig& config() const { return config_; }
   // What is asked for, or, where that is nothing, what the host's best is.
@@ -45,24 +47,30 @@ class Case {
   }
   [[nodiscard]] std::string_view machine_type() const;
   [[nodiscard]] std::optional<std::string_view> machine(std::string_view key) const;
-  // These options in their order. Kept: a rule may ask for each of 20,000 devices.
+  // What rules ask for each of 40,000 devices is found in tables that are made once.
+  // These options in their order.
   [[nodiscard]] std::span<const QemuOption* const> all(std::string_view option) const;
+  // nullptr: there is none.
+  [[nodiscard]] const QemuOption* last(std::string_view option) const;
   // The last of these options that has the key; nullptr: none has.
   [[nodiscard]] const QemuOption* option_with(std::string_view option, std::string_view key) const;
   [[nodiscard]] const QemuOption* machine_with(std::string_view key) const {
     return option_with("machine", key);
   }
-  [[nodiscard]] std::uint64_t memory_bytes() const;
-  [[nodiscard]] std::vector<std::string_view> kernel_words() const;
+  // What -m says, or the memory backend that the machine has, or QEMU's default; 0: none of them is a size.
+  [[nodiscard]] std::uint64_t memory_bytes() const { return memory_bytes_; }
+  [[nodiscard]] std::span<const std::string_view> kernel_words() const { return kernel_words_; }
   // -object whose id is that.
   [[nodiscard]] const QemuOption* object_of_id(std::string_view id) const;
+  // What the last -global says about a property of a type.
+  [[nodiscard]] std::optional<std::string_view> global(std::string_view type, std::string_view key) const;
+  // Whether other processes can map the guest's memory.
+  [[nodiscard]] bool has_shared_memory() const { return has_shared_memory_; }
 
   // `write` is in the language of the configuration.
   void find(const RuleInfo& rule, const QemuOption* option, std::string_view detail = {},
             std::string_view write = {});
-  [[nodiscard]] std::string in_language(std::string qemu, std::string libvirt) const {
-    return is_libvirt() ? std::move(libvirt) : std::move(qemu);
-  }
+  [[nodiscard]] std::string in_language(std::string qemu, std::string libvirt, std::string kata = {}) const;
   // The option with these properties set and those removed, as a command line has it.
   [[nodiscard]] static std::string with(const QemuOption& option, std::initializer_list<QemuProperty> set,
                                         std::initializer_list<std::string_view> removed = {});
@@ -70,11 +78,20 @@ class Case {
   [[nodiscard]] std::vector<Finding> take();
 
  private:
+  void make_tables();
   [[nodiscard]] std::string where(const QemuOption* option) const;
+  [[nodiscard]] std::uint64_t find_memory_bytes() const;
+  [[nodiscard]] std::vector<std::string_view> find_kernel_words() const;
+  [[nodiscard]] bool find_shared_memory() const;
 
   const GuestConfig& config_;
   const JudgeContext& context_;
   std::map<std::string_view, std::vector<const QemuOption*>> options_;
+  std::unordered_map<std::string_view, const QemuOption*> objects_;                    // by id
+  std::map<std::pair<std::string_view, std::string_view>, std::string_view> globals_;  // type and property
+  std::uint64_t memory_bytes_ = 0;
+  std::vector<std::string_view> kernel_words_;
+  bool has_shared_memory_ = false;
   const QemuOption* object_ = nullptr;
   Protection protection_ = Protection::sev;
   std::vector<Finding> findings_;
@@ -82,10 +99,14 @@ class Case {
 
 // One per topic of the table.
 void judge_protection(Case& guest);
+void judge_attestation(Case& guest);
+void judge_firmware(Case& guest);
 void judge_machine(Case& guest);
 void judge_memory(Case& guest);
 void judge_virtio(Case& guest);
 void judge_devices(Case& guest);
+void judge_passthrough(Case& guest);
 void judge_kernel(Case& guest);
+void judge_kata(Case& guest);
 
 }  // namespace cbit::launch

@@ -15,16 +15,18 @@ inline constexpr RuleInfo device_rules[] = {
      .remedy = "Nothing to do; virtio devices cost less exits.",
      .libvirt_remedy = "",
      .source = "kernel/dma/direct.h: dma_direct_map_page; kernel/dma/swiotlb.c: swiotlb_max_mapping_size"},
-    {.name = "passed-through-device",
-     .severity = Severity::note,
+    {.name = "emulated-iommu",
+     .severity = Severity::error,
      .topic = "Other devices",
-     .title = "The passed-through device reaches shared pages only.",
-     .why = "It has no key: Linux bounces its streaming DMA and shares its coherent memory. User-space "
-            "drivers (RDMA, DPDK, CUDA) that give it private pages get ciphertext, peer-to-peer DMA is "
-            "refused (p2pdma-needs-bounce), and the whole guest is pinned for it.",
-     .remedy = "Use kernel drivers that go through the DMA API; RDMA: buffers of the system_cc_shared heap.",
-     .libvirt_remedy = "",
-     .source = "drivers/vfio/vfio_iommu_type1.c; kernel/dma/direct.h: dma_direct_map_page"},
+     .title = "An emulated IOMMU does not work in an encrypted guest.",
+     .why = "The guest keeps its device table, its page tables and the rings of its commands and events in "
+            "private memory. QEMU, which walks them, reads ciphertext: commands never complete, translations "
+            "fault. iommu=pt changes nothing about the tables and rings.",
+     .remedy = "Leave it out: dma-direct bounces without an IOMMU.",
+     .libvirt_remedy = "No <iommu>",
+     .kata_remedy = "enable_iommu = false",
+     .source =
+         "hw/i386/amd_iommu.c: amdvi_cmdbuf_run, amdvi_get_dte; hw/i386/intel_iommu.c: vtd_process_inv_desc"},
     rule_of_cause("guest-iommu-skips-bounce", Severity::error, "Other devices",
                   "No <iommu>, or iommu=pt on the guest kernel's command line."),
     {.name = "ivshmem",

@@ -29,18 +29,23 @@ bool passes_iommu(const Case& guest) {
   });
 }
 
-void judge_iommu(Case& guest, const QemuOption& option) {
+// Its device table, page tables and command rings are private memory, which QEMU reads as ciphertext.
+void judge_emulated_iommu(Case& guest, const QemuOption& option) {
+  guest.find(rule("emulated-iommu"), &option, passes_iommu(guest) ? "iommu=pt does not change it" : "");
+}
+
+// Maps and unmaps are requests on a virtqueue, which is shared memory.
+void judge_virtio_iommu(Case& guest, const QemuOption& option) {
   if (passes_iommu(guest)) return;
-  const bool has_kernel = guest.command().last("append") != nullptr;
+  const bool has_kernel = guest.last("append") != nullptr;
   guest.find(rule("guest-iommu-skips-bounce"), &option,
              has_kernel ? "" : "the guest kernel's command line is not known");
 }
 
 void judge_device(Case& guest, const QemuOption& device, std::string_view driver) {
-  if (driver == "intel-iommu" || driver == "amd-iommu" || driver.starts_with("virtio-iommu"))
-    judge_iommu(guest, device);
+  if (driver == "intel-iommu" || driver == "amd-iommu") judge_emulated_iommu(guest, device);
+  if (driver.starts_with("virtio-iommu")) judge_virtio_iommu(guest, device);
   if (driver.starts_with("ivshmem")) guest.find(rule("ivshmem"), &device);
-  if (driver.starts_with("vfio-pci")) guest.find(rule("passed-through-device"), &device);
   if (is_bounced(driver)) guest.find(rule("bounced-device"), &device);
   if (is_network_card(driver) && !device.value("romfile") && device.value("rombar") != "0")
     guest.find(rule("option-rom-before-encryption"), &device, {},
@@ -53,7 +58,7 @@ void judge_devices(Case& guest) {
   for (const QemuOption* const device : guest.all("device"))
     if (const auto driver = device->value("driver")) judge_device(guest, *device, *driver);
   // The machine property of QEMU before 4.0 and its relatives.
-  if (is_on(guest.machine("iommu"))) judge_iommu(guest, *guest.machine_with("iommu"));
+  if (is_on(guest.machine("iommu"))) judge_emulated_iommu(guest, *guest.machine_with("iommu"));
 }
 
 }  // namespace cbit::launch

@@ -7,18 +7,11 @@
 namespace cbit::launch {
 namespace {
 
-std::string_view firmware_name(const Case& guest) {
-  const QemuOption* const bios = guest.command().last("bios");
-  std::string_view path = bios != nullptr ? std::string_view{bios->text} : std::string_view{};
-  for (const QemuOption* const drive : guest.all("drive"))
-    if (drive->value("if") == "pflash" && drive->value("unit").value_or("0") == "0")
-      path = drive->value("file").value_or("");
-  return path.substr(path.rfind('/') + 1);
-}
-
 void judge_hashes(Case& guest) {
-  if (guest.object() == nullptr || guest.protection() == Protection::tdx) return;
-  const QemuOption* const kernel = guest.command().last("kernel");
+  if (guest.object() == nullptr || guest.protection() == Protection::tdx ||
+      guest.language() == GuestLanguage::kata)
+    return;
+  const QemuOption* const kernel = guest.last("kernel");
   const bool hashes = is_on(guest.object()->value("kernel-hashes"));
   if (hashes && kernel == nullptr) guest.find(rule("kernel-hashes-without-kernel"), guest.object());
   if (!hashes && kernel != nullptr)
@@ -27,9 +20,6 @@ void judge_hashes(Case& guest) {
                                  guest.protection() == Protection::sev_snp
                                      ? "<launchSecurity type='sev-snp' kernelHashes='yes'>"
                                      : "<launchSecurity type='sev' kernelHashes='yes'>"));
-  const std::string_view firmware = firmware_name(guest);
-  if (hashes && kernel != nullptr && firmware.starts_with("OVMF_CODE"))
-    guest.find(rule("kernel-hashes-need-a-hash-table"), guest.object(), fmt::format("it is {}", firmware));
 }
 
 // arch/x86/mm/mem_encrypt_amd.c, sev_setup_arch(): 6 % of memory, in slots of 2 KiB.
@@ -52,7 +42,7 @@ void judge_swiotlb(Case& guest, const QemuOption& append, std::string_view value
 
 void judge_kernel(Case& guest) {
   judge_hashes(guest);
-  const QemuOption* const append = guest.command().last("append");
+  const QemuOption* const append = guest.last("append");
   for (const std::string_view word : guest.kernel_words()) {
     if (word == "mem_encrypt=off" || word == "mem_encrypt=on")
       guest.find(rule("mem-encrypt-off-has-no-effect"), append, std::string{word});

@@ -24,12 +24,13 @@ inline constexpr RuleInfo kernel_rules[] = {
      .libvirt_remedy = "<kernel>, or no kernelHashes=",
      .source = "hw/i386/x86.c: x86_load_linux"},
     {.name = "kernel-hashes-need-a-hash-table",
-     .severity = Severity::warning,
+     .severity = Severity::error,
      .topic = "Guest kernel",
-     .title = "The firmware's name is that of a general OVMF, which has no table of hashes.",
-     .why = "QEMU ends with \"kernel specified but guest firmware has no hashes table GUID\" when the "
-            "firmware was not built for it (OvmfPkg/AmdSev/AmdSevX64.dsc).",
-     .remedy = "-bios OVMF.amdsev.fd",
+     .title = "The firmware's image has no room for the hashes of the kernel.",
+     .why = "kernel-hashes=on needs a table whose address and size the image tells. A general OVMF tells "
+            "zeros, and QEMU ends with \"guest firmware has no hashes table GUID\" or \"hashes table area is "
+            "invalid\".",
+     .remedy = "-bios OVMF.amdsev.fd, built from OvmfPkg/AmdSev/AmdSevX64.dsc",
      .libvirt_remedy = "<loader>OVMF.amdsev.fd</loader>",
      .source = "target/i386/sev.c: sev_add_kernel_loader_hashes"},
     {.name = "mem-encrypt-off-has-no-effect",

@@ -8,8 +8,6 @@
 namespace cbit::launch {
 namespace {
 
-std::string_view file_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
 bool is_i440fx(std::string_view type) {
   return type == "pc" || type.starts_with("pc-i440fx") || type == "isapc";
 }
@@ -26,45 +24,6 @@ void judge_type(Case& guest) {
         guest.in_language(machine != nullptr ? Case::with(*machine, {{"type", "q35"}}) : "-machine q35",
                           "<type arch='x86_64' machine='q35'>hvm</type>"));
   }
-}
-
-bool is_seabios(std::string_view file) {
-  const std::string_view name = file_name(file);
-  return name.starts_with("bios") || name.starts_with("seabios") || name.starts_with("qboot");
-}
-
-struct Firmware {
-  const QemuOption* flash = nullptr;  // -drive if=pflash, -pflash, -machine pflash0=
-  const QemuOption* rom = nullptr;    // -bios
-};
-
-Firmware firmware_of(const Case& guest) {
-  Firmware found;
-  const QemuCommand& command = guest.command();
-  found.rom = command.last("bios");
-  found.flash = command.last("pflash");
-  for (const QemuOption* const drive : command.all("drive"))
-    if (drive->value("if") == "pflash") found.flash = drive;
-  if (guest.machine("pflash0") || guest.machine("pflash1"))
-    found.flash = guest.machine_with(guest.machine("pflash0") ? "pflash0" : "pflash1");
-  return found;
-}
-
-void judge_firmware(Case& guest) {
-  const Firmware firmware = firmware_of(guest);
-  if (firmware.flash != nullptr && guest.has_private_memory())
-    return guest.find(rule("pflash-with-snp-or-tdx"), firmware.flash, {},
-                      guest.in_language("-bios OVMF.fd", "<loader type='rom'>OVMF.amdsev.fd</loader>"));
-  const bool is_old = firmware.rom != nullptr && is_seabios(firmware.rom->text);
-  // An IGVM file brings the firmware along (QEMU 10.1).
-  if ((firmware.rom != nullptr && !is_old) || firmware.flash != nullptr || guest.machine("igvm-cfg")) return;
-  const bool rom_only = guest.has_private_memory();
-  guest.find(rule("firmware-missing"), firmware.rom,
-             is_old ? fmt::format("{} is a BIOS", file_name(firmware.rom->text)) : std::string{},
-             guest.in_language(rom_only ? "-bios OVMF.fd"
-                                        : "-drive if=pflash,format=raw,unit=0,readonly=on,file=OVMF_CODE.fd",
-                               rom_only ? "<loader type='rom'>OVMF.amdsev.fd</loader>"
-                                        : "<loader readonly='yes' type='pflash'>OVMF_CODE.fd</loader>"));
 }
 
 void judge_irqchip(Case& guest) {
@@ -94,8 +53,11 @@ void judge_encrypted_state(Case& guest) {
     guest.find(rule("smm-with-encrypted-state"), machine, {},
                guest.in_language(Case::with(*machine, {{"smm", "off"}}), "<smm state='off'/>"));
   judge_irqchip(guest);
+  if (const QemuOption* const pic = guest.machine_with("pic");
+      guest.protection() == Protection::tdx && is_on(guest.machine("pic")))
+    guest.find(rule("pic-with-tdx"), pic, {}, guest.in_language(Case::with(*pic, {{"pic", "off"}}), ""));
   const auto on_reboot = guest.command().value("action", "reboot");
-  if (guest.command().last("no-reboot") == nullptr && on_reboot != "shutdown")
+  if (guest.last("no-reboot") == nullptr && on_reboot != "shutdown")
     guest.find(rule("reboot-ends-the-guest"), nullptr, {},
                guest.in_language("-no-reboot", "<on_reboot>destroy</on_reboot>"));
 }
@@ -113,9 +75,21 @@ bool has_no_rdrand(std::string_view model) {
   });
 }
 
+// target/i386/kvm/tdx.c: tdx_cpu_instance_init() ends QEMU for a class of CPU that has a model; these have
+// none.
+void judge_cpu_of_tdx(Case& guest, const QemuOption* cpu, std::string_view model) {
+  if (model == "host" || model == "max" || model == "base") return;
+  guest.find(rule("cpu-model-with-tdx"), cpu,
+             cpu != nullptr ? fmt::format("the model is {}", model) : "without -cpu the model is qemu64",
+             guest.in_language(cpu != nullptr ? Case::with(*cpu, {{"model", "host"}}) : "-cpu host",
+                               "<cpu mode='host-passthrough'/>"));
+}
+
 void judge_cpu(Case& guest) {
-  const QemuOption* const cpu = guest.command().last("cpu");
+  const QemuOption* const cpu = guest.last("cpu");
   const std::string_view model = cpu != nullptr ? cpu->value("model").value_or("qemu64") : "qemu64";
+  // The module gives every trust domain RDRAND (tdx.c: tdx_fixed1_bits).
+  if (guest.protection() == Protection::tdx) return judge_cpu_of_tdx(guest, cpu, model);
   const auto rdrand = cpu != nullptr ? cpu->value("rdrand") : std::nullopt;
   if (is_off(rdrand)) {
     guest.find(rule("cpu-without-rdrand"), cpu, "rdrand is off",
@@ -150,22 +124,20 @@ void judge_cpu_hotplug(Case& guest) {
   const std::uint64_t present = cpus.value_or(number("maxcpus").value_or(topology));
   const std::uint64_t possible = number("maxcpus").value_or(std::max(present, topology));
   if (possible > present)
-    guest.find(rule("cpu-hotplug"), guest.command().last("smp"),
+    guest.find(rule("cpu-hotplug"), guest.last("smp"),
                fmt::format("{} of {} processors are there at the start", present, possible),
                guest.in_language(fmt::format("-smp {}", present), fmt::format("<vcpu>{}</vcpu>", present)));
 }
 
 void judge_migration(Case& guest) {
   for (const std::string_view name : {"incoming", "loadvm", "only-migratable"})
-    if (const QemuOption* const option = guest.command().last(name))
-      guest.find(rule("migration-not-possible"), option);
+    if (const QemuOption* const option = guest.last(name)) guest.find(rule("migration-not-possible"), option);
 }
 
 }  // namespace
 
 void judge_machine(Case& guest) {
   judge_type(guest);
-  judge_firmware(guest);
   judge_encrypted_state(guest);
   judge_cpu(guest);
   judge_cpu_hotplug(guest);

@@ -48,8 +48,65 @@ void judge_size(Case& guest) {
 void judge_hotplug(Case& guest) {
   if (guest.command().value("m", "maxmem"))
     guest.find(
-        rule("memory-hotplug"), guest.command().last("m"), {},
+        rule("memory-hotplug"), guest.last("m"), {},
         guest.in_language(fmt::format("-m {}", guest.command().value("m", "size").value_or("SIZE")), ""));
+}
+
+// hw/virtio/virtio-mem.c: virtio_mem_device_realize(). With private memory the discards are somebody else's
+// from QEMU 10.1 on (system/ram-block-attributes.c).
+void judge_virtio_mem(Case& guest, const QemuOption& device) {
+  constexpr QemuVersion with_manager{10, 1};
+  const bool refused = !guest.has_private_memory() || guest.qemu_is_at_least(with_manager);
+  guest.find(refused ? rule("memory-discard") : rule("memory-hotplug"), &device);
+}
+
+// hw/core/machine.c: machine_run_board_init(); hw/core/numa.c: numa_complete_configuration().
+void judge_numa(Case& guest) {
+  std::uint64_t total = 0;
+  const QemuOption* last = nullptr;
+  for (const QemuOption* const node : guest.all("numa")) {
+    const auto id = node->value("memdev");
+    if (!id) continue;
+    const QemuOption* const backend = guest.object_of_id(*id);
+    if (backend == nullptr)
+      return guest.find(rule("memory-backend-missing"), node, fmt::format("no -object has id={}", *id));
+    total += parse_qemu_size(backend->value("size").value_or(""), 1).value_or(0);
+    last = node;
+  }
+  if (last == nullptr) return;
+  if (guest.machine("memory-backend"))
+    return guest.find(rule("memory-size-differs"), last,
+                      "memory-backend= and -numa memdev= exclude each other");
+  if (total != guest.memory_bytes())
+    guest.find(
+        rule("memory-size-differs"), last,
+        fmt::format("the nodes have {}, the guest has {}", size_text(total), size_text(guest.memory_bytes())),
+        guest.in_language(fmt::format("-m {}M", total >> 20), ""));
+}
+
+// system/vl.c: qemu_resolve_machine_memdev(), qemu_apply_legacy_machine_options().
+void judge_backend_of_machine(Case& guest) {
+  const auto id = guest.machine("memory-backend");
+  if (!id || !guest.config().places.empty()) return;  // libvirt and Kata keep the two equal
+  const QemuOption* const machine = guest.machine_with("memory-backend");
+  if (const QemuOption* const path = guest.last("mem-path"))
+    guest.find(rule("memory-size-differs"), path, "-mem-path and memory-backend= exclude each other");
+  const QemuOption* const backend = guest.object_of_id(*id);
+  const bool is_backend =
+      backend != nullptr && backend->value("qom-type").value_or("").starts_with("memory-backend-");
+  if (!is_backend)
+    return guest.find(rule("memory-backend-missing"), machine,
+                      backend == nullptr ? fmt::format("no -object has id={}", *id)
+                                         : fmt::format("the object {} is no memory backend", *id),
+                      backend == nullptr ? fmt::format("-object memory-backend-memfd,id={},size={}M", *id,
+                                                       guest.memory_bytes() >> 20)
+                                         : std::string{});
+  const auto size = parse_qemu_size(backend->value("size").value_or(""), 1);
+  if (size && *size != guest.memory_bytes())
+    guest.find(rule("memory-size-differs"), guest.option_with("m", "size"),
+               fmt::format("the backend {} has {}, -m says {}", *id, size_text(*size),
+                           size_text(guest.memory_bytes())),
+               fmt::format("-m {}M", *size >> 20));
 }
 
 void judge_devices_of_memory(Case& guest) {
@@ -58,8 +115,7 @@ void judge_devices_of_memory(Case& guest) {
     if (driver == "nvdimm" || driver.starts_with("virtio-pmem") || driver == "cxl-type3")
       guest.find(rule("nvdimm"), device);
     if (driver == "pc-dimm") guest.find(rule("memory-hotplug"), device);
-    if (driver.starts_with("virtio-mem") && !guest.has_private_memory())
-      guest.find(rule("memory-discard"), device);
+    if (driver.starts_with("virtio-mem")) judge_virtio_mem(guest, *device);
     if (driver == "loader" || driver == "guest-loader") {
       // Of a single value for a register, not of a file, there is nothing to encrypt.
       if (device->value("file") || device->value("data") || driver == "guest-loader")
@@ -100,7 +156,7 @@ void judge_backends(Case& guest) {
       guest.find(rule("prealloc-doubles-memory"), object, {},
                  guest.in_language(Case::with(*object, {}, {"prealloc"}), ""));
   }
-  if (const QemuOption* const prealloc = guest.command().last("mem-prealloc");
+  if (const QemuOption* const prealloc = guest.last("mem-prealloc");
       prealloc != nullptr && guest.has_private_memory())
     guest.find(rule("prealloc-doubles-memory"), prealloc);
 }
@@ -110,6 +166,8 @@ void judge_backends(Case& guest) {
 void judge_memory(Case& guest) {
   judge_memlock(guest);
   judge_size(guest);
+  judge_backend_of_machine(guest);
+  judge_numa(guest);
   judge_hotplug(guest);
   judge_devices_of_memory(guest);
   judge_backends(guest);

@@ -55,15 +55,37 @@ inline constexpr RuleInfo memory_rules[] = {
      .remedy = "-m SIZE without slots= and maxmem=",
      .libvirt_remedy = "No <maxMemory>",
      .source = "target/i386/sev.c: sev_ram_block_added; Kata: configuration-qemu.toml, confidential_guest"},
+    {.name = "memory-backend-missing",
+     .severity = Severity::error,
+     .topic = "Memory",
+     .title = "The memory backend that is named does not exist.",
+     .why =
+         "memory-backend= of -machine and memdev= of -numa are ids of -object memory-backend-...: QEMU ends "
+         "with \"Memory backend 'ID' not found\".",
+     .remedy = "-object memory-backend-memfd,id=ID,size=SIZE",
+     .libvirt_remedy = "",
+     .source = "system/vl.c: qemu_resolve_machine_memdev"},
+    {.name = "memory-size-differs",
+     .severity = Severity::error,
+     .topic = "Memory",
+     .title = "The size of the guest's memory is said twice, differently.",
+     .why = "-m and the memory backend, or the backends of all NUMA nodes, must agree: \"Machine memory size "
+            "does not match the size of the memory backend\". Without -m the backend's size is the guest's.",
+     .remedy = "The same size in both, or no -m.",
+     .libvirt_remedy = "",
+     .source = "hw/core/machine.c: machine_run_board_init; system/vl.c: qemu_resolve_machine_memdev"},
     {.name = "memory-discard",
      .severity = Severity::error,
      .topic = "Memory",
-     .title = "The device takes guest memory away page by page, which SEV forbids.",
-     .why =
-         "virtio-mem has to discard RAM, and QEMU disables that for SEV and SEV-ES, whose pages are pinned.",
+     .title = "The device takes guest memory away page by page, which an encrypted guest does not allow.",
+     .why = "virtio-mem has to discard RAM. QEMU disables that for SEV and SEV-ES, whose pages are pinned "
+            "(\"Discarding RAM is disabled\"); with SNP and TDX the discards belong to private memory "
+            "(\"Failed to set RamDiscardManager\", QEMU 10.1).",
      .remedy = "Leave virtio-mem out.",
      .libvirt_remedy = "No <memory model='virtio-mem'>",
-     .source = "target/i386/sev.c: sev_kvm_init (ram_block_discard_disable)"},
+     .kata_remedy = "enable_virtio_mem = false",
+     .source = "target/i386/sev.c: sev_kvm_init (ram_block_discard_disable); hw/virtio/virtio-mem.c: "
+               "virtio_mem_device_realize"},
     {.name = "memory-merge",
      .severity = Severity::warning,
      .topic = "Memory",

@@ -9,7 +9,14 @@ namespace cbit::launch {
 [[nodiscard]] consteval RuleInfo rule_of_cause(std::string_view name, Severity severity,
                                                std::string_view topic, std::string_view libvirt_remedy) {
   const watch::CauseInfo& info = watch::cause(name);
-  return {info.name, severity, topic, info.title, info.meaning, info.remedy, libvirt_remedy, info.source};
+  return {.name = info.name,
+          .severity = severity,
+          .topic = topic,
+          .title = info.title,
+          .why = info.meaning,
+          .remedy = info.remedy,
+          .libvirt_remedy = libvirt_remedy,
+          .source = info.source};
 }
 
 }  // namespace cbit::launch

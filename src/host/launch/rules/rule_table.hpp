@@ -6,10 +6,14 @@
 #include <array>
 #include <cstddef>
 
+#include "launch/rules/attestation_rules.hpp"
 #include "launch/rules/device_rules.hpp"
+#include "launch/rules/firmware_rules.hpp"
+#include "launch/rules/kata_rules.hpp"
 #include "launch/rules/kernel_rules.hpp"
 #include "launch/rules/machine_rules.hpp"
 #include "launch/rules/memory_rules.hpp"
+#include "launch/rules/passthrough_rules.hpp"
 #include "launch/rules/protection_rules.hpp"
 #include "launch/rules/virtio_rules.hpp"
 
@@ -24,7 +28,8 @@ template <std::size_t... n>
 }
 
 inline constexpr std::array all_rules =
-    joined_rules(protection_rules, machine_rules, memory_rules, virtio_rules, device_rules, kernel_rules);
+    joined_rules(protection_rules, attestation_rules, firmware_rules, machine_rules, memory_rules,
+                 virtio_rules, device_rules, passthrough_rules, kernel_rules, kata_rules);
 
 // A row of the table. A name that is not there does not compile.
 [[nodiscard]] consteval const RuleInfo& rule(std::string_view name) {

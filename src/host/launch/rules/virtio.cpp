@@ -21,16 +21,15 @@ bool is_pci(std::string_view driver) { return !driver.ends_with("-device"); }
 std::optional<std::string_view> property(const Case& guest, const QemuOption& device, std::string_view driver,
                                          std::string_view key) {
   if (const auto own = device.value(key)) return own;
-  for (const QemuOption* const global : guest.all("global")) {
-    const auto type = global->value("driver");
-    const bool covers = type == driver || (type == "virtio-pci" && is_pci(driver)) || type == "virtio-device";
-    if (covers && global->value("property") == key) return global->value("value");
-  }
+  for (const std::string_view type :
+       {driver, std::string_view{is_pci(driver) ? "virtio-pci" : ""}, std::string_view{"virtio-device"}})
+    if (const auto value = guest.global(type, key)) return value;
   return std::nullopt;
 }
 
 std::string right_device(const Case& guest, const QemuOption& device, std::string_view driver) {
-  if (guest.is_libvirt()) return "<driver iommu='on'/>";
+  if (guest.language() != GuestLanguage::qemu)
+    return guest.in_language("", "<driver iommu='on'/>", "enable_iommu_platform = true");
   QemuOption changed = device;
   for (QemuProperty& property : changed.properties)
     for (const std::string_view suffix : {"-non-transitional", "-transitional"})
@@ -38,6 +37,11 @@ std::string right_device(const Case& guest, const QemuOption& device, std::strin
         property.value.resize(property.value.size() - suffix.size());
   if (!is_pci(driver)) return Case::with(changed, {{"iommu_platform", "on"}});
   return Case::with(changed, {{"iommu_platform", "on"}, {"disable-legacy", "on"}}, {"disable-modern"});
+}
+
+bool lacks_flag(const Case& guest, const QemuOption& device, std::string_view driver) {
+  const auto flag = property(guest, device, driver, "iommu_platform");
+  return is_off(flag) || (!guest.qemu_is_at_least(with_defaults) && !is_on(flag));
 }
 
 // virtio_features_ok() of the guest: VERSION_1 first, then ACCESS_PLATFORM.
@@ -51,8 +55,7 @@ void judge_flags(Case& guest, const QemuOption& device, std::string_view driver)
   if (transitional || legacy_only || (has_legacy && !modern_only))
     return guest.find(rule("legacy-virtio"), &device, {},
                       guest.is_libvirt() ? "model='virtio'" : right_device(guest, device, driver));
-  const auto flag = property(guest, device, driver, "iommu_platform");
-  if (is_off(flag) || (!defaults && !is_on(flag)))
+  if (lacks_flag(guest, device, driver))
     guest.find(rule("flag-not-offered"), &device, {}, right_device(guest, device, driver));
 }
 
@@ -70,31 +73,22 @@ void judge_implicit(Case& guest) {
   }
 }
 
-bool has_shared_memory(const Case& guest) {
-  const auto is_shared = [](const QemuOption* backend) {
-    if (backend == nullptr) return false;
-    const auto share = backend->value("share");
-    const auto type = backend->value("qom-type");
-    return is_on(share) || (!share && (type == "memory-backend-memfd" || type == "memory-backend-shm"));
-  };
-  if (const auto id = guest.machine("memory-backend")) return is_shared(guest.object_of_id(*id));
-  for (const QemuOption* const node : guest.all("numa"))
-    if (const auto id = node->value("memdev"); id && is_shared(guest.object_of_id(*id))) return true;
-  return false;
+// virtiofsd does not know the flag. QEMU 7.0 and later offer it to the guest for it (hw/virtio/virtio-bus.c:
+// virtio_bus_device_plugged()); where they are told not to, another device is the remedy, not the flag.
+bool is_hopeless_file_system(const Case& guest, const QemuOption& device, std::string_view driver) {
+  if (!driver.starts_with("vhost-user-fs")) return false;
+  const bool dax = parse_qemu_size(device.value("cache-size").value_or("0"), 1).value_or(1) != 0;
+  return guest.has_private_memory() || dax || lacks_flag(guest, device, driver);
 }
 
-void judge_vhost_user(Case& guest, const QemuOption& device, std::string_view driver) {
-  if (!has_shared_memory(guest))
+void judge_vhost_user(Case& guest, const QemuOption& device) {
+  if (!guest.has_shared_memory())
     guest.find(rule("vhost-user-without-shared-memory"), &device, {},
                guest.in_language(
                    fmt::format(
                        "-object memory-backend-memfd,id=mem,size={}M,share=on -machine {},memory-backend=mem",
                        guest.memory_bytes() >> 20, guest.machine_type()),
                    "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"));
-  const auto window = device.value("cache-size").value_or("0");
-  const bool dax = parse_qemu_size(window, 1).value_or(1) != 0;
-  if (driver.starts_with("vhost-user-fs") && (guest.has_private_memory() || dax))
-    return guest.find(rule("virtiofs"), &device);
   guest.find(rule("vhost-user-back-end-must-know-the-flag"), &device);
 }
 
@@ -102,8 +96,10 @@ void judge_virtio_device(Case& guest, const QemuOption& device, std::string_view
   if (driver.starts_with("virtio-balloon"))
     return guest.find(rule("flag-not-acked"), &device, {},
                       guest.in_language("", "<memballoon model='none'/>"));
+  if (is_hopeless_file_system(guest, device, driver))
+    return guest.find(rule("virtiofs"), &device, {}, guest.in_language("", "", "shared_fs = \"none\""));
   judge_flags(guest, device, driver);
-  if (driver.starts_with("vhost-user-")) return judge_vhost_user(guest, device, driver);
+  if (driver.starts_with("vhost-user-")) return judge_vhost_user(guest, device);
   if (driver.starts_with("vhost-")) guest.find(rule("vhost-sees-shared-pages-only"), &device);
   if (driver.starts_with("virtio-rng")) guest.find(rule("host-provided-entropy"), &device);
 }
@@ -117,7 +113,7 @@ void judge_virtio(Case& guest) {
   judge_implicit(guest);
   for (const QemuOption* const netdev : guest.all("netdev")) {
     const auto type = netdev->value("type");
-    if (type == "vhost-user") judge_vhost_user(guest, *netdev, "virtio-net");
+    if (type == "vhost-user") judge_vhost_user(guest, *netdev);
     if ((type == "tap" && is_on(netdev->value("vhost"))) || type == "vhost-vdpa")
       guest.find(rule("vhost-sees-shared-pages-only"), netdev);
   }

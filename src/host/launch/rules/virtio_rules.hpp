@@ -42,11 +42,14 @@ inline constexpr RuleInfo virtio_rules[] = {
      .severity = Severity::error,
      .topic = "virtio",
      .title = "virtiofs does not work in an SNP or TDX guest, nor its DAX window in any encrypted one.",
-     .why = "QEMU refuses vhost-user-fs together with private memory, and pages of the DAX window are the "
-            "host's page cache: plain memory that the guest maps as its own.",
+     .why =
+         "virtiofsd does not know VIRTIO_F_ACCESS_PLATFORM, so iommu_platform=on is no remedy; it maps the "
+         "guest's memory, of which it could read the shared pages only. Pages of the DAX window are the host's "
+         "page cache: plain memory that the guest maps as its own.",
      .remedy = "virtio-9p-pci, a virtio-blk disk or a network file system; no cache-size=",
      .libvirt_remedy = "<filesystem> with <driver type='path'/> (9p), or a <disk>",
-     .source = "hw/virtio/vhost-user-fs.c; https://github.com/AMDESE/AMDSEV/issues/269"},
+     .kata_remedy = "shared_fs = \"none\": images are pulled inside the guest",
+     .source = "hw/virtio/vhost-user-fs.c: vuf_get_features; https://github.com/AMDESE/AMDSEV/issues/269"},
     {.name = "vhost-sees-shared-pages-only",
      .severity = Severity::note,
      .topic = "virtio",

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/safe_text.hpp"
-#include "lab/experiment/toml_bounds.hpp"
+#include "base/toml_bounds.hpp"
 
 namespace cbit::lab {
 namespace {
@@ -64,7 +64,7 @@ tl::unexpected<Error> error_at(std::string_view file, Place place, std::string_v
 OrError<TomlValue> parse_toml(std::string_view text, std::string_view file) {
   // The library calls itself for every part of a key and every value within a value, and so does convert().
   if (const auto deep = find_too_deep(text))
-    return error_at(file, deep->place, deep->what,
+    return error_at(file, {deep->line, deep->column}, deep->what,
                     fmt::format("use at most {} parts, and {} values within one another", toml_key_parts_max,
                                 toml_depth_max));
   try {

@@ -13,7 +13,7 @@ using namespace firmware_image;
 
 TEST(Firmware, SaysWhatItsTableSays) {
   const auto image =
-      build({{sev_es_reset_block, 4}, {sev_metadata, 4}, {sev_hash_table, 8, 0x80bc00, 0x400}});
+      build({{sev_es_reset_block, 4, 0x80b004}, {sev_metadata, 4}, {sev_hash_table, 8, 0x80bc00, 0x400}});
   const Firmware firmware = parse_firmware("OVMF.fd", image);
   EXPECT_EQ(firmware, (Firmware{.path = "OVMF.fd",
                                 .bytes = image.size(),
@@ -40,6 +40,27 @@ TEST(Firmware, HasNoRoomForHashesWhereTheTableGivesNoAddress) {
   EXPECT_FALSE(has_room_for_hashes(parse_firmware("OVMF.fd", build({{sev_hash_table, 8, 0x1000, 168}}))));
   EXPECT_FALSE(has_room_for_hashes(parse_firmware("OVMF.fd", build({{sev_hash_table, 4, 0x1000, 0}}))));
   EXPECT_TRUE(has_room_for_hashes(parse_firmware("OVMF.fd", build({{sev_hash_table, 8, 0x1000, 176}}))));
+}
+
+// target/i386/sev.c: sev_es_parse_reset_block(), sev_es_find_reset_vector().
+TEST(Firmware, StartsFurtherProcessorsWhereTheResetBlockHasAnAddress) {
+  EXPECT_FALSE(parse_firmware("OVMF.fd", build({{sev_es_reset_block, 4, 0}})).sev_es);
+  // SNP guests start theirs in the same way.
+  const Firmware without = parse_firmware("OVMF.fd", build({{sev_metadata, 4, 0x52c}}));
+  EXPECT_FALSE(boots(without, Protection::sev_snp));
+  EXPECT_TRUE(boots(without, Protection::sev));
+}
+
+TEST(Firmware, OfTheYear2020HasTheResetBlockAlone) {
+  std::vector<std::byte> image(4096);
+  put(image, 0x80b004, 4);
+  put(image, 22, 2);
+  put(image, sev_es_reset_block);
+  image.resize(image.size() + 32);
+  const Firmware firmware = parse_firmware("OVMF_CODE.fd", image);
+  EXPECT_FALSE(firmware.ovmf);
+  EXPECT_TRUE(boots(firmware, Protection::sev_es));
+  EXPECT_FALSE(boots(firmware, Protection::sev_snp));
 }
 
 TEST(Firmware, WithoutATableBootsNoEncryptedGuest) {

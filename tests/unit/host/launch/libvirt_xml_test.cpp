@@ -79,6 +79,40 @@ TEST(LibvirtDomain, IsReadAsQemusOptions) {
 
 TEST(LibvirtDomain, IsSilentIfItIsRight) { EXPECT_THAT(found(good), IsEmpty()); }
 
+// qemuBuildSEVSNPCommandLine() of libvirt 11.3; <launchSecurity type='tdx'> of 11.6.
+TEST(LibvirtDomain, GivesAttestationWhatItsElementsSay) {
+  const auto object = [](const std::string& security) {
+    const auto config = parse_libvirt_domain("<domain type='kvm'><os><type machine='q35'>hvm</type></os>" +
+                                             security + "</domain>");
+    EXPECT_TRUE(config);
+    return *config->command.last("object");
+  };
+  const QemuOption snp = object(
+      "<launchSecurity type='sev-snp' authorKey='yes' vcek='no'><policy>0x30000</policy><idBlock>QQ==</idBlock>"
+      "<idAuth>Qg==</idAuth><hostData>Qw==</hostData>"
+      "<guestVisibleWorkarounds>RA==</guestVisibleWorkarounds></launchSecurity>");
+  for (const auto& [key, value] : {std::pair{"id-block", "QQ=="},
+                                   {"id-auth", "Qg=="},
+                                   {"host-data", "Qw=="},
+                                   {"guest-visible-workarounds", "RA=="},
+                                   {"author-key-enabled", "on"},
+                                   {"vcek-disabled", "on"}})
+    EXPECT_EQ(snp.value(key), value) << key;
+  const QemuOption tdx = object(
+      "<launchSecurity type='tdx'><policy>0x10000001</policy><mrConfigId>QQ==</mrConfigId><mrOwner>Qg==</mrOwner>"
+      "<mrOwnerConfig>Qw==</mrOwnerConfig><quoteGenerationService path='/run/qgs'/></launchSecurity>");
+  for (const auto& [key, value] : {std::pair{"attributes", "0x10000001"},
+                                   {"mrconfigid", "QQ=="},
+                                   {"mrowner", "Qg=="},
+                                   {"mrownerconfig", "Qw=="},
+                                   {"quote-generation-socket.type", "unix"},
+                                   {"quote-generation-socket.path", "/run/qgs"}})
+    EXPECT_EQ(tdx.value(key), value) << key;
+  EXPECT_EQ(object("<launchSecurity type='tdx'><quoteGenerationService/></launchSecurity>")
+                .value("quote-generation-socket.path"),
+            "/var/run/tdx-qgs/qgs.socket");
+}
+
 TEST(LibvirtDomain, IsJudgedByTheSameRules) {
   const struct {
     std::string_view from, to, rule;
@@ -101,7 +135,7 @@ TEST(LibvirtDomain, IsJudgedByTheSameRules) {
       {"<devices>", "<devices><filesystem><driver type='virtiofs'/></filesystem>",
        "vhost-user-without-shared-memory"},
       {"<devices>", "<devices><memory model='nvdimm'/>", "nvdimm"},
-      {"<devices>", "<devices><iommu model='intel'/>", "guest-iommu-skips-bounce"},
+      {"<devices>", "<devices><iommu model='intel'/>", "emulated-iommu"},
       {"<devices>", "<devices><shmem name='s'><model type='ivshmem-plain'/></shmem>", "ivshmem"},
       {"<devices>", "<devices><vsock model='virtio'/>", "vhost-sees-shared-pages-only"},
       {"<vcpu>4", "<maxMemory slots='4' unit='GiB'>16</maxMemory><vcpu>4", "memory-hotplug"},

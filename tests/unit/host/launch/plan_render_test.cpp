@@ -112,13 +112,37 @@ TEST(KataConfiguration, LeavesConfidentialGuestOffWithoutProtection) {
 }
 
 TEST(KataConfiguration, RefusesWhatIsTheRuntimesBusiness) {
-  EXPECT_THAT(to_kata(plan_for(Protection::sev), false).error().message, HasSubstr("raw"));
-  LaunchPlan plan = kata_plan(Protection::sev);
+  EXPECT_THAT(to_kata(plan_for(Protection::sev_snp), false).error().message, HasSubstr("raw"));
+  LaunchPlan plan = kata_plan(Protection::sev_snp);
   plan.request.nets = {{}};
   EXPECT_THAT(to_kata(plan, false).error().message, HasSubstr("the business of Kata's runtime"));
-  plan = kata_plan(Protection::sev);
+  plan = kata_plan(Protection::sev_snp);
   plan.request.disks = {{.file = "/image"}};
   EXPECT_THAT(to_kata(plan, false).error().message, HasSubstr("not both"));
+}
+
+TEST(KataConfiguration, IsNotPrintedForWhatTheRuntimeDoesNotKnow) {
+  for (const Protection protection : {Protection::sev, Protection::sev_es}) {
+    const auto text = to_kata(kata_plan(protection), false);
+    ASSERT_FALSE(text);
+    EXPECT_THAT(text.error().message, HasSubstr("no configuration of Kata Containers gives SEV"));
+    EXPECT_THAT(text.error().message, HasSubstr("doesn't support Confidential Computing"));
+  }
+}
+
+TEST(KataConfiguration, HasTheIdBlockAndTheQuotePort) {
+  LaunchPlan plan = kata_plan(Protection::sev_snp);
+  plan.request.attestation = {.id_block = "QQ==", .id_auth = "Qg=="};
+  const toml::table snp = toml::parse(*to_kata(plan, false));
+  EXPECT_EQ(snp["hypervisor"]["qemu"]["snp_id_block"].value<std::string>(), "QQ==");
+  EXPECT_EQ(snp["hypervisor"]["qemu"]["snp_id_auth"].value<std::string>(), "Qg==");
+  plan.request.attestation.id_auth.clear();
+  EXPECT_THAT(to_kata(plan, false).error().message, HasSubstr("or neither"));
+  plan = kata_plan(Protection::tdx);
+  plan.request.attestation = {.quote_socket = "vsock:2:4050"};
+  const toml::table tdx = toml::parse(*to_kata(plan, false));
+  EXPECT_EQ(tdx["hypervisor"]["qemu"]["tdx_quote_generation_service_socket_port"].value<std::int64_t>(),
+            4050);
 }
 
 TEST(PlanJson, HoldsTheWordsOfTheCommandAndAReasonPerOption) {

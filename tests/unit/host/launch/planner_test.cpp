@@ -209,5 +209,65 @@ TEST(Planner, HandsContradictoryOptionsOfTheUsersToTheRules) {
   EXPECT_THAT(troubles(planned(request, site), site), testing::Not(IsEmpty()));
 }
 
+TEST(Planner, GivesAttestationToTheObjectThatHasIt) {
+  const LaunchPlan snp =
+      planned({.protection = Protection::sev_snp,
+               .attestation = {.id_block = "QQ==", .id_auth = "Qg==", .host_data = "Qw==", .no_vcek = true}});
+  const QemuOption object = option_of(*guest_object(snp));
+  EXPECT_EQ(object.value("id-block"), "QQ==");
+  EXPECT_EQ(object.value("id-auth"), "Qg==");
+  EXPECT_EQ(object.value("host-data"), "Qw==");
+  EXPECT_EQ(object.value("vcek-disabled"), "on");
+  const LaunchPlan tdx = planned(
+      {.protection = Protection::tdx, .attestation = {.mr_owner = "QQ==", .quote_socket = "vsock:2:4050"}});
+  const QemuOption domain = option_of(*guest_object(tdx));
+  EXPECT_EQ(domain.value("mrowner"), "QQ==");
+  EXPECT_EQ(domain.value("quote-generation-socket.type"), "vsock");
+  EXPECT_EQ(domain.value("quote-generation-socket.cid"), "2");
+  EXPECT_EQ(domain.value("quote-generation-socket.port"), "4050");
+  EXPECT_THAT(refusal({.protection = Protection::sev_es, .attestation = {.host_data = "Qw=="}}),
+              HasSubstr("--protection sev-snp"));
+  EXPECT_THAT(refusal({.protection = Protection::sev_snp, .attestation = {.quote_socket = "unix:/q"}}),
+              HasSubstr("--protection tdx"));
+}
+
+TEST(Planner, BootsAnIgvmFileWithoutOtherFirmware) {
+  const LaunchPlan plan =
+      planned({.protection = Protection::sev_snp, .kernel = "/k", .igvm = "/coconut-qemu.igvm"});
+  EXPECT_EQ(property(plan, "machine", "igvm-cfg"), "igvm0");
+  EXPECT_FALSE(plan.firmware);
+  EXPECT_FALSE(plan.kernel_hashes);
+  EXPECT_EQ(command_of(plan).last("bios"), nullptr);
+  EXPECT_THAT(troubles(plan, capable_site()), testing::ElementsAre("kernel-not-measured"));
+  EXPECT_THAT(refusal({.protection = Protection::tdx, .igvm = "/i"}), HasSubstr("no trust domain"));
+  EXPECT_THAT(refusal({.firmware = "/f", .igvm = "/i"}), HasSubstr("contradicts"));
+  LaunchSite old = capable_site();
+  old.qemu = {10, 0};
+  EXPECT_THAT(refusal({.protection = Protection::sev_snp, .igvm = "/i"}, old), HasSubstr("QEMU 10.1"));
+}
+
+TEST(Planner, PassesDevicesThroughOverOneIommufd) {
+  const LaunchPlan plan =
+      planned({.protection = Protection::sev_snp, .passed_through = {"01:00.0", "0000:02:00.0"}});
+  std::vector<std::string> functions, ports;
+  unsigned iommufds = 0;
+  for (const QemuOption& option : command_of(plan).options) {
+    if (option.value("qom-type") == "iommufd") ++iommufds;
+    if (option.value("driver") != "vfio-pci") continue;
+    EXPECT_EQ(option.value("iommufd"), "iommufd0");
+    functions.emplace_back(*option.value("host"));
+    ports.emplace_back(*option.value("bus"));
+  }
+  EXPECT_EQ(iommufds, 1u);
+  EXPECT_THAT(functions, testing::ElementsAre("01:00.0", "0000:02:00.0"));
+  EXPECT_THAT(ports, testing::ElementsAre("port0", "port1"));
+  EXPECT_THAT(troubles(plan, capable_site()), IsEmpty());
+  LaunchSite old = capable_site();
+  old.qemu = {10, 0};
+  EXPECT_THAT(refusal({.protection = Protection::sev_snp, .passed_through = {"01:00.0"}}, old),
+              HasSubstr("QEMU 10.1 does"));
+  EXPECT_EQ(planned({.passed_through = {"01:00.0"}}, old).protection, Protection::sev_es);
+}
+
 }  // namespace
 }  // namespace cbit::launch

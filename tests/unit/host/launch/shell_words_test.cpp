@@ -68,7 +68,7 @@ TEST(ShellWords, NeedTheirQuotesClosed) {
 }
 
 TEST(ShellWords, AreBounded) {
-  EXPECT_THAT(refusal(std::string(2 << 20, 'a')), HasSubstr("1 MiB"));
+  EXPECT_THAT(refusal(std::string(9 << 20, 'a')), HasSubstr("8 MiB"));
   EXPECT_THAT(refusal(std::string_view{"a\0b", 3}), HasSubstr("zero byte"));
 }
 

@@ -1,4 +1,4 @@
-#include "lab/experiment/toml_bounds.hpp"
+#include "base/toml_bounds.hpp"
 
 #include <gtest/gtest.h>
 
@@ -37,8 +37,8 @@ TEST(TomlBounds, FindsValuesWithinValues) {
 TEST(TomlBounds, NamesThePlace) {
   const auto found = find_too_deep("a = 1\nb = " + repeated("[", 33));
   ASSERT_TRUE(found);
-  EXPECT_EQ(found->place.line, 2u);
-  EXPECT_EQ(found->place.column, 4u + 33u);
+  EXPECT_EQ(found->line, 2u);
+  EXPECT_EQ(found->column, 4u + 33u);
 }
 
 TEST(TomlBounds, DoesNotCountWhatIsText) {

@@ -1,9 +1,9 @@
-#include "lab/experiment/toml_bounds.hpp"
+#include "base/toml_bounds.hpp"
 
 #include <algorithm>
 #include <cstddef>
 
-namespace cbit::lab {
+namespace cbit {
 namespace {
 
 class BoundsScanner {
@@ -18,7 +18,7 @@ class BoundsScanner {
       else if (c == '"' || c == '\'')
         skip_string(c);
       else if (const auto what = count(c); !what.empty())
-        return TooDeep{place(), what};
+        return too_deep(what);
       else
         ++at_;
     }
@@ -75,11 +75,11 @@ class BoundsScanner {
     at_ = std::min(at_ + (escapes && text_[at_] == '\\' ? 2u : 1u), text_.size());
   }
 
-  [[nodiscard]] Place place() const {
+  [[nodiscard]] TooDeep too_deep(std::string_view what) const {
     const std::string_view before = text_.substr(0, at_);
     const auto line = 1 + std::ranges::count(before, '\n');
     const std::size_t line_begin = before.rfind('\n') + 1;  // 0 where there is none
-    return {static_cast<unsigned>(line), static_cast<unsigned>(at_ - line_begin + 1)};
+    return {static_cast<unsigned>(line), static_cast<unsigned>(at_ - line_begin + 1), what};
   }
 
   std::string_view text_;
@@ -92,4 +92,4 @@ class BoundsScanner {
 
 std::optional<TooDeep> find_too_deep(std::string_view text) { return BoundsScanner{text}.find(); }
 
-}  // namespace cbit::lab
+}  // namespace cbit

@@ -5,18 +5,16 @@
 #include <optional>
 #include <string_view>
 
-#include "lab/experiment/toml.hpp"
-
-namespace cbit::lab {
+namespace cbit {
 
 inline constexpr unsigned toml_depth_max = 32;      // of brackets
 inline constexpr unsigned toml_key_parts_max = 32;  // of a key or a table's name
 
 struct TooDeep {
-  Place place;
+  unsigned line = 1, column = 1;
   std::string_view what;
 };
 // The first place beyond a bound; nullopt: none. Says nothing about whether the text is TOML.
 [[nodiscard]] std::optional<TooDeep> find_too_deep(std::string_view text);
 
-}  // namespace cbit::lab
+}  // namespace cbit
