@@ -1,9 +1,10 @@
-// What cbit launch takes apart: firmware images, the values of --disk and --net, and what a program answers
-// to -version. A plan of any of it is printed and read back as the same words.
+// What cbit launch takes apart: firmware images, IGVM files, the values of --disk and --net, and what a
+// program answers to -version. A plan of any of it is printed and read back as the same words.
 #include <cstdlib>
 #include <string_view>
 
 #include "cli/launch_options.hpp"
+#include "launch/igvm.hpp"
 #include "launch/plan_render.hpp"
 #include "launch/qemu_program.hpp"
 
@@ -12,8 +13,13 @@ namespace {
 void check_firmware(const unsigned char* data, std::size_t size) {
   const auto firmware =
       cbit::launch::parse_firmware("image", {reinterpret_cast<const std::byte*>(data), size});
-  const bool says_more = firmware.sev_es || firmware.sev_snp || firmware.tdx || firmware.sev_hash_bytes != 0;
+  const bool says_more = firmware.sev_snp || firmware.tdx || firmware.sev_hash_bytes != 0;
   if (firmware.bytes != size || (says_more && !firmware.ovmf)) std::abort();
+}
+
+void check_igvm(const unsigned char* data, std::size_t size) {
+  const auto igvm = cbit::launch::parse_igvm({reinterpret_cast<const std::byte*>(data), size});
+  if ((igvm.sev_snp || igvm.tdx) && !igvm.valid) std::abort();
 }
 
 void check_plan(std::string_view text) {
@@ -37,6 +43,7 @@ void check_plan(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
   const std::string_view text{reinterpret_cast<const char*>(data), size};
   check_firmware(data, size);
+  check_igvm(data, size);
   check_plan(text);
   if (const auto version = cbit::launch::parse_qemu_version(text); version && text.find('.') == text.npos)
     std::abort();

@@ -226,9 +226,9 @@ inline std::vector<Example> firmware_examples() {
        edit(es, "-bios OVMF.fd",
             "-blockdev driver=file,node-name=f,filename=other.fd -blockdev driver=raw,node-name=code,file=f"
             " -machine pflash0=code"),
-       edit(
-           es, "-bios OVMF.fd",
-           "-blockdev driver=raw,node-name=code,file.driver=file,file.filename=OVMF.fd -machine pflash0=code")},
+       edit(es, "-bios OVMF.fd",
+            "-blockdev driver=raw,node-name=code,file.driver=file,file.filename=OVMF.fd"
+            " -machine pflash0=code")},
       {"firmware-without-a-table", edit(sev, "OVMF.fd", "other.fd"), sev},
       {"variables-beside-amdsev",
        edit(es, "-bios OVMF.fd", flash) + " -drive if=pflash,format=raw,unit=1,file=VARS.fd",

@@ -88,7 +88,7 @@ constexpr OptionSpec option_table[] = {
      ""},
     {"--root", "DIR", "The same as --host DIR", "/"},
     {"--check", "WHAT",
-     "Say what is wrong with a guest: a QEMU command line, a file with one, with libvirt's XML or with Kata's "
+     "Say what is wrong with a guest: a QEMU command line, a file with one, with libvirt's XML or Kata's "
      "configuration, - for standard input, or the id of a running QEMU",
      ""},
 };

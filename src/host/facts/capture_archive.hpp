@@ -50,8 +50,8 @@ class UnpackedCapture {
 // A name that `--root` should take for an archive: it is a file.
 [[nodiscard]] bool is_archive(const std::string& path);
 
-// What a user names as a host: "/", a captured tree, or an archive of one, which is unpacked for as long as the
-// object lives.
+// What a user names as a host: "/", a captured tree, or an archive of one, which is unpacked for as
+// long as the object lives.
 struct OpenedTree {
   std::optional<UnpackedCapture> archive;
   HostTree tree;

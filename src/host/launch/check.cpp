@@ -84,7 +84,8 @@ OrError<CheckReport> check_guest(const CheckRequest& request) {
   std::optional<facts::GuestSupport> host;
   if (!request.host) {
     const facts::HostTree tree = CBIT_TRY(facts::HostTree::open("/"));
-    host = this_machine(tree, protection_of(report.config.command), report);
+    const Protection protection = protection_of(report.config.command);
+    if (request.encrypted || protection != Protection::none) host = this_machine(tree, protection, report);
   } else if (report.host = *request.host; report.host != "none") {
     const facts::OpenedTree opened =
         CBIT_TRY(facts::OpenedTree::open(report.host == "live" ? "/" : report.host));

@@ -70,9 +70,9 @@ std::string to_text(const CheckReport& report) {
     if (first) append_labelled(out, "source", finding.rule->source);
     out += '\n';
   }
-  out += fmt::format("protection: {}; {}\n", to_string(protection_of(config.command)), count_text(findings));
   if (!obstacle.empty())
     out += fmt::format("host: judged for none, as this machine cannot start it: {}\n", safe_line(obstacle));
+  out += fmt::format("protection: {}; {}\n", to_string(protection_of(config.command)), count_text(findings));
   return out;
 }
 

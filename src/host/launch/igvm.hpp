@@ -1,4 +1,4 @@
-// What an IGVM file (Independent Guest Virtual Machine) says of itself: the platforms that it has an image for.
+// What an IGVM file (Independent Guest Virtual Machine) says of itself: the platforms that it is for.
 #pragma once
 
 #include <cstddef>

@@ -135,7 +135,7 @@ OrError<void> check(const LaunchPlan& plan) {
   if (!request.nets.empty() || request.vsock_cid || !request.extra.empty() || !request.name.empty() ||
       !request.passed_through.empty() || !request.igvm.empty())
     return usage_error(
-        "network, vsock, devices, IGVM files, name and further options of QEMU are the business of Kata's runtime",
+        "network, devices, IGVM files, name and other options of QEMU are the business of Kata's runtime",
         "leave them out");
   return check_text(plan, "TOML");
 }

@@ -58,8 +58,8 @@ OrError<Properties> parse_properties(std::string_view text, std::string_view imp
   return result;
 }
 
-// The members of a JSON object as properties, while it is read: no tree is built, whose objects would look for
-// each key among all before it.
+// The members of a JSON object as properties, while it is read: no tree is built, whose objects would look
+// for each key among all before it.
 class PropertyReader : public nlohmann::json_sax<Json> {
  public:
   bool null() override { return put({}); }

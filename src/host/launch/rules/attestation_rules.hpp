@@ -82,9 +82,8 @@ inline constexpr RuleInfo attestation_rules[] = {
      .severity = Severity::error,
      .topic = "Attestation",
      .title = "QEMU does not know these attributes of a trust domain.",
-     .why =
-         "It takes SEPT_VE_DISABLE (bit 28), PKS (30) and PERFMON (63), and ends with \"Some QEMU unsupported "
-         "TD attribute bits being requested\". DEBUG (bit 0) is not among them.",
+     .why = "It takes SEPT_VE_DISABLE (bit 28), PKS (30) and PERFMON (63), and ends with \"Some QEMU "
+            "unsupported TD attribute bits being requested\". DEBUG (bit 0) is not among them.",
      .remedy = "Leave attributes= out: sept-ve-disable= and -cpu set what there is.",
      .libvirt_remedy = "<policy>0x10000000</policy>, or none",
      .source = "target/i386/kvm/tdx.c: tdx_validate_attributes (QEMU 10.1)"},
@@ -102,9 +101,8 @@ inline constexpr RuleInfo attestation_rules[] = {
      .severity = Severity::note,
      .topic = "Attestation",
      .title = "The trust domain cannot get a quote from QEMU.",
-     .why =
-         "TDG.VP.VMCALL<GetQuote> is answered by the Quote Generation Service, which quote-generation-socket= "
-         "names. A guest can also ask it over vsock by itself.",
+     .why = "TDG.VP.VMCALL<GetQuote> is answered by the Quote Generation Service, which "
+            "quote-generation-socket= names. A guest can also ask it over vsock by itself.",
      .remedy = "quote-generation-socket.type=unix,quote-generation-socket.path=/var/run/tdx-qgs/qgs.socket",
      .libvirt_remedy = "<quoteGenerationService path='/var/run/tdx-qgs/qgs.socket'/>",
      .kata_remedy = "tdx_quote_generation_service_socket_port = 4050",

@@ -167,8 +167,8 @@ std::optional<std::string_view> Case::global(std::string_view type, std::string_
   return found == globals_.end() ? std::nullopt : std::optional{found->second};
 }
 
-// system/vl.c: qemu_resolve_machine_memdev(), parse_memory_options(). A size of -m is in MiB, one of an object
-// in bytes.
+// system/vl.c: qemu_resolve_machine_memdev(), parse_memory_options(). A size of -m is in MiB, one of an
+// object in bytes.
 std::uint64_t Case::find_memory_bytes() const {
   constexpr std::uint64_t mib = 1 << 20, default_mib = 128;  // hw/i386/pc.c: default_ram_size
   if (const QemuOption* const size = option_with("m", "size"))

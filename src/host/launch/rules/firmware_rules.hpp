@@ -120,9 +120,8 @@ inline constexpr RuleInfo firmware_rules[] = {
      .severity = Severity::error,
      .topic = "Firmware",
      .title = "QEMU starts no trust domain from an IGVM file.",
-     .why =
-         "tdx-guest does not implement what the loader asks of it: \"IGVM file does not describe a "
-         "compatible supported platform\". SEV, SEV-ES, SNP and guests in clear can be started so (10.1, 10.2).",
+     .why = "tdx-guest does not implement what the loader asks of it: \"IGVM file does not describe a "
+            "compatible supported platform\". Others can be started so (10.1, 10.2).",
      .remedy = "-bios OVMF.fd, and no igvm-cfg=",
      .libvirt_remedy = "",
      .source = "backends/confidential-guest-support.c: check_support; docs/system/igvm.rst (QEMU 10.2)"},

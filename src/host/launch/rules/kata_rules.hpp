@@ -12,8 +12,8 @@ inline constexpr RuleInfo kata_rules[] = {
      .title = "The runtime would start plain SEV, or nothing, on this host.",
      .why =
          "Kata knows TDX and SEV-SNP. With sev_snp_guest = false it starts, on a host with SNP, a sev-guest "
-         "whose registers and page tables are the host's to change; on one without it ends with \"This system "
-         "doesn't support Confidential Computing\". No configuration of Kata's gives SEV-ES.",
+         "whose registers and page tables are the host's to change; on one without it ends with \"This "
+         "system doesn't support Confidential Computing\". No configuration of Kata's gives SEV-ES.",
      .remedy = "sev_snp_guest = true",
      .libvirt_remedy = "",
      .kata_remedy = "sev_snp_guest = true, on a host whose kvm_amd has sev_snp=Y",
@@ -24,8 +24,8 @@ inline constexpr RuleInfo kata_rules[] = {
      .topic = "Kata Containers",
      .title = "Kata wants snp_id_block and snp_id_auth, or neither.",
      .why =
-         "The runtime ends with \"specifying SNP IDBlock without SNP IDAuth is not allowed\", or the other way "
-         "round.",
+         "The runtime ends with \"specifying SNP IDBlock without SNP IDAuth is not allowed\", or the other "
+         "way round.",
      .remedy = "Give both.",
      .libvirt_remedy = "",
      .kata_remedy = "Give both.",

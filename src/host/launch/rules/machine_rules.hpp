@@ -28,10 +28,10 @@ inline constexpr RuleInfo machine_rules[] = {
      .severity = Severity::error,
      .topic = "Machine",
      .title = "A guest whose registers are encrypted has no System Management Mode.",
-     .why =
-         "KVM would have to save and load the registers. QEMU ends with \"System Management Mode not "
-         "supported by this hypervisor\", \"SEV-SNP does not support SMM\" or \"TDX VM doesn't support SMM\"; so "
-         "there is no OVMF with SMM (secure boot) either.",
+     .why = "KVM would have to save and load the registers. QEMU ends with \"System Management Mode not "
+            "supported by this hypervisor\", \"SEV-SNP does not support SMM\" or "
+            "\"TDX VM doesn't support SMM\"; "
+            "so there is no OVMF with SMM (secure boot) either.",
      .remedy = "smm=off",
      .libvirt_remedy = "<smm state='off'/>, and no secure='yes' at <loader>",
      .source = "arch/x86/kvm/svm/svm.c: svm_has_emulated_msr; hw/i386/x86.c: x86_machine_is_smm_enabled"},

@@ -46,8 +46,7 @@ inline constexpr RuleInfo passthrough_rules[] = {
      .severity = Severity::error,
      .topic = "Passed-through devices",
      .title = "iommufd= names an object that no -object defines.",
-     .why =
-         "It is the id of an -object iommufd, which opens /dev/iommu. QEMU ends with \"Device 'ID' not found\".",
+     .why = "It is the id of an -object iommufd (/dev/iommu). QEMU ends with \"Device 'ID' not found\".",
      .remedy = "-object iommufd,id=ID",
      .libvirt_remedy = "",
      .source = "hw/vfio/pci.c: vfio_pci_class_init (iommufd); backends/iommufd.c (QEMU 9.0)"},
@@ -66,7 +65,7 @@ inline constexpr RuleInfo passthrough_rules[] = {
      .topic = "Passed-through devices",
      .title = "SNP and TDX guests have no vDPA devices.",
      .why =
-         "Private memory demands that QEMU may discard RAM, and vhost-vdpa forbids every discard (9.1 to 10.2).",
+         "Private memory demands that QEMU may discard RAM, and vhost-vdpa forbids all of it (9.1 to 10.2).",
      .remedy = "virtio-net with a tap, or vfio-pci with iommufd=",
      .libvirt_remedy = "<interface type='network'> instead of type='vdpa'",
      .source = "hw/virtio/vhost-vdpa.c: vhost_vdpa_init (ram_block_discard_disable); system/physmem.c: "

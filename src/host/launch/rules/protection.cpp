@@ -216,8 +216,8 @@ struct SnpPolicyMask {
 };
 constexpr std::uint64_t snp_base = 0xffff | snp_smt | snp_always_one | snp_debug;
 constexpr std::uint64_t snp_features = 0x1full << 21;  // CXL, AES-256-XTS, RAPL, ciphertext hiding, page swap
-// Read in 6.12, 6.18 and 7.3. SMT is required by the sources of 6.12, not by those of 6.18: the change was sent
-// in May 2025, for 6.17. The bits of features are in 7.3 and not in 6.18.
+// Read in 6.12, 6.18 and 7.3. SMT is required by the sources of 6.12, not by those of 6.18: the change was
+// sent in May 2025, for 6.17. The bits of features are in 7.3 and not in 6.18.
 constexpr SnpPolicyMask snp_policy_masks[] = {
     {{6, 11}, snp_base, 0, snp_always_one | snp_smt},
     {{6, 17}, snp_base | snp_single_socket, 0, snp_always_one},

@@ -44,8 +44,8 @@ inline constexpr RuleInfo virtio_rules[] = {
      .title = "virtiofs does not work in an SNP or TDX guest, nor its DAX window in any encrypted one.",
      .why =
          "virtiofsd does not know VIRTIO_F_ACCESS_PLATFORM, so iommu_platform=on is no remedy; it maps the "
-         "guest's memory, of which it could read the shared pages only. Pages of the DAX window are the host's "
-         "page cache: plain memory that the guest maps as its own.",
+         "guest's memory, of which it could read the shared pages only. Pages of the DAX window are the "
+         "host's page cache: plain memory that the guest maps as its own.",
      .remedy = "virtio-9p-pci, a virtio-blk disk or a network file system; no cache-size=",
      .libvirt_remedy = "<filesystem> with <driver type='path'/> (9p), or a <disk>",
      .kata_remedy = "shared_fs = \"none\": images are pulled inside the guest",

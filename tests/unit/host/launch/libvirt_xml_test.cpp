@@ -88,7 +88,8 @@ TEST(LibvirtDomain, GivesAttestationWhatItsElementsSay) {
     return *config->command.last("object");
   };
   const QemuOption snp = object(
-      "<launchSecurity type='sev-snp' authorKey='yes' vcek='no'><policy>0x30000</policy><idBlock>QQ==</idBlock>"
+      "<launchSecurity type='sev-snp' authorKey='yes' vcek='no'><policy>0x30000</policy>"
+      "<idBlock>QQ==</idBlock>"
       "<idAuth>Qg==</idAuth><hostData>Qw==</hostData>"
       "<guestVisibleWorkarounds>RA==</guestVisibleWorkarounds></launchSecurity>");
   for (const auto& [key, value] : {std::pair{"id-block", "QQ=="},
@@ -99,7 +100,8 @@ TEST(LibvirtDomain, GivesAttestationWhatItsElementsSay) {
                                    {"vcek-disabled", "on"}})
     EXPECT_EQ(snp.value(key), value) << key;
   const QemuOption tdx = object(
-      "<launchSecurity type='tdx'><policy>0x10000001</policy><mrConfigId>QQ==</mrConfigId><mrOwner>Qg==</mrOwner>"
+      "<launchSecurity type='tdx'><policy>0x10000001</policy><mrConfigId>QQ==</mrConfigId>"
+      "<mrOwner>Qg==</mrOwner>"
       "<mrOwnerConfig>Qw==</mrOwnerConfig><quoteGenerationService path='/run/qgs'/></launchSecurity>");
   for (const auto& [key, value] : {std::pair{"attributes", "0x10000001"},
                                    {"mrconfigid", "QQ=="},

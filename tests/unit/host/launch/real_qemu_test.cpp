@@ -92,8 +92,8 @@ TEST_F(RealQemu, KnowsEveryPropertyThatTheRulesTellToWrite) {
     std::set<std::string> known;
     for (const json& property : list["return"]) known.insert(property["name"].get<std::string>());
     for (const std::string& property : properties)
-      // -machine names a property of the accelerator as well (vl.c: machine_merge_property), memory-backend= is
-      // its own, and what is newer than 7.2 is here for the rules about it.
+      // -machine names a property of the accelerator as well (vl.c: machine_merge_property), and
+      // some properties are newer than 7.2.
       if (property != "kernel-irqchip" && property != "accel" && !newer_properties.contains(property)) {
         EXPECT_TRUE(known.contains(property)) << type << "." << property;
       }
