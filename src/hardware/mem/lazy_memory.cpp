@@ -118,10 +118,10 @@ Result<void> LazyMemory::fill(PhysAddr to, std::uint64_t bytes, std::byte value,
     const std::size_t now = bytes_in_page(to, bytes);
     PageState& page = store_.page(to);
     const PageLock lock{page};
-    // A fresh page is zeros in the store already: clearing it is a change of owner alone, and costs the host
+    // A blank page is zeros in the store already: clearing it is a change of owner alone, and costs the host
     // no memory.
-    if (value == std::byte{0} && now == page_size && !page.touched)
-      CBIT_TRY(clear_fresh_page({page, to, now}, access));
+    if (value == std::byte{0} && now == page_size && !page.stored)
+      CBIT_TRY(clear_blank_page({page, to, now}, access));
     else
       CBIT_TRY(write_piece({page, to, now}, {block.data(), now}, access));
     to += now;
@@ -130,7 +130,7 @@ Result<void> LazyMemory::fill(PhysAddr to, std::uint64_t bytes, std::byte value,
   return {};
 }
 
-Result<void> LazyMemory::clear_fresh_page(const Piece& piece, const Access& access) {
+Result<void> LazyMemory::clear_blank_page(const Piece& piece, const Access& access) {
   CBIT_TRY(before_write(piece, access));
   record_write(piece, access);
   take_ownership(piece, access);
@@ -165,6 +165,7 @@ Result<void> LazyMemory::write_piece(const Piece& piece, ConstByteSpan from, con
     leases_.tell_of_write(piece.at, piece.bytes);
   if (piece.bytes == page_size) take_ownership(piece, access);
   if (piece.page.owner == access.key) {
+    piece.page.stored = true;
     std::memcpy(store_.data(piece.at), from.data(), piece.bytes);
     return {};
   }
@@ -190,6 +191,7 @@ Result<std::byte*> LazyMemory::lease(PhysAddr at, const Access& access, LeaseInt
   own_for_lease(whole, access);
   if (intent == LeaseIntent::execute) leases_.revoke(at, LeaseIntent::write);
   page.leases = leases_.add(at, intent, holder);
+  page.stored = true;  // a holder writes without a word
   return store_.data(at);
 }
 
@@ -340,6 +342,7 @@ void LazyMemory::change_owner(PageState& page, PhysAddr at, KeyId to, const Acce
   const Piece whole{page, at, page_size};
   const ByteSpan stored{store_.data(at), page_size};
   view(whole, to, stored);
+  page.stored = true;
   const KeyId from = std::exchange(page.owner, to);
   page.foreign_blocks = 0;
   owner_changes_.fetch_add(1, std::memory_order_relaxed);
@@ -386,6 +389,7 @@ void LazyMemory::store_under(const Piece& piece, KeyId key, ConstByteSpan from) 
   const crypt::Cipher* const decrypt = keys_->cipher(piece.page.owner);
   if (encrypt != decrypt && encrypt != nullptr) encrypt->encrypt(first, blocks, blocks);
   if (encrypt != decrypt && decrypt != nullptr) decrypt->decrypt(first, blocks, blocks);
+  piece.page.stored = true;
   std::memcpy(store_.data(first), blocks.data(), bytes);
 }
 
@@ -476,7 +480,8 @@ void LazyMemory::convert(PhysAddr first, std::uint64_t pages, bool encrypted, Si
     page.converted_ns = tracer_->clock().now_ns();
     page.rmp = (encrypted ? 0 : initial_rmp(at).raw);
     if (config_.protection == MemoryProtection::td) {
-      std::memset(store_.data(at), 0, page_size);
+      if (page.stored) std::memset(store_.data(at), 0, page_size);
+      page.stored = false;
       page.owner = page.writer_key = encrypted ? config_.protected_key : no_key;
       page.writer_kind = AgentKind::none;
       page.foreign_blocks = 0;

@@ -59,7 +59,7 @@ class LazyMemory final : public Memory {
   void own_for_lease(const Piece& whole, const Access& access);
   // The page's whole contents are the access's.
   void take_ownership(const Piece& piece, const Access& access);
-  Result<void> clear_fresh_page(const Piece& piece, const Access& access);
+  Result<void> clear_blank_page(const Piece& piece, const Access& access);
   void change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by);
 
   // The bytes that the access reads: the stored ones where its key owns the page, else a view in `buffer`.

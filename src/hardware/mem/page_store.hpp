@@ -15,9 +15,10 @@ namespace cbit::mem {
 // One page, all zero until first touched. A cache line, so that an access costs one miss beside the data's.
 struct alignas(64) PageState {
   std::atomic<bool> locked;
-  bool touched;
-  bool shared;
-  bool ever_converted;
+  bool touched : 1;
+  bool shared : 1;
+  bool ever_converted : 1;
+  bool stored : 1;  // its bytes may be others than zeros
   AgentKind writer_kind;
   std::uint8_t leases;  // LeaseTable::Intents
   std::uint16_t writer_index;
