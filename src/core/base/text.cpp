@@ -1,5 +1,7 @@
 #include "base/text.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -75,15 +77,26 @@ std::optional<std::string_view> nearest_word(std::string_view word,
   for (const std::string_view name : names)
     if (name.starts_with(word)) return name;
   std::optional<std::string_view> nearest;
-  std::size_t least = 3;
+  // Of a short word two other letters leave little.
+  const std::size_t most = word.size() < 4 ? 1 : 2;
+  std::size_t least = most + 1;
   for (const std::string_view name : names) {
     const std::size_t steps = distance(word, name);
-    // Of a word of two letters, two others leave nothing.
-    if (steps >= least || steps >= name.size()) continue;
+    // A letter in place of another is nearer than one too many: 6.10 is meant by 6.12, not 6.1.
+    const bool nearer = steps < least || (steps == least && nearest && nearest->size() != word.size() &&
+                                          name.size() == word.size());
+    if (steps > most || !nearer || steps >= name.size()) continue;
     least = steps;
     nearest = name;
   }
   return nearest;
+}
+
+std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& names,
+                         std::string_view otherwise) {
+  const auto meant = nearest_word(word, names);
+  if (!meant || *meant == word) return std::string{otherwise};
+  return fmt::format("did you mean \"{}\"? {}", *meant, otherwise);
 }
 
 std::string shell_quoted(std::string_view word) {

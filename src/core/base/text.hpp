@@ -23,6 +23,9 @@ namespace cbit {
 // away; nullopt: none.
 [[nodiscard]] std::optional<std::string_view> nearest_word(std::string_view word,
                                                            const std::vector<std::string_view>& names);
+// The remedy for a word that is none of the names: `did you mean "NEAREST"?`, and what else there is to say.
+[[nodiscard]] std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& names,
+                                       std::string_view otherwise);
 
 // One word of a POSIX shell, whatever is in it: between single quotes.
 [[nodiscard]] std::string shell_quoted(std::string_view word);

@@ -17,7 +17,7 @@ std::vector<Sandbox::Problem> problems_of(std::span<const watch::Cause> causes) 
                         .device = cause.device,
                         .evidence = std::move(evidence),
                         .kernel_message = cause.kernel_message,
-                        .remedy = cause.remedy});
+                        .remedy = std::string{cause.remedies.front().text}});
   }
   return problems;
 }

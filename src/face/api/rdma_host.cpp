@@ -137,7 +137,8 @@ std::uint64_t RdmaHost::bytes_bounced() const {
 std::vector<RdmaHost::Problem> RdmaHost::problems() const {
   std::vector<Problem> problems;
   for (const watch::Cause& cause : impl_->bed->explainer().causes())
-    problems.push_back({std::string{cause.info->name}, std::string{cause.info->title}, cause.remedy});
+    problems.push_back({std::string{cause.info->name}, std::string{cause.info->title},
+                        std::string{cause.remedies.front().text}});
   return problems;
 }
 

@@ -6,6 +6,7 @@
 #include <iosfwd>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/result.hpp"
 
@@ -33,7 +34,8 @@ struct PositionalSpec {
   std::string_view help;
   bool required = false;
   bool repeated = false;
-  bool files = false;  // completed as file names
+  bool files = false;                                  // completed as file names
+  std::vector<std::string_view> (*names)() = nullptr;  // what else it may be, for completion
 };
 
 // Words behind "--": Arguments::behind. metavar empty: there are none, and "--" only ends the options.

@@ -1,5 +1,7 @@
 #include "cli/doctor_command.hpp"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <csignal>
 #include <optional>
@@ -12,6 +14,7 @@
 #include "doctor/pool_watch.hpp"
 #include "facts/capture.hpp"
 #include "facts/capture_archive.hpp"
+#include "os/input_file.hpp"
 #include "os/output_file.hpp"
 
 namespace cbit::cli {
@@ -22,6 +25,10 @@ constexpr OptionSpec option_table[] = {
      .metavar = "DIR",
      .help = "Diagnose a captured tree, a folder or an archive, instead of the running system",
      .fallback = "/",
+     .file = FileUse::input},
+    {.name = "--log",
+     .metavar = "FILE",
+     .help = "Judge a bare kernel log, as dmesg or journalctl -k prints it; - is standard input",
      .file = FileUse::input},
     {.name = "--capture",
      .metavar = "FILE.tar.zst",
@@ -40,6 +47,7 @@ constexpr std::string_view examples[] = {
     "cbit doctor",
     "cbit doctor --json",
     "cbit doctor --root tests/doctor/epyc-snp-iommu-pt",
+    "dmesg | cbit doctor --log -",
     "cbit doctor --capture host.tar.zst",
     "cbit doctor --watch",
 };
@@ -100,9 +108,25 @@ OrError<void> check_options(const Arguments& arguments) {
       return usage_error(std::string{option} + " is about --watch", "add --watch");
   if (watching && (arguments.has("--json") || arguments.has("--quiet") || arguments.has("--capture")))
     return usage_error("--watch prints lines for people", "leave out --json, --quiet and --capture");
+  if (arguments.has("--log"))
+    for (const std::string_view option : {"--root", "--capture", "--watch"})
+      if (arguments.has(option))
+        return usage_error(fmt::format("{} is about a system, --log about a text", option),
+                           "give one of them");
   if (arguments.has("--capture") && arguments.has("--json"))
     return usage_error("--capture prints what is in the archive", "leave out --json");
   return {};
+}
+
+OrError<facts::OpenedTree> open_subject(const Arguments& arguments) {
+  constexpr os::InputKind log_kind{.what = "a kernel's log",
+                                   .remedy = "give what dmesg prints, or - for standard input",
+                                   .bytes_max = facts::kernel_log_bytes_max,
+                                   .streams = true};
+  if (const auto log = arguments.text("--log"))
+    return facts::OpenedTree{std::nullopt,
+                             facts::HostTree::of_log(CBIT_TRY(os::read_input(std::string{*log}, log_kind)))};
+  return facts::OpenedTree::open(std::string{arguments.text("--root").value_or("/")});
 }
 
 OrError<void> write_capture(const facts::HostTree& tree, os::OutputFile file, Streams& streams) {
@@ -115,8 +139,7 @@ OrError<void> write_capture(const facts::HostTree& tree, os::OutputFile file, St
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   CBIT_TRY(check_options(arguments));
-  facts::OpenedTree root =
-      CBIT_TRY(facts::OpenedTree::open(std::string{arguments.text("--root").value_or("/")}));
+  facts::OpenedTree root = CBIT_TRY(open_subject(arguments));
   facts::HostTree& tree = root.tree;
   if (arguments.has("--watch")) return watch(tree, arguments, streams);
   std::optional<os::OutputFile> capture;

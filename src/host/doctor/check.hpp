@@ -13,6 +13,7 @@
 #include "base/words.hpp"
 #include "doctor/system.hpp"
 #include "watch/causes.hpp"
+#include "watch/import/log_causes.hpp"
 
 namespace cbit::doctor {
 
@@ -32,8 +33,10 @@ struct Outcome {
   CheckState state = CheckState::skip;
   std::string says;                    // what was found, in a few words
   std::vector<HostEvidence> evidence;  // what was read
-  std::string remedy;                  // empty: none is needed, or none is known
+  std::string remedy;                  // what the catalogue does not say; empty: none is needed or known
   std::vector<const watch::CauseInfo*> causes;
+  std::vector<watch::LogCause> logged;  // messages of the kernel's, each with its causes
+  bool denied = false;                  // this user may not know
 };
 
 struct CheckSubject {
@@ -47,6 +50,9 @@ struct CheckSpec {
   std::string_view title;
   bool (*applies)(const CheckSubject&);
   Outcome (*judge)(const CheckSubject&);
+  // What asked for it: then it fails where it is not so. nullptr: nobody can ask.
+  std::optional<HostEvidence> (*asked)(const CheckSubject&) = nullptr;
+  bool log_tells = false;  // judged of a bare log, too
 };
 
 struct CheckResult {
@@ -65,6 +71,7 @@ namespace checks {
 [[nodiscard]] Outcome sme_firmware(const CheckSubject&);
 [[nodiscard]] Outcome sme_active(const CheckSubject&);
 [[nodiscard]] Outcome tme(const CheckSubject&);
+[[nodiscard]] Outcome tsme(const CheckSubject&);
 [[nodiscard]] Outcome iommu(const CheckSubject&);
 
 [[nodiscard]] Outcome kvm(const CheckSubject&);
@@ -93,10 +100,22 @@ namespace checks {
 [[nodiscard]] Outcome log_iommu_faults(const CheckSubject&);
 [[nodiscard]] Outcome log_virtio(const CheckSubject&);
 [[nodiscard]] Outcome log_firmware(const CheckSubject&);
+[[nodiscard]] Outcome log_other(const CheckSubject&);
+
+// Parameters of the kernel's command line that ask for something.
+[[nodiscard]] std::optional<HostEvidence> asks_sme(const CheckSubject&);
+[[nodiscard]] std::optional<HostEvidence> asks_sev(const CheckSubject&);
+[[nodiscard]] std::optional<HostEvidence> asks_sev_es(const CheckSubject&);
+[[nodiscard]] std::optional<HostEvidence> asks_snp(const CheckSubject&);
+[[nodiscard]] std::optional<HostEvidence> asks_tdx(const CheckSubject&);
+[[nodiscard]] std::optional<HostEvidence> asks_iommu(const CheckSubject&);
+[[nodiscard]] std::optional<HostEvidence> asks_pool(const CheckSubject&);
+[[nodiscard]] std::optional<HostEvidence> asks_pool_size(const CheckSubject&);
 
 // Whether the formula of the kernel gives this system a pool, and of what size.
 [[nodiscard]] std::optional<kernel::SwiotlbSizing> expected_pool(const CheckSubject& subject);
 [[nodiscard]] bool encrypted_guest(const CheckSubject& subject);
+[[nodiscard]] watch::PoolState pool_state(const CheckSubject& subject);
 }  // namespace checks
 
 }  // namespace cbit::doctor

@@ -70,6 +70,7 @@ std::vector<Candidate> candidates(const facts::HostFacts& host) {
     one.report = {.name = device.address,
                   .what = what_is(device, virtio),
                   .driver = virtio != nullptr ? virtio->driver : device.driver,
+                  .made_for = virtio != nullptr ? facts::virtio_driver(*virtio) : device.driver,
                   .mask_bits = device.mask_bits,
                   .coherent_mask_bits = device.coherent_mask_bits,
                   .iommu = host.ultravisor_guest ? IommuMode::none : host.iommu.mode_of(device.iommu_group)};
@@ -82,7 +83,8 @@ std::vector<Candidate> candidates(const facts::HostFacts& host) {
     if (on_pci) continue;
     all.push_back({.report = {.name = device.name,
                               .what = "virtio " + facts::virtio_kind(device.id) + ", not on PCI",
-                              .driver = device.driver},
+                              .driver = device.driver,
+                              .made_for = facts::virtio_driver(device)},
                    .virtio = &device});
   }
   return all;
@@ -225,9 +227,8 @@ OrError<bool> idle(DeviceModels& models, Candidate& candidate) {
 }
 
 void add_logged(const CheckSubject& subject, std::vector<DeviceReport>& reports) {
-  const bool can_grow = spec::has_dynamic_swiotlb(spec::nearest_version(subject.host.kernel.release));
-  for (watch::LogCause& found : watch::causes_of_full_pool(subject.host.kernel_log(), can_grow,
-                                                           swiotlb_options(subject.host).dynamic)) {
+  for (watch::LogCause& found :
+       watch::causes_of_full_pool(subject.host.kernel_log(), checks::pool_state(subject))) {
     const auto device = std::ranges::find(reports, found.device, &DeviceReport::name);
     if (device == reports.end()) continue;
     device->state = CheckState::fail;
@@ -248,6 +249,11 @@ std::string way_of(const DmaUse& use) {
 
 OrError<std::vector<DeviceReport>> report_devices(const CheckSubject& subject,
                                                   std::vector<std::string>& notes) {
+  if (subject.host.only_log) return std::vector<DeviceReport>{};
+  if (!subject.system.unjudged.empty()) {
+    notes.push_back("the devices are not judged: cbit has no model of " + subject.system.unjudged);
+    return std::vector<DeviceReport>{};
+  }
   DeviceModels models{subject, notes};
   std::vector<DeviceReport> reports;
   for (Candidate& candidate : candidates(subject.host)) {

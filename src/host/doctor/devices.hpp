@@ -27,6 +27,7 @@ struct DeviceReport {
   std::string name;                   // PCI address, or "virtio0" where there is no PCI function
   std::string what;                   // "NVMe controller nvme0"
   std::string driver;                 // empty: none is bound
+  std::string made_for;               // the driver that it is bound to, or would be; empty: not known
   std::optional<unsigned> mask_bits;  // nullopt: not readable; 64 is assumed
   std::optional<unsigned> coherent_mask_bits;
   IommuMode iommu = IommuMode::none;

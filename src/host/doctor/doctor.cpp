@@ -42,6 +42,12 @@ std::size_t Diagnosis::count(CheckState state) const {
   return static_cast<std::size_t>(of_checks + of_devices);
 }
 
+std::vector<watch::Remedy> Diagnosis::remedies(const watch::CauseInfo& cause, std::string_view driver) const {
+  return watch::remedies_for(
+      cause.remedies,
+      {.reader = watch::Reader::system_operator, .kernel = host.kernel.release, .driver = driver});
+}
+
 Diagnosis diagnose(facts::HostTree& tree) {
   tree.start_recording();
   Diagnosis diagnosis{.host = facts::read_host(tree)};

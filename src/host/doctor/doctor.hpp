@@ -22,6 +22,9 @@ struct Diagnosis {
   // Checks and devices in that state.
   [[nodiscard]] std::size_t count(CheckState state) const;
   [[nodiscard]] bool failed() const { return count(CheckState::fail) != 0; }
+  // What to do about a cause here: the operator has asked.
+  [[nodiscard]] std::vector<watch::Remedy> remedies(const watch::CauseInfo& cause,
+                                                    std::string_view driver = {}) const;
 };
 
 // `tree` records from now on. Where the facts contradict each other so that there is no such machine, a note

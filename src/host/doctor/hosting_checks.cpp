@@ -16,8 +16,11 @@ HostEvidence parameter(std::string_view name, const facts::Read<std::string>& va
 // What the processor does not have, or nobody switched on, is no failure.
 Outcome outcome_of(const facts::Support& support, CheckState if_not, std::vector<HostEvidence> evidence) {
   if (support.usable) return {.state = CheckState::pass, .says = "yes", .evidence = std::move(evidence)};
-  return {
-      .state = if_not, .says = support.why_not, .evidence = std::move(evidence), .remedy = support.remedy};
+  return {.state = if_not,
+          .says = support.why_not,
+          .evidence = std::move(evidence),
+          .remedy = support.remedy,
+          .denied = support.denied};
 }
 
 CheckState if_denied(facts::DeviceState state) {
@@ -44,12 +47,10 @@ Outcome memlock(const CheckSubject& s, std::string_view who) {
             .says = s.host.memlock->cap_ipc_lock ? "CAP_IPC_LOCK, no limit counts"
                     : s.host.memlock->soft       ? mib(*s.host.memlock->soft)
                                                  : "unlimited"};
-  const watch::CauseInfo& reason = watch::cause("memlock-exceeded");
   return {.state = CheckState::warn,
           .says = fmt::format("this shell's limit of {} is little for {}", mib(*s.host.memlock->soft), who),
           .evidence = {*small},
-          .remedy = "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK= of the service, or libvirt's hard_limit)",
-          .causes = {&reason}};
+          .causes = {&watch::cause("memlock-exceeded")}};
 }
 
 }  // namespace
@@ -78,14 +79,14 @@ Outcome sev_guests(const CheckSubject& s) {
 
 Outcome sev_es_guests(const CheckSubject& s) {
   // Firmware leaves no ASID to SEV-ES unless told otherwise.
-  const bool ready = s.host.cpu.sev->sev_es && s.host.cpu.sev->first_sev_asid > 1;
+  const bool ready = s.host.cpu.sev && s.host.cpu.sev->sev_es && s.host.cpu.sev->first_sev_asid > 1;
   return outcome_of(s.host.support.sev_es, ready ? CheckState::warn : CheckState::skip,
                     {parameter("sev_es", s.host.kernel.kvm_amd_sev_es)});
 }
 
 Outcome snp_guests(const CheckSubject& s) {
   const facts::HostFacts& host = s.host;
-  if (!host.cpu.sev->sev_snp || !host.kernel.kvm_amd_sev_snp)
+  if (!host.cpu.sev || !host.cpu.sev->sev_snp || !host.kernel.kvm_amd_sev_snp || !host.support.sev_es.usable)
     return outcome_of(host.support.sev_snp, CheckState::skip, {});
   Outcome outcome =
       outcome_of(host.support.sev_snp, CheckState::fail, {parameter("sev_snp", host.kernel.kvm_amd_sev_snp)});
@@ -117,12 +118,10 @@ Outcome asids(const CheckSubject& s) {
     return {.state = CheckState::pass,
             .says = fmt::format("{} free for SEV, {} for SEV-ES and SNP", sev, es),
             .evidence = evidence};
-  const watch::CauseInfo& reason = watch::cause("asid-exhausted");
   return {.state = CheckState::warn,
           .says = "none is free for SEV",
           .evidence = {{"/sys/fs/cgroup/misc.current", "sev has reached its capacity"}},
-          .remedy = std::string{reason.remedy},
-          .causes = {&reason}};
+          .causes = {&watch::cause("asid-exhausted")}};
 }
 
 Outcome guest_memlock(const CheckSubject& s) { return memlock(s, "a guest, whose memory is pinned"); }

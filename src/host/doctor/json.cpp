@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/safe_text.hpp"
@@ -33,6 +34,37 @@ Json names_json(const std::vector<const watch::CauseInfo*>& causes) {
   return list;
 }
 
+// What to do about the causes, each with its own.
+Json remedies_json(const Diagnosis& diagnosis, const std::vector<const watch::CauseInfo*>& causes,
+                   std::string_view driver = {}) {
+  Json list = Json::array();
+  for (const watch::CauseInfo* const cause : causes)
+    for (const watch::Remedy& one : diagnosis.remedies(*cause, driver))
+      list.push_back(
+          {{"cause", cause->name}, {"reader", word_of(watch::reader_words, one.reader)}, {"text", one.text}});
+  return list;
+}
+
+std::string first_text(const Json& remedies) {
+  return remedies.empty() ? std::string{} : remedies.front()["text"].get<std::string>();
+}
+
+Json logged_json(const Diagnosis& diagnosis, const std::vector<watch::LogCause>& logged) {
+  Json list = Json::array();
+  for (const watch::LogCause& one : logged) {
+    Json remedies = remedies_json(diagnosis, one.causes, one.driver);
+    std::string first = first_text(remedies);
+    list.push_back({{"causes", names_json(one.causes)},
+                    {"device", one.device},
+                    {"count", one.count},
+                    {"largest_bytes", one.largest_bytes},
+                    {"kernel_message", one.first.text},
+                    {"remedy", std::move(first)},
+                    {"remedies", std::move(remedies)}});
+  }
+  return list;
+}
+
 Json system_json(const Diagnosis& diagnosis) {
   const facts::HostFacts& host = diagnosis.host;
   const System& system = diagnosis.system;
@@ -40,6 +72,7 @@ Json system_json(const Diagnosis& diagnosis) {
           {"virtual_machine", system.virtual_machine},
           {"hypervisor", system.hypervisor},
           {"paravisor", system.paravisor},
+          {"unjudged", system.unjudged.empty() ? Json(nullptr) : Json(system.unjudged)},
           {"c_bit", system.c_bit == 0 ? Json(nullptr) : Json(system.c_bit)},
           {"evidence", evidence_json(system.evidence)},
           {"processor", host.cpu.info ? host.cpu.info->model : ""},
@@ -58,17 +91,33 @@ Json pool_json(const Diagnosis& diagnosis) {
           {"slots_expected", wanted ? Json(wanted->slots) : Json(nullptr)}};
 }
 
+Json check_json(const Diagnosis& diagnosis, const CheckResult& check) {
+  const Outcome& outcome = check.outcome;
+  std::vector<const watch::CauseInfo*> causes = outcome.causes;
+  for (const watch::LogCause& one : outcome.logged)
+    for (const watch::CauseInfo* const cause : one.causes)
+      if (std::ranges::find(causes, cause) == causes.end()) causes.push_back(cause);
+  Json remedies = remedies_json(diagnosis, outcome.causes);
+  Json logged = logged_json(diagnosis, outcome.logged);
+  const std::string first = !outcome.remedy.empty() ? outcome.remedy
+                            : !remedies.empty()     ? first_text(remedies)
+                            : !logged.empty()       ? logged.front()["remedy"].get<std::string>()
+                                                    : std::string{};
+  return {{"id", check.spec->id},
+          {"parent", check.spec->parent.empty() ? Json(nullptr) : Json(check.spec->parent)},
+          {"title", check.spec->title},
+          {"state", word_of(check_state_words, outcome.state)},
+          {"says", outcome.says},
+          {"evidence", evidence_json(outcome.evidence)},
+          {"causes", names_json(causes)},
+          {"remedy", first},
+          {"remedies", std::move(remedies)},
+          {"logged", std::move(logged)}};
+}
+
 Json checks_json(const Diagnosis& diagnosis) {
   Json list = Json::array();
-  for (const CheckResult& check : diagnosis.checks)
-    list.push_back({{"id", check.spec->id},
-                    {"parent", check.spec->parent.empty() ? Json(nullptr) : Json(check.spec->parent)},
-                    {"title", check.spec->title},
-                    {"state", word_of(check_state_words, check.outcome.state)},
-                    {"says", check.outcome.says},
-                    {"evidence", evidence_json(check.outcome.evidence)},
-                    {"causes", names_json(check.outcome.causes)},
-                    {"remedy", check.outcome.remedy}});
+  for (const CheckResult& check : diagnosis.checks) list.push_back(check_json(diagnosis, check));
   return list;
 }
 
@@ -84,15 +133,11 @@ Json uses_json(const std::vector<DmaUse>& uses) {
   return list;
 }
 
-Json logged_json(const std::vector<watch::LogCause>& logged) {
-  Json list = Json::array();
-  for (const watch::LogCause& one : logged)
-    list.push_back({{"causes", names_json(one.causes)},
-                    {"count", one.count},
-                    {"largest_bytes", one.largest_bytes},
-                    {"kernel_message", one.first.text},
-                    {"remedy", one.remedy}});
-  return list;
+// As everywhere, but with what the operator can do first, and for this device.
+Json causes_json(const Diagnosis& diagnosis, const DeviceReport& device) {
+  std::vector<watch::Cause> causes = device.causes;
+  for (watch::Cause& cause : causes) cause.remedies = diagnosis.remedies(*cause.info, device.made_for);
+  return watch::causes_json(causes);
 }
 
 Json devices_json(const Diagnosis& diagnosis) {
@@ -110,8 +155,8 @@ Json devices_json(const Diagnosis& diagnosis) {
                                             ? Json(nullptr)
                                             : Json(device.largest_mapping)},
                     {"notes", device.notes},
-                    {"causes", watch::causes_json(device.causes)},
-                    {"logged", logged_json(device.logged)}});
+                    {"causes", causes_json(diagnosis, device)},
+                    {"logged", logged_json(diagnosis, device.logged)}});
   return list;
 }
 

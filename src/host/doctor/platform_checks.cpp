@@ -28,7 +28,8 @@ Outcome processor(const CheckSubject& s) {
     return {.says = fmt::format("/proc/cpuinfo: {}", to_string(cpu.info.error())),
             .remedy = "mount /proc, or capture a tree in which it is"};
   if (!cpu.info->x86 && !s.host.ultravisor_guest)
-    return {.says = release + ", not an x86 processor: cbit knows the encryption of x86 and POWER"};
+    return {.says = fmt::format("{}, {}: cbit knows the encryption of x86 and POWER", release,
+                                word_of(facts::architecture_words, cpu.info->architecture))};
   return {
       .state = CheckState::pass,
       .says = fmt::format("{}, {}", cpu.info->model.empty() ? "unknown model" : cpu.info->model, release)};
@@ -86,7 +87,18 @@ Outcome tme(const CheckSubject& s) {
           .remedy = on ? "" : "switch TME on in the firmware"};
 }
 
+Outcome tsme(const CheckSubject& s) {
+  const auto& said = s.host.kernel_log().tsme;
+  if (!s.host.tsme.value_or(said.has_value())) return {.says = "the firmware left it off"};
+  const HostEvidence evidence =
+      said ? HostEvidence{"kernel log", said->text} : HostEvidence{"tsme_status", "1"};
+  return {.state = CheckState::pass,
+          .says = "on: all memory is encrypted, below what software and devices see",
+          .evidence = {evidence}};
+}
+
 Outcome guest(const CheckSubject& s) {
+  if (!s.system.unjudged.empty()) return {.says = describe(s.system), .evidence = s.system.evidence};
   if (plain_guest(s)) return {.says = "no, it is a plain virtual machine"};
   return {.state = CheckState::pass, .says = describe(s.system), .evidence = s.system.evidence};
 }
@@ -121,13 +133,11 @@ Outcome guest_iommu(const CheckSubject& s) {
       evidence.push_back(
           {fmt::format("/sys/kernel/iommu_groups/{}/type", printable(group, 20)), printable(*type)});
   if (evidence.empty()) return {.state = CheckState::pass, .says = "none"};
-  const watch::CauseInfo& reason = watch::cause("guest-iommu-skips-bounce");
   return {.state = CheckState::fail,
           .says = fmt::format("{} group{} of a translating IOMMU", evidence.size(),
                               evidence.size() == 1 ? "" : "s"),
           .evidence = std::move(evidence),
-          .remedy = std::string{reason.remedy},
-          .causes = {&reason}};
+          .causes = {&watch::cause("guest-iommu-skips-bounce")}};
 }
 
 Outcome guest_nvdimm(const CheckSubject& s) {

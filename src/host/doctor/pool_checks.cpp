@@ -6,6 +6,7 @@
 
 #include "base/text.hpp"
 #include "doctor/check.hpp"
+#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit::doctor::checks {
@@ -36,23 +37,46 @@ std::optional<RealPool> real_pool(const facts::HostFacts& host) {
 
 // Without a pool: `missing` where the kernel's formula wants one.
 Outcome no_pool(const CheckSubject& s, bool wanted, std::vector<HostEvidence> evidence) {
-  if (!encrypted_guest(s) && !wanted)
-    return {.says = "none, and none is needed", .evidence = std::move(evidence)};
   const auto& said = s.host.kernel_log().no_pool;
+  if (!encrypted_guest(s) && !wanted && !said)
+    return {.says = "none, and none is needed", .evidence = std::move(evidence)};
   if (said) evidence.push_back({"kernel log", said->text});
-  const watch::CauseInfo& reason = watch::cause("pool-not-allocated-low-memory");
   return {.state = encrypted_guest(s) ? CheckState::fail : CheckState::warn,
           .says = "there is none although this kernel wants one",
           .evidence = std::move(evidence),
-          .remedy = std::string{reason.remedy},
-          .causes = {&reason}};
+          .causes = {&watch::cause("pool-not-allocated-low-memory")}};
 }
 
 // The formula counts memblock's memory, of which MemTotal lacks what the kernel took for itself; so a pool
 // that differs by less than the kernel's halving is no finding.
 bool halved(std::uint64_t real, std::uint64_t wanted) { return real <= wanted / 2; }
 
+struct WantedPool {
+  std::uint64_t slots = 0;
+  std::string_view by;
+};
+
+// What the kernel said that it wanted, which knows more than its formula does: firmware, memory that was hot
+// plugged. swiotlb= counts before either.
+std::optional<WantedPool> wanted_pool(const CheckSubject& s) {
+  const watch::KernelLog& log = s.host.kernel_log();
+  const auto said = log.pool_roundup_mib ? log.pool_roundup_mib : log.pool_adjusted_mib;
+  constexpr std::uint64_t mib_max = 1 << 20;
+  if (said && *said <= mib_max && !asks_pool_size(s))
+    return WantedPool{(*said << 20) / kernel::io_tlb_size, "the kernel wanted"};
+  const auto formula = expected_pool(s);
+  if (!formula) return std::nullopt;
+  return WantedPool{formula->slots, asks_pool_size(s) ? "swiotlb= asks for" : "the formula gives"};
+}
+
 }  // namespace
+
+watch::PoolState pool_state(const CheckSubject& s) {
+  const facts::PoolCounters& pool = s.host.pool;
+  return {.can_grow = spec::has_dynamic_swiotlb(spec::nearest_version(s.host.kernel.release)),
+          .grows = swiotlb_options(s.host).dynamic,
+          .slots_used = pool.used ? std::optional{*pool.used} : std::nullopt};
+}
 
 std::optional<kernel::SwiotlbSizing> expected_pool(const CheckSubject& s) {
   const kernel::SwiotlbOptions options = swiotlb_options(s.host);
@@ -73,12 +97,10 @@ Outcome pool(const CheckSubject& s) {
     if (!encrypted_guest(s))
       return {.says = "none: swiotlb=noforce; a device with a narrow mask could not reach all memory",
               .evidence = std::move(evidence)};
-    const watch::CauseInfo& reason = watch::cause("noforce-in-guest");
     return {.state = CheckState::fail,
             .says = "none: swiotlb=noforce in an encrypted guest",
             .evidence = std::move(evidence),
-            .remedy = std::string{reason.remedy},
-            .causes = {&reason}};
+            .causes = {&watch::cause("noforce-in-guest")}};
   }
   const auto real = real_pool(s.host);
   const auto wanted = expected_pool(s);
@@ -98,22 +120,19 @@ Outcome pool(const CheckSubject& s) {
 
 Outcome pool_size(const CheckSubject& s) {
   const auto real = real_pool(s.host);
-  const auto wanted = expected_pool(s);
+  const auto wanted = wanted_pool(s);
   if (!wanted)
     return {.state = CheckState::pass, .says = "more than the formula gives", .evidence = {real->evidence}};
+  const std::string who = fmt::format("{} {}", wanted->by, slots_text(wanted->slots));
   if (!halved(real->slots, wanted->slots))
-    return {.state = CheckState::pass,
-            .says = fmt::format("the formula gives {}", slots_text(wanted->slots)),
-            .evidence = {real->evidence}};
-  const watch::CauseInfo& reason = watch::cause("pool-not-allocated-low-memory");
+    return {.state = CheckState::pass, .says = who, .evidence = {real->evidence}};
   return {.state = CheckState::warn,
-          .says = fmt::format("it has {}, the formula gives {}", slots_text(real->slots),
-                              slots_text(wanted->slots)),
+          .says = fmt::format("it has {}, {}", slots_text(real->slots), who),
           .evidence = {real->evidence},
           .remedy =
               "the kernel halves a pool that does not fit below 4 GiB: ask for that size with swiotlb=, or "
               "give the guest more memory below 4 GiB",
-          .causes = {&reason}};
+          .causes = {&watch::cause("pool-not-allocated-low-memory")}};
 }
 
 Outcome pool_usage(const CheckSubject& s) {
@@ -136,11 +155,13 @@ Outcome pool_usage(const CheckSubject& s) {
         {fmt::format("{}/io_tlb_used_hiwater", facts::swiotlb_debugfs), fmt::format("{}", *pool.hiwater)});
   }
   if (now >= full_percent) outcome.state = CheckState::fail;
-  if (outcome.state != CheckState::pass) {
-    outcome.causes.push_back(&watch::cause("pool-exhausted"));
-    outcome.remedy =
-        std::string{watch::cause("pool-exhausted").remedy} + " `cbit doctor --watch` shows it over time.";
-  }
+  if (outcome.state == CheckState::pass) return outcome;
+  const auto logged = watch::causes_of_full_pool(s.host.kernel_log(), pool_state(s));
+  if (std::ranges::any_of(logged, [](const watch::LogCause& one) {
+        return std::ranges::find(one.causes, &watch::cause("slot-leak")) != one.causes.end();
+      }))
+    outcome.causes.push_back(&watch::cause("slot-leak"));
+  outcome.causes.push_back(&watch::cause("pool-exhausted"));
   return outcome;
 }
 

@@ -28,15 +28,51 @@ bool from_cpuid_of_tdx(const facts::HostFacts& host, System& system) {
   return true;
 }
 
+bool on_hyperv(const facts::HostFacts& host) {
+  const auto& said = host.kernel_log().hypervisor;
+  return host.cpu.signature == "Microsoft Hv" || (said && said->text.find("Hyper-V") != std::string::npos);
+}
+
+std::optional<facts::HypervIsolation> isolation_of(const facts::HostFacts& host, HostEvidence& evidence) {
+  if (host.cpu.isolation) {
+    evidence.source = "CPUID 4000000C EBX";
+    return host.cpu.isolation;
+  }
+  const auto& said = host.kernel_log().hyperv_isolation;
+  if (!said) return std::nullopt;
+  evidence = {"kernel log", said->line.text};
+  return facts::hyperv_isolation(said->group_a, said->group_b);
+}
+
+// Behind a paravisor neither CPUID 21 nor /dev/tdx_guest or /dev/sev-guest need exist.
 bool from_hyperv(const facts::HostFacts& host, System& system) {
-  const unsigned isolation = host.cpu.hyperv_isolation.value_or(0);
-  if (isolation != 2 && isolation != 3) return false;
-  system.platform = isolation == 2 ? Platform::sev_snp : Platform::tdx;
-  system.paravisor = host.cpu.paravisor;
-  system.evidence.push_back(
-      {"CPUID 4000000C EBX", fmt::format("isolation type {}{}", isolation == 2 ? "SNP" : "TDX",
-                                         host.cpu.paravisor ? ", with a paravisor" : "")});
+  constexpr unsigned vbs = 1, snp = 2, tdx = 3;
+  HostEvidence evidence;
+  const auto isolation = isolation_of(host, evidence);
+  if (!isolation || isolation->type < vbs || isolation->type > tdx) return false;
+  constexpr std::string_view names[] = {"", "VBS", "SNP", "TDX"};
+  if (evidence.text.empty())
+    evidence.text = fmt::format("isolation type {}{}", names[isolation->type],
+                                isolation->paravisor ? ", with a paravisor" : "");
+  system.evidence.push_back(std::move(evidence));
+  system.paravisor = isolation->paravisor;
+  if (isolation->type == vbs)
+    system.unjudged = "Hyper-V VBS isolation (the hypervisor's, without encryption by the processor)";
+  if (isolation->type == snp) {
+    system.platform = Platform::sev_snp;
+    system.vtom = isolation->shared_boundary.value_or(0);
+  }
+  if (isolation->type == tdx) system.platform = Platform::tdx;
   return true;
+}
+
+// Hyper-V has no guests with SEV alone: under vTOM Linux says "SEV" of what is SEV-SNP behind a paravisor
+// (arch/x86/coco/core.c: amd_cc_platform_vtom).
+void behind_paravisor(const facts::HostFacts& host, System& system) {
+  if (!on_hyperv(host) || !cbit::is_guest(system.platform)) return;
+  system.paravisor = true;
+  if (system.platform == Platform::sev) system.platform = Platform::sev_snp;
+  if (const auto& said = host.kernel_log().hypervisor) system.evidence.push_back({"kernel log", said->text});
 }
 
 bool from_log(const facts::HostFacts& host, System& system) {
@@ -52,6 +88,7 @@ bool from_log(const facts::HostFacts& host, System& system) {
     else
       return false;
     system.evidence.push_back({"kernel log", features.line.text});
+    behind_paravisor(host, system);
     return true;
   }
   if (!log.tdx_guest) return false;
@@ -114,7 +151,33 @@ bool from_ultravisor(const facts::HostFacts& host, System& system) {
   return true;
 }
 
-std::string hypervisor_name(const facts::CpuFacts& cpu) {
+// Named, and no more: cbit has no model of them.
+bool from_other_architectures(const facts::HostFacts& host, System& system) {
+  const auto name = [&](std::string what, HostEvidence evidence, bool guest) {
+    system.unjudged = std::move(what);
+    system.evidence.push_back(std::move(evidence));
+    system.virtual_machine = guest;
+    return true;
+  };
+  if (host.secure_execution_guest)
+    return name("IBM Secure Execution, of a guest", {"/sys/firmware/uv/prot_virt_guest", "1"}, true);
+  if (host.secure_execution_host)
+    return name("IBM Secure Execution, of this host's guests", {"/sys/firmware/uv/prot_virt_host", "1"},
+                false);
+  if (const auto& said = host.kernel_log().realm)
+    return name("Arm CCA, of a realm", {"kernel log", said->text}, true);
+  if (host.realm)
+    return name("Arm CCA, of a realm", {"/sys/devices/platform/arm-cca-dev", "there is one"}, true);
+  return false;
+}
+
+std::string hypervisor_name(const facts::CpuFacts& cpu, const watch::KernelLog& log) {
+  if (cpu.signature.empty() && log.hypervisor) {
+    const std::string& said = log.hypervisor->text;
+    const std::string name = said.substr(said.rfind(": ") + 2);
+    return name == "Microsoft Hyper-V" ? "Hyper-V" : name;
+  }
+
   constexpr Word<std::string_view> names[] = {{"KVMKVMKVM", "KVM"},        {"Linux KVM Hv", "KVM"},
                                               {"Microsoft Hv", "Hyper-V"}, {"VMwareVMware", "VMware"},
                                               {"XenVMMXenVMM", "Xen"},     {"TCGTCGTCGTCG", "QEMU TCG"},
@@ -129,7 +192,7 @@ unsigned c_bit_of(const facts::HostFacts& host, Platform platform) {
     case none:
     case key_id:
     case page_state: return 0;
-    case c_bit: return host.cpu.sev ? host.cpu.sev->c_bit : 51;
+    case c_bit: return host.cpu.sev && host.cpu.sev->c_bit != 0 ? host.cpu.sev->c_bit : 51;
     // The highest of a guest-physical address: 48 or 52 of them.
     case shared_bit: return host.cpu.info && host.cpu.info->phys_bits.value_or(52) <= 48 ? 47 : 51;
   }
@@ -139,23 +202,30 @@ unsigned c_bit_of(const facts::HostFacts& host, Platform platform) {
 }  // namespace
 
 System identify(const facts::HostFacts& host) {
-  System system{.virtual_machine = is_guest(host), .hypervisor = hypervisor_name(host.cpu)};
+  System system{.virtual_machine = is_guest(host) || host.kernel_log().hypervisor,
+                .hypervisor = hypervisor_name(host.cpu, host.kernel_log())};
   for (const auto settles : {from_cpuid_of_tdx, from_hyperv, from_log, from_msr, from_devices,
-                             from_guests_cpuid, from_command_line, from_ultravisor})
+                             from_guests_cpuid, from_command_line, from_ultravisor, from_other_architectures})
     if (settles(host, system)) break;
-  system.c_bit = c_bit_of(host, system.platform);
+  if (!uses_vtom(system)) system.c_bit = c_bit_of(host, system.platform);
   system.virtual_machine = system.virtual_machine || cbit::is_guest(system.platform);
+  system.known = !system.evidence.empty() || (host.cpu.info && host.cpu.info->x86);
   return system;
 }
 
 std::string describe(const System& system) {
   const machine::PlatformTraits& traits = machine::traits_of(system.platform);
+  if (!system.unjudged.empty()) return system.unjudged + ": named, not judged";
+  if (!system.known) return "nothing tells whether its memory is encrypted";
   if (traits.key_selection == machine::KeySelection::none)
     return system.virtual_machine ? "virtual machine, its memory is not encrypted"
                                   : "bare metal, memory is not encrypted by the kernel";
   const std::string name =
       fmt::format("{}{}{}", traits.vendor, traits.vendor.empty() ? "" : " ", traits.technology);
   std::string text = cbit::is_guest(system.platform) ? name + " guest" : "bare metal, " + name;
+  if (uses_vtom(system))
+    return text + (system.vtom == 0 ? " (vTOM)"
+                                    : fmt::format(" (vTOM: shared from address bit {} on)", system.vtom));
   if (const std::string_view bit = key_bit_name(traits.key_selection); !bit.empty())
     text += fmt::format(" ({} {})", bit, system.c_bit);
   return text;

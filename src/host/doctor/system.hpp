@@ -14,16 +14,25 @@ namespace cbit::doctor {
 struct HostEvidence {
   std::string source;
   std::string text;
+  friend bool operator==(const HostEvidence&, const HostEvidence&) = default;
 };
 
 struct System {
   Platform platform = Platform::plain;
   bool virtual_machine = false;
-  bool paravisor = false;              // Hyper-V: between the guest and its host
-  unsigned c_bit = 0;                  // 0: no memory is encrypted
+  bool paravisor = false;  // Hyper-V: between the guest and its host
+  unsigned c_bit = 0;      // 0: no memory is encrypted, or the bit is not in its addresses
+  unsigned vtom = 0;       // SEV-SNP with a paravisor: shared from that bit on; 0: not known
+  // What protects this system's memory and cbit does not judge: "IBM Secure Execution". Empty: nothing.
+  std::string unjudged;
+  bool known = true;                   // false: nothing tells what it is
   std::vector<HostEvidence> evidence;  // of the platform
   std::string hypervisor;              // "KVM", "Hyper-V", ...; empty: none, or not known
 };
+// SEV-SNP whose shared memory lies above a boundary (vTOM), which the paravisor sets: it has no C-bit.
+[[nodiscard]] constexpr bool uses_vtom(const System& system) {
+  return system.paravisor && system.platform == Platform::sev_snp;
+}
 [[nodiscard]] System identify(const facts::HostFacts& host);
 
 // A host that encrypts all of its memory, as SME does.

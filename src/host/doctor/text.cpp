@@ -61,6 +61,15 @@ class Writer {
   void detail(unsigned indent, std::string_view label, std::string_view text) {
     line("{:{}}{}: {}", "", indent, label, text);
   }
+  // A cause, and what to do about it.
+  void cause(unsigned indent, const watch::CauseInfo& info, std::string_view driver,
+             const std::vector<watch::Evidence>& evidence = {}) {
+    detail(indent, "cause", fmt::format("{}: {}", info.name, info.title));
+    for (const watch::Evidence& one : evidence) detail(indent + 2, one.label, one.text);
+    for (const watch::Remedy& remedy : diagnosis_.remedies(info, driver))
+      detail(indent, fmt::format("remedy ({})", to_string(remedy.reader)), remedy.text);
+  }
+  void logged(unsigned indent, const watch::LogCause& found);
 
   void head();
   void check(const CheckResult& result);
@@ -78,6 +87,7 @@ void Writer::head() {
   const facts::HostFacts& host = diagnosis_.host;
   line("This system: {}", describe(diagnosis_.system));
   for (const HostEvidence& evidence : diagnosis_.system.evidence) detail(2, evidence.source, evidence.text);
+  if (host.only_log) return;
   std::string about = host.cpu.cpus == 0
                           ? std::string{"unknown number of CPUs"}
                           : fmt::format("{} CPU{}", host.cpu.cpus, host.cpu.cpus == 1 ? "" : "s");
@@ -86,6 +96,16 @@ void Writer::head() {
   if (diagnosis_.system.paravisor) about += " with a paravisor";
   if (!host.product.empty()) about += ", " + host.product;
   line("  {}", about);
+}
+
+void Writer::logged(unsigned indent, const watch::LogCause& found) {
+  detail(indent, found.count == 1 ? "kernel log" : fmt::format("kernel log, {} times", found.count),
+         found.first.text);
+  for (const watch::CauseInfo* const reason : found.causes)
+    cause(indent, *reason, found.driver,
+          reason == found.causes.front() ? found.evidence : std::vector<watch::Evidence>{});
+  if (found.causes.empty())
+    for (const watch::Evidence& one : found.evidence) detail(indent + 2, one.label, one.text);
 }
 
 void Writer::check(const CheckResult& result) {
@@ -97,8 +117,8 @@ void Writer::check(const CheckResult& result) {
   const unsigned below = 13 + indent;
   if (bad || style_.verbose)
     for (const HostEvidence& evidence : outcome.evidence) detail(below, evidence.source, evidence.text);
-  for (const watch::CauseInfo* const reason : outcome.causes)
-    detail(below, "cause", fmt::format("{}: {}", reason->name, reason->title));
+  for (const watch::LogCause& found : outcome.logged) logged(below, found);
+  for (const watch::CauseInfo* const reason : outcome.causes) cause(below, *reason, {});
   if ((bad || style_.verbose) && !outcome.remedy.empty()) detail(below, "remedy", outcome.remedy);
 }
 
@@ -125,23 +145,14 @@ void Writer::device(const DeviceReport& report) {
   line("{} {}", tag(report.state, style_), device_line(report));
   constexpr unsigned below = 11;
   for (const std::string& note : report.notes) detail(below, "note", note);
-  for (const watch::Cause& found : report.causes) {
-    detail(below, "cause", fmt::format("{}: {}", found.info->name, found.info->title));
-    for (const watch::Evidence& evidence : found.evidence)
-      if (style_.verbose) detail(below + 2, evidence.label, evidence.text);
-    detail(below, "remedy", found.remedy);
-  }
-  for (const watch::LogCause& found : report.logged) {
-    detail(below, found.count == 1 ? "kernel log" : fmt::format("kernel log, {} times", found.count),
-           found.first.text);
-    for (const watch::CauseInfo* const reason : found.causes)
-      detail(below, "cause", fmt::format("{}: {}", reason->name, reason->title));
-    for (const watch::Evidence& evidence : found.evidence) detail(below + 2, evidence.label, evidence.text);
-    if (!found.remedy.empty()) detail(below, "remedy", found.remedy);
-  }
+  for (const watch::Cause& found : report.causes)
+    cause(below, *found.info, report.made_for,
+          style_.verbose ? found.evidence : std::vector<watch::Evidence>{});
+  for (const watch::LogCause& found : report.logged) logged(below, found);
 }
 
 void Writer::devices() {
+  if (diagnosis_.host.only_log) return;
   line("Devices, by the DMA code of Linux {}", to_string(diagnosis_.model));
   std::size_t idle = 0;
   for (const DeviceReport& report : diagnosis_.devices) {

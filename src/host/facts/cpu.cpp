@@ -33,14 +33,26 @@ void read_cpuid(const HostTree& tree, CpuFacts& cpu) {
   if (!cpu.hypervisor.value_or(false)) return;
   if (const auto leaf = tree.cpuid(0x4000'0000)) cpu.signature = hypervisor_signature(*leaf);
   if (cpu.signature != "Microsoft Hv") return;
-  // Hypervisor Top Level Functional Specification: isolation configuration.
-  if (const auto leaf = tree.cpuid(0x4000'000c)) {
-    cpu.hyperv_isolation = leaf->ebx & 0xf;
-    cpu.paravisor = bit(leaf->eax, 0);
-  }
+  if (const auto leaf = tree.cpuid(0x4000'000c)) cpu.isolation = hyperv_isolation(leaf->eax, leaf->ebx);
+}
+
+// By the keys that only its /proc/cpuinfo has.
+Architecture architecture_of(std::string_view key, std::string_view value) {
+  if (key == "vendor_id") return value == "IBM/S390" ? Architecture::s390 : Architecture::x86;
+  if (key == "CPU implementer") return Architecture::arm64;
+  if (key == "cpu" && value.starts_with("POWER")) return Architecture::power;
+  if (key == "hart") return Architecture::riscv;
+  if (key == "CPU Family" && value.starts_with("Loongson")) return Architecture::loongarch;
+  return Architecture::unknown;
 }
 
 }  // namespace
+
+HypervIsolation hyperv_isolation(std::uint64_t eax, std::uint64_t ebx) {
+  HypervIsolation found{.type = static_cast<unsigned>(ebx & 0xf), .paravisor = (eax & 1) != 0};
+  if ((ebx >> 5 & 1) != 0) found.shared_boundary = static_cast<unsigned>(ebx >> 6 & 0x3f);
+  return found;
+}
 
 SevLeaf sev_leaf(const CpuidRegs& regs) {
   return {.sme = bit(regs.eax, 0),
@@ -64,10 +76,10 @@ CpuInfo parse_cpuinfo(std::string_view text) {
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) continue;
     const std::string_view key = trimmed(line.substr(0, colon)), value = trimmed(line.substr(colon + 1));
-    if (key == "vendor_id") {
-      info.x86 = true;
-      info.vendor = printable(value);
-    }
+    if (key == "vendor_id") info.vendor = printable(value);
+    if (const Architecture told = architecture_of(key, value); told != Architecture::unknown)
+      info.architecture = told;
+    info.x86 = info.architecture == Architecture::x86;
     if (key == "model name" || (key == "cpu" && info.model.empty())) info.model = printable(value);
     if (key == "cpu family") info.family = static_cast<unsigned>(decimal(value).value_or(0));
     if (key == "flags")

@@ -25,9 +25,22 @@ struct SevLeaf {
 };
 [[nodiscard]] SevLeaf sev_leaf(const CpuidRegs& regs);
 
+enum class Architecture : std::uint8_t { unknown, x86, arm64, power, s390, riscv, loongarch };
+
+// For people.
+inline constexpr Word<Architecture> architecture_words[] = {
+    {"an architecture that is not known", Architecture::unknown},
+    {"x86", Architecture::x86},
+    {"arm64", Architecture::arm64},
+    {"POWER", Architecture::power},
+    {"IBM Z (s390)", Architecture::s390},
+    {"RISC-V", Architecture::riscv},
+    {"LoongArch", Architecture::loongarch}};
+
 // /proc/cpuinfo, of its first processor.
 struct CpuInfo {
-  bool x86 = false;  // there is a line vendor_id
+  bool x86 = false;
+  Architecture architecture = Architecture::unknown;
   std::string vendor;
   std::string model;
   unsigned family = 0;
@@ -47,6 +60,14 @@ inline constexpr std::uint32_t msr_syscfg = 0xc001'0010;      // bit 23: MemEncr
 inline constexpr std::uint32_t msr_sev_status = 0xc001'0131;  // bits 0 SEV, 1 SEV-ES, 2 SNP
 inline constexpr std::uint32_t msr_tme_activate = 0x982;      // bit 1 enabled, bits 35:32 KeyID bits
 
+// The Hyper-V leaf 4000000C: Hypervisor Top Level Functional Specification, isolation configuration.
+struct HypervIsolation {
+  unsigned type = 0;                        // EBX[3:0]: 1 VBS, 2 SNP, 3 TDX
+  bool paravisor = false;                   // EAX[0]
+  std::optional<unsigned> shared_boundary;  // EBX[11:6], where EBX[5]: shared from that address bit on
+};
+[[nodiscard]] HypervIsolation hyperv_isolation(std::uint64_t eax, std::uint64_t ebx);
+
 struct CpuFacts {
   Read<CpuInfo> info = tl::unexpected{Unread::absent};
   unsigned cpus = 0;                         // possible ones; 0: not known
@@ -54,8 +75,7 @@ struct CpuFacts {
   std::optional<bool> hypervisor;            // CPUID 1 ECX[31], or the flag of that name
   std::string signature;                     // of the hypervisor; empty: none, or not known
   bool tdx_guest = false;                    // CPUID 21 says "IntelTDX    "
-  std::optional<unsigned> hyperv_isolation;  // CPUID 4000000C EBX[3:0]: 1 VBS, 2 SNP, 3 TDX
-  bool paravisor = false;                    // CPUID 4000000C EAX[0]
+  std::optional<HypervIsolation> isolation;  // CPUID 4000000C
   bool rdrand = false;                       // CPUID 1 ECX[30]
   bool tme = false;                          // CPUID 7 ECX[13]
   Read<std::uint64_t> sev_status = tl::unexpected{Unread::absent};

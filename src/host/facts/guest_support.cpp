@@ -13,14 +13,18 @@ Support refused(std::string why, std::string remedy) {
   return {.why_not = std::move(why), .remedy = std::move(remedy)};
 }
 
+Support denied(std::string why, std::string remedy) {
+  return {.why_not = std::move(why), .remedy = std::move(remedy), .denied = true};
+}
+
 Support device_support(std::string_view path, DeviceState state, std::string_view absent_remedy,
                        std::string_view group) {
   switch (state) {
     case DeviceState::usable: return usable();
     case DeviceState::absent: return refused(fmt::format("there is no {}", path), std::string{absent_remedy});
     case DeviceState::denied:
-      return refused(fmt::format("no right to open {}", path),
-                     fmt::format("join the group that owns it ({}), or run as root", group));
+      return denied(fmt::format("no right to open {}", path),
+                    fmt::format("join the group that owns it ({}), or run as root", group));
     case DeviceState::busy: return refused(fmt::format("{} is in use", path), "find its user with fuser");
     case DeviceState::io_error:
       return refused(fmt::format("{} cannot be opened", path),
@@ -40,8 +44,7 @@ Support kvm_support(const GuestSupportFacts& facts) {
 // The switch of one technology in kvm_amd, which is off where something below it failed.
 Support kvm_amd_support(std::string_view name, const Read<std::string>& value, std::string_view off_remedy) {
   if (!value && value.error() != Unread::absent)
-    return refused(fmt::format("{}{}: {}", kvm_amd_parameters, name, to_string(value.error())),
-                   "run as root");
+    return denied(fmt::format("{}{}: {}", kvm_amd_parameters, name, to_string(value.error())), "run as root");
   if (!value)
     return refused("kvm_amd is not loaded, or has no parameter " + std::string{name},
                    fmt::format("modprobe kvm_amd {}=1", name));

@@ -20,6 +20,7 @@ struct Support {
   bool usable = false;
   std::string why_not;  // empty if usable
   std::string remedy;   // empty if usable, or where none is known
+  bool denied = false;  // not usable by this user; whether it is there is not to be known
 };
 
 struct GuestSupportFacts {

@@ -42,6 +42,11 @@ struct HostFacts {
   DeviceState tdx_guest = DeviceState::absent;  // /dev/tdx_guest
   std::string product;                          // DMI: vendor and product; empty: not known
   bool ultravisor_guest = false;                // POWER: /sys/devices/system/cpu/svm is 1
+  bool secure_execution_guest = false;          // s390: /sys/firmware/uv/prot_virt_guest is 1
+  bool secure_execution_host = false;           // s390: /sys/firmware/uv/prot_virt_host is 1
+  bool realm = false;                           // arm64: there is /sys/devices/platform/arm-cca-dev
+  std::optional<bool> tsme;                     // a secure processor's tsme_status; nullopt: it says nothing
+  bool only_log = false;                        // nothing else of the system is known
   Read<watch::KernelLog> log = tl::unexpected{Unread::absent};
   GuestSupport support;
 

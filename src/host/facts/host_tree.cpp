@@ -111,6 +111,12 @@ OrError<HostTree> HostTree::open(const std::string& root) {
   return tree;
 }
 
+HostTree HostTree::of_log(std::string text) {
+  HostTree tree{-1, false};
+  tree.log_ = std::move(text);
+  return tree;
+}
+
 HostTree::HostTree(HostTree&& other) noexcept
     : root_{std::exchange(other.root_, -1)},
       live_{other.live_},
@@ -118,6 +124,7 @@ HostTree::HostTree(HostTree&& other) noexcept
       devices_{std::move(other.devices_)},
       cpuid_{std::move(other.cpuid_)},
       msrs_{std::move(other.msrs_)},
+      log_{std::move(other.log_)},
       record_{std::move(other.record_)} {}
 
 HostTree::~HostTree() {
@@ -159,6 +166,7 @@ Unread HostTree::refine(std::string_view path, Unread why) const {
 }
 
 Read<std::string> HostTree::read_unrecorded(std::string_view path, std::uint64_t bytes_max) const {
+  if (root_ < 0) return tl::unexpected{Unread::absent};
   const Read<OpenFile> file = open_file_in(root_, path);
   if (!file) return tl::unexpected{refine(path, file.error())};
   return read_all(file->fd(), bytes_max);
@@ -172,6 +180,7 @@ Read<std::string> HostTree::read(std::string_view path, std::uint64_t bytes_max)
 
 Read<std::vector<std::string>> HostTree::list(std::string_view path) const {
   const auto names = [&]() -> Read<std::vector<std::string>> {
+    if (root_ < 0) return tl::unexpected{Unread::absent};
     const Read<OpenFile> folder = open_folder_in(root_, path);
     if (!folder) return tl::unexpected{refine(path, folder.error())};
     const int fd = ::dup(folder->fd());
@@ -190,8 +199,8 @@ Read<std::vector<std::string>> HostTree::list(std::string_view path) const {
 }
 
 Read<std::string> HostTree::link(std::string_view path) const {
-  Read<std::string> target =
-      read_link_in(root_, path).map_error([&](Unread why) { return refine(path, why); });
+  Read<std::string> target = tl::unexpected{Unread::absent};
+  if (root_ >= 0) target = read_link_in(root_, path).map_error([&](Unread why) { return refine(path, why); });
   if (record_) record_->links.insert_or_assign(std::string{path}, target);
   if (!target) return target;
   const std::size_t end = target->find_last_not_of('/');
@@ -233,6 +242,7 @@ Read<std::uint64_t> HostTree::msr(std::uint32_t index) const {
 }
 
 Read<std::string> HostTree::kernel_log() const {
+  if (log_) return *log_;
   Read<std::string> log =
       live_ ? live_kernel_log() : read_unrecorded("/cbit/kernel.log", kernel_log_bytes_max);
   if (!live_ && !log) log = tl::unexpected{refine(kmsg_device, log.error())};

@@ -90,11 +90,15 @@ class HostTree {
   // without a cbit/capture.json of a version that is known.
   static OrError<HostTree> open(const std::string& root);
 
+  // A system of which there is a kernel's log, as `dmesg` prints it, and nothing else.
+  static HostTree of_log(std::string text);
+
   HostTree(HostTree&& other) noexcept;
   HostTree& operator=(HostTree&&) = delete;
   ~HostTree();
 
   [[nodiscard]] bool live() const { return live_; }
+  [[nodiscard]] bool only_log() const { return log_.has_value(); }
 
   // A whole file; a bound that it exceeds is an error, because half a file is none.
   [[nodiscard]] Read<std::string> read(std::string_view path,
@@ -124,12 +128,13 @@ class HostTree {
   [[nodiscard]] Read<std::string> read_unrecorded(std::string_view path, std::uint64_t bytes_max) const;
   [[nodiscard]] Unread refine(std::string_view path, Unread why) const;
 
-  int root_;  // a folder's descriptor
+  int root_;  // a folder's descriptor; -1: there is none
   bool live_;
   std::map<std::string, Unread, std::less<>> refused_;  // cbit/unread
   std::map<std::string, DeviceState, std::less<>> devices_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, CpuidRegs> cpuid_;
   std::map<std::uint64_t, std::uint64_t> msrs_;
+  std::optional<std::string> log_;  // of_log()
   mutable std::optional<HostRecord> record_;
 };
 

@@ -78,7 +78,7 @@ bool is_suspicious(std::string_view word) {
     letters += is_letter(c) ? 1 : 0;
   }
   return letters != 0 && digits >= 4 && letters + digits == word.size() && word.size() >= 7 &&
-         !word.starts_with("0x") && !is_size(word);
+         !word.starts_with("0x") && !is_size(word) && !is_linux_driver(word);
 }
 
 // Of hexadecimal digits with ':' and '-' between them.
@@ -382,6 +382,9 @@ constexpr ValueFile value_files[] = {{"class", is_short_hex},
                                      {"possible", is_cpu_list},
                                      {"online", is_cpu_list},
                                      {"svm", is_switch},
+                                     {"prot_virt_guest", is_switch},
+                                     {"prot_virt_host", is_switch},
+                                     {"tsme_status", is_switch},
                                      {"io_tlb_nslabs", is_count},
                                      {"io_tlb_used", is_count},
                                      {"io_tlb_used_hiwater", is_count},
@@ -533,7 +536,7 @@ Masked mask_file(std::string_view path, std::string_view text) {
 bool is_kept_name(std::string_view folder, std::string_view name) {
   if (folder == "net") return is_slot_name(name);
   if (folder == "infiniband") return is_slot_name(name) || is_rdma_name(name);
-  if (is_pci_address(name) || is_decimal(name, 5)) return true;
+  if (is_pci_address(name) || is_decimal(name, 5) || is_linux_driver(name)) return true;
   constexpr std::size_t characters_max = 40;
   // smmu3.0x000027ffe0000000
   if (const std::size_t at = name.find(".0x"); at != std::string_view::npos)

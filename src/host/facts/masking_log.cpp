@@ -88,6 +88,11 @@ constexpr std::string_view more_words[] = {"SME",
                                            "flags",
                                            "flag",
                                            "gpa",
+                                           "vmg_tag",
+                                           "flags_rmp",
+                                           "B",
+                                           "KVM",
+                                           "Microsoft",
                                            "spa",
                                            "gva",
                                            "pasid",
@@ -219,7 +224,6 @@ constexpr std::string_view more_words[] = {"SME",
                                            "reg",
                                            "type"};
 
-// Drivers of Linux that do DMA. A name that is not here may be somebody's own.
 constexpr std::string_view drivers[] = {"8139too",
                                         "ahci",
                                         "aacraid",
@@ -279,6 +283,7 @@ constexpr std::string_view drivers[] = {"8139too",
                                         "qxl",
                                         "r8169",
                                         "radeon",
+                                        "rtl8192ee",
                                         "rtsx_pci",
                                         "sata_sil",
                                         "sev-guest",
@@ -293,6 +298,7 @@ constexpr std::string_view drivers[] = {"8139too",
                                         "virtio-pci",
                                         "virtio_balloon",
                                         "virtio_blk",
+                                        "virtio_ccw",
                                         "virtio_console",
                                         "virtio_gpu",
                                         "virtio_mem",
@@ -433,12 +439,19 @@ class LineMasker {
     return word;
   }
 
-  static bool is_device(std::string_view core) { return is_pci_address(core) || is_kernels_name(core); }
+  // "0.0.f00a", of the channel subsystem.
+  static bool is_ccw_address(std::string_view core) {
+    return core.size() == 8 && core[1] == '.' && core[3] == '.' && is_hex(core.substr(0, 1), 1) &&
+           is_hex(core.substr(2, 1), 1) && is_hex(core.substr(4), 4);
+  }
+  static bool is_device(std::string_view core) {
+    return is_pci_address(core) || is_kernels_name(core) || is_ccw_address(core);
+  }
 
   [[nodiscard]] bool keep(std::string_view word, bool before_device) const {
     const std::string_view core = core_of(word);
     if (core.empty() || is_known(core) || is_device(core) || is_virtio_flag(core)) return true;
-    if (std::ranges::find(drivers, core) != std::end(drivers)) return before_device || word.ends_with(':');
+    if (is_linux_driver(core)) return before_device || word.ends_with(':');
     if (const std::size_t equals = core.find('='); equals != std::string_view::npos)
       return is_known(core.substr(0, equals)) && is_value(core.substr(equals + 1));
     if (const std::size_t colon = core.find(':'); colon != std::string_view::npos)
@@ -460,6 +473,8 @@ class LineMasker {
 };
 
 }  // namespace
+
+bool is_linux_driver(std::string_view name) { return std::ranges::find(drivers, name) != std::end(drivers); }
 
 Masked mask_kernel_log(std::string_view log) {
   Masked masked;

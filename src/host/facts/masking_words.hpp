@@ -26,6 +26,9 @@ inline constexpr std::string_view masked_word = "<masked>";
 // row.
 [[nodiscard]] bool is_plain_name(std::string_view text, std::size_t characters_max);
 
+// One of Linux's drivers that do DMA. A name that is not may be somebody's own.
+[[nodiscard]] bool is_linux_driver(std::string_view name);
+
 // Calls visit(piece) for what lies between the separators; false as soon as that is.
 template <class Visit>
 bool all_pieces(std::string_view text, std::string_view separators, Visit visit) {

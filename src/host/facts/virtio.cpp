@@ -38,6 +38,12 @@ std::string virtio_kind(std::uint32_t id) {
   return word == "?" ? fmt::format("device {}", id) : std::string{word};
 }
 
+std::string virtio_driver(const VirtioDeviceFacts& device) {
+  constexpr std::uint32_t file_system = 26;
+  if (!device.driver.empty()) return device.driver;
+  return device.id == file_system ? "virtiofs" : "";
+}
+
 std::vector<VirtioDeviceFacts> read_virtio(const HostTree& tree) {
   const std::string folder = "/sys/bus/virtio/devices";
   std::vector<VirtioDeviceFacts> devices;

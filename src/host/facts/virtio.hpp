@@ -26,6 +26,8 @@ struct VirtioDeviceFacts {
 
 // "block device"; "device 99" for what virtio 1.2 does not list.
 [[nodiscard]] std::string virtio_kind(std::uint32_t id);
+// The driver that it is bound to; of those that a remedy tells apart, the one that it is for; else empty.
+[[nodiscard]] std::string virtio_driver(const VirtioDeviceFacts& device);
 
 [[nodiscard]] std::vector<VirtioDeviceFacts> read_virtio(const HostTree& tree);
 

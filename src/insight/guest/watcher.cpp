@@ -13,13 +13,14 @@ namespace {
 watch::ExplainerContext context_of(Pc& pc, const linux::Kernel& kernel) {
   machine::Machine& machine = pc.machine();
   const machine::PlatformTraits& traits = machine.traits();
-  const KernelVersion version = spec::nearest_version(spec::parse_release(kernel.release()));
+  const auto release = spec::parse_release(kernel.release());
   return {.platform = std::string{to_string(machine.config().platform)},
           .layout = machine.paging().view.layout,
           .is_guest = traits.cc.has(spec::CcAttr::guest_mem_encrypt),
           .is_sme = traits.cc.has(spec::CcAttr::host_mem_encrypt),
-          .swiotlb_can_grow = spec::has_dynamic_swiotlb(version),
-          .ram = pc.usable_ram()};
+          .swiotlb_can_grow = spec::has_dynamic_swiotlb(spec::nearest_version(release)),
+          .ram = pc.usable_ram(),
+          .asked = {.kernel = release}};
 }
 
 Watcher::CauseKey key_of(const watch::Cause& cause) { return {cause.info, cause.device, cause.time_ns}; }

@@ -15,7 +15,7 @@ Json causes_of(const StreamPass& pass) {
   for (const watch::Cause& cause : pass.causes)
     list.push_back({{"name", cause.info->name},
                     {"device", cause.device},
-                    {"remedy", cause.remedy},
+                    {"remedy", cause.remedies.front().text},
                     {"count", cause.count}});
   return list;
 }

@@ -20,7 +20,8 @@ watch::ExplainerContext context_of(const TestbedConfig& config, machine::Machine
           .iommu_translates = config.dma.iommu == IommuMode::translated,
           .hosts_guests = config.machine.sev.asids != 0,
           .swiotlb_can_grow = spec::has_dynamic_swiotlb(config.dma.version),
-          .ram = machine.memory().ram()};
+          .ram = machine.memory().ram(),
+          .asked = {.kernel = spec::parse_release(to_string(config.dma.version))}};
 }
 
 OrError<void> set_masks(kernel::Dma& dma, kernel::Device& dev, const TestDeviceConfig& config) {

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "watch/remedies.hpp"
+
 namespace cbit::watch {
 
 struct CauseInfo {
@@ -18,9 +20,9 @@ struct CauseInfo {
   std::string_view topic;    // heading in the documentation
   std::string_view title;    // one sentence: what is wrong
   std::string_view meaning;  // why it happens, and what it does to the data
-  std::string_view remedy;
-  std::string_view
-      linux_says;           // words of Linux's message about it, alternatives separated by '|'; may be empty
+  RemedyList remedies;
+  // Words of Linux's message about it, alternatives separated by '|', '#' for a number; may be empty.
+  std::string_view linux_says;
   std::string_view source;  // kernel function, specification section
 };
 
@@ -28,6 +30,9 @@ struct CauseInfo {
 [[nodiscard]] std::span<const CauseInfo> cause_catalogue();
 // nullptr when there is none of that name.
 [[nodiscard]] const CauseInfo* find_cause(std::string_view name);
+[[nodiscard]] std::vector<std::string_view> cause_names();
+// The alternatives of what Linux says.
+[[nodiscard]] std::vector<std::string_view> messages_of(const CauseInfo& info);
 // Whether a message of Linux's is about this cause.
 [[nodiscard]] bool is_about(const CauseInfo& info, std::string_view message);
 // Linux's words for people: "a" or "b", with the quotes; empty when it says nothing.
@@ -59,7 +64,7 @@ struct Cause {
   CauseRange where;
   std::string kernel_message;      // Linux's words in this run; empty when it said nothing
   std::vector<Evidence> evidence;  // of the first occurrence
-  std::string remedy;              // info->remedy, or the same with this run's values
+  std::vector<Remedy> remedies;    // for the kernel that ran; at least one
   std::uint64_t time_ns = 0;       // first occurrence
   std::uint64_t count = 1;         // occurrences
 };

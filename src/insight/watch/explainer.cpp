@@ -7,7 +7,7 @@
 namespace cbit::watch {
 
 Explainer::Explainer(const Tracer& tracer, ExplainerContext context)
-    : facts_{tracer, std::move(context)}, book_{tracer} {}
+    : facts_{tracer, std::move(context)}, book_{tracer, facts_.context().asked} {}
 
 void Explainer::on_event(const Event& event) {
   now_ns_ = event.time_ns;

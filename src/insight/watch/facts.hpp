@@ -18,6 +18,7 @@
 #include "mem/memory.hpp"
 #include "watch/detect/alias_table.hpp"
 #include "watch/mapping_table.hpp"
+#include "watch/remedies.hpp"
 
 namespace cbit::watch {
 
@@ -35,6 +36,7 @@ struct ExplainerContext {
   bool hosts_guests = false;                       // encrypted guests run here, under keys of their own
   bool swiotlb_can_grow = false;    // the kernel knows dynamic pools (Linux 6.6 and later), on or off
   std::vector<mem::PhysRange> ram;  // empty: not known
+  RemedyQuestion asked = {};        // who will read the causes, and of which kernel
 };
 
 // The last change of a page between private and shared. Pages start private on platforms that encrypt.

@@ -78,8 +78,9 @@ std::string render_causes(const std::vector<Cause>& causes, const ReportStyle& s
                                   : fmt::format("{} times, first at {} ns", cause.count, cause.time_ns));
     if (!cause.kernel_message.empty()) line("Linux says", cause.kernel_message);
     line("why", cause.info->meaning);
-    line(paint("remedy", green, style) + (style.colour ? std::string(label_width - 6, ' ') : ""),
-         cause.remedy);
+    for (const Remedy& remedy : cause.remedies)
+      line(paint("remedy", green, style) + (style.colour ? std::string(label_width - 6, ' ') : ""),
+           to_text(remedy));
     line("source", cause.info->source);
   }
   return text;

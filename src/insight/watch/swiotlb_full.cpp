@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/format.hpp"
-#include "spec/swiotlb.hpp"
 #include "watch/cause_table.hpp"
 
 namespace cbit::watch {
@@ -18,14 +16,6 @@ std::vector<const CauseInfo*> why_full(const SwiotlbFull& full, bool can_grow) {
                                                                : &cause("no-aligned-run")};
   if (can_grow && !full.growth_possible) found.push_back(&cause("growth-off"));
   return found;
-}
-
-std::string remedy_for(const CauseInfo& info, const SwiotlbFull& full) {
-  if (info.name != cause("request-over-segment-limit").name) return std::string{info.remedy};
-  return fmt::format(
-      "Limit this device's segments: the request has {} bytes, and no mapping can have more than {} bytes, "
-      "less what alignment costs (dma_max_mapping_size()). A larger pool does not help.",
-      full.bytes, full.segment_slots * spec::io_tlb_size);
 }
 
 }  // namespace cbit::watch

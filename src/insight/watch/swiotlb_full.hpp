@@ -15,8 +15,6 @@ namespace cbit::watch {
 
 // The most specific first. `can_grow`: the kernel knows dynamic pools (Linux 6.6 and later), on or off.
 [[nodiscard]] std::vector<const CauseInfo*> why_full(const SwiotlbFull& full, bool can_grow);
-// The cause's own, or the same with this request's numbers.
-[[nodiscard]] std::string remedy_for(const CauseInfo& cause, const SwiotlbFull& full);
 // A request that no pool can serve, however large and empty.
 [[nodiscard]] bool can_never_fit(const SwiotlbFull& full);
 

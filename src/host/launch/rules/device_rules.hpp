@@ -27,8 +27,7 @@ inline constexpr RuleInfo device_rules[] = {
      .kata_remedy = "enable_iommu = false",
      .source =
          "hw/i386/amd_iommu.c: amdvi_cmdbuf_run, amdvi_get_dte; hw/i386/intel_iommu.c: vtd_process_inv_desc"},
-    rule_of_cause("guest-iommu-skips-bounce", Severity::error, "Other devices",
-                  "No <iommu>, or iommu=pt on the guest kernel's command line."),
+    rule_of_cause("guest-iommu-skips-bounce", Severity::error, "Other devices", "No <iommu>."),
     {.name = "ivshmem",
      .severity = Severity::error,
      .topic = "Other devices",

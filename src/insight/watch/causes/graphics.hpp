@@ -14,9 +14,12 @@ inline constexpr CauseInfo graphics_causes[] = {
          "carry the same encryption bit, the one that the DMA layer chose for the page. Through the odd one "
          "a CPU reads ciphertext or noise, writes what nobody else can read, and leaves cache lines of the "
          "other view behind. Nothing need have been accessed yet.",
-     .remedy = "Take the attribute from the DMA layer (dma_mmap_attrs(), dma_pgprot()), or apply "
-               "pgprot_decrypted() exactly where the direct map is decrypted; take mappings down before the "
-               "page is converted.",
+     .remedies = {for_driver("Take the attribute from the DMA layer (dma_mmap_attrs(), dma_pgprot()), or "
+                             "apply pgprot_decrypted() exactly where the direct map is decrypted; take "
+                             "mappings down before the page is converted."),
+                  for_operator(
+                      "Graphics drivers: use Linux 6.8 or later, whose TTM maps decrypted pages as such.")
+                      .before(6, 8)},
      .linux_says = "",
      .source = "drivers/gpu/drm/ttm/ttm_bo_util.c: ttm_io_prot; kernel/dma/direct.c: dma_direct_mmap; "
                "APM vol. 2, 7.10.6 and 15.34.5"},
@@ -27,8 +30,8 @@ inline constexpr CauseInfo graphics_causes[] = {
          "A GPU and the CPU share a buffer for as long as it lives. Pages from alloc_pages() that are mapped "
          "once, bidirectionally, work while the device reaches them; bounced, each side sees its own copy, "
          "and the copies fill the pool. TTM never calls dma_sync_*.",
-     .remedy = "Let TTM take its pages from the DMA API: ttm_device_init() with use_dma_alloc where "
-               "drm_need_swiotlb() says so.",
+     .remedies = "Let TTM take its pages from the DMA API: ttm_device_init() with use_dma_alloc where "
+                 "drm_need_swiotlb() says so.",
      .linux_says = "",
      .source = "drivers/gpu/drm/ttm/ttm_pool.c: ttm_pool_map; drivers/gpu/drm/drm_cache.c: drm_need_swiotlb"},
 };

@@ -12,9 +12,8 @@ inline constexpr CauseInfo iommu_causes[] = {
      .meaning =
          "Behind a translating IOMMU the leaf entry selects the key. Without the C-bit the device reads the "
          "ciphertext of encrypted memory, whatever its address.",
-     .remedy =
-         "Map through the DMA API: amd_iommu sets the bit in every leaf. Code that fills IOMMU tables itself "
-         "must add sme_me_mask.",
+     .remedies = {for_driver("Map through the DMA API: amd_iommu sets the bit in every leaf."),
+                  for_kernel("Code that fills IOMMU tables itself must add sme_me_mask.")},
      .linux_says = "",
      .source = "drivers/iommu/amd/io_pgtable.c: iommu_v1_map_pages"},
     {.name = "untrusted-bounce-encrypted-iopte",
@@ -24,7 +23,10 @@ inline constexpr CauseInfo iommu_causes[] = {
          "On an SME host iommu-dma bounces unaligned buffers of untrusted devices through the pool, which is "
          "decrypted, but the IOMMU entry that leads there carries the C-bit: the two see different bytes. An "
          "erratum of the kernel.",
-     .remedy = "Map page-aligned buffers of whole pages for untrusted devices.",
+     .remedies =
+         {for_driver("Map page-aligned buffers of whole pages for untrusted devices."),
+          for_operator(
+              "Encrypt memory with TSME (firmware) in place of SME (mem_encrypt=on): no device sees it.")},
      .linux_says = "",
      .source = "drivers/iommu/dma-iommu.c: iommu_dma_map_page"},
     {.name = "guest-iommu-skips-bounce",
@@ -32,9 +34,9 @@ inline constexpr CauseInfo iommu_causes[] = {
      .title = "An encrypted guest has an IOMMU, and so its private pages were mapped instead of bounced.",
      .meaning = "With an IOMMU the device's dma_ops are iommu-dma's, which do not ask whether bouncing is "
                 "forced. The device is led to private pages, for which it has no key.",
-     .remedy =
-         "Give an encrypted guest no virtual IOMMU, or run its devices with iommu=pt, so that dma-direct "
-         "bounces.",
+     .remedies = {for_operator("Give an encrypted guest no virtual IOMMU. An emulated amd-iommu or "
+                               "intel-iommu cannot work there, with iommu=pt or without: its tables lie in "
+                               "the guest's private memory.")},
      .linux_says = "",
      .source = "drivers/iommu/dma-iommu.c: iommu_dma_map_page; kernel/dma/mapping.c: dma_map_direct"},
     {.name = "raw-gpa-behind-iommu",
@@ -42,17 +44,20 @@ inline constexpr CauseInfo iommu_causes[] = {
      .title = "The device used a physical address where the IOMMU expects one of its own.",
      .meaning = "The driver does not use the DMA API for this device (a virtio driver without "
                 "VIRTIO_F_ACCESS_PLATFORM never does), but the device's accesses are translated.",
-     .remedy =
-         "Offer VIRTIO_F_ACCESS_PLATFORM (QEMU: iommu_platform=on, disable-legacy=on); elsewhere use the DMA "
-         "API.",
+     .remedies = {for_driver("Use the DMA API."),
+                  for_operator("A virtio device: offer VIRTIO_F_ACCESS_PLATFORM (QEMU: "
+                               "iommu_platform=on,disable-legacy=on).")},
      .linux_says = "IO_PAGE_FAULT",
      .source = "drivers/virtio/virtio_ring.c: vring_use_dma_api; virtio 1.2, 6.1"},
     {.name = "no-translation",
      .topic = "IOMMU",
      .title = "The IOMMU has no entry for the address.",
      .meaning = "Nobody mapped it, or it is no longer mapped.",
-     .remedy = "Compare the address with those that the DMA API returned for this device.",
-     .linux_says = "IO_PAGE_FAULT",
+     .remedies = {for_driver("Compare the address with those that the DMA API returned for this device, and "
+                             "with those that it has unmapped."),
+                  for_operator("Update the device's driver. Faults of a device that has none yet are of "
+                               "firmware that left it running.")},
+     .linux_says = "IO_PAGE_FAULT|PTE Read access is not set|PTE Write access is not set",
      .source = "AMD I/O Virtualization Technology specification, 2.5.3"},
     {.name = "malformed-iopte",
      .topic = "IOMMU",
@@ -60,9 +65,10 @@ inline constexpr CauseInfo iommu_causes[] = {
      .meaning =
          "Its tables are encrypted but read without the key, or the other way round: the entries are noise. "
          "Or something overwrote them.",
-     .remedy = "Device table base and directory entries must carry the C-bit when the tables are encrypted "
-               "(iommu_virt_to_phys).",
-     .linux_says = "IO_PAGE_FAULT",
+     .remedies = {for_kernel("Device table base and directory entries must carry the C-bit when the tables "
+                             "are encrypted (iommu_virt_to_phys).")},
+     .linux_says = "IO_PAGE_FAULT|ILLEGAL_DEV_TABLE_ENTRY|PAGE_TAB_HARDWARE_ERROR|"
+                   "non-zero reserved fields in PTE",
      .source = "drivers/iommu/amd/amd_iommu.h: iommu_virt_to_phys"},
     {.name = "untrusted-bounce-zeroed",
      .topic = "IOMMU",
@@ -71,8 +77,9 @@ inline constexpr CauseInfo iommu_causes[] = {
          "A buffer that shares its pages is bounced for an untrusted device. Linux 6.1 copies the original "
          "in and, for DMA from the device, then zeroes the whole bounce buffer; at the unmap the zeros "
          "replace what the driver had there.",
-     .remedy = "Do not rely on bytes that the device does not write; or give untrusted devices whole pages, "
-               "which are not bounced. Newer kernels clear the padding alone.",
+     .remedies = {for_driver("Do not rely on bytes that the device does not write; or give untrusted "
+                             "devices whole pages, which are not bounced."),
+                  for_operator("Use Linux 6.10 or later, which clears the padding alone.").before(6, 10)},
      .linux_says = "",
      .source = "drivers/iommu/dma-iommu.c: iommu_dma_map_page"},
     {.name = "dma-before-viommu-ready",
@@ -81,16 +88,21 @@ inline constexpr CauseInfo iommu_causes[] = {
      .meaning =
          "An enabled IOMMU blocks requesters that are attached to nothing. Firmware that leaves a device "
          "running, or a driver that starts it before its IOMMU driver, meets that.",
-     .remedy = "Attach the device first; for the time before, offer a bypass (virtio-iommu: config.bypass).",
-     .linux_says = "IO_PAGE_FAULT",
+     .remedies = {for_driver("Attach the device first."),
+                  for_operator("For the time before its driver, virtio-iommu can let it pass (QEMU: "
+                               "boot-bypass=on); firmware should stop the device.")},
+     .linux_says = "IO_PAGE_FAULT|Present bit in context entry is clear|"
+                   "Present bit in root entry is clear",
      .source = "AMD I/O Virtualization Technology specification, 2.2.2; virtio 1.2, 5.13"},
     {.name = "endpoint-in-no-domain",
      .topic = "IOMMU",
      .title = "The device is in no domain of the virtio-iommu, which does not let such devices pass.",
      .meaning = "The endpoint was detached, or its domain is gone, and config.bypass is 0: each access is a "
                 "fault of reason DOMAIN.",
-     .remedy = "Attach it to a domain. To let devices without domain reach memory: BYPASS_CONFIG and "
-               "config.bypass = 1 (QEMU: boot-bypass=on); Linux does not negotiate the older BYPASS.",
+     .remedies = {for_kernel("Attach it to a domain. To let devices without domain reach memory: "
+                             "BYPASS_CONFIG and config.bypass = 1; Linux does not negotiate the older "
+                             "BYPASS."),
+                  for_operator("QEMU: boot-bypass=on lets devices without domain reach memory.")},
      .linux_says = "domain fault from EP",
      .source = "virtio 1.2, 5.13.6; drivers/iommu/virtio-iommu.c: viommu_fault_handler"},
     {.name = "iommu-bypassed",
@@ -100,21 +112,21 @@ inline constexpr CauseInfo iommu_causes[] = {
          "A virtio device that does not offer VIRTIO_F_ACCESS_PLATFORM addresses memory directly, whatever "
          "the platform says. By physical addresses that works, and the IOMMU protects nothing from it; an "
          "address of the IOMMU's leads it nowhere.",
-     .remedy = "QEMU: iommu_platform=on for the device, where the driver knows the flag.",
+     .remedies = {for_operator("QEMU: iommu_platform=on for the device, where the driver knows the flag.")},
      .linux_says = "",
      .source = "virtio 1.2, 6.1; hw/virtio/virtio-bus.c: virtio_bus_device_plugged"},
     {.name = "iova-exhausted",
      .topic = "IOMMU",
      .title = "No I/O virtual addresses are left below the device's mask.",
      .meaning = "Every live mapping keeps a range of IOVA, and a narrow mask leaves few of them.",
-     .remedy = "Look for leaked mappings; raise the mask.",
+     .remedies = "Look for leaked mappings; raise the mask.",
      .linux_says = "",
      .source = "drivers/iommu/dma-iommu.c: iommu_dma_alloc_iova"},
     {.name = "iommu-map-refused",
      .topic = "IOMMU",
      .title = "The IOMMU driver refused the mapping.",
      .meaning = "The range is mapped already, or there was no memory for a table.",
-     .remedy = "Look for code that maps the same IOVA by hand.",
+     .remedies = "Look for code that maps the same IOVA by hand.",
      .linux_says = "",
      .source = "drivers/iommu/iommu.c: iommu_map; drivers/iommu/amd/io_pgtable.c"},
 };

@@ -12,7 +12,15 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .meaning =
          "No allocation leaves a set of 128 slots of 2 KiB: 256 KiB, less what alignment costs. The kernel "
          "says that the pool is full even when it is empty, and a larger pool changes nothing.",
-     .remedy = "Limit segments to dma_max_mapping_size(), as virtio-blk and NVMe do.",
+     .remedies = {for_driver("Limit segments to dma_max_mapping_size(), as virtio-blk and NVMe do: no "
+                             "mapping can be longer, whatever the pool's size."),
+                  for_operator("A larger pool does not help. Use a driver that asks dma_max_mapping_size(); "
+                               "for a disk, lower /sys/block/DISK/queue/max_sectors_kb."),
+                  for_operator(
+                      "A larger pool does not help. In an encrypted guest an NVIDIA GPU works in its "
+                      "confidential computing mode alone: a GPU that has one (H100 or newer), "
+                      "switched to it by the host, and a driver release that supports it.")
+                      .of_driver("nvidia")},
      .linux_says = "swiotlb buffer is full",
      .source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots; include/linux/swiotlb.h: IO_TLB_SEGSIZE"},
     {.name = "pool-exhausted",
@@ -21,9 +29,10 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .meaning =
          "An encrypted guest gets 6 % of its memory, at least 64 MiB and at most 1 GiB, for all devices "
          "together.",
-     .remedy =
-         "Boot with a larger pool (swiotlb=<slots>), let it grow (CONFIG_SWIOTLB_DYNAMIC, Linux 6.6), limit "
-         "queue depths, or find who holds the slots.",
+     .remedies = {for_operator("Boot with a larger pool (swiotlb=<slots>), limit queue depths, or find who "
+                               "holds the slots (cbit doctor --watch)."),
+                  for_operator("Let it grow: CONFIG_SWIOTLB_DYNAMIC.").since(6, 6),
+                  for_driver("Keep fewer mappings alive at once, and try again later when one fails.")},
      .linux_says = "swiotlb buffer is full",
      .source = "kernel/dma/swiotlb.c: swiotlb_tbl_map_single; arch/x86/mm/mem_encrypt_amd.c: sev_setup_arch"},
     {.name = "sleep-in-atomic-on-flip",
@@ -34,9 +43,10 @@ inline constexpr CauseInfo swiotlb_causes[] = {
          "freed by an RCU callback; when its memory is not an atomic pool's, or the atomic pools do not "
          "recognize it, it is encrypted there. Without CONFIG_DEBUG_ATOMIC_SLEEP the kernel only says so "
          "when it comes to waiting: \"scheduling while atomic\", often as a panic.",
-     .remedy =
-         "Free such pools from a work queue, give transient pools memory that is decrypted already, or size "
-         "the pool so that it need not grow.",
+     .remedies =
+         {for_kernel(
+              "Free such pools from a work queue, or give transient pools memory that is decrypted already."),
+          for_operator("Size the pool so that it need not grow (swiotlb=<slots>).")},
      .linux_says = "BUG: sleeping function called from invalid context",
      .source = "kernel/dma/swiotlb.c: swiotlb_dyn_free, swiotlb_free_tlb; mm/vmalloc.c: vm_unmap_aliases"},
     {.name = "alias-free-mismatch",
@@ -47,9 +57,9 @@ inline constexpr CauseInfo swiotlb_causes[] = {
          "address of the struct page in the direct map is told that the memory is not the pool's; it is "
          "encrypted and given to the page allocator, while the pool counts it as in use and its mapping "
          "still is a shared one.",
-     .remedy =
-         "Free with the address that the pool returned (dma_alloc_from_pool's third argument), or build "
-         "without CONFIG_DMA_DIRECT_REMAP.",
+     .remedies = {for_kernel(
+                      "Free with the address that the pool returned (dma_alloc_from_pool's third argument)."),
+                  for_operator("Use a kernel built without CONFIG_DMA_DIRECT_REMAP.")},
      .linux_says = "",
      .source = "kernel/dma/pool.c: atomic_pool_expand, dma_free_from_pool; kernel/dma/swiotlb.c: "
                "swiotlb_free_tlb"},
@@ -59,9 +69,8 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .meaning =
          "The pool is fragmented: free slots are spread over the sets of 128 and over the areas of the CPUs, "
          "and min_align_mask, the allocation's alignment and the segment boundary rule out more.",
-     .remedy =
-         "Use smaller requests, fewer areas (swiotlb=<slots>,<areas>) or a larger pool; do not ask for more "
-         "alignment than the device needs.",
+     .remedies = {for_operator("Boot with fewer areas (swiotlb=<slots>,<areas>) or a larger pool."),
+                  for_driver("Use smaller requests; do not ask for more alignment than the device needs.")},
      .linux_says = "swiotlb buffer is full",
      .source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots"},
     {.name = "slot-search-never-ends",
@@ -70,7 +79,8 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .meaning =
          "With this alignment the search's stride steps over the position at which it would stop, so the CPU "
          "spins with the area's lock held. Linux 6.6 counts the slots that it has looked at.",
-     .remedy = "Use a newer kernel, or a weaker alignment (min_align_mask).",
+     .remedies = {for_driver("Ask for a weaker alignment (min_align_mask)."),
+                  for_operator("Use Linux 6.6 or later.").before(6, 6)},
      .linux_says = "",
      .source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots"},
     {.name = "growth-off",
@@ -78,17 +88,20 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .title = "The pool could grow in this kernel, but may not.",
      .meaning = "Since Linux 6.6 a pool can grow and serve single requests from transient pools, where "
                 "CONFIG_SWIOTLB_DYNAMIC is set.",
-     .remedy = "Set CONFIG_SWIOTLB_DYNAMIC=y, or size the pool for the peak.",
+     .remedies = {for_operator(
+         "Set CONFIG_SWIOTLB_DYNAMIC=y, or size the pool for the peak (swiotlb=<slots>).")},
      .linux_says = "",
      .source = "kernel/dma/swiotlb.c: swiotlb_dyn_alloc, swiotlb_find_slots (6.6)"},
     {.name = "pool-not-allocated-low-memory",
      .topic = "SWIOTLB",
-     .title = "There is no bounce pool: not even its smallest size could be had below 4 GiB.",
+     .title = "The bounce pool that the kernel wanted did not fit below 4 GiB.",
      .meaning =
          "The pool is one contiguous piece of low memory. When that fails its size is halved, down to 512 "
          "slots, and then the guest runs on without a pool.",
-     .remedy = "Ask for a smaller pool (swiotlb=), or give the guest more memory below 4 GiB.",
-     .linux_says = "Can not allocate SWIOTLB buffer earlier|bytes tlb structure",
+     .remedies = {for_operator(
+         "Ask for a smaller pool (swiotlb=), or give the guest more memory below 4 GiB.")},
+     .linux_says = "Can not allocate SWIOTLB buffer earlier|bytes tlb structure|"
+                   "software IO TLB: Cannot allocate buffer",
      .source = "kernel/dma/swiotlb.c: swiotlb_init_remap, swiotlb_memblock_alloc"},
     {.name = "no-bounce-pool",
      .topic = "SWIOTLB",
@@ -96,7 +109,7 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .meaning = "The pool was switched off (swiotlb=noforce), or never made: without memory encryption Linux "
                 "makes it only where memory above 4 GiB is possible. Untrusted devices need it behind an "
                 "IOMMU too.",
-     .remedy = "Remove swiotlb=noforce, or ask for a pool with swiotlb=force.",
+     .remedies = {for_operator("Remove swiotlb=noforce, or ask for a pool with swiotlb=force.")},
      .linux_says = "DMA bounce buffers are inactive",
      .source =
          "arch/x86/kernel/pci-dma.c: pci_swiotlb_detect; drivers/iommu/dma-iommu.c: iommu_dma_map_page"},
@@ -106,7 +119,7 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .meaning =
          "Nothing forces mappings to bounce, so dma-direct hands out the address of the private page itself, "
          "with the C-bit that means nothing to a guest's device; a device with a narrow mask gets an error.",
-     .remedy = "Remove swiotlb=noforce from the kernel's command line.",
+     .remedies = {for_operator("Remove swiotlb=noforce from the kernel's command line.")},
      .linux_says = "overflow (mask",
      .source = "kernel/dma/swiotlb.c: setup_io_tlb_npages; kernel/dma/direct.h: dma_direct_map_page"},
     {.name = "pool-asked-for-too-late",
@@ -123,9 +136,10 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .title = "The bounce buffer itself lies above what the device can address.",
      .meaning =
          "The pool is below 4 GiB at best; a device with a mask of fewer than 32 bits may not reach it.",
-     .remedy =
-         "Give the device a restricted-dma-pool that it can reach, or let the pool grow (transient pools "
-         "respect the mask).",
+     .remedies = {for_operator("Give the device a restricted-dma-pool that it can reach."),
+                  for_operator(
+                      "Let the pool grow (CONFIG_SWIOTLB_DYNAMIC): transient pools respect the mask.")
+                      .since(6, 6)},
      .linux_says = "swiotlb addr",
      .source = "kernel/dma/swiotlb.c: swiotlb_map"},
     {.name = "slot-leak",
@@ -133,14 +147,17 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .title = "A bounced mapping was never unmapped, and keeps its slots.",
      .meaning = "Slots come back with dma_unmap_*() only. A driver that forgets it on one path fills the "
                 "pool for all devices over hours or days.",
-     .remedy = "Unmap on that path; io_tlb_used in debugfs shows the loss.",
+     .remedies = {for_driver("Unmap on that path; io_tlb_used in debugfs shows the loss."),
+                  for_operator("Update or unload the driver that asks for the slots: what it has lost comes "
+                               "back with a reboot alone, and a larger pool only lasts longer. cbit doctor "
+                               "--watch shows the loss.")},
      .linux_says = "",
      .source = "kernel/dma/swiotlb.c: swiotlb_release_slots"},
     {.name = "double-bounce",
      .topic = "SWIOTLB",
      .title = "A buffer that already lies in the bounce pool was bounced again.",
      .meaning = "Every byte is copied twice, and the pool holds it twice.",
-     .remedy = "Map the original buffer, not memory that comes from another mapping.",
+     .remedies = "Map the original buffer, not memory that comes from another mapping.",
      .linux_says = "",
      .source = "kernel/dma/swiotlb.c: swiotlb_tbl_map_single"},
     {.name = "sync-dropped-negative-offset",
@@ -148,7 +165,8 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .title = "Linux 6.1 dropped a partial sync without copying.",
      .meaning = "With min_align_mask set, a sync that starts in the first bytes of a later slot looks as if "
                 "it began before the mapping: the kernel warns once and copies nothing, then and every time.",
-     .remedy = "Sync from the start of the mapping, or use Linux 6.10, which allows the offset.",
+     .remedies = {for_driver("Sync from the start of the mapping."),
+                  for_operator("Use Linux 6.10 or later, which allows the offset.").before(6, 10)},
      .linux_says = "Access before mapping start detected",
      .source = "kernel/dma/swiotlb.c: swiotlb_bounce"},
 };

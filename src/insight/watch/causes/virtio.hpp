@@ -12,8 +12,13 @@ inline constexpr CauseInfo virtio_causes[] = {
      .meaning = "Without the flag a virtio driver bypasses the DMA API and gives the device guest-physical "
                 "addresses of private pages. Linux refuses such a device in a SEV guest, and its probe "
                 "fails.",
-     .remedy = "QEMU: iommu_platform=on,disable-legacy=on for each virtio device, or "
-               "-machine confidential-guest-support=, which makes both the default.",
+     .remedies = {for_operator(
+                      "QEMU: iommu_platform=on,disable-legacy=on for each virtio device, or -machine "
+                      "confidential-guest-support=, which makes both the default."),
+                  for_operator("virtiofsd cannot offer it: share the folder over 9p (virtio-9p-pci), or put "
+                               "it on a disk (virtio-blk).")
+                      .of_driver("virtiofs"),
+                  for_vmm("Offer VIRTIO_F_ACCESS_PLATFORM, and have vhost-user backends offer it.")},
      .linux_says = "device must provide VIRTIO_F_ACCESS_PLATFORM",
      .source = "drivers/virtio/virtio.c: virtio_features_ok; virtio 1.2, 6.1"},
     {.name = "flag-not-acked",
@@ -23,7 +28,9 @@ inline constexpr CauseInfo virtio_causes[] = {
          "A device that offers the flag may refuse a driver without it (FEATURES_OK does not stay set), and "
          "an encrypted guest needs it. virtio-balloon clears it on purpose; old and legacy drivers do not "
          "know it.",
-     .remedy = "Use a driver that accepts the flag; do not offer it to guests that cannot.",
+     .remedies = {for_driver("Accept the flag, and give the device addresses of the DMA API."),
+                  for_operator(
+                      "Do not give the device to encrypted guests, or use a driver that accepts the flag.")},
      .linux_says = "virtio: device refuses features|device must provide VIRTIO_F_ACCESS_PLATFORM",
      .source = "drivers/virtio/virtio_balloon.c: virtballoon_validate; virtio 1.2, 6.2"},
     {.name = "legacy-virtio",
@@ -31,7 +38,7 @@ inline constexpr CauseInfo virtio_causes[] = {
      .title = "The device is a legacy one: it does not offer VIRTIO_F_VERSION_1.",
      .meaning = "Legacy virtio knows no ACCESS_PLATFORM and places its rings by page number, so it cannot "
                 "use shared memory. Linux refuses it in a SEV guest.",
-     .remedy = "QEMU: disable-legacy=on, and a machine with PCI Express (q35).",
+     .remedies = {for_operator("QEMU: disable-legacy=on, and a machine with PCI Express (q35).")},
      .linux_says = "device must provide VIRTIO_F_VERSION_1",
      .source = "drivers/virtio/virtio.c: virtio_features_ok"},
     {.name = "device-refuses-features",
@@ -40,7 +47,7 @@ inline constexpr CauseInfo virtio_causes[] = {
      .meaning =
          "FEATURES_OK does not stay set: the driver accepted a feature that was not offered, or left out one "
          "that the device requires.",
-     .remedy = "Compare the accepted features with the offered ones.",
+     .remedies = {for_driver("Compare the accepted features with the offered ones.")},
      .linux_says = "virtio: device refuses features",
      .source = "drivers/virtio/virtio.c: virtio_features_ok; virtio 1.2, 3.1.1"},
     {.name = "malformed-descriptor",
@@ -49,7 +56,7 @@ inline constexpr CauseInfo virtio_causes[] = {
      .meaning =
          "The driver wrote a bad ring, or the device does not see what the driver wrote: a ring in private "
          "memory looks random to it.",
-     .remedy = "Allocate rings with dma_alloc_coherent() and negotiate VIRTIO_F_ACCESS_PLATFORM.",
+     .remedies = "Allocate rings with dma_alloc_coherent() and negotiate VIRTIO_F_ACCESS_PLATFORM.",
      .linux_says = "",
      .source = "virtio 1.2, 2.7 and 2.1.2"},
     {.name = "forged-descriptor",
@@ -58,8 +65,9 @@ inline constexpr CauseInfo virtio_causes[] = {
      .meaning = "The used ring, or the descriptors of a packed one, are memory that the host can write. An "
                 "identifier taken from it without a check would "
                 "free or reuse a buffer of the attacker's choice; Linux checks, and stops using the queue.",
-     .remedy = "Treat the device as hostile or broken; keep the driver's own copy of descriptors.",
-     .linux_says = "is not a head!|out of range",
+     .remedies = {for_driver("Keep the driver's own copy of descriptors, and check what the device returns."),
+                  for_operator("Treat the device and its host as hostile or broken.")},
+     .linux_says = "id # is not a head!|id # out of range",
      .source = "drivers/virtio/virtio_ring.c: virtqueue_get_buf_ctx_split, virtqueue_get_buf_ctx_packed; "
                "virtio 1.2, 2.7.8, 2.8"},
 };

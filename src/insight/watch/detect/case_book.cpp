@@ -52,7 +52,7 @@ Cause* CaseBook::open(const CauseInfo& info, NameId device, const CauseRange& wh
   causes_.push_back({.info = &info,
                      .device = device == 0 ? std::string{} : std::string{tracer_->name(device)},
                      .where = where,
-                     .remedy = std::string{info.remedy},
+                     .remedies = remedies_for(info.remedies, asked_),
                      .time_ns = time_ns});
   claim_message(known.back());
   return &causes_.back();

@@ -18,7 +18,7 @@ namespace cbit::watch {
 
 class CaseBook {
  public:
-  explicit CaseBook(const Tracer& tracer) : tracer_{&tracer} {}
+  CaseBook(const Tracer& tracer, const RemedyQuestion& asked) : tracer_{&tracer}, asked_{asked} {}
 
   // A new entry for the detector to fill in, or nullptr when this is one more occurrence of a known one.
   // Runs of physical addresses that touch are one. Valid until the next call.
@@ -53,6 +53,7 @@ class CaseBook {
   void erase(std::size_t index);
 
   const Tracer* tracer_;
+  RemedyQuestion asked_;
   std::vector<Cause> causes_;
   std::map<Subject, std::vector<std::size_t>> by_subject_;
   // Misuses that one witness has reported: subject and first address, and whether it was the kernel.

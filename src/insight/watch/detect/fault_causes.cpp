@@ -73,7 +73,12 @@ struct FaultCauses {
     if (mapping == nullptr && explain_by_virtio_flag(scene, refused.device, what)) return;
     const bool by_iommu = mapping != nullptr && mapping->call.path == DmaPath::iommu;
     const CauseInfo& reason = by_iommu ? cause("guest-iommu-skips-bounce") : cause("rmp-entry-owned");
-    open_page(reason, refused.device, PhysAddr{refused.fault.address}, what);
+    const PhysAddr page{refused.fault.address};
+    // What went wrong, and before it whose mistake it is.
+    const bool made_up = mapping == nullptr && scene.facts.context().is_guest &&
+                         scene.facts.mappings().find_released(refused.device, refused.bus_address) == nullptr;
+    if (made_up) open_page(cause("raw-physical-address"), refused.device, page, what);
+    open_page(reason, refused.device, page, what);
   }
 
   // The IOMMU driver encrypts every entry, those for a peer's BAR too; the driver of the device is not to
@@ -85,9 +90,6 @@ struct FaultCauses {
     const Mapping* const mapping = scene.facts.mappings().find(refused.device, refused.bus_address);
     if (mapping == nullptr || mapping->call.path != DmaPath::iommu) return;
     found->evidence.push_back({"mapping", describe(scene.facts, *mapping)});
-    found->remedy =
-        "Linux 6.1 sets the C-bit in the IOMMU entries of MMIO too (iommu_v1_map_pages): keep peers that "
-        "talk to each other out of translated domains, or transfer through system memory.";
   }
 
   void nothing_there(const DeviceFault& refused) const {

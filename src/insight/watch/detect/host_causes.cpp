@@ -80,8 +80,11 @@ struct HostCauses {
   }
 
   void operator()(const KernelMessage& message) const {
-    const CauseInfo& reason = cause("iommu-passthrough-forbids-snp");
-    if (is_about(reason, message.text)) static_cast<void>(open(reason));
+    for (const CauseInfo* const reason :
+         {&cause("iommu-passthrough-forbids-snp"), &cause("sme-beside-tsme"), &cause("rmp-not-reserved"),
+          &cause("memory-encryption-off-in-firmware"), &cause("secure-processor-failed"),
+          &cause("sme-hides-iommu"), &cause("tdx-module-failed")})
+      if (is_about(*reason, message.text)) static_cast<void>(open(*reason));
   }
 
   void operator()(const auto&) const {}

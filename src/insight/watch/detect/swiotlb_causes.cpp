@@ -101,7 +101,6 @@ struct SwiotlbCauses {
   void open(const CauseInfo& reason, const SwiotlbFull& full) const {
     Cause* const found = scene.book.open(reason, full.device, scene.event.time_ns);
     if (found == nullptr) return;
-    found->remedy = remedy_for(reason, full);
     found->evidence = {
         {"request",
          fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)", full.bytes,

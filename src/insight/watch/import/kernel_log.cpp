@@ -63,6 +63,13 @@ DeviceName device_before(std::string_view text, std::string_view prefix) {
   return text.empty() ? DeviceName{} : device_before(text);
 }
 
+// Of a message whose words do not tell where the device ends: "DMA-API: nvme 0000:00:04.0: device driver".
+DeviceName device_named(std::string_view text) {
+  if (text.starts_with("DMA-API: ")) text.remove_prefix(text.find(' ') + 1);
+  const std::size_t end = text.find(": ");
+  return end == std::string_view::npos ? DeviceName{} : device_before(text.substr(0, end));
+}
+
 template <std::optional<LogLine> KernelLog::* member>
 bool take_line(KernelLog& log, Hit hit) {
   log.*member = hit.line();
@@ -290,16 +297,37 @@ bool take_timeout(KernelLog& log, Hit hit) {
   return add(log, log.io_errors, IoError{device, {}, hit.line()});
 }
 
+// A capture has it from /proc/cmdline, where it is masked: it is no reason to keep the line.
+bool take_command_line(KernelLog& log, Hit hit) {
+  if (hit.before.empty() && !log.command_line) log.command_line = hit.after.rest();
+  return false;
+}
+
+bool take_hyperv_isolation(KernelLog& log, Hit hit) {
+  const auto group_a = hit.after.number();
+  if (!group_a || !hit.after.skip(", Group B ")) return false;
+  const auto group_b = hit.after.number();
+  if (!group_b) return false;
+  log.hyperv_isolation = HypervIsolation{*group_a, *group_b, hit.line()};
+  return true;
+}
+
 constexpr auto trouble = take_each<&KernelLog::firmware_troubles>;
 
 constexpr Rule rules[] = {
-    {"Linux version ", take_version},  // init/main.c
+    // init/main.c, arch/x86/kernel/setup.c
+    {"Linux version ", take_version},
+    {"Command line: ", take_command_line},
+    {"Kernel command line: ", take_command_line},
     // arch/x86/mm/mem_encrypt.c, arch/x86/coco
     {"Memory Encryption Features active:", take_features},
     {"AMD Secure Memory Encryption (SME) active", take_old_feature<&EncryptionFeatures::sme>},
     {"AMD Secure Encrypted Virtualization (SEV) active", take_old_feature<&EncryptionFeatures::sev>},
     {"tdx: Guest detected", take_line<&KernelLog::tdx_guest>},
-    {"TECH PREVIEW: ", take_each<&KernelLog::tech_previews>},  // Red Hat's kernels
+    {"TECH PREVIEW: ", take_each<&KernelLog::tech_previews>},        // Red Hat's kernels
+    {"Hypervisor detected: ", take_line<&KernelLog::hypervisor>},    // arch/x86/kernel/cpu/hypervisor.c
+    {"Hyper-V: Isolation Config: Group A ", take_hyperv_isolation},  // arch/x86/kernel/cpu/mshyperv.c
+    {"RME: Using RSI version ", take_line<&KernelLog::realm>},       // arch/arm64/kernel/rsi.c
     // kernel/dma/swiotlb.c
     {"Memory encryption is active and system is using DMA bounce buffers",
      take_line<&KernelLog::bounces_encrypted>},
@@ -353,6 +381,8 @@ constexpr Rule rules[] = {
     {"psp initialization failed", trouble},
     {"psp: unable to access the device", trouble},
     {" timed out, disabling PSP", trouble},
+    {"psp: TSME enabled", take_line<&KernelLog::tsme>},
+    {"Both TSME and SME are active", take_line<&KernelLog::tsme>},
     {"Both TSME and SME are active", trouble},
     {"IOMMU not currently supported when SME is active", trouble},
     // arch/x86/virt/vmx/tdx/tdx.c
@@ -371,6 +401,20 @@ constexpr Rule rules[] = {
     {": I/O ", take_timeout},
 };
 
+// What the kernel says of everything that works badly, too, is no evidence by itself.
+bool speaks_for_itself(const CauseInfo& info) { return info.name != "sleep-in-atomic-on-flip"; }
+
+bool take_catalogue_words(KernelLog& log, const Message& message, std::size_t number) {
+  bool taken = false;
+  for (const CauseInfo& info : cause_catalogue()) {
+    if (info.linux_says.empty() || !speaks_for_itself(info) || !is_about(info, message.text)) continue;
+    const auto [driver, device] = device_named(message.text);
+    taken |= add(log, log.other_words,
+                 CatalogueWords{&info, driver, device, {number, message.time_us, shown(message.text)}});
+  }
+  return taken;
+}
+
 bool apply_rules(KernelLog& log, const Message& message, std::size_t number) {
   bool taken = false;
   for (const Rule& rule : rules) {
@@ -379,7 +423,7 @@ bool apply_rules(KernelLog& log, const Message& message, std::size_t number) {
     taken |= rule.take(log, {message, number, message.text.substr(0, at),
                              LogScanner{message.text.substr(at + rule.words.size())}});
   }
-  return taken;
+  return taken || take_catalogue_words(log, message, number);
 }
 
 // Calls visit(message, taken) for each line.

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "watch/causes.hpp"
+
 namespace cbit::watch {
 
 // A message, without stamp and prefix, as safe_line().
@@ -127,11 +129,27 @@ struct IoError {
   LogLine line;
 };
 
+// A message with words of the catalogue (watch/causes.hpp) that no other finding is made of.
+struct CatalogueWords {
+  const CauseInfo* cause = nullptr;
+  std::string driver;
+  std::string device;  // empty: none is named
+  LogLine line;
+};
+
+// "Hyper-V: Isolation Config: Group A 0x1, Group B 0xba2": CPUID 4000000C EAX and EBX.
+struct HypervIsolation {
+  std::uint64_t group_a = 0;
+  std::uint64_t group_b = 0;
+  LogLine line;
+};
+
 struct KernelLog {
   std::size_t lines = 0;
   bool complete = false;     // it begins with the boot ("Linux version")
   std::size_t left_out = 0;  // findings beyond findings_max of their kind
   std::string version;       // "6.1.0-30-amd64"; empty: not said
+  std::optional<std::string> command_line;
 
   std::optional<EncryptionFeatures> encryption;
   std::optional<LogLine> tdx_guest;  // "tdx: Guest detected"
@@ -167,6 +185,12 @@ struct KernelLog {
 
   std::vector<VirtioRefusal> virtio_refusals;
   std::vector<IoError> io_errors;
+
+  std::optional<HypervIsolation> hyperv_isolation;
+  std::optional<LogLine> hypervisor;  // "Hypervisor detected: KVM"
+  std::optional<LogLine> realm;       // Arm CCA: "RME: Using RSI version 1.0"
+  std::optional<LogLine> tsme;        // "TSME enabled", "Both TSME and SME are active"
+  std::vector<CatalogueWords> other_words;
 };
 
 inline constexpr std::size_t log_findings_max = 1000;  // of a kind

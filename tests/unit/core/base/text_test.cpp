@@ -36,6 +36,16 @@ TEST(Text, FindsTheWordThatAMistypedOneMayMean) {
 }
 
 // POSIX.1-2017, Shell Command Language, 2.2.2: all within single quotes is literal, but they cannot hold one.
+TEST(Text, TakesTheNearestWordForWhatWasMeantAndSaysWhatElseThereIs) {
+  EXPECT_EQ(did_you_mean("--platfrm", {"--memory", "--platform"}, "see --help"),
+            "did you mean \"--platform\"? see --help");
+  EXPECT_EQ(did_you_mean("--frobnicate", {"--memory", "--platform"}, "see --help"), "see --help");
+  EXPECT_EQ(did_you_mean("6.12", {"6.1", "6.6", "6.10"}, ""), "did you mean \"6.10\"? ")
+      << "of the same length";
+  EXPECT_EQ(did_you_mean("sgx", {"sme", "sev"}, "x"), "x") << "one letter of three is not enough";
+  EXPECT_EQ(did_you_mean("lab show", {"lab show"}, "x"), "x") << "the word itself";
+}
+
 TEST(Text, QuotesAnyWordForAShell) {
   EXPECT_EQ(shell_quoted("a b$c\\"), "'a b$c\\'");
   EXPECT_EQ(shell_quoted("it's"), "'it'\\''s'");

@@ -42,7 +42,7 @@ TEST_P(RawDma, GoesWrongForAReasonWhereMemoryIsEncryptedAndOnlyThere) {
   const Explanation result = run(GetParam(), MapKind::raw_phys, DmaDirection::bidirectional);
   EXPECT_EQ(result.verdict == Verdict::works, !is_encrypted(GetParam()));
   EXPECT_EQ(result.causes.empty(), !is_encrypted(GetParam()));
-  for (const watch::Cause& cause : result.causes) EXPECT_FALSE(cause.remedy.empty());
+  for (const watch::Cause& cause : result.causes) EXPECT_FALSE(cause.remedies.empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(AllPlatforms, RawDma, testing::ValuesIn(platforms));

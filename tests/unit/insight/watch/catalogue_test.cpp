@@ -97,7 +97,7 @@ const Scenario key_scenarios[] = {
      [](Stage& s) { cpu_reads_noise(s, buffer_page, memory_key, no_key, Agent{AgentKind::host, 0}); }},
     {"cache-alias-not-flushed", "", Stage::sme,
      [](Stage& s) { s.cpu(CacheAliasHazard{buffer_page, memory_key, no_key, true, s.site}); }},
-    {"rmp-entry-owned", "", Stage::guest,
+    {"raw-physical-address", "rmp-entry-owned", Stage::guest,
      [](Stage& s) { s.device_fault(FaultKind::rmp_violation, raw_dma, buffer_page.value(), true); }},
     {"td-private-access", "", Stage::guest,
      [](Stage& s) { s.cpu(AccessFault{{FaultKind::td_integrity, buffer_page.value(), false}, s.site}); }},
@@ -441,6 +441,19 @@ const Scenario host_scenarios[] = {
      [](Stage& s) {
        s.printk("AMD-Vi: SNP: IOMMU disabled or configured in passthrough mode, SNP cannot be supported.");
      }},
+    {"sme-beside-tsme", "", Stage::sme,
+     [](Stage& s) {
+       s.printk("psp: Both TSME and SME are active, SME is unnecessary when TSME is active.");
+     }},
+    {"rmp-not-reserved", "", Stage::host_of_guests,
+     [](Stage& s) { s.printk("SEV-SNP: Memory for the RMP table has not been reserved by BIOS"); }},
+    {"memory-encryption-off-in-firmware", "", Stage::plain,
+     [](Stage& s) { s.printk("ccp 0000:45:00.1: SEV: memory encryption not enabled by BIOS"); }},
+    {"secure-processor-failed", "", Stage::host_of_guests,
+     [](Stage& s) { s.printk("ccp 0000:45:00.1: SEV: failed to INIT error 0x1, rc -5"); }},
+    {"sme-hides-iommu", "", Stage::sme,
+     [](Stage& s) { s.printk("AMD-Vi: IOMMU not currently supported when SME is active"); }},
+    {"tdx-module-failed", "", Stage::plain, [](Stage& s) { s.printk("virt/tdx: module not loaded"); }},
     {"memlock-exceeded", "", Stage::host_of_guests,
      [](Stage& s) { s.cpu(RegionPinned{VirtAddr{0x7f00'0000'0000}, 9, 0, true, 12}); }},
 };
@@ -471,7 +484,7 @@ TEST(Catalogue, EachScenarioEndsInItsCausesAndNoOther) {
     EXPECT_EQ(stage.names(), expected);
     if (stage.explainer.causes().empty()) continue;
     EXPECT_FALSE(stage.first().evidence.empty() && stage.first().kernel_message.empty());
-    EXPECT_FALSE(stage.first().remedy.empty());
+    EXPECT_FALSE(stage.first().remedies.empty());
   }
 }
 
@@ -487,10 +500,57 @@ TEST(Catalogue, NamesAreUniqueKebabCaseAndEveryRowIsComplete) {
     SCOPED_TRACE(info.name);
     EXPECT_TRUE(names.insert(info.name).second);
     EXPECT_THAT(std::string{info.name}, testing::MatchesRegex("[a-z0-9]+(-[a-z0-9]+)*"));
-    for (const std::string_view text : {info.topic, info.title, info.meaning, info.remedy, info.source})
+    for (const std::string_view text : {info.topic, info.title, info.meaning, info.source})
       EXPECT_FALSE(text.empty());
+    for (const Remedy& remedy : info.remedies) EXPECT_TRUE(remedy.text.ends_with('.')) << remedy.text;
     EXPECT_TRUE(info.title.ends_with('.'));
   }
+}
+
+constexpr spec::KernelRelease releases[] = {{5, 4},  {6, 1},  {6, 6}, {6, 10},
+                                            {6, 12}, {6, 19}, {7, 1}, {7, 3}};
+
+TEST(Catalogue, HasARemedyForEveryKernelAndReader) {
+  for (const CauseInfo& info : cause_catalogue())
+    for (const spec::KernelRelease& release : releases)
+      for (const auto& [word, reader] : reader_words) {
+        const auto found = remedies_for(info.remedies, {.reader = reader, .kernel = release});
+        ASSERT_FALSE(found.empty()) << info.name;
+        const bool has = std::ranges::any_of(found, [&](const Remedy& r) { return r.reader == reader; });
+        EXPECT_EQ(found.front().reader == reader, has) << info.name << " for the " << word;
+      }
+}
+
+// What only newer kernels have is not advised for older ones, nor to use a kernel that is older than this.
+TEST(Catalogue, AdvisesOnlyWhatTheKernelHas) {
+  constexpr std::pair<std::string_view, spec::KernelRelease> came_with[] = {
+      {"SWIOTLB_DYNAMIC", {6, 6}}, {"system_cc_shared", {7, 1}}, {"ibv_alloc_buf", {7, 1}}};
+  for (const CauseInfo& info : cause_catalogue()) {
+    if (info.name == "growth-off" || info.name == "mr-refused-cc-dma-bounce")
+      continue;  // of such kernels alone
+    for (const spec::KernelRelease& release : releases)
+      for (const Remedy& remedy : remedies_for(info.remedies, {.kernel = release})) {
+        for (const auto& [words, first] : came_with)
+          EXPECT_FALSE(remedy.text.find(words) != std::string_view::npos && release < first)
+              << info.name << ": " << remedy.text;
+        const std::size_t use = remedy.text.find("Use Linux ");
+        if (use == std::string_view::npos) continue;
+        const auto wanted = spec::parse_release(remedy.text.substr(use + 10));
+        ASSERT_TRUE(wanted.has_value());
+        EXPECT_LT(release, *wanted) << info.name;
+      }
+  }
+}
+
+TEST(Remedies, OfADriverReplaceTheReadersOthers) {
+  const RemedyList& all = find_cause("flag-not-offered")->remedies;
+  const auto first = [&](std::string_view driver) {
+    return remedies_for(all, {.reader = Reader::system_operator, .driver = driver}).front().text;
+  };
+  EXPECT_NE(first("virtio_net").find("iommu_platform=on"), std::string_view::npos);
+  EXPECT_NE(first("virtiofs").find("9p"), std::string_view::npos);
+  for (const Remedy& remedy : remedies_for(all, {.driver = "virtiofs"}))
+    EXPECT_EQ(remedy.text.find("iommu_platform=on"), std::string_view::npos) << remedy.text;
 }
 
 TEST(Catalogue, TopicsAreNotTornApart) {

@@ -223,11 +223,13 @@ TEST(Explainer, BlamesTheGuestsIommuForARefusedWriteToAMappedPage) {
 }
 
 TEST(Explainer, BlamesTheIommuDriverForAnEncryptedEntryOfAPeersBar) {
-  Stage s{Stage::sme()};
+  ExplainerContext context = Stage::sme();
+  context.asked.kernel = {6, 1};
+  Stage s{context};
   s.map(DmaPath::iommu, iova, 512, DmaDirection::to_device, DmaMappingKind::resource, true);
   s.device_fault(FaultKind::private_mmio, iova, 0xc000'0000);
   EXPECT_THAT(s.names(), ElementsAre("encrypted-mmio"));
-  EXPECT_THAT(s.first().remedy, HasSubstr("iommu_v1_map_pages"));
+  EXPECT_THAT(s.first().remedies.back().text, HasSubstr("iommu_v1_map_pages"));
 }
 
 TEST(Explainer, SeesUseAfterUnmapInAnIommuFault) {
@@ -387,7 +389,8 @@ TEST(Explainer, PutsTheActualValuesIntoTheRemedy) {
                     .segment_slots = 128,
                     .slots_total = 524288,
                     .slots_used = 564});
-  EXPECT_THAT(s.first().remedy, testing::AllOf(HasSubstr("2097152 bytes"), HasSubstr("262144 bytes")));
+  EXPECT_THAT(s.first().evidence.front().text,
+              testing::AllOf(HasSubstr("2097152 bytes"), HasSubstr("262144 bytes")));
 }
 
 TEST(Explainer, NamesTheHoldersOfAnExhaustedPool) {

@@ -31,7 +31,7 @@ TEST(Report, ShowsTheCauseItsEvidenceLinuxsWordsAndTheRemedy) {
   EXPECT_THAT(text, HasSubstr("    device            0000:00:03.0\n"));
   EXPECT_THAT(text, HasSubstr("    request           2097152 bytes, 1024 slots"));
   EXPECT_THAT(text, HasSubstr("    Linux says        swiotlb buffer is full (sz: 2097152 bytes)"));
-  EXPECT_THAT(text, HasSubstr("    remedy            Limit this device's segments"));
+  EXPECT_THAT(text, HasSubstr("    remedy            driver author: Limit segments"));
   EXPECT_THAT(text, HasSubstr("    where             P:0x12345000, 1 page\n"));
   EXPECT_THAT(text, HasSubstr("2 times, first at"));
 }
