@@ -29,6 +29,14 @@ std::set<std::string_view> second_words(std::string_view group) {
   return words;
 }
 
+// Names that a word without an option may be, each behind a blank.
+std::string positional_names(const CommandSpec& command) {
+  std::string names;
+  if (command.positional.names != nullptr)
+    for (const std::string_view name : command.positional.names()) names += fmt::format(" {}", name);
+  return names;
+}
+
 std::string option_names(const CommandSpec& command) {
   std::string names = "--help";
   for (const OptionSpec& option : command.options) names += fmt::format(" {}", option.name);
@@ -58,8 +66,9 @@ void print_bash(std::ostream& out) {
                            command.name, option.name, fmt::join(option.choices, " "));
   out << "  esac\n  case $command in\n";
   for (const CommandSpec& command : commands())
-    out << fmt::format("    '{}') COMPREPLY=($(compgen -W '{}'{} -- \"$cur\")) ;;\n", command.name,
-                       option_names(command), command.positional.files ? " -f" : "");
+    out << fmt::format("    '{}') COMPREPLY=($(compgen -W '{}{}'{} -- \"$cur\")) ;;\n", command.name,
+                       option_names(command), positional_names(command),
+                       command.positional.files ? " -f" : "");
   out << "  esac\n}\ncomplete -o filenames -F _cbit cbit\n";
 }
 
@@ -99,7 +108,14 @@ void print_zsh(std::ostream& out) {
         out << fmt::format(":{}:({})", zsh_text(option.metavar), fmt::join(option.choices, " "));
       out << '\'';
     }
-    if (command.positional.files) out << " \\\n        '*:file:_files'";
+    const std::string names = positional_names(command);
+    if (command.positional.files && !names.empty())
+      out << fmt::format(" \\\n        '*: :_alternative \"names:name:({})\" \"files:file:_files\"'",
+                         names.substr(1));
+    else if (command.positional.files)
+      out << " \\\n        '*:file:_files'";
+    else if (!names.empty())
+      out << fmt::format(" \\\n        '*:name:({})'", names.substr(1));
     out << " ;;\n";
   }
   out << "  esac\n}\n_cbit \"$@\"\n";
@@ -124,6 +140,8 @@ void print_fish(std::ostream& out) {
       out << '\n';
     }
     if (command.positional.files) out << fmt::format("complete -c cbit -n '{}' -F\n", condition);
+    if (const std::string names = positional_names(command); !names.empty())
+      out << fmt::format("complete -c cbit -n '{}' -a '{}'\n", condition, names.substr(1));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <ostream>
 
+#include "base/text.hpp"
 #include "cli/platform_options.hpp"
 #include "cli/terminal.hpp"
 #include "cli/trace_file.hpp"
@@ -15,6 +16,8 @@ namespace {
 
 constexpr auto map_choices = choices_of(explain::map_kind_words);
 constexpr auto ttm_policy_choices = choices_of(ttm_policy_words);
+constexpr auto attr_choices = choices_of(dma_attr_words);
+constexpr auto offer_choices = choices_of(explain::virtio_offer_words);
 constexpr auto ring_choices = choices_of(explain::ring_words);
 constexpr auto virtio_driver_choices = choices_of(explain::virtio_driver_words);
 constexpr auto virtio_kernel_choices = choices_of(explain::virtio_kernel_words);
@@ -97,7 +100,8 @@ OrError<DmaAttrs> parse_attrs(std::string_view text) {
     const auto attr = find_word(dma_attr_words, word);
     if (!attr)
       return usage_error(fmt::format("--attrs does not know \"{}\"", word),
-                         "see cbit explain --help for the names");
+                         did_you_mean(word, {attr_choices.begin(), attr_choices.end()},
+                                      "see cbit explain --help for the names"));
     attrs = attrs | *attr;
   }
   return attrs;
@@ -111,7 +115,8 @@ OrError<std::uint64_t> parse_offers(std::string_view text) {
     const auto feature = find_word(explain::virtio_offer_words, word);
     if (!feature)
       return usage_error(fmt::format("--offers does not know \"{}\"", word),
-                         "use version-1, access-platform, indirect-desc, event-idx");
+                         did_you_mean(word, {offer_choices.begin(), offer_choices.end()},
+                                      "use version-1, access-platform, indirect-desc, event-idx"));
     offers |= *feature;
   }
   return offers;

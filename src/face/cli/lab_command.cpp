@@ -7,6 +7,7 @@
 #include <ostream>
 
 #include "base/safe_text.hpp"
+#include "base/text.hpp"
 #include "cli/lab_file.hpp"
 #include "cli/trace_file.hpp"
 #include "lab/experiment.hpp"
@@ -26,8 +27,10 @@ constexpr std::string_view run_examples[] = {
     "cbit lab run",
     "cbit lab run outcome-18-sev-partial-device-write --verbose",
     "cbit lab run my-driver.toml --trace my-driver.json",
+    "cbit lab run tests/lab",
 };
-constexpr std::string_view list_examples[] = {"cbit lab list"};
+constexpr OptionSpec list_options[] = {{"--json", "", "Print the object of schema/lab-list.schema.json", ""}};
+constexpr std::string_view list_examples[] = {"cbit lab list", "cbit lab list --json"};
 constexpr std::string_view show_examples[] = {
     "cbit lab show outcome-18-sev-partial-device-write > my-driver.toml"};
 
@@ -85,9 +88,7 @@ ExitCode exit_code_of(const std::deque<Job>& jobs) {
 }
 
 OrError<ExitCode> run_lab(const Arguments& arguments, Streams& streams) {
-  std::vector<std::string> names = arguments.positional;
-  if (names.empty())
-    for (const lab::BuiltinExperiment& builtin : lab::builtin_experiments()) names.emplace_back(builtin.name);
+  std::vector<std::string> names = CBIT_TRY(experiments_of(arguments.positional));
   auto trace = CBIT_TRY(TraceFile::open(arguments));
   if (trace && names.size() != 1)
     return usage_error("--trace is for one experiment", "name one file, or run without --trace");
@@ -109,20 +110,25 @@ OrError<ExitCode> run_lab(const Arguments& arguments, Streams& streams) {
   return exit_code_of(jobs);
 }
 
-OrError<ExitCode> list_lab(const Arguments&, Streams& streams) {
-  for (const lab::BuiltinExperiment& builtin : lab::builtin_experiments()) {
-    const lab::Experiment experiment =
-        CBIT_TRY(lab::load_experiment(builtin.text, std::string{builtin.name}));
-    streams.out << fmt::format("{:<44} {}\n", builtin.name, experiment.title);
+OrError<ExitCode> list_lab(const Arguments& arguments, Streams& streams) {
+  std::vector<lab::Experiment> experiments;
+  for (const lab::BuiltinExperiment& builtin : lab::builtin_experiments())
+    experiments.push_back(CBIT_TRY(lab::load_experiment(builtin.text, std::string{builtin.name})));
+  if (arguments.has("--json")) {
+    streams.out << lab::list_json(experiments);
+    return ExitCode::ok;
   }
+  for (const lab::Experiment& experiment : experiments)
+    streams.out << fmt::format("{:<44} {}\n", experiment.name, experiment.title);
   return ExitCode::ok;
 }
 
 OrError<ExitCode> show_lab(const Arguments& arguments, Streams& streams) {
   const lab::BuiltinExperiment* const builtin = find_builtin(arguments.positional.front());
   if (builtin == nullptr)
-    return usage_error(fmt::format("there is no experiment \"{}\"", arguments.positional.front()),
-                       "cbit lab list prints the names");
+    return usage_error(
+        fmt::format("there is no experiment \"{}\"", arguments.positional.front()),
+        did_you_mean(arguments.positional.front(), builtin_names(), "cbit lab list prints the names"));
   streams.out << builtin->text;
   return ExitCode::ok;
 }
@@ -137,8 +143,9 @@ const CommandSpec lab_run_command{
     "when all passed, 1 when an expectation failed, 65 when a file cannot be run.",
     run_options,
     {"FILE",
-     "A lab file, or the name of an experiment that comes with cbit; all of those when nothing is given",
-     false, true, true},
+     "A lab file, a folder of them (*.toml), or the name of an experiment that comes with cbit; all of those "
+     "when nothing is given",
+     false, true, true, builtin_names},
     run_examples,
     run_lab,
 };
@@ -147,7 +154,7 @@ const CommandSpec lab_list_command{
     "lab list",
     "List the experiments that come with cbit",
     "Prints name and title of each.",
-    {},
+    list_options,
     {},
     list_examples,
     list_lab,
@@ -158,7 +165,7 @@ const CommandSpec lab_show_command{
     "Print an experiment that comes with cbit",
     "Prints the file, as a start for one's own.",
     {},
-    {"NAME", "A name that cbit lab list prints", true, false, false},
+    {"NAME", "A name that cbit lab list prints", true, false, false, builtin_names},
     show_examples,
     show_lab,
 };

@@ -1,11 +1,14 @@
 #include "cli/parse.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <vector>
+
+#include "base/text.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -48,7 +51,7 @@ class CommandParser {
       parsed.help = true;
       return parsed;
     } catch (const CLI::ParseError& error) {
-      return usage_error(first_line(error.what()), fmt::format("see cbit {} --help", spec_.name));
+      return usage_error(first_line(error.what()), hint(words));
     }
     for (const OptionSpec& option : spec_.options)
       if (app_.count(std::string{option.name}) > 0)
@@ -64,13 +67,27 @@ class CommandParser {
     return std::string{text.substr(0, text.find('\n'))};
   }
 
+  // For the first option that there is not.
+  [[nodiscard]] std::string hint(std::span<const std::string_view> words) const {
+    std::vector<std::string_view> names{"--help"};
+    for (const OptionSpec& option : spec_.options) names.push_back(option.name);
+    const std::string otherwise = fmt::format("see cbit {} --help", spec_.name);
+    for (const std::string_view word : words) {
+      const std::string_view name = word.substr(0, word.find('='));
+      const bool unknown = name.starts_with("--") && std::ranges::find(names, name) == names.end();
+      if (unknown) return did_you_mean(name, names, otherwise);
+    }
+    return otherwise;
+  }
+
   OrError<void> check_choices(const Arguments& arguments) const {
     for (const OptionSpec& option : spec_.options) {
       const auto value = arguments.text(option.name);
       if (!value || option.choices.empty()) continue;
       if (std::ranges::find(option.choices, *value) == option.choices.end())
         return usage_error(fmt::format("{} does not know \"{}\"", option.name, *value),
-                           fmt::format("use one of {}", fmt::join(option.choices, ", ")));
+                           did_you_mean(*value, {option.choices.begin(), option.choices.end()},
+                                        fmt::format("use one of {}", fmt::join(option.choices, ", "))));
     }
     return {};
   }
@@ -99,20 +116,39 @@ bool is_group(std::string_view word) {
 
 }  // namespace
 
+tl::unexpected<Error> unknown_command(std::string_view name) {
+  std::vector<std::string_view> names{"help"};
+  for (const CommandSpec& spec : commands()) {
+    names.push_back(spec.name);
+    names.push_back(spec.name.substr(0, spec.name.find(' ')));
+  }
+  return usage_error(fmt::format("there is no command \"{}\"", name),
+                     did_you_mean(name, names, "see cbit --help"));
+}
+
+// cbit help COMMAND
+OrError<ParsedCommand> parse_help(std::span<const std::string_view> words) {
+  if (words.empty()) return ParsedCommand{.help = true};
+  for (const CommandSpec& spec : commands())
+    if (words_of_name(spec, words) == words.size()) return ParsedCommand{.command = &spec, .help = true};
+  if (words.size() == 1 && is_group(words[0])) return ParsedCommand{.help = true};
+  return unknown_command(fmt::format("{}", fmt::join(words, " ")));
+}
+
 OrError<ParsedCommand> parse_command_line(std::span<const std::string_view> words) {
   if (words.empty()) return usage_error("a command is missing", "see cbit --help");
   if (words[0] == "--version") return ParsedCommand{.version = true};
-  if (words[0] == "-h" || words[0] == "--help" || words[0] == "help") return ParsedCommand{.help = true};
+  if (words[0] == "-h" || words[0] == "--help") return ParsedCommand{.help = true};
+  if (words[0] == "help") return parse_help(words.subspan(1));
   for (const CommandSpec& spec : commands())
     if (const std::size_t count = words_of_name(spec, words); count != 0)
       return CommandParser{spec}.parse(words.subspan(count));
   if (is_group(words[0])) {
     if (words.size() > 1 && (words[1] == "-h" || words[1] == "--help")) return ParsedCommand{.help = true};
-    return usage_error(words.size() > 1 ? fmt::format("there is no command \"{} {}\"", words[0], words[1])
-                                        : fmt::format("\"{}\" needs a second word", words[0]),
-                       "see cbit --help");
+    if (words.size() > 1) return unknown_command(fmt::format("{} {}", words[0], words[1]));
+    return usage_error(fmt::format("\"{}\" needs a second word", words[0]), "see cbit --help");
   }
-  return usage_error(fmt::format("there is no command \"{}\"", words[0]), "see cbit --help");
+  return unknown_command(words[0]);
 }
 
 }  // namespace cbit::cli

@@ -8,6 +8,7 @@
 #include <ostream>
 #include <vector>
 
+#include "base/text.hpp"
 #include "cli/platform_options.hpp"
 #include "cli/table_format.hpp"
 
@@ -22,13 +23,18 @@ constexpr std::string_view examples[] = {
     "cbit table ttm --format markdown",
 };
 
+std::vector<std::string_view> table_names() {
+  std::vector<std::string_view> names;
+  for (const explain::TableSpec& table : explain::tables()) names.push_back(table.name);
+  return names;
+}
+
 OrError<const explain::TableSpec*> find_table(std::string_view name) {
   const auto found = std::ranges::find(explain::tables(), name, &explain::TableSpec::name);
   if (found != explain::tables().end()) return &*found;
-  std::vector<std::string_view> known;
-  for (const explain::TableSpec& table : explain::tables()) known.push_back(table.name);
+  const std::vector<std::string_view> known = table_names();
   return usage_error(fmt::format("there is no table \"{}\"", name),
-                     fmt::format("use one of {}", fmt::join(known, ", ")));
+                     did_you_mean(name, known, fmt::format("use one of {}", fmt::join(known, ", "))));
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
@@ -53,7 +59,7 @@ const CommandSpec table_command{
     "Runs the same work on many machines, one per cell or row, and prints what came of it. Without a name, "
     "lists the tables. --json prints the object of schema/table.schema.json.",
     option_table,
-    {.metavar = "NAME", .help = "The table; see the list that cbit table prints"},
+    {.metavar = "NAME", .help = "The table; see the list that cbit table prints", .names = table_names},
     examples,
     run,
 };

@@ -128,6 +128,9 @@ struct ExperimentReport {
 // The object of schema/lab.schema.json, pretty-printed with a final newline.
 [[nodiscard]] std::string to_json(std::span<const ExperimentReport> reports);
 
+// The object of schema/lab-list.schema.json, pretty-printed with a final newline.
+[[nodiscard]] std::string list_json(std::span<const Experiment> experiments);
+
 // The files of tests/lab, by name.
 struct BuiltinExperiment {
   std::string_view name;  // without ".toml"

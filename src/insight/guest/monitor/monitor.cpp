@@ -32,9 +32,8 @@ tl::unexpected<Error> unknown(std::string_view kind, std::string_view name, cons
     names.push_back(entry.name);
     if (!entry.alias.empty()) names.push_back(entry.alias);
   }
-  const auto meant = nearest_word(name, names);
   return usage_error(fmt::format("unknown {}: \"{}\"", kind, safe_line(name)),
-                     meant ? fmt::format("did you mean \"{}\"?", *meant) : "\"help\" lists what there is");
+                     did_you_mean(name, names, "\"help\" lists what there is"));
 }
 
 template <class Table>

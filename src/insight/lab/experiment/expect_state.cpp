@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/format.hpp"
+#include "base/text.hpp"
 #include "explain/matrix.hpp"
 #include "lab/experiment/expect.hpp"
 #include "watch/causes.hpp"
@@ -185,7 +186,8 @@ OrError<Check> parse_causes(const StepParser& step, const Subject&, std::string_
   auto expected = CBIT_TRY(step.keys.need(key, step.keys.texts(key)));
   for (const std::string& name : expected)
     if (watch::find_cause(name) == nullptr)
-      return step.keys.error(key, fmt::format("there is no cause \"{}\"", name), "docs/causes.md lists them");
+      return step.keys.error(key, fmt::format("there is no cause \"{}\"", name),
+                             did_you_mean(name, watch::cause_names(), "docs/causes.md lists them"));
   std::ranges::sort(expected);
   return [=](Run& run) -> std::optional<Mismatch> {
     const std::vector<std::string> found = found_causes(run);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/safe_text.hpp"
+#include "base/text.hpp"
 #include "lab/experiment/devices.hpp"
 #include "lab/experiment/steps.hpp"
 #include "watch/causes.hpp"
@@ -151,7 +152,7 @@ class Loader {
     std::vector<std::string_view> known;
     for (const DeviceKind& each : device_kinds()) known.push_back(each.name);
     return error_at(experiment_.name, kind->place, fmt::format("there is no kind of device \"{}\"", name),
-                    fmt::format("use one of {}", fmt::join(known, ", ")));
+                    did_you_mean(name, known, fmt::format("use one of {}", fmt::join(known, ", "))));
   }
 
   OrError<void> load_steps(const TableReader& keys) {
@@ -185,7 +186,7 @@ class Loader {
     std::vector<std::string_view> known;
     for (const StepKind& kind : step_kinds()) known.push_back(kind.name);
     return error_at(experiment_.name, verb.place, fmt::format("there is no step \"{}\"", verb.text),
-                    fmt::format("use one of {}", fmt::join(known, ", ")));
+                    did_you_mean(verb.text, known, fmt::format("use one of {}", fmt::join(known, ", "))));
   }
 
   OrError<void> load_causes(const TableReader& keys) {
@@ -195,7 +196,7 @@ class Loader {
     for (const std::string& name : *experiment_.causes)
       if (watch::find_cause(name) == nullptr)
         return keys.error("causes", fmt::format("there is no cause \"{}\"", name),
-                          "docs/causes.md lists them");
+                          did_you_mean(name, watch::cause_names(), "docs/causes.md lists them"));
     return {};
   }
 

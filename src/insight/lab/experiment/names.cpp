@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/text.hpp"
 #include "lab/experiment/process_names.hpp"
 #include "lab/experiment/vm_names.hpp"
 
@@ -104,7 +105,7 @@ OrError<DmaAttrs> StepParser::attrs(DmaAttrs fallback) const {
       std::vector<std::string_view> known;
       for (const auto& entry : dma_attr_words) known.push_back(entry.word);
       return keys.error("attrs", fmt::format("\"attrs\" does not know \"{}\"", name),
-                        fmt::format("use one of {}", fmt::join(known, ", ")));
+                        did_you_mean(name, known, fmt::format("use one of {}", fmt::join(known, ", "))));
     }
     attrs = attrs | *attr;
   }

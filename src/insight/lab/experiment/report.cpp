@@ -146,4 +146,11 @@ std::string to_json(std::span<const ExperimentReport> reports) {
   return json_text(document, 2) + '\n';
 }
 
+std::string list_json(std::span<const Experiment> experiments) {
+  Json list = Json::array();
+  for (const Experiment& one : experiments)
+    list.push_back({{"name", one.name}, {"title", one.title}, {"source", one.source}});
+  return json_text(Json{{"schema", "cbit-lab-list-1"}, {"experiments", std::move(list)}}, 2) + '\n';
+}
+
 }  // namespace cbit::lab

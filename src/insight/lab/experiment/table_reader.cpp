@@ -7,6 +7,7 @@
 
 #include "base/assert.hpp"
 #include "base/safe_text.hpp"
+#include "base/text.hpp"
 
 namespace cbit::lab {
 
@@ -118,7 +119,7 @@ tl::unexpected<Error> TableReader::wrong_kind(std::string_view key, TomlValue::K
 tl::unexpected<Error> TableReader::unknown_word(std::string_view key, std::string_view word,
                                                 const std::vector<std::string_view>& known) const {
   return error(key, fmt::format("\"{}\" does not know \"{}\"", key, word),
-               fmt::format("use one of {}", fmt::join(known, ", ")));
+               did_you_mean(word, known, fmt::format("use one of {}", fmt::join(known, ", "))));
 }
 
 }  // namespace cbit::lab
