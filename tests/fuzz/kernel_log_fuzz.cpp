@@ -27,11 +27,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(is_printable(full.device) && is_printable(full.driver) && is_printable(full.line.text));
   for (const cbit::watch::IommuFault& fault : log.iommu_faults) require(is_printable(fault.device));
   std::uint64_t counted = 0;
-  for (const cbit::watch::LogCause& cause : cbit::watch::causes_of_full_pool(log, true, false))
+  for (const cbit::watch::LogCause& cause : cbit::watch::causes_of_full_pool(log, {.can_grow = true}))
     counted += cause.count;
   require(counted == log.pool_full.size());
-  (void)cbit::watch::causes_of_overflows(
-      log, {.platform = "sme", .layout = cbit::mem::KeyLayout::amd(47), .is_sme = true});
+  for (const cbit::watch::LogCause& cause : cbit::watch::causes_of_log(
+           log, {.platform = "sme", .layout = cbit::mem::KeyLayout::amd(47), .is_sme = true}, {}))
+    require(is_printable(cause.device) && is_printable(cause.driver) && is_printable(cause.first.text));
+  const cbit::watch::CausesOfWords found = cbit::watch::causes_of_words(text);
+  require(found.decided <= found.causes.size());
   const std::string kept = cbit::watch::lines_that_matter(text);
   require(static_cast<std::size_t>(std::ranges::count(kept, '\n')) <= log.lines);
   (void)cbit::watch::parse_kernel_log(kept);
