@@ -23,7 +23,7 @@ struct RealPool {
   HostEvidence evidence;
 };
 
-// debugfs, or else what the kernel said when it made the pool.
+// debugfs, or else what the kernel said when it made the pool, or found it full.
 std::optional<RealPool> real_pool(const facts::HostFacts& host) {
   if (host.pool.nslabs)
     return RealPool{
@@ -32,6 +32,8 @@ std::optional<RealPool> real_pool(const facts::HostFacts& host) {
   if (const auto& mapped = host.kernel_log().pool)
     return RealPool{(mapped->last - mapped->first + 1) / kernel::io_tlb_size,
                     {"kernel log", mapped->line.text}};
+  for (const watch::PoolFull& full : host.kernel_log().pool_full)
+    if (full.slots_total) return RealPool{*full.slots_total, {"kernel log", full.line.text}};
   return std::nullopt;
 }
 
@@ -109,17 +111,21 @@ Outcome pool(const CheckSubject& s) {
     return {.state = CheckState::pass, .says = slots_text(real->slots), .evidence = std::move(evidence)};
   }
   if (real) evidence.push_back(real->evidence);
+  if (s.host.only_log && !real && !s.host.kernel_log().no_pool)
+    return {.says = "not told", .evidence = std::move(evidence), .denied = true};
   if (real || s.host.kernel_log().no_pool || !wanted)
     return no_pool(s, wanted.has_value(), std::move(evidence));
   return {.says = fmt::format("{} by the kernel's formula; its real size is not to be read",
                               slots_text(wanted->slots)),
           .evidence = {{fmt::format("{}/io_tlb_nslabs", facts::swiotlb_debugfs),
                         std::string{to_string(s.host.pool.nslabs.error())}}},
-          .remedy = "run as root, with debugfs mounted (mount -t debugfs none /sys/kernel/debug)"};
+          .remedy = "run as root, with debugfs mounted (mount -t debugfs none /sys/kernel/debug)",
+          .denied = true};
 }
 
 Outcome pool_size(const CheckSubject& s) {
   const auto real = real_pool(s.host);
+  if (!real || real->slots == 0) return {.says = "there is none"};
   const auto wanted = wanted_pool(s);
   if (!wanted)
     return {.state = CheckState::pass, .says = "more than the formula gives", .evidence = {real->evidence}};

@@ -113,6 +113,15 @@ TEST(AskedFor, APoolThatIsSmallerThanAskedForFails) {
   EXPECT_EQ(host.state("pool-size"), CheckState::pass);
 }
 
+TEST(AskedFor, APoolThatIsNotThereFailsAndOneThatIsNotReadableDoesNot) {
+  Host host{"swiotlb=262144"};
+  EXPECT_EQ(host.state("pool"), CheckState::skip) << "neither debugfs nor the log tells";
+  EXPECT_EQ(host.state("pool-size"), CheckState::skip);
+  host.file("/sys/kernel/debug/swiotlb/io_tlb_nslabs", "0\n");
+  EXPECT_EQ(host.state("pool"), CheckState::fail);
+  EXPECT_EQ(host.state("pool-size"), CheckState::fail);
+}
+
 TEST(AskedFor, ThePoolThatTheKernelSaysThatItWantedIsTheOneToCompareWith) {
   Host host{"ro"};
   host.file("/sys/kernel/debug/swiotlb/io_tlb_nslabs", "262144\n");
