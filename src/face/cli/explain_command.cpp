@@ -60,8 +60,8 @@ constexpr OptionSpec option_table[] = {
     {"--device-writes", "N", "The device writes only the first N bytes", "all"},
     {"--attrs", "A,...",
      "DMA attributes: skip-cpu-sync, no-warn, weak-ordering, write-combine, force-contiguous, "
-     "no-kernel-mapping, privileged, alloc-single-pages; with --kernel-version next also mmio, "
-     "require-coherent, cc-shared",
+     "no-kernel-mapping, privileged, alloc-single-pages; from Linux 6.19 on also mmio, from 7.2 on "
+     "require-coherent and cc-shared",
      ""},
     {"--sync", "OFFSET+LENGTH", "dma_sync_single_for_cpu() of that part before the unmap", ""},
     {"--no-unmap", "", "Look while the buffer is still mapped", ""},
@@ -82,7 +82,7 @@ constexpr std::string_view examples[] = {
     "cbit explain --platform sev --map raw-phys",
     "cbit explain --platform sev --map ttm-bo --ttm-policy before-fix",
     "cbit explain --platform sev --size 2M",
-    "cbit explain --platform sev --map user-mr --kernel-version next",
+    "cbit explain --platform sev --map user-mr --kernel-version 7.2",
     "cbit explain --platform mktme --key-id 5",
     "cbit explain --platform sev --map virtio-blk --offers version-1 --virtio-kernel before-check",
 };

@@ -53,10 +53,11 @@ inline constexpr CauseInfo mask_causes[] = {
      .topic = "Masks",
      .title = "Peer-to-peer memory would have to be bounced, which cannot be.",
      .meaning = "Where every mapping is bounced (encrypted guests, swiotlb=force) or the address does not "
-                "fit the mask, a page of another device's BAR cannot be mapped.",
+                "fit the mask, a page of another device's BAR cannot be mapped; from Linux 6.18 on "
+                "dma_map_resource() fails there too.",
      .remedy = "Transfer through system memory.",
      .linux_says = "",
-     .source = "kernel/dma/direct.h: dma_direct_map_page"},
+     .source = "kernel/dma/direct.h: dma_direct_map_page, dma_direct_map_phys"},
     {.name = "dma-address-beyond-device",
      .topic = "Masks",
      .title = "The DMA address has more bits than the device has address lines.",

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "kernel/dma/direct.hpp"
+#include "kernel/dma/direct_map.hpp"
 
 namespace cbit::kernel {
 namespace {
@@ -57,6 +58,7 @@ DmaContext::DmaContext(Mm& kernel_mm, const CcPlatform& platform, const DmaConfi
     : mm{kernel_mm},
       cc{platform},
       config{dma_config},
+      dma_direct_map{direct_map_of(dma_config.version)},
       tracer{kernel_mm.machine().tracer()},
       me_mask{platform.me_mask()},
       encryption_mask{platform.dma_encryption_mask()},

@@ -53,8 +53,7 @@ DmaAddr swiotlb_map(DmaContext& ctx, const DmaRequest& request);
                                                              std::uint64_t alloc_size,
                                                              std::uint64_t alloc_align_mask);
 
-// kernel/dma/direct.h. The bool results tell whether bytes were copied.
-DmaAddr dma_direct_map_page(DmaContext& ctx, const DmaRequest& request);
+// kernel/dma/direct.h; what maps is in direct_map.hpp. The bool results tell whether bytes were copied.
 bool dma_direct_unmap_page(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
                            DmaDirection direction, DmaAttrs attrs);
 bool dma_direct_sync_single_for_device(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,

@@ -6,13 +6,14 @@
 //   dma.hpp/.cpp      dispatch                    kernel/dma/mapping.c
 //   context.*         what the parts below share, and its boot
 //   direct.*          dma-direct                  kernel/dma/direct.c, direct.h, include/linux/dma-direct.h
+//   direct_map*.*     what it makes of a range, in each of its designs
 //   iommu_dma.*       IOMMU-DMA                   drivers/iommu/dma-iommu.c
 //   pool.*            atomic pools                kernel/dma/pool.c
 //   swiotlb*.*        bounce buffers              kernel/dma/swiotlb.c
 //   debug.*           dma-debug                   kernel/dma/debug.c
 //
-// DMA_ATTR_MMIO, REQUIRE_COHERENT and CC_SHARED exist from KernelVersion::next on: earlier, a mapping that
-// asks for one is refused.
+// DMA_ATTR_MMIO exists from KernelVersion::v6_19 on, REQUIRE_COHERENT and CC_SHARED from v7_2 on: earlier, a
+// mapping that asks for one is refused.
 //
 // `cpu` is the CPU that executes the call: its number selects the SWIOTLB area, its TLB and accesses are
 // used. A driver's mistakes do no harm to the model: what Linux stops at with a BUG, or goes astray on, is

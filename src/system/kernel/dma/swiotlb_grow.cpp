@@ -34,7 +34,9 @@ Swiotlb::Impl::Impl(Mm& kernel_mm, const CcPlatform& platform, KernelVersion ker
     case KernelVersion::v6_1: search_source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots"; break;
     case KernelVersion::v6_6: search_source = "kernel/dma/swiotlb.c: swiotlb_area_find_slots"; break;
     case KernelVersion::v6_10:
-    case KernelVersion::next: search_source = "kernel/dma/swiotlb.c: swiotlb_search_pool_area"; break;
+    case KernelVersion::v6_12:
+    case KernelVersion::v6_19:
+    case KernelVersion::v7_2: search_source = "kernel/dma/swiotlb.c: swiotlb_search_pool_area"; break;
   }
 }
 

@@ -121,7 +121,9 @@ SwiotlbPool::Plan SwiotlbPool::plan(const Request& request) const {
       alloc_mask = 0;
       break;
     case KernelVersion::v6_10:
-    case KernelVersion::next:
+    case KernelVersion::v6_12:
+    case KernelVersion::v6_19:
+    case KernelVersion::v7_2:
       if (alloc_mask == 0 && device_mask == 0 && request.bytes >= page_size) alloc_mask = page_size - 1;
       alloc_mask |= in_slot;
       orig_mask = device_mask & ~alloc_mask;

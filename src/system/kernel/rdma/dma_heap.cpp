@@ -13,7 +13,7 @@ std::uint64_t chunk_of(std::uint64_t pages) {
 
 Result<std::unique_ptr<DmaBuf>, Errno> DmaBuf::allocate(Kernel& kernel, paging::Mmu& cpu,
                                                         std::uint64_t bytes) {
-  if (kernel.dma().config().version < KernelVersion::next || !kernel.cc().has(CcAttr::mem_encrypt))
+  if (kernel.dma().config().version < KernelVersion::v7_2 || !kernel.cc().has(CcAttr::mem_encrypt))
     return tl::unexpected{Errno::enoent};
   if (bytes == 0) return tl::unexpected{Errno::einval};
   Mm& mm = kernel.mm();

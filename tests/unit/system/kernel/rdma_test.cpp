@@ -82,12 +82,12 @@ TEST(RegMr, OverwritesTheApplicationsBufferOnSevWhenItEnds) {
 }
 
 TEST(RegMr, IsRefusedByTheNextKernelOnlyWhereDmaBounces) {
-  App sev{Platform::sev, KernelVersion::next};
+  App sev{Platform::sev, KernelVersion::v7_2};
   EXPECT_EQ(sev.verbs.ibv_query_device_ex().device_cap_flags_ex, 1ull << 41);
   EXPECT_EQ(sev.verbs.ibv_reg_mr(sev.pd, sev.memory(4096), 4096, all_access).error(), Errno::eopnotsupp);
   EXPECT_EQ(sev.process->pinned_pages(), 0u);
   for (const Platform platform : {Platform::plain, Platform::sme}) {
-    App app{platform, KernelVersion::next};
+    App app{platform, KernelVersion::v7_2};
     EXPECT_EQ(app.verbs.ibv_query_device_ex().device_cap_flags_ex, 0u);
     EXPECT_TRUE(app.verbs.ibv_reg_mr(app.pd, app.memory(4096), 4096, all_access));
   }
@@ -96,7 +96,7 @@ TEST(RegMr, IsRefusedByTheNextKernelOnlyWhereDmaBounces) {
 }
 
 TEST(AllocBuf, ComesFromTheHeapOnlyWithTheDomainsConsentAndGoesBackEncrypted) {
-  App app{Platform::sev, KernelVersion::next};
+  App app{Platform::sev, KernelVersion::v7_2};
   EXPECT_FALSE(app.verbs.ibv_alloc_buf(app.pd, page_size)->cc_shared);
   const ibv_pd parent = app.verbs.ibv_alloc_parent_domain(app.pd, true).value();
   const ibv_buf buffer = app.verbs.ibv_alloc_buf(parent, 70 * page_size).value();
@@ -114,11 +114,11 @@ TEST(AllocBuf, ComesFromTheHeapOnlyWithTheDomainsConsentAndGoesBackEncrypted) {
 }
 
 TEST(DmaHeap, ExistsWhereMemoryIsEncryptedAndOnlyInTheNextKernel) {
-  App plain{Platform::plain, KernelVersion::next}, old{Platform::sev, KernelVersion::v6_10};
+  App plain{Platform::plain, KernelVersion::v7_2}, old{Platform::sev, KernelVersion::v6_10};
   EXPECT_EQ(DmaBuf::allocate(*plain.board.kernel, plain.board.cpu(), 4096).error(), Errno::enoent);
   EXPECT_EQ(DmaBuf::allocate(*old.board.kernel, old.board.cpu(), 4096).error(), Errno::enoent);
   // An SME host has the heap, but its devices do not bounce by force, and the attachment fails.
-  App sme{Platform::sme, KernelVersion::next};
+  App sme{Platform::sme, KernelVersion::v7_2};
   const auto buffer = DmaBuf::allocate(*sme.board.kernel, sme.board.cpu(), 4096);
   ASSERT_TRUE(buffer);
   EXPECT_EQ(sme.verbs.ibv_reg_dmabuf_mr(sme.pd, **buffer, 0, 4096, VirtAddr{0}, all_access).error(),
@@ -126,7 +126,7 @@ TEST(DmaHeap, ExistsWhereMemoryIsEncryptedAndOnlyInTheNextKernel) {
 }
 
 TEST(BounceRing, GivesItsSlotsOutOnceAndCopiesBothWays) {
-  App app{Platform::sev, KernelVersion::next};
+  App app{Platform::sev, KernelVersion::v7_2};
   const ibv_pd parent = app.verbs.ibv_alloc_parent_domain(app.pd, true).value();
   const auto ring = BounceRing::create(app.verbs, parent, 2, page_size).value();
   const auto first = ring->acquire(), second = ring->acquire();
