@@ -20,7 +20,7 @@ std::optional<KernelRelease> parse_release(std::string_view text) {
 KernelVersion nearest_version(const std::optional<KernelRelease>& release) {
   constexpr std::pair<KernelRelease, KernelVersion> firsts[] = {
       {{6, 6}, KernelVersion::v6_6},   {{6, 10}, KernelVersion::v6_10}, {{6, 12}, KernelVersion::v6_12},
-      {{6, 18}, KernelVersion::v6_19}, {{7, 1}, KernelVersion::v7_2},
+      {{6, 18}, KernelVersion::v6_19}, {{7, 1}, KernelVersion::v7_2},   {{7, 3}, KernelVersion::v7_3},
   };
   KernelVersion nearest = KernelVersion::v6_1;
   for (const auto& [first, version] : firsts)

@@ -31,6 +31,8 @@ constexpr OptionSpec option_table[] = {
     {"--iommu-default", "", "The IOMMU mode is the kernel's default, not given by iommu= on its command line",
      ""},
     {"--untrusted", "", "The device sits behind an external-facing port", ""},
+    {"--trusted-device", "",
+     "The guest has accepted the device (TDISP), with --platform sev-snp and --kernel-version next", ""},
     swiotlb_option,
     swiotlb_dynamic_option,
     {"--mask", "BITS", "The device's streaming DMA mask, 1 to 64", "64"},
@@ -84,6 +86,7 @@ constexpr std::string_view examples[] = {
     "cbit explain --platform sev --size 2M",
     "cbit explain --platform sev --map user-mr --kernel-version 7.2",
     "cbit explain --platform mktme --key-id 5",
+    "cbit explain --platform sev-snp --kernel-version next --trusted-device",
     "cbit explain --platform sev --map virtio-blk --offers version-1 --virtio-kernel before-check",
 };
 
@@ -153,6 +156,7 @@ OrError<testbed::TestDeviceConfig> device_config(const Arguments& arguments) {
         fmt::format("--min-align-mask {:#x} is not a power of two less one", device.min_align_mask),
         "use 511, 2047, 4095, ...");
   device.untrusted = arguments.has("--untrusted");
+  device.trusted = arguments.has("--trusted-device");
   return device;
 }
 

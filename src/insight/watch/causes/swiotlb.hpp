@@ -109,6 +109,15 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .remedy = "Remove swiotlb=noforce from the kernel's command line.",
      .linux_says = "overflow (mask",
      .source = "kernel/dma/swiotlb.c: setup_io_tlb_npages; kernel/dma/direct.h: dma_direct_map_page"},
+    {.name = "bounce-pool-not-private",
+     .topic = "SWIOTLB",
+     .title = "The guest trusts the device with private memory, and the only bounce pool is shared.",
+     .meaning =
+         "From Linux 7.3 on the pool has to be of the memory that the device reaches. What is posted for "
+         "trusted devices gives them no private pool: a mapping that has to bounce fails without a message.",
+     .remedy = "Map memory that the device reaches: set the widest mask that it has, allocate below it.",
+     .linux_says = "",
+     .source = "kernel/dma/swiotlb.c: swiotlb_tbl_map_single"},
     {.name = "pool-out-of-mask",
      .topic = "SWIOTLB",
      .title = "The bounce buffer itself lies above what the device can address.",

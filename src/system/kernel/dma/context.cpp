@@ -14,6 +14,7 @@ Result<void> swiotlb_init(DmaContext& ctx, paging::Mmu& cpu) {
   const bool ram_above_4g = ctx.mm.machine().end_of_ram() > machine::high_ram;
   const auto sizing =
       size_swiotlb(ctx.cc, machine.memory_bytes, ram_above_4g, machine.cpus, ctx.config.swiotlb);
+  ctx.swiotlb_force_bounce = sizing && sizing->force_bounce;
   if (sizing)
     ctx.swiotlb = CBIT_TRY(
         Swiotlb::create_default(ctx.mm, ctx.cc, ctx.config.version, *sizing, ctx.config.swiotlb.dynamic));

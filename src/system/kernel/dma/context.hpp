@@ -99,6 +99,8 @@ struct DmaContext {
   IommuMode iommu = IommuMode::none;
 
   AtomicPools atomic_pools;
+  bool swiotlb_force_bounce =
+      false;                         // io_tlb_default_mem.force_bounce: also where there was no memory for it
   std::unique_ptr<Swiotlb> swiotlb;  // may own memory of the atomic pools
   IommuDma iommu_dma;
   std::map<VirtAddr, CoherentAllocation> coherent;

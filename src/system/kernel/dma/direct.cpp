@@ -30,6 +30,31 @@ DmaFailure failure_of(SwiotlbRefusal refusal) {
   return DmaFailure::pool_full;
 }
 
+// What swiotlb_tbl_map_single() asks of the pool before it looks for slots.
+bool pool_serves(DmaContext& ctx, const DmaRequest& request) {
+  const Swiotlb* const pool = ctx.pool(request.dev);
+  if (pool == nullptr) {
+    ctx.message(request.cpu, [&] {
+      return fmt::format(
+          "{}: Can not allocate SWIOTLB buffer earlier and can't now provide you with the DMA "
+          "bounce buffer",
+          request.dev.name);
+    });
+    ctx.fail(request, DmaFailure::no_pool);
+    return false;
+  }
+  // [7.3] The device's kind of memory and the pool's have to be the same.
+  const bool other_kind = ctx.config.version >= KernelVersion::v7_3 &&
+                          ctx.cc.has(CcAttr::guest_mem_encrypt) &&
+                          pool->cc_shared() != ctx.cc.force_dma_unencrypted(request.dev);
+  if (!other_kind) return true;
+  ctx.step(request.cpu, "kernel/dma/swiotlb.c: swiotlb_tbl_map_single", [] {
+    return std::string{"the pool is shared memory, and the device needs private memory: DMA_MAPPING_ERROR"};
+  });
+  ctx.fail(request, DmaFailure::pool_not_private);
+  return false;
+}
+
 // dma_reset_need_sync(): from the first bounce on, the device's syncs copy.
 void dma_reset_need_sync(Device& dev) {
   const std::atomic_ref skip{dev.dma_skip_sync};
@@ -48,9 +73,10 @@ std::optional<PhysAddr> swiotlb_tbl_map_single(DmaContext& ctx, const DmaRequest
                     SwiotlbBounced{.device = dev.name_id,
                                    .dma_mask = dev.dma_mask.value_or(0),
                                    .dev_addr = dev.iommu != nullptr ? phys_to_dma_unencrypted(request.phys)
-                                                                    : phys_to_dma(ctx, request.phys),
+                                                                    : phys_to_dma(ctx, dev, request.phys),
                                    .size = request.bytes,
                                    .force = is_swiotlb_force_bounce(ctx, dev)});
+  if (!pool_serves(ctx, request)) return std::nullopt;
   // A request that the pool could serve is copied from, so all of it has to be RAM.
   if (request.bytes != 0 && request.bytes <= io_tlb_size * io_tlb_segsize &&
       !ctx.mm.machine().memory().contains(request.phys, request.bytes))
@@ -168,7 +194,7 @@ DmaAddr dma_direct_map_resource(DmaContext& ctx, const DmaRequest& request) {
 }
 
 DmaAddr phys_to_dma_direct(const DmaContext& ctx, const Device& dev, PhysAddr phys) {
-  return ctx.cc.force_dma_unencrypted(dev) ? phys_to_dma_unencrypted(phys) : phys_to_dma(ctx, phys);
+  return ctx.cc.force_dma_unencrypted(dev) ? phys_to_dma_unencrypted(phys) : phys_to_dma(ctx, dev, phys);
 }
 
 std::uint64_t dma_direct_get_required_mask(const DmaContext& ctx, const Device& dev) {

@@ -36,7 +36,7 @@ void step_force_bounce(DmaContext& ctx, const DmaRequest& request) {
       return std::string{"the device has a restricted-dma-pool: every streaming mapping bounces"};
     });
   const machine::PlatformTraits& traits = ctx.cc.traits();
-  if (ctx.cc.bounces_always())
+  if (ctx.cc.forces_swiotlb())
     return ctx.step(request.cpu, traits.swiotlb_forced_by, [&] {
       return fmt::format("{} guest: SWIOTLB_FORCE is set, so every streaming mapping bounces",
                          traits.technology);
@@ -117,7 +117,7 @@ DmaAddr refuse_p2pdma(DmaContext& ctx, const DmaRequest& request) {
 }
 
 DmaAddr map_page(DmaContext& ctx, const DmaRequest& request) {
-  const DmaAddr dma = phys_to_dma(ctx, request.phys);
+  const DmaAddr dma = phys_to_dma(ctx, request.dev, request.phys);
   step_phys_to_dma(ctx, request, dma);
   if (is_swiotlb_force_bounce(ctx, request.dev)) {
     step_force_bounce(ctx, request);
@@ -149,7 +149,7 @@ DmaAddr map_mmio(DmaContext& ctx, const DmaRequest& request) {
 }
 
 DmaAddr map_ram(DmaContext& ctx, const DmaRequest& request) {
-  const DmaAddr dma = phys_to_dma(ctx, request.phys);
+  const DmaAddr dma = phys_to_dma(ctx, request.dev, request.phys);
   step_phys_to_dma(ctx, request, dma);
   if (!fits_mask(ctx, request, dma)) [[unlikely]]
     return bounce_or_overflow(ctx, request, dma, once_per_file(request), source_map_phys);
@@ -204,6 +204,8 @@ DirectMap direct_map_of(KernelVersion version) {
     case KernelVersion::v6_12: return map_page;
     case KernelVersion::v6_19: return map_phys_6_18;
     case KernelVersion::v7_2: return map_phys_7_1;
+    case KernelVersion::v7_3:
+    case KernelVersion::next: return map_phys_7_3;
   }
   return map_page;
 }

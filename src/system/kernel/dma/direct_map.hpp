@@ -5,6 +5,7 @@
 //                 function of its own, dma_direct_map_resource)
 //   6.18 to 7.0   dma_direct_map_phys, which maps MMIO too, and so refuses it where bouncing is forced
 //   7.1, 7.2      the caller may say that its pages are shared, or that it will not have a bounce
+//   7.3           nothing is forced: dma_capable() refuses addresses of encrypted memory (direct_map_7_3.cpp)
 #pragma once
 
 #include "kernel/dma/context.hpp"
@@ -15,6 +16,8 @@ namespace cbit::kernel {
 
 // What the designs share.
 namespace dma_direct {
+
+DmaAddr map_phys_7_3(DmaContext& ctx, const DmaRequest& request);
 
 void step_phys_to_dma(DmaContext& ctx, const DmaRequest& request, DmaAddr dma);
 void step_force_bounce(DmaContext& ctx, const DmaRequest& request);

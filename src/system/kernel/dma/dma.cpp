@@ -90,7 +90,8 @@ DmaReach Dma::Impl::reach(const Device& dev, DmaAddr dma, DmaAttrs attrs) const 
     return {DmaPath::iommu, iommu_dma::leaf_selector(ctx, phys, attrs) != 0};
   }
   const bool bounced = is_swiotlb_buffer(ctx, dev, dma_to_phys(ctx, dma));
-  return {bounced ? DmaPath::swiotlb : DmaPath::direct, (dma.value() & ctx.encryption_mask) != 0};
+  return {bounced ? DmaPath::swiotlb : DmaPath::direct,
+          dev.accepted || (dma.value() & ctx.encryption_mask) != 0};
 }
 
 void Dma::Impl::report_mapped(const DmaRequest& request, DmaAddr dma) {
@@ -381,10 +382,14 @@ bool Dma::addressing_limited(const Device& dev) const {
 DmaReach Dma::reach(const Device& dev, DmaAddr dma) const { return impl_->reach(dev, dma); }
 
 std::uint64_t Dma::max_mapping_size(const Device& dev) const {
-  const bool limited = Impl::direct(dev)
-                           ? is_swiotlb_active(impl_->ctx, dev) &&
-                                 (addressing_limited(dev) || is_swiotlb_force_bounce(impl_->ctx, dev))
-                           : dev.is_pci && dev.untrusted;
+  const DmaContext& ctx = impl_->ctx;
+  const bool v7_3 = ctx.config.version >= KernelVersion::v7_3;
+  if (v7_3 && !dev.dma_mask) return 0;
+  const bool limited =
+      Impl::direct(dev)
+          ? is_swiotlb_active(ctx, dev) && (addressing_limited(dev) || is_swiotlb_force_bounce(ctx, dev) ||
+                                            (v7_3 && ctx.cc.force_dma_unencrypted(dev)))
+          : dev.is_pci && dev.untrusted;
   return limited ? Swiotlb::max_mapping_size(dev) : bit_mask(64);
 }
 
@@ -500,6 +505,8 @@ std::optional<CoherentBuffer> Dma::alloc(paging::Mmu& cpu, Device& dev, std::uin
   DmaContext& ctx = impl_->ctx;
   if (dev.coherent_dma_mask == 0)
     ctx.warning_once(Once::no_coherent_mask, cpu, source_file, "dma_alloc_attrs");
+  if (attrs.has(dma_attr::cc_shared) && ctx.config.version >= KernelVersion::v7_3)
+    return ctx.fail_empty(coherent_request(cpu, dev, bytes, attrs), DmaFailure::attribute);
   auto buffer = Impl::direct(dev) ? dma_direct_alloc(ctx, cpu, dev, bytes, atomic, attrs)
                                   : iommu_dma_alloc(ctx, cpu, dev, bytes, atomic, attrs);
   if (!buffer) return buffer;

@@ -98,7 +98,8 @@ struct CoherentBuffer {
 // What a bus address that the DMA API gave leads to.
 struct DmaReach {
   DmaPath path{};
-  bool encrypted = false;  // the device's access carries the encryption bit (address or IOMMU entry)
+  bool encrypted =
+      false;  // the device's access is one of encrypted memory: by address, IOMMU entry, or trust
 };
 class IommuOps;  // kernel/dma/iommu_ops.hpp
 
@@ -172,7 +173,7 @@ class Dma {
   [[nodiscard]] Result<bool, Errno> mapping_encrypted(const CoherentBuffer& buffer) const;
 
   // SIZE_MAX as 2^64 - 1. Trap: a device whose mask reaches all of RAM but not the C-bit bounces and is not
-  // limited.
+  // limited. [7.3] 0 for a device without mask.
   [[nodiscard]] std::uint64_t max_mapping_size(const Device& dev) const;
   [[nodiscard]] bool need_sync(Device& dev, DmaAddr dma) const;
   // Of a streaming mapping of this device.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernel/dma/direct.hpp"
+#include "kernel/dma/direct_map.hpp"
 
 namespace cbit::kernel {
 namespace {
@@ -87,7 +88,7 @@ void step_iova(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, DmaAdd
   });
 }
 
-// Untrusted, and not alone in its pages. From 6.18 on MMIO comes here too, which cannot bounce and was refused
+// Untrusted, and not alone in its pages. From 6.18 on MMIO comes here too: it cannot bounce and was refused
 // until "iommu/dma: skip swiotlb bounce for DMA_ATTR_MMIO in iommu_dma_map_phys" (7.3-rc7, 7.2.11).
 bool needs_bounce(const DmaContext& ctx, const DmaRequest& request) {
   if (request.attrs.has(dma_attr::mmio) && ctx.config.version >= KernelVersion::v7_2) return false;
@@ -275,17 +276,18 @@ DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request) {
         return std::string{
             "untrusted device, unaligned, and an attribute forbids a bounce: DMA_MAPPING_ERROR"};
       });
-      return ctx.fail(request, DmaFailure::attribute);
+      return ctx.fail(request, dma_direct::why_no_bounce(request));
     }
     const auto bounce = bounce_untrusted(ctx, request);
     if (!bounce) return dma_mapping_error;
     phys = *bounce;
   } else {
     ctx.step(request.cpu, source_iommu_map_page, [&] {
-      return std::string{
-          ctx.cc.bounces_always()
-              ? "dma_ops are iommu-dma: SWIOTLB_FORCE is not consulted, private pages are mapped"
-              : "dma_ops are iommu-dma: nothing bounces, whatever the device's mask"};
+      if (ctx.cc.forces_swiotlb())
+        return "dma_ops are iommu-dma: SWIOTLB_FORCE is not consulted, private pages are mapped";
+      return ctx.cc.shares_all_dma()
+                 ? "dma_ops are iommu-dma: dma_capable() is not asked, private pages are mapped"
+                 : "dma_ops are iommu-dma: nothing bounces, whatever the device's mask";
     });
   }
   const DmaAddr dma = iommu_dma::map(ctx, request, phys, request.bytes,

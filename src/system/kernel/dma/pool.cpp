@@ -31,6 +31,17 @@ std::uint64_t default_pool_bytes(const PageAllocator& pages) {
   return std::max(std::min(wanted, limit) * page_size, pool_bytes_min);
 }
 
+// Whether the zone has memory at all: 16 MiB of ZONE_DMA, what is below 4 GiB, and what is above.
+bool has_managed_zone(DmaContext& ctx, GfpZone zone) {
+  const PhysAddr end = ctx.mm.machine().end_of_ram();
+  switch (zone) {
+    case GfpZone::normal: return end > machine::high_ram;
+    case GfpZone::dma32: return end.value() > bit_mask(zone_dma_bits);
+    case GfpZone::dma: break;
+  }
+  return true;
+}
+
 }  // namespace
 
 // ---- GenPool ---------------------------------------------------------------------------------------------
@@ -94,6 +105,7 @@ void AtomicPools::init(DmaContext& ctx, paging::Mmu& cpu) {
   if (initial_bytes_ == 0) initial_bytes_ = default_pool_bytes(ctx.mm.page_allocator());
 
   for (const GfpZone zone : {GfpZone::normal, GfpZone::dma, GfpZone::dma32}) {
+    if (ctx.config.version >= KernelVersion::v6_19 && !has_managed_zone(ctx, zone)) continue;
     auto& pool = pools_[static_cast<std::size_t>(zone)].emplace();
     if (expand(ctx, cpu, pool, zone, initial_bytes_)) {
       ctx.message(cpu, [&] {
@@ -143,8 +155,16 @@ GenPool* AtomicPools::pool(GfpZone zone) {
   return pool ? &*pool : nullptr;
 }
 
-// dma_guess_pool: the next pool to try after `previous`, null for the first.
-GenPool* AtomicPools::guess(const GenPool* previous, GfpZone zone) {
+// dma_guess_pool: the next pool to try after `previous`, null for the first. From 6.18 on another one stands
+// in for a first one that is missing.
+GenPool* AtomicPools::guess(KernelVersion version, const GenPool* previous, GfpZone zone) {
+  if (previous == nullptr && version >= KernelVersion::v6_19) {
+    using enum GfpZone;
+    static constexpr GfpZone orders[][3] = {{normal, dma32, dma}, {dma32, dma, normal}, {dma, dma32, normal}};
+    for (const GfpZone each : orders[static_cast<std::size_t>(zone)])
+      if (GenPool* const found = pool(each)) return found;
+    return nullptr;
+  }
   if (previous == nullptr) {
     if (zone == GfpZone::dma32) return pool(GfpZone::dma32);
     if (zone == GfpZone::dma && pool(GfpZone::dma) != nullptr) return pool(GfpZone::dma);
@@ -158,7 +178,8 @@ GenPool* AtomicPools::guess(const GenPool* previous, GfpZone zone) {
 std::optional<PoolPages> AtomicPools::allocate(DmaContext& ctx, const DmaRequest& request,
                                                std::uint64_t bytes, GfpZone zone) {
   bool found = false;
-  for (GenPool* pool = guess(nullptr, zone); pool != nullptr; pool = guess(pool, zone)) {
+  for (GenPool* pool = guess(ctx.config.version, nullptr, zone); pool != nullptr;
+       pool = guess(ctx.config.version, pool, zone)) {
     found = true;
     const auto got = pool->allocate(pages_for(bytes));
     if (!got) continue;

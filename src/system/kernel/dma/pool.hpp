@@ -77,7 +77,7 @@ class AtomicPools {
 
   static bool expand(DmaContext& ctx, paging::Mmu& cpu, GenPool& pool, GfpZone zone, std::uint64_t bytes);
   [[nodiscard]] GenPool* pool(GfpZone zone);
-  [[nodiscard]] GenPool* guess(const GenPool* previous, GfpZone zone);
+  [[nodiscard]] GenPool* guess(KernelVersion version, const GenPool* previous, GfpZone zone);
 
   Pools pools_;
   std::uint64_t initial_bytes_ = 0;

@@ -120,15 +120,15 @@ OrError<SwiotlbOptions> parse_swiotlb(std::string_view text) {
 
 std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, std::uint64_t memory_bytes, bool ram_above_4g,
                                           unsigned cpus, const SwiotlbOptions& options) {
-  const bool forced = cc.bounces_always();
-  const bool enabled = ram_above_4g || cc.has(CcAttr::host_mem_encrypt) || forced;
+  const bool guest = cc.shares_all_dma();
+  const bool enabled = ram_above_4g || cc.has(CcAttr::host_mem_encrypt) || guest;
   if ((!enabled && !options.force) || options.no_force) return std::nullopt;
 
   Defaults defaults{options};
-  if (cc.has(CcAttr::guest_mem_encrypt))
+  if (cc.is_x86_guest())
     defaults.adjust_size(
         std::clamp(memory_bytes * 6 / 100, spec::io_tlb_default_size, std::uint64_t{1} << 30));
-  return std::move(defaults).settle(cpus, forced || options.force, enabled);
+  return std::move(defaults).settle(cpus, cc.forces_swiotlb() || options.force, enabled);
 }
 
 }  // namespace cbit::kernel

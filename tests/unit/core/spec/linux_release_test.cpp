@@ -21,7 +21,9 @@ TEST(KernelRelease, TakesTheModelWhoseRulesItHas) {
   EXPECT_EQ(nearest_version(KernelRelease{6, 18}), KernelVersion::v6_19) << "dma_map_phys() came with it";
   EXPECT_EQ(nearest_version(KernelRelease{7, 0}), KernelVersion::v6_19);
   EXPECT_EQ(nearest_version(KernelRelease{7, 1}), KernelVersion::v7_2) << "so did DMA_ATTR_CC_SHARED";
-  EXPECT_EQ(nearest_version(KernelRelease{10, 0}), KernelVersion::v7_2);
+  EXPECT_EQ(nearest_version(KernelRelease{7, 2}), KernelVersion::v7_2);
+  EXPECT_EQ(nearest_version(KernelRelease{7, 3}), KernelVersion::v7_3);
+  EXPECT_EQ(nearest_version(KernelRelease{10, 0}), KernelVersion::v7_3) << "what is only posted is nobody's";
   EXPECT_EQ(nearest_version(std::nullopt), KernelVersion::v6_1);
 }
 

@@ -26,7 +26,7 @@ TEST(SecurePowerGuest, KnowsMemoryEncryptionAndNoGuestAttribute) {
   for (const CcAttr attr : {CcAttr::guest_mem_encrypt, CcAttr::host_mem_encrypt, CcAttr::guest_state_encrypt})
     EXPECT_FALSE(cc.has(attr));
   EXPECT_EQ(cc.me_mask(), 0u) << "no bit of an address";
-  EXPECT_TRUE(cc.bounces_always());
+  EXPECT_TRUE(cc.forces_swiotlb());
   EXPECT_TRUE(cc.force_dma_unencrypted(board.add_device()));
 }
 
