@@ -23,6 +23,12 @@ Result<void> swiotlb_init(DmaContext& ctx, paging::Mmu& cpu) {
   return {};
 }
 
+// "swiotlb: Preserve allocation virtual address for dynamic pools" (57d29044d0f2; 6.12.111, 7.2, 7.3): memory
+// goes back to the atomic pools under the address that they gave, not under that of the direct map.
+bool keeps_address_of_pool(KernelVersion version) {
+  return version == KernelVersion::v6_12 || version >= KernelVersion::v7_2;
+}
+
 // The memory of transient pools [6.6]: swiotlb_alloc_tlb() in atomic context.
 void lend_atomic_pools(DmaContext& ctx) {
   if (ctx.swiotlb == nullptr) return;
@@ -33,7 +39,12 @@ void lend_atomic_pools(DmaContext& ctx) {
              const auto got = ctx.atomic_pools.allocate(ctx, request, bytes, GfpZone::normal);
              return got ? std::optional{got->page} : std::nullopt;
            },
-       .free = [&ctx](VirtAddr at, std::uint64_t bytes) { return ctx.atomic_pools.free(at, bytes); }});
+       .free =
+           [&ctx](VirtAddr at, std::uint64_t bytes) {
+             if (keeps_address_of_pool(ctx.config.version))
+               at = ctx.atomic_pools.address_of(ctx.mm.virt_to_phys(at)).value_or(at);
+             return ctx.atomic_pools.free(at, bytes);
+           }});
 }
 
 void iommu_subsys_init(DmaContext& ctx, const paging::Mmu& cpu) {

@@ -75,6 +75,13 @@ GenPool::Chunk* GenPool::find(VirtAddr at, std::uint64_t pages) {
   return nullptr;
 }
 
+std::optional<VirtAddr> GenPool::address_of(PhysAddr page) const {
+  for (const Chunk& chunk : chunks_)
+    if (page >= chunk.first && (page - chunk.first) / page_size < chunk.used.size())
+      return chunk.at + (page - chunk.first);
+  return std::nullopt;
+}
+
 bool GenPool::free(VirtAddr at, std::uint64_t pages) {
   Chunk* const chunk = find(at, pages);
   if (chunk == nullptr) return false;
@@ -198,6 +205,13 @@ std::optional<PoolPages> AtomicPools::allocate(DmaContext& ctx, const DmaRequest
                 [&] { return fmt::format("Failed to get suitable pool for {}", request.dev.name); });
   else if (!request.attrs.has(dma_attr::no_warn))
     ctx.message(request.cpu, [&] { return fmt::format("DMA pool exhausted for {}", request.dev.name); });
+  return std::nullopt;
+}
+
+std::optional<VirtAddr> AtomicPools::address_of(PhysAddr page) const {
+  for (const auto& pool : pools_)
+    if (pool)
+      if (const auto at = pool->address_of(page)) return at;
   return std::nullopt;
 }
 

@@ -158,7 +158,7 @@ std::optional<PhysAddr> Swiotlb::Impl::alloc_dma_pages(paging::Mmu& cpu, std::ui
 
 // swiotlb_free_tlb: pages that cannot be encrypted again are leaked on purpose. The atomic pools are asked by
 // the page's direct-map address: where they know their pages by another (CONFIG_DMA_DIRECT_REMAP), they deny
-// them, and what is theirs is encrypted and freed.
+// them, and what is theirs is encrypted and freed, in versions that have not kept the other address.
 void Swiotlb::Impl::free_dma_pages(paging::Mmu& cpu, mem::PhysRange memory, Context context) {
   const std::uint64_t pages = pages_for(memory.bytes);
   const VirtAddr at = mm.phys_to_virt(memory.first);
