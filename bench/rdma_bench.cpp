@@ -80,8 +80,8 @@ void rdma_write(benchmark::State& state, Platform platform, KernelVersion versio
 
 BENCHMARK_CAPTURE(rdma_write, plain, Platform::plain, KernelVersion::v6_1, false);
 BENCHMARK_CAPTURE(rdma_write, sme, Platform::sme, KernelVersion::v6_1, false);
-BENCHMARK_CAPTURE(rdma_write, sev_shared_region, Platform::sev, KernelVersion::next, false);
-BENCHMARK_CAPTURE(rdma_write, sev_with_copy, Platform::sev, KernelVersion::next, true);
+BENCHMARK_CAPTURE(rdma_write, sev_shared_region, Platform::sev, KernelVersion::v7_2, false);
+BENCHMARK_CAPTURE(rdma_write, sev_with_copy, Platform::sev, KernelVersion::v7_2, true);
 
 void memcpy_of_the_same_bytes(benchmark::State& state) {
   const Bytes from = pattern_bytes(bytes, 1);

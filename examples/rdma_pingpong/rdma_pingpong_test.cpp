@@ -44,7 +44,7 @@ INSTANTIATE_TEST_SUITE_P(
                     RdmaHost::Options{.platform = Platform::sme},
                     RdmaHost::Options{
                         .platform = Platform::sme, .iommu = IommuMode::translated, .mask_bits = 47},
-                    RdmaHost::Options{.platform = Platform::sev, .kernel = KernelVersion::next},
+                    RdmaHost::Options{.platform = Platform::sev, .kernel = KernelVersion::v7_2},
                     RdmaHost::Options{.platform = Platform::sev, .software = true}));
 
 TEST(PingPongOnSev, ArrivesAsOldBytesWithLinux61AndSaysWhy) {
@@ -57,7 +57,7 @@ TEST(PingPongOnSev, ArrivesAsOldBytesWithLinux61AndSaysWhy) {
 
 TEST(PingPongOnSev, IsRefusedByTheNextKernelForOrdinaryMemory) {
   cbit::RdmaNetwork network;
-  RdmaHost host{network, {.platform = Platform::sev, .kernel = KernelVersion::next}};
+  RdmaHost host{network, {.platform = Platform::sev, .kernel = KernelVersion::v7_2}};
   const auto mr = host.ibv_reg_mr(host.ibv_alloc_pd(), host.mmap(4096), 4096, cbit::IBV_ACCESS_LOCAL_WRITE);
   EXPECT_FALSE(mr);
   EXPECT_EQ(host.error(), EOPNOTSUPP);

@@ -39,6 +39,7 @@ struct DmaAttrs {
 
   [[nodiscard]] constexpr bool has(DmaAttrs other) const { return (bits & other.bits) != 0; }
   friend constexpr DmaAttrs operator|(DmaAttrs a, DmaAttrs b) { return {a.bits | b.bits}; }
+  friend constexpr DmaAttrs operator&(DmaAttrs a, DmaAttrs b) { return {a.bits & b.bits}; }
   friend constexpr bool operator==(DmaAttrs, DmaAttrs) = default;
 };
 
@@ -51,7 +52,7 @@ inline constexpr DmaAttrs force_contiguous{1u << 6};
 inline constexpr DmaAttrs alloc_single_pages{1u << 7};
 inline constexpr DmaAttrs no_warn{1u << 8};
 inline constexpr DmaAttrs privileged{1u << 9};
-// KernelVersion::next; earlier kernels refuse them.
+// From Linux 6.18 on, the others from 7.1 on; earlier kernels refuse them.
 inline constexpr DmaAttrs mmio{1u << 10};              // not RAM: no struct page, no caches
 inline constexpr DmaAttrs require_coherent{1u << 12};  // fail rather than bounce
 inline constexpr DmaAttrs cc_shared{1u << 13};         // the caller has decrypted the pages already

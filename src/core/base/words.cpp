@@ -14,6 +14,7 @@ namespace cbit {
 // An enumerator without a word cannot be chosen.
 static_assert(std::size(platform_words) == enumerators<Platform>());
 static_assert(std::size(kernel_version_words) == enumerators<KernelVersion>());
+static_assert(std::size(kernel_version_baselines) == enumerators<KernelVersion>());
 static_assert(std::size(iommu_mode_words) == enumerators<IommuMode>());
 static_assert(std::size(dma_path_words) == enumerators<DmaPath>());
 static_assert(std::size(ttm_policy_words) == enumerators<TtmPolicy>());

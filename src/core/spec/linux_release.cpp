@@ -1,5 +1,7 @@
 #include "spec/linux_release.hpp"
 
+#include <utility>
+
 #include "base/text.hpp"
 
 namespace cbit::spec {
@@ -16,8 +18,14 @@ std::optional<KernelRelease> parse_release(std::string_view text) {
 }
 
 KernelVersion nearest_version(const std::optional<KernelRelease>& release) {
-  if (!release || *release < KernelRelease{6, 6}) return KernelVersion::v6_1;
-  return *release < KernelRelease{6, 10} ? KernelVersion::v6_6 : KernelVersion::v6_10;
+  constexpr std::pair<KernelRelease, KernelVersion> firsts[] = {
+      {{6, 6}, KernelVersion::v6_6},   {{6, 10}, KernelVersion::v6_10}, {{6, 12}, KernelVersion::v6_12},
+      {{6, 18}, KernelVersion::v6_19}, {{7, 1}, KernelVersion::v7_2},   {{7, 3}, KernelVersion::v7_3},
+  };
+  KernelVersion nearest = KernelVersion::v6_1;
+  for (const auto& [first, version] : firsts)
+    if (release && first <= *release) nearest = version;
+  return nearest;
 }
 
 }  // namespace cbit::spec

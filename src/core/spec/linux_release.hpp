@@ -18,8 +18,9 @@ struct KernelRelease {
 // nullopt: it does not begin with a version.
 [[nodiscard]] std::optional<KernelRelease> parse_release(std::string_view text);
 
-// The model kernel's version that decides as this release does: the newest that is not newer; 6.1 at
-// least.
+// The model kernel's version that decides as this release does; 6.1 for one that is older or has no number. A
+// version speaks for releases before it, too, where its rules came with them: dma_map_phys() with 6.18,
+// DMA_ATTR_CC_SHARED with 7.1.
 [[nodiscard]] KernelVersion nearest_version(const std::optional<KernelRelease>& release);
 
 }  // namespace cbit::spec

@@ -36,6 +36,8 @@ constexpr OptionSpec option_table[] = {
     iommu_strict_option,
     migration_control_option,
     {"--untrusted", "", "The device sits behind an external-facing port", ""},
+    {"--trusted-device", "",
+     "The guest has accepted the device (TDISP), with --platform sev-snp and --kernel-version next", ""},
     swiotlb_option,
     swiotlb_dynamic_option,
     {"--mask", "BITS", "The device's streaming DMA mask, 1 to 64", "64"},
@@ -65,8 +67,8 @@ constexpr OptionSpec option_table[] = {
     {"--device-writes", "N", "The device writes only the first N bytes", "all"},
     {"--attrs", "A,...",
      "DMA attributes: skip-cpu-sync, no-warn, weak-ordering, write-combine, force-contiguous, "
-     "no-kernel-mapping, privileged, alloc-single-pages; with --kernel-version next also mmio, "
-     "require-coherent, cc-shared",
+     "no-kernel-mapping, privileged, alloc-single-pages; from Linux 6.19 on also mmio, from 7.2 on "
+     "require-coherent and cc-shared",
      ""},
     {"--sync", "OFFSET+LENGTH", "dma_sync_single_for_cpu() of that part before the unmap", ""},
     {"--no-unmap", "", "Look while the buffer is still mapped", ""},
@@ -87,8 +89,9 @@ constexpr std::string_view examples[] = {
     "cbit explain --platform sev --map raw-phys",
     "cbit explain --platform sev --map ttm-bo --ttm-policy before-fix",
     "cbit explain --platform sev --size 2M",
-    "cbit explain --platform sev --map user-mr --kernel-version next",
+    "cbit explain --platform sev --map user-mr --kernel-version 7.2",
     "cbit explain --platform mktme --key-id 5",
+    "cbit explain --platform sev-snp --kernel-version next --trusted-device",
     "cbit explain --platform sev --map virtio-blk --offers version-1 --virtio-kernel before-check",
 };
 
@@ -160,6 +163,7 @@ OrError<testbed::TestDeviceConfig> device_config(const Arguments& arguments) {
         fmt::format("--min-align-mask {:#x} is not a power of two less one", device.min_align_mask),
         "use 511, 2047, 4095, ...");
   device.untrusted = arguments.has("--untrusted");
+  device.trusted = arguments.has("--trusted-device");
   return device;
 }
 

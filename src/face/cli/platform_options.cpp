@@ -31,7 +31,7 @@ OrError<testbed::TestbedConfig> testbed_config(const Arguments& arguments) {
   dma.swiotlb.dynamic = arguments.has("--swiotlb-dynamic");
   if (dma.swiotlb.dynamic && !spec::has_dynamic_swiotlb(dma.version))
     return usage_error(fmt::format("Linux {} has no dynamic SWIOTLB", to_string(dma.version)),
-                       "use --kernel-version 6.6 or 6.10 with --swiotlb-dynamic");
+                       "use --kernel-version 6.6 or later with --swiotlb-dynamic");
   return config;
 }
 

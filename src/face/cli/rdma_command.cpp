@@ -33,7 +33,7 @@ constexpr OptionSpec option_table[] = {
 constexpr std::string_view bw_examples[] = {
     "cbit rdma bw --platform sme",
     "cbit rdma bw --platform sev",
-    "cbit rdma bw --platform sev --kernel-version next --method bounce-ring",
+    "cbit rdma bw --platform sev --kernel-version 7.2 --method bounce-ring",
 };
 
 constexpr std::string_view pingpong_examples[] = {

@@ -55,7 +55,8 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
 
 const CommandSpec table_command{
     "table",
-    "Make a table that compares systems: RDMA, graphics buffers, MKTME, virtio, a host's attacks",
+    "Make a table that compares systems: RDMA, graphics buffers, MKTME, virtio, a host's attacks, "
+    "versions of Linux",
     "Runs the same work on many machines, one per cell or row, and prints what came of it. Without a name, "
     "lists the tables. --json prints the object of schema/table.schema.json.",
     option_table,

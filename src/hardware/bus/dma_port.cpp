@@ -145,6 +145,12 @@ Result<DmaPort::Piece> DmaPort::resolve(DmaAddr at, std::uint64_t bytes, bool wr
 }
 
 Result<iommu::IommuTranslation> DmaPort::translate(DmaAddr at, bool write, Look look) const {
+  auto result = translate_address(at, write, look);
+  if (result && config_.trusted_with != no_key) result->key = config_.trusted_with;
+  return result;
+}
+
+Result<iommu::IommuTranslation> DmaPort::translate_address(DmaAddr at, bool write, Look look) const {
   const iommu::DmaTranslator* const iommu = bus_->iommu();
   if (iommu == nullptr || config_.bypass_iommu) return iommu::untranslated(bus_->device_view(), at);
   return look == Look::peek ? iommu->peek(config_.requester, at, write)

@@ -5,7 +5,7 @@
 // It decides under which key the access is made: the IOMMU entry's C-bit, or else the key bits of the bus
 // address as the machine decodes them. On an SME host an address without the bit is an unencrypted access. A
 // guest's device is a part of the host: for it the guest's key bits are just address bits that decode to
-// nothing.
+// nothing, unless the guest has taken the device into its trust: then all accesses are made under its key.
 //
 // A device may reach another one's registers (peer to peer), but what that one does at once in response may
 // not reach a third, and nobody reaches the device that is at it: whatever addresses a guest hands out, no
@@ -31,6 +31,9 @@ struct DmaPortConfig {
   std::string device;          // name in events
   RequesterId requester = 0;   // bus/device/function
   unsigned address_bits = 64;  // address lines the device drives, 1 to 64
+  // The key that all of its accesses are made under, whatever their addresses: that of the guest which has
+  // taken the device (TDISP, state RUN) into its trust. no_key: the address or the IOMMU's entry decides.
+  KeyId trusted_with = no_key;
   bool bypass_iommu =
       false;  // a virtio device without VIRTIO_F_ACCESS_PLATFORM: QEMU goes to memory directly
 };
@@ -85,6 +88,7 @@ class DmaPort {
   // The first piece of [at, at + bytes), bytes > 0.
   [[nodiscard]] Result<Piece> resolve(DmaAddr at, std::uint64_t bytes, bool write, Look look) const;
   [[nodiscard]] Result<iommu::IommuTranslation> translate(DmaAddr at, bool write, Look look) const;
+  [[nodiscard]] Result<iommu::IommuTranslation> translate_address(DmaAddr at, bool write, Look look) const;
   // Calls `move(piece, bytes before it)` for each piece in order, until one faults.
   template <class Move>
   Result<void> transfer(DmaAddr at, std::uint64_t bytes, bool write, Look look, Move&& move) const;

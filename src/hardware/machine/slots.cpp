@@ -95,9 +95,11 @@ constexpr auto options_of_console =
 
 OrError<PluggedDevice> make_test_dma(bus::SystemBus& bus, Clock* clock, const DevicePlace& place,
                                      const DeviceOptions& options) {
+  const auto& [address_bits, trusted_with] = std::get<TestDmaOptions>(options);
   const bus::DmaPortConfig port{.device = place.name,
                                 .requester = place.requester,
-                                .address_bits = std::get<TestDmaOptions>(options).address_bits};
+                                .address_bits = address_bits,
+                                .trusted_with = trusted_with};
   return PluggedDevice{std::make_unique<dev::TestDma>(bus, port, clock)};
 }
 

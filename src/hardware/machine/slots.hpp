@@ -23,7 +23,8 @@
 namespace cbit::machine {
 
 struct TestDmaOptions {
-  unsigned address_bits = 64;  // 1 to 64
+  unsigned address_bits = 64;   // 1 to 64
+  KeyId trusted_with = no_key;  // bus::DmaPortConfig
 };
 struct DiskOptions {
   dev::VirtioBlkOptions device;

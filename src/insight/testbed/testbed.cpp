@@ -38,6 +38,21 @@ OrError<void> set_masks(kernel::Dma& dma, kernel::Device& dev, const TestDeviceC
   return {};
 }
 
+// What the posted patches are for: SEV-TIO, with dma-direct.
+OrError<void> check_trusted(const TestbedConfig& config) {
+  if (config.dma.version < KernelVersion::next)
+    return usage_error(fmt::format("Linux {} has no trusted devices (TDISP)", to_string(config.dma.version)),
+                       "use the kernel version next; the patches are posted, and in no release");
+  if (config.machine.platform != Platform::sev_snp)
+    return usage_error(fmt::format("a trusted device is that of an SEV-SNP guest, not of {}",
+                                   to_string(config.machine.platform)),
+                       "use the platform sev-snp; what is posted is for SEV-TIO");
+  if (config.dma.iommu != IommuMode::none)
+    return usage_error("a trusted device behind a virtual IOMMU is nothing that the patches know",
+                       "leave the IOMMU out");
+  return {};
+}
+
 }  // namespace
 
 OrError<std::unique_ptr<Testbed>> Testbed::create(const TestbedConfig& config, const EventSinks& sinks) {
@@ -69,15 +84,19 @@ Testbed::~Testbed() {
 }
 
 OrError<TestDevice> Testbed::add_device(const TestDeviceConfig& config) {
+  if (config.trusted) CBIT_TRY(check_trusted(config_));
   kernel::Device& dev = kernel_->add_device({.name = config.name,
                                              .bus_dma_limit = config.bus_limit,
                                              .min_align_mask = config.min_align_mask,
                                              .max_segment_size = config.max_segment_size,
-                                             .untrusted = config.untrusted});
+                                             .untrusted = config.untrusted,
+                                             .accepted = config.trusted});
   CBIT_TRY(set_masks(kernel_->dma(), dev, config));
   hardware_.push_back(CBIT_TRY(machine::plug<dev::TestDma>(
       machine_->bus(), "test-dma", {.name = config.name, .requester = dev.requester},
-      machine::TestDmaOptions{.address_bits = config.address_bits})));
+      machine::TestDmaOptions{
+          .address_bits = config.address_bits,
+          .trusted_with = config.trusted ? machine_->paging().view.encrypted_key : no_key})));
   return TestDevice{dev, *hardware_.back()};
 }
 

@@ -30,6 +30,7 @@ struct TestDeviceConfig {
   std::uint32_t min_align_mask = 0;
   std::uint32_t max_segment_size = 64 * 1024;
   bool untrusted = false;
+  bool trusted = false;        // the guest has accepted it (TDISP): an SEV-SNP guest with the kernel `next`
   unsigned address_bits = 64;  // address lines of the device itself
 };
 
@@ -49,7 +50,7 @@ class Testbed {
   ~Testbed();
 
   // dma_set_mask() and dma_set_coherent_mask() are called as a driver's probe does; their refusal is an
-  // Error.
+  // Error; so is a trusted device where there are none.
   OrError<TestDevice> add_device(const TestDeviceConfig& config);
 
   [[nodiscard]] const TestbedConfig& config() const { return config_; }

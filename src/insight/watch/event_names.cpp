@@ -71,6 +71,8 @@ std::string_view stable_name(DmaFailure reason) {
     case DmaFailure::invalid_direction: return "invalid-direction";
     case DmaFailure::invalid_size: return "invalid-size";
     case DmaFailure::invalid_memory: return "invalid-memory";
+    case DmaFailure::iommu_cannot_share: return "iommu-cannot-share";
+    case DmaFailure::pool_not_private: return "pool-not-private";
   }
   return "?";
 }

@@ -31,6 +31,8 @@ struct Device {
   std::uint64_t seg_boundary_mask = 0;         // dma_set_seg_boundary(); 0: never called by the driver
   bool untrusted = false;                      // pci_dev.untrusted: external-facing port
 
+  bool accepted = false;  // [posted] device_cc_accepted(): a TDISP interface in the state RUN
+
   bool dma_skip_sync = false;  // [6.10] set by dma_set_mask(), cleared by the first bounce
 
   IommuDmaDomain* iommu = nullptr;     // set: dma_ops are iommu-dma; null: dma-direct

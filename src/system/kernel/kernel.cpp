@@ -30,12 +30,12 @@ std::string pci_name(RequesterId requester) {
 
 }  // namespace
 
-Kernel::Kernel(machine::Machine& machine)
-    : machine_{&machine}, cc_{machine.config().platform, machine.paging().view.layout} {}
+Kernel::Kernel(machine::Machine& machine, KernelVersion version)
+    : machine_{&machine}, cc_{machine.config().platform, machine.paging().view.layout, version} {}
 
 OrError<std::unique_ptr<Kernel>> Kernel::boot(machine::Machine& machine, const DmaConfig& config) {
   CBIT_TRY(check(machine, config));
-  std::unique_ptr<Kernel> kernel{new Kernel{machine}};
+  std::unique_ptr<Kernel> kernel{new Kernel{machine, config.version}};
   auto mm = Mm::create(machine, kernel->cc_, config.version);
   if (!mm) return boot_error("memory management", mm.error());
   kernel->mm_ = std::move(*mm);

@@ -29,7 +29,7 @@ class Kernel {
   Device& add_device(Device device);
 
  private:
-  explicit Kernel(machine::Machine& machine);
+  Kernel(machine::Machine& machine, KernelVersion version);
 
   machine::Machine* machine_;
   CcPlatform cc_;

@@ -39,7 +39,8 @@ struct DmaMapped {
   std::uint64_t bytes = 0;
   DmaDirection direction{};
   DmaPath path{};
-  bool encrypted = false;  // the device's access carries the encryption bit (address or IOMMU entry)
+  bool encrypted =
+      false;  // the device's access is one of encrypted memory: by address, IOMMU entry, or trust
   void visit(auto&& v) const {
     v("device", device);
     v("kind", kind);
@@ -54,23 +55,25 @@ struct DmaMapped {
 
 // Why a mapping or allocation failed, as the code that refused it knows it.
 enum class DmaFailure : std::uint8_t {
-  mask_overflow,      // not dma_capable and no bounce pool to fall back on
-  no_pool,            // bouncing is needed and there is no pool
-  pool_full,          // see SwiotlbFull for the facts
-  pool_beyond_mask,   // the bounce address itself is not dma_capable
-  p2pdma_bounce,      // a P2PDMA page cannot be bounced
-  resource_mask,      // MMIO range beyond the mask
-  iova_exhausted,     // no IOVA below the mask
-  iommu_map,          // the IOMMU refused the mapping
-  mask_unset,         // the device has no DMA mask
-  no_memory,          // page allocator failed
-  coherent_mask,      // no pages below the coherent mask
-  atomic_pool_empty,  // atomic coherent allocation, pool exhausted
-  conversion_failed,  // set_memory_decrypted failed
-  attribute,          // an attribute forbids what the platform needs
-  invalid_direction,  // not a direction: BUG_ON(!valid_dma_direction(dir))
-  invalid_size,       // 0 or beyond the address space, where Linux runs into a BUG or an overflow
-  invalid_memory,     // not RAM of the direct map (vmalloc, user or MMIO address)
+  mask_overflow,       // not dma_capable and no bounce pool to fall back on
+  no_pool,             // bouncing is needed and there is no pool
+  pool_full,           // see SwiotlbFull for the facts
+  pool_beyond_mask,    // the bounce address itself is not dma_capable
+  p2pdma_bounce,       // a P2PDMA page cannot be bounced
+  resource_mask,       // MMIO range beyond the mask
+  iova_exhausted,      // no IOVA below the mask
+  iommu_map,           // the IOMMU refused the mapping
+  mask_unset,          // the device has no DMA mask
+  no_memory,           // page allocator failed
+  coherent_mask,       // no pages below the coherent mask
+  atomic_pool_empty,   // atomic coherent allocation, pool exhausted
+  conversion_failed,   // set_memory_decrypted failed
+  attribute,           // an attribute forbids what the platform needs
+  invalid_direction,   // not a direction: BUG_ON(!valid_dma_direction(dir))
+  invalid_size,        // 0 or beyond the address space, where Linux runs into a BUG or an overflow
+  invalid_memory,      // not RAM of the direct map (vmalloc, user or MMIO address)
+  iommu_cannot_share,  // shared memory is needed, and the IOMMU's code has none to give
+  pool_not_private,    // private memory is needed, and the bounce pool is shared
 };
 
 struct DmaMapFailed {

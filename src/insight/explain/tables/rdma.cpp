@@ -32,9 +32,9 @@ struct MethodRow {
 
 constexpr MethodRow methods_of_table[] = {
     {"user MR, Linux 6.1", testbed::RdmaMethod::user_mr, KernelVersion::v6_1},
-    {"user MR, next", testbed::RdmaMethod::user_mr, KernelVersion::next},
-    {"ibv_alloc_buf, next", testbed::RdmaMethod::shared_heap, KernelVersion::next},
-    {"bounce ring, next", testbed::RdmaMethod::bounce_ring, KernelVersion::next},
+    {"user MR, 7.2", testbed::RdmaMethod::user_mr, KernelVersion::v7_2},
+    {"ibv_alloc_buf, 7.2", testbed::RdmaMethod::shared_heap, KernelVersion::v7_2},
+    {"bounce ring, 7.2", testbed::RdmaMethod::bounce_ring, KernelVersion::v7_2},
     {"software RDMA, 6.1", testbed::RdmaMethod::rxe, KernelVersion::v6_1},
 };
 

@@ -12,6 +12,8 @@ std::span<const TableSpec> tables() {
       {"virtio", "virtio in mixed fleets: which guest works with which device and IOMMU, and what it costs",
        virtio_table},
       {"attacks", "What can a host do to a guest's memory?", attacks_table},
+      {"linux-versions", "What changed for a driver under memory encryption, from Linux 6.1 to 7.3",
+       linux_versions_table},
   };
   return all;
 }

@@ -10,5 +10,6 @@ namespace cbit::explain {
 [[nodiscard]] OrError<Table> mktme_table(std::uint64_t seed);
 [[nodiscard]] OrError<Table> virtio_table(std::uint64_t seed);
 [[nodiscard]] OrError<Table> attacks_table(std::uint64_t seed);
+[[nodiscard]] OrError<Table> linux_versions_table(std::uint64_t seed);
 
 }  // namespace cbit::explain

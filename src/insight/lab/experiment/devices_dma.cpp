@@ -7,9 +7,9 @@
 namespace cbit::lab {
 namespace {
 
-constexpr std::string_view keys_of_dma[] = {"mask",           "coherent-mask",    "bus-limit",
-                                            "min-align-mask", "max-segment-size", "seg-boundary",
-                                            "untrusted",      "address-bits",     "restricted-pool"};
+constexpr std::string_view keys_of_dma[] = {
+    "mask",         "coherent-mask", "bus-limit", "min-align-mask", "max-segment-size",
+    "seg-boundary", "untrusted",     "trusted",   "address-bits",   "restricted-pool"};
 
 // A power of two less one.
 OrError<std::optional<std::uint64_t>> low_mask(const TableReader& keys, std::string_view key,
@@ -38,6 +38,7 @@ OrError<void> parse_dma(const TableReader& keys, const ExperimentLimits&, Experi
   if (dma.seg_boundary_mask != 0 && dma.seg_boundary_mask < page_size - 1)
     return keys.error("seg-boundary", "\"seg-boundary\" is narrower than a page", "use 4095 or more");
   config.untrusted = CBIT_TRY(keys.flag("untrusted")).value_or(false);
+  config.trusted = CBIT_TRY(keys.flag("trusted")).value_or(false);
   config.address_bits = static_cast<unsigned>(CBIT_TRY(keys.number("address-bits", 1, 64)).value_or(64));
   dma.restricted_pool = CBIT_TRY(keys.number("restricted-pool", page_size, 64ull << 20)).value_or(0);
   device.install = [dma](Run& run, std::size_t id) { return run.install(id, dma); };

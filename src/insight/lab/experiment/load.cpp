@@ -34,7 +34,7 @@ OrError<void> load_dma(const TableReader& keys, kernel::DmaConfig& dma) {
   if (dma.swiotlb.dynamic && !spec::has_dynamic_swiotlb(dma.version))
     return keys.error("swiotlb-dynamic",
                       fmt::format("Linux {} has no dynamic SWIOTLB", to_string(dma.version)),
-                      "add kernel-version = \"6.6\" or \"6.10\"");
+                      "add kernel-version = \"6.6\", or a later one");
   return {};
 }
 

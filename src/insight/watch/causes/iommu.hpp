@@ -39,6 +39,17 @@ inline constexpr CauseInfo iommu_causes[] = {
                                "the guest's private memory.")},
      .linux_says = "",
      .source = "drivers/iommu/dma-iommu.c: iommu_dma_map_page; kernel/dma/mapping.c: dma_map_direct"},
+    {.name = "guest-iommu-cannot-share",
+     .topic = "IOMMU",
+     .title = "An encrypted guest has an IOMMU, and so gets no coherent memory.",
+     .meaning =
+         "Coherent memory of a guest has to be shared. From Linux 7.3 on iommu-dma says that it cannot "
+         "do that, and dma_alloc_coherent() returns NULL; before, it gave private memory, which the "
+         "device reads as ciphertext. Drivers fail to probe with ENOMEM.",
+     .remedies = {for_operator(
+         "Give an encrypted guest no virtual IOMMU: dma-direct shares what it allocates.")},
+     .linux_says = "",
+     .source = "drivers/iommu/dma-iommu.c: iommu_dma_alloc"},
     {.name = "raw-gpa-behind-iommu",
      .topic = "IOMMU",
      .title = "The device used a physical address where the IOMMU expects one of its own.",

@@ -128,9 +128,19 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .meaning =
          "Since Linux 5.19 the pool is made in mem_init(), and the initcall that asks for it runs later: "
          "nothing bounces, and devices are given the addresses of secure pages.",
-     .remedy = "Boot with swiotlb=force.",
+     .remedies = {for_operator("Boot with swiotlb=force.")},
      .linux_says = "software IO TLB: No low mem",
      .source = "arch/powerpc/platforms/pseries/svm.c: init_svm; arch/powerpc/mm/mem.c: mem_init"},
+    {.name = "bounce-pool-not-private",
+     .topic = "SWIOTLB",
+     .title = "The guest trusts the device with private memory, and the only bounce pool is shared.",
+     .meaning =
+         "From Linux 7.3 on the pool has to be of the memory that the device reaches. What is posted for "
+         "trusted devices gives them no private pool: a mapping that has to bounce fails without a message.",
+     .remedies = {for_driver(
+         "Map memory that the device reaches: set the widest mask that it has, allocate below it.")},
+     .linux_says = "",
+     .source = "kernel/dma/swiotlb.c: swiotlb_tbl_map_single"},
     {.name = "pool-out-of-mask",
      .topic = "SWIOTLB",
      .title = "The bounce buffer itself lies above what the device can address.",

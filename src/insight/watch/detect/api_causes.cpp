@@ -30,6 +30,8 @@ const CauseInfo* reason_of(DmaFailure failure) {
     case DmaFailure::invalid_direction: return &cause("invalid-direction");
     case DmaFailure::invalid_size: return &cause("invalid-mapping-size");
     case DmaFailure::invalid_memory: return &cause("unmappable-memory");
+    case DmaFailure::iommu_cannot_share: return &cause("guest-iommu-cannot-share");
+    case DmaFailure::pool_not_private: return &cause("bounce-pool-not-private");
   }
   return nullptr;
 }
@@ -88,6 +90,8 @@ struct ApiCauses {
     const bool streaming = mapped.kind != DmaMappingKind::coherent && mapped.kind != DmaMappingKind::resource;
     if (!scene.facts.context().is_guest || !streaming || mapped.path != DmaPath::direct) return;
     if (scene.facts.is_shared(mapped.phys)) return;  // DMA_ATTR_CC_SHARED
+    // Nothing in the address makes the access one of encrypted memory: the device is trusted with it.
+    if (mapped.encrypted && mapped.dma.value() == mapped.phys.value()) return;
     explain_missing_pool(scene, mapped.device, bus_range(mapped.dma, mapped.bytes),
                          {"mapping", fmt::format("{} bytes of {} mapped directly at {}", mapped.bytes,
                                                  mapped.phys, mapped.dma)});

@@ -118,7 +118,7 @@ struct SwiotlbCauses {
 
   [[nodiscard]] std::string why_bounced(const SwiotlbBounced& bounced) const {
     const ExplainerContext& context = scene.facts.context();
-    if (bounced.force)
+    if (bounced.force || context.is_guest)
       return "every mapping is bounced (encrypted guest, swiotlb=force or a restricted pool)";
     const bool lacks_bit = context.is_sme && (bounced.dma_mask & context.layout.mask()) == 0;
     return fmt::format("the device's mask {:#x} {}", bounced.dma_mask,

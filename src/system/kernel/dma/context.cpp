@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "kernel/dma/direct.hpp"
+#include "kernel/dma/direct_map.hpp"
 
 namespace cbit::kernel {
 namespace {
@@ -13,12 +14,19 @@ Result<void> swiotlb_init(DmaContext& ctx, paging::Mmu& cpu) {
   const bool ram_above_4g = ctx.mm.machine().end_of_ram() > machine::high_ram;
   const auto sizing =
       size_swiotlb(ctx.cc, machine.memory_bytes, ram_above_4g, machine.cpus, ctx.config.swiotlb);
+  ctx.swiotlb_force_bounce = sizing && sizing->force_bounce;
   if (sizing)
     ctx.swiotlb = CBIT_TRY(
         Swiotlb::create_default(ctx.mm, ctx.cc, ctx.config.version, *sizing, ctx.config.swiotlb.dynamic));
   if (const std::string_view features = ctx.cc.traits().features_active; !features.empty())
     ctx.message(cpu, [&] { return fmt::format("Memory Encryption Features active: {}", features); });
   return {};
+}
+
+// "swiotlb: Preserve allocation virtual address for dynamic pools" (57d29044d0f2; 6.12.111, 7.2, 7.3): memory
+// goes back to the atomic pools under the address that they gave, not under that of the direct map.
+bool keeps_address_of_pool(KernelVersion version) {
+  return version == KernelVersion::v6_12 || version >= KernelVersion::v7_2;
 }
 
 // The memory of transient pools [6.6]: swiotlb_alloc_tlb() in atomic context.
@@ -31,7 +39,12 @@ void lend_atomic_pools(DmaContext& ctx) {
              const auto got = ctx.atomic_pools.allocate(ctx, request, bytes, GfpZone::normal);
              return got ? std::optional{got->page} : std::nullopt;
            },
-       .free = [&ctx](VirtAddr at, std::uint64_t bytes) { return ctx.atomic_pools.free(at, bytes); }});
+       .free =
+           [&ctx](VirtAddr at, std::uint64_t bytes) {
+             if (keeps_address_of_pool(ctx.config.version))
+               at = ctx.atomic_pools.address_of(ctx.mm.virt_to_phys(at)).value_or(at);
+             return ctx.atomic_pools.free(at, bytes);
+           }});
 }
 
 void iommu_subsys_init(DmaContext& ctx, const paging::Mmu& cpu) {
@@ -73,6 +86,7 @@ DmaContext::DmaContext(Mm& kernel_mm, const CcPlatform& platform, const DmaConfi
     : mm{kernel_mm},
       cc{platform},
       config{dma_config},
+      dma_direct_map{direct_map_of(dma_config.version)},
       tracer{kernel_mm.machine().tracer()},
       me_mask{platform.me_mask()},
       encryption_mask{platform.dma_encryption_mask()},

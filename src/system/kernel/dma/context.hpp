@@ -38,6 +38,13 @@ inline DmaRequest coherent_request(paging::Mmu& cpu, Device& dev, std::uint64_t 
   return {cpu, dev, PhysAddr{}, bytes, DmaDirection::bidirectional, attrs, DmaMappingKind::coherent};
 }
 
+// The attributes that came after 6.17 and that this kernel knows.
+[[nodiscard]] constexpr DmaAttrs attrs_of(KernelVersion version) {
+  if (version >= KernelVersion::v7_2)
+    return dma_attr::mmio | dma_attr::require_coherent | dma_attr::cc_shared;
+  return version >= KernelVersion::v6_19 ? dma_attr::mmio : DmaAttrs{};
+}
+
 // A live dma_alloc_coherent() allocation. Linux finds its pages from the addresses that the driver passes to
 // free; the model looks here, so that a wrong address frees nothing instead of somebody else's memory.
 struct CoherentAllocation {
@@ -59,10 +66,12 @@ struct CoherentAllocation {
 // Messages that the kernel prints once per boot (WARN_ONCE, dev_warn_once).
 enum class Once : std::uint8_t {
   dma_overflow,
+  dma_overflow_sg,
   swiotlb_overflow,
   resource_overflow,
   vmalloc_map,
   no_dma_mask,
+  zone_device_page,
   no_coherent_mask,
   no_coherent_pool,
   bounce_inactive,
@@ -70,6 +79,10 @@ enum class Once : std::uint8_t {
   cacheline_overlaps,
   count
 };
+
+// Maps one range for dma-direct; one design of it (direct_map.hpp).
+struct DmaContext;
+using DirectMap = DmaAddr (*)(DmaContext& ctx, const DmaRequest& request);
 
 struct DmaContext {
   DmaContext(Mm& kernel_mm, const CcPlatform& platform, const DmaConfig& dma_config);
@@ -79,6 +92,7 @@ struct DmaContext {
   Mm& mm;
   const CcPlatform& cc;
   const DmaConfig config;
+  const DirectMap dma_direct_map;
   Tracer& tracer;
   const std::uint64_t me_mask;          // sme_me_mask
   const std::uint64_t encryption_mask;  // the same, or MKTME's KeyID bits
@@ -86,6 +100,8 @@ struct DmaContext {
   IommuMode iommu = IommuMode::none;
 
   AtomicPools atomic_pools;
+  bool swiotlb_force_bounce =
+      false;                         // io_tlb_default_mem.force_bounce: also where there was no memory for it
   std::unique_ptr<Swiotlb> swiotlb;  // may own memory of the atomic pools
   IommuDma iommu_dma;
   std::map<VirtAddr, CoherentAllocation> coherent;

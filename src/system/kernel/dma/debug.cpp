@@ -52,7 +52,7 @@ void DmaDebug::report(const paging::Mmu& cpu, const Device& dev, DmaDebugKind ki
 // type2name; 6.7 corrected the spelling.
 std::string_view DmaDebug::name_of(Type type) const {
   switch (type) {
-    case Type::single: return ctx_->config.version >= KernelVersion::next ? "phy" : "single";
+    case Type::single: return ctx_->config.version >= KernelVersion::v6_19 ? "phy" : "single";
     case Type::sg: return ctx_->config.version >= KernelVersion::v6_10 ? "scatter-gather" : "scather-gather";
     case Type::coherent: return "coherent";
     case Type::resource: return "resource";
@@ -62,7 +62,7 @@ std::string_view DmaDebug::name_of(Type type) const {
 
 // One type of physical memory with all other mappings since 6.18.
 DmaDebug::Type DmaDebug::resource_type() const {
-  return ctx_->config.version >= KernelVersion::next ? Type::single : Type::resource;
+  return ctx_->config.version >= KernelVersion::v6_19 ? Type::single : Type::resource;
 }
 
 // ---- the hash --------------------------------------------------------------------------------------------

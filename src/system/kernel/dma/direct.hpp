@@ -13,7 +13,9 @@ namespace cbit::kernel {
 
 // Sets the C-bit in SEV guests too, where such an address means nothing: only forced bouncing hides that. On
 // MKTME the page's KeyID (__mem_encrypt_dma_set, arch/x86/mm/mem_encrypt_common.c of the RFC).
-[[nodiscard]] inline DmaAddr phys_to_dma(const DmaContext& ctx, PhysAddr phys) {
+// [posted, "SEV-TIO phase 2"] An accepted device's address is the physical one.
+[[nodiscard]] inline DmaAddr phys_to_dma(const DmaContext& ctx, const Device& dev, PhysAddr phys) {
+  if (dev.accepted) return phys_to_dma_unencrypted(phys);
   if (ctx.encryption_mask != ctx.me_mask) return ctx.cc.layout().join_dma(phys, ctx.mm.page_key_id(phys));
   return DmaAddr{phys.value() | ctx.me_mask};
 }
@@ -32,8 +34,7 @@ namespace cbit::kernel {
 
 // include/linux/swiotlb.h
 [[nodiscard]] inline bool is_swiotlb_force_bounce(const DmaContext& ctx, const Device& dev) {
-  const Swiotlb* pool = ctx.pool(dev);
-  return pool != nullptr && pool->force_bounce();
+  return dev.restricted_pool != nullptr ? dev.restricted_pool->force_bounce() : ctx.swiotlb_force_bounce;
 }
 [[nodiscard]] inline bool is_swiotlb_active(const DmaContext& ctx, const Device& dev) {
   return ctx.pool(dev) != nullptr;
@@ -53,8 +54,7 @@ DmaAddr swiotlb_map(DmaContext& ctx, const DmaRequest& request);
                                                              std::uint64_t alloc_size,
                                                              std::uint64_t alloc_align_mask);
 
-// kernel/dma/direct.h. The bool results tell whether bytes were copied.
-DmaAddr dma_direct_map_page(DmaContext& ctx, const DmaRequest& request);
+// kernel/dma/direct.h; what maps is in direct_map.hpp. The bool results tell whether bytes were copied.
 bool dma_direct_unmap_page(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
                            DmaDirection direction, DmaAttrs attrs);
 bool dma_direct_sync_single_for_device(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma,

@@ -55,15 +55,22 @@ bool dma_coherent_ok_step(DmaContext& ctx, const DmaRequest& request, PhysAddr p
   return ok;
 }
 
+// Up to 7.2 slots of a restricted pool are converted as pages are: to what they are already, and on free to
+// encrypted memory, while the pool still uses them.
+bool converts(const DmaContext& ctx, const Device& dev) {
+  return ctx.cc.force_dma_unencrypted(dev) &&
+         !(is_swiotlb_for_alloc(dev) && ctx.config.version >= KernelVersion::v7_3);
+}
+
 int dma_set_decrypted(DmaContext& ctx, const DmaRequest& request, VirtAddr at, std::uint64_t bytes) {
-  if (!ctx.cc.force_dma_unencrypted(request.dev)) return 0;
+  if (!converts(ctx, request.dev)) return 0;
   const paging::SiteScope site{request.cpu, ctx.sites.alloc};
   return ctx.mm.set_memory_decrypted(request.cpu, at, bytes / page_size) ? 0 : -1;
 }
 
 int dma_set_encrypted(DmaContext& ctx, paging::Mmu& cpu, const Device& dev, VirtAddr at,
                       std::uint64_t bytes) {
-  if (!ctx.cc.force_dma_unencrypted(dev)) return 0;
+  if (!converts(ctx, dev)) return 0;
   if (ctx.mm.set_memory_encrypted(cpu, at, bytes / page_size)) return 0;
   ctx.message(cpu, [] { return std::string{"leaking DMA memory that can't be re-encrypted"}; });
   return -1;
@@ -72,6 +79,9 @@ int dma_set_encrypted(DmaContext& ctx, paging::Mmu& cpu, const Device& dev, Virt
 std::optional<PhysAddr> dma_direct_alloc_swiotlb(DmaContext& ctx, const DmaRequest& request,
                                                  std::uint64_t bytes) {
   Swiotlb& pool = *request.dev.restricted_pool;
+  if (ctx.config.version >= KernelVersion::v7_3 &&
+      pool.cc_shared() != ctx.cc.force_dma_unencrypted(request.dev))
+    return ctx.fail_empty(request, DmaFailure::pool_not_private);
   const auto page = pool.alloc(request.cpu, request.dev, bytes);
   if (!page) return ctx.fail_empty(request, DmaFailure::pool_full);
   if (dma_coherent_ok_step(ctx, request, *page, bytes)) return page;
@@ -150,7 +160,8 @@ void step_decrypted(DmaContext& ctx, const DmaRequest& request, bool unencrypted
                                       : "arch/powerpc/include/asm/mem_encrypt.h: force_dma_unencrypted";
   ctx.step(request.cpu, source, [&] {
     const std::uint64_t limit = request.dev.limit(request.dev.coherent_dma_mask);
-    if (is_guest(ctx.cc.traits().platform))
+    if (request.dev.accepted) return std::string{"the guest has accepted the device: memory stays private"};
+    if (ctx.cc.shares_all_dma())
       return std::string{"encrypted guest: memory for coherent DMA is made shared"};
     if (ctx.cc.key_id_mask() != 0)
       return fmt::format("the coherent mask {:#x} {} all KeyID bits; coherent memory is KeyID 0's", limit,
@@ -220,8 +231,6 @@ void dma_direct_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const Coher
     }
     default: break;
   }
-  // Linux does so for restricted pools as well, whose slots are then encrypted while the pool still uses
-  // them.
   if (dma_set_encrypted(ctx, cpu, dev, at, allocation.bytes) != 0) return;
   if (allocation.source == Source::restricted_pool)
     dev.restricted_pool->free(cpu, dev, page, allocation.bytes);

@@ -45,11 +45,20 @@ struct Dma::Impl {
   // What map_page, map_sg and map_resource check first.
   bool mask_set(const DmaRequest& request, std::string_view function);
   bool attrs_known(const DmaRequest& request);
+  bool is_page(const DmaRequest& request);
+  bool can_share(const DmaRequest& request);
+  // False, with the reason.
+  template <class Text>
+  bool refuse(const DmaRequest& request, Text&& text) {
+    ctx.step(request.cpu, "kernel/dma/mapping.c: dma_map_phys", text);
+    ctx.fail(request, DmaFailure::attribute);
+    return false;
+  }
   bool in_ram(const DmaRequest& request);
 
   DmaAddr map(const DmaRequest& request);
-  DmaAddr map_phys(const DmaRequest& request);
-  DmaAddr map_resource(const DmaRequest& request);
+  DmaAddr map_page(const DmaRequest& request);
+  DmaAddr map_resource(DmaRequest request);
   void unmap(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
              DmaAttrs attrs, DmaMappingKind kind);
   void sync_single(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
@@ -62,7 +71,7 @@ struct Dma::Impl {
                                     DmaDirection direction, DmaAttrs attrs);
   std::optional<PhysAddr> phys_of(paging::Mmu& cpu, VirtAddr at);
 
-  [[nodiscard]] DmaReach reach(const Device& dev, DmaAddr dma) const;
+  [[nodiscard]] DmaReach reach(const Device& dev, DmaAddr dma, DmaAttrs attrs = {}) const;
   void report_mapped(const DmaRequest& request, DmaAddr dma);
   void report_unmapped(const paging::Mmu& cpu, const Device& dev, DmaMappingKind kind, DmaAddr dma,
                        std::uint64_t bytes, DmaDirection direction, bool copied_back);
@@ -75,18 +84,19 @@ struct Dma::Impl {
 
 // ---- reports ---------------------------------------------------------------------------------------------
 
-DmaReach Dma::Impl::reach(const Device& dev, DmaAddr dma) const {
+DmaReach Dma::Impl::reach(const Device& dev, DmaAddr dma, DmaAttrs attrs) const {
   if (!direct(dev)) {
     const PhysAddr phys = iommu_iova_to_phys(dev, dma).value_or(PhysAddr{});
-    return {DmaPath::iommu, iommu_dma::leaf_selector(ctx, phys) != 0};
+    return {DmaPath::iommu, iommu_dma::leaf_selector(ctx, phys, attrs) != 0};
   }
   const bool bounced = is_swiotlb_buffer(ctx, dev, dma_to_phys(ctx, dma));
-  return {bounced ? DmaPath::swiotlb : DmaPath::direct, (dma.value() & ctx.encryption_mask) != 0};
+  return {bounced ? DmaPath::swiotlb : DmaPath::direct,
+          dev.accepted || (dma.value() & ctx.encryption_mask) != 0};
 }
 
 void Dma::Impl::report_mapped(const DmaRequest& request, DmaAddr dma) {
   if (!ctx.tracer.enabled() || dma == dma_mapping_error) return;
-  auto [path, encrypted] = reach(request.dev, dma);
+  auto [path, encrypted] = reach(request.dev, dma, request.attrs);
   // Memory of a restricted pool that was allocated from it is nobody's copy.
   if (path == DmaPath::swiotlb && request.kind == DmaMappingKind::coherent) path = DmaPath::direct;
   ctx.tracer.emit(request.cpu.agent(), DmaMapped{.device = request.dev.name_id,
@@ -160,20 +170,31 @@ bool Dma::Impl::mask_set(const DmaRequest& request, std::string_view function) {
 }
 
 bool Dma::Impl::attrs_known(const DmaRequest& request) {
-  constexpr DmaAttrs of_next = dma_attr::mmio | dma_attr::require_coherent | dma_attr::cc_shared;
-  const bool known = !request.attrs.has(of_next) || ctx.config.version >= KernelVersion::next;
-  // dma_map_sg() has no such test: behind an IOMMU it ignores the attribute.
-  const bool shared_behind_iommu =
-      request.attrs.has(dma_attr::cc_shared) && !direct(request.dev) && request.kind != DmaMappingKind::sg;
-  if (known && !shared_behind_iommu) [[likely]]
+  constexpr DmaAttrs later = dma_attr::mmio | dma_attr::require_coherent | dma_attr::cc_shared;
+  if ((request.attrs & later) == (request.attrs & attrs_of(ctx.config.version))) [[likely]]
     return true;
-  ctx.step(request.cpu, "kernel/dma/mapping.c: dma_map_phys", [&] {
+  return refuse(request, [] {
     return std::string{
-        known ? "DMA_ATTR_CC_SHARED behind an IOMMU: DMA_MAPPING_ERROR"
-              : "DMA_ATTR_MMIO, REQUIRE_COHERENT and CC_SHARED do not exist before the kernel \"next\""};
+        "DMA_ATTR_MMIO does not exist before Linux 6.18, REQUIRE_COHERENT and CC_SHARED not before 7.1"};
   });
-  ctx.fail(request, DmaFailure::attribute);
-  return false;
+}
+
+// [6.18] dma_map_page_attrs() is for pages. CONFIG_DMA_API_DEBUG knows those of a BAR, which belong into a
+// scatterlist.
+bool Dma::Impl::is_page(const DmaRequest& request) {
+  if (ctx.config.version < KernelVersion::v6_19) return true;
+  if (request.attrs.has(dma_attr::mmio))
+    return refuse(request, [] { return std::string{"MMIO has no pages: DMA_MAPPING_ERROR"}; });
+  if (!request.p2pdma || !ctx.config.debug) return true;
+  ctx.warning_once(Once::zone_device_page, request.cpu, source_file, "dma_map_page_attrs");
+  return refuse(request, [] { return std::string{"a ZONE_DEVICE page by itself: DMA_MAPPING_ERROR"}; });
+}
+
+// [7.1] There is no way to tell an IOMMU's entry that its page is shared. Scatterlists are not asked.
+bool Dma::Impl::can_share(const DmaRequest& request) {
+  if (!request.attrs.has(dma_attr::cc_shared) || direct(request.dev)) [[likely]]
+    return true;
+  return refuse(request, [] { return std::string{"DMA_ATTR_CC_SHARED behind an IOMMU: DMA_MAPPING_ERROR"}; });
 }
 
 // The kernel maps struct pages, and there are none for what is not RAM (or a P2PDMA range).
@@ -189,25 +210,24 @@ bool Dma::Impl::in_ram(const DmaRequest& request) {
 
 // ---- streaming -------------------------------------------------------------------------------------------
 
-// [next] Memory that dma_map_page() maps has a struct page, and MMIO has none.
 DmaAddr Dma::Impl::map(const DmaRequest& request) {
   if (!direction_ok(request.cpu, request.dev, request.direction, "dma_map_page_attrs"))
     return ctx.fail(request, DmaFailure::invalid_direction);
-  if (!mask_set(request, "dma_map_page_attrs") || !attrs_known(request)) return dma_mapping_error;
-  if (request.attrs.has(dma_attr::mmio)) {
-    ctx.step(request.cpu, "kernel/dma/mapping.c: dma_map_page_attrs",
-             [] { return std::string{"DMA_ATTR_MMIO, which has no struct page: DMA_MAPPING_ERROR"}; });
-    return ctx.fail(request, DmaFailure::attribute);
-  }
-  return in_ram(request) ? map_phys(request) : dma_mapping_error;
+  if (!mask_set(request, "dma_map_page_attrs") || !attrs_known(request) || !can_share(request) ||
+      !in_ram(request))
+    return dma_mapping_error;
+
+  const DmaAddr dma =
+      direct(request.dev) ? ctx.dma_direct_map(ctx, request) : iommu_dma_map_page(ctx, request);
+  report_mapped(request, dma);
+  const bool resource = request.kind == DmaMappingKind::resource;
+  if (debug) resource ? debug->map_resource(request, dma) : debug->map_page(request, dma);
+  return dma;
 }
 
-DmaAddr Dma::Impl::map_phys(const DmaRequest& request) {
-  const DmaAddr dma =
-      direct(request.dev) ? dma_direct_map_page(ctx, request) : iommu_dma_map_page(ctx, request);
-  report_mapped(request, dma);
-  if (debug) debug->map_page(request, dma);
-  return dma;
+// dma_map_page_attrs()
+DmaAddr Dma::Impl::map_page(const DmaRequest& request) {
+  return is_page(request) ? map(request) : dma_mapping_error;
 }
 
 void Dma::Impl::unmap(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
@@ -281,16 +301,14 @@ Result<std::size_t, Errno> Dma::Impl::map_sg(paging::Mmu& cpu, Device& dev, std:
   return segments;
 }
 
-// [next] dma_map_phys() with DMA_ATTR_MMIO: what that refuses is refused here, too.
-DmaAddr Dma::Impl::map_resource(const DmaRequest& request) {
+DmaAddr Dma::Impl::map_resource(DmaRequest request) {
+  if (ctx.config.version >= KernelVersion::v6_19) {
+    request.attrs = request.attrs | dma_attr::mmio;
+    return map(request);
+  }
   if (!direction_ok(request.cpu, request.dev, request.direction, "dma_map_resource"))
     return ctx.fail(request, DmaFailure::invalid_direction);
   if (!mask_set(request, "dma_map_resource")) return dma_mapping_error;
-  if (ctx.config.version >= KernelVersion::next) {
-    DmaRequest mmio = request;
-    mmio.attrs = request.attrs | dma_attr::mmio;
-    return attrs_known(mmio) ? map_phys(mmio) : dma_mapping_error;
-  }
   const DmaAddr dma =
       direct(request.dev) ? dma_direct_map_resource(ctx, request) : iommu_dma_map_resource(ctx, request);
   report_mapped(request, dma);
@@ -364,10 +382,14 @@ bool Dma::addressing_limited(const Device& dev) const {
 DmaReach Dma::reach(const Device& dev, DmaAddr dma) const { return impl_->reach(dev, dma); }
 
 std::uint64_t Dma::max_mapping_size(const Device& dev) const {
-  const bool limited = Impl::direct(dev)
-                           ? is_swiotlb_active(impl_->ctx, dev) &&
-                                 (addressing_limited(dev) || is_swiotlb_force_bounce(impl_->ctx, dev))
-                           : dev.is_pci && dev.untrusted;
+  const DmaContext& ctx = impl_->ctx;
+  const bool v7_3 = ctx.config.version >= KernelVersion::v7_3;
+  if (v7_3 && !dev.dma_mask) return 0;
+  const bool limited =
+      Impl::direct(dev)
+          ? is_swiotlb_active(ctx, dev) && (addressing_limited(dev) || is_swiotlb_force_bounce(ctx, dev) ||
+                                            (v7_3 && ctx.cc.force_dma_unencrypted(dev)))
+          : dev.is_pci && dev.untrusted;
   return limited ? Swiotlb::max_mapping_size(dev) : bit_mask(64);
 }
 
@@ -399,12 +421,12 @@ DmaAddr Dma::map_single(paging::Mmu& cpu, Device& dev, VirtAddr at, std::uint64_
     return ctx.fail(request, DmaFailure::invalid_memory);
   }
   request.phys = ctx.mm.virt_to_phys(at);
-  return impl_->map(request);
+  return impl_->map_page(request);
 }
 
 DmaAddr Dma::map_page(paging::Mmu& cpu, Device& dev, PhysAddr at, std::uint64_t bytes, DmaDirection direction,
                       DmaAttrs attrs, bool p2pdma) {
-  return impl_->map({cpu, dev, at, bytes, direction, attrs, DmaMappingKind::page, p2pdma});
+  return impl_->map_page({cpu, dev, at, bytes, direction, attrs, DmaMappingKind::page, p2pdma});
 }
 
 void Dma::unmap_single(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
@@ -489,6 +511,8 @@ std::optional<CoherentBuffer> Dma::alloc(paging::Mmu& cpu, Device& dev, std::uin
   DmaContext& ctx = impl_->ctx;
   if (dev.coherent_dma_mask == 0)
     ctx.warning_once(Once::no_coherent_mask, cpu, source_file, "dma_alloc_attrs");
+  if (attrs.has(dma_attr::cc_shared) && ctx.config.version >= KernelVersion::v7_3)
+    return ctx.fail_empty(coherent_request(cpu, dev, bytes, attrs), DmaFailure::attribute);
   auto buffer = Impl::direct(dev) ? dma_direct_alloc(ctx, cpu, dev, bytes, atomic, attrs)
                                   : iommu_dma_alloc(ctx, cpu, dev, bytes, atomic, attrs);
   if (!buffer) return buffer;

@@ -6,14 +6,15 @@
 //   dma.hpp/.cpp      dispatch                    kernel/dma/mapping.c
 //   context.*         what the parts below share, and its boot
 //   direct.*          dma-direct                  kernel/dma/direct.c, direct.h, include/linux/dma-direct.h
+//   direct_map*.*     what it makes of a range, in each of its designs
 //   iommu_dma.*       IOMMU-DMA                   drivers/iommu/dma-iommu.c
 //   iova_fq.*         its flush queue             drivers/iommu/dma-iommu.c
 //   pool.*            atomic pools                kernel/dma/pool.c
 //   swiotlb*.*        bounce buffers              kernel/dma/swiotlb.c
 //   debug.*           dma-debug                   kernel/dma/debug.c
 //
-// DMA_ATTR_MMIO, REQUIRE_COHERENT and CC_SHARED exist from KernelVersion::next on: earlier, a mapping that
-// asks for one is refused.
+// DMA_ATTR_MMIO exists from KernelVersion::v6_19 on, REQUIRE_COHERENT and CC_SHARED from v7_2 on: earlier, a
+// mapping that asks for one is refused.
 //
 // `cpu` is the CPU that executes the call: its number selects the SWIOTLB area, its TLB and accesses are
 // used. A driver's mistakes do no harm to the model: what Linux stops at with a BUG, or goes astray on, is
@@ -100,7 +101,8 @@ struct CoherentBuffer {
 // What a bus address that the DMA API gave leads to.
 struct DmaReach {
   DmaPath path{};
-  bool encrypted = false;  // the device's access carries the encryption bit (address or IOMMU entry)
+  bool encrypted =
+      false;  // the device's access is one of encrypted memory: by address, IOMMU entry, or trust
 };
 class IommuOps;  // kernel/dma/iommu_ops.hpp
 
@@ -174,7 +176,7 @@ class Dma {
   [[nodiscard]] Result<bool, Errno> mapping_encrypted(const CoherentBuffer& buffer) const;
 
   // SIZE_MAX as 2^64 - 1. Trap: a device whose mask reaches all of RAM but not the C-bit bounces and is not
-  // limited.
+  // limited. [7.3] 0 for a device without mask.
   [[nodiscard]] std::uint64_t max_mapping_size(const Device& dev) const;
   // dma_opt_mapping_size(): the same where there is no size that is faster.
   [[nodiscard]] std::uint64_t opt_mapping_size(const Device& dev) const;

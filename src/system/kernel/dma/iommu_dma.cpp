@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernel/dma/direct.hpp"
+#include "kernel/dma/direct_map.hpp"
 
 namespace cbit::kernel {
 namespace {
@@ -78,12 +79,20 @@ std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& requ
 void step_iova(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, DmaAddr iova) {
   ctx.step(request.cpu, "drivers/iommu/dma-iommu.c: __iommu_dma_map", [&] {
     std::string_view bit = "without C-bit: memory is not encrypted";
-    if (iommu_dma::leaf_selector(ctx, phys) != 0)
+    if (request.attrs.has(dma_attr::mmio)) bit = "for MMIO";
+    if (iommu_dma::leaf_selector(ctx, phys, request.attrs) != 0)
       bit = ctx.me_mask != 0 ? "with the C-bit, which the IOVA never has"
                              : "with the page's KeyID, which the IOVA never has";
     return fmt::format("IOVA {:#x} for {:#x}; the IOMMU's entry is written {}", iova.value(), phys.value(),
                        bit);
   });
+}
+
+// Untrusted, and not alone in its pages. From 6.18 on MMIO comes here too: it cannot bounce and was refused
+// until "iommu/dma: skip swiotlb bounce for DMA_ATTR_MMIO in iommu_dma_map_phys" (7.3-rc7, 7.2.11).
+bool needs_bounce(const DmaContext& ctx, const DmaRequest& request) {
+  if (request.attrs.has(dma_attr::mmio) && ctx.config.version >= KernelVersion::v7_2) return false;
+  return iommu_dma::dev_use_swiotlb(request.dev) && ((request.phys.value() | request.bytes) & iova_mask) != 0;
 }
 
 }  // namespace
@@ -186,16 +195,16 @@ iommu::IommuAccess rights_of(DmaDirection direction) {
 
 std::uint64_t align(std::uint64_t bytes) { return align_up(bytes, granule); }
 
-mem::KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys) {
+mem::KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys, DmaAttrs attrs) {
+  if (attrs.has(dma_attr::mmio) && ctx.config.version >= KernelVersion::v7_2) return 0;
   if (ctx.cc.key_id_mask() != 0) return ctx.mm.page_key_id(phys);
-  // IOMMU_MMIO
-  if (ctx.config.version >= KernelVersion::next && !ctx.mm.machine().memory().contains(phys, 1)) return 0;
   return ctx.me_mask != 0 ? 1 : 0;
 }
 
 bool exists(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint64_t bytes) {
   if (bytes == 0 || ctx.mm.machine().memory().contains(phys, bytes)) return true;
-  const bool mmio = request.kind == DmaMappingKind::resource || request.p2pdma;
+  const bool mmio =
+      request.kind == DmaMappingKind::resource || request.attrs.has(dma_attr::mmio) || request.p2pdma;
   return mmio && phys < machine::high_ram && bytes <= machine::high_ram - phys;
 }
 
@@ -245,7 +254,8 @@ DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint
   const std::scoped_lock hold{ctx.iommu_dma.lock};
   const auto iova = alloc_iova(ctx, request, size, mask);
   if (!iova) return ctx.fail(request, DmaFailure::iova_exhausted, request.dev.limit(mask));
-  if (!request.dev.iommu->mappings->map(*iova, phys - offset, size, rights, leaf_selector(ctx, phys))) {
+  const mem::KeySelector selector = leaf_selector(ctx, phys, request.attrs);
+  if (!request.dev.iommu->mappings->map(*iova, phys - offset, size, rights, selector)) {
     request.dev.iommu->iova.release(*iova, size / granule);
     return ctx.fail(request, DmaFailure::iommu_map, request.dev.limit(mask), *iova);
   }
@@ -281,18 +291,24 @@ std::optional<PhysAddr> iommu_iova_to_phys(const Device& dev, DmaAddr dma) {
 
 DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request) {
   PhysAddr phys = request.phys;
-  const bool shares_pages = ((phys.value() | request.bytes) & iova_mask) != 0;
-  if (iommu_dma::dev_use_swiotlb(request.dev) && shares_pages && !request.attrs.has(dma_attr::mmio)) {
-    if (request.attrs.has(dma_attr::require_coherent)) return ctx.fail(request, DmaFailure::attribute);
+  if (needs_bounce(ctx, request)) {
+    if (request.attrs.has(dma_attr::mmio | dma_attr::require_coherent)) {
+      ctx.step(request.cpu, source_iommu_map_page, [] {
+        return std::string{
+            "untrusted device, unaligned, and an attribute forbids a bounce: DMA_MAPPING_ERROR"};
+      });
+      return ctx.fail(request, dma_direct::why_no_bounce(request));
+    }
     const auto bounce = bounce_untrusted(ctx, request);
     if (!bounce) return dma_mapping_error;
     phys = *bounce;
   } else {
     ctx.step(request.cpu, source_iommu_map_page, [&] {
-      return std::string{
-          ctx.cc.bounces_always()
-              ? "dma_ops are iommu-dma: SWIOTLB_FORCE is not consulted, private pages are mapped"
-              : "dma_ops are iommu-dma: nothing bounces, whatever the device's mask"};
+      if (ctx.cc.forces_swiotlb())
+        return "dma_ops are iommu-dma: SWIOTLB_FORCE is not consulted, private pages are mapped";
+      return ctx.cc.shares_all_dma()
+                 ? "dma_ops are iommu-dma: dma_capable() is not asked, private pages are mapped"
+                 : "dma_ops are iommu-dma: nothing bounces, whatever the device's mask";
     });
   }
   const DmaAddr dma = iommu_dma::map(ctx, request, phys, request.bytes,

@@ -131,7 +131,8 @@ DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint
 void unmap(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes);
 // What a page's leaf carries: the C-bit wherever sme_me_mask is set; the page's KeyID on MKTME ("iommu/vt-d:
 // Support MKTME in DMA remapping" of the RFC).
-[[nodiscard]] mem::KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys);
+// [7.1] Not for MMIO: the AMD driver's page tables leave the C-bit out where IOMMU_MMIO is set.
+[[nodiscard]] mem::KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys, DmaAttrs attrs = {});
 
 }  // namespace iommu_dma
 }  // namespace cbit::kernel

@@ -109,6 +109,11 @@ std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, paging::Mmu& cpu,
                                               std::uint64_t bytes, bool atomic, DmaAttrs attrs) {
   const DmaRequest request = coherent_request(cpu, dev, bytes, attrs);
   const std::uint64_t size = iommu_dma::align(bytes);
+  if (ctx.config.version >= KernelVersion::v7_3 && ctx.cc.force_dma_unencrypted(dev)) {
+    ctx.step(cpu, source_iommu_alloc,
+             [] { return std::string{"shared memory behind an IOMMU is not supported: NULL"}; });
+    return ctx.fail_empty(request, DmaFailure::iommu_cannot_share);
+  }
   if (size == 0) return ctx.fail_empty(request, DmaFailure::invalid_size);
   const bool remap = !atomic && !attrs.has(dma_attr::force_contiguous);
   ctx.step(cpu, source_iommu_alloc, [&] {

@@ -27,7 +27,7 @@ std::string_view gfp_name(GfpZone zone) {
 // Two fixes that came to the stable series after 6.6.87 and 6.10.0: the mapping of remapped pools is
 // decrypted, and a pool that is used up is told from one that is not there.
 bool has_pool_fixes(KernelVersion version) {
-  return version == KernelVersion::v6_1 || version >= KernelVersion::next;
+  return version == KernelVersion::v6_1 || version >= KernelVersion::v6_12;
 }
 
 // totalram_pages() are what memblock left over, hence the free pages of the young kernel.
@@ -37,11 +37,11 @@ std::uint64_t default_pool_bytes(const PageAllocator& pages) {
   return std::max(std::min(wanted, limit) * page_size, pool_bytes_min);
 }
 
-// dma_atomic_pool_init(): has_managed_dma(), and since 6.19 has_managed_zone() of the other zones, too. Zones
+// dma_atomic_pool_init(): has_managed_dma(), and since 6.18 has_managed_zone() of the other zones, too. Zones
 // on x86 end at 16 MiB and at 4 GiB, and RAM begins at 0.
 bool gets_pool(const DmaContext& ctx, GfpZone zone) {
   if (!ctx.cc.x86()) return false;  // CONFIG_DMA_COHERENT_POOL: selected by AMD_MEM_ENCRYPT
-  if (ctx.config.version < KernelVersion::next) return true;
+  if (ctx.config.version < KernelVersion::v6_19) return true;
   const PhysAddr end = ctx.mm.machine().end_of_ram();
   switch (zone) {
     case GfpZone::normal: return end > machine::high_ram;
@@ -82,6 +82,13 @@ GenPool::Chunk* GenPool::find(VirtAddr at, std::uint64_t pages) {
       return &chunk;
   }
   return nullptr;
+}
+
+std::optional<VirtAddr> GenPool::address_of(PhysAddr page) const {
+  for (const Chunk& chunk : chunks_)
+    if (page >= chunk.first && (page - chunk.first) / page_size < chunk.used.size())
+      return chunk.at + (page - chunk.first);
+  return std::nullopt;
 }
 
 bool GenPool::free(VirtAddr at, std::uint64_t pages) {
@@ -171,12 +178,12 @@ GenPool* AtomicPools::first_of(std::initializer_list<GfpZone> zones) {
   return nullptr;
 }
 
-// dma_guess_pool: the next pool to try after `previous`, null for the first. Since 6.19 another zone's may be
-// the first.
+// dma_guess_pool: the next pool to try after `previous`, null for the first. From 6.18 on another zone's may
+// be the first.
 GenPool* AtomicPools::guess(KernelVersion version, const GenPool* previous, GfpZone zone) {
   using enum GfpZone;
   if (previous == nullptr) {
-    const bool any = version >= KernelVersion::next;
+    const bool any = version >= KernelVersion::v6_19;
     if (zone == dma32) return any ? first_of({dma32, dma, normal}) : pool(dma32);
     if (zone == dma) return any ? first_of({dma, dma32, normal}) : first_of({dma, normal});
     return any ? first_of({normal, dma32, dma}) : pool(normal);
@@ -208,6 +215,13 @@ std::optional<PoolPages> AtomicPools::allocate(DmaContext& ctx, const DmaRequest
                 [&] { return fmt::format("Failed to get suitable pool for {}", request.dev.name); });
   else if (!request.attrs.has(dma_attr::no_warn))
     ctx.message(request.cpu, [&] { return fmt::format("DMA pool exhausted for {}", request.dev.name); });
+  return std::nullopt;
+}
+
+std::optional<VirtAddr> AtomicPools::address_of(PhysAddr page) const {
+  for (const auto& pool : pools_)
+    if (pool)
+      if (const auto at = pool->address_of(page)) return at;
   return std::nullopt;
 }
 

@@ -38,6 +38,8 @@ class GenPool {
   // gen_pool_add_virt: `at` is the mapping of `first` under which the pages are given out and taken back.
   void add(PhysAddr first, std::uint64_t pages, VirtAddr at);
   [[nodiscard]] std::optional<PoolPages> allocate(std::uint64_t pages);
+  // Under which address the pool knows this page; nullopt: it is none of its.
+  [[nodiscard]] std::optional<VirtAddr> address_of(PhysAddr page) const;
   // False when the addresses are not the pool's; those that are were allocated.
   bool free(VirtAddr at, std::uint64_t pages);
   [[nodiscard]] std::uint64_t total_bytes() const;
@@ -65,6 +67,8 @@ class AtomicPools {
   // one from the other.
   [[nodiscard]] std::optional<PoolPages> allocate(DmaContext& ctx, const DmaRequest& request,
                                                   std::uint64_t bytes, GfpZone zone);
+  // What allocate() gave as the address of this page; nullopt: it is in no pool.
+  [[nodiscard]] std::optional<VirtAddr> address_of(PhysAddr page) const;
   // dma_free_from_pool: false where no pool knows the address.
   bool free(VirtAddr at, std::uint64_t bytes);
 

@@ -43,6 +43,7 @@ Swiotlb::~Swiotlb() = default;
 
 void Swiotlb::use_atomic_memory(AtomicMemory memory) { impl_->atomic_memory = std::move(memory); }
 bool Swiotlb::force_bounce() const { return impl_->force_bounce; }
+bool Swiotlb::cc_shared() const { return impl_->encrypted; }
 bool Swiotlb::for_alloc() const { return impl_->for_alloc; }
 mem::PhysRange Swiotlb::default_pool() const { return impl_->pools.front()->memory(); }
 

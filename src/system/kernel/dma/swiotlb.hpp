@@ -1,4 +1,4 @@
-// SWIOTLB: the pool of bounce buffers. kernel/dma/swiotlb.c of Linux 6.1, 6.6 and 6.10.
+// SWIOTLB: the pool of bounce buffers. kernel/dma/swiotlb.c of Linux.
 //
 // 2 KiB slots in sets of 128 (no request leaves a set, hence the 256 KiB limit), divided into areas with a
 // lock each. A mapping copies the buffer into the pool for every direction; sync and unmap copy back. The
@@ -78,12 +78,13 @@ struct SwiotlbUsage {
 class Swiotlb {
  public:
   // The default pool: allocated below 4 GiB, halved on failure down to 512 slots, then decrypted where memory
-  // is encrypted (swiotlb_update_mem_attributes; 6.1 does not clear it again). nullptr in the result when not
-  // even 512 slots could be had.
+  // is encrypted (swiotlb_update_mem_attributes; 6.1 does not clear it again; [7.3] one that could not be
+  // decrypted has no free slot). nullptr in the result when not even 512 slots could be had.
   static Result<std::unique_ptr<Swiotlb>> create_default(Mm& mm, const CcPlatform& cc, KernelVersion version,
                                                          const SwiotlbSizing& sizing, bool dynamic);
   // restricted-dma-pool: own memory, one area, always forced, also used by dma_direct_alloc. Faults
-  // (no_memory) when there is no such run of pages below 4 GiB, or `bytes` is less than a slot.
+  // (no_memory) when there is no such run of pages below 4 GiB, or `bytes` is less than a slot; [7.3] those
+  // of a decryption that failed.
   static Result<std::unique_ptr<Swiotlb>> create_restricted(Mm& mm, const CcPlatform& cc,
                                                             KernelVersion version, std::uint64_t bytes);
   ~Swiotlb();
@@ -105,6 +106,7 @@ class Swiotlb {
   void use_atomic_memory(AtomicMemory memory);
 
   [[nodiscard]] bool force_bounce() const;
+  [[nodiscard]] bool cc_shared() const;  // [7.3] the pool was decrypted, as all are where memory is encrypted
   [[nodiscard]] bool for_alloc() const;  // a restricted pool that serves dma_alloc_coherent
 
   // swiotlb_tbl_map_single: slots for `mapping_size` bytes from `orig`, aligned so that the bits of

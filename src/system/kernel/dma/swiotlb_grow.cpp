@@ -34,6 +34,10 @@ Swiotlb::Impl::Impl(Mm& kernel_mm, const CcPlatform& platform, KernelVersion ker
     case KernelVersion::v6_1: search_source = "kernel/dma/swiotlb.c: swiotlb_do_find_slots"; break;
     case KernelVersion::v6_6: search_source = "kernel/dma/swiotlb.c: swiotlb_area_find_slots"; break;
     case KernelVersion::v6_10:
+    case KernelVersion::v6_12:
+    case KernelVersion::v6_19:
+    case KernelVersion::v7_2:
+    case KernelVersion::v7_3:
     case KernelVersion::next: search_source = "kernel/dma/swiotlb.c: swiotlb_search_pool_area"; break;
   }
 }
@@ -51,8 +55,8 @@ Result<void> Swiotlb::Impl::clear(paging::Mmu& cpu, mem::PhysRange memory) {
 // ---- at boot --------------------------------------------------------------------------------------------
 
 // The pool is cleared at once, through the encrypted direct map, and decrypted when the kernel can do that;
-// nobody clears it again, so its first reader finds ciphertext of zeros. The result of the decryption is not
-// looked at.
+// nobody clears it again, so its first reader finds ciphertext of zeros. Up to 7.2 nobody looks at the
+// decryption's result.
 Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatform& cc, KernelVersion version,
                                                          const SwiotlbSizing& sizing, bool dynamic) {
   auto swiotlb = std::unique_ptr<Swiotlb>{new Swiotlb{std::make_unique<Impl>(mm, cc, version)}};
@@ -85,7 +89,14 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
   CBIT_TRY(impl.clear(cpu, swiotlb->default_pool()));
   if (impl.encrypted) {
     const paging::SiteScope site{cpu, mm.machine().tracer().intern("swiotlb_update_mem_attributes")};
-    std::ignore = mm.set_memory_decrypted(cpu, mm.phys_to_virt(*first), pages_for(slots * io_tlb_size));
+    const auto decrypted =
+        mm.set_memory_decrypted(cpu, mm.phys_to_virt(*first), pages_for(slots * io_tlb_size));
+    if (!decrypted && version >= KernelVersion::v7_3) {
+      impl.message(cpu, [] {
+        return std::string{"software IO TLB: Failed to decrypt default memory pool, disabling it"};
+      });
+      impl.pools.front()->mark_used();
+    }
   }
 
   return swiotlb;
@@ -120,7 +131,11 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_restricted(Mm& mm, const CcPlat
         "software IO TLB: Reserved memory: created restricted DMA pool at {:#018x}, size {} MiB",
         first->value(), bytes >> 20);
   });
-  std::ignore = mm.set_memory_decrypted(cpu, mm.phys_to_virt(*first), pages);
+  const auto decrypted = mm.set_memory_decrypted(cpu, mm.phys_to_virt(*first), pages);
+  if (!decrypted && version >= KernelVersion::v7_3) {
+    impl.message(cpu, [] { return std::string{"Failed to decrypt restricted DMA pool"}; });
+    return tl::unexpected{decrypted.error()};
+  }
   impl.add_pool({*first, bytes}, 1);
   CBIT_TRY(impl.clear(cpu, swiotlb->default_pool()));
   return swiotlb;
@@ -143,7 +158,7 @@ std::optional<PhysAddr> Swiotlb::Impl::alloc_dma_pages(paging::Mmu& cpu, std::ui
 
 // swiotlb_free_tlb: pages that cannot be encrypted again are leaked on purpose. The atomic pools are asked by
 // the page's direct-map address: where they know their pages by another (CONFIG_DMA_DIRECT_REMAP), they deny
-// them, and what is theirs is encrypted and freed.
+// them, and what is theirs is encrypted and freed, in versions that have not kept the other address.
 void Swiotlb::Impl::free_dma_pages(paging::Mmu& cpu, mem::PhysRange memory, Context context) {
   const std::uint64_t pages = pages_for(memory.bytes);
   const VirtAddr at = mm.phys_to_virt(memory.first);
@@ -160,7 +175,8 @@ void Swiotlb::Impl::allocate_transient(paging::Mmu& cpu, Device& dev, const Swio
   result.growth_failed = true;
   const std::uint64_t bytes = std::min(request.bytes, block_slots_max * io_tlb_size);
   const std::uint64_t memory_bytes = align_up(bytes, io_tlb_size);
-  const bool atomic = cc.force_dma_unencrypted(dev);
+  // [7.3] By what the pool is, not by what the device needs.
+  const bool atomic = version >= KernelVersion::v7_3 ? encrypted : cc.force_dma_unencrypted(dev);
   std::optional<PhysAddr> first;
   if (!atomic)
     first = alloc_dma_pages(cpu, memory_bytes, dev.limit(dev.streaming_mask()));
@@ -197,9 +213,11 @@ bool Swiotlb::Impl::delete_transient(paging::Mmu& cpu, const Device& dev, PhysAd
   SwiotlbPool& pool = (*found)->pool;
   const mem::PhysRange memory = pool.memory();
   {
-    // swiotlb_dyn_free is an RCU callback.
-    const paging::SiteScope site{cpu, mm.machine().tracer().intern("swiotlb_dyn_free")};
-    free_dma_pages(cpu, memory, Context::softirq);
+    // swiotlb_dyn_free is an RCU callback. [7.3] A work of its own has taken its place.
+    const bool work = version >= KernelVersion::v7_3;
+    const paging::SiteScope site{
+        cpu, mm.machine().tracer().intern(work ? "swiotlb_dyn_free_work" : "swiotlb_dyn_free")};
+    free_dma_pages(cpu, memory, work ? Context::process : Context::softirq);
   }
   transient_slots -= pool.slots();
   transient.erase(found);

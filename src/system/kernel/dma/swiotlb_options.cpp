@@ -120,16 +120,16 @@ OrError<SwiotlbOptions> parse_swiotlb(std::string_view text) {
 
 std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, std::uint64_t memory_bytes, bool ram_above_4g,
                                           unsigned cpus, const SwiotlbOptions& options) {
-  const bool forced = cc.bounces_always();
+  const bool guest = cc.shares_all_dma();
   // ppc_swiotlb_enable is false when swiotlb_init() asks for it, and true when the pool would be given back.
-  const bool enabled = cc.x86() ? ram_above_4g || cc.has(CcAttr::host_mem_encrypt) || forced : options.force;
+  const bool enabled = cc.x86() ? ram_above_4g || cc.has(CcAttr::host_mem_encrypt) || guest : options.force;
   if ((!enabled && !options.force) || options.no_force) return std::nullopt;
 
   Defaults defaults{options};
-  if (cc.has(CcAttr::guest_mem_encrypt))
+  if (cc.is_x86_guest())
     defaults.adjust_size(
         std::clamp(memory_bytes * 6 / 100, spec::io_tlb_default_size, std::uint64_t{1} << 30));
-  return std::move(defaults).settle(cpus, forced || options.force, enabled);
+  return std::move(defaults).settle(cpus, cc.forces_swiotlb() || options.force, enabled);
 }
 
 }  // namespace cbit::kernel

@@ -96,6 +96,14 @@ SwiotlbPool::SwiotlbPool(KernelVersion version, mem::PhysRange memory, unsigned 
   if (count % io_tlb_segsize != 0) free_.back() = low_bits(count % io_tlb_segsize);
 }
 
+void SwiotlbPool::mark_used() {
+  std::ranges::fill(free_, Bits{0});
+  for (unsigned n = 0; n < area_count_; ++n) {
+    areas_[n].index = 0;
+    areas_[n].used.store(area_slots_, std::memory_order_relaxed);
+  }
+}
+
 // ---- search ---------------------------------------------------------------------------------------------
 
 SwiotlbPool::Plan SwiotlbPool::plan(const Request& request) const {
@@ -115,6 +123,10 @@ SwiotlbPool::Plan SwiotlbPool::plan(const Request& request) const {
       break;
     case KernelVersion::v6_6:
     case KernelVersion::v6_10:
+    case KernelVersion::v6_12:
+    case KernelVersion::v6_19:
+    case KernelVersion::v7_2:
+    case KernelVersion::v7_3:
     case KernelVersion::next:
       if (alloc_mask == 0 && device_mask == 0 && request.bytes >= page_size) alloc_mask = page_size - 1;
       alloc_mask |= in_slot;

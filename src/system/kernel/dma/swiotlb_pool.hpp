@@ -75,6 +75,8 @@ class SwiotlbPool {
   // after an allocation that had to be halved), and a last, partial set ends with the pool (6.1 and 6.6 hand
   // out slots beyond it).
   SwiotlbPool(KernelVersion version, mem::PhysRange memory, unsigned areas);
+  // swiotlb_mark_pool_used [7.3]: no slot is free, and none ever will be.
+  void mark_used();
 
   [[nodiscard]] Plan plan(const Request& request) const;
 

@@ -254,8 +254,9 @@ Result<void> Mm::Impl::ask_vmm(const Conversion& c) {
   // x86/mm/cpa: Warn for set_memory_XXcrypted() VMM fails (6.9)
   if (version >= KernelVersion::v6_10 && !std::exchange(warned_refusal, true))
     message(c.cpu, [&] {
-      return fmt::format("CPA VMM failure to convert memory (addr={:016x}, numpages={}) to {}.", c.at.value(),
-                         c.pages, c.encrypted ? "private" : "shared");
+      return fmt::format("CPA VMM failure to convert memory (addr={:016x}, numpages={}) to {}{}",
+                         c.at.value(), c.pages, c.encrypted ? "private" : "shared",
+                         version >= KernelVersion::v6_12 ? ": -5" : ".");
     });
   return fault(FaultKind::conversion_refused, c.at.value());
 }

@@ -13,7 +13,7 @@ std::uint64_t chunk_of(std::uint64_t pages) {
 
 Result<std::unique_ptr<DmaBuf>, Errno> DmaBuf::allocate(Kernel& kernel, paging::Mmu& cpu,
                                                         std::uint64_t bytes) {
-  if (kernel.dma().config().version < KernelVersion::next || !kernel.cc().has(CcAttr::mem_encrypt))
+  if (kernel.dma().config().version < KernelVersion::v7_2 || !kernel.cc().has(CcAttr::mem_encrypt))
     return tl::unexpected{Errno::enoent};
   if (bytes == 0) return tl::unexpected{Errno::einval};
   Mm& mm = kernel.mm();
@@ -22,9 +22,9 @@ Result<std::unique_ptr<DmaBuf>, Errno> DmaBuf::allocate(Kernel& kernel, paging::
   for (std::uint64_t left = align_up(bytes, page_size) / page_size; left != 0;) {
     const std::uint64_t count = chunk_of(left);
     const auto at = mm.alloc_pages(count);
-    if (!at || !mm.set_memory_decrypted(cpu, *at, count)) return tl::unexpected{Errno::enomem};
+    if (!at || !cpu.fill(*at, count * page_size, std::byte{0}) || !mm.set_memory_decrypted(cpu, *at, count))
+      return tl::unexpected{Errno::enomem};
     buffer->chunks_.push_back({*at, count});
-    if (!cpu.fill(*at, count * page_size, std::byte{0})) return tl::unexpected{Errno::enomem};
     for (std::uint64_t i = 0; i < count; ++i) buffer->pages_.push_back(mm.virt_to_phys(*at + i * page_size));
     left -= count;
   }

@@ -1,5 +1,5 @@
 // The dma-buf heap /dev/dma_heap/system_cc_shared: memory that both the guest and its devices may reach
-// [next]. drivers/dma-buf/heaps/system_heap.c.
+// [7.1]. drivers/dma-buf/heaps/system_heap.c.
 #pragma once
 
 #include <memory>
@@ -12,9 +12,10 @@ namespace cbit::kernel {
 // A buffer of the heap, as its file descriptor stands for it. Mappings of it end before it does.
 class DmaBuf {
  public:
-  // Opens the heap and allocates: pages are decrypted with set_memory_decrypted() and then zeroed.
-  //   ENOENT  the heap does not exist: before [next], and where memory is not encrypted. An SME host has it,
-  //           but its devices do not bounce by force, so their attachments fail (DMA_ATTR_CC_SHARED)
+  // Opens the heap and allocates: pages are zeroed (GFP_ZERO) and then decrypted, so that the first reader
+  // on SME and SEV finds the ciphertext of zeros.
+  //   ENOENT  the heap does not exist: before [7.1], and where memory is not encrypted. An SME host has it,
+  //           but before [7.3] its devices' attachments fail (DMA_ATTR_CC_SHARED)
   //   EINVAL  no bytes
   //   ENOMEM  no pages, or a page could not be converted (it is lost then)
   static Result<std::unique_ptr<DmaBuf>, Errno> allocate(Kernel& kernel, paging::Mmu& cpu,

@@ -13,7 +13,7 @@ IbDevice::IbDevice(Kernel& kernel, std::string name, dev::rdma::Engine& engine, 
       fabric_{&fabric},
       address_{address},
       dma_device_{dma_device},
-      cc_dma_bounce_{kernel.dma().config().version >= KernelVersion::next && dma_device != nullptr &&
+      cc_dma_bounce_{kernel.dma().config().version >= KernelVersion::v7_2 && dma_device != nullptr &&
                      kernel.cc().has(CcAttr::guest_mem_encrypt)} {}
 
 ibv_device_attr IbDevice::query_device_ex() const {

@@ -22,7 +22,7 @@ class IbUmem {
   // ib_umem_get(): pins the pages and maps them once, in both directions, for as long as the region lives.
   //   EINVAL      the range wraps around, or is empty
   //   EPERM       no right to lock memory at all
-  //   EOPNOTSUPP  IBV_ACCESS_ON_DEMAND; [next] the device's DMA would bounce
+  //   EOPNOTSUPP  IBV_ACCESS_ON_DEMAND; [7.2] the device's DMA would bounce
   //   ENOMEM      pinned_vm would exceed RLIMIT_MEMLOCK
   //   EFAULT      part of the range is not the process' memory
   //   EIO         the DMA layer could not map an entry: over 256 KiB where it bounces, or a full pool

@@ -63,7 +63,7 @@ Result<void, Errno> VirtioBinding::negotiate(std::uint64_t driver_features) {
 // kernel that is built for SEV, TDX guests have it too.
 Result<void, Errno> VirtioBinding::features_ok() {
   constexpr std::string_view source = "drivers/virtio/virtio.c: virtio_features_ok";
-  const bool restricted = options_.restricted_access_check && kernel_->cc().has(CcAttr::guest_mem_encrypt);
+  const bool restricted = options_.restricted_access_check && kernel_->cc().is_x86_guest();
   if (restricted) {
     step("the guest's memory is encrypted: the device must offer VERSION_1 and ACCESS_PLATFORM", source);
     for (const auto& [feature, word] :

@@ -77,7 +77,7 @@ struct AnyValues {
       case 0:
         return DmaMapped{name(), kind, dma(), phys(), number(), direction, one_of(DmaPath::error), coin()};
       case 1:
-        return DmaMapFailed{name(),   kind, phys(), number(), one_of(DmaFailure::invalid_memory),
+        return DmaMapFailed{name(),   kind, phys(), number(), one_of(DmaFailure::pool_not_private),
                             number(), dma()};
       case 2: return DmaSynced{name(), dma(), number(), direction, coin(), coin()};
       case 4: return MappedMemoryFreed{name(), dma(), phys()};

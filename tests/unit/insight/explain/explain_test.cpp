@@ -107,9 +107,9 @@ TEST(ExplainUserMr, BreaksInBothDirectionsWhereItBounces) {
 }
 
 TEST(ExplainUserMr, IsRefusedByTheNextKernelInAGuestAndNotOnAHost) {
-  EXPECT_EQ(region(Platform::sev, DmaDirection::from_device, KernelVersion::next),
+  EXPECT_EQ(region(Platform::sev, DmaDirection::from_device, KernelVersion::v7_2),
             (RegionResult{Verdict::fails, DmaPath::error, {"mr-refused-cc-dma-bounce"}}));
-  EXPECT_EQ(region(Platform::sme, DmaDirection::from_device, KernelVersion::next).verdict, Verdict::works);
+  EXPECT_EQ(region(Platform::sme, DmaDirection::from_device, KernelVersion::v7_2).verdict, Verdict::works);
 }
 
 // ---- a KeyID ----

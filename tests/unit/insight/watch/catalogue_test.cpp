@@ -238,6 +238,8 @@ const Scenario iommu_scenarios[] = {
      [](Stage& s) { s.device_fault(FaultKind::iommu_no_domain, raw_dma, raw_dma.value()); }},
     {"iova-exhausted", "", Stage::sme, [](Stage& s) { failed(s, DmaFailure::iova_exhausted); }},
     {"iommu-map-refused", "", Stage::sme, [](Stage& s) { failed(s, DmaFailure::iommu_map); }},
+    {"guest-iommu-cannot-share", "", Stage::guest,
+     [](Stage& s) { failed(s, DmaFailure::iommu_cannot_share); }},
 };
 
 const Scenario swiotlb_scenarios[] = {
@@ -298,6 +300,7 @@ const Scenario swiotlb_scenarios[] = {
        s.map(DmaPath::direct, encrypted_dma);
      }},
     {"no-bounce-pool", "", Stage::plain, [](Stage& s) { failed(s, DmaFailure::no_pool); }},
+    {"bounce-pool-not-private", "", Stage::guest, [](Stage& s) { failed(s, DmaFailure::pool_not_private); }},
     {"noforce-in-guest", "", Stage::guest, [](Stage& s) { s.map(DmaPath::direct, encrypted_dma); }},
     {"pool-out-of-mask", "", Stage::plain,
      [](Stage& s) { failed(s, DmaFailure::pool_beyond_mask, bit_mask(30), bounce_dma); }},

@@ -1,4 +1,4 @@
-// DMA_ATTR_CC_SHARED, REQUIRE_COHERENT and MMIO, which the kernel "next" has.
+// DMA_ATTR_CC_SHARED, REQUIRE_COHERENT and MMIO, as Linux 7.2 takes them.
 #include <gtest/gtest.h>
 
 #include "dma_board.hpp"
@@ -6,10 +6,10 @@
 namespace cbit::kernel {
 namespace {
 
-constexpr DmaConfig next{.version = KernelVersion::next};
+constexpr DmaConfig linux_7_2{.version = KernelVersion::v7_2};
 
 TEST(DmaShared, ReachesPagesThatTheCallerHasDecryptedWithoutABounce) {
-  DmaBoard board{Platform::sev, next};
+  DmaBoard board{Platform::sev, linux_7_2};
   Device& dev = board.add_device();
   const KernelBuffer buffer = board.buffer(page_size, 1);
   ASSERT_TRUE(board.kernel->mm().set_memory_decrypted(board.cpu(), buffer.at, 1));
@@ -28,7 +28,7 @@ TEST(DmaShared, ReachesPagesThatTheCallerHasDecryptedWithoutABounce) {
 
 TEST(DmaShared, FailsForADeviceThatIsNotForcedToBounce) {
   for (const Platform platform : {Platform::plain, Platform::sme}) {
-    DmaBoard board{platform, next};
+    DmaBoard board{platform, linux_7_2};
     Device& dev = board.add_device();
     const KernelBuffer buffer = board.buffer(page_size, 1);
     EXPECT_EQ(board.dma().map_single(board.cpu(), dev, buffer.at, page_size, DmaDirection::to_device,
@@ -39,7 +39,7 @@ TEST(DmaShared, FailsForADeviceThatIsNotForcedToBounce) {
 }
 
 TEST(DmaShared, FailsBehindAnIommu) {
-  DmaConfig config = next;
+  DmaConfig config = linux_7_2;
   config.iommu = IommuMode::translated;
   DmaBoard board{Platform::sev, config};
   Device& dev = board.add_device();
@@ -50,7 +50,7 @@ TEST(DmaShared, FailsBehindAnIommu) {
 }
 
 TEST(DmaShared, HasToFitTheDevicesMask) {
-  DmaBoard board{Platform::sev, next};
+  DmaBoard board{Platform::sev, linux_7_2};
   Device& dev = board.add_device(32);
   const KernelBuffer high = board.buffer(Bytes(page_size), PhysAddr{5 * gib});
   EXPECT_EQ(board.dma().map_single(board.cpu(), dev, high.at, page_size, DmaDirection::to_device,
@@ -64,7 +64,7 @@ TEST(DmaShared, RequireCoherentFailsWhereTheMappingWouldBounceAndOnlyThere) {
                                               {Platform::sme, 47u, false},
                                               {Platform::sme, 64u, true},
                                               {Platform::plain, 64u, true}}) {
-    DmaBoard board{platform, next};
+    DmaBoard board{platform, linux_7_2};
     Device& dev = board.add_device(mask);
     const KernelBuffer buffer = board.buffer(page_size, 1);
     const DmaAddr dma = board.dma().map_single(board.cpu(), dev, buffer.at, page_size,
@@ -75,7 +75,7 @@ TEST(DmaShared, RequireCoherentFailsWhereTheMappingWouldBounceAndOnlyThere) {
 }
 
 TEST(DmaShared, RequireCoherentMakesAScatterlistFailWithEio) {
-  DmaBoard board{Platform::sev, next};
+  DmaBoard board{Platform::sev, linux_7_2};
   Device& dev = board.add_device();
   const KernelBuffer buffer = board.buffer(page_size, 1);
   ScatterEntry sg[] = {{.phys = buffer.phys, .length = page_size}};
@@ -104,17 +104,34 @@ TEST(DmaShared, MmioIsThePhysicalAddressAndNeverBouncesSoThatAGuestGetsNone) {
     EXPECT_EQ(map(guest, KernelVersion::next), dma_mapping_error) << to_string(guest);
     EXPECT_EQ(map(guest, KernelVersion::v6_10), DmaAddr{mmio.value()}) << to_string(guest);
   }
+TEST(DmaShared, AScatterlistBehindAnIommuIsMappedAndTheAttributeIgnored) {
+  DmaConfig config = linux_7_2;
+  config.iommu = IommuMode::translated;
+  DmaBoard board{Platform::sme, config};
+  Device& dev = board.add_device();
+  const KernelBuffer buffer = board.buffer(page_size, 1);
+  ScatterEntry sg[] = {{.phys = buffer.phys, .length = page_size}};
+  EXPECT_EQ(board.dma().map_sg(board.cpu(), dev, sg, DmaDirection::to_device, dma_attr::cc_shared), 1u);
+  EXPECT_TRUE(dev.iommu->domain->peek(sg[0].dma, false)->encrypted) << "the entry has the C-bit";
+}
+
+TEST(DmaShared, MmioHasNoPages) {
+  DmaBoard board{Platform::plain, linux_7_2};
+  EXPECT_EQ(board.dma().map_page(board.cpu(), board.add_device(), PhysAddr{0xd000'0000}, page_size,
+                                 DmaDirection::to_device, dma_attr::mmio),
+            dma_mapping_error);
 }
 
 TEST(DmaShared, DoesNotExistInEarlierKernels) {
-  for (const KernelVersion version : {KernelVersion::v6_1, KernelVersion::v6_6, KernelVersion::v6_10})
+  for (const KernelVersion version :
+       {KernelVersion::v6_1, KernelVersion::v6_6, KernelVersion::v6_10, KernelVersion::v6_12})
     for (const DmaAttrs attr : {dma_attr::cc_shared, dma_attr::require_coherent, dma_attr::mmio}) {
       DmaBoard board{Platform::sev, {.version = version}};
       Device& dev = board.add_device();
       const KernelBuffer buffer = board.buffer(page_size, 1);
       EXPECT_EQ(board.dma().map_single(board.cpu(), dev, buffer.at, page_size, DmaDirection::to_device, attr),
                 dma_mapping_error);
-      EXPECT_TRUE(board.decided("dma_map_phys", {"do not exist before"}));
+      EXPECT_TRUE(board.decided("dma_map_phys", {"does not exist before"}));
     }
 }
 

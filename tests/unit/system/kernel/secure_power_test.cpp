@@ -26,7 +26,8 @@ TEST(SecurePowerGuest, KnowsMemoryEncryptionAndNoGuestAttribute) {
   for (const CcAttr attr : {CcAttr::guest_mem_encrypt, CcAttr::host_mem_encrypt, CcAttr::guest_state_encrypt})
     EXPECT_FALSE(cc.has(attr));
   EXPECT_EQ(cc.me_mask(), 0u) << "no bit of an address";
-  EXPECT_FALSE(cc.bounces_always());
+  EXPECT_TRUE(cc.shares_all_dma());
+  EXPECT_FALSE(cc.forces_swiotlb());
   EXPECT_TRUE(cc.force_dma_unencrypted(board.add_device()));
 }
 
