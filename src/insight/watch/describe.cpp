@@ -21,7 +21,9 @@ std::string describe(const Facts& facts, const Mapping& mapping) {
                   to_string(call.direction), call.bytes, call.dma, call.phys);
   if (mapping.bounced) text += ", bounced";
   if (call.path == DmaPath::iommu)
-    text += call.encrypted ? ", IOMMU entry with C-bit" : ", IOMMU entry without C-bit";
+    text += facts.context().layout.mask() == 0 ? ", behind an IOMMU"
+            : call.encrypted                   ? ", IOMMU entry with C-bit"
+                                               : ", IOMMU entry without C-bit";
   text += fmt::format(", mapped at {} ns", mapping.mapped_ns);
   if (mapping.released_ns != 0) text += fmt::format(", unmapped at {} ns", mapping.released_ns);
   return text;

@@ -73,6 +73,7 @@ std::string_view stable_name(DmaFailure reason) {
     case DmaFailure::invalid_memory: return "invalid-memory";
     case DmaFailure::iommu_cannot_share: return "iommu-cannot-share";
     case DmaFailure::pool_not_private: return "pool-not-private";
+    case DmaFailure::not_told: return "not-told";
   }
   return "?";
 }

@@ -48,7 +48,7 @@ void Facts::on(const DmaMapFailed& failed, const Event&) {
 }
 
 void Facts::on(const DmaUnmapped& unmapped, const Event& event) {
-  mappings_.release(unmapped.device, unmapped.dma, unmapped.bytes, event.time_ns);
+  mappings_.release(unmapped, event.time_ns);
 }
 
 // A partial copy back shrinks the hull from either end; one from its middle leaves it as it is.

@@ -1,6 +1,7 @@
 #include "watch/mapping_table.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace cbit::watch {
@@ -27,32 +28,53 @@ Mapping& MappingTable::add(const DmaMapped& call, bool bounced, std::uint64_t ti
 }
 
 std::multimap<DmaAddr, Mapping>::const_iterator MappingTable::Ranges::find_to_unmap(
-    DmaAddr dma, std::uint64_t bytes) const {
-  const auto [first, end] = by_start.equal_range(dma);
-  if (first == end) return by_start.end();
-  for (auto it = end; it != first;)
-    if ((--it)->second.call.bytes == bytes) return it;
-  return std::prev(end);
+    const DmaUnmapped& call) const {
+  const auto likeness = [&](const DmaMapped& mapped) {
+    return mapped.bytes != call.bytes ? 0 : mapped.direction != call.direction ? 1 : 2;
+  };
+  const auto [first, end] = by_start.equal_range(call.dma);
+  auto best = by_start.end();
+  for (auto it = first; it != end; ++it)
+    if (best == by_start.end() || likeness(it->second.call) >= likeness(best->second.call)) best = it;
+  return best;
 }
 
-const Mapping* MappingTable::find_to_unmap(NameId device, DmaAddr dma, std::uint64_t bytes) const {
-  const auto ranges = active_.find(device);
+const Mapping* MappingTable::find_to_unmap(const DmaUnmapped& call) const {
+  const auto ranges = active_.find(call.device);
   if (ranges == active_.end()) return nullptr;
-  const auto found = ranges->second.find_to_unmap(dma, bytes);
+  const auto found = ranges->second.find_to_unmap(call);
   return found == ranges->second.by_start.end() ? nullptr : &found->second;
 }
 
-std::optional<Mapping> MappingTable::release(NameId device, DmaAddr dma, std::uint64_t bytes,
-                                             std::uint64_t time_ns) {
+std::size_t MappingTable::count_at(NameId device, DmaAddr dma) const {
   const auto ranges = active_.find(device);
+  return ranges == active_.end() ? 0 : ranges->second.by_start.count(dma);
+}
+
+const Mapping* MappingTable::released_at(NameId device, DmaAddr dma) const {
+  const auto ranges = released_.find(device);
+  if (ranges == released_.end()) return nullptr;
+  const auto found = ranges->second.by_start.find(dma);
+  return found == ranges->second.by_start.end() ? nullptr : &found->second;
+}
+
+const Mapping* MappingTable::nearest(NameId device, DmaAddr at) const {
+  const auto ranges = active_.find(device);
+  if (ranges == active_.end()) return nullptr;
+  const auto behind = ranges->second.by_start.upper_bound(at);
+  return behind == ranges->second.by_start.begin() ? nullptr : &std::prev(behind)->second;
+}
+
+std::optional<Mapping> MappingTable::release(const DmaUnmapped& call, std::uint64_t time_ns) {
+  const auto ranges = active_.find(call.device);
   if (ranges == active_.end()) return std::nullopt;
-  const auto found = ranges->second.find_to_unmap(dma, bytes);
+  const auto found = ranges->second.find_to_unmap(call);
   if (found == ranges->second.by_start.end()) return std::nullopt;
   Mapping mapping = found->second;
   ranges->second.by_start.erase(found);
   mapping.released_ns = time_ns;
-  Ranges& released = released_[device];
-  released.by_start.erase(dma);
+  Ranges& released = released_[call.device];
+  released.by_start.erase(call.dma);
   released.add(mapping);
   return mapping;
 }

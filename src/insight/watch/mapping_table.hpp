@@ -2,6 +2,7 @@
 // Threading: one thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -31,11 +32,17 @@ class MappingTable {
  public:
   Mapping& add(const DmaMapped& call, bool bounced, std::uint64_t time_ns);
   // Releases what find_to_unmap() finds; nullopt when there is none.
-  std::optional<Mapping> release(NameId device, DmaAddr dma, std::uint64_t bytes, std::uint64_t time_ns);
+  std::optional<Mapping> release(const DmaUnmapped& call, std::uint64_t time_ns);
 
-  // The active mapping of the device that an unmap is for: it starts at `dma`; of several, one with that
-  // size is meant, and the newest of those.
-  [[nodiscard]] const Mapping* find_to_unmap(NameId device, DmaAddr dma, std::uint64_t bytes) const;
+  // The active mapping that an unmap is for: it starts at the call's address; of several, one with the call's
+  // size is meant, of these one with its direction, and the newest of those.
+  [[nodiscard]] const Mapping* find_to_unmap(const DmaUnmapped& call) const;
+  // The active mappings that start there.
+  [[nodiscard]] std::size_t count_at(NameId device, DmaAddr dma) const;
+  // The last that was released of those that started there.
+  [[nodiscard]] const Mapping* released_at(NameId device, DmaAddr dma) const;
+  // Of the active mappings that start at the address or before it, the last; it need not reach so far.
+  [[nodiscard]] const Mapping* nearest(NameId device, DmaAddr at) const;
 
   // The newest active mapping of the device that covers the address.
   [[nodiscard]] const Mapping* find(NameId device, DmaAddr at) const;
@@ -56,8 +63,8 @@ class MappingTable {
     std::uint64_t longest = 0;
 
     [[nodiscard]] const Mapping* find(DmaAddr at) const;
-    [[nodiscard]] std::multimap<DmaAddr, Mapping>::const_iterator find_to_unmap(DmaAddr dma,
-                                                                                std::uint64_t bytes) const;
+    [[nodiscard]] std::multimap<DmaAddr, Mapping>::const_iterator find_to_unmap(
+        const DmaUnmapped& call) const;
     void add(const Mapping& mapping);
   };
   std::map<NameId, Ranges> active_;

@@ -74,6 +74,7 @@ enum class DmaFailure : std::uint8_t {
   invalid_memory,      // not RAM of the direct map (vmalloc, user or MMIO address)
   iommu_cannot_share,  // shared memory is needed, and the IOMMU's code has none to give
   pool_not_private,    // private memory is needed, and the bounce pool is shared
+  not_told,            // of a real kernel's trace, which has no reasons
 };
 
 struct DmaMapFailed {

@@ -108,9 +108,9 @@ struct SwiotlbFull {
   std::uint64_t bytes = 0;          // requested, as the kernel prints it
   std::uint64_t slots_wanted = 0;   // including offset and padding
   std::uint64_t segment_slots = 0;  // the longest run that can ever be given: 128
-  std::uint64_t slots_total = 0;
+  std::uint64_t slots_total = 0;    // 0: not told, and neither is what follows
   std::uint64_t slots_used = 0;
-  std::uint64_t longest_run = 0;  // longest free run now, over all areas
+  std::uint64_t longest_run = 0;  // longest free run now, over all areas; 0 with free slots: not told
   std::uint64_t align_mask = 0;   // alignment that was asked for
   bool growth_possible = false;   // dynamic pools are on and allowed to grow
   bool growth_failed = false;     // growth was tried for this request

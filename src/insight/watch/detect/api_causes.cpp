@@ -32,6 +32,7 @@ const CauseInfo* reason_of(DmaFailure failure) {
     case DmaFailure::invalid_memory: return &cause("unmappable-memory");
     case DmaFailure::iommu_cannot_share: return &cause("guest-iommu-cannot-share");
     case DmaFailure::pool_not_private: return &cause("bounce-pool-not-private");
+    case DmaFailure::not_told: return nullptr;
   }
   return nullptr;
 }
@@ -119,8 +120,7 @@ struct ApiCauses {
   }
 
   void operator()(const DmaUnmapped& unmapped) const {
-    const Mapping* const mapping =
-        scene.facts.mappings().find_to_unmap(unmapped.device, unmapped.dma, unmapped.bytes);
+    const Mapping* const mapping = scene.facts.mappings().find_to_unmap(unmapped);
     if (mapping == nullptr) {
       misuse(cause("double-unmap"), unmapped.device, bus_range(unmapped.dma, unmapped.bytes),
              describe(unmapped));

@@ -105,8 +105,7 @@ struct SwiotlbCauses {
         {"request",
          fmt::format("{} bytes, {} slots; the longest run ever possible is {} slots ({} bytes)", full.bytes,
                      full.slots_wanted, full.segment_slots, full.segment_slots * spec::io_tlb_size)},
-        {"pool", fmt::format("{} slots, {} used, longest free run {}", full.slots_total, full.slots_used,
-                             full.longest_run)}};
+        {"pool", pool_text(full)}};
     if (std::string held = holders(scene.facts); !held.empty())
       found->evidence.push_back({"held by", std::move(held)});
     if (full.align_mask != 0)
@@ -114,6 +113,13 @@ struct SwiotlbCauses {
     if (full.growth_failed) found->evidence.push_back({"growth", "tried for this request, and failed"});
     if (const SwiotlbBounced* const bounced = scene.facts.last_bounce(full.device))
       found->evidence.push_back({"why it bounces", why_bounced(*bounced)});
+  }
+
+  [[nodiscard]] static std::string pool_text(const SwiotlbFull& full) {
+    if (full.slots_total == 0) return "not told";
+    std::string text = fmt::format("{} slots, {} used", full.slots_total, full.slots_used);
+    const bool run_is_told = full.longest_run != 0 || full.slots_used >= full.slots_total;
+    return run_is_told ? text + fmt::format(", longest free run {}", full.longest_run) : text;
   }
 
   [[nodiscard]] std::string why_bounced(const SwiotlbBounced& bounced) const {

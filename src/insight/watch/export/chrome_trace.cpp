@@ -153,7 +153,7 @@ void ChromeTrace::write_arrows(const Event& event, Track track) {
     const Mapping* const mapping = mappings_.find(access->device, access->bus_address);
     if (mapping != nullptr) write_flow('t', mapping->id, track, event.time_ns);
   } else if (const auto* const unmapped = std::get_if<DmaUnmapped>(&event.payload)) {
-    const auto mapping = mappings_.release(unmapped->device, unmapped->dma, unmapped->bytes, event.time_ns);
+    const auto mapping = mappings_.release(*unmapped, event.time_ns);
     if (!mapping) return;
     write_flow('f', mapping->id, track, event.time_ns);
     mapped_on_.erase(mapping->id);

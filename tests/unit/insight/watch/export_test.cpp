@@ -95,7 +95,7 @@ TEST(Fields, HasAStableNameForEachEnumerator) {
   std::set<std::string_view> names;
   for (int i = 0; i <= static_cast<int>(FaultKind::bus_master_off); ++i)
     EXPECT_TRUE(names.insert(stable_name(static_cast<FaultKind>(i))).second) << i;
-  for (int i = 0; i <= static_cast<int>(DmaFailure::pool_not_private); ++i)
+  for (int i = 0; i <= static_cast<int>(DmaFailure::not_told); ++i)
     EXPECT_NE(stable_name(static_cast<DmaFailure>(i)), "?") << i;
   for (int i = 0; i <= static_cast<int>(DmaDebugKind::invalid_direction); ++i)
     EXPECT_NE(stable_name(static_cast<DmaDebugKind>(i)), "?") << i;

@@ -15,6 +15,10 @@ DmaMapped call(std::uint64_t dma, std::uint64_t bytes, DmaPath path = DmaPath::d
           bytes, DmaDirection::to_device, path,         false};
 }
 
+DmaUnmapped unmap(std::uint64_t dma, std::uint64_t bytes, DmaDirection direction = DmaDirection::to_device) {
+  return {device, DmaMappingKind::single, DmaAddr{dma}, bytes, direction, false};
+}
+
 TEST(MappingTable, FindsAnAddressInsideAMappingAndNoneOutside) {
   MappingTable table;
   table.add(call(0x1000, 256), false, 1);
@@ -38,16 +42,38 @@ TEST(MappingTable, UnmapsTheMappingOfThatSizeWhenOneAddressWasMappedTwice) {
   MappingTable table;
   table.add(call(0x1000, 512), false, 1);
   table.add(call(0x1000, 256), false, 2);
-  EXPECT_EQ(table.release(device, DmaAddr{0x1000}, 512, 3)->id, 1u);
-  EXPECT_EQ(table.release(device, DmaAddr{0x1000}, 100, 4)->id, 2u);
-  EXPECT_FALSE(table.release(device, DmaAddr{0x1000}, 256, 5));
+  EXPECT_EQ(table.release(unmap(0x1000, 512), 3)->id, 1u);
+  EXPECT_EQ(table.release(unmap(0x1000, 100), 4)->id, 2u);
+  EXPECT_FALSE(table.release(unmap(0x1000, 256), 5));
+}
+
+TEST(MappingTable, UnmapsTheMappingOfThatDirectionWhenBothHaveTheSize) {
+  MappingTable table;
+  DmaMapped back = call(0x1000, 512);
+  back.direction = DmaDirection::from_device;
+  table.add(back, false, 1);
+  table.add(call(0x1000, 512), false, 2);
+  EXPECT_EQ(table.count_at(device, DmaAddr{0x1000}), 2u);
+  EXPECT_EQ(table.release(unmap(0x1000, 512, DmaDirection::from_device), 3)->id, 1u);
+  EXPECT_EQ(table.count_at(device, DmaAddr{0x1000}), 1u);
+  EXPECT_EQ(table.released_at(device, DmaAddr{0x1000})->id, 1u);
+  EXPECT_EQ(table.released_at(device, DmaAddr{0x1001}), nullptr);
+}
+
+TEST(MappingTable, TellsWhichMappingStartsLastBeforeAnAddress) {
+  MappingTable table;
+  table.add(call(0x1000, 16), false, 1);
+  table.add(call(0x2000, 16), false, 1);
+  EXPECT_EQ(table.nearest(device, DmaAddr{0xfff}), nullptr);
+  EXPECT_EQ(table.nearest(device, DmaAddr{0x1fff})->id, 1u);
+  EXPECT_EQ(table.nearest(device, DmaAddr{0x2000})->id, 2u);
 }
 
 TEST(MappingTable, RemembersTheLastMappingReleasedAtAnAddress) {
   MappingTable table;
   for (const std::uint64_t time : {1, 3}) {
     table.add(call(0x1000, 512), false, time);
-    table.release(device, DmaAddr{0x1000}, 512, time + 1);
+    table.release(unmap(0x1000, 512), time + 1);
   }
   const Mapping* const gone = table.find_released(device, DmaAddr{0x1010});
   ASSERT_NE(gone, nullptr);
@@ -77,7 +103,7 @@ RC_GTEST_PROP(MappingTable, FindsWhatAListWouldFind, ()) {
       table.add(next, false, 1);
       model.push_back(next);
     } else {
-      const bool released = table.release(device, next.dma, next.bytes, 2).has_value();
+      const bool released = table.release(unmap(at, next.bytes), 2).has_value();
       auto found = std::find_if(model.rbegin(), model.rend(), [&](const DmaMapped& m) {
         return m.dma == next.dma && m.bytes == next.bytes;
       });
