@@ -1,9 +1,9 @@
 #include "cli/doctor_command.hpp"
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <chrono>
-#include <csignal>
 #include <optional>
 #include <ostream>
 #include <thread>
@@ -15,7 +15,9 @@
 #include "facts/capture.hpp"
 #include "facts/capture_archive.hpp"
 #include "os/input_file.hpp"
+#include "os/interruption.hpp"
 #include "os/output_file.hpp"
+#include "recording/recording.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -34,7 +36,17 @@ constexpr OptionSpec option_table[] = {
      .metavar = "FILE.tar.zst",
      .help = "Write what was read into an archive, for a bug report; - is standard output",
      .file = FileUse::binary_output},
-    {"--json", "", "Print the object of schema/doctor.schema.json", ""},
+    {.name = "--trace",
+     .metavar = "FILE",
+     .help =
+         "Explain a recording of cbit record, or what ftrace or trace-cmd report print; - is standard input",
+     .file = FileUse::input},
+    {.name = "--html",
+     .metavar = "FILE",
+     .help = "Write the report of --trace, with pictures, as a page",
+     .file = FileUse::output},
+    {"--json", "", "Print the object of schema/doctor.schema.json, of --trace that of recording.schema.json",
+     ""},
     {"--quiet", "", "Print nothing; the exit code tells", ""},
     {"--verbose", "", "Show what was read for every check, and devices that do no DMA", ""},
     {"--watch", "", "Show the bounce pool's usage until Ctrl-C", ""},
@@ -50,33 +62,18 @@ constexpr std::string_view examples[] = {
     "dmesg | cbit doctor --log -",
     "cbit doctor --capture host.tar.zst",
     "cbit doctor --watch",
+    "cbit doctor --trace recording.txt --html recording.html",
 };
-
-volatile std::sig_atomic_t interrupted = 0;
 
 // Ctrl-C ends the watch after the line that is being written.
-class InterruptGuard {
- public:
-  InterruptGuard() {
-    interrupted = 0;
-    struct sigaction action{};
-    action.sa_handler = [](int) { interrupted = 1; };
-    ::sigaction(SIGINT, &action, &before_);
-  }
-  InterruptGuard(const InterruptGuard&) = delete;
-  InterruptGuard& operator=(const InterruptGuard&) = delete;
-  ~InterruptGuard() { ::sigaction(SIGINT, &before_, nullptr); }
-
- private:
-  struct sigaction before_{};
-};
+constexpr int interrupts[] = {SIGINT};
 
 // False: interrupted.
-bool wait_for(std::chrono::seconds time) {
+bool wait_for(std::chrono::seconds time, const os::Interruption& interruption) {
   const auto end = std::chrono::steady_clock::now() + time;
-  while (interrupted == 0 && std::chrono::steady_clock::now() < end)
+  while (!interruption.came() && std::chrono::steady_clock::now() < end)
     std::this_thread::sleep_for(std::chrono::milliseconds{50});
-  return interrupted == 0;
+  return !interruption.came();
 }
 
 OrError<ExitCode> watch(const facts::HostTree& tree, const Arguments& arguments, Streams& streams) {
@@ -85,7 +82,7 @@ OrError<ExitCode> watch(const facts::HostTree& tree, const Arguments& arguments,
   const std::chrono::seconds interval{CBIT_TRY(arguments.number("--interval", 1, 3600)).value_or(1)};
   const auto count = CBIT_TRY(arguments.number("--count", 1, 1'000'000'000));
   doctor::PoolSample before = CBIT_TRY(doctor::sample_pool(tree));
-  const InterruptGuard guard;
+  const os::Interruption interruption{interrupts};
   streams.out << doctor::pool_watch_header;
   const auto start = std::chrono::steady_clock::now();
   for (std::uint64_t lines = 0; streams.out.flush();) {
@@ -96,12 +93,24 @@ OrError<ExitCode> watch(const facts::HostTree& tree, const Arguments& arguments,
     ++lines;
     if (count && lines >= *count) break;
     streams.out.flush();
-    if (!wait_for(interval)) break;
+    if (!wait_for(interval, interruption)) break;
   }
   return ExitCode::ok;
 }
 
+OrError<void> check_trace_options(const Arguments& arguments) {
+  if (!arguments.has("--trace")) {
+    if (arguments.has("--html")) return usage_error("--html is about --trace", "add --trace");
+    return {};
+  }
+  for (const std::string_view option : {"--root", "--log", "--capture", "--watch"})
+    if (arguments.has(option))
+      return usage_error(std::string{option} + " is about a host", "leave it out, or leave out --trace");
+  return {};
+}
+
 OrError<void> check_options(const Arguments& arguments) {
+  CBIT_TRY(check_trace_options(arguments));
   const bool watching = arguments.has("--watch");
   for (const std::string_view option : {"--interval", "--count"})
     if (arguments.has(option) && !watching)
@@ -109,13 +118,37 @@ OrError<void> check_options(const Arguments& arguments) {
   if (watching && (arguments.has("--json") || arguments.has("--quiet") || arguments.has("--capture")))
     return usage_error("--watch prints lines for people", "leave out --json, --quiet and --capture");
   if (arguments.has("--log"))
-    for (const std::string_view option : {"--root", "--capture", "--watch"})
+    for (const std::string_view option : {"--root", "--log", "--capture", "--watch"})
       if (arguments.has(option))
         return usage_error(fmt::format("{} is about a system, --log about a text", option),
                            "give one of them");
   if (arguments.has("--capture") && arguments.has("--json"))
     return usage_error("--capture prints what is in the archive", "leave out --json");
   return {};
+}
+
+// A recording of minutes may come through a pipe as it is made.
+constexpr os::InputKind trace_kind{.what = "a trace",
+                                   .remedy = "record one with cbit record --output FILE",
+                                   .bytes_max = 256 << 20,
+                                   .streams = true,
+                                   .patience = std::chrono::minutes{10}};
+
+OrError<ExitCode> explain_trace(const std::string& path, const Arguments& arguments, Streams& streams) {
+  std::optional<os::OutputFile> html;
+  if (const auto file = arguments.text("--html"))
+    html.emplace(CBIT_TRY(os::OutputFile::create(std::string{*file})));
+  const std::string text = CBIT_TRY(os::read_input(path, trace_kind));
+  const recording::Recording recording = CBIT_TRY(recording::read_recording(text, path));
+  if (html) {
+    html->stream() << to_html(recording);
+    CBIT_TRY(html->commit());
+  }
+  if (arguments.has("--json"))
+    streams.out << to_json(recording);
+  else if (!arguments.has("--quiet"))
+    streams.out << to_text(recording, use_colour(arguments, streams));
+  return recording.causes.empty() ? ExitCode::ok : ExitCode::check_failed;
 }
 
 OrError<facts::OpenedTree> open_subject(const Arguments& arguments) {
@@ -139,6 +172,8 @@ OrError<void> write_capture(const facts::HostTree& tree, os::OutputFile file, St
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   CBIT_TRY(check_options(arguments));
+  if (const auto trace = arguments.text("--trace"))
+    return explain_trace(std::string{*trace}, arguments, streams);
   facts::OpenedTree root = CBIT_TRY(open_subject(arguments));
   facts::HostTree& tree = root.tree;
   if (arguments.has("--watch")) return watch(tree, arguments, streams);
@@ -166,7 +201,9 @@ const CommandSpec doctor_command{
     "Reads the running system (CPUID, /proc, /sys, the kernel's log) and changes nothing. Prints a tree of "
     "checks, and a line per device: the way of its DMA on this system as the kernel's DMA code decides it, "
     "its limit, and each cause of trouble with its remedy. Works without root with what it can read, and "
-    "says what it could not. Exit code 1: a check failed.",
+    "says what it could not. Exit code 1: a check failed. With --trace it is about a recording instead: "
+    "which device bounces how much, who does not unmap, which request can never fit, and why; exit code 1: "
+    "a cause of trouble was found.",
     option_table,
     {},
     examples,

@@ -68,7 +68,8 @@ std::string_view series_colour(std::size_t index) {
   return colours[index % std::size(colours)];
 }
 
-std::string step_chart(std::span<const ChartSeries> series, double seconds, std::string_view unit) {
+std::string step_chart(std::span<const ChartSeries> series, double seconds, std::string_view unit,
+                       std::string_view clock) {
   const double highest = highest_of(series);
   if (highest == 0) return "<p>None.</p>\n";
   std::vector<LegendEntry> entries;
@@ -86,7 +87,7 @@ std::string step_chart(std::span<const ChartSeries> series, double seconds, std:
   svg += fmt::format(text, 0, label_height - 6, "", fmt::format("{:.6g} {}", highest, html_text(unit)));
   svg += lines;
   svg += fmt::format(text, chart_width, chart_height + 2 * label_height - 4, " text-anchor=\"end\"",
-                     fmt::format("{:.3f} s of virtual time", seconds));
+                     fmt::format("{:.3f} s {}", seconds, clock));
   return html_legend(entries) + svg + "</svg>\n";
 }
 

@@ -25,8 +25,9 @@ struct ChartSeries {
   std::string name;
   std::vector<double> values;
 };
-// Steps over time, from zero to the highest value, which is written beside with `unit`. Empty: no picture.
+// Steps over time, from zero to the highest value, which is written beside with `unit`. `clock`: whose time
+// it is. Empty: no picture.
 [[nodiscard]] std::string step_chart(std::span<const ChartSeries> series, double seconds,
-                                     std::string_view unit);
+                                     std::string_view unit, std::string_view clock = "of virtual time");
 
 }  // namespace cbit::watch
