@@ -352,6 +352,66 @@ class Memory(EachKernel):
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
+def share_of(program_of_host):
+    """A folder with a program, and in lib/ its libraries and their loader."""
+    folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+    shutil.copy(program_of_host, folder)
+    (folder / "lib").mkdir()
+    told = subprocess.run(["ldd", program_of_host], text=True, capture_output=True, check=True).stdout
+    for library in re.findall(r"(/\S+) \(0x", told):
+        shutil.copy(library, folder / "lib")
+    return folder
+
+
+class Recordings(EachKernel):
+    """cbit record in the guest while a disk is read, beside what the guest's kernel counts itself."""
+
+    RUN = """
+        mount -t tracefs tracefs /sys/kernel/tracing 2> /dev/null
+        mount -t debugfs debugfs /sys/kernel/debug 2> /dev/null
+        tracing=/sys/kernel/tracing hiwater=/sys/kernel/debug/swiotlb/io_tlb_used_hiwater
+        echo 1 > $tracing/events/swiotlb/swiotlb_bounced/enable
+        if [ -e $hiwater ]; then echo 0 > $hiwater; fi
+        /mnt/share/lib/ld-linux-x86-64.so.2 --library-path /mnt/share/lib /mnt/share/cbit record \\
+            --seconds 600 --output /recording &
+        until [ "$(cat $tracing/instances/cbit-$!/tracing_on 2> /dev/null)" = 1 ]; do sleep 0.1; done
+        echo > $tracing/trace
+        dd if=/dev/vda of=/dev/null bs=64k iflag=direct 2> /dev/null
+        bounces=$(grep -c swiotlb_bounced $tracing/trace)
+        kill -TERM $!; wait $! || exit
+        cat /recording
+        echo "counted $bounces $(cat $hiwater 2> /dev/null || echo 0) $(ls $tracing/instances | wc -l)" """
+
+    def setUp(self):
+        if os.uname().machine != "x86_64":
+            self.skipTest("cbit is built for another machine than the guest")
+        self.folder = share_of(program)
+        self.image = self.folder / "disk.img"
+        self.image.write_bytes(os.urandom(2 << 20))
+
+    def test_agree_with_the_kernels_own_counters(self):
+        # From Linux 7.3 on (kernel/dma/swiotlb.c) the counter runs where it is asked for.
+        for _, boot in self.each("--sev", "--disk", f"{self.image},ro", "--share", str(self.folder),
+                                 "--append", "swiotlb=track_hiwater", command=["sh", "-c", self.RUN]):
+            self.assertEqual(boot.status, 0, boot)
+            recording, _, counted = boot.output.rpartition("counted ")
+            bounces, hiwater, instances = map(int, counted.split())
+            self.assertEqual(instances, 0)
+            explained = subprocess.run([program, "doctor", "--trace", "-", "--json"], input=recording,
+                                       text=True, capture_output=True, timeout=HANGS_S)
+            self.assertEqual(explained.returncode, 0, explained.stdout + explained.stderr)
+            told = json.loads(explained.stdout)
+            self.assertEqual((told["trace"]["gaps"], told["trace"]["other_events"]), (0, 0))
+            disk, = (device for device in told["devices"] if device["bounces"])
+            self.assertEqual((disk["bounces"], disk["forced_bounces"]), (bounces, bounces))
+            self.assertGreaterEqual(disk["bounced_bytes"], self.image.stat().st_size)
+            if "dma" not in told["recorded"].split():  # Linux before 6.12
+                continue
+            self.assertEqual(disk["mapped_bytes"], disk["bounced_bytes"])
+            self.assertEqual((disk["still_mapped"], disk["surplus"]), (0, 0))
+            self.assertEqual(told["swiotlb"]["slots_held_max"], hiwater)
+
+
 class Stress(EachKernel):
     """stress-ng of this host, with its libraries: it verifies itself what it calculates and stores."""
 
@@ -367,12 +427,7 @@ class Stress(EachKernel):
         found = shutil.which("stress-ng")
         if found is None or os.uname().machine != "x86_64":
             self.skipTest("there is no stress-ng for x86-64")
-        self.folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
-        shutil.copy(found, self.folder)
-        (self.folder / "lib").mkdir()
-        told = subprocess.run(["ldd", found], text=True, capture_output=True, check=True).stdout
-        for library in re.findall(r"(/\S+) \(0x", told):
-            shutil.copy(library, self.folder / "lib")
+        self.folder = share_of(found)
 
     def test_finds_no_mistake_of_the_processor_or_memory(self):
         for options in ["--sev"], []:

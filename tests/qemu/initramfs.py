@@ -119,7 +119,7 @@ def libraries(program):
     return [Path(path) for path in re.findall(r"(/\S+) \(0x", printed)]
 
 
-def build(output, kernel, tests, programs=()):
+def build(output, kernel, tests, programs=(), modules=MODULES):
     """Writes an initramfs that runs the shell scripts `tests` in order, with `programs` in /bin."""
     busybox = tool("busybox", "busybox-static")
     cpio = tool("cpio", "cpio")
@@ -130,10 +130,10 @@ def build(output, kernel, tests, programs=()):
         shutil.copy(HERE / "guest/init", root / "init")
         (root / "init").chmod(0o755)
         shutil.copy(busybox, root / "bin/busybox")
-        modules = with_dependencies(kernel, MODULES)
-        for path in modules:
+        files = with_dependencies(kernel, modules) if modules else []
+        for path in files:
             shutil.copy(path, root / "modules")
-        (root / "modules/order").write_text("".join(f"{path.name}\n" for path in modules), encoding="utf-8")
+        (root / "modules/order").write_text("".join(f"{path.name}\n" for path in files), encoding="utf-8")
         for number, test in enumerate(tests):
             shutil.copy(test, root / f"tests/{number}-{test.name}")
         for program in programs:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs tests that start QEMU: what cbit launch plans, and cbit doctor in a guest.
 
-usage: tests/qemu/run.py PROGRAM CACHE TEST...     TEST: boot, no_sev, known_options, guest_doctor
+usage: tests/qemu/run.py PROGRAM CACHE TEST...     TEST: boot, no_sev, known_options, guest_doctor, record
 
 Ends with 77, as ctest has it for skipped tests, where QEMU or the guest's kernel cannot be had.
 """

@@ -21,6 +21,7 @@
 #include "cli/parse.hpp"
 #include "cli/peek_command.hpp"
 #include "cli/rdma_command.hpp"
+#include "cli/record_command.hpp"
 #include "cli/run_command.hpp"
 #include "cli/safe_stream.hpp"
 #include "cli/stream_command.hpp"
@@ -64,10 +65,10 @@ OrError<ExitCode> dispatch(std::span<const std::string_view> words, Streams& str
 
 std::span<const CommandSpec> commands() {
   static const CommandSpec table[] = {
-      stream_command, run_command,        rdma_bw_command, rdma_pingpong_command, explain_command,
-      matrix_command, table_command,      lab_run_command, lab_list_command,      lab_show_command,
-      peek_command,   doctor_command,     launch_command,  causes_command,        cpu_coverage_command,
-      man_command,    completion_command,
+      stream_command,       run_command,    rdma_bw_command,    rdma_pingpong_command, explain_command,
+      matrix_command,       table_command,  lab_run_command,    lab_list_command,      lab_show_command,
+      peek_command,         doctor_command, record_command,     launch_command,        causes_command,
+      cpu_coverage_command, man_command,    completion_command,
   };
   return table;
 }
