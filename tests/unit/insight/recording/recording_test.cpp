@@ -138,6 +138,19 @@ TEST(Recording, TakesALateUnmapForTheMappingThatIsOver) {
   EXPECT_THAT(causes(read(raced + unmap(1.5, 0x7000, 512))), IsEmpty());
 }
 
+// The kernel's counter stands in the trace.
+TEST(Recording, TellsThatThePoolWasUsedUpOnlyWhereTheCounterSaysSo) {
+  const std::string refused = bounce(2, 0x5000) + map(2.1, ~std::uint64_t{0}, 0x5000);
+  const auto after = [&](std::uint64_t used) {
+    return read("# cbit record: pool-slots=1024\n" +
+                line(1, "tracing_mark_write", fmt::format("cbit: io_tlb_used={}", used)) + refused);
+  };
+  EXPECT_THAT(causes(after(1023)), ElementsAre("pool-exhausted"));
+  EXPECT_THAT(causes(after(500)), IsEmpty()) << "it may be in pieces, or the counter is old";
+  EXPECT_EQ(after(500).devices[0].activity.refused, 1u);
+  EXPECT_THAT(causes(read(refused)), IsEmpty());
+}
+
 TEST(Recording, TellsAnUnmapOfAnotherSize) {
   const std::string text = bounce(1, 0x5000) + map(1.1, 0x7000, 0x5000) + unmap(1.2, 0x7000, 512);
   EXPECT_THAT(causes(read(text)), ElementsAre("wrong-unmap-size"));
