@@ -70,7 +70,7 @@ std::string of_device_notes(const Recording& recording) {
   for (const DeviceReport& device : recording.devices) {
     const DeviceActivity& activity = device.activity;
     if (activity.bounces != 0)
-      fmt::format_to(out, "{}: bounced, {} of {} because all is; mask {:#x}; the largest {} bytes\n",
+      fmt::format_to(out, "{}: {} of {} bounces by FORCE; mask {:#x}; the largest has {} bytes\n",
                      device.device, activity.forced, activity.bounces, activity.dma_mask,
                      activity.largest_bounce);
     if (device.still_mapped != 0)

@@ -127,8 +127,14 @@ struct SwiotlbCauses {
     if (bounced.force || context.is_guest)
       return "every mapping is bounced (encrypted guest, swiotlb=force or a restricted pool)";
     const bool lacks_bit = context.is_sme && (bounced.dma_mask & context.layout.mask()) == 0;
+    const std::uint64_t first = bounced.dev_addr.value();
+    const bool reaches = first <= bounced.dma_mask && bounced.size <= bounced.dma_mask - first;
+    // dma_direct_map_phys() of 7.3 bounces in an encrypted guest, and the pool is none that forces it.
     return fmt::format("the device's mask {:#x} {}", bounced.dma_mask,
-                       lacks_bit ? "does not reach the encryption bit" : "does not reach the buffer");
+                       lacks_bit ? "does not reach the encryption bit"
+                       : reaches ? "reaches the buffer: an encrypted guest, or a buffer that must not be "
+                                   "mapped where it is"
+                                 : "does not reach the buffer");
   }
 };
 
