@@ -6,13 +6,23 @@
 // device_read() and device_write() on the addresses that the driver was given, reads and writes as kernel and
 // as processes, and asks problems() which mappings disagree.
 //
+//   struct MyDriver : cbit::TtmDriver {  // of a device that is given the address of each page
+//     bool bind(cbit::BoId, std::span<const cbit::DmaAddr> pages) override {
+//       bound.assign(pages.begin(), pages.end());
+//       return true;
+//     }
+//     void unbind(cbit::BoId) override { bound.clear(); }
+//     std::vector<cbit::DmaAddr> bound;
+//   } driver;
+//   const std::vector<std::byte> pixels(4096, std::byte{0x7f});
 //   cbit::GpuSandbox box{{.platform = cbit::Platform::sev}};
-//   MyDriver driver;                                   // a cbit::TtmDriver
 //   box.ttm_device_init(driver, box.drm_need_swiotlb(44), false);
 //   const auto bo = box.ttm_bo_init(8192, cbit::TtmPlacement::tt);
+//   ASSERT_TRUE(bo.has_value());
 //   const auto at = box.ttm_bo_vmap(*bo);
-//   box.device_write(driver.address(*bo), pixels);
-//   EXPECT_EQ(box.read(*at, 8192), pixels);
+//   ASSERT_TRUE(at.has_value());
+//   ASSERT_TRUE(box.device_write(driver.bound.front(), pixels));
+//   EXPECT_EQ(box.read(*at, 4096), pixels);
 //   EXPECT_TRUE(box.problems().empty());
 //
 // Errors: bad options, and calls before ttm_device_init() or on objects that were put, throw

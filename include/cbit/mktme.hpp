@@ -3,7 +3,7 @@
 //   cbit::MktmeProcess process;
 //   const int key = process.add_key("my key", "type=cpu algorithm=aes-xts-128");
 //   const auto at = process.mmap(4096);
-//   if (process.encrypt_mprotect(at, 4096, key) == -ENOSYS) ...
+//   EXPECT_EQ(process.encrypt_mprotect(at, 4096, key), 0);  // -ENOSYS: the kernel does not have it
 //
 // Calls return what the system calls return: a value, or an errno, negated. Bad options throw
 // std::invalid_argument; nothing else throws. Threading: one thread per process; processes are independent.

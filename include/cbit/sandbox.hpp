@@ -4,11 +4,13 @@
 // the test plays the hardware with device_read() and device_write(), looks at memory from all sides, and asks
 // problems() what the driver did wrong.
 //
+//   const std::vector<std::byte> packet(1500, std::byte{0x5a});
 //   cbit::Sandbox box{{.platform = cbit::Platform::sev}};
 //   const auto nic = box.add_device({.name = "nic"});
 //   const auto buffer = box.kmalloc(1500);
 //   const auto dma = box.dma_map_single(nic, buffer, 1500, cbit::DmaDirection::from_device);
-//   box.device_write(nic, dma, packet);
+//   ASSERT_FALSE(box.dma_mapping_failed(nic, dma));  // dma-debug reports who does not ask
+//   ASSERT_TRUE(box.device_write(nic, dma, packet));
 //   box.dma_unmap_single(nic, dma, 1500, cbit::DmaDirection::from_device);
 //   EXPECT_EQ(box.read(buffer, 1500), packet);
 //   EXPECT_TRUE(box.problems().empty());

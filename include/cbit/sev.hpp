@@ -3,6 +3,7 @@
 // A SevHost is an emulated machine with SEV's firmware and KVM; each guest has a VMM process of its own.
 // Guest memory begins at guest-physical 0.
 //
+//   const std::vector<std::byte> firmware_image(4096, std::byte{0x90}), disk_key(32, std::byte{0x11});
 //   cbit::SevHost host;
 //   const auto guest = host.create_guest({.name = "vm", .policy = 1});
 //   host.launch_start(guest);
@@ -10,8 +11,8 @@
 //   const auto measured = host.launch_measure(guest);
 //   if (host.owner_accepts(guest, measured, firmware_image)) host.launch_secret(guest, 0x8000, disk_key);
 //   host.launch_finish(guest);
-//   host.guest_read(guest, 0x8000, 32);   // the disk key
-//   host.host_read(guest, 0x8000, 32);    // ciphertext
+//   EXPECT_EQ(host.guest_read(guest, 0x8000, 32), disk_key);
+//   EXPECT_NE(host.host_read(guest, 0x8000, 32), disk_key);  // ciphertext
 //
 // The guest's owner is on the SevHost's side of the API for convenience: it makes the session for
 // LAUNCH_START, knows the transport keys, and seals the secret; the host's kernel never sees them.

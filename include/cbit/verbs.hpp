@@ -10,6 +10,7 @@
 //   const auto pd = host.ibv_alloc_pd();
 //   const auto buffer = host.mmap(4096);
 //   const auto mr = host.ibv_reg_mr(pd, buffer, 4096, cbit::IBV_ACCESS_LOCAL_WRITE);
+//   EXPECT_TRUE(mr.has_value());
 //
 // Errors: bad options throw std::invalid_argument, whose text names the option and the remedy. A verb that
 // fails returns nullopt, or the errno where libibverbs returns one; error() is the errno of the last failure.
