@@ -15,8 +15,11 @@
 //   EXPECT_EQ(box.read(buffer, 1500), packet);
 //   EXPECT_TRUE(box.problems().empty());
 //
-// Errors: bad options throw std::invalid_argument, whose text names the option and the remedy; API calls
-// report what Linux's do (dma_mapping_error, -errno, nullopt). Nothing else throws.
+// Errors: bad options throw std::invalid_argument, whose text names the option and the remedy; so does what no
+// driver can have: a DeviceId of another Sandbox, kfree() of what kmalloc() did not return, and read(), write(),
+// virt_to_phys(), host_view() and segments of dma_map_sg() where the kernel has no memory. kmalloc() throws
+// std::bad_alloc when the machine's memory is used up, and any call may when the host's is. API calls report
+// what Linux's do (dma_mapping_error, nullopt, 0 segments). Nothing else throws.
 // Threading: one thread per Sandbox; Sandboxes are independent.
 #pragma once
 
@@ -91,7 +94,7 @@ class Sandbox {
   [[nodiscard]] DeviceId add_device(const DeviceOptions& options);
 
   // ---- memory, as kernel code has it ----
-  // Contiguous pages of the direct map, zeroed. An empty machine throws std::bad_alloc.
+  // Contiguous pages of the direct map, zeroed.
   [[nodiscard]] VirtAddr kmalloc(std::uint64_t bytes);
   void kfree(VirtAddr at);
   [[nodiscard]] std::vector<std::byte> read(VirtAddr from, std::size_t bytes);

@@ -14,6 +14,8 @@
 //
 // Errors: bad options throw std::invalid_argument, whose text names the option and the remedy. A verb that
 // fails returns nullopt, or the errno where libibverbs returns one; error() is the errno of the last failure.
+// Access outside of the process' memory throws std::out_of_range. A machine without memory for the process, or
+// for its mmap(), throws std::bad_alloc, and any call may when the host's memory is used up. Nothing else throws.
 // Threading: one thread for a network with its hosts.
 #pragma once
 
@@ -71,8 +73,7 @@ class RdmaHost {
   RdmaHost& operator=(RdmaHost&&) = delete;
 
   // ---- the process' memory ----
-  // Zeroed pages; an empty machine throws std::bad_alloc, a mapping of 0 bytes std::invalid_argument. Access
-  // outside of the process' memory throws std::out_of_range.
+  // Zeroed pages. A mapping of 0 bytes throws std::invalid_argument.
   [[nodiscard]] VirtAddr mmap(std::uint64_t bytes);
   [[nodiscard]] std::vector<std::byte> read(VirtAddr from, std::size_t bytes);
   void write(VirtAddr to, std::span<const std::byte> bytes);

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "api/refusal.hpp"
 #include "testbed/testbed.hpp"
@@ -29,6 +31,14 @@ template <class Options>
 
 [[nodiscard]] inline std::unique_ptr<testbed::Testbed> make_bed(const testbed::TestbedConfig& config) {
   return value_or_throw(testbed::Testbed::create(config));
+}
+
+// Room for what is read; nullopt where no machine's address range holds so many bytes, so that nothing is
+// allocated for what is refused.
+[[nodiscard]] inline std::optional<std::vector<std::byte>> room_for(const testbed::Testbed& bed,
+                                                                    std::uint64_t bytes) {
+  if (bytes > bed.config().machine.memory_bytes) return std::nullopt;
+  return std::vector<std::byte>(bytes);
 }
 
 }  // namespace cbit::api

@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <deque>
 #include <map>
+#include <new>
+#include <set>
 #include <stdexcept>
 
 #include "api/bed.hpp"
@@ -93,6 +96,7 @@ struct GpuSandbox::Impl final : private kernel::TtmDeviceFuncs {
   std::deque<std::unique_ptr<kernel::UserSpace>> processes;
   std::map<const kernel::TtmBo*, BoId> ids;
   std::map<BoId, kernel::TtmBo*> bos;
+  std::set<std::pair<BoId, VirtAddr>> vmaps;
   std::uint32_t next_id = 0;
   std::unique_ptr<kernel::TtmDevice> ttm;  // goes before what its objects are mapped in
 };
@@ -148,12 +152,15 @@ int GpuSandbox::ttm_bo_swapout(BoId id) {
 
 std::optional<VirtAddr> GpuSandbox::ttm_bo_vmap(BoId id) {
   const auto at = impl_->device_ttm().vmap(impl_->cpu(), impl_->bo(id));
-  return at ? std::optional{*at} : std::nullopt;
+  if (!at) return std::nullopt;
+  impl_->vmaps.emplace(id, *at);
+  return *at;
 }
 
 void GpuSandbox::ttm_bo_vunmap(BoId id, VirtAddr at) {
   kernel::TtmBo& bo = impl_->bo(id);
-  if (bo.pin_count == 0) throw std::invalid_argument{"ttm_bo_vunmap() of an object that is not mapped"};
+  if (impl_->vmaps.erase({id, at}) == 0)
+    throw std::invalid_argument{"ttm_bo_vunmap() of what ttm_bo_vmap() did not return"};
   impl_->device_ttm().vunmap(bo, at);
 }
 
@@ -166,10 +173,10 @@ std::optional<std::uint64_t> GpuSandbox::vram_offset(BoId id) const {
 // ---- CPUs -------------------------------------------------------------------------------------------------
 
 std::vector<std::byte> GpuSandbox::read(VirtAddr from, std::size_t bytes) {
-  std::vector<std::byte> out(bytes);
-  if (!impl_->cpu().read(from, out))
+  auto out = api::room_for(*impl_->bed, bytes);
+  if (!out || !impl_->cpu().read(from, *out))
     throw std::invalid_argument{"read of an address that the kernel has not mapped"};
-  return out;
+  return *std::move(out);
 }
 
 void GpuSandbox::write(VirtAddr to, std::span<const std::byte> bytes) {
@@ -190,12 +197,18 @@ VirtAddr GpuSandbox::mmap(ProcessId process, BoId id) {
   return *at;
 }
 
-void GpuSandbox::munmap(BoId id, VirtAddr at) { impl_->device_ttm().munmap(impl_->bo(id), at); }
+void GpuSandbox::munmap(BoId id, VirtAddr at) {
+  kernel::TtmBo& bo = impl_->bo(id);
+  if (std::ranges::find(bo.vmas, at, &kernel::TtmVma::at) == bo.vmas.end())
+    throw std::invalid_argument{"munmap() of what mmap() did not return"};
+  impl_->device_ttm().munmap(bo, at);
+}
 
 std::optional<std::vector<std::byte>> GpuSandbox::user_read(ProcessId process, VirtAddr from,
                                                             std::size_t bytes) {
-  std::vector<std::byte> out(bytes);
-  if (!impl_->device_ttm().user_read(impl_->process(process), from, out)) return std::nullopt;
+  auto out = api::room_for(*impl_->bed, bytes);
+  kernel::UserSpace& user = impl_->process(process);
+  if (!out || !impl_->device_ttm().user_read(user, from, *out)) return std::nullopt;
   return out;
 }
 

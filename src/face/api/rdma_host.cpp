@@ -79,9 +79,9 @@ VirtAddr RdmaHost::mmap(std::uint64_t bytes) {
 }
 
 std::vector<std::byte> RdmaHost::read(VirtAddr from, std::size_t bytes) {
-  Bytes data(bytes);
-  if (!impl_->process->read(from, data)) throw std::out_of_range{"not the process' memory"};
-  return data;
+  auto data = api::room_for(*impl_->bed, bytes);
+  if (!data || !impl_->process->read(from, *data)) throw std::out_of_range{"not the process' memory"};
+  return *std::move(data);
 }
 
 void RdmaHost::write(VirtAddr to, std::span<const std::byte> bytes) {

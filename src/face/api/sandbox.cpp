@@ -39,7 +39,11 @@ struct Sandbox::Impl {
     return cpu;
   }
   [[nodiscard]] kernel::Dma& dma() const { return bed->kernel().dma(); }
-  [[nodiscard]] testbed::TestDevice& device(DeviceId id) { return devices.at(static_cast<std::size_t>(id)); }
+  [[nodiscard]] testbed::TestDevice& device(DeviceId id) {
+    const auto index = static_cast<std::size_t>(id);
+    if (index >= devices.size()) throw std::invalid_argument{"there is no such device in this Sandbox"};
+    return devices[index];
+  }
 };
 
 Sandbox::Sandbox(const Options& options) : impl_{std::make_unique<Impl>()} {
@@ -78,10 +82,10 @@ void Sandbox::kfree(VirtAddr at) {
 }
 
 std::vector<std::byte> Sandbox::read(VirtAddr from, std::size_t bytes) {
-  std::vector<std::byte> out(bytes);
-  if (!impl_->cpu().read(from, out))
+  auto out = api::room_for(*impl_->bed, bytes);
+  if (!out || !impl_->cpu().read(from, *out))
     throw std::invalid_argument{"read of an address that the kernel has not mapped"};
-  return out;
+  return *std::move(out);
 }
 
 void Sandbox::write(VirtAddr to, std::span<const std::byte> bytes) {
@@ -184,10 +188,10 @@ bool Sandbox::device_write(DeviceId device, DmaAddr to, std::span<const std::byt
 }
 
 std::vector<std::byte> Sandbox::host_view(VirtAddr from, std::size_t bytes) const {
-  std::vector<std::byte> out(bytes);
-  if (!impl_->bed->memory().peek(virt_to_phys(from), out, no_key))
+  auto out = api::room_for(*impl_->bed, bytes);
+  if (!out || !impl_->bed->memory().peek(virt_to_phys(from), *out, no_key))
     throw std::invalid_argument{"host_view of an address beyond memory"};
-  return out;
+  return *std::move(out);
 }
 
 std::uint64_t Sandbox::swiotlb_slots_used() const {

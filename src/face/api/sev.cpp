@@ -225,26 +225,45 @@ std::vector<std::byte> SevHost::debug_read(GuestId id, std::uint64_t gpa, std::s
 
 // ---- migration ------------------------------------------------------------------------------------------
 
+namespace {
+
+// KVM's side of a VM on one host, as migration needs it.
+struct End {
+  kernel::SevVm& vm;
+  VirtAddr ram;
+  spec::SevCertificate certificate;
+};
+
+void send(const End& from, const End& to, std::uint64_t guest_bytes) {
+  const auto sent = value_or_refuse("KVM_SEV_SEND_START", from.vm.send_start(bytes_of(to.certificate)));
+  value_or_refuse("KVM_SEV_RECEIVE_START",
+                  to.vm.receive_start(sent.policy, bytes_of(from.certificate), bytes_of(sent.session)));
+  for (std::uint64_t offset = 0; offset < guest_bytes; offset += page_size) {
+    const auto packet =
+        value_or_refuse("KVM_SEV_SEND_UPDATE_DATA", from.vm.send_update_data({from.ram + offset, page_size}));
+    value_or_refuse(
+        "KVM_SEV_RECEIVE_UPDATE_DATA",
+        to.vm.receive_update_data(bytes_of(packet.header), {to.ram + offset, page_size}, packet.data));
+  }
+  value_or_refuse("KVM_SEV_SEND_FINISH", from.vm.send_finish());
+  value_or_refuse("KVM_SEV_RECEIVE_FINISH", to.vm.receive_finish());
+}
+
+}  // namespace
+
 SevHost::GuestId SevHost::migrate(GuestId id, SevHost& to) {
   if (&to == this) refuse("a guest is here already", EINVAL);
   Impl::Guest& source = impl_->live(id);
   const GuestId arrived =
       to.create_guest({.name = "received", .memory_bytes = source.bytes, .policy = source.policy.raw});
   Impl::Guest& target = to.impl_->live(arrived);
-  const spec::SevCertificate there = to.impl_->certificate();
-  const spec::SevCertificate here = impl_->certificate();
-  const auto sent = value_or_refuse("KVM_SEV_SEND_START", source.vm->send_start(bytes_of(there)));
-  value_or_refuse("KVM_SEV_RECEIVE_START",
-                  target.vm->receive_start(sent.policy, bytes_of(here), bytes_of(sent.session)));
-  for (std::uint64_t offset = 0; offset < source.bytes; offset += page_size) {
-    const auto packet = value_or_refuse("KVM_SEV_SEND_UPDATE_DATA",
-                                        source.vm->send_update_data({source.ram + offset, page_size}));
-    value_or_refuse("KVM_SEV_RECEIVE_UPDATE_DATA",
-                    target.vm->receive_update_data(bytes_of(packet.header), {target.ram + offset, page_size},
-                                                   packet.data));
+  try {
+    send({*source.vm, source.ram, impl_->certificate()}, {*target.vm, target.ram, to.impl_->certificate()},
+         source.bytes);
+  } catch (...) {
+    to.destroy(arrived);
+    throw;
   }
-  value_or_refuse("KVM_SEV_SEND_FINISH", source.vm->send_finish());
-  value_or_refuse("KVM_SEV_RECEIVE_FINISH", target.vm->receive_finish());
   destroy(id);
   return arrived;
 }
