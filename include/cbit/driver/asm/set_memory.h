@@ -1,0 +1,2 @@
+/* What asm/set_memory.h declares, as far as cbit has it. */
+#include <cbit/driver/driver.h>

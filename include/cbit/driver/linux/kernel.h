@@ -1,0 +1,2 @@
+/* What linux/kernel.h declares, as far as cbit has it. */
+#include <cbit/driver/driver.h>
