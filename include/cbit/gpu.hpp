@@ -28,8 +28,8 @@
 // Errors: bad options, calls before ttm_device_init(), objects that were put, processes that there are not,
 // addresses to unmap that are not mapped, and read() and write() where the kernel has no memory throw
 // std::invalid_argument. create_process() and mmap() throw std::bad_alloc when the machine's memory or the
-// process' addresses are used up, and any call may when the host's memory is. API calls report what Linux's do
-// (nullopt, -errno). Nothing else throws.
+// process' addresses are used up, and any call may when the host's memory is. API calls report what Linux's
+// do (nullopt, -errno). Nothing else throws.
 // Threading: one thread per GpuSandbox; they are independent.
 #pragma once
 

@@ -6,8 +6,8 @@
 //   EXPECT_EQ(process.encrypt_mprotect(at, 4096, key), 0);  // -ENOSYS: the kernel does not have it
 //
 // Calls return what the system calls return: a value, or an errno, negated. Bad options throw
-// std::invalid_argument, and any call may throw std::bad_alloc when the host's memory is used up; nothing else
-// throws. Threading: one thread per process; processes are independent.
+// std::invalid_argument, and any call may throw std::bad_alloc when the host's memory is used up; nothing
+// else throws. Threading: one thread per process; processes are independent.
 #pragma once
 
 #include <cstddef>

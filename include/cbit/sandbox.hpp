@@ -15,11 +15,11 @@
 //   EXPECT_EQ(box.read(buffer, 1500), packet);
 //   EXPECT_TRUE(box.problems().empty());
 //
-// Errors: bad options throw std::invalid_argument, whose text names the option and the remedy; so does what no
-// driver can have: a DeviceId of another Sandbox, kfree() of what kmalloc() did not return, and read(), write(),
-// virt_to_phys(), host_view() and segments of dma_map_sg() where the kernel has no memory. kmalloc() throws
-// std::bad_alloc when the machine's memory is used up, and any call may when the host's is. API calls report
-// what Linux's do (dma_mapping_error, nullopt, 0 segments). Nothing else throws.
+// Errors: bad options throw std::invalid_argument, whose text names the option and the remedy; so does what
+// no driver can have: a DeviceId of another Sandbox, kfree() of what kmalloc() did not return, and read(),
+// write(), virt_to_phys(), host_view() and segments of dma_map_sg() where the kernel has no memory. kmalloc()
+// throws std::bad_alloc when the machine's memory is used up, and any call may when the host's is. API calls
+// report what Linux's do (dma_mapping_error, nullopt, 0 segments). Nothing else throws.
 // Threading: one thread per Sandbox; Sandboxes are independent.
 #pragma once
 

@@ -17,9 +17,9 @@
 // The guest's owner is on the SevHost's side of the API for convenience: it makes the session for
 // LAUNCH_START, knows the transport keys, and seals the secret; the host's kernel never sees them.
 //
-// Errors: bad options throw std::invalid_argument; commands that KVM or the firmware refuses, guests that there
-// are not (ENOENT) and addresses outside of a guest's memory (EFAULT) throw SevRefused. Any call may throw
-// std::bad_alloc when the host's memory is used up. Nothing else throws.
+// Errors: bad options throw std::invalid_argument; commands that KVM or the firmware refuses, guests that
+// there are not (ENOENT) and addresses outside of a guest's memory (EFAULT) throw SevRefused. Any call may
+// throw std::bad_alloc when the host's memory is used up. Nothing else throws.
 // Threading: one thread per SevHost; hosts are independent.
 #pragma once
 

@@ -14,8 +14,9 @@
 //
 // Errors: bad options throw std::invalid_argument, whose text names the option and the remedy. A verb that
 // fails returns nullopt, or the errno where libibverbs returns one; error() is the errno of the last failure.
-// Access outside of the process' memory throws std::out_of_range. A machine without memory for the process, or
-// for its mmap(), throws std::bad_alloc, and any call may when the host's memory is used up. Nothing else throws.
+// Access outside of the process' memory throws std::out_of_range. A machine without memory for the process,
+// or for its mmap(), throws std::bad_alloc, and any call may when the host's memory is used up. Nothing else
+// throws.
 // Threading: one thread for a network with its hosts.
 #pragma once
 

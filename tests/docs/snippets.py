@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the C and C++ of documents and headers to files, so that it is compiled and run as it stands there.
+"""Writes the C and C++ of documents and headers to files, to be compiled and run as it stands there.
 
 usage: tests/docs/snippets.py FOLDER FILE...
 
-A block of a document that is fenced as ```cpp or ```c is a file. The example in the comment that opens a public
-header is the body of a test. Each file begins with a #line, so that a compiler names the document. Prints
+A block of a document that is fenced as ```cpp or ```c is a file. The example in the comment that opens a
+public header is the body of a test. Each begins with a #line, so that a compiler names the document. Prints
 the paths, one a line; what is written already stays as it is.
 """
 
@@ -17,22 +17,33 @@ from run import blocks
 
 SUFFIX = {"cpp": ".cpp", "c": ".c"}
 EXAMPLE = re.compile(r"//   (.*)")
+TEST_OF_HEADER = """#include "cbit/{name}"
+#include <gtest/gtest.h>
+TEST(Header, {title}) {{
+{code}}}
+"""
 
 
-def of_document(lines):
-    """(suffix, text) of each block, from its first line on."""
+def numbered(source, number, lines):
+    """The lines, for a compiler those of `source` from that number on."""
+    return f'#line {number} "{source}"\n' + "".join(f"{line}\n" for line in lines)
+
+
+def of_document(source, lines):
+    """(number of the first line, suffix, text) of each block."""
     for number, language, body in blocks(lines):
         if language in SUFFIX:
-            yield SUFFIX[language], number + 1, "\n".join(body)
+            yield number + 1, SUFFIX[language], numbered(source, number + 1, body)
 
 
-def of_header(path, lines):
+def of_header(source, lines):
     comment = lines[:lines.index("#pragma once")]
-    body = [(number, match[1]) for number, line in enumerate(comment, 1) if (match := EXAMPLE.fullmatch(line))]
-    if body:
-        before = f'#include "cbit/{path.name}"\n#include <gtest/gtest.h>\nTEST(Header, {path.stem.title()}) {{\n'
-        code = "\n".join(line for _, line in body)
-        yield ".cpp", body[0][0], (before, code)
+    examples = [(number, match[1]) for number, line in enumerate(comment, 1)
+                if (match := EXAMPLE.fullmatch(line))]
+    if examples:
+        first = examples[0][0]
+        code = numbered(source, first, [line for _, line in examples])
+        yield first, ".cpp", TEST_OF_HEADER.format(name=source.name, title=source.stem.title(), code=code)
 
 
 def write(path, text):
@@ -46,11 +57,9 @@ def main():
     folder = Path(sys.argv[1])
     for source in map(Path, sys.argv[2:]):
         lines = source.read_text(encoding="utf-8").splitlines()
-        found = of_header(source, lines) if source.suffix == ".hpp" else of_document(lines)
-        for suffix, number, text in found:
-            before, code = text if isinstance(text, tuple) else ("", text)
-            after = "\n}\n" if before else "\n"
-            write(folder / f"{source.stem}_{number}{suffix}", f'{before}#line {number} "{source}"\n{code}{after}')
+        read = of_header if source.suffix == ".hpp" else of_document
+        for number, suffix, text in read(source, lines):
+            write(folder / f"{source.stem}_{number}{suffix}", text)
 
 
 if __name__ == "__main__":
