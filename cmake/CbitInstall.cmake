@@ -11,12 +11,20 @@ target_include_directories(cbit PUBLIC
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(cbit PRIVATE fmt::fmt OpenSSL::Crypto tomlplusplus::tomlplusplus Threads::Threads)
 add_dependencies(product cbit)
+# For a driver's C file: its #include <linux/...> finds cbit's. C++ keeps the system's.
+add_library(cbit_driver INTERFACE)
+add_library(cbit::driver ALIAS cbit_driver)
+set_target_properties(cbit_driver PROPERTIES EXPORT_NAME driver)
+target_include_directories(cbit_driver INTERFACE
+  $<$<COMPILE_LANGUAGE:C>:$<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include/cbit/driver>>
+  $<$<COMPILE_LANGUAGE:C>:$<INSTALL_INTERFACE:$<INSTALL_PREFIX>/${CMAKE_INSTALL_INCLUDEDIR}/cbit/driver>>)
+target_link_libraries(cbit_driver INTERFACE cbit)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/cbit)
 configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/cbit-config.cmake.in cbit-config.cmake
   INSTALL_DESTINATION ${package_folder} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(cbit-config-version.cmake COMPATIBILITY SameMinorVersion)
-install(TARGETS cbit EXPORT cbit-targets)
+install(TARGETS cbit cbit_driver EXPORT cbit-targets)
 install(EXPORT cbit-targets NAMESPACE cbit:: DESTINATION ${package_folder})
 install(FILES ${CMAKE_BINARY_DIR}/cbit-config.cmake ${CMAKE_BINARY_DIR}/cbit-config-version.cmake
   DESTINATION ${package_folder})
@@ -28,7 +36,7 @@ configure_file(${CMAKE_SOURCE_DIR}/cmake/cbit.pc.in cbit.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/cbit.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/cbit DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-  FILES_MATCHING PATTERN "*.hpp")
+  FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/schema/ DESTINATION ${CMAKE_INSTALL_DATADIR}/cbit/schema
   FILES_MATCHING PATTERN "*.json")
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/tests/lab/ DESTINATION ${CMAKE_INSTALL_DATADIR}/cbit/lab
