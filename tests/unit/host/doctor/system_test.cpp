@@ -123,11 +123,11 @@ TEST(BareLog, IsJudgedByWhatItSays) {
 }
 
 TEST(BareLog, ClaimsNoMissingPoolOfAGuestWhoseLogHasLostItsBeginning) {
-  for (
-      const std::string_view text :
-      {"Memory Encryption Features active: AMD SEV\n",
-       "tdx: Guest detected\nnvme 0000:00:04.0: swiotlb buffer is full (sz: 4096 bytes), total 32768 (slots), "
-       "used 32768 (slots)\n"}) {
+  constexpr std::string_view full_pool =
+      "tdx: Guest detected\n"
+      "nvme 0000:00:04.0: swiotlb buffer is full (sz: 4096 bytes), total 32768 (slots), used 32768 (slots)\n";
+  for (const std::string_view text :
+       {std::string_view{"Memory Encryption Features active: AMD SEV\n"}, full_pool}) {
     facts::HostTree tree = facts::HostTree::of_log(std::string{text});
     for (const CheckResult& check : diagnose(tree).checks) {
       if (check.spec->id == "pool") {
