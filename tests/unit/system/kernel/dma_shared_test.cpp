@@ -104,6 +104,8 @@ TEST(DmaShared, MmioIsThePhysicalAddressAndNeverBouncesSoThatAGuestGetsNone) {
     EXPECT_EQ(map(guest, KernelVersion::next), dma_mapping_error) << to_string(guest);
     EXPECT_EQ(map(guest, KernelVersion::v6_10), DmaAddr{mmio.value()}) << to_string(guest);
   }
+}
+
 TEST(DmaShared, AScatterlistBehindAnIommuIsMappedAndTheAttributeIgnored) {
   DmaConfig config = linux_7_2;
   config.iommu = IommuMode::translated;
