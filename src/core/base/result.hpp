@@ -26,7 +26,6 @@ enum class FaultKind : std::uint8_t {
   private_mmio,        // MMIO reached with the encryption bit set
   td_integrity,        // TDX: TD-private line with a foreign owner (poison, #MC)
   conversion_refused,  // the hypervisor does not honour a page-state change (TDX MapGPA)
-  guest_terminated,    // the guest has ended itself: sev_es_terminate()
   iommu_not_present,   // IO_PAGE_FAULT: no translation
   iommu_protection,    // IO_PAGE_FAULT: IR or IW clear
   iommu_reserved_bit,  // IO_PAGE_FAULT: malformed entry
@@ -34,6 +33,7 @@ enum class FaultKind : std::uint8_t {
   address_width,       // the device cannot drive this many address bits
   device_protocol,     // the driver gave the device something its specification forbids
   bus_master_off,      // PCI: the driver has not let the device reach memory (pci_set_master)
+  guest_terminated,    // the guest has ended itself: sev_es_terminate()
 };
 
 [[nodiscard]] std::string_view to_string(FaultKind kind);

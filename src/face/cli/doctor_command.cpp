@@ -118,7 +118,7 @@ OrError<void> check_options(const Arguments& arguments) {
   if (watching && (arguments.has("--json") || arguments.has("--quiet") || arguments.has("--capture")))
     return usage_error("--watch prints lines for people", "leave out --json, --quiet and --capture");
   if (arguments.has("--log"))
-    for (const std::string_view option : {"--root", "--log", "--capture", "--watch"})
+    for (const std::string_view option : {"--root", "--capture", "--watch"})
       if (arguments.has(option))
         return usage_error(fmt::format("{} is about a system, --log about a text", option),
                            "give one of them");

@@ -131,11 +131,15 @@ void IoTable::release_below(unsigned level, DmaAddr iova, std::uint64_t bytes) {
 }
 
 // iommu_v1_unmap_pages()
+bool IoTable::covers(DmaAddr iova) const {
+  const auto slot = find(iova);
+  return slot && (slot->level <= 1 || slot->entry.get<IoPte::Pr>());
+}
+
 std::uint64_t IoTable::unmap(DmaAddr iova, std::uint64_t bytes) {
   std::uint64_t unmapped = 0;
-  while (unmapped < bytes) {
+  while (unmapped < bytes && covers(iova)) {
     const auto slot = find(iova);
-    if (!slot || (slot->level > 1 && !slot->entry.get<IoPte::Pr>())) break;
     const std::uint64_t leaf = leaf_bytes(*slot);
     if (!write(*slot, leaf, IoPte{})) break;
     unmapped += leaf;

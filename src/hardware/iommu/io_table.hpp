@@ -32,6 +32,8 @@ class IoTable {
   // besides address, size and Next Level. The caller has checked the arguments.
   Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags, mem::KeySelector selector);
   std::uint64_t unmap(DmaAddr iova, std::uint64_t bytes);
+  // Whether unmap() goes on here.
+  [[nodiscard]] bool covers(DmaAddr iova) const;
   Result<void> set_selector(DmaAddr iova, std::uint64_t bytes, mem::KeySelector selector);
 
  private:

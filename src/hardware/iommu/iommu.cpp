@@ -112,7 +112,7 @@ std::uint64_t IommuDomain::unmap(DmaAddr iova, std::uint64_t bytes) {
 }
 
 std::uint64_t IommuDomain::unmap_lazily(DmaAddr iova, std::uint64_t bytes) {
-  for (std::uint64_t done = 0; done < bytes;) {
+  for (std::uint64_t done = 0; done < bytes && impl_->table.covers(iova + done);) {
     const auto read = look_up(iova + done, false), write = look_up(iova + done, true);
     const auto& found = read ? read : write;
     if (found) impl_->iotlb.hold(iova + done, *found, {read.has_value(), write.has_value()});

@@ -15,8 +15,7 @@ struct VersionChange {
 constexpr VersionChange changes[] = {
     {KernelVersion::v6_1, ""},
     {KernelVersion::v6_6, "the bounce pool may grow, and its slots are searched otherwise"},
-    {KernelVersion::v6_10,
-     "bounces keep a buffer's alignment, and syncs are skipped while nothing bounces"},
+    {KernelVersion::v6_10, "bounces keep a buffer's alignment, and syncs are skipped while nothing bounces"},
     {KernelVersion::v6_12, "a refused conversion of memory is told with its errno"},
     {KernelVersion::v6_19, "dma_map_resource() fails in encrypted guests"},
     {KernelVersion::v7_2,

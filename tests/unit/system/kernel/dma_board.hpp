@@ -31,10 +31,14 @@ struct KernelBuffer {
 class DmaBoard {
  public:
   // 8 GiB of RAM, and a SWIOTLB of 2 MiB unless the configuration sizes it: a large one takes long to clear.
+  // POWER's secure guests have one by force, as they have none else (arch/powerpc/platforms/pseries/svm.c:
+  // init_svm), or as `power_pool` says.
   explicit DmaBoard(Platform platform, DmaConfig dma_config = {},
-                    machine::MachineConfig machine_config = {.memory_bytes = 8 * gib}) {
+                    machine::MachineConfig machine_config = {.memory_bytes = 8 * gib},
+                    bool power_pool = true) {
     machine_config.platform = platform;
     if (!dma_config.swiotlb.slots) dma_config.swiotlb.slots = small_pool_slots;
+    if (platform == Platform::pef) dma_config.swiotlb.force = power_pool;
     machine_config.iommu |= dma_config.iommu != IommuMode::none;
     machine = machine::Machine::create(machine_config).value();
     machine->tracer().attach(log);

@@ -10,7 +10,7 @@ using Direction = DmaDirection;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr DmaConfig translated{.iommu = IommuMode::translated};
+constexpr DmaConfig translated{.iommu = IommuMode::translated, .iommu_strict = true};
 
 struct Segment {
   std::uint64_t offset;  // from the first segment's page

@@ -12,7 +12,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr DmaConfig translated{.iommu = IommuMode::translated};
+constexpr DmaConfig translated{.iommu = IommuMode::translated, .iommu_strict = true};
 constexpr std::uint64_t length = 1000;
 
 DmaConfig translated_by(KernelVersion version) {

@@ -99,8 +99,7 @@ TEST(SecurePowerGuest, AnAddressWithinAPageIsRefused) {
 // init_svm() asks for SWIOTLB_FORCE when swiotlb_init() has been called with 0: only swiotlb=force helps.
 TEST(SecurePowerGuest, StreamingMappingsBounceOnlyWhereTheCommandLineForcesThem) {
   for (const bool force : {false, true}) {
-    DmaBoard board{
-        Platform::pef, {.swiotlb = {.slots = std::nullopt, .force = force}}, {.memory_bytes = 2 * gib}};
+    DmaBoard board{Platform::pef, {}, {.memory_bytes = 2 * gib}, force};
     EXPECT_EQ(board.dma().swiotlb() != nullptr, force);
     Device& dev = board.add_device();
     const auto buffer = board.buffer(page_size, 1);

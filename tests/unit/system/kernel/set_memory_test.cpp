@@ -138,7 +138,7 @@ using Words = std::vector<std::string>;
 
 // Decrypts a page once so that it needs no more splits, then records `encrypt` of the direction asked for.
 Words order_of(Platform platform, bool encrypt, mem::CacheModel cache = mem::CacheModel::coherent) {
-  SetMemoryBox box{platform, {.cache = cache}};
+  SetMemoryBox box{platform, {.migration_control = true, .cache = cache}};
   const VirtAddr at = *box.mm->alloc_pages(1);
   EXPECT_TRUE(box.decrypt(at, 1));
   EXPECT_TRUE(encrypt || box.encrypt(at, 1));
