@@ -117,8 +117,10 @@ TEST(DmaIommu, GivesTheDeviceTheRightsOfTheDirectionAndInStrictModeOnlyWhileMapp
 
 // ---- lazy invalidation: queue_iova() and fq_flush_timeout() ----------------------------------------------
 
+constexpr DmaConfig translated_by_default{.iommu = IommuMode::translated};
+
 struct LazyBoard {
-  explicit LazyBoard(Platform platform = Platform::plain, DmaConfig config = translated,
+  explicit LazyBoard(Platform platform = Platform::plain, DmaConfig config = translated_by_default,
                      bool untrusted = false)
       : board{platform, config}, dev{board.add_device(64, 64, untrusted)}, port{board.port(dev)} {}
 

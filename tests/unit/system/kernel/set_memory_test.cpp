@@ -410,7 +410,7 @@ TEST(EarlySetMemory, DoesNothingOnTdxAndOnAPlainMachine) {
 }
 
 TEST(EarlySetMemory, ChangesTheStateOfOnlyTheFirstPageOfALargeMappingOnSnp) {
-  SetMemoryBox box{Platform::sev_snp};
+  SetMemoryBox box{Platform::sev_snp, {.migration_control = true}};
   const PhysAddr phys{64 * mib};
   const VirtAddr at = box.mm->phys_to_virt(phys);
   ASSERT_TRUE(box.mm->early_set_memory_decrypted(box.mm->cpu(0), at, 2 * mib));

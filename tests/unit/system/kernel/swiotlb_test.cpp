@@ -334,9 +334,14 @@ TEST(Swiotlb, CutsASyncThatIsLongerThanTheMapping) {
     EXPECT_EQ(slice(now, 1000, 1048), slice(old, 1000, 1048));
     EXPECT_THAT(board.messages(),
                 Contains("Buffer overflow detected. Allocation size: 1000. Mapping size: 2048."));
-    EXPECT_FALSE(board.swiotlb->sync_single_for_cpu(board.cpu(), board.dev, bounce + 1500, 10,
-                                                    Direction::from_device));
-    EXPECT_THAT(board.log.all<SwiotlbDropped>(), SizeIs(1));
+    // [6.10] swiotlb_bounce() subtracts the offset from a size_t: what is left of the mapping wraps around, and
+    // bytes beyond it are copied.
+    const bool wraps = version == KernelVersion::v6_10;
+    EXPECT_EQ(
+        board.swiotlb->sync_single_for_cpu(board.cpu(), board.dev, bounce + 1500, 10, Direction::from_device),
+        wraps);
+    EXPECT_THAT(board.log.all<SwiotlbDropped>(), SizeIs(wraps ? 0 : 1));
+    EXPECT_EQ(slice(board.seen(buffer, 2048), 1500, 10), slice(wraps ? data : old, 1500, 10));
   }
 }
 
