@@ -124,9 +124,11 @@ static int try(const char *platform, const char *kernel, const char *iommu)
   good = plain ? outcome.answered && cbit_problem_count(box) == 0
                : !outcome.answered && cbit_has_problem(box, "page-still-private");
 #else
-  /* With an IOMMU that translates, Linux maps an encrypted guest's private pages: no driver can help that. */
-  bool hopeless = strcmp(iommu, "translated") == 0 && cbit_has_problem(box, "guest-iommu-skips-bounce");
-  good = outcome.left == 0 && (hopeless ? outcome.error == -EIO
+  /* No driver can help an encrypted guest with an IOMMU that translates, nor a POWER one, which has no bounce
+     pool without swiotlb=force. */
+  bool hopeless = cbit_has_problem(box, "guest-iommu-skips-bounce") ||
+                  cbit_has_problem(box, "guest-iommu-cannot-share") || strcmp(platform, "pef") == 0;
+  good = outcome.left == 0 && (hopeless ? outcome.error != 0 || cbit_problem_count(box) != 0
                                         : outcome.error == 0 && outcome.answered && outcome.interrupts == 2 &&
                                               cbit_problem_count(box) == 0);
 #endif

@@ -171,7 +171,7 @@ TEST(DmaIommuLazy, AFullQueueFlushesAtOnce) {
 }
 
 TEST(DmaIommuLazy, IsNotForUntrustedDevicesNorForEmulatedIommusNorWithIommuStrict) {
-  LazyBoard untrusted{Platform::plain, translated, true};
+  LazyBoard untrusted{Platform::plain, translated_by_default, true};
   EXPECT_FALSE(untrusted.lands(untrusted.map_and_unmap()));
   LazyBoard guest{Platform::sev};
   EXPECT_FALSE(guest.lands(guest.map_and_unmap())) << "iommu_init_pci(): IOMMU_CAP_NPCACHE";
