@@ -334,8 +334,8 @@ TEST(Swiotlb, CutsASyncThatIsLongerThanTheMapping) {
     EXPECT_EQ(slice(now, 1000, 1048), slice(old, 1000, 1048));
     EXPECT_THAT(board.messages(),
                 Contains("Buffer overflow detected. Allocation size: 1000. Mapping size: 2048."));
-    // [6.10] swiotlb_bounce() subtracts the offset from a size_t: what is left of the mapping wraps around, and
-    // bytes beyond it are copied.
+    // [6.10] swiotlb_bounce() subtracts the offset from a size_t: what is left of the mapping wraps around,
+    // and bytes beyond it are copied.
     const bool wraps = version == KernelVersion::v6_10;
     EXPECT_EQ(
         board.swiotlb->sync_single_for_cpu(board.cpu(), board.dev, bounce + 1500, 10, Direction::from_device),
