@@ -335,8 +335,10 @@ TEST_F(MonitorTest, CalculatesAndPrints) {
 
 TEST_F(MonitorTest, SaysWhatWasMeantAndWhatIsWrong) {
   boot_paged(Platform::plain);
-  EXPECT_EQ(say("ifno mem"), "unknown command: \"ifno\"\ndid you mean \"info\"? \"help\" lists what there is\n");
-  EXPECT_EQ(say("info registres"), "unknown topic: \"registres\"\ndid you mean \"registers\"? \"help\" lists what there is\n");
+  EXPECT_EQ(say("ifno mem"),
+            "unknown command: \"ifno\"\ndid you mean \"info\"? \"help\" lists what there is\n");
+  EXPECT_EQ(say("info registres"),
+            "unknown topic: \"registres\"\ndid you mean \"registers\"? \"help\" lists what there is\n");
   EXPECT_EQ(say("zzz\x1b"), "unknown command: \"zzz\\x1b\"\n\"help\" lists what there is\n");
   EXPECT_THAT(say("x/4yw 0"), StartsWith("\"/4yw\" is no format\n"));
   EXPECT_THAT(say("x/99999xb 0"), StartsWith("at most 4096 items at a time\n"));
