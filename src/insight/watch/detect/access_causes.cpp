@@ -114,8 +114,11 @@ void explain_wrong_key(const Scene& scene, const DeviceAccess& access, const Map
   const Facts& facts = scene.facts;
   const Evidence what{"access", describe(facts, access)};
   const bool keyless = access.key == no_key;
-  if (keyless && facts.is_shared(access.phys))
-    return explain_stale_contents(scene, access.device, access.phys.page(), what);
+  if (keyless && facts.is_shared(access.phys)) {
+    // A write makes the contents of a shared page what they should be.
+    if (!access.write) explain_stale_contents(scene, access.device, access.phys.page(), what);
+    return;
+  }
   if (keyless && mapping == nullptr && explain_by_virtio_flag(scene, access.device, what)) return;
   const CauseRange where = mapping != nullptr ? range_of(*mapping) : pages_of(access.phys, access.bytes);
   if (keyless && facts.context().is_guest && mapping != nullptr && mapping->call.path == DmaPath::direct &&

@@ -173,6 +173,14 @@ TEST(Explainer, SaysThatContentsWereNotConvertedWhenTheDeviceReadsOldBytes) {
   EXPECT_EQ(s.first().device, "0000:00:03.0");
 }
 
+TEST(Explainer, FindsNothingInADevicesWriteOverOldContentsOfASharedPage) {
+  Stage s{Stage::guest()};
+  s.share(buffer_page);
+  s.map(DmaPath::direct, raw_dma, 4096, DmaDirection::bidirectional, DmaMappingKind::coherent);
+  s.device_writes(raw_dma, buffer_page, memory_key);
+  EXPECT_THAT(s.names(), IsEmpty());
+}
+
 TEST(Explainer, TracesPrivateAccessesOfAVirtioDeviceToTheMissingFlag) {
   Stage s{Stage::guest()};
   s.dev(VirtioNegotiated{s.device, 1ull << 32, 1ull << 32, 0x0f});  // a kernel without the check goes on
