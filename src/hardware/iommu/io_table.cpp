@@ -131,15 +131,17 @@ void IoTable::release_below(unsigned level, DmaAddr iova, std::uint64_t bytes) {
 }
 
 // iommu_v1_unmap_pages()
-bool IoTable::covers(DmaAddr iova) const {
+std::optional<IoTable::Slot> IoTable::covering(DmaAddr iova) const {
   const auto slot = find(iova);
-  return slot && (slot->level <= 1 || slot->entry.get<IoPte::Pr>());
+  if (!slot || (slot->level > 1 && !slot->entry.get<IoPte::Pr>())) return std::nullopt;
+  return *slot;
 }
 
 std::uint64_t IoTable::unmap(DmaAddr iova, std::uint64_t bytes) {
   std::uint64_t unmapped = 0;
-  while (unmapped < bytes && covers(iova)) {
-    const auto slot = find(iova);
+  while (unmapped < bytes) {
+    const auto slot = covering(iova);
+    if (!slot) break;
     const std::uint64_t leaf = leaf_bytes(*slot);
     if (!write(*slot, leaf, IoPte{})) break;
     unmapped += leaf;

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "iommu/io_format.hpp"
@@ -33,7 +34,7 @@ class IoTable {
   Result<void> map(DmaAddr iova, PhysAddr phys, std::uint64_t bytes, IoPte flags, mem::KeySelector selector);
   std::uint64_t unmap(DmaAddr iova, std::uint64_t bytes);
   // Whether unmap() goes on here.
-  [[nodiscard]] bool covers(DmaAddr iova) const;
+  [[nodiscard]] bool covers(DmaAddr iova) const { return covering(iova).has_value(); }
   Result<void> set_selector(DmaAddr iova, std::uint64_t bytes, mem::KeySelector selector);
 
  private:
@@ -44,6 +45,8 @@ class IoTable {
   };
   using Place = std::pair<unsigned, DmaAddr>;  // a table's level and the first address that it translates
 
+  // The entry at which unmap() goes on; nullopt: it stops.
+  [[nodiscard]] std::optional<Slot> covering(DmaAddr iova) const;
   Result<PhysAddr> new_table();
   // Adds levels on top until the table translates `last` and has entries of this level.
   Result<void> grow(DmaAddr last, unsigned level);

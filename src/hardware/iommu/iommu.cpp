@@ -47,10 +47,6 @@ struct IommuDomain::Impl {
     });
   }
 
-  Config config;
-  IoFormat format;
-  mem::Memory* memory;
-  Tracer* tracer;
   // What a device gets where the table has nothing (any more).
   Result<IommuTranslation> or_held(Result<IommuTranslation> found, DmaAddr at, bool write) const {
     if (found || found.error().kind != FaultKind::iommu_not_present) return found;
@@ -58,6 +54,10 @@ struct IommuDomain::Impl {
     return held ? Result<IommuTranslation>{*held} : found;
   }
 
+  Config config;
+  IoFormat format;
+  mem::Memory* memory;
+  Tracer* tracer;
   mem::Access walker;
   IoTable table;
   Iotlb iotlb;

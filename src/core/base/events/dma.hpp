@@ -39,8 +39,8 @@ struct DmaMapped {
   std::uint64_t bytes = 0;
   DmaDirection direction{};
   DmaPath path{};
-  bool encrypted =
-      false;  // the device's access is one of encrypted memory: by address, IOMMU entry, or trust
+  // The device reaches encrypted memory: by address, IOMMU entry, or trust.
+  bool encrypted = false;
   void visit(auto&& v) const {
     v("device", device);
     v("kind", kind);

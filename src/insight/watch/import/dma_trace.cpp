@@ -47,6 +47,14 @@ bool is_null(std::string_view pointer) {
   return value && *value == 0;
 }
 
+DmaPath path_of(bool bounced, bool direct) {
+  if (bounced) return DmaPath::swiotlb;
+  return direct ? DmaPath::direct : DmaPath::iommu;
+}
+
+// The events carry no reasons: what had been sent to the pool has failed there.
+DmaFailure reason_of(bool bounced) { return bounced ? DmaFailure::pool_full : DmaFailure::not_told; }
+
 std::optional<std::uint64_t> hex_field(std::string_view text, std::string_view name) {
   const auto value = trace_field(text, name);
   return value ? hexadecimal(*value) : std::nullopt;
@@ -176,7 +184,7 @@ bool DmaTrace::take_map(std::string_view text) {
                       .kind = kind,
                       .phys = request->phys,
                       .bytes = request->bytes,
-                      .reason = bounced ? DmaFailure::pool_full : DmaFailure::not_told});
+                      .reason = reason_of(bounced)});
     return true;
   }
   const bool encrypted = differs_in_encryption_bit(request->dma, request->phys);
@@ -187,9 +195,7 @@ bool DmaTrace::take_map(std::string_view text) {
           .phys = request->phys,
           .bytes = request->bytes,
           .direction = request->direction,
-          .path = bounced  ? DmaPath::swiotlb
-                  : direct ? DmaPath::direct
-                           : DmaPath::iommu,
+          .path = path_of(bounced, direct),
           .encrypted = encrypted});
   return true;
 }
@@ -258,9 +264,7 @@ bool DmaTrace::take_map_list(std::string_view text) {
             .phys = phys,
             .bytes = (*sizes)[i],
             .direction = request->direction,
-            .path = through_pool ? DmaPath::swiotlb
-                    : direct     ? DmaPath::direct
-                                 : DmaPath::iommu,
+            .path = path_of(through_pool, direct),
             .encrypted = encrypted});
     list.segments.push_back({dma, (*sizes)[i]});
   }
@@ -309,7 +313,7 @@ bool DmaTrace::take_map_list_failure(std::string_view text) {
   emit(DmaMapFailed{.device = request->device,
                     .kind = DmaMappingKind::sg,
                     .phys = PhysAddr{buffers->front()},
-                    .reason = bounced ? DmaFailure::pool_full : DmaFailure::not_told});
+                    .reason = reason_of(bounced)});
   return true;
 }
 

@@ -100,8 +100,8 @@ struct DmaContext {
   IommuMode iommu = IommuMode::none;
 
   AtomicPools atomic_pools;
-  bool swiotlb_force_bounce =
-      false;                         // io_tlb_default_mem.force_bounce: also where there was no memory for it
+  // io_tlb_default_mem.force_bounce; also without memory for the pool.
+  bool swiotlb_force_bounce = false;
   std::unique_ptr<Swiotlb> swiotlb;  // may own memory of the atomic pools
   IommuDma iommu_dma;
   std::map<VirtAddr, CoherentAllocation> coherent;

@@ -101,8 +101,8 @@ struct CoherentBuffer {
 // What a bus address that the DMA API gave leads to.
 struct DmaReach {
   DmaPath path{};
-  bool encrypted =
-      false;  // the device's access is one of encrypted memory: by address, IOMMU entry, or trust
+  // The device reaches encrypted memory: by address, IOMMU entry, or trust.
+  bool encrypted = false;
 };
 class IommuOps;  // kernel/dma/iommu_ops.hpp
 
