@@ -3,25 +3,11 @@
 import base64
 import json
 import shutil
-import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
 import under_test
-import vm
-
-NVME = ("-drive", "if=none,id=nvme0,format=raw,readonly=on,file={disk}",
-        "-device", "nvme,drive=nvme0,serial=nvme0")
-
-
-def diagnose(tree):
-    done = subprocess.run([under_test.program, "doctor", "--root", tree, "--json"], text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=vm.HANGS_S)
-    if done.returncode not in (0, 1):
-        raise AssertionError(f"cbit doctor --root: exit status {done.returncode}\n{done.stderr}")
-    return json.loads(done.stdout)
 
 
 class DoctorInAGuest:
@@ -37,7 +23,7 @@ class DoctorInAGuest:
             shutil.copy(under_test.program, cbit)
             options = under_test.kernel_options(folder, ["doctor"], *cls.append, programs=[cbit])
             cls.outcome = under_test.boot(folder, *options, "--disk", str(folder / "virtio"),
-                                          more=[word.format(disk=folder / "nvme") for word in NVME])
+                                          more=under_test.nvme(folder / "nvme"))
             lines = cls.outcome.lines()
             if cls.outcome.status != 0 or "end" not in lines or not lines["capture"][0]:
                 raise AssertionError(f"the doctor did not come to its end{cls.outcome}")
@@ -45,7 +31,7 @@ class DoctorInAGuest:
             cls.live = json.loads(base64.b64decode(lines["doctor"][0][0]))
             capture = folder / "capture.tar.zst"
             capture.write_bytes(base64.b64decode(lines["capture"][0][0]))
-            cls.captured = diagnose(capture)
+            cls.captured = under_test.doctor("--root", capture)
 
     def device(self, driver):
         found = [device for device in self.live["devices"] if device["driver"] == driver]

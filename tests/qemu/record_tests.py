@@ -5,29 +5,15 @@ Newer kernels, with the events dma:*, have theirs in tests/guest/run.py.
 
 import base64
 import gzip
-import json
 import shutil
-import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
 import initramfs
 import under_test
-import vm
 
 DISK_BYTES = 2 << 20
-NVME = ("-drive", "if=none,id=nvme0,format=raw,readonly=on,file={disk}",
-        "-device", "nvme,drive=nvme0,serial=nvme0")
-
-
-def explain(recording):
-    done = subprocess.run([under_test.program, "doctor", "--trace", recording, "--json"], text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=vm.HANGS_S)
-    if done.returncode not in (0, 1):
-        raise AssertionError(f"cbit doctor --trace: exit status {done.returncode}\n{done.stderr}")
-    return json.loads(done.stdout)
 
 
 def boot(folder):
@@ -39,7 +25,7 @@ def boot(folder):
                     [folder / "cbit"], modules=())
     append = " ".join([*under_test.ALWAYS, "swiotlb=force", "secret.token=hunter2"])
     return under_test.boot(folder, "--kernel", str(kernel.image), "--initrd", str(folder / "initrd"),
-                           "--append", append, more=[word.format(disk=folder / "nvme") for word in NVME])
+                           "--append", append, more=under_test.nvme(folder / "nvme"))
 
 
 class Recordings(unittest.TestCase):
@@ -54,7 +40,7 @@ class Recordings(unittest.TestCase):
         self.assertEqual(lines["record_status"], [["0"]], outcome)
         text = gzip.decompress(base64.b64decode(lines["recording"][0][0]))
         (folder / "recording").write_bytes(text)
-        told = explain(folder / "recording")
+        told = under_test.doctor("--trace", folder / "recording")
         self.assertNotIn(b"hunter2", text)
         self.judge_traffic(told, lines)
         self.assertEqual(lines["instances"], [[]], outcome)

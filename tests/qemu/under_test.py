@@ -37,6 +37,21 @@ def launch(*options):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=vm.HANGS_S)
 
 
+def doctor(*options):
+    """What `cbit doctor --json` tells, whatever it thinks of it."""
+    done = subprocess.run([program, "doctor", *options, "--json"], text=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=vm.HANGS_S)
+    if done.returncode not in (0, 1):
+        raise AssertionError(f"{' '.join(map(str, done.args))}: exit status {done.returncode}\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def nvme(image):
+    """QEMU's options for a disk whose driver is built into Debian's cloud kernels."""
+    return ["-drive", f"if=none,id=nvme0,format=raw,readonly=on,file={image}",
+            "-device", "nvme,drive=nvme0,serial=nvme0"]
+
+
 def plan(*options):
     """The plan that `cbit launch --json` prints."""
     done = launch(*options, "--json")
