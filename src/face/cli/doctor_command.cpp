@@ -130,7 +130,7 @@ OrError<void> check_options(const Arguments& arguments) {
 // A recording of minutes may come through a pipe as it is made.
 constexpr os::InputKind trace_kind{.what = "a trace",
                                    .remedy = "record one with cbit record --output FILE",
-                                   .bytes_max = 256 << 20,
+                                   .bytes_max = recording::recording_bytes_max,
                                    .streams = true,
                                    .patience = std::chrono::minutes{10}};
 

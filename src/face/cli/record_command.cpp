@@ -11,12 +11,12 @@
 #include "os/interruption.hpp"
 #include "os/output_file.hpp"
 #include "recorder/recorder.hpp"
+#include "recording/recording.hpp"
 
 namespace cbit::cli {
 namespace {
 
 constexpr std::uint64_t seconds_max = 24 * 60 * 60;
-constexpr std::uint64_t bytes_max = 256 << 20;          // what cbit doctor --trace takes
 constexpr std::uint64_t buffer_bytes_max = 1ull << 30;  // per CPU
 constexpr std::uint64_t kib = 1024;
 
@@ -55,7 +55,8 @@ OrError<recorder::RecordRequest> read_request(const Arguments& arguments) {
   recorder::RecordRequest request{.device = CBIT_TRY(read_device(arguments))};
   request.time_max =
       std::chrono::seconds{CBIT_TRY(arguments.number("--seconds", 1, seconds_max)).value_or(10)};
-  request.bytes_max = CBIT_TRY(arguments.size("--size", bytes_max)).value_or(bytes_max);
+  request.bytes_max = CBIT_TRY(arguments.size("--size", recording::recording_bytes_max))
+                          .value_or(recording::recording_bytes_max);
   const std::uint64_t buffer = CBIT_TRY(arguments.size("--buffer", buffer_bytes_max)).value_or(4096 * kib);
   request.buffer_kib = std::max<std::uint64_t>(buffer / kib, 1);
   return request;

@@ -19,6 +19,9 @@
 
 namespace cbit::recording {
 
+// The longest text that is read, and so the longest worth recording.
+inline constexpr std::uint64_t recording_bytes_max = 256 << 20;
+
 struct DeviceReport {
   std::string device;
   DeviceActivity activity;
