@@ -133,11 +133,18 @@ struct module;
 #define EXPORT_SYMBOL_GPL(name) CBIT_NOTHING
 
 /* ---- errors in pointers ---- */
+#ifdef __cplusplus
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#endif
 #define MAX_ERRNO 4095
 static inline bool IS_ERR_VALUE(unsigned long x) { return x >= (unsigned long)-MAX_ERRNO; }
 static inline bool IS_ERR(const void *p) { return IS_ERR_VALUE((unsigned long)p); }
 static inline long PTR_ERR(const void *p) { return (long)p; }
 static inline void *ERR_PTR(long error) { return (void *)error; }
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 
 /* ---- devices ---- */
 struct cbit_device;

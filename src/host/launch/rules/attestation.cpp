@@ -185,7 +185,7 @@ void judge_quotes(Case& guest, const QemuOption& object) {
   constexpr std::string_view key = "quote-generation-socket";
   const auto member = [&](std::string_view name) { return object.value(fmt::format("{}.{}", key, name)); };
   const bool given = std::ranges::any_of(
-      object.properties, [](const QemuProperty& property) { return property.key.starts_with(key); });
+      object.properties, [&](const QemuProperty& property) { return property.key.starts_with(key); });
   if (!given) return guest.find(rule("quote-socket-missing"), &object);
   const auto type = member("type");
   const auto* const known = std::ranges::find(socket_types, type.value_or(""), &SocketType::type);
