@@ -11,7 +11,8 @@
 namespace cbit::launch {
 namespace {
 
-constexpr QemuVersion newest_known{10, 2};
+constexpr QemuVersion newest_known{11, 1};
+constexpr QemuVersion unreleased{~0u, ~0u};  // AMD's patches were sent to qemu-devel in September 2025
 
 struct ObjectProperty {
   std::string_view key;
@@ -19,7 +20,7 @@ struct ObjectProperty {
   QemuVersion since{};  // older than what is judged
 };
 
-// qapi/qom.json of QEMU 10.2; what is newer is not in it.
+// qapi/qom.json of QEMU 10.2; 11.1 answers query-qmp-schema with the same.
 constexpr ObjectProperty object_properties[] = {
     {"qom-type", true, true, true},
     {"id", true, true, true},
@@ -32,9 +33,9 @@ constexpr ObjectProperty object_properties[] = {
     {"dh-cert-file", true, false, false},
     {"session-file", true, false, false},
     {"legacy-vm-type", true, false, false, {9, 1}},
-    {"debug-swap", true, true, false, {11, 0}},
-    {"secure-tsc", false, true, false, {11, 0}},
-    {"tsc-frequency", false, true, false, {11, 0}},
+    {"debug-swap", true, true, false, unreleased},
+    {"secure-tsc", false, true, false, unreleased},
+    {"tsc-frequency", false, true, false, unreleased},
     {"guest-visible-workarounds", false, true, false, {9, 1}},
     {"id-block", false, true, false, {9, 1}},
     {"id-auth", false, true, false, {9, 1}},
@@ -53,15 +54,17 @@ bool has(const ObjectProperty& property, std::string_view type) {
   return type == "sev-guest" ? property.sev : type == "sev-snp-guest" ? property.snp : property.tdx;
 }
 
-std::string unknown_text(std::string_view key, std::string_view type) {
+std::string unknown_text(const ObjectProperty* known, std::string_view key, std::string_view type) {
+  if (known != std::end(object_properties) && known->since == unreleased)
+    return fmt::format("{}= is in AMD's patches, and in no QEMU up to {}.{}", key, newest_known.release,
+                       newest_known.update);
   if (key == "igvm-file" || key == "init-flags")
     return fmt::format("{}= is of COCONUT's own QEMU; QEMU 10.1 takes -machine igvm-cfg=", key);
-  for (const ObjectProperty& property : object_properties)
-    if (property.key == key)
-      return fmt::format("{} has no {}; {} has it", type, key,
-                         property.snp   ? "sev-snp-guest"
-                         : property.sev ? "sev-guest"
-                                        : "tdx-guest");
+  if (known != std::end(object_properties))
+    return fmt::format("{} has no {}; {} has it", type, key,
+                       known->snp   ? "sev-snp-guest"
+                       : known->sev ? "sev-guest"
+                                    : "tdx-guest");
   return fmt::format("{} has no {}", type, key);
 }
 
@@ -73,16 +76,19 @@ void judge_properties(Case& guest, const QemuOption& object, std::string_view ty
     last = key;
     const auto* const known = std::ranges::find(object_properties, key, &ObjectProperty::key);
     const bool exists = known != std::end(object_properties);
+    const bool released = !exists || known->since != unreleased;
     const auto qemu = guest.context().qemu;
-    if (exists && has(*known, type)) {
+    if (exists && released && has(*known, type)) {
       if (qemu && *qemu < known->since && key != "kernel-hashes")
         guest.find(rule("option-newer-than-qemu"), &object,
                    fmt::format("{}= needs QEMU {}.{}, this is {}.{}", key, known->since.release,
                                known->since.update, qemu->release, qemu->update));
       continue;
     }
-    if (!exists && qemu && *qemu > newest_known) continue;
-    guest.find(rule("object-property-unknown"), &object, unknown_text(key, type),
+    if ((!exists || !released) && qemu && *qemu > newest_known) continue;
+    const RuleInfo& broken =
+        released || qemu ? rule("object-property-unknown") : rule("object-property-unreleased");
+    guest.find(broken, &object, unknown_text(known, key, type),
                guest.in_language(Case::with(object, {}, {property.key}), ""));
   }
 }

@@ -16,7 +16,18 @@ inline constexpr RuleInfo attestation_rules[] = {
          "for the second, a quote's socket for the third.",
      .remedy = "Leave it out, or use the object that has it.",
      .libvirt_remedy = "",
-     .source = "qapi/qom.json: SevGuestProperties, SevSnpGuestProperties, TdxGuestProperties (QEMU 10.2)"},
+     .source =
+         "qapi/qom.json: SevGuestProperties, SevSnpGuestProperties, TdxGuestProperties (QEMU 10.2, and 11.1 by query-qmp-schema)"},
+    {.name = "object-property-unreleased",
+     .severity = Severity::warning,
+     .topic = "Attestation",
+     .title = "Only a QEMU with patches has this property.",
+     .why =
+         "debug-swap=, secure-tsc= and tsc-frequency= were sent to QEMU's list. What distributions ship, up "
+         "to 11.1, ends with \"Property '...' not found\".",
+     .remedy = "Leave it out, or run the QEMU that has it.",
+     .libvirt_remedy = "",
+     .source = "query-qmp-schema of QEMU 11.1: SevGuestProperties, SevSnpGuestProperties"},
     {.name = "attestation-blob",
      .severity = Severity::error,
      .topic = "Attestation",
