@@ -38,11 +38,17 @@ OrError<GuestConfig> config_of_text(std::string_view text) {
   return config_of_words(CBIT_TRY(shell_words(text)));
 }
 
+OrError<GuestConfig> config_of_process(const std::string& id) {
+  GuestConfig config = CBIT_TRY(config_of_words(CBIT_TRY(words_of_process(id))));
+  config.folder = fmt::format("/proc/{}/cwd/", id);
+  return config;
+}
+
 OrError<GuestConfig> read_config(const std::string& what) {
   std::error_code error;
   if (what == "-" || std::filesystem::exists(what, error))
     return config_of_text(CBIT_TRY(os::read_input(what, config_kind)));
-  if (is_process_id(what)) return config_of_words(CBIT_TRY(words_of_process(what)));
+  if (is_process_id(what)) return config_of_process(what);
   if (what.find_first_of(" \t\n") == std::string::npos && !what.starts_with('<'))
     return bad_input(fmt::format("there is no file {}", what),
                      "give a file, a process id, - for standard input, or a whole command line as one word: "

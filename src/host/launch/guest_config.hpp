@@ -27,6 +27,7 @@ struct KataFacts {
 struct GuestConfig {
   GuestLanguage language = GuestLanguage::qemu;
   QemuCommand command;
+  std::string folder;  // where its relative file names start, ending in "/"; empty: where cbit runs
   // libvirt: the element that each of command.options comes from, such as "devices/disk[2]"; Kata: the key,
   // such as "hypervisor.qemu.kernel".
   std::vector<std::string> places;

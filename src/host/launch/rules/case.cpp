@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 
 #include "base/format.hpp"
 #include "base/safe_text.hpp"
@@ -158,6 +159,12 @@ const QemuOption* Case::option_with(std::string_view option, std::string_view ke
   const auto found = std::find_if(options.rbegin(), options.rend(),
                                   [key](const QemuOption* candidate) { return candidate->value(key); });
   return found == options.rend() ? nullptr : *found;
+}
+
+std::string Case::path_of(const std::string& file) const {
+  std::error_code error;
+  const bool here = file.starts_with('/') || !std::filesystem::exists(config_.folder + file, error);
+  return here ? file : config_.folder + file;
 }
 
 std::string_view Case::machine_type() const { return machine("type").value_or("pc"); }

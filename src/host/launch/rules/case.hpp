@@ -33,6 +33,8 @@ class Case {
   [[nodiscard]] GuestLanguage language() const { return config_.language; }
   [[nodiscard]] bool is_libvirt() const { return config_.language == GuestLanguage::libvirt; }
   [[nodiscard]] const GuestConfig& config() const { return config_; }
+  // As QEMU finds it: from its own folder, or, where that has none such, by the name alone.
+  [[nodiscard]] std::string path_of(const std::string& file) const;
   // What is asked for, or, where that is nothing, what the host's best is.
   [[nodiscard]] Protection protection() const { return protection_; }
   [[nodiscard]] bool is_plain_sev() const { return protection_ == Protection::sev; }

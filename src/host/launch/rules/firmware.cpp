@@ -104,7 +104,7 @@ void judge_kernel_hashes(Case& guest, const Firmware& image) {
 void judge_image(Case& guest, const QemuOption& option, const std::string& file) {
   const auto read = guest.context().read_firmware;
   if (read == nullptr || file.empty()) return;
-  const OrError<Firmware> image = read(file);
+  const OrError<Firmware> image = read(guest.path_of(file));
   if (!image) return guest.find(rule("firmware-not-read"), &option, image.error().message);
   if (const auto what = lacking(*image, guest.protection()); !what.empty())
     guest.find(rule("firmware-lacks-metadata"), &option, fmt::format("{} has {}", base_name(file), what));
@@ -117,7 +117,7 @@ void judge_image(Case& guest, const QemuOption& option, const std::string& file)
 void judge_variables(Case& guest, const BootImages& images) {
   const auto read = guest.context().read_firmware;
   if (images.variables.option == nullptr || read == nullptr || images.code.file.empty()) return;
-  const OrError<Firmware> image = read(images.code.file);
+  const OrError<Firmware> image = read(guest.path_of(images.code.file));
   if (image && image->sev_hash_bytes != 0)
     guest.find(rule("variables-beside-amdsev"), images.variables.option,
                fmt::format("{} is an AmdSev image", base_name(images.code.file)));
@@ -155,7 +155,7 @@ void judge_igvm_file(Case& guest, const QemuOption& object) {
   const auto file = object.value("file");
   if (!file || file->empty()) return guest.find(rule("igvm-object-missing"), &object, "it has no file=");
   if (guest.context().read_igvm == nullptr) return;
-  const OrError<IgvmFile> igvm = guest.context().read_igvm(std::string{*file});
+  const OrError<IgvmFile> igvm = guest.context().read_igvm(guest.path_of(std::string{*file}));
   if (!igvm) return guest.find(rule("firmware-not-read"), &object, igvm.error().message);
   if (guest.protection() == Protection::sev_snp && igvm->valid && !igvm->sev_snp)
     guest.find(rule("igvm-of-another-platform"), &object, fmt::format("{} has no SEV-SNP", *file));
