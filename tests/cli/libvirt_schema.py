@@ -29,8 +29,8 @@ PASSED_THROUGH = ["--vfio", "0000:41:00.0"]
 
 
 def domain(program, firmware, *options):
-    words = [program, "launch", "--qemu-version", "10.2", "--root", ROOT / "tests/doctor/laptop", "--firmware",
-             firmware, "--format", "libvirt", *options]
+    words = [program, "launch", "--qemu-version", "10.2", "--root", ROOT / "tests/doctor/laptop",
+             "--firmware", firmware, "--format", "libvirt", *options]
     return subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
 
 

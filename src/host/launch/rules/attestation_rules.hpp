@@ -17,7 +17,8 @@ inline constexpr RuleInfo attestation_rules[] = {
      .remedy = "Leave it out, or use the object that has it.",
      .libvirt_remedy = "",
      .source =
-         "qapi/qom.json: SevGuestProperties, SevSnpGuestProperties, TdxGuestProperties (QEMU 10.2, and 11.1 by query-qmp-schema)"},
+         "qapi/qom.json: SevGuestProperties, SevSnpGuestProperties, TdxGuestProperties (QEMU 10.2, and 11.1 "
+         "by query-qmp-schema)"},
     {.name = "object-property-unreleased",
      .severity = Severity::warning,
      .topic = "Attestation",
