@@ -10,6 +10,9 @@ target_compile_features(cbit PUBLIC cxx_std_20)
 target_include_directories(cbit PUBLIC
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(cbit PRIVATE fmt::fmt OpenSSL::Crypto tomlplusplus::tomlplusplus Threads::Threads)
+if(CBIT_SANITIZE)  # what links a sanitized library needs the sanitizer's own
+  target_link_options(cbit INTERFACE $<BUILD_INTERFACE:-fsanitize=${CBIT_SANITIZE}>)
+endif()
 add_dependencies(product cbit)
 # For a driver's C file: its #include <linux/...> finds cbit's. C++ keeps the system's.
 add_library(cbit_driver INTERFACE)
