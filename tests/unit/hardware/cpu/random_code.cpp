@@ -244,7 +244,10 @@ RandomInstruction RandomCode::next(Random& random, std::uint32_t undefined) cons
 namespace {
 
 void set_distance(RandomInstruction& branch, std::uint32_t distance) {
-  const std::size_t width = branch.bytes.size() >= 5 ? 4 : 1;
+  // Prefixes make a short branch as long as a near one, so the opcode tells: Jcc, CALL and JMP have a near form.
+  const std::uint8_t opcode = branch.decoded.opcode;
+  const bool is_near = (opcode & 0xf0) == 0x80 || opcode == 0xe8 || opcode == 0xe9;
+  const std::size_t width = is_near ? 4 : 1;
   for (std::size_t byte = 0; byte < width; ++byte)
     branch.bytes[branch.bytes.size() - width + byte] = static_cast<std::uint8_t>(distance >> (8 * byte));
 }
