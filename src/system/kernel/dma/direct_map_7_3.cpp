@@ -34,10 +34,12 @@ bool dma_capable_7_3(DmaContext& ctx, const DmaRequest& request, DmaAddr dma) {
 }
 
 DmaAddr map_mmio_7_3(DmaContext& ctx, const DmaRequest& request, DmaAddr dma) {
-  if (!dma_capable_7_3(ctx, request, dma)) [[unlikely]]
-    return overflow(
-        ctx, request, dma, Once::dma_overflow,
-        dma_capable(request.dev, dma, request.bytes) ? DmaFailure::p2pdma_bounce : DmaFailure::resource_mask);
+  if (!dma_capable_7_3(ctx, request, dma)) [[unlikely]] {
+    // The mask is to blame if the address that the driver could have asked for, the shared one, is beyond it.
+    const bool reaches = dma_capable(request.dev, phys_to_dma_unencrypted(request.phys), request.bytes);
+    return overflow(ctx, request, dma, Once::dma_overflow,
+                    reaches ? DmaFailure::p2pdma_bounce : DmaFailure::resource_mask);
+  }
   step_mapped(ctx, request, dma, source_map_phys_7_3);
   return dma;
 }

@@ -32,7 +32,7 @@ DmaFailure why_not_mapped(ProbeContext& ctx, const CallView& c, const Device& de
   if (ask.attrs.has(dma_attr::require_coherent | dma_attr::cc_shared)) return DmaFailure::attribute;
   if (ask.kind == DmaMappingKind::resource) {
     const bool reaches = ask.attrs.has(dma_attr::mmio) && fits((ask.phys + (ask.bytes - 1)).value(), mask);
-    return reaches ? DmaFailure::attribute : DmaFailure::resource_mask;
+    return reaches ? DmaFailure::p2pdma_bounce : DmaFailure::resource_mask;
   }
   if (!ctx.observer().is_ram(ask.phys)) return DmaFailure::p2pdma_bounce;
   if (!device.iommu) return DmaFailure::mask_overflow;

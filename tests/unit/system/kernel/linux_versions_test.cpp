@@ -97,6 +97,23 @@ TEST(LinuxVersions, ASecurePowerGuestAnswersGuestMemEncryptFrom73On) {
       CcAttr::guest_mem_encrypt)));
 }
 
+TEST(LinuxVersions, AGuestsMmioIsRefusedForTheGuestsSakeWhateverTheDevicesMask) {
+  for (const KernelVersion version : {KernelVersion::v6_19, KernelVersion::v7_2, KernelVersion::v7_3})
+    for (const unsigned mask_bits : {32u, 47u, 64u}) {
+      DmaBoard board{Platform::sev, {.version = version}};
+      Device& dev = board.add_device(mask_bits);
+      EXPECT_EQ(
+          board.dma().map_resource(board.cpu(), dev, machine::pci_hole, page_size, DmaDirection::to_device),
+          dma_mapping_error);
+      EXPECT_THAT(board.failures(), ElementsAre(DmaFailure::p2pdma_bounce)) << to_string(version);
+    }
+  DmaBoard board{Platform::sev, {.version = KernelVersion::v7_3}};
+  Device& dev = board.add_device(30);
+  EXPECT_EQ(board.dma().map_resource(board.cpu(), dev, machine::pci_hole, page_size, DmaDirection::to_device),
+            dma_mapping_error);
+  EXPECT_THAT(board.failures(), ElementsAre(DmaFailure::resource_mask)) << "shared, it were beyond the mask";
+}
+
 TEST(LinuxVersions, AGuestsDeviceIsToldTheLimitOfThePoolAndOneWithoutMaskThatItCanMapNothing) {
   for (const KernelVersion version : newest) {
     DmaBoard board{Platform::sev, {.version = version}};
