@@ -1,7 +1,7 @@
 // The catalogue of causes: every reason that cbit can give for a DMA that failed or moved the wrong bytes.
 //
 // A name is stable: tests, JSON and scripts rely on it. The catalogue holds exactly the causes that the
-// explainer can derive (tests/unit/watch/catalogue_test.cpp derives each of them). Everything here is
+// explainer can derive (tests/unit/insight/watch/catalogue_test.cpp derives each of them). Everything here is
 // immutable and may be used from any thread.
 #pragma once
 

@@ -21,8 +21,8 @@ inline constexpr CauseInfo key_causes[] = {
      .title = "The device reached a page that is still encrypted with the guest's key.",
      .meaning =
          "The page was neither bounced nor decrypted, or it was encrypted again while the device still used "
-         "it. Devices of a guest have no key: they read ciphertext, and each 16-byte block that they write "
-         "becomes noise for the guest.",
+         "it. Devices of a guest have no key: they read ciphertext (of a TD zeros), and each 16-byte block "
+         "that they write becomes noise for the guest; SEV-SNP refuses such a write, TDX detects it.",
      .remedies =
          "Keep the page decrypted for as long as the device uses it (dma_alloc_coherent() does so until "
          "dma_free_coherent()), or map it for streaming so that SWIOTLB bounces it.",
@@ -77,9 +77,12 @@ inline constexpr CauseInfo key_causes[] = {
          "wrote plain. On SEV-SNP the access is refused: #VC with exit code 0x404.",
      .remedies = {for_driver("Map it with dma_mmap_coherent(), or apply pgprot_decrypted() to vm_page_prot "
                              "before remap_pfn_range(), vmap() or a fault handler inserts the page."),
-                  for_operator(
-                      "Graphics drivers: use Linux 6.8 or later, whose TTM maps decrypted pages as such.")
-                      .before(6, 8)},
+                  for_operator("Graphics drivers of an encrypted guest: use Linux 6.8 or later, whose TTM "
+                               "maps decrypted pages as such.")
+                      .before(6, 8),
+                  for_operator("A GPU of an SME host that does not reach the C-bit: no TTM up to Linux 7.3 "
+                               "maps its pages right. Let the IOMMU translate for it, or encrypt memory with "
+                               "TSME (firmware) in place of SME (mem_encrypt=on).")},
      .linux_says = "Unsupported exit-code 0x404",
      .source = "kernel/dma/direct.c: dma_direct_mmap; drivers/gpu/drm/ttm/ttm_bo_util.c: ttm_io_prot"},
     {.name = "mapped-shared-but-private",

@@ -59,6 +59,9 @@ inline constexpr CauseInfo mask_causes[] = {
                 "doorbell) and an untrusted device behind an IOMMU.",
      .remedies =
          {for_driver("Transfer through system memory where the mapping of the peer's memory fails."),
+          for_driver("A BAR that the guest reaches as shared memory: DMA_ATTR_CC_SHARED beside DMA_ATTR_MMIO "
+                     "maps it in place.")
+              .since(7, 1),
           for_operator(
               "Switch peer-to-peer transfers of this device off, so that they go through system memory.")},
      .linux_says = "",

@@ -14,8 +14,9 @@ inline constexpr CauseInfo rdma_causes[] = {
                 "ibv_dereg_mr(). Both sides work on a copy of their own: what the application writes never "
                 "reaches the NIC, what the NIC writes never reaches the application, and deregistration "
                 "overwrites the application's buffer with the NIC's copy.",
-     .remedies = {for_application("Encrypted guest: register memory of the dma-buf heap system_cc_shared, or "
-                                  "copy through a registered ring of such memory.")
+     .remedies = {for_application("Encrypted guest: register memory of the dma-buf heap system_cc_shared "
+                                  "(CONFIG_DMABUF_HEAPS_SYSTEM_CC_SHARED), or copy through a registered ring "
+                                  "of such memory.")
                       .since(7, 1),
                   for_operator("Encrypted guest: use software RDMA (rxe, siw), or TCP. SME host: a NIC that "
                                "reaches the C-bit, or an IOMMU that translates.")},
@@ -29,7 +30,8 @@ inline constexpr CauseInfo rdma_causes[] = {
                 "(bit 41).",
      .remedies = {for_application(
                       "Allocate with ibv_alloc_buf() from a parent domain that allows CC-unprotected "
-                      "memory, or register a dma-buf of the heap system_cc_shared."),
+                      "memory, or register a dma-buf of the heap system_cc_shared; both need a kernel with "
+                      "CONFIG_DMABUF_HEAPS_SYSTEM_CC_SHARED."),
                   for_operator("Use software RDMA (rxe, siw), or TCP, for programs that cannot.")},
      .linux_says = "",
      .source = "drivers/infiniband/core/umem.c: __ib_umem_get_va; drivers/infiniband/core/device.c: "

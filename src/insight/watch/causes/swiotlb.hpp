@@ -29,8 +29,8 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .meaning =
          "An encrypted guest gets 6 % of its memory, at least 64 MiB and at most 1 GiB, for all devices "
          "together.",
-     .remedies = {for_operator("Boot with a larger pool (swiotlb=<slots>), limit queue depths, or find who "
-                               "holds the slots (cbit doctor --watch)."),
+     .remedies = {for_operator("Boot with a larger pool (swiotlb=<slots>, of 2 KiB each: 524288 are 1 GiB), "
+                               "limit queue depths, or find who holds the slots (cbit doctor --watch)."),
                   for_operator("Let it grow: CONFIG_SWIOTLB_DYNAMIC.").since(6, 6),
                   for_driver("Keep fewer mappings alive at once, and try again later when one fails.")},
      .linux_says = "swiotlb buffer is full",
@@ -117,8 +117,9 @@ inline constexpr CauseInfo swiotlb_causes[] = {
      .topic = "SWIOTLB",
      .title = "An encrypted guest runs without its bounce pool (swiotlb=noforce).",
      .meaning =
-         "Nothing forces mappings to bounce, so dma-direct hands out the address of the private page itself, "
-         "with the C-bit that means nothing to a guest's device; a device with a narrow mask gets an error.",
+         "Up to Linux 7.2 nothing forces mappings to bounce then, so dma-direct hands out the address of the "
+         "private page itself, with the C-bit that means nothing to a guest's device; a device with a narrow "
+         "mask gets an error. From 7.3 on every mapping fails.",
      .remedies = {for_operator("Remove swiotlb=noforce from the kernel's command line.")},
      .linux_says = "overflow (mask",
      .source = "kernel/dma/swiotlb.c: setup_io_tlb_npages; kernel/dma/direct.h: dma_direct_map_page"},
