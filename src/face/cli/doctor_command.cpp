@@ -8,6 +8,7 @@
 #include <ostream>
 #include <thread>
 
+#include "base/text.hpp"
 #include "cli/arguments.hpp"
 #include "cli/terminal.hpp"
 #include "doctor/doctor.hpp"
@@ -156,9 +157,13 @@ OrError<facts::OpenedTree> open_subject(const Arguments& arguments) {
                                    .remedy = "give what dmesg prints, or - for standard input",
                                    .bytes_max = facts::kernel_log_bytes_max,
                                    .streams = true};
-  if (const auto log = arguments.text("--log"))
-    return facts::OpenedTree{std::nullopt,
-                             facts::HostTree::of_log(CBIT_TRY(os::read_input(std::string{*log}, log_kind)))};
+  if (const auto log = arguments.text("--log")) {
+    std::string text = CBIT_TRY(os::read_input(std::string{*log}, log_kind));
+    if (trimmed(text).empty() || trimmed(text) == "-- No entries --")  // as journalctl says it
+      return bad_input("the log is empty, so that it says nothing",
+                       "where kernel.dmesg_restrict is 1, dmesg needs root");
+    return facts::OpenedTree{std::nullopt, facts::HostTree::of_log(std::move(text))};
+  }
   return facts::OpenedTree::open(std::string{arguments.text("--root").value_or("/")});
 }
 

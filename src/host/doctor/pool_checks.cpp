@@ -75,7 +75,8 @@ std::optional<WantedPool> wanted_pool(const CheckSubject& s) {
 
 watch::PoolState pool_state(const CheckSubject& s) {
   const facts::PoolCounters& pool = s.host.pool;
-  return {.can_grow = spec::has_dynamic_swiotlb(spec::nearest_version(s.host.kernel.release)),
+  return {.can_grow =
+              spec::has_dynamic_swiotlb(spec::nearest_version(s.host.kernel.release)) && s.host.kernel.config,
           .grows = swiotlb_options(s.host).dynamic,
           .slots_used = pool.used ? std::optional{*pool.used} : std::nullopt};
 }

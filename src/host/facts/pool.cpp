@@ -15,9 +15,11 @@ Read<std::uint64_t> counter(const HostTree& tree, std::string_view name) {
 }  // namespace
 
 PoolCounters read_pool(const HostTree& tree) {
-  return {.nslabs = counter(tree, "io_tlb_nslabs"),
-          .used = counter(tree, "io_tlb_used"),
-          .hiwater = counter(tree, "io_tlb_used_hiwater")};
+  PoolCounters pool{.nslabs = counter(tree, "io_tlb_nslabs"),
+                    .used = counter(tree, "io_tlb_used"),
+                    .hiwater = counter(tree, "io_tlb_used_hiwater")};
+  if (pool.hiwater && *pool.hiwater == 0) pool.hiwater = tl::unexpected{Unread::absent};
+  return pool;
 }
 
 }  // namespace cbit::facts

@@ -29,8 +29,8 @@ struct LogCause {
 
 // What is known of the pool besides the log.
 struct PoolState {
-  bool can_grow = false;                         // the kernel has CONFIG_SWIOTLB_DYNAMIC's code
-  bool grows = false;                            // and it is on
+  bool can_grow = false;  // the kernel has CONFIG_SWIOTLB_DYNAMIC, and `grows` is known
+  bool grows = false;     // and it is on
   std::optional<std::uint64_t> slots_used = {};  // now
 };
 
