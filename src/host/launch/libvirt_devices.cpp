@@ -98,7 +98,10 @@ Options video(const xml_node& node) {
 Options host_device(const xml_node& node) {
   const std::string_view type = attribute(node, "type");
   if (type != "pci" && type != "mdev") return {};
-  if (attribute(node.child("driver"), "iommufd") != "yes") return {plain("vfio-pci")};
+  // What the domain says of all its devices (libvirt 12.2), a device may say otherwise.
+  const std::string_view own = attribute(node.child("driver"), "iommufd");
+  const std::string_view all = attribute(node.root().child("domain").child("iommufd"), "enabled");
+  if ((own.empty() ? all : own) != "yes") return {plain("vfio-pci")};
   QemuOption device = plain("vfio-pci");
   device.properties.push_back({"iommufd", "iommufd0"});
   return {{"object", {{"qom-type", "iommufd"}, {"id", "iommufd0"}}, {}}, std::move(device)};

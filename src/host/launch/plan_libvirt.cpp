@@ -195,7 +195,7 @@ void Domain::passed_through(xml_node devices) {
   for (const std::string& function : plan_.request.passed_through) {
     const std::string whole = function.size() == 7 ? "0000:" + function : function;
     say(devices, "device", "", "vfio-pci");
-    comment(devices, "iommufd= needs a libvirt that knows it (12 or later).");
+    comment(devices, "iommufd= needs a libvirt that knows it (12.1 or later).");
     xml_node device = with(with(add(devices, "hostdev"), "mode", "subsystem"), "type", "pci");
     with(with(with(device, "managed", "yes").append_child("driver"), "name", "vfio"), "iommufd", "yes");
     xml_node address = add(add(device, "source"), "address");

@@ -42,7 +42,7 @@ inline constexpr RuleInfo firmware_rules[] = {
      .severity = Severity::warning,
      .topic = "Firmware",
      .title = "The firmware's image has no table of OVMF.",
-     .why = "SeaBIOS and other firmware do not set the C-bit, and starts nothing in a SEV guest. An OVMF of "
+     .why = "SeaBIOS and other firmware do not set the C-bit, and start nothing in a SEV guest. An OVMF of "
             "before 2021 has no table either, and starts.",
      .remedy = "Use an image of OVMF; cbit launch --firmware FILE tells what it can do.",
      .libvirt_remedy = "",

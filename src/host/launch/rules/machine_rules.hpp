@@ -57,12 +57,13 @@ inline constexpr RuleInfo machine_rules[] = {
      .severity = Severity::error,
      .topic = "Machine",
      .title = "The guest's processor has no RDRAND.",
-     .why = "Linux asks RDRAND in an endless loop to verify the C-bit, and panics if it cannot seed its "
-            "random numbers from it: the guest hangs before its first message. qemu64, the default, and "
-            "models before Ivy Bridge and EPYC do not have it.",
+     .why =
+         "Linux seeds the random numbers of an encrypted guest from RDRAND, and panics where CPUID does not "
+         "offer it (\"RDRAND is defective.\"). qemu64, the default, and models before Ivy Bridge and EPYC do "
+         "not have it.",
      .remedy = "-cpu EPYC-v3, or -cpu host",
      .libvirt_remedy = "<cpu mode='host-passthrough'/>",
-     .source = "arch/x86/kernel/sev_verify_cbit.S; arch/x86/coco/core.c: cc_random_init"},
+     .source = "arch/x86/coco/core.c: cc_random_init"},
     {.name = "cpu-model-with-tdx",
      .severity = Severity::error,
      .topic = "Machine",

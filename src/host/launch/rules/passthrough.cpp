@@ -20,7 +20,7 @@ void judge_private_dma(Case& guest, const QemuOption& device) {
     guest.find(rule("vfio-without-iommufd"), &device, {},
                guest.in_language(fmt::format("-object iommufd,id=iommufd0 {}",
                                              Case::with(device, {{"iommufd", "iommufd0"}})),
-                                 ""));
+                                 "<driver iommufd='yes'/>"));
 }
 
 void judge_iommufd(Case& guest, const QemuOption& device) {

@@ -14,7 +14,9 @@ inline constexpr RuleInfo passthrough_rules[] = {
             "drivers (RDMA, DPDK, CUDA) that give it private pages get ciphertext, peer-to-peer DMA is "
             "refused (p2pdma-needs-bounce), and the whole guest is pinned for it. A GPU in its confidential "
             "mode encrypts what goes through the bounce buffers by itself.",
-     .remedy = "Use kernel drivers that go through the DMA API; RDMA: buffers of the system_cc_shared heap.",
+     .remedy =
+         "Use kernel drivers that go through the DMA API; RDMA, from Linux 7.1 on in the guest: buffers "
+         "of the system_cc_shared heap.",
      .libvirt_remedy = "",
      .source = "drivers/vfio/vfio_iommu_type1.c; kernel/dma/direct.h: dma_direct_map_page"},
     {.name = "vfio-discard",
@@ -39,7 +41,7 @@ inline constexpr RuleInfo passthrough_rules[] = {
          "own container has 65535 mappings (dma_entry_limit), 256 MiB, and maps fail after them; iommufd has "
          "no such limit.",
      .remedy = "-object iommufd,id=iommufd0, and iommufd=iommufd0 at each vfio-pci",
-     .libvirt_remedy = "",
+     .libvirt_remedy = "<driver iommufd='yes'/> in each <hostdev> (libvirt 12.1)",
      .source = "hw/vfio/listener.c: vfio_ram_discard_notify_populate; drivers/vfio/vfio_iommu_type1.c: "
                "dma_entry_limit"},
     {.name = "iommufd-missing",

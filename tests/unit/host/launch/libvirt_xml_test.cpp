@@ -1,7 +1,10 @@
 #include "launch/libvirt_xml.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 #include "launch/rules.hpp"
 #include "support/launch_cases.hpp"
@@ -113,6 +116,25 @@ TEST(LibvirtDomain, GivesAttestationWhatItsElementsSay) {
   EXPECT_EQ(object("<launchSecurity type='tdx'><quoteGenerationService/></launchSecurity>")
                 .value("quote-generation-socket.path"),
             "/var/run/tdx-qgs/qgs.socket");
+}
+
+// <driver iommufd=> came with libvirt 12.1, <iommufd> with 12.2 (NEWS.rst).
+TEST(LibvirtDomain, GivesDevicesTheIommufdThatTheyOrTheDomainAskFor) {
+  const auto has_iommufd = [](std::string_view domain, std::string_view device) {
+    const auto config = parse_libvirt_domain(
+        fmt::format("<domain type='kvm'><os><type machine='q35'>hvm</type></os>{}<devices>"
+                    "<hostdev mode='subsystem' type='pci'>{}</hostdev></devices></domain>",
+                    domain, device));
+    EXPECT_TRUE(config);
+    return std::ranges::any_of(config->command.options, [](const QemuOption& option) {
+      return option.value("driver") == "vfio-pci" && option.value("iommufd");
+    });
+  };
+  constexpr std::string_view domain = "<iommufd enabled='yes'/>";
+  EXPECT_FALSE(has_iommufd("", ""));
+  EXPECT_TRUE(has_iommufd("", "<driver iommufd='yes'/>"));
+  EXPECT_TRUE(has_iommufd(domain, ""));
+  EXPECT_FALSE(has_iommufd(domain, "<driver iommufd='no'/>"));
 }
 
 TEST(LibvirtDomain, IsJudgedByTheSameRules) {
