@@ -36,10 +36,7 @@ class Drive {
 
   [[nodiscard]] kernel::VirtioBlkDriver& driver() { return *driver_; }
   // What the host's disk had to say when the driver got -EIO.
-  [[nodiscard]] Error trouble(std::string_view what, kernel::Errno error) const {
-    if (hardware_->disk_error()) return *hardware_->disk_error();
-    return {fmt::format("{} failed with errno {}", what, static_cast<int>(error)), "", ExitCode::bad_input};
-  }
+  [[nodiscard]] const std::optional<Error>& disk_error() const { return hardware_->disk_error(); }
 
  private:
   Drive() = default;
@@ -78,7 +75,7 @@ class Guest {
       return drive.driver().write(cpu(), at / dev::sector_size, buffer_ + at, n);
     }));
     if (const auto done = drive.driver().flush(cpu()); !done)
-      return tl::unexpected{drive.trouble("flushing", done.error())};
+      return tl::unexpected{trouble("flushing", drive, done.error())};
     return {};
   }
 
@@ -140,11 +137,22 @@ class Guest {
   Guest() = default;
   [[nodiscard]] paging::Mmu& cpu() { return bed_->kernel().cpu(0); }
 
+  // The disk's own error, or the first cause of what went wrong on the way to it.
+  Error trouble(std::string_view what, const Drive& drive, kernel::Errno error) {
+    if (drive.disk_error()) return *drive.disk_error();
+    Error told{fmt::format("{} failed with {}", what, kernel::errno_name(error)), "", ExitCode::bad_input};
+    if (const auto& causes = bed_->explainer().causes(); !causes.empty()) {
+      told.message += fmt::format(": {}: {}", causes.front().info->name, causes.front().info->title);
+      told.hint = causes.front().remedies.front().text;
+    }
+    return told;
+  }
+
   template <class Request>
   OrError<void> for_each_request(std::string_view what, Drive& drive, Request&& request) {
     for (std::uint64_t at = 0; at < bytes_; at += request_bytes_) {
       const Result<void, kernel::Errno> done = request(at, std::min(request_bytes_, bytes_ - at));
-      if (!done) return tl::unexpected{drive.trouble(what, done.error())};
+      if (!done) return tl::unexpected{trouble(what, drive, done.error())};
     }
     return {};
   }
