@@ -1,5 +1,7 @@
 #include "cli/rdma_command.hpp"
 
+#include <fmt/format.h>
+
 #include <ostream>
 
 #include "cli/platform_options.hpp"
@@ -48,6 +50,14 @@ OrError<explain::RdmaRunOptions> run_options(const Arguments& arguments) {
   if (!arguments.has("--memory")) options.node.bed.machine.memory_bytes = default_memory_bytes;
   options.node.method =
       arguments.choice("--method", testbed::rdma_method_words).value_or(testbed::RdmaMethod::user_mr);
+  const bool in_shared_memory = options.node.method == testbed::RdmaMethod::shared_heap ||
+                                options.node.method == testbed::RdmaMethod::bounce_ring;
+  if (const KernelVersion version = options.node.bed.dma.version;
+      in_shared_memory && version < KernelVersion::v7_2)
+    return usage_error(
+        fmt::format("Linux {} has no shared memory for applications, the heap system_cc_shared",
+                    to_string(version)),
+        "use --kernel-version 7.2 or later, or --method rxe");
   options.node.mask_bits = static_cast<unsigned>(CBIT_TRY(arguments.number("--mask", 32, 64)).value_or(64));
   options.node.bytes = CBIT_TRY(arguments.size("--size", explain::rdma_message_max)).value_or(64 * 1024);
   if (options.node.bytes == 0) return usage_error("--size 0 is out of range", "use 1 to 1M bytes");
