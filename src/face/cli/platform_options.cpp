@@ -4,9 +4,15 @@
 
 #include <limits>
 
+#include "spec/linux_release.hpp"
 #include "spec/swiotlb.hpp"
 
 namespace cbit::cli {
+
+std::string_view version_of_release(std::string_view word) {
+  const auto release = spec::parse_release(word);
+  return release ? to_string(spec::nearest_version(release)) : std::string_view{};
+}
 
 OrError<testbed::TestbedConfig> testbed_config(const Arguments& arguments) {
   constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();

@@ -35,11 +35,18 @@ inline constexpr OptionSpec cbit_option{
 inline constexpr OptionSpec memory_option{"--memory", "SIZE", "RAM of the machine, 16M to 1T", "4G"};
 inline constexpr OptionSpec cpus_option{"--cpus", "N",
                                         "CPUs, 1 to 256; they decide the areas of the bounce pool", "1"};
+// The version that decides as a release of Linux does; empty: the word is no release.
+[[nodiscard]] std::string_view version_of_release(std::string_view word);
 inline constexpr OptionSpec kernel_option{
-    "--kernel-version", "V",
+    "--kernel-version",
+    "V",
     "Linux to behave like: 6.1.192, 6.6.87, 6.10.0, 6.12.117, 6.19.10, 7.2.13, 7.3.4; "
     "next is 7.3.4 with posted patches",
-    "6.1", kernel_choices};
+    "6.1",
+    kernel_choices,
+    false,
+    FileUse::none,
+    version_of_release};
 static_assert(std::ranges::all_of(kernel_version_baselines, [](const Word<KernelVersion>& baseline) {
   return kernel_option.help.find(baseline.word) != std::string_view::npos;
 }));
