@@ -175,7 +175,7 @@ inline constexpr CauseInfo host_causes[] = {
          "is 0); QEMU exits.",
      .remedies = {for_operator("Raise the limit to the guest's memory or the regions' (ulimit -l, "
                                "LimitMEMLOCK=), or give the process CAP_IPC_LOCK.")},
-     .linux_says = "locked pages exceed the lock limit",
+     .linux_says = "locked pages exceed the lock limit|total pages would exceed the lock limit",
      .source = "arch/x86/kvm/svm/sev.c: sev_pin_memory; drivers/infiniband/core/umem.c: ib_umem_get"},
 };
 

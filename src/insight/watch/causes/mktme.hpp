@@ -95,7 +95,7 @@ inline constexpr CauseInfo mktme_causes[] = {
                 "device memory, which the kernel neither chooses the place of nor can take back.",
      .remedies = {for_driver("Unpin it, or leave it out of what the kernel shall move.")},
      .linux_says = "",
-     .source = "mm/migrate.c: migrate_page_move_mapping; mm/vmscan.c: shrink_page_list"},
+     .source = "mm/migrate.c: folio_migrate_mapping; mm/vmscan.c: shrink_folio_list"},
 };
 
 }  // namespace cbit::watch
