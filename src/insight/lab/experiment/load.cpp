@@ -104,7 +104,7 @@ class Loader {
 
   OrError<void> load_machine_table(const TableReader& keys) {
     const TomlValue* const table = keys.value("machine");
-    if (table == nullptr) return keys.missing("machine");
+    if (table == nullptr) return keys.missing("machine", "begin a table: [machine]");
     if (table->kind != TomlValue::Kind::table)
       return keys.error("machine", fmt::format("\"machine\" is {}", to_string(table->kind)),
                         "begin it with [machine]");
@@ -157,7 +157,7 @@ class Loader {
 
   OrError<void> load_steps(const TableReader& keys) {
     const auto tables = CBIT_TRY(keys.tables("step"));
-    if (tables.empty()) return keys.missing("step");
+    if (tables.empty()) return keys.missing("step", "begin a table: [[step]]");
     if (tables.size() > limits_.steps)
       return keys.error("step", fmt::format("there are {} steps", tables.size()),
                         fmt::format("use at most {}; split the experiment", limits_.steps));

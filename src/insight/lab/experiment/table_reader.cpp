@@ -106,9 +106,9 @@ tl::unexpected<Error> TableReader::error(std::string_view key, std::string_view 
                   fmt::format("{}: {}", what_, message), std::move(hint));
 }
 
-tl::unexpected<Error> TableReader::missing(std::string_view key) const {
-  return error_at(file_, table_->place, fmt::format("{} lacks the key \"{}\"", what_, key),
-                  fmt::format("add a line: {} = ...", key));
+tl::unexpected<Error> TableReader::missing(std::string_view key, std::string hint) const {
+  if (hint.empty()) hint = fmt::format("add a line: {} = ...", key);
+  return error_at(file_, table_->place, fmt::format("{} lacks the key \"{}\"", what_, key), std::move(hint));
 }
 
 tl::unexpected<Error> TableReader::wrong_kind(std::string_view key, TomlValue::Kind kind,

@@ -65,7 +65,8 @@ class TableReader {
   // At the key's value; at the table when the key is absent.
   [[nodiscard]] tl::unexpected<Error> error(std::string_view key, std::string_view message,
                                             std::string hint) const;
-  [[nodiscard]] tl::unexpected<Error> missing(std::string_view key) const;
+  // `hint` empty: a line of the key.
+  [[nodiscard]] tl::unexpected<Error> missing(std::string_view key, std::string hint = {}) const;
 
  private:
   TableReader(const TomlValue& table, std::string_view file, std::string what,

@@ -77,7 +77,9 @@ TEST(LabFile, RefusesUnknownKeysInEveryTable) {
 
 TEST(LabFile, NamesTheMissingKey) {
   EXPECT_THAT(error_of("[machine]\n").message, HasSubstr("lacks the key \"title\""));
+  EXPECT_EQ(error_of("[machine]\n").hint, "add a line: title = ...");
   EXPECT_THAT(error_of("title = 't'\n").message, HasSubstr("lacks the key \"machine\""));
+  EXPECT_EQ(error_of("title = 't'\n").hint, "begin a table: [machine]");
   EXPECT_THAT(error_of("title = 't'\n[machine]\n").message, HasSubstr("lacks the key \"step\""));
   EXPECT_EQ(error_of_steps("[[step]]\ndo = 'alloc'\nname = 'b'\n").message,
             "x.toml:6:1: step \"alloc\" lacks the key \"size\"");
