@@ -160,9 +160,11 @@ OrError<Properties> parse_cpu(std::string_view text) {
       feature.key.erase(0, 1);
       if (item.front() == '-') feature.value = "off";
     }
-    if (feature.key.starts_with('+') || feature.key.starts_with('-'))
-      return bad_input(fmt::format("the CPU feature {} has two signs", item), "write one of them");
     std::ranges::replace(feature.key, '_', '-');
+    if (feature.key.starts_with('+') || feature.key.starts_with('-'))
+      return bad_input(
+          fmt::format("the CPU feature {} begins with {}", item, sign ? "two signs" : "an underscore"),
+          "write its name, with one sign at most");
     result.push_back(std::move(feature));
   }
   return result;

@@ -117,6 +117,8 @@ TEST(QemuCommand, RefusesWhatCannotBeRead) {
   EXPECT_THAT(refused({"kvm", "-device", "{\"driver\":"}).message, HasSubstr("no JSON object"));
   EXPECT_THAT(refused({"kvm", "-device", R"({"a=b":1})"}).message, HasSubstr("no property's name"));
   EXPECT_THAT(refused({"kvm", "-cpu", "host,+a=1"}).message, HasSubstr("sign and a value"));
+  EXPECT_THAT(refused({"kvm", "-cpu", "host,++a"}).message, HasSubstr("begins with two signs"));
+  EXPECT_THAT(refused({"kvm", "-cpu", "host,_a"}).message, HasSubstr("begins with an underscore"));
   EXPECT_THAT(refused({"kvm", "-global", "a.b"}).message, HasSubstr("without a value"));
   std::string deep = "1";
   for (int level = 0; level < 40; ++level) deep = "{\"a\":" + deep + "}";
