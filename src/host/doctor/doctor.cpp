@@ -61,7 +61,8 @@ Diagnosis diagnose(facts::HostTree& tree) {
   else
     diagnosis.notes.push_back("the devices are not judged, because there is no such machine: " +
                               devices.error().message);
-  if (auto note = model_note(diagnosis.host.kernel.release)) diagnosis.notes.push_back(std::move(*note));
+  if (auto note = model_note(diagnosis.host.kernel.release); note && !diagnosis.host.only_log)
+    diagnosis.notes.push_back(std::move(*note));
   diagnosis.denied = denied_paths(tree.record());
   const bool memory_hidden =
       !diagnosis.host.memory.ranges && diagnosis.host.memory.ranges.error() == facts::Unread::denied;
