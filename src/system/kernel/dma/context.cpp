@@ -12,8 +12,8 @@ namespace {
 Result<void> swiotlb_init(DmaContext& ctx, paging::Mmu& cpu) {
   const machine::MachineConfig& machine = ctx.mm.machine().config();
   const bool ram_above_4g = ctx.mm.machine().end_of_ram() > machine::high_ram;
-  const auto sizing =
-      size_swiotlb(ctx.cc, machine.memory_bytes, ram_above_4g, machine.cpus, ctx.config.swiotlb);
+  const auto sizing = size_swiotlb(ctx.cc, machine.memory_bytes, ram_above_4g, machine.cpus,
+                                   understood_by(ctx.config.version, ctx.config.swiotlb));
   ctx.swiotlb_force_bounce = sizing && sizing->force_bounce;
   if (sizing)
     ctx.swiotlb = CBIT_TRY(
