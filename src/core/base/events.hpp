@@ -30,7 +30,7 @@ using EventPayload =
                  VirtioIommuRequest, VirtioIommuFault, GuestExit, MrRegistered, MrDeregistered, MrRefused,
                  RdmaCompleted, RdmaRefused, TtPopulated, BoMoved, KeyProgrammed, VmaKeyChanged,
                  PageKeyChanged, KeyRequestRefused, SevCommand, RegionPinned, FrameCopied, PageMoveRefused,
-                 PageDiscarded, PageStateRequest, MappedMemoryFreed, PrivateBytesShared>;
+                 PageDiscarded, PageStateRequest, MappedMemoryFreed, PrivateBytesShared, DmaPagesReturned>;
 
 struct Event {
   std::uint64_t time_ns = 0;      // virtual time at which it began

@@ -62,7 +62,8 @@ inline constexpr OptionSpec migration_control_option{
     "--migration-control", "",
     "The hypervisor offers KVM_FEATURE_MIGRATION_CONTROL: a SEV guest tells it of each conversion", ""};
 inline constexpr OptionSpec swiotlb_option{
-    "--swiotlb", "SPEC", "The kernel's swiotlb= parameter: [SLOTS][,AREAS][,force|noforce]", ""};
+    "--swiotlb", "SPEC", "The kernel's swiotlb= parameter: [SLOTS][,AREAS][,force|noforce][,track_hiwater]",
+    ""};
 inline constexpr OptionSpec swiotlb_dynamic_option{
     "--swiotlb-dynamic", "", "Let the pool grow (CONFIG_SWIOTLB_DYNAMIC, 6.6 and later)", ""};
 inline constexpr OptionSpec cache_option{

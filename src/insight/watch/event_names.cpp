@@ -73,6 +73,7 @@ std::string_view stable_name(DmaFailure reason) {
     case DmaFailure::invalid_memory: return "invalid-memory";
     case DmaFailure::iommu_cannot_share: return "iommu-cannot-share";
     case DmaFailure::pool_not_private: return "pool-not-private";
+    case DmaFailure::mmio_unaligned: return "mmio-unaligned";
     case DmaFailure::not_told: return "not-told";
   }
   return "?";
@@ -99,6 +100,7 @@ std::string_view stable_name(DmaDebugKind kind) {
     case DmaDebugKind::missing_sync: return "missing-sync";
     case DmaDebugKind::invalid_free: return "invalid-free";
     case DmaDebugKind::invalid_direction: return "invalid-direction";
+    case DmaDebugKind::wrong_attributes: return "wrong-attributes";
   }
   return "?";
 }

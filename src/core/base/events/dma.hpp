@@ -74,6 +74,7 @@ enum class DmaFailure : std::uint8_t {
   invalid_memory,      // not RAM of the direct map (vmalloc, user or MMIO address)
   iommu_cannot_share,  // shared memory is needed, and the IOMMU's code has none to give
   pool_not_private,    // private memory is needed, and the bounce pool is shared
+  mmio_unaligned,      // MMIO that shares its page, for an untrusted device
   not_told,            // of a real kernel's trace, which has no reasons
 };
 
@@ -133,6 +134,25 @@ struct DmaSynced {
   }
 };
 
+// dma_alloc_pages() gave its caller memory.
+struct DmaPagesReturned {
+  static constexpr std::string_view name = "dma_alloc_pages";
+  NameId device = 0;
+  PhysAddr phys;         // the memory
+  VirtAddr page;         // what the caller takes for its struct page
+  VirtAddr struct_page;  // what is
+  DmaAddr dma;
+  std::uint64_t bytes = 0;
+  void visit(auto&& v) const {
+    v("device", device);
+    v("phys", phys);
+    v("page", page);
+    v("struct_page", struct_page);
+    v("dma", dma);
+    v("bytes", bytes);
+  }
+};
+
 // The kernel freed memory that this streaming mapping covers.
 struct MappedMemoryFreed {
   static constexpr std::string_view name = "mapped_memory_freed";
@@ -167,6 +187,7 @@ enum class DmaDebugKind : std::uint8_t {
   missing_sync,
   invalid_free,       // unmaps DMA_MAPPING_ERROR
   invalid_direction,  // a BUG in Linux
+  wrong_attributes,   // unmapped with others than mapped with
 };
 
 struct DmaDebugReport {

@@ -151,9 +151,9 @@ std::span<const StepKind> expect_steps() { return steps(); }
 const std::vector<StepKind>& step_kinds() {
   static const std::vector<StepKind> all = [] {
     std::vector<StepKind> kinds;
-    for (const auto& table : {memory_steps(), dma_steps(), device_steps(), host_steps(), virtio_steps(),
-                              virtio_net_steps(), viommu_steps(), process_steps(), mktme_steps(),
-                              rdma_steps(), gpu_steps(), sev_steps(), expect_steps()})
+    for (const auto& table : {memory_steps(), dma_steps(), iova_steps(), device_steps(), host_steps(),
+                              virtio_steps(), virtio_net_steps(), viommu_steps(), process_steps(),
+                              mktme_steps(), rdma_steps(), gpu_steps(), sev_steps(), expect_steps()})
       kinds.insert(kinds.end(), table.begin(), table.end());
     return kinds;
   }();

@@ -124,6 +124,7 @@ struct Count {
 constexpr Count counts[] = {
     {"swiotlb-slots", [](Run& run) { return run.swiotlb_usage().io_tlb_nslabs; }},
     {"swiotlb-used", [](Run& run) { return run.swiotlb_usage().io_tlb_used; }},
+    {"swiotlb-used-hiwater", [](Run& run) { return run.swiotlb_usage().io_tlb_used_hiwater.value_or(0); }},
     {"swiotlb-areas", [](Run& run) { return std::uint64_t{run.swiotlb_usage().areas}; }},
     {"swiotlb-transient", [](Run& run) { return run.swiotlb_usage().io_tlb_transient_nslabs; }},
     {"bounces", [](Run& run) { return run.swiotlb_usage().bounces; }},
@@ -239,6 +240,7 @@ constexpr ExpectKey state_check_keys[] = {
     {"domain", Needs::nothing, parse_domain},
     {"swiotlb-slots", Needs::nothing, parse_count},
     {"swiotlb-used", Needs::nothing, parse_count},
+    {"swiotlb-used-hiwater", Needs::nothing, parse_count},
     {"swiotlb-areas", Needs::nothing, parse_count},
     {"swiotlb-transient", Needs::nothing, parse_count},
     {"bounces", Needs::nothing, parse_count},

@@ -22,16 +22,17 @@ struct Range {
 };
 
 enum class BufferKind : std::uint8_t {
-  pages,     // alloc_pages()
-  coherent,  // dma_alloc_coherent(); a mapping of the same name exists
-  bar,       // device memory
-  pool,      // a part of the default bounce pool
-  ring,      // the memory of a virtqueue
-  user,      // memory of a process
-  bo,        // a buffer object of a GPU: pages that come, go and move
-  area,      // an area of a process that is looked up before each use (user_memory.hpp)
-  guest,     // memory of a virtual machine
-  process,   // memory of a VMM
+  pages,      // alloc_pages()
+  coherent,   // dma_alloc_coherent(); a mapping of the same name exists
+  dma_pages,  // dma_alloc_pages(); likewise
+  bar,        // device memory
+  pool,       // a part of the default bounce pool
+  ring,       // the memory of a virtqueue
+  user,       // memory of a process
+  bo,         // a buffer object of a GPU: pages that come, go and move
+  area,       // an area of a process that is looked up before each use (user_memory.hpp)
+  guest,      // memory of a virtual machine
+  process,    // memory of a VMM
 };
 
 struct BufferName {
@@ -61,6 +62,8 @@ enum class MapHow : std::uint8_t {
   raw_phys,
   raw_encrypted,
   coherent,
+  pages,   // dma_alloc_pages()
+  iova,    // dma_iova_try_alloc()
   region,  // an RDMA memory region
 };
 

@@ -49,6 +49,7 @@ class Run final : public EventSink {
     bus::RamBar* bar = nullptr;
     std::unique_ptr<Owner> owner;     // nullptr: the kernel
     kernel::CoherentBuffer coherent;  // of coherent buffers
+    kernel::DmaPages pages;           // of dma_alloc_pages()
     Bytes now, before;                // the shadow
 
     [[nodiscard]] PhysAddr phys(std::uint64_t offset) const;
@@ -78,6 +79,7 @@ class Run final : public EventSink {
     std::optional<std::uint64_t> first_slot;
     DmaPath path = DmaPath::error;
     bool encrypted = false;
+    kernel::DmaIovaState iova;  // of dma_iova_try_alloc()
   };
   struct DmaDeviceConfig {
     testbed::TestDeviceConfig device;

@@ -21,6 +21,7 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 
 [[nodiscard]] std::span<const StepKind> memory_steps();  // buffers, CPU accesses, attributes
 [[nodiscard]] std::span<const StepKind> dma_steps();     // the DMA API
+[[nodiscard]] std::span<const StepKind> iova_steps();    // its two-step part
 [[nodiscard]] std::span<const StepKind> device_steps();  // what devices and IOMMU do
 [[nodiscard]] std::span<const StepKind> host_steps();    // what the host does
 [[nodiscard]] std::span<const StepKind> virtio_steps();
@@ -32,6 +33,9 @@ inline constexpr std::string_view common_step_keys[] = {"do", "note", "fails"};
 [[nodiscard]] std::span<const StepKind> gpu_steps();   // buffer objects of graphics
 [[nodiscard]] std::span<const StepKind> sev_steps();   // guests of an encrypting host
 [[nodiscard]] std::span<const StepKind> expect_steps();
+
+// The keys `buffer`, `offset` and `length` of a range that has one physical address.
+[[nodiscard]] OrError<Part> contiguous_part(const StepParser& step);
 
 // All of them, in the order of the documentation.
 [[nodiscard]] const std::vector<StepKind>& step_kinds();

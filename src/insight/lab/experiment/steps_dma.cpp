@@ -83,6 +83,8 @@ DmaAddr map_one(Run& run, const MappingName& name, const Run::Buffer& buffer, co
     case MapHow::raw_phys:
     case MapHow::sg:
     case MapHow::region:
+    case MapHow::pages:
+    case MapHow::iova:
     case MapHow::coherent: break;
   }
   return DmaAddr{phys.value()};
@@ -142,16 +144,11 @@ OrError<std::vector<Part>> parse_parts(const StepParser& step, MapHow how) {
   if (step.keys.has("segments"))
     return step.keys.error("segments", "\"segments\" are for scatterlists",
                            "add how = \"sg\", or name a \"buffer\"");
-  const std::size_t buffer = CBIT_TRY(step.buffer());
-  if (how == MapHow::single && step.names.buffers[buffer].kind == BufferKind::bar)
+  const Part part = CBIT_TRY(contiguous_part(step));
+  if (how == MapHow::single && step.names.buffers[part.buffer].kind == BufferKind::bar)
     return step.keys.error("buffer", "a BAR has no address in the direct map",
                            "use how = \"resource\", or how = \"page\" with p2pdma = true");
-  const Range range = CBIT_TRY(step.range(step.names.buffers[buffer].bytes));
-  if (step.names.buffers[buffer].kind == BufferKind::area &&
-      range.offset % page_size + range.bytes > page_size)
-    return step.keys.error("buffer", "the pages of a process' memory are not contiguous",
-                           "map them one by one, or with how = \"sg\" and a segment for each");
-  return std::vector{Part{buffer, range}};
+  return std::vector{part};
 }
 
 constexpr std::string_view map_keys[] = {"name",   "buffer", "segments", "device", "how",   "direction",
@@ -209,6 +206,8 @@ StepResult unmap(Run& run, const UnmapRequest& request) {
     case MapHow::raw_phys:
     case MapHow::raw_encrypted:
     case MapHow::region:
+    case MapHow::pages:
+    case MapHow::iova:
     case MapHow::coherent: break;
   }
   mapping.ended = true;
@@ -224,7 +223,9 @@ OrError<std::size_t> api_mapping(const StepParser& step) {
   const MapHow how = step.names.mappings[id].how;
   if (is_api_mapping(how)) return id;
   return step.keys.error("mapping", "the mapping was not made by dma_map_*()",
-                         how == MapHow::region ? "dereg-mr ends a memory region"
+                         how == MapHow::region  ? "dereg-mr ends a memory region"
+                         : how == MapHow::pages ? "free-pages ends it"
+                         : how == MapHow::iova  ? "iova-destroy ends it"
                          : how == MapHow::coherent
                              ? "coherent memory needs no sync, and free-coherent ends it"
                              : "the DMA API knows nothing of a raw address");
@@ -331,23 +332,24 @@ OrError<std::size_t> coherent_buffer(const StepParser& step) {
                          "name a buffer of alloc-coherent");
 }
 
-// The device that it was allocated for.
-std::size_t device_of(const StepParser& step, std::size_t buffer) {
-  const auto mapping = step.names.mappings.find(step.names.buffers[buffer].name);
-  return step.names.mappings[*mapping].device;
+// Memory that the DMA API allocated is a mapping of the same name.
+const MappingName& mapping_of(const StepParser& step, std::size_t buffer) {
+  return step.names.mappings[*step.names.mappings.find(step.names.buffers[buffer].name)];
 }
 
-constexpr std::string_view free_coherent_keys[] = {"buffer", "cpu"};
+constexpr std::string_view free_coherent_keys[] = {"buffer", "attrs", "cpu"};
 
 OrError<Action> parse_free_coherent(StepParser& step) {
   const std::size_t id = CBIT_TRY(coherent_buffer(step));
-  const std::size_t device = device_of(step, id);
+  const MappingName& name = mapping_of(step, id);
+  const std::size_t device = name.device;
   const unsigned cpu = CBIT_TRY(step.cpu());
+  const DmaAttrs attrs = CBIT_TRY(step.attrs(name.attrs));
   return [=](Run& run) -> StepResult {
     Run::Buffer& buffer = run.buffer(id);
     if (buffer.coherent.bytes == 0) return trouble_in_step("the buffer was never allocated");
     buffer.exists = false;
-    run.dma().free(run.kernel().cpu(cpu), run.device(device), buffer.coherent);
+    run.dma().free(run.kernel().cpu(cpu), run.device(device), buffer.coherent, attrs);
     return fmt::format("{} bytes at {}", buffer.coherent.bytes, buffer.coherent.dma);
   };
 }
@@ -356,7 +358,7 @@ constexpr std::string_view mmap_coherent_keys[] = {"name", "buffer"};
 
 OrError<Action> parse_mmap_coherent(StepParser& step) {
   const std::size_t id = CBIT_TRY(coherent_buffer(step));
-  const std::size_t device = device_of(step, id);
+  const std::size_t device = mapping_of(step, id).device;
   const std::string name = CBIT_TRY(step.keys.need("name", step.keys.text("name")));
   const std::size_t window = CBIT_TRY(step.names.windows.add(step.keys, {name, id}));
   return [=](Run& run) -> StepResult {
@@ -367,6 +369,92 @@ OrError<Action> parse_mmap_coherent(StepParser& step) {
     if (!at) return trouble_in_step(std::string{kernel::errno_name(at.error())});
     run.window(window) = {*at, std::move(*user)};
     return fmt::format("{}", *at);
+  };
+}
+
+// ---- dma_alloc_pages -------------------------------------------------------------------------------------
+
+struct PagesRequest {
+  std::size_t buffer = 0;
+  std::size_t mapping = 0;
+  MappingName name;
+  unsigned cpu = 0;
+  bool atomic = false;
+  bool check = true;
+};
+
+// The driver reaches the pages by page_address(), and who looks knows them even where that leads nowhere.
+void adopt_pages(Run& run, Run::Buffer& buffer, paging::Mmu& cpu) {
+  const VirtAddr at = run.mm().page_address(buffer.pages.page);
+  if (run.adopt(buffer, cpu, at, buffer.pages.bytes)) return;
+  const PhysAddr first = run.happened().mapped ? run.happened().mapped->phys : PhysAddr{};
+  buffer.first_offset = 0;
+  for (std::uint64_t done = 0; done < buffer.pages.bytes; done += page_size)
+    buffer.frames.push_back(first + done);
+  run.begin_shadow(buffer, buffer.pages.bytes);
+}
+
+StepResult alloc_pages(Run& run, const PagesRequest& request) {
+  paging::Mmu& cpu = run.kernel().cpu(request.cpu);
+  kernel::Device& dev = run.device(request.name.device);
+  const paging::SiteScope driver{cpu, run.bed().tracer().intern("driver")};
+  const auto made =
+      run.dma().alloc_pages(cpu, dev, request.name.bytes, request.name.direction, request.atomic);
+  if (!made) {
+    StepTrouble why = run.mapping_trouble();
+    why.reason = "NULL, " + why.reason;
+    return tl::unexpected{std::move(why)};
+  }
+  if (request.check) (void)run.dma().mapping_error(dev, made->dma);
+  Run::Buffer& buffer = run.buffer(request.buffer);
+  buffer.pages = *made;
+  Run::Mapping& mapping = run.mapping(request.mapping);
+  mapping.segments = {{made->dma, request.name.bytes}};
+  adopt_pages(run, buffer, cpu);
+  const std::string text = CBIT_TRY(note_mapping(run, request.name, mapping));
+  return fmt::format("{}, page {}", text, made->page);
+}
+
+constexpr std::string_view alloc_pages_keys[] = {"name",   "size",  "device", "direction",
+                                                 "atomic", "check", "cpu"};
+
+OrError<Action> parse_alloc_pages(StepParser& step) {
+  PagesRequest request;
+  MappingName& name = request.name;
+  const auto size = CBIT_TRY(step.keys.need("size", step.keys.number("size", 1, step.limits.bytes)));
+  name.bytes = align_up(size, page_size);
+  name.device = CBIT_TRY(step.device(dma_kind));
+  name.how = MapHow::pages;
+  name.direction = CBIT_TRY(step.direction(DmaDirection::bidirectional));
+  request.atomic = CBIT_TRY(step.keys.flag("atomic")).value_or(false);
+  request.check = CBIT_TRY(step.keys.flag("check")).value_or(true);
+  request.cpu = CBIT_TRY(step.cpu());
+  request.buffer = CBIT_TRY(step.new_buffer(BufferKind::dma_pages, name.bytes));
+  name.name = step.names.buffers[request.buffer].name;
+  name.parts = {{request.buffer, {0, name.bytes}}};
+  request.mapping = CBIT_TRY(step.names.mappings.add(step.keys, name));
+  return [request](Run& run) { return alloc_pages(run, request); };
+}
+
+constexpr std::string_view free_pages_keys[] = {"buffer", "direction", "cpu"};
+
+OrError<Action> parse_free_pages(StepParser& step) {
+  const std::size_t id = CBIT_TRY(step.buffer());
+  if (step.names.buffers[id].kind != BufferKind::dma_pages)
+    return step.keys.error("buffer", fmt::format("\"{}\" is none", step.names.buffers[id].name),
+                           "name a buffer of alloc-pages");
+  const MappingName& name = mapping_of(step, id);
+  const std::size_t device = name.device;
+  const DmaDirection direction = CBIT_TRY(step.direction(name.direction));
+  const unsigned cpu = CBIT_TRY(step.cpu());
+  return [=](Run& run) -> StepResult {
+    Run::Buffer& buffer = run.buffer(id);
+    if (buffer.pages.bytes == 0) return trouble_in_step("the buffer was never allocated");
+    buffer.exists = false;
+    paging::Mmu& mmu = run.kernel().cpu(cpu);
+    const paging::SiteScope driver{mmu, run.bed().tracer().intern("driver")};
+    run.dma().free_pages(mmu, run.device(device), buffer.pages, direction);
+    return fmt::format("{} bytes at {}", buffer.pages.bytes, buffer.pages.dma);
   };
 }
 
@@ -409,6 +497,8 @@ constexpr StepKind dma_step_kinds[] = {
     {"alloc-coherent", alloc_coherent_keys, parse_alloc_coherent},
     {"free-coherent", free_coherent_keys, parse_free_coherent},
     {"mmap-coherent", mmap_coherent_keys, parse_mmap_coherent},
+    {"alloc-pages", alloc_pages_keys, parse_alloc_pages},
+    {"free-pages", free_pages_keys, parse_free_pages},
     {"release", release_keys, parse_release},
     {"run-worker", run_worker_keys, parse_run_worker},
     {"wait", wait_keys, parse_wait},
@@ -417,5 +507,15 @@ constexpr StepKind dma_step_kinds[] = {
 }  // namespace
 
 std::span<const StepKind> dma_steps() { return dma_step_kinds; }
+
+OrError<Part> contiguous_part(const StepParser& step) {
+  const std::size_t buffer = CBIT_TRY(step.buffer());
+  const Range range = CBIT_TRY(step.range(step.names.buffers[buffer].bytes));
+  if (step.names.buffers[buffer].kind == BufferKind::area &&
+      range.offset % page_size + range.bytes > page_size)
+    return step.keys.error("buffer", "the pages of a process' memory are not contiguous",
+                           "map them one by one, or with how = \"sg\" and a segment for each");
+  return Part{buffer, range};
+}
 
 }  // namespace cbit::lab

@@ -95,6 +95,16 @@ inline constexpr CauseInfo api_causes[] = {
      .remedies = "Use the function that belongs to the one that mapped.",
      .linux_says = "device driver frees DMA memory with wrong function",
      .source = "kernel/dma/debug.c: check_unmap"},
+    {.name = "wrong-unmap-attributes",
+     .topic = "Use of the DMA API",
+     .title = "The driver unmapped with other attributes than it had mapped with.",
+     .meaning =
+         "DMA_ATTR_MMIO, CC_SHARED, REQUIRE_COHERENT, PRIVILEGED, NO_KERNEL_MAPPING and FORCE_CONTIGUOUS "
+         "decide what there is to undo. An unmap without DMA_ATTR_MMIO looks for a bounce that was "
+         "never made; one with it leaves the bounce of a buffer in the pool.",
+     .remedies = "Keep the attributes beside the DMA address, and pass the same ones to dma_unmap_*().",
+     .linux_says = "device driver frees DMA memory with different attributes",
+     .source = "kernel/dma/debug.c: check_unmap (since 7.1)"},
     {.name = "wrong-cpu-address",
      .topic = "Use of the DMA API",
      .title = "Coherent memory was freed with a CPU address that does not belong to its DMA address.",

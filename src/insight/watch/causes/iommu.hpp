@@ -81,6 +81,23 @@ inline constexpr CauseInfo iommu_causes[] = {
      .linux_says = "IO_PAGE_FAULT|ILLEGAL_DEV_TABLE_ENTRY|PAGE_TAB_HARDWARE_ERROR|"
                    "non-zero reserved fields in PTE",
      .source = "drivers/iommu/amd/amd_iommu.h: iommu_virt_to_phys"},
+    {.name = "untrusted-mmio-unaligned",
+     .topic = "IOMMU",
+     .title = "A register cannot be mapped for an untrusted device, because it shares its page.",
+     .meaning =
+         "Behind an IOMMU an untrusted device gets a bounce for what shares a page with something else, and "
+         "MMIO cannot bounce. From Linux 6.18 on dma_map_resource() of a doorbell, a FIFO or an MSI register "
+         "therefore fails without a message; since the fix the page around it is mapped. dma_iova_link() "
+         "gives -EPERM in all versions.",
+     .remedies =
+         {for_driver(
+              "Map the whole page (4 KiB) around the register, and add the offset to the DMA address."),
+          for_operator("Use a kernel with \"iommu/dma: skip swiotlb bounce for DMA_ATTR_MMIO in "
+                       "iommu_dma_map_phys\" (057e5e07420c): 7.2.11 or 7.3.")
+              .since(6, 18)
+              .before(7, 3)},
+     .linux_says = "",
+     .source = "drivers/iommu/dma-iommu.c: iommu_dma_map_phys (fixed by 057e5e07420c), dma_iova_link"},
     {.name = "untrusted-bounce-zeroed",
      .topic = "IOMMU",
      .title = "The untrusted device wrote a part of its buffer, and the rest came back as zeros.",

@@ -168,15 +168,19 @@ inline constexpr CauseInfo key_causes[] = {
      .title = "Device memory was reached with the encryption bit set.",
      .meaning =
          "MMIO is not encrypted. A user mapping of a BAR that kept the default protection, or a peer-to-peer "
-         "address with the C-bit, addresses nothing that could answer.",
+         "address with the C-bit, addresses nothing that could answer. Nor does the kernel's mapping of "
+         "P2PDMA pages, through which Linux 7.1 and later copy a scatterlist's peer memory to the bounce "
+         "pool in a guest.",
      .remedies = {for_driver("Map BARs with ioremap() or io_remap_pfn_range(), which clear the bit; use "
                              "dma_map_resource() for peers."),
+                  for_operator("Switch peer-to-peer transfers off in an encrypted guest.").since(7, 1),
                   for_operator("Peers behind an IOMMU: Linux sets the C-bit in the IOMMU entries of MMIO too "
                                "(iommu_v1_map_pages). Keep peers that talk to each other out of translated "
                                "domains, or transfer through system memory.")
                       .before(7, 2)},
      .linux_says = "",
-     .source = "arch/x86/mm/ioremap.c; kernel/dma/direct.c: dma_direct_map_resource"},
+     .source = "arch/x86/mm/ioremap.c; kernel/dma/direct.c: dma_direct_map_resource, dma_direct_map_sg; "
+               "mm/memremap.c: memremap_pages"},
 };
 
 }  // namespace cbit::watch

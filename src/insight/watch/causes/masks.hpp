@@ -55,8 +55,7 @@ inline constexpr CauseInfo mask_causes[] = {
      .title = "Peer-to-peer memory would have to be bounced, which cannot be.",
      .meaning = "Where every mapping is bounced (encrypted guests, swiotlb=force) or the address does not "
                 "fit the mask, a page of another device's BAR cannot be mapped; from Linux 6.18 on "
-                "dma_map_resource() fails there too. Until 7.2.11 it also failed for part of a page (a "
-                "doorbell) and an untrusted device behind an IOMMU.",
+                "dma_map_resource() fails there too.",
      .remedies =
          {for_driver("Transfer through system memory where the mapping of the peer's memory fails."),
           for_driver("A BAR that the guest reaches as shared memory: DMA_ATTR_CC_SHARED beside DMA_ATTR_MMIO "
@@ -65,8 +64,7 @@ inline constexpr CauseInfo mask_causes[] = {
           for_operator(
               "Switch peer-to-peer transfers of this device off, so that they go through system memory.")},
      .linux_says = "",
-     .source = "kernel/dma/direct.h: dma_direct_map_page, dma_direct_map_phys; "
-               "drivers/iommu/dma-iommu.c: iommu_dma_map_phys (fixed by 057e5e07420c)"},
+     .source = "kernel/dma/direct.h: dma_direct_map_page, dma_direct_map_phys"},
     {.name = "dma-address-beyond-device",
      .topic = "Masks",
      .title = "The DMA address has more bits than the device has address lines.",

@@ -62,7 +62,24 @@ inline constexpr CauseInfo swiotlb_causes[] = {
                   for_operator("Use a kernel built without CONFIG_DMA_DIRECT_REMAP.")},
      .linux_says = "",
      .source = "kernel/dma/pool.c: atomic_pool_expand, dma_free_from_pool; kernel/dma/swiotlb.c: "
-               "swiotlb_free_tlb"},
+               "swiotlb_free_tlb; kernel/dma/direct.c: dma_direct_free_pages (until 7.3)"},
+    {.name = "pool-address-as-struct-page",
+     .topic = "SWIOTLB",
+     .title = "dma_alloc_pages() returned the address of the memory in place of its struct page.",
+     .meaning =
+         "An allocation that must not sleep and has to be shared comes from an atomic pool. Linux before the "
+         "fix returns the pool's CPU address as a struct page pointer. The DMA address is right, but "
+         "page_address() of the pointer is no address at all: the driver's first use of it is a fault, and "
+         "dma_free_pages() does not find the memory, which is lost to the pool.",
+     .remedies = {for_driver(
+                      "Allocate where the kernel may sleep (GFP_KERNEL), or with dma_alloc_coherent(), whose "
+                      "atomic path returns the right address.")
+                      .before(7, 3),
+                  for_operator(
+                      "Use a kernel with \"dma-direct: return struct page from dma_direct_alloc_from_pool\": "
+                      "6.1.192, 6.12.111, 6.18.52, 7.2.6, 7.3, and later ones of each series.")},
+     .linux_says = "",
+     .source = "kernel/dma/direct.c: dma_direct_alloc_pages, dma_direct_alloc_from_pool"},
     {.name = "no-aligned-run",
      .topic = "SWIOTLB",
      .title = "Enough slots are free, but no run of them is long enough where the alignment allows one.",

@@ -32,6 +32,7 @@ const CauseInfo* reason_of(DmaFailure failure) {
     case DmaFailure::invalid_memory: return &cause("unmappable-memory");
     case DmaFailure::iommu_cannot_share: return &cause("guest-iommu-cannot-share");
     case DmaFailure::pool_not_private: return &cause("bounce-pool-not-private");
+    case DmaFailure::mmio_unaligned: return &cause("untrusted-mmio-unaligned");
     case DmaFailure::not_told: return nullptr;
   }
   return nullptr;
@@ -48,6 +49,7 @@ const CauseInfo& reason_of(const DmaDebugReport& report, const Mapping* mapping)
     case DmaDebugKind::wrong_direction:
     case DmaDebugKind::sync_direction: return cause("wrong-direction");
     case DmaDebugKind::wrong_cpu_address: return cause("wrong-cpu-address");
+    case DmaDebugKind::wrong_attributes: return cause("wrong-unmap-attributes");
     case DmaDebugKind::wrong_sg_count: return cause("wrong-sg-count");
     case DmaDebugKind::unchecked_error: return cause("unchecked-mapping-error");
     case DmaDebugKind::bad_memory: return cause("unmappable-memory");
@@ -151,6 +153,16 @@ struct ApiCauses {
     if (mapping == nullptr) return;
     misuse(cause("freed-while-mapped"), freed.device, range_of(*mapping),
            fmt::format("memory at {} was freed", freed.freed), mapping);
+  }
+
+  void operator()(const DmaPagesReturned& returned) const {
+    if (returned.page == returned.struct_page) return;
+    Cause* const found = scene.book.open(cause("pool-address-as-struct-page"), returned.device,
+                                         pages_of(returned.phys, returned.bytes), scene.event.time_ns);
+    if (found == nullptr) return;
+    found->evidence = {{"memory", fmt::format("{} bytes at {}", returned.bytes, returned.phys)},
+                       {"returned", fmt::format("{}", returned.page)},
+                       {"its struct page", fmt::format("{}", returned.struct_page)}};
   }
 
   void operator()(const DmaDebugReport& report) const {

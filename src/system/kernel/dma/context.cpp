@@ -12,8 +12,8 @@ namespace {
 Result<void> swiotlb_init(DmaContext& ctx, paging::Mmu& cpu) {
   const machine::MachineConfig& machine = ctx.mm.machine().config();
   const bool ram_above_4g = ctx.mm.machine().end_of_ram() > machine::high_ram;
-  const auto sizing =
-      size_swiotlb(ctx.cc, machine.memory_bytes, ram_above_4g, machine.cpus, ctx.config.swiotlb);
+  const auto sizing = size_swiotlb(ctx.cc, machine.memory_bytes, ram_above_4g, machine.cpus,
+                                   understood_by(ctx.config.version, ctx.config.swiotlb));
   ctx.swiotlb_force_bounce = sizing && sizing->force_bounce;
   if (sizing)
     ctx.swiotlb = CBIT_TRY(
@@ -57,16 +57,19 @@ void iommu_subsys_init(DmaContext& ctx, const paging::Mmu& cpu) {
     ctx.message(cpu, [] {
       return std::string{"iommu: Memory encryption detected - Disabling default IOMMU Passthrough"};
     });
+  // 6.1 leaves a blank where nothing follows; 6.12 does not.
+  const std::string_view nothing = ctx.config.version < KernelVersion::v6_12 ? " " : "";
+  constexpr std::string_view by_command_line = " (set via kernel command line)";
   ctx.message(cpu, [&] {
-    return fmt::format("iommu: Default domain type: {} {}",
+    return fmt::format("iommu: Default domain type: {}{}",
                        ctx.iommu == IommuMode::passthrough ? "Passthrough" : "Translated",
-                       ctx.config.iommu_explicit ? "(set via kernel command line)" : "");
+                       ctx.config.iommu_explicit ? by_command_line : nothing);
   });
   if (ctx.iommu == IommuMode::passthrough) return;
   ctx.message(cpu, [&] {
-    return fmt::format("iommu: DMA domain TLB invalidation policy: {} mode {}",
+    return fmt::format("iommu: DMA domain TLB invalidation policy: {} mode{}",
                        IommuDma::strict(ctx.cc, ctx.config) ? "strict" : "lazy",
-                       ctx.config.iommu_strict ? "(set via kernel command line)" : "");
+                       ctx.config.iommu_strict ? by_command_line : nothing);
   });
   if (machine.iommu_kind() == machine::IommuKind::amd && machine.is_guest())
     ctx.message(cpu, [] { return std::string{"AMD-Vi: Using strict mode due to virtualization"}; });
@@ -106,8 +109,12 @@ Result<void> DmaContext::boot() {
 }
 
 void DmaContext::warning(const paging::Mmu& cpu, std::string_view file, std::string_view function) {
-  message(cpu,
-          [&] { return fmt::format("WARNING: CPU: {} PID: 1 at {} {}", cpu.agent().index, file, function); });
+  message(cpu, [&] {
+    const unsigned index = cpu.agent().index;
+    if (config.version >= KernelVersion::v6_19)
+      return fmt::format("WARNING: {} at {}, CPU#{}: swapper/{}/1", file, function, index, index);
+    return fmt::format("WARNING: CPU: {} PID: 1 at {} {}", index, file, function);
+  });
 }
 
 void DmaContext::warning_once(Once which, const paging::Mmu& cpu, std::string_view file,

@@ -45,8 +45,9 @@ inline DmaRequest coherent_request(paging::Mmu& cpu, Device& dev, std::uint64_t 
   return version >= KernelVersion::v6_19 ? dma_attr::mmio : DmaAttrs{};
 }
 
-// A live dma_alloc_coherent() allocation. Linux finds its pages from the addresses that the driver passes to
-// free; the model looks here, so that a wrong address frees nothing instead of somebody else's memory.
+// A live allocation of dma_alloc_coherent() or dma_alloc_pages(). Linux finds its pages from the addresses
+// that the driver passes to free; the model looks here, so that a wrong address frees nothing instead of
+// somebody else's memory.
 struct CoherentAllocation {
   enum class Source : std::uint8_t {
     pages,
@@ -71,6 +72,8 @@ enum class Once : std::uint8_t {
   resource_overflow,
   vmalloc_map,
   no_dma_mask,
+  no_dma_mask_sg,
+  no_dma_mask_resource,
   zone_device_page,
   no_coherent_mask,
   no_coherent_pool,
@@ -105,6 +108,7 @@ struct DmaContext {
   std::unique_ptr<Swiotlb> swiotlb;  // may own memory of the atomic pools
   IommuDma iommu_dma;
   std::map<VirtAddr, CoherentAllocation> coherent;
+  std::map<VirtAddr, CoherentAllocation> pages;  // of dma_alloc_pages(), by what it returned
 
   struct Sites {
     SiteId alloc;    // dma_direct_alloc's memset
@@ -132,7 +136,7 @@ struct DmaContext {
   void message_once(Once which, const paging::Mmu& cpu, Text&& text) {
     if (first_time(which)) message(cpu, text);
   }
-  // A WARN_ON, which prints where it stands.
+  // A WARN_ON, which prints where it stands: 6.19 turned the line around (kernel/panic.c: __warn).
   void warning(const paging::Mmu& cpu, std::string_view file, std::string_view function);
   void warning_once(Once which, const paging::Mmu& cpu, std::string_view file, std::string_view function);
 

@@ -55,6 +55,7 @@ std::string_view DmaDebug::name_of(Type type) const {
     case Type::single: return ctx_->config.version >= KernelVersion::v6_19 ? "phy" : "single";
     case Type::sg: return ctx_->config.version >= KernelVersion::v6_10 ? "scatter-gather" : "scather-gather";
     case Type::coherent: return "coherent";
+    case Type::noncoherent: return "noncoherent";
     case Type::resource: return "resource";
   }
   return "?";
@@ -110,9 +111,13 @@ std::size_t DmaDebug::mapped_entries(const Entry& ref) {
   return entry != nullptr ? entry->sg_mapped_ents : 0;
 }
 
-void DmaDebug::add(const paging::Mmu& cpu, const Entry& entry, DmaAttrs attrs) {
+// Since 7.1 an overlap is an error where dma_get_cache_alignment() is a cache line: on none of the platforms
+// here.
+void DmaDebug::add(const paging::Mmu& cpu, const Entry& entry) {
   buckets_[bucket_index(entry.dma)].push_back(entry);
-  if (insert_cacheline(cpu, entry) || attrs.has(dma_attr::skip_cpu_sync)) return;
+  if (insert_cacheline(cpu, entry) || entry.attrs.has(dma_attr::skip_cpu_sync) ||
+      ctx_->config.version >= KernelVersion::v7_2)
+    return;
   report(cpu, *entry.dev, DmaDebugKind::overlap, entry.dma, entry.bytes,
          [] { return "cacheline tracking EEXIST, overlapping mappings aren't supported"; });
 }
@@ -190,12 +195,14 @@ void DmaDebug::check_unmap_entry(const paging::Mmu& cpu, const Entry& ref, const
           "[size={} bytes] [mapped as {}] [unmapped as {}]",
           dma, ref.bytes, name_of(entry.type), name_of(ref.type));
     });
-  else if (entry.type == Type::coherent && ref.phys != entry.phys)
+  else if ((entry.type == Type::coherent || entry.type == Type::noncoherent) && ref.phys != entry.phys)
     complain(DmaDebugKind::wrong_cpu_address, [&] {
+      // "0x%pa": %pa writes the prefix as well.
+      const std::string_view prefix = ctx_->config.version >= KernelVersion::v6_12 ? "0x" : "";
       return fmt::format(
           "device driver frees DMA memory with different CPU address [device address={:#018x}] "
-          "[size={} bytes] [cpu alloc address={:#018x}] [cpu free address={:#018x}]",
-          dma, ref.bytes, entry.phys.value(), ref.phys.value());
+          "[size={} bytes] [cpu alloc address={}{:#018x}] [cpu free address={}{:#018x}]",
+          dma, ref.bytes, prefix, entry.phys.value(), prefix, ref.phys.value());
     });
   if (ref.sg_call_ents != 0 && ref.type == Type::sg && ref.sg_call_ents != entry.sg_call_ents)
     complain(DmaDebugKind::wrong_sg_count, [&] {
@@ -218,6 +225,21 @@ void DmaDebug::check_unmap_entry(const paging::Mmu& cpu, const Entry& ref, const
           "[mapped as {}]",
           dma, ref.bytes, name_of(entry.type));
     });
+  check_unmap_attrs(cpu, ref, entry);
+}
+
+// [7.1] DMA_ATTR_UNMAP_VALID: what has to be the same.
+void DmaDebug::check_unmap_attrs(const paging::Mmu& cpu, const Entry& ref, const Entry& entry) {
+  constexpr DmaAttrs compared = dma_attr::no_kernel_mapping | dma_attr::force_contiguous | dma_attr::mmio |
+                                dma_attr::require_coherent | dma_attr::privileged | dma_attr::cc_shared;
+  if (ctx_->config.version < KernelVersion::v7_2 || (ref.attrs & compared) == (entry.attrs & compared))
+    return;
+  report(cpu, *ref.dev, DmaDebugKind::wrong_attributes, ref.dma, ref.bytes, [&] {
+    return fmt::format(
+        "device driver frees DMA memory with different attributes [device address={:#018x}] "
+        "[size={} bytes] [mapped with {:#x}] [unmapped with {:#x}]",
+        ref.dma.value(), ref.bytes, entry.attrs.bits, ref.attrs.bits);
+  });
 }
 
 void DmaDebug::check_sync(const paging::Mmu& cpu, const Entry& ref, bool for_cpu) {
@@ -302,15 +324,14 @@ void DmaDebug::invalid_direction(const paging::Mmu& cpu, const Device& dev, DmaD
 
 void DmaDebug::map_page(const DmaRequest& request, DmaAddr dma) {
   if (dma == dma_mapping_error) return;
-  add(request.cpu,
-      {.dev = &request.dev,
-       .dma = dma,
-       .bytes = request.bytes,
-       .type = Type::single,
-       .direction = request.direction,
-       .phys = request.phys,
-       .map_error = MapError::not_checked},
-      request.attrs);
+  add(request.cpu, {.dev = &request.dev,
+                    .dma = dma,
+                    .bytes = request.bytes,
+                    .type = request.kind == DmaMappingKind::resource ? resource_type() : Type::single,
+                    .direction = request.direction,
+                    .phys = request.phys,
+                    .map_error = MapError::not_checked,
+                    .attrs = request.attrs});
 }
 
 void DmaDebug::mapping_error(const Device& dev, DmaAddr dma) {
@@ -323,36 +344,42 @@ void DmaDebug::mapping_error(const Device& dev, DmaAddr dma) {
 }
 
 void DmaDebug::unmap_page(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
-                          DmaDirection direction) {
-  check_unmap(cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::single, .direction = direction});
+                          DmaDirection direction, DmaAttrs attrs) {
+  check_unmap(cpu, {.dev = &dev,
+                    .dma = dma,
+                    .bytes = bytes,
+                    .type = Type::single,
+                    .direction = direction,
+                    .attrs = attrs});
 }
 
 void DmaDebug::map_sg(const paging::Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg,
                       std::size_t mapped, DmaDirection direction, DmaAttrs attrs) {
   for (const ScatterEntry& segment : sg.first(mapped)) {
     check_sg_segment(cpu, dev, segment);
-    Entry entry = sg_reference(dev, segment, direction, sg.size());
+    Entry entry = sg_reference(dev, segment, direction, sg.size(), attrs);
     entry.sg_mapped_ents = mapped;
-    add(cpu, entry, attrs);
+    add(cpu, entry);
   }
 }
 
 DmaDebug::Entry DmaDebug::sg_reference(const Device& dev, const ScatterEntry& entry, DmaDirection direction,
-                                       std::size_t entries) {
+                                       std::size_t entries, DmaAttrs attrs) {
   return {.dev = &dev,
           .dma = entry.dma,
           .bytes = entry.dma_length,
           .type = Type::sg,
           .direction = direction,
           .sg_call_ents = entries,
-          .phys = entry.phys};
+          .phys = entry.phys,
+          .attrs = attrs};
 }
 
 void DmaDebug::unmap_sg(const paging::Mmu& cpu, const Device& dev, std::span<const ScatterEntry> sg,
-                        DmaDirection direction) {
+                        DmaDirection direction, DmaAttrs attrs) {
   std::size_t mapped = 0;
   for (std::size_t i = 0; i < sg.size(); ++i) {
-    const Entry ref = sg_reference(dev, sg[i], direction, sg.size());
+    const Entry ref = sg_reference(dev, sg[i], direction, sg.size(), attrs);
     if (mapped != 0 && i >= mapped) break;
     if (i == 0) mapped = mapped_entries(ref);
     check_unmap(cpu, ref);
@@ -361,32 +388,46 @@ void DmaDebug::unmap_sg(const paging::Mmu& cpu, const Device& dev, std::span<con
 
 void DmaDebug::alloc_coherent(const paging::Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes,
                               DmaAddr dma, DmaAttrs attrs) {
-  add(cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::coherent, .phys = phys}, attrs);
+  add(cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::coherent, .phys = phys, .attrs = attrs});
 }
 
 void DmaDebug::free_coherent(const paging::Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes,
-                             DmaAddr dma) {
-  check_unmap(cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::coherent, .phys = phys});
+                             DmaAddr dma, DmaAttrs attrs) {
+  check_unmap(
+      cpu, {.dev = &dev, .dma = dma, .bytes = bytes, .type = Type::coherent, .phys = phys, .attrs = attrs});
 }
 
-// Linux records a failed mapping as well, and then counts it as a leak: not the driver's mistake.
-void DmaDebug::map_resource(const DmaRequest& request, DmaAddr dma) {
-  if (dma == dma_mapping_error) return;
-  add(request.cpu,
-      {.dev = &request.dev,
-       .dma = dma,
-       .bytes = request.bytes,
-       .type = resource_type(),
-       .direction = request.direction,
-       .phys = request.phys,
-       .map_error = MapError::not_checked},
-      request.attrs);
+// debug_dma_alloc_pages() came with 6.12.y; before, the pages are a mapping like others.
+DmaDebug::Entry DmaDebug::pages_reference(const Device& dev, PhysAddr phys, std::uint64_t bytes,
+                                          DmaDirection direction, DmaAddr dma) const {
+  const bool own_type = ctx_->config.version >= KernelVersion::v6_12;
+  return {.dev = &dev,
+          .dma = dma,
+          .bytes = bytes,
+          .type = own_type ? Type::noncoherent : Type::single,
+          .direction = direction,
+          .phys = phys,
+          .map_error = own_type ? MapError::not_applicable : MapError::not_checked};
+}
+
+void DmaDebug::alloc_pages(const paging::Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes,
+                           DmaDirection direction, DmaAddr dma) {
+  add(cpu, pages_reference(dev, phys, bytes, direction, dma));
+}
+
+void DmaDebug::free_pages(const paging::Mmu& cpu, const Device& dev, PhysAddr phys, std::uint64_t bytes,
+                          DmaDirection direction, DmaAddr dma) {
+  check_unmap(cpu, pages_reference(dev, phys, bytes, direction, dma));
 }
 
 void DmaDebug::unmap_resource(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,
-                              DmaDirection direction) {
-  check_unmap(cpu,
-              {.dev = &dev, .dma = dma, .bytes = bytes, .type = resource_type(), .direction = direction});
+                              DmaDirection direction, DmaAttrs attrs) {
+  check_unmap(cpu, {.dev = &dev,
+                    .dma = dma,
+                    .bytes = bytes,
+                    .type = resource_type(),
+                    .direction = direction,
+                    .attrs = attrs});
 }
 
 void DmaDebug::sync_single(const paging::Mmu& cpu, const Device& dev, DmaAddr dma, std::uint64_t bytes,

@@ -55,6 +55,20 @@ bool pool_serves(DmaContext& ctx, const DmaRequest& request) {
   return false;
 }
 
+// The bounce is copied from what the direct map has at the address: RAM, or a BAR's pages that its driver has
+// made P2PDMA memory. A request that the pool cannot serve is not copied.
+bool can_be_copied(DmaContext& ctx, const DmaRequest& request) {
+  if (request.bytes == 0 || request.bytes > io_tlb_size * io_tlb_segsize) return true;
+  if (!request.p2pdma) return ctx.mm.machine().memory().contains(request.phys, request.bytes);
+  ctx.step(request.cpu, "mm/memremap.c: memremap_pages", [&] {
+    return fmt::format(
+        "pages of a BAR: the CPU copies them through PAGE_KERNEL, {}",
+        ctx.cc.has(CcAttr::mem_encrypt) ? "as encrypted memory, which MMIO is not" : "without caching");
+  });
+  return iommu_dma::exists(ctx, request, request.phys, request.bytes) &&
+         ctx.mm.memremap_pages(request.phys, request.bytes);
+}
+
 // dma_reset_need_sync(): from the first bounce on, the device's syncs copy.
 void dma_reset_need_sync(Device& dev) {
   const std::atomic_ref skip{dev.dma_skip_sync};
@@ -77,10 +91,7 @@ std::optional<PhysAddr> swiotlb_tbl_map_single(DmaContext& ctx, const DmaRequest
                                    .size = request.bytes,
                                    .force = is_swiotlb_force_bounce(ctx, dev)});
   if (!pool_serves(ctx, request)) return std::nullopt;
-  // A request that the pool could serve is copied from, so all of it has to be RAM.
-  if (request.bytes != 0 && request.bytes <= io_tlb_size * io_tlb_segsize &&
-      !ctx.mm.machine().memory().contains(request.phys, request.bytes))
-    return ctx.fail_empty(request, DmaFailure::invalid_memory);
+  if (!can_be_copied(ctx, request)) return ctx.fail_empty(request, DmaFailure::invalid_memory);
 
   const auto bounce = ctx.pool(dev)->tbl_map_single(request.cpu, dev, request.phys, request.bytes, alloc_size,
                                                     alloc_align_mask, request.direction, request.attrs);
@@ -95,8 +106,10 @@ DmaAddr swiotlb_map(DmaContext& ctx, const DmaRequest& request) {
 
   const DmaAddr dma = phys_to_dma_unencrypted(*bounce);
   ctx.step(request.cpu, "kernel/dma/swiotlb.c: swiotlb_map", [&] {
-    return fmt::format("copied into the pool at {:#x}; its DMA address carries no {}", bounce->value(),
-                       ctx.cc.key_id_mask() != 0 ? "KeyID" : "C-bit");
+    const std::string text = fmt::format("copied into the pool at {:#x}", bounce->value());
+    if (ctx.encryption_mask == 0) return text;
+    return text +
+           fmt::format("; its DMA address carries no {}", ctx.cc.key_id_mask() != 0 ? "KeyID" : "C-bit");
   });
   if (!fits_mask(ctx, request, dma)) [[unlikely]] {
     ctx.pool(request.dev)

@@ -77,11 +77,15 @@ DmaAddr dma_direct_map_resource(DmaContext& ctx, const DmaRequest& request);
 [[nodiscard]] bool dma_coherent_ok(const DmaContext& ctx, const Device& dev, PhysAddr phys,
                                    std::uint64_t bytes);
 
-// Coherent memory (direct_alloc.cpp).
+// Memory that it allocates (direct_alloc.cpp).
 [[nodiscard]] std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
                                                              std::uint64_t bytes, bool atomic,
                                                              DmaAttrs attrs);
 void dma_direct_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation);
+[[nodiscard]] std::optional<DmaPages> dma_direct_alloc_pages(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
+                                                             std::uint64_t bytes, bool atomic);
+void dma_direct_free_pages(DmaContext& ctx, paging::Mmu& cpu, VirtAddr page,
+                           const CoherentAllocation& allocation);
 [[nodiscard]] bool dma_direct_mmap_encrypted(const DmaContext& ctx, const Device& dev);
 [[nodiscard]] Result<VirtAddr, Errno> dma_direct_mmap(DmaContext& ctx, UserSpace& user,
                                                       const CoherentAllocation& allocation,

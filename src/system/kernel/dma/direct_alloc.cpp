@@ -1,4 +1,4 @@
-// Coherent memory of dma-direct: kernel/dma/direct.c from dma_direct_optimal_gfp_mask to dma_direct_mmap.
+// Memory that dma-direct allocates: kernel/dma/direct.c from dma_direct_optimal_gfp_mask to dma_direct_mmap.
 #include <fmt/format.h>
 
 #include <bit>
@@ -12,15 +12,7 @@ namespace {
 using Source = CoherentAllocation::Source;
 
 constexpr std::string_view source_alloc = "kernel/dma/direct.c: dma_direct_alloc";
-constexpr VirtAddr vmemmap_base{0xffff'ea00'0000'0000};
-constexpr VirtAddr vmemmap_base_l5{0xffd4'0000'0000'0000};
-constexpr std::uint64_t struct_page_bytes = 64;
-
-// phys_to_page(): the cookie of memory without kernel mapping. The model maps nothing there.
-VirtAddr struct_page(Mm& mm, PhysAddr phys) {
-  const bool five_levels = mm.machine().config().paging_levels == 5;
-  return (five_levels ? vmemmap_base_l5 : vmemmap_base) + phys.page_number() * struct_page_bytes;
-}
+constexpr std::string_view source_alloc_pages = "kernel/dma/direct.c: dma_direct_alloc_pages";
 
 std::string_view zone_name(GfpZone zone) {
   switch (zone) {
@@ -123,6 +115,7 @@ CoherentBuffer allocated(DmaContext& ctx, const DmaRequest& request, Source sour
   ctx.step(request.cpu, source_alloc, [&] {
     if (ctx.cc.key_id_mask() != 0)
       return fmt::format("the DMA address is {:#x}, with {}", dma.value(), encryption_bits_text(ctx, dma));
+    if (ctx.me_mask == 0) return fmt::format("the DMA address is {:#x}", dma.value());
     return fmt::format("the DMA address is {:#x}, {}", dma.value(),
                        (dma.value() & ctx.me_mask) != 0 ? "with the C-bit" : "without C-bit");
   });
@@ -130,28 +123,28 @@ CoherentBuffer allocated(DmaContext& ctx, const DmaRequest& request, Source sour
   return {at, dma, request.bytes};
 }
 
-std::optional<CoherentBuffer> dma_direct_alloc_from_pool(DmaContext& ctx, const DmaRequest& request,
-                                                         std::uint64_t bytes) {
+std::optional<PoolPages> dma_direct_alloc_from_pool(DmaContext& ctx, const DmaRequest& request,
+                                                    std::uint64_t bytes, std::string_view source) {
   if (!ctx.cc.x86()) {  // no CONFIG_DMA_COHERENT_POOL
     ctx.warning_once(Once::no_coherent_pool, request.cpu, "kernel/dma/direct.c",
                      "dma_direct_alloc_from_pool");
     return ctx.fail_empty(request, DmaFailure::atomic_pool_empty);
   }
-  ctx.step(request.cpu, source_alloc, [] {
+  ctx.step(request.cpu, source, [] {
     return std::string{"decrypting may sleep and the caller may not: memory from an atomic pool"};
   });
   std::uint64_t phys_limit = 0;
   const GfpZone zone = dma_direct_optimal_gfp_mask(ctx, request, phys_limit);
   const auto got = ctx.atomic_pools.allocate(ctx, request, bytes, zone);
-  if (!got) return ctx.fail_empty(request, DmaFailure::atomic_pool_empty);
-  return allocated(ctx, request, Source::atomic_pool, got->at, got->page, bytes);
+  if (!got) ctx.fail(request, DmaFailure::atomic_pool_empty);
+  return got;
 }
 
 std::optional<CoherentBuffer> dma_direct_alloc_no_mapping(DmaContext& ctx, const DmaRequest& request,
                                                           std::uint64_t bytes) {
   const auto page = dma_direct_get_pages(ctx, request, bytes);
   if (!page) return std::nullopt;
-  return allocated(ctx, request, Source::no_mapping, struct_page(ctx.mm, *page), *page, bytes);
+  return allocated(ctx, request, Source::no_mapping, ctx.mm.phys_to_page(*page), *page, bytes);
 }
 
 void step_decrypted(DmaContext& ctx, const DmaRequest& request, bool unencrypted) {
@@ -171,6 +164,52 @@ void step_decrypted(DmaContext& ctx, const DmaRequest& request, bool unencrypted
                        unencrypted ? "does not reach" : "reaches", std::countr_zero(ctx.me_mask),
                        unencrypted ? "decrypted" : "left encrypted");
   });
+}
+
+// Pages that the device may have, zeroed. `told`: a failed conversion is a message.
+std::optional<PhysAddr> dma_direct_get_zeroed(DmaContext& ctx, const DmaRequest& request, std::uint64_t bytes,
+                                              bool told) {
+  const auto page = dma_direct_get_pages(ctx, request, bytes);
+  if (!page) return std::nullopt;
+  const VirtAddr at = ctx.mm.phys_to_virt(*page);
+  // A failed conversion leaks the pages on purpose: nobody knows any more who can read them.
+  if (dma_set_decrypted(ctx, request, at, bytes) != 0) {
+    if (told)
+      ctx.message(request.cpu, [] { return std::string{"leaking DMA memory that can't be decrypted"}; });
+    return ctx.fail_empty(request, DmaFailure::conversion_failed);
+  }
+  // After the attribute change, so that the shared view reads zeros.
+  const paging::SiteScope site{request.cpu, ctx.sites.alloc};
+  if (!request.cpu.fill(at, bytes, std::byte{0})) return ctx.fail_empty(request, DmaFailure::no_memory);
+  return page;
+}
+
+Source source_of_pages(const Device& dev) {
+  return is_swiotlb_for_alloc(dev) ? Source::restricted_pool : Source::pages;
+}
+
+// "dma-direct: return struct page from dma_direct_alloc_from_pool" (6.1.192, 6.12.111, 7.2.6, 7.3).
+bool pool_gives_struct_page(KernelVersion version) {
+  return version == KernelVersion::v6_1 || version == KernelVersion::v6_12 || version >= KernelVersion::v7_2;
+}
+
+DmaPages pages_allocated(DmaContext& ctx, const DmaRequest& request, Source source, VirtAddr page,
+                         PhysAddr phys) {
+  const DmaAddr dma = phys_to_dma_direct(ctx, request.dev, phys);
+  ctx.step(request.cpu, source_alloc_pages, [&] {
+    return fmt::format("returns {:#x} as the struct page of {:#x}; the DMA address is {:#x}", page.value(),
+                       phys.value(), dma.value());
+  });
+  ctx.pages.insert_or_assign(page, CoherentAllocation{source, &request.dev, dma, request.bytes, {phys}});
+  return {page, dma, request.bytes};
+}
+
+// dma_free_from_pool(), and from 7.3 on dma_free_from_pool_page(), which looks for the chunk by the page's
+// physical address.
+bool free_from_pool(DmaContext& ctx, VirtAddr at, const CoherentAllocation& allocation) {
+  if (ctx.config.version >= KernelVersion::v7_3)
+    at = ctx.atomic_pools.address_of(allocation.pages.front()).value_or(at);
+  return ctx.atomic_pools.free(at, allocation.bytes);
 }
 
 }  // namespace
@@ -204,19 +243,14 @@ std::optional<CoherentBuffer> dma_direct_alloc(DmaContext& ctx, paging::Mmu& cpu
   step_decrypted(ctx, request, unencrypted);
   if (attrs.has(dma_attr::no_kernel_mapping) && !unencrypted && !is_swiotlb_for_alloc(dev))
     return dma_direct_alloc_no_mapping(ctx, request, size);
-  if (unencrypted && dma_direct_use_pool(dev, atomic)) return dma_direct_alloc_from_pool(ctx, request, size);
-
-  const auto page = dma_direct_get_pages(ctx, request, size);
+  if (unencrypted && dma_direct_use_pool(dev, atomic)) {
+    const auto got = dma_direct_alloc_from_pool(ctx, request, size, source_alloc);
+    if (!got) return std::nullopt;
+    return allocated(ctx, request, Source::atomic_pool, got->at, got->page, size);
+  }
+  const auto page = dma_direct_get_zeroed(ctx, request, size, false);
   if (!page) return std::nullopt;
-  const VirtAddr at = ctx.mm.phys_to_virt(*page);
-  // A failed conversion leaks the pages on purpose: nobody knows any more who can read them.
-  if (dma_set_decrypted(ctx, request, at, size) != 0)
-    return ctx.fail_empty(request, DmaFailure::conversion_failed);
-  // After the attribute change, so that the shared view reads zeros.
-  const paging::SiteScope site{cpu, ctx.sites.alloc};
-  if (!cpu.fill(at, size, std::byte{0})) return ctx.fail_empty(request, DmaFailure::no_memory);
-  return allocated(ctx, request, is_swiotlb_for_alloc(dev) ? Source::restricted_pool : Source::pages, at,
-                   *page, size);
+  return allocated(ctx, request, source_of_pages(dev), ctx.mm.phys_to_virt(*page), *page, size);
 }
 
 void dma_direct_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation) {
@@ -236,6 +270,41 @@ void dma_direct_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const Coher
     dev.restricted_pool->free(cpu, dev, page, allocation.bytes);
   else
     free_pages_order(ctx.mm, page, get_order(allocation.bytes));
+}
+
+std::optional<DmaPages> dma_direct_alloc_pages(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
+                                               std::uint64_t bytes, bool atomic) {
+  const DmaRequest request = coherent_request(cpu, dev, bytes, {});
+  const bool unencrypted = ctx.cc.force_dma_unencrypted(dev);
+  step_decrypted(ctx, request, unencrypted);
+  if (unencrypted && dma_direct_use_pool(dev, atomic)) {
+    const auto got = dma_direct_alloc_from_pool(ctx, request, bytes, source_alloc_pages);
+    if (!got) return std::nullopt;
+    const VirtAddr page =
+        pool_gives_struct_page(ctx.config.version) ? ctx.mm.phys_to_page(got->page) : got->at;
+    return pages_allocated(ctx, request, Source::atomic_pool, page, got->page);
+  }
+  const auto page = dma_direct_get_zeroed(ctx, request, bytes, ctx.config.version >= KernelVersion::v7_3);
+  if (!page) return std::nullopt;
+  return pages_allocated(ctx, request, source_of_pages(dev), ctx.mm.phys_to_page(*page), *page);
+}
+
+// Memory of an atomic pool that is not recognized by its address goes to the page allocator: up to 7.2 that
+// of a pool which is mapped elsewhere (CONFIG_DMA_DIRECT_REMAP). Linux frees its whole order, the model the
+// pages themselves.
+void dma_direct_free_pages(DmaContext& ctx, paging::Mmu& cpu, VirtAddr page,
+                           const CoherentAllocation& allocation) {
+  Device& dev = *allocation.dev;
+  const VirtAddr at = ctx.mm.page_address(page);
+  if (free_from_pool(ctx, at, allocation)) return;
+  if (dma_set_encrypted(ctx, cpu, dev, at, allocation.bytes) != 0) return;
+  const PhysAddr first = allocation.pages.front();
+  if (allocation.source == Source::restricted_pool)
+    dev.restricted_pool->free(cpu, dev, first, allocation.bytes);
+  else if (allocation.source == Source::atomic_pool)
+    ctx.mm.page_allocator().free(first, pages_for(allocation.bytes));
+  else
+    free_pages_order(ctx.mm, first, get_order(allocation.bytes));
 }
 
 // dma_pgprot() and pgprot_decrypted(): as in the kernel's own mapping.

@@ -24,7 +24,8 @@ namespace dma_direct {
 
 void step_phys_to_dma(DmaContext& ctx, const DmaRequest& request, DmaAddr dma) {
   ctx.step(request.cpu, "include/linux/dma-direct.h: phys_to_dma", [&] {
-    if (ctx.encryption_mask == 0) return fmt::format("no sme_me_mask: the DMA address is {:#x}", dma.value());
+    if (ctx.encryption_mask == 0)
+      return fmt::format("the DMA address is {:#x}: no bit in it selects a key", dma.value());
     return fmt::format("{:#x} with {} is {:#x}", request.phys.value(), encryption_bits_text(ctx, dma),
                        dma.value());
   });
@@ -161,12 +162,8 @@ DmaAddr map_phys_6_18(DmaContext& ctx, const DmaRequest& request) {
   const bool mmio = request.attrs.has(dma_attr::mmio);
   if (is_swiotlb_force_bounce(ctx, request.dev)) {
     step_force_bounce(ctx, request);
-    if (!mmio) return swiotlb_map(ctx, request);
-    ctx.step(request.cpu, source_map_phys, [] {
-      return std::string{
-          "MMIO cannot bounce: DMA_MAPPING_ERROR, with a message that prints an address that was never set"};
-    });
-    return overflow(ctx, request, DmaAddr{}, once_per_file(request), DmaFailure::p2pdma_bounce);
+    // 6.18.y says so, with an address that was never set; 6.19.10 and 7.0 do not.
+    return mmio ? refuse_bounce(ctx, request, source_map_phys) : swiotlb_map(ctx, request);
   }
   return mmio ? map_mmio(ctx, request) : map_ram(ctx, request);
 }

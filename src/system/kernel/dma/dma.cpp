@@ -164,7 +164,12 @@ bool Dma::Impl::direction_ok(const paging::Mmu& cpu, const Device& dev, DmaDirec
 bool Dma::Impl::mask_set(const DmaRequest& request, std::string_view function) {
   if (request.dev.dma_mask) [[likely]]
     return true;
-  ctx.warning_once(Once::no_dma_mask, request.cpu, source_file, function);
+  // Each function's WARN_ON_ONCE() is its own; since 6.18 that of dma_map_resource() is dma_map_phys()'s.
+  Once which = Once::no_dma_mask;
+  if (request.kind == DmaMappingKind::sg) which = Once::no_dma_mask_sg;
+  if (request.kind == DmaMappingKind::resource && ctx.config.version < KernelVersion::v6_19)
+    which = Once::no_dma_mask_resource;
+  ctx.warning_once(which, request.cpu, source_file, function);
   ctx.fail(request, DmaFailure::mask_unset);
   return false;
 }
@@ -211,17 +216,17 @@ bool Dma::Impl::in_ram(const DmaRequest& request) {
 // ---- streaming -------------------------------------------------------------------------------------------
 
 DmaAddr Dma::Impl::map(const DmaRequest& request) {
-  if (!direction_ok(request.cpu, request.dev, request.direction, "dma_map_page_attrs"))
+  const std::string_view function =
+      ctx.config.version >= KernelVersion::v6_19 ? "dma_map_phys" : "dma_map_page_attrs";
+  if (!direction_ok(request.cpu, request.dev, request.direction, function))
     return ctx.fail(request, DmaFailure::invalid_direction);
-  if (!mask_set(request, "dma_map_page_attrs") || !attrs_known(request) || !can_share(request) ||
-      !in_ram(request))
+  if (!mask_set(request, function) || !attrs_known(request) || !can_share(request) || !in_ram(request))
     return dma_mapping_error;
 
   const DmaAddr dma =
       direct(request.dev) ? ctx.dma_direct_map(ctx, request) : iommu_dma_map_page(ctx, request);
   report_mapped(request, dma);
-  const bool resource = request.kind == DmaMappingKind::resource;
-  if (debug) resource ? debug->map_resource(request, dma) : debug->map_page(request, dma);
+  if (debug) debug->map_page(request, dma);
   return dma;
 }
 
@@ -232,11 +237,16 @@ DmaAddr Dma::Impl::map_page(const DmaRequest& request) {
 
 void Dma::Impl::unmap(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                       DmaAttrs attrs, DmaMappingKind kind) {
+  // dma_unmap_page_attrs() since 6.18, and since 7.1 dma_unmap_phys() behind an IOMMU: they undo nothing.
+  const bool mmio = attrs.has(dma_attr::mmio) && ctx.config.version >= KernelVersion::v6_19;
+  const bool cc_shared = attrs.has(dma_attr::cc_shared) && ctx.config.version >= KernelVersion::v7_2;
+  if (mmio) return;
   if (!direction_ok(cpu, dev, direction, "dma_unmap_page_attrs")) return;
+  if (cc_shared && !direct(dev)) return;
   const bool copied = direct(dev) ? dma_direct_unmap_page(ctx, cpu, dev, dma, bytes, direction, attrs)
                                   : iommu_dma_unmap_page(ctx, cpu, dev, dma, bytes, direction, attrs);
   report_unmapped(cpu, dev, kind, dma, bytes, direction, copied);
-  if (debug) debug->unmap_page(cpu, dev, dma, bytes, direction);
+  if (debug) debug->unmap_page(cpu, dev, dma, bytes, direction, attrs);
 }
 
 bool Dma::Impl::sync_entry(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
@@ -312,7 +322,7 @@ DmaAddr Dma::Impl::map_resource(DmaRequest request) {
   const DmaAddr dma =
       direct(request.dev) ? dma_direct_map_resource(ctx, request) : iommu_dma_map_resource(ctx, request);
   report_mapped(request, dma);
-  if (debug) debug->map_resource(request, dma);
+  if (debug) debug->map_page(request, dma);
   return dma;
 }
 
@@ -468,7 +478,7 @@ void Dma::unmap_sg(paging::Mmu& cpu, Device& dev, std::span<ScatterEntry> sg, Dm
                    DmaAttrs attrs) {
   DmaContext& ctx = impl_->ctx;
   if (!impl_->direction_ok(cpu, dev, direction, "dma_unmap_sg_attrs")) return;
-  if (impl_->debug) impl_->debug->unmap_sg(cpu, dev, sg, direction);
+  if (impl_->debug) impl_->debug->unmap_sg(cpu, dev, sg, direction, attrs);
   std::vector<bool> copies;
   if (ctx.tracer.enabled())
     for (const ScatterEntry& entry : sg)
@@ -497,14 +507,90 @@ DmaAddr Dma::map_resource(paging::Mmu& cpu, Device& dev, PhysAddr at, std::uint6
 }
 
 void Dma::unmap_resource(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes,
-                         DmaDirection direction, DmaAttrs) {
+                         DmaDirection direction, DmaAttrs attrs) {
   if (!impl_->direction_ok(cpu, dev, direction, "dma_unmap_resource")) return;
   if (!Impl::direct(dev)) iommu_dma_unmap_resource(impl_->ctx, cpu, dev, dma, bytes);
   impl_->report_unmapped(cpu, dev, DmaMappingKind::resource, dma, bytes, direction, false);
-  if (impl_->debug) impl_->debug->unmap_resource(cpu, dev, dma, bytes, direction);
+  if (impl_->debug) impl_->debug->unmap_resource(cpu, dev, dma, bytes, direction, attrs | dma_attr::mmio);
+}
+
+// ---- the two-step API ------------------------------------------------------------------------------------
+
+bool Dma::iova_try_alloc(paging::Mmu& cpu, Device& dev, DmaIovaState& state, PhysAddr phys,
+                         std::uint64_t bytes) {
+  return iommu_dma::iova_try_alloc(impl_->ctx, cpu, dev, state, phys, bytes);
+}
+
+Result<void, Errno> Dma::iova_link(paging::Mmu& cpu, Device& dev, DmaIovaState& state, PhysAddr at,
+                                   std::uint64_t offset, std::uint64_t bytes, DmaDirection direction,
+                                   DmaAttrs attrs) {
+  if (state.bytes == 0) return tl::unexpected{Errno::einval};
+  const DmaRequest request{cpu, dev, at, bytes, direction, attrs, DmaMappingKind::page};
+  const std::size_t before = state.links.size();
+  if (const auto done = iommu_dma::iova_link(impl_->ctx, state, request, offset); !done) {
+    state.links.resize(before);
+    return done;
+  }
+  for (const DmaIovaState::Link& link : std::span{state.links}.subspan(before))
+    impl_->report_mapped({cpu, dev, link.phys, link.bytes, direction, attrs, DmaMappingKind::page},
+                         state.addr + link.offset);
+  return {};
+}
+
+Result<void, Errno> Dma::iova_sync(paging::Mmu& cpu, Device&, const DmaIovaState& state, std::uint64_t offset,
+                                   std::uint64_t bytes) {
+  if (state.bytes == 0) return tl::unexpected{Errno::einval};
+  impl_->ctx.step(cpu, "drivers/iommu/dma-iommu.c: dma_iova_sync", [&] {
+    return fmt::format("the IOMMU knows the entries of {} bytes at {:#x}", bytes,
+                       (state.addr + offset).value());
+  });
+  return {};
+}
+
+void Dma::iova_unlink(paging::Mmu& cpu, Device& dev, DmaIovaState& state, std::uint64_t offset,
+                      std::uint64_t bytes, DmaDirection direction, DmaAttrs attrs) {
+  if (state.bytes == 0 || bytes == 0 || offset > state.bytes || bytes > state.bytes - offset) return;
+  const bool copied = iommu_dma::iova_unlink(impl_->ctx, cpu, dev, state, offset, bytes, direction, attrs);
+  std::erase_if(state.links, [&](const DmaIovaState::Link& link) {
+    if (link.offset < offset || link.offset - offset >= bytes) return false;
+    impl_->report_unmapped(cpu, dev, DmaMappingKind::page, state.addr + link.offset, link.bytes,
+                           link.direction, copied);
+    return true;
+  });
+}
+
+void Dma::iova_free(Device& dev, DmaIovaState& state) {
+  if (state.bytes != 0) iommu_dma::iova_free(impl_->ctx, dev, state);
+}
+
+void Dma::iova_destroy(paging::Mmu& cpu, Device& dev, DmaIovaState& state, std::uint64_t mapped,
+                       DmaDirection direction, DmaAttrs attrs) {
+  DmaContext& ctx = impl_->ctx;
+  // Until 7.3 a lazy domain's space went to the flush queue.
+  const bool lazily = ctx.config.version < KernelVersion::v7_3 && state.bytes != 0 && mapped == state.bytes &&
+                      dev.iommu->flush_queue;
+  if (!lazily) {
+    if (mapped != 0) iova_unlink(cpu, dev, state, 0, mapped, direction, attrs);
+    return iova_free(dev, state);
+  }
+  iommu_dma::unmap(ctx, cpu, dev, state.addr, state.bytes);
+  for (const DmaIovaState::Link& link : state.links)
+    impl_->report_unmapped(cpu, dev, DmaMappingKind::page, state.addr + link.offset, link.bytes,
+                           link.direction, false);
+  state = {};
 }
 
 // ---- coherent memory -------------------------------------------------------------------------------------
+
+namespace {
+
+// __DMA_ATTR_ALLOC_CC_SHARED, which dma_alloc_attrs() of 7.3 adds; dma-debug prints it.
+DmaAttrs alloc_attr(const DmaContext& ctx, const Device& dev) {
+  const bool shared = ctx.config.version >= KernelVersion::v7_3 && ctx.cc.force_dma_unencrypted(dev);
+  return shared ? DmaAttrs{1u << 14} : DmaAttrs{};
+}
+
+}  // namespace
 
 std::optional<CoherentBuffer> Dma::alloc(paging::Mmu& cpu, Device& dev, std::uint64_t bytes, bool atomic,
                                          DmaAttrs attrs) {
@@ -521,15 +607,15 @@ std::optional<CoherentBuffer> Dma::alloc(paging::Mmu& cpu, Device& dev, std::uin
   impl_->report_mapped({cpu, dev, phys, bytes, DmaDirection::bidirectional, attrs, DmaMappingKind::coherent},
                        buffer->dma);
   if (impl_->debug && allocation.source != CoherentAllocation::Source::no_mapping)
-    impl_->debug->alloc_coherent(cpu, dev, phys, bytes, buffer->dma, attrs);
+    impl_->debug->alloc_coherent(cpu, dev, phys, bytes, buffer->dma, attrs | alloc_attr(ctx, dev));
   return buffer;
 }
 
-void Dma::free(paging::Mmu& cpu, Device& dev, const CoherentBuffer& buffer, DmaAttrs) {
+void Dma::free(paging::Mmu& cpu, Device& dev, const CoherentBuffer& buffer, DmaAttrs attrs) {
   if (buffer.cpu == VirtAddr{}) return;
   if (impl_->debug)
     if (const auto phys = impl_->phys_of(cpu, buffer.cpu))
-      impl_->debug->free_coherent(cpu, dev, *phys, buffer.bytes, buffer.dma);
+      impl_->debug->free_coherent(cpu, dev, *phys, buffer.bytes, buffer.dma, attrs);
 
   DmaContext& ctx = impl_->ctx;
   const auto found = ctx.coherent.find(buffer.cpu);
@@ -545,6 +631,47 @@ void Dma::free(paging::Mmu& cpu, Device& dev, const CoherentBuffer& buffer, DmaA
     iommu_dma_free(ctx, cpu, buffer.cpu, allocation);
   impl_->report_unmapped(cpu, dev, DmaMappingKind::coherent, buffer.dma, buffer.bytes,
                          DmaDirection::bidirectional, false);
+}
+
+std::optional<DmaPages> Dma::alloc_pages(paging::Mmu& cpu, Device& dev, std::uint64_t bytes,
+                                         DmaDirection direction, bool atomic) {
+  DmaContext& ctx = impl_->ctx;
+  const DmaRequest request{
+      cpu, dev, PhysAddr{}, align_up(bytes, page_size), direction, {}, DmaMappingKind::coherent};
+  if (dev.coherent_dma_mask == 0) {
+    ctx.warning_once(Once::no_coherent_mask, cpu, source_file, "__dma_alloc_pages");
+    return ctx.fail_empty(request, DmaFailure::mask_unset);
+  }
+  if (request.bytes == 0) return ctx.fail_empty(request, DmaFailure::invalid_size);
+  const auto pages = Impl::direct(dev) ? dma_direct_alloc_pages(ctx, cpu, dev, request.bytes, atomic)
+                                       : dma_common_alloc_pages(ctx, cpu, dev, request.bytes, direction);
+  if (!pages) return pages;
+  const PhysAddr phys = ctx.pages.at(pages->page).pages.front();
+  const VirtAddr struct_page = ctx.mm.phys_to_page(phys);
+  impl_->report_mapped({cpu, dev, phys, request.bytes, direction, {}, DmaMappingKind::coherent}, pages->dma);
+  ctx.tracer.emit_if_heard(cpu.agent(), [&] {
+    return DmaPagesReturned{dev.name_id, phys, pages->page, struct_page, pages->dma, request.bytes};
+  });
+  if (impl_->debug) impl_->debug->alloc_pages(cpu, dev, phys, request.bytes, direction, pages->dma);
+  return pages;
+}
+
+void Dma::free_pages(paging::Mmu& cpu, Device& dev, const DmaPages& pages, DmaDirection direction) {
+  DmaContext& ctx = impl_->ctx;
+  const auto found = ctx.pages.find(pages.page);
+  if (found == ctx.pages.end())
+    return ctx.step(cpu, "kernel/dma/mapping.c: dma_free_pages", [&] {
+      return fmt::format("dma_alloc_pages() returned no {:#x}: nothing is freed", pages.page.value());
+    });
+  const CoherentAllocation allocation = std::move(found->second);
+  ctx.pages.erase(found);
+  if (impl_->debug)
+    impl_->debug->free_pages(cpu, dev, allocation.pages.front(), pages.bytes, direction, pages.dma);
+  if (Impl::direct(*allocation.dev))
+    dma_direct_free_pages(ctx, cpu, pages.page, allocation);
+  else
+    dma_common_free_pages(ctx, cpu, allocation, direction);
+  impl_->report_unmapped(cpu, dev, DmaMappingKind::coherent, pages.dma, pages.bytes, direction, false);
 }
 
 Result<VirtAddr, Errno> Dma::mmap(Device&, UserSpace& user, const CoherentBuffer& buffer, DmaAttrs) {

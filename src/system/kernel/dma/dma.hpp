@@ -8,6 +8,7 @@
 //   direct.*          dma-direct                  kernel/dma/direct.c, direct.h, include/linux/dma-direct.h
 //   direct_map*.*     what it makes of a range, in each of its designs
 //   iommu_dma.*       IOMMU-DMA                   drivers/iommu/dma-iommu.c
+//   iommu_dma_iova.*  its two-step API            the same
 //   iova_fq.*         its flush queue             drivers/iommu/dma-iommu.c
 //   pool.*            atomic pools                kernel/dma/pool.c
 //   swiotlb*.*        bounce buffers              kernel/dma/swiotlb.c
@@ -53,6 +54,7 @@ enum class Errno : int {
   erange = 34,
   enosys = 38,
   eopnotsupp = 95,
+  eaddrinuse = 98,
   etimedout = 110,
   eremoteio = 121,
 };
@@ -96,6 +98,27 @@ struct CoherentBuffer {
   VirtAddr cpu;
   DmaAddr dma;
   std::uint64_t bytes = 0;
+};
+
+// Of dma_alloc_pages(): the CPU reaches it by page_address(), and it is synced as a mapping is.
+struct DmaPages {
+  VirtAddr page;  // struct page *
+  DmaAddr dma;
+  std::uint64_t bytes = 0;
+};
+
+// struct dma_iova_state: space for the device's addresses that dma_iova_link() fills.
+struct DmaIovaState {
+  struct Link {
+    std::uint64_t offset = 0;
+    std::uint64_t bytes = 0;
+    PhysAddr phys;
+    DmaDirection direction{};
+  };
+  DmaAddr addr;
+  std::uint64_t bytes = 0;
+  bool swiotlb = false;     // DMA_IOVA_USE_SWIOTLB: a part of what was linked has bounced
+  std::vector<Link> links;  // the model's own: what an unlink takes back, for who watches
 };
 
 // What a bus address that the DMA API gave leads to.
@@ -162,11 +185,36 @@ class Dma {
   void unmap_resource(paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes, DmaDirection direction,
                       DmaAttrs attrs = {});
 
+  // dma_iova_*: the two-step API of 6.16 and later, for devices behind an IOMMU. iova_try_alloc() is false
+  // for all others, and where no IOVA is left: the driver then maps range by range. `phys` is the first
+  // range's place in its page. Entries work from iova_link() on.
+  [[nodiscard]] bool iova_try_alloc(paging::Mmu& cpu, Device& dev, DmaIovaState& state, PhysAddr phys,
+                                    std::uint64_t bytes);
+  // -EIO for a range that starts within a page at an offset; -EPERM for MMIO and REQUIRE_COHERENT where the
+  // range had to bounce; -ENOMEM where the pool is full; -EINVAL, -ENXIO, -EADDRINUSE of the IOMMU's driver.
+  [[nodiscard]] Result<void, Errno> iova_link(paging::Mmu& cpu, Device& dev, DmaIovaState& state, PhysAddr at,
+                                              std::uint64_t offset, std::uint64_t bytes,
+                                              DmaDirection direction, DmaAttrs attrs = {});
+  [[nodiscard]] Result<void, Errno> iova_sync(paging::Mmu& cpu, Device& dev, const DmaIovaState& state,
+                                              std::uint64_t offset, std::uint64_t bytes);
+  void iova_unlink(paging::Mmu& cpu, Device& dev, DmaIovaState& state, std::uint64_t offset,
+                   std::uint64_t bytes, DmaDirection direction, DmaAttrs attrs = {});
+  void iova_free(Device& dev, DmaIovaState& state);
+  // Unlinks the first `mapped` bytes, if any, and frees the space.
+  void iova_destroy(paging::Mmu& cpu, Device& dev, DmaIovaState& state, std::uint64_t mapped,
+                    DmaDirection direction, DmaAttrs attrs = {});
+
   // dma_alloc_attrs: zeroed pages, at most 4 MiB of them where they have to be contiguous. `atomic` is a gfp
   // without __GFP_DIRECT_RECLAIM. nullopt on failure.
   [[nodiscard]] std::optional<CoherentBuffer> alloc(paging::Mmu& cpu, Device& dev, std::uint64_t bytes,
                                                     bool atomic = false, DmaAttrs attrs = {});
   void free(paging::Mmu& cpu, Device& dev, const CoherentBuffer& buffer, DmaAttrs attrs = {});
+  // dma_alloc_pages, dma_free_pages: zeroed pages; whole ones. Up to 6.11 dma-debug wants mapping_error() to
+  // be asked. Bug of 6.6, 6.10 and 6.19: an atomic allocation that has to be shared returns the memory's
+  // address in place of its struct page.
+  [[nodiscard]] std::optional<DmaPages> alloc_pages(paging::Mmu& cpu, Device& dev, std::uint64_t bytes,
+                                                    DmaDirection direction, bool atomic = false);
+  void free_pages(paging::Mmu& cpu, Device& dev, const DmaPages& pages, DmaDirection direction);
   // dma_mmap_coherent: maps the buffer, or its first `bytes`, into a process with the attribute that the DMA
   // layer chose. -ENXIO for what is not a coherent buffer or exceeds it.
   [[nodiscard]] Result<VirtAddr, Errno> mmap(Device& dev, UserSpace& user, const CoherentBuffer& buffer,

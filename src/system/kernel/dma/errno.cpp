@@ -20,6 +20,7 @@ std::string_view errno_name(Errno code) {
     case Errno::erange: return "-ERANGE";
     case Errno::enosys: return "-ENOSYS";
     case Errno::eopnotsupp: return "-EOPNOTSUPP";
+    case Errno::eaddrinuse: return "-EADDRINUSE";
     case Errno::etimedout: return "-ETIMEDOUT";
     case Errno::eremoteio: return "-EREMOTEIO";
   }

@@ -6,12 +6,16 @@
 #include <utility>
 
 #include "kernel/dma/direct.hpp"
-#include "kernel/dma/direct_map.hpp"
 
 namespace cbit::kernel {
 namespace {
 
-constexpr std::string_view source_iommu_map_page = "drivers/iommu/dma-iommu.c: iommu_dma_map_page";
+// Its name since 6.18, and before.
+std::string_view source_iommu_map(const DmaContext& ctx) {
+  return ctx.config.version >= KernelVersion::v6_19 ? "drivers/iommu/dma-iommu.c: iommu_dma_map_phys"
+                                                    : "drivers/iommu/dma-iommu.c: iommu_dma_map_page";
+}
+
 constexpr std::uint64_t granule = page_size;
 constexpr std::uint64_t iova_mask = granule - 1;
 
@@ -29,7 +33,7 @@ bool clear_padding_6_1(DmaContext& ctx, const DmaRequest& request, PhysAddr boun
   const bool keeps_data =
       !request.attrs.has(dma_attr::skip_cpu_sync) && request.direction != DmaDirection::from_device;
   const std::uint64_t keep = keeps_data ? request.bytes : 0;
-  ctx.step(request.cpu, source_iommu_map_page, [&] {
+  ctx.step(request.cpu, source_iommu_map(ctx), [&] {
     return keeps_data ? std::string{"the padding behind the data is zeroed"}
                       : std::string{"the whole bounce buffer is zeroed, the copy of the original included"};
   });
@@ -42,7 +46,7 @@ bool clear_padding_6_1(DmaContext& ctx, const DmaRequest& request, PhysAddr boun
 }
 
 bool clear_padding_6_10(DmaContext& ctx, const DmaRequest& request, PhysAddr bounce) {
-  ctx.step(request.cpu, source_iommu_map_page,
+  ctx.step(request.cpu, source_iommu_map(ctx),
            [] { return std::string{"the padding before and behind the data is zeroed, the data stays"}; });
   const VirtAddr at = ctx.mm.phys_to_virt(bounce);
   const VirtAddr end = at + request.bytes;
@@ -50,35 +54,9 @@ bool clear_padding_6_10(DmaContext& ctx, const DmaRequest& request, PhysAddr bou
          request.cpu.fill(end, align_up(end.value(), granule) - end.value(), std::byte{0});
 }
 
-// The bounce of an untrusted device: its pages hold nothing else. nullopt: reported.
-std::optional<PhysAddr> bounce_untrusted(DmaContext& ctx, const DmaRequest& request) {
-  ctx.step(request.cpu, source_iommu_map_page, [&] {
-    return fmt::format("untrusted device, and {:#x} + {} shares its pages: it bounces", request.phys.value(),
-                       request.bytes);
-  });
-  if (!is_swiotlb_active(ctx, request.dev)) {
-    ctx.message_once(Once::bounce_inactive, request.cpu, [] {
-      return std::string{"DMA bounce buffers are inactive, unable to map unaligned transaction."};
-    });
-    return ctx.fail_empty(request, DmaFailure::no_pool);
-  }
-  const bool v6_10 = ctx.config.version >= KernelVersion::v6_10;
-  const std::uint64_t alloc_size = iommu_dma::align(request.bytes);
-  const auto bounce = swiotlb_tbl_map_single(ctx, request, alloc_size, iova_mask);
-  if (!bounce) return std::nullopt;
-
-  const paging::SiteScope site{request.cpu, ctx.sites.padding};
-  if (v6_10 ? clear_padding_6_10(ctx, request, *bounce) : clear_padding_6_1(ctx, request, *bounce))
-    return bounce;
-  ctx.pool(request.dev)
-      ->tbl_unmap_single(request.cpu, request.dev, *bounce, request.bytes, request.direction,
-                         request.attrs | dma_attr::skip_cpu_sync);
-  return ctx.fail_empty(request, DmaFailure::invalid_memory);
-}
-
 void step_iova(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, DmaAddr iova) {
   ctx.step(request.cpu, "drivers/iommu/dma-iommu.c: __iommu_dma_map", [&] {
-    std::string_view bit = "without C-bit: memory is not encrypted";
+    std::string_view bit = "without an encryption bit";
     if (request.attrs.has(dma_attr::mmio)) bit = "for MMIO";
     if (iommu_dma::leaf_selector(ctx, phys, request.attrs) != 0)
       bit = ctx.me_mask != 0 ? "with the C-bit, which the IOVA never has"
@@ -88,11 +66,11 @@ void step_iova(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, DmaAdd
   });
 }
 
-// Untrusted, and not alone in its pages. From 6.18 on MMIO comes here too: it cannot bounce and was refused
-// until "iommu/dma: skip swiotlb bounce for DMA_ATTR_MMIO in iommu_dma_map_phys" (7.3-rc7, 7.2.11).
+// From 6.18 on MMIO comes here too: it cannot bounce and was refused until "iommu/dma: skip swiotlb bounce
+// for DMA_ATTR_MMIO in iommu_dma_map_phys" (7.3-rc7, 7.2.11).
 bool needs_bounce(const DmaContext& ctx, const DmaRequest& request) {
   if (request.attrs.has(dma_attr::mmio) && ctx.config.version >= KernelVersion::v7_2) return false;
-  return iommu_dma::dev_use_swiotlb(request.dev) && ((request.phys.value() | request.bytes) & iova_mask) != 0;
+  return iommu_dma::shares_pages(request.dev, request.phys, request.bytes);
 }
 
 }  // namespace
@@ -189,6 +167,14 @@ namespace iommu_dma {
 
 bool dev_use_swiotlb(const Device& dev) { return dev.is_pci && dev.untrusted; }
 
+bool shares_pages(const Device& dev, PhysAddr phys, std::uint64_t bytes) {
+  return dev_use_swiotlb(dev) && ((phys.value() | bytes) & iova_mask) != 0;
+}
+
+DmaFailure why_no_bounce(const DmaRequest& request) {
+  return request.attrs.has(dma_attr::mmio) ? DmaFailure::mmio_unaligned : DmaFailure::attribute;
+}
+
 iommu::IommuAccess rights_of(DmaDirection direction) {
   return {.read = direction != DmaDirection::from_device, .write = direction != DmaDirection::to_device};
 }
@@ -263,6 +249,30 @@ DmaAddr map(DmaContext& ctx, const DmaRequest& request, PhysAddr phys, std::uint
   return *iova + offset;
 }
 
+std::optional<PhysAddr> bounce(DmaContext& ctx, const DmaRequest& request) {
+  ctx.step(request.cpu, source_iommu_map(ctx), [&] {
+    return fmt::format("untrusted device, and {:#x} + {} shares its pages: it bounces", request.phys.value(),
+                       request.bytes);
+  });
+  if (!is_swiotlb_active(ctx, request.dev)) {
+    ctx.message_once(Once::bounce_inactive, request.cpu, [] {
+      return std::string{"DMA bounce buffers are inactive, unable to map unaligned transaction."};
+    });
+    return ctx.fail_empty(request, DmaFailure::no_pool);
+  }
+  const bool v6_10 = ctx.config.version >= KernelVersion::v6_10;
+  const std::uint64_t alloc_size = iommu_dma::align(request.bytes);
+  const auto at = swiotlb_tbl_map_single(ctx, request, alloc_size, iova_mask);
+  if (!at) return std::nullopt;
+
+  const paging::SiteScope site{request.cpu, ctx.sites.padding};
+  if (v6_10 ? clear_padding_6_10(ctx, request, *at) : clear_padding_6_1(ctx, request, *at)) return at;
+  ctx.pool(request.dev)
+      ->tbl_unmap_single(request.cpu, request.dev, *at, request.bytes, request.direction,
+                         request.attrs | dma_attr::skip_cpu_sync);
+  return ctx.fail_empty(request, DmaFailure::invalid_memory);
+}
+
 void unmap(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uint64_t bytes) {
   const std::uint64_t offset = dma.page_offset();
   const std::uint64_t size = align(bytes + offset);
@@ -293,17 +303,17 @@ DmaAddr iommu_dma_map_page(DmaContext& ctx, const DmaRequest& request) {
   PhysAddr phys = request.phys;
   if (needs_bounce(ctx, request)) {
     if (request.attrs.has(dma_attr::mmio | dma_attr::require_coherent)) {
-      ctx.step(request.cpu, source_iommu_map_page, [] {
+      ctx.step(request.cpu, source_iommu_map(ctx), [] {
         return std::string{
             "untrusted device, unaligned, and an attribute forbids a bounce: DMA_MAPPING_ERROR"};
       });
-      return ctx.fail(request, dma_direct::why_no_bounce(request));
+      return ctx.fail(request, iommu_dma::why_no_bounce(request));
     }
-    const auto bounce = bounce_untrusted(ctx, request);
-    if (!bounce) return dma_mapping_error;
-    phys = *bounce;
+    const auto bounced = iommu_dma::bounce(ctx, request);
+    if (!bounced) return dma_mapping_error;
+    phys = *bounced;
   } else {
-    ctx.step(request.cpu, source_iommu_map_page, [&] {
+    ctx.step(request.cpu, source_iommu_map(ctx), [&] {
       if (ctx.cc.forces_swiotlb())
         return "dma_ops are iommu-dma: SWIOTLB_FORCE is not consulted, private pages are mapped";
       return ctx.cc.shares_all_dma()
@@ -323,7 +333,8 @@ bool iommu_dma_unmap_page(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAdd
                           DmaDirection direction, DmaAttrs attrs) {
   const auto phys = iommu_iova_to_phys(dev, dma);
   if (!phys) {
-    ctx.warning(cpu, "drivers/iommu/dma-iommu.c", "iommu_dma_unmap_page");
+    ctx.warning(cpu, "drivers/iommu/dma-iommu.c",
+                ctx.config.version >= KernelVersion::v6_19 ? "iommu_dma_unmap_phys" : "iommu_dma_unmap_page");
     return false;
   }
   iommu_dma::unmap(ctx, cpu, dev, dma, bytes);

@@ -101,6 +101,11 @@ void iommu_dma_unmap_resource(DmaContext& ctx, paging::Mmu& cpu, Device& dev, Dm
 [[nodiscard]] std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
                                                             std::uint64_t bytes, bool atomic, DmaAttrs attrs);
 void iommu_dma_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const CoherentAllocation& allocation);
+// kernel/dma/ops_helpers.c: private memory in a guest, too.
+[[nodiscard]] std::optional<DmaPages> dma_common_alloc_pages(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
+                                                             std::uint64_t bytes, DmaDirection direction);
+void dma_common_free_pages(DmaContext& ctx, paging::Mmu& cpu, const CoherentAllocation& allocation,
+                           DmaDirection direction);
 [[nodiscard]] bool iommu_dma_mmap_encrypted(const DmaContext& ctx);
 [[nodiscard]] Result<VirtAddr, Errno> iommu_dma_mmap(DmaContext& ctx, UserSpace& user,
                                                      const CoherentAllocation& allocation,
@@ -111,6 +116,11 @@ void iommu_dma_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const Cohere
 namespace iommu_dma {
 
 [[nodiscard]] bool dev_use_swiotlb(const Device& dev);
+// Untrusted, and not alone in the range's pages: it bounces. Where an attribute forbids that, the reason.
+[[nodiscard]] bool shares_pages(const Device& dev, PhysAddr phys, std::uint64_t bytes);
+[[nodiscard]] DmaFailure why_no_bounce(const DmaRequest& request);
+// iommu_dma_map_swiotlb: the bounce, whose pages hold nothing else. nullopt: reported.
+[[nodiscard]] std::optional<PhysAddr> bounce(DmaContext& ctx, const DmaRequest& request);
 // dma_info_to_prot
 [[nodiscard]] iommu::IommuAccess rights_of(DmaDirection direction);
 // iova_align: up to the granule; 0 when that leaves the address space.
@@ -133,6 +143,15 @@ void unmap(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaAddr dma, std::uin
 // Support MKTME in DMA remapping" of the RFC).
 // [7.1] Not for MMIO: the AMD driver's page tables leave the C-bit out where IOMMU_MMIO is set.
 [[nodiscard]] mem::KeySelector leaf_selector(const DmaContext& ctx, PhysAddr phys, DmaAttrs attrs = {});
+
+// dma_iova_*() (iommu_dma_iova.cpp). iova_unlink: whether bytes were copied back.
+[[nodiscard]] bool iova_try_alloc(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaIovaState& state,
+                                  PhysAddr phys, std::uint64_t bytes);
+[[nodiscard]] Result<void, Errno> iova_link(DmaContext& ctx, DmaIovaState& state, const DmaRequest& request,
+                                            std::uint64_t offset);
+bool iova_unlink(DmaContext& ctx, paging::Mmu& cpu, Device& dev, DmaIovaState& state, std::uint64_t offset,
+                 std::uint64_t bytes, DmaDirection direction, DmaAttrs attrs);
+void iova_free(DmaContext& ctx, Device& dev, DmaIovaState& state);
 
 }  // namespace iommu_dma
 }  // namespace cbit::kernel

@@ -118,7 +118,7 @@ std::optional<CoherentBuffer> iommu_dma_alloc(DmaContext& ctx, paging::Mmu& cpu,
   const bool remap = !atomic && !attrs.has(dma_attr::force_contiguous);
   ctx.step(cpu, source_iommu_alloc, [&] {
     return fmt::format("{} pages, never decrypted: the IOMMU's entry {}", remap ? "scattered" : "contiguous",
-                       ctx.me_mask != 0 ? "carries the C-bit" : "needs no C-bit");
+                       ctx.me_mask != 0 ? "carries the C-bit" : "has no encryption bit");
   });
   return remap ? iommu_dma_alloc_remap(ctx, request, size) : iommu_dma_alloc_contiguous(ctx, request, size);
 }
@@ -131,6 +131,32 @@ void iommu_dma_free(DmaContext& ctx, paging::Mmu& cpu, VirtAddr at, const Cohere
   } else {
     free_pages_order(ctx.mm, allocation.pages.front(), get_order(allocation.bytes));
   }
+}
+
+std::optional<DmaPages> dma_common_alloc_pages(DmaContext& ctx, paging::Mmu& cpu, Device& dev,
+                                               std::uint64_t bytes, DmaDirection direction) {
+  DmaRequest request = coherent_request(cpu, dev, bytes, dma_attr::skip_cpu_sync);
+  request.direction = direction;
+  const unsigned order = get_order(bytes);
+  const auto first = alloc_pages_order(ctx.mm, order, GfpZone::normal);
+  if (!first) return ctx.fail_empty(request, DmaFailure::no_memory);
+  request.phys = *first;
+  const DmaAddr dma = iommu_dma_map_page(ctx, request);
+  const paging::SiteScope site{cpu, ctx.sites.alloc};
+  if (dma == dma_mapping_error || !cpu.fill(ctx.mm.phys_to_virt(*first), bytes, std::byte{0})) {
+    free_pages_order(ctx.mm, *first, order);
+    return std::nullopt;
+  }
+  const VirtAddr page = ctx.mm.phys_to_page(*first);
+  ctx.pages.insert_or_assign(page, CoherentAllocation{Source::iommu_pages, &dev, dma, bytes, {*first}});
+  return DmaPages{page, dma, bytes};
+}
+
+void dma_common_free_pages(DmaContext& ctx, paging::Mmu& cpu, const CoherentAllocation& allocation,
+                           DmaDirection direction) {
+  iommu_dma_unmap_page(ctx, cpu, *allocation.dev, allocation.dma, allocation.bytes, direction,
+                       dma_attr::skip_cpu_sync);
+  free_pages_order(ctx.mm, allocation.pages.front(), get_order(allocation.bytes));
 }
 
 // Clears no C-bit, and need not.

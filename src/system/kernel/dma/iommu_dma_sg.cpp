@@ -88,13 +88,16 @@ tl::unexpected<Errno> invalidate_sg(std::span<ScatterEntry> sg, Errno error) {
   return tl::unexpected{error};
 }
 
-// In front of an entry without bytes Linux pads by up to a whole boundary.
+// In front of an entry without bytes Linux pads by up to a whole boundary. An entry's length is an unsigned
+// int, also when it has been rounded up to granules: one that wraps to 0 is mapped short, which is an error,
+// and since 6.12.117 and 7.3 it is refused (-EOVERFLOW, which comes out as -EINVAL).
 bool is_mappable(DmaContext& ctx, const DmaRequest& entry) {
   const auto refuse = [&](DmaFailure reason) {
     ctx.fail(entry, reason);
     return false;
   };
-  if (entry.bytes == 0) return refuse(DmaFailure::invalid_size);
+  const std::uint64_t in_granules = iommu_dma::align(entry.bytes + entry.phys.page_offset());
+  if (entry.bytes == 0 || in_granules > bit_mask(32)) return refuse(DmaFailure::invalid_size);
   if (!iommu_dma::exists(ctx, entry, entry.phys, entry.bytes)) return refuse(DmaFailure::invalid_memory);
   return true;
 }

@@ -37,7 +37,7 @@ std::uint64_t default_pool_bytes(const PageAllocator& pages) {
   return std::max(std::min(wanted, limit) * page_size, pool_bytes_min);
 }
 
-// dma_atomic_pool_init(): has_managed_dma(), and since 6.18 has_managed_zone() of the other zones, too. Zones
+// dma_atomic_pool_init(): has_managed_dma(), and since 6.19 has_managed_zone() of the other zones, too. Zones
 // on x86 end at 16 MiB and at 4 GiB, and RAM begins at 0.
 bool gets_pool(const DmaContext& ctx, GfpZone zone) {
   if (!ctx.cc.x86()) return false;  // CONFIG_DMA_COHERENT_POOL: selected by AMD_MEM_ENCRYPT
@@ -178,7 +178,7 @@ GenPool* AtomicPools::first_of(std::initializer_list<GfpZone> zones) {
   return nullptr;
 }
 
-// dma_guess_pool: the next pool to try after `previous`, null for the first. From 6.18 on another zone's may
+// dma_guess_pool: the next pool to try after `previous`, null for the first. From 6.19 on another zone's may
 // be the first.
 GenPool* AtomicPools::guess(KernelVersion version, const GenPool* previous, GfpZone zone) {
   using enum GfpZone;

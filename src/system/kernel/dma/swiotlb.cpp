@@ -112,6 +112,12 @@ std::uint64_t Swiotlb::Impl::used() const {
   return sum;
 }
 
+std::optional<std::uint64_t> Swiotlb::Impl::used_hiwater() const {
+  if (version == KernelVersion::v6_1) return std::nullopt;
+  const bool kept = version < KernelVersion::v7_3 || track_hiwater;
+  return kept ? hiwater.load(std::memory_order_relaxed) : 0;
+}
+
 // The high-water mark of all areas together, without a counter that all of them write: each may use up to its
 // quota, and as all quotas together are the mark, only an area that exceeds its own has to look. Exact but
 // for mappings that other CPUs make at the same moment.
@@ -384,7 +390,7 @@ std::uint64_t Swiotlb::max_mapping_size(const Device& dev) {
 SwiotlbUsage Swiotlb::usage() const {
   SwiotlbUsage usage{.io_tlb_nslabs = impl_->slots,
                      .io_tlb_used = impl_->used(),
-                     .io_tlb_used_hiwater = impl_->hiwater.load(std::memory_order_relaxed),
+                     .io_tlb_used_hiwater = impl_->used_hiwater(),
                      .io_tlb_transient_nslabs = impl_->transient_slots,
                      .areas = impl_->pools.front()->areas()};
   for (const Impl::Counters& counters : impl_->cpu_counters) {

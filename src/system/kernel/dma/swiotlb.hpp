@@ -35,17 +35,21 @@ using spec::io_tlb_segsize;
 using spec::io_tlb_shift;
 using spec::io_tlb_size;
 
-// The `swiotlb=` parameter: [slots][,areas][,force|noforce], or just force / noforce. setup_io_tlb_npages().
+// The `swiotlb=` parameter: [slots][,areas][,force|noforce][,track_hiwater]; each part may be missing.
+// setup_io_tlb_npages().
 struct SwiotlbOptions {
   std::optional<std::uint64_t> slots;
   unsigned areas = 0;  // 0: not given
   bool force = false;
-  bool no_force = false;  // never create a pool
-  bool dynamic = false;   // CONFIG_SWIOTLB_DYNAMIC (6.6 and later); not part of the parameter
+  bool no_force = false;       // never create a pool
+  bool track_hiwater = false;  // [7.3] keep io_tlb_used_hiwater
+  bool dynamic = false;        // CONFIG_SWIOTLB_DYNAMIC (6.6 and later); not part of the parameter
 };
 // Errors (usage) name the part that is not understood; Linux ignores it. Numbers are decimal, 0x or 0
 // (octal), and rounded as the kernel does: slots up to 128, areas up to a power of two.
 [[nodiscard]] OrError<SwiotlbOptions> parse_swiotlb(std::string_view text);
+// What this kernel makes of it: until 7.3 nothing of a last part that is not exactly "force" or "noforce".
+[[nodiscard]] SwiotlbOptions understood_by(KernelVersion version, SwiotlbOptions options);
 
 // Slots and areas of the default pool on this platform: pci_swiotlb_detect, sev_setup_arch and
 // swiotlb_adjust_nareas, alike in 6.1, 6.6 and 6.10; POWER's mem_init. nullopt: no pool is created.
@@ -55,7 +59,8 @@ struct SwiotlbSizing {
   std::uint64_t slots = 0;
   unsigned areas = 1;
   bool force_bounce = false;
-  bool enabled = true;                // x86_swiotlb_enable; else nothing but swiotlb=force keeps the pool
+  bool enabled = true;  // x86_swiotlb_enable; else nothing but swiotlb=force keeps the pool
+  bool track_hiwater = false;
   std::vector<std::string> messages;  // what the kernel prints while it decides
 };
 [[nodiscard]] std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, std::uint64_t memory_bytes,
@@ -66,9 +71,10 @@ struct SwiotlbSizing {
 enum class SwiotlbRefusal : std::uint8_t { no_pool, full, beyond_mask, invalid };
 
 struct SwiotlbUsage {
-  std::uint64_t io_tlb_nslabs = 0;        // debugfs swiotlb/io_tlb_nslabs
-  std::uint64_t io_tlb_used = 0;          // debugfs swiotlb/io_tlb_used
-  std::uint64_t io_tlb_used_hiwater = 0;  // [6.6+]; kept on all versions
+  std::uint64_t io_tlb_nslabs = 0;  // debugfs swiotlb/io_tlb_nslabs
+  std::uint64_t io_tlb_used = 0;    // debugfs swiotlb/io_tlb_used
+  // debugfs swiotlb/io_tlb_used_hiwater; nullopt before 6.6. 7.3 leaves it 0 without swiotlb=track_hiwater.
+  std::optional<std::uint64_t> io_tlb_used_hiwater;
   std::uint64_t io_tlb_transient_nslabs = 0;
   unsigned areas = 0;
   std::uint64_t bytes_bounced = 0;  // copied in either direction

@@ -83,6 +83,7 @@ Result<std::unique_ptr<Swiotlb>> Swiotlb::create_default(Mm& mm, const CcPlatfor
   impl.enabled = sizing.enabled;
   impl.force_bounce = sizing.force_bounce;
   impl.can_grow = dynamic && spec::has_dynamic_swiotlb(version);
+  impl.track_hiwater = sizing.track_hiwater;
   impl.default_slots = slots;
   impl.default_areas = sizing.areas;
   impl.add_pool({*first, slots * io_tlb_size}, sizing.areas);

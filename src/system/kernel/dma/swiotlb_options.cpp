@@ -21,10 +21,17 @@ bool skip_comma(std::string_view& text) {
   return comma;
 }
 
+bool skip_word(std::string_view& text, std::string_view word) {
+  const bool found = text.starts_with(word);
+  if (found) text.remove_prefix(word.size());
+  return found;
+}
+
 tl::unexpected<Error> not_understood(std::string_view whole, std::string_view part) {
-  return usage_error(fmt::format("swiotlb={}: \"{}\" is not understood", whole, part),
-                     "write [slots][,areas][,force|noforce]; a slot is 2 KiB, so 64 MiB are swiotlb=32768. "
-                     "Linux ignores what it does not understand");
+  return usage_error(
+      fmt::format("swiotlb={}: \"{}\" is not understood", whole, part),
+      "write [slots][,areas][,force|noforce][,track_hiwater]; a slot is 2 KiB, so 64 MiB are swiotlb=32768. "
+      "Linux ignores what it does not understand");
 }
 
 // simple_strtoul(text, &text, 0). Takes the digits off the front of `text`, which has one.
@@ -70,7 +77,11 @@ class Defaults {
 
   SwiotlbSizing settle(unsigned cpus, bool force_bounce, bool enabled) && {
     if (areas_ == 0) adjust_areas(cpus);
-    return {slots_, areas_, force_bounce, enabled, std::move(messages_)};
+    return {.slots = slots_,
+            .areas = areas_,
+            .force_bounce = force_bounce,
+            .enabled = enabled,
+            .messages = std::move(messages_)};
   }
 
  private:
@@ -109,12 +120,18 @@ OrError<SwiotlbOptions> parse_swiotlb(std::string_view text) {
     options.areas = std::bit_ceil(std::max(areas, 1u));
   }
   skip_comma(rest);
-  if (rest == "force")
-    options.force = true;
-  else if (rest == "noforce")
-    options.no_force = true;
-  else if (!rest.empty())
-    return not_understood(text, rest);
+  const std::string_view last = rest;
+  options.force = skip_word(rest, "force");
+  options.no_force = skip_word(rest, "noforce");
+  const bool more = options.force || options.no_force ? skip_comma(rest) : !rest.empty();
+  options.track_hiwater = more && skip_word(rest, "track_hiwater");
+  if (more != options.track_hiwater || !rest.empty()) return not_understood(text, last);
+  return options;
+}
+
+SwiotlbOptions understood_by(KernelVersion version, SwiotlbOptions options) {
+  if (version < KernelVersion::v7_3 && options.track_hiwater)
+    options.force = options.no_force = options.track_hiwater = false;
   return options;
 }
 
@@ -129,7 +146,9 @@ std::optional<SwiotlbSizing> size_swiotlb(const CcPlatform& cc, std::uint64_t me
   if (cc.is_x86_guest())
     defaults.adjust_size(
         std::clamp(memory_bytes * 6 / 100, spec::io_tlb_default_size, std::uint64_t{1} << 30));
-  return std::move(defaults).settle(cpus, cc.forces_swiotlb() || options.force, enabled);
+  SwiotlbSizing sizing = std::move(defaults).settle(cpus, cc.forces_swiotlb() || options.force, enabled);
+  sizing.track_hiwater = options.track_hiwater;
+  return sizing;
 }
 
 }  // namespace cbit::kernel

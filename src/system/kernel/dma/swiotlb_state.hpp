@@ -99,6 +99,7 @@ struct Swiotlb::Impl {
   void raise_hiwater();
   [[nodiscard]] Counters& counters(const paging::Mmu& cpu) { return cpu_counters[cpu.agent().index]; }
   [[nodiscard]] std::uint64_t used() const;
+  [[nodiscard]] std::optional<std::uint64_t> used_hiwater() const;
 
   // One decision: `text()` gives the rule in words, `source` the function that decides.
   template <class Text>
@@ -130,6 +131,7 @@ struct Swiotlb::Impl {
   bool force_bounce = false;
   bool for_alloc = false;
   bool can_grow = false;
+  bool track_hiwater = false;
   bool growth_scheduled = false;
   std::uint64_t default_slots = 0;  // of pools that the worker adds
   unsigned default_areas = 1;

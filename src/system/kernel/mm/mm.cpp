@@ -100,6 +100,16 @@ PhysAddr Mm::virt_to_phys(VirtAddr at) const {
   return PhysAddr{other_key ? offset % impl_->direct_map_stride : offset};
 }
 bool Mm::in_direct_map(VirtAddr at) const { return impl_->in_direct_map(at); }
+
+VirtAddr Mm::phys_to_page(PhysAddr at) const {
+  return impl_->vmemmap() + at.page_number() * struct_page_bytes;
+}
+// The difference of pointers is signed, and divided as such.
+VirtAddr Mm::page_address(VirtAddr page) const {
+  const std::int64_t pfn =
+      static_cast<std::int64_t>(page - impl_->vmemmap()) / static_cast<std::int64_t>(struct_page_bytes);
+  return phys_to_virt(PhysAddr{static_cast<std::uint64_t>(pfn) * page_size});
+}
 Result<void> Mm::set_pages_array(paging::Mmu& cpu, std::span<const PhysAddr> pages,
                                  paging::PageCaching caching) {
   return impl_->set_pages_array(cpu, pages, caching);
@@ -195,6 +205,17 @@ Result<VirtAddr> Mm::ioremap(PhysAddr at, std::uint64_t bytes, paging::PageCachi
 
 void Mm::iounmap(VirtAddr at, std::uint64_t bytes) {
   vunmap(at.page(), (at + (bytes - 1)).page_number() - at.page_number() + 1);
+}
+
+Result<void> Mm::memremap_pages(PhysAddr at, std::uint64_t bytes) {
+  CBIT_TRY(impl_->table->map({.at = phys_to_virt(at.page()),
+                              .phys = at.page(),
+                              .bytes = align_up(at.page_offset() + bytes, page_size),
+                              .flags = page_kernel,
+                              .selector = default_selector(),
+                              .largest = paging::PageLevel::size_4k,
+                              .caching = paging::PageCaching::uncached}));
+  return {};
 }
 
 // ---- reports --------------------------------------------------------------------------------------------

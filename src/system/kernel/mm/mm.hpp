@@ -36,6 +36,9 @@ inline constexpr VirtAddr page_offset_base{0xffff'8880'0000'0000};     // 4-leve
 inline constexpr VirtAddr page_offset_base_l5{0xff11'0000'0000'0000};  // 5-level
 inline constexpr VirtAddr vmalloc_base{0xffff'c900'0000'0000};         // 32 TiB
 inline constexpr VirtAddr vmalloc_base_l5{0xffa0'0000'0000'0000};      // 12800 TiB
+inline constexpr VirtAddr vmemmap_base{0xffff'ea00'0000'0000};
+inline constexpr VirtAddr vmemmap_base_l5{0xffd4'0000'0000'0000};
+inline constexpr std::uint64_t struct_page_bytes = 64;
 
 // A range of more pages is flushed as a whole. arch/x86/mm/tlb.c: tlb_single_page_flush_ceiling.
 inline constexpr std::uint64_t tlb_single_page_flush_ceiling = 33;
@@ -88,6 +91,10 @@ class Mm {
   // The kernel's mapping under which the contents of a process' page are plain: on MKTME there is one direct
   // map per KeyID (page_address() of a page with a KeyID), elsewhere the only one, whatever `key` says.
   [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at, mem::KeySelector key) const;
+  // phys_to_page: where the struct page lies; the model maps nothing there. page_address: plain arithmetic,
+  // so that what is no struct page leads anywhere.
+  [[nodiscard]] VirtAddr phys_to_page(PhysAddr at) const;
+  [[nodiscard]] VirtAddr page_address(VirtAddr page) const;
   // Between the direct map's ends; the hole below 4 GiB is there too.
   [[nodiscard]] bool in_direct_map(VirtAddr at) const;
 
@@ -134,6 +141,10 @@ class Mm {
                            paging::PageCaching caching = paging::PageCaching::uncached);
   // `at` as ioremap() returned it, `bytes` as it was given.
   void iounmap(VirtAddr at, std::uint64_t bytes);
+
+  // memremap_pages() of MEMORY_DEVICE_PCI_P2PDMA: puts pages of a BAR into the direct map, uncached, and as
+  // PAGE_KERNEL with the encryption attribute, which MMIO does not have.
+  Result<void> memremap_pages(PhysAddr at, std::uint64_t bytes);
 
   // Reports a mapping that was made, in physically contiguous runs, or that is about to go. The code that
   // `cpu` runs is who did it; `function` where that has no name.

@@ -27,6 +27,9 @@ struct Mm::Impl {
   [[nodiscard]] VirtAddr phys_to_virt(PhysAddr at, mem::KeySelector key) const {
     return phys_to_virt(at) + (key_id_count > 1 ? key * direct_map_stride : 0);
   }
+  [[nodiscard]] VirtAddr vmemmap() const {
+    return machine.config().paging_levels == 5 ? vmemmap_base_l5 : vmemmap_base;
+  }
   // A fresh range of the vmalloc area, followed by a guard page.
   Result<VirtAddr> reserve_vmalloc(std::uint64_t count);
   void release_vmalloc(VirtAddr at, std::uint64_t count);

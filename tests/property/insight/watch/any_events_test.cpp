@@ -73,16 +73,17 @@ struct AnyValues {
   [[nodiscard]] EventPayload api_event() const {
     const auto kind = one_of(DmaMappingKind::resource);
     const auto direction = one_of(DmaDirection::none);
-    switch (random.below(5)) {
+    switch (random.below(6)) {
       case 0:
         return DmaMapped{name(), kind, dma(), phys(), number(), direction, one_of(DmaPath::error), coin()};
       case 1:
-        return DmaMapFailed{name(),   kind, phys(), number(), one_of(DmaFailure::pool_not_private),
-                            number(), dma()};
+        return DmaMapFailed{name(), kind, phys(), number(), one_of(DmaFailure::not_told), number(), dma()};
       case 2: return DmaSynced{name(), dma(), number(), direction, coin(), coin()};
       case 4: return MappedMemoryFreed{name(), dma(), phys()};
+      case 5:
+        return DmaPagesReturned{name(), phys(), VirtAddr{number()}, VirtAddr{number()}, dma(), number()};
       case 3:
-        return DmaDebugReport{name(), one_of(DmaDebugKind::invalid_direction), dma(), number(), "DMA-API: x"};
+        return DmaDebugReport{name(), one_of(DmaDebugKind::wrong_attributes), dma(), number(), "DMA-API: x"};
       default: return DmaUnmapped{name(), kind, dma(), number(), direction, coin()};
     }
   }

@@ -153,6 +153,8 @@ const Scenario api_scenarios[] = {
      }},
     {"wrong-cpu-address", "", Stage::plain,
      [](Stage& s) { debug_report(s, DmaDebugKind::wrong_cpu_address, "different CPU address"); }},
+    {"wrong-unmap-attributes", "", Stage::plain,
+     [](Stage& s) { debug_report(s, DmaDebugKind::wrong_attributes, "different attributes"); }},
     {"wrong-sg-count", "", Stage::plain,
      [](Stage& s) { debug_report(s, DmaDebugKind::wrong_sg_count, "different entry count"); }},
     {"unchecked-mapping-error", "", Stage::plain,
@@ -208,6 +210,7 @@ const Scenario mask_scenarios[] = {
 };
 
 const Scenario iommu_scenarios[] = {
+    {"untrusted-mmio-unaligned", "", Stage::plain, [](Stage& s) { failed(s, DmaFailure::mmio_unaligned); }},
     {"iopte-without-c-bit", "", Stage::sme,
      [](Stage& s) {
        s.map(DmaPath::iommu, iova);
@@ -298,6 +301,11 @@ const Scenario swiotlb_scenarios[] = {
      [](Stage& s) {
        s.printk("software IO TLB: No low mem");
        s.map(DmaPath::direct, encrypted_dma);
+     }},
+    {"pool-address-as-struct-page", "", Stage::guest,
+     [](Stage& s) {
+       s.cpu(DmaPagesReturned{s.device, buffer_page, VirtAddr{0xffff'8880'0001'0000},
+                              VirtAddr{0xffff'ea00'0000'0400}, raw_dma, 4096});
      }},
     {"no-bounce-pool", "", Stage::plain, [](Stage& s) { failed(s, DmaFailure::no_pool); }},
     {"bounce-pool-not-private", "", Stage::guest, [](Stage& s) { failed(s, DmaFailure::pool_not_private); }},

@@ -97,7 +97,7 @@ TEST(Fields, HasAStableNameForEachEnumerator) {
     EXPECT_TRUE(names.insert(stable_name(static_cast<FaultKind>(i))).second) << i;
   for (int i = 0; i <= static_cast<int>(DmaFailure::not_told); ++i)
     EXPECT_NE(stable_name(static_cast<DmaFailure>(i)), "?") << i;
-  for (int i = 0; i <= static_cast<int>(DmaDebugKind::invalid_direction); ++i)
+  for (int i = 0; i <= static_cast<int>(DmaDebugKind::wrong_attributes); ++i)
     EXPECT_NE(stable_name(static_cast<DmaDebugKind>(i)), "?") << i;
   EXPECT_FALSE(names.contains("?"));
 }

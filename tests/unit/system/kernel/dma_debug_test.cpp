@@ -135,6 +135,66 @@ TEST_F(DmaDebugTest, ReportsCoherentMemoryThatIsFreedAtAnotherCpuAddress) {
   EXPECT_TRUE(contains(board.complaints(), addresses));
 }
 
+// kernel/dma/debug.c: check_unmap() of 6.12 prints "0x%pa", and %pa has a prefix of its own.
+TEST(DmaDebugVersions, PrintTheCpuAddressWithOnePrefixAndLaterWithTwo) {
+  for (const auto& [version, prefix] : {std::pair{KernelVersion::v6_1, "address=0x0000"},
+                                        std::pair{KernelVersion::v6_12, "address=0x0x0000"}}) {
+    DmaBoard board{Platform::plain, {.version = version}};
+    Device& dev = board.add_device();
+    auto coherent = board.dma().alloc(board.cpu(), dev, 4096).value();
+    coherent.cpu += 64;
+    board.dma().free(board.cpu(), dev, coherent);
+    EXPECT_THAT(board.complaints(), ElementsAre(testing::HasSubstr(std::string{"[cpu alloc "} + prefix)));
+  }
+}
+
+// kernel/dma/debug.c: check_unmap() since 7.1 (DMA_ATTR_UNMAP_VALID).
+TEST(DmaDebugVersions, CompareTheAttributesOfMapAndUnmapFrom71On) {
+  for (const KernelVersion version : {KernelVersion::v6_19, KernelVersion::v7_2, KernelVersion::v7_3}) {
+    DmaBoard board{Platform::plain, {.version = version}};
+    Device& dev = board.add_device();
+    const KernelBuffer b = board.buffer(pattern_bytes(page_size, 1), PhysAddr{0x0400'0000});
+    const auto map_and_unmap = [&](DmaAttrs mapped, DmaAttrs unmapped) {
+      const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, 1000, Direction::to_device, mapped);
+      EXPECT_FALSE(board.dma().mapping_error(dev, dma));
+      board.dma().unmap_single(board.cpu(), dev, dma, 1000, Direction::to_device, unmapped);
+    };
+    map_and_unmap(dma_attr::skip_cpu_sync | dma_attr::no_warn | dma_attr::weak_ordering, {});
+    EXPECT_THAT(board.complaints(), IsEmpty()) << "these may differ";
+    map_and_unmap(dma_attr::privileged | dma_attr::no_warn, dma_attr::skip_cpu_sync);
+    if (version == KernelVersion::v6_19) {
+      EXPECT_THAT(board.complaints(), IsEmpty());
+      continue;
+    }
+    EXPECT_THAT(board.complaints(),
+                ElementsAre("DMA-API: testdrv 0000:00:01.0: device driver frees DMA memory with different "
+                            "attributes [device address=0x0000000004000000] [size=1000 bytes] "
+                            "[mapped with 0x300] [unmapped with 0x20]"));
+  }
+}
+
+// kernel/dma/debug.c: debug_dma_alloc_pages() of 6.12; before, dma_alloc_pages() called debug_dma_map_page(),
+// whose mappings want to be checked.
+TEST(DmaDebugVersions, TakeAllocatedPagesForAMappingUntil612) {
+  for (const KernelVersion version : {KernelVersion::v6_1, KernelVersion::v6_12}) {
+    DmaBoard board{Platform::plain, {.version = version}};
+    Device& dev = board.add_device();
+    const DmaPages pages = board.dma().alloc_pages(board.cpu(), dev, page_size, Direction::to_device).value();
+    board.dma().free_pages(board.cpu(), dev, pages, Direction::to_device);
+    if (version == KernelVersion::v6_1)
+      EXPECT_THAT(board.complaints(), ElementsAre(testing::HasSubstr("failed to check map error")));
+    else
+      EXPECT_THAT(board.complaints(), IsEmpty());
+    const DmaPages leaked =
+        board.dma().alloc_pages(board.cpu(), dev, page_size, Direction::to_device).value();
+    EXPECT_FALSE(board.dma().mapping_error(dev, leaked.dma));
+    EXPECT_EQ(board.dma().release(dev), 1u);
+    const char* const type =
+        version == KernelVersion::v6_1 ? "[mapped as single]" : "[mapped as noncoherent]";
+    EXPECT_TRUE(contains(board.complaints(), type));
+  }
+}
+
 TEST_F(DmaDebugTest, ReportsTheWrongNumberOfEntriesAtUnmapAndSync) {
   std::vector<ScatterEntry> sg{{.phys = b.phys, .length = 100}, {.phys = b.phys + page_size, .length = 100}};
   ASSERT_EQ(board.dma().map_sg(board.cpu(), dev, sg, Direction::from_device), 2u);

@@ -186,6 +186,22 @@ TEST(DmaIommuSg, UnmapsOnlyWhatTheDriverNamed) {
   EXPECT_TRUE(port.read(dma + page_size, one)) << "the rest of the mapping is left to the device";
 }
 
+// drivers/iommu/dma-iommu.c: iommu_dma_map_sg: s->length is an unsigned int when it has been aligned, too.
+TEST(DmaIommuSg, RefusesAnEntryWhoseGranulesAreTooManyBytesForItsLength) {
+  for (const KernelVersion version : {KernelVersion::v6_1, KernelVersion::v6_12, KernelVersion::v7_2}) {
+    DmaConfig config = translated;
+    config.version = version;
+    DmaBoard board{Platform::plain, config, {.memory_bytes = 12 * gib}};
+    Device& dev = board.add_device();
+    std::vector<ScatterEntry> sg{{.phys = PhysAddr{5 * gib}, .length = bit_mask(32)}};
+    const auto mapped = board.dma().map_sgtable(board.cpu(), dev, sg, Direction::to_device);
+    EXPECT_EQ(mapped.error(), Errno::einval);
+    sg[0].length = (std::uint64_t{1} << 32) - page_size;
+    ASSERT_EQ(board.dma().map_sgtable(board.cpu(), dev, sg, Direction::to_device), std::size_t{1});
+    board.dma().unmap_sg(board.cpu(), dev, sg, Direction::to_device);
+  }
+}
+
 TEST(DmaIommuSg, RefusesSizesThatLeaveTheAddressSpace) {
   DmaBoard board{Platform::plain, translated};
   Device& dev = board.add_device();

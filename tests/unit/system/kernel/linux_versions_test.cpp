@@ -168,6 +168,52 @@ TEST(LinuxVersions, TheOverflowIsPrintedOncePerFileUpTo72AndOnceFrom73On) {
   }
 }
 
+// kernel/panic.c: __warn() of Debian's kernels prints "WARNING: CPU: %d PID: %d at %s:%d %pS" up to 6.18.15,
+// and "WARNING: %s:%d at %pS, CPU#%d: %s/%d" from 6.19.10 on. The test for a mask is dma_map_phys()'s from
+// 6.18 on.
+TEST(LinuxVersions, AWarningIsPrintedAsTheVersionPrintsIt) {
+  for (const auto& [version, text] :
+       {std::pair{KernelVersion::v6_12, "WARNING: CPU: 0 PID: 1 at kernel/dma/mapping.c dma_map_page_attrs"},
+        std::pair{KernelVersion::v6_19,
+                  "WARNING: kernel/dma/mapping.c at dma_map_phys, CPU#0: swapper/0/1"}}) {
+    DmaBoard board{Platform::plain, {.version = version}};
+    Device& dev = board.add_device();
+    dev.dma_mask.reset();
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(map(board, dev), dma_mapping_error);
+    }
+    EXPECT_THAT(board.messages(), ElementsAre(text));
+  }
+}
+
+// drivers/iommu/iommu.c: iommu_subsys_init
+TEST(LinuxVersions, TheDefaultDomainIsPrintedWithABlankBehindItUntil612) {
+  for (const auto& [version, text] :
+       {std::pair{KernelVersion::v6_1, "iommu: DMA domain TLB invalidation policy: lazy mode "},
+        std::pair{KernelVersion::v6_12, "iommu: DMA domain TLB invalidation policy: lazy mode"}}) {
+    machine::MachineConfig config{.platform = Platform::plain, .memory_bytes = gib, .iommu = true};
+    const auto machine = machine::Machine::create(config).value();
+    test::EventLog log;
+    machine->tracer().attach(log);
+    const auto kernel = Kernel::boot(*machine, {.version = version, .iommu = IommuMode::translated}).value();
+    std::vector<std::string> lines;
+    for (const auto& message : log.all<KernelMessage>()) lines.push_back(message.text);
+    EXPECT_THAT(lines, ::testing::Contains(text));
+  }
+}
+
+// kernel/dma/direct.h: dma_direct_map_phys() as Debian built it for 6.19.10; that of 6.18.15 warns.
+TEST(LinuxVersions, MmioThatWouldHaveToBounceIsRefusedWithoutAWordIn619And72) {
+  for (const KernelVersion version : {KernelVersion::v6_19, KernelVersion::v7_2}) {
+    DmaBoard board{Platform::sev, {.version = version}};
+    Device& dev = board.add_device();
+    EXPECT_EQ(
+        board.dma().map_resource(board.cpu(), dev, PhysAddr{0xd000'0000}, page_size, DmaDirection::to_device),
+        dma_mapping_error);
+    EXPECT_TRUE(board.messages().empty());
+  }
+}
+
 TEST(LinuxVersions, APageOfABarInAScatterlistIsMappedByNobodyIn619) {
   DmaBoard board{Platform::plain, {.version = KernelVersion::v6_19}};
   Device& dev = board.add_device();

@@ -60,17 +60,33 @@ TEST(SwiotlbParameter, ReadsHexadecimalAndOctalNumbers) {
   EXPECT_EQ(options("0400,0x10").areas, 16u);
 }
 
+// kernel/dma/swiotlb.c: setup_io_tlb_npages compares with strncmp() since 7.3, with strcmp() before.
+TEST(SwiotlbParameter, TakesTrackHiwaterAsTheLastPartAndOnlyFrom73On) {
+  EXPECT_TRUE(options("track_hiwater").track_hiwater);
+  const SwiotlbOptions both = options("2048,4,force,track_hiwater");
+  EXPECT_TRUE(both.force && both.track_hiwater);
+  EXPECT_EQ(both.slots, 2048u);
+  EXPECT_TRUE(options("noforce,track_hiwater").no_force);
+  EXPECT_TRUE(understood_by(KernelVersion::v7_3, both).force);
+  const SwiotlbOptions ignored = understood_by(KernelVersion::v7_2, both);
+  EXPECT_FALSE(ignored.force || ignored.track_hiwater) << "\"force,track_hiwater\" is no word of 7.2";
+  EXPECT_EQ(ignored.slots, 2048u);
+  EXPECT_TRUE(understood_by(KernelVersion::v7_2, options("force")).force);
+}
+
 TEST(SwiotlbParameter, NamesWhatItDoesNotUnderstand) {
-  for (const auto& [text, part] :
-       std::initializer_list<std::pair<const char*, const char*>>{{"64M", "\"M\""},
-                                                                  {"forced", "\"forced\""},
-                                                                  {"force,65536", "\"force,65536\""},
-                                                                  {"65536 ", "\" \""},
-                                                                  {"-1", "\"-1\""},
-                                                                  {"1,2,3", "\"3\""},
-                                                                  {"08", "\"8\""},
-                                                                  {"0x", "\"0x\""},
-                                                                  {",,,force", "\",force\""}}) {
+  for (const auto& [text, part] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"64M", "\"M\""},
+           {"forced", "\"forced\""},
+           {"force,65536", "\"force,65536\""},
+           {"force,", "\"force,\""},
+           {"track_hiwater,force", "\"track_hiwater,force\""},
+           {"65536 ", "\" \""},
+           {"-1", "\"-1\""},
+           {"1,2,3", "\"3\""},
+           {"08", "\"8\""},
+           {"0x", "\"0x\""},
+           {",,,force", "\",force\""}}) {
     const auto refused = parse_swiotlb(text);
     ASSERT_FALSE(refused) << text;
     EXPECT_THAT(refused.error().message, HasSubstr(part)) << text;

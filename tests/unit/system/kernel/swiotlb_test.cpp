@@ -531,7 +531,7 @@ TEST(Swiotlb, In610WarnsOfAlignmentsAboveAPage) {
 // ---- counters and events --------------------------------------------------------------------------------
 
 TEST(Swiotlb, CountsAsDebugfsDoes) {
-  SwiotlbBoard board{{.parameter = "1024,4", .cpus = 4}};
+  SwiotlbBoard board{{.version = KernelVersion::v6_6, .parameter = "1024,4", .cpus = 4}};
   std::vector<PhysAddr> bounces;
   for (unsigned n = 0; n < 4; ++n)
     bounces.push_back(board.map(buffer, 4096, Direction::bidirectional, {}, n).value());
@@ -552,7 +552,7 @@ TEST(Swiotlb, CountsAsDebugfsDoes) {
 
 // The mark is that of all areas together, in whatever order they fill and empty.
 TEST(Swiotlb, TheHighWaterMarkIsThatOfAllAreasTogether) {
-  SwiotlbBoard board{{.parameter = "1024,4", .cpus = 4}};
+  SwiotlbBoard board{{.version = KernelVersion::v6_6, .parameter = "1024,4", .cpus = 4}};
   Random random{7};
   std::vector<PhysAddr> bounces;
   std::uint64_t mark = 0;
@@ -568,6 +568,20 @@ TEST(Swiotlb, TheHighWaterMarkIsThatOfAllAreasTogether) {
     mark = std::max(mark, board.swiotlb->usage().io_tlb_used);
     ASSERT_EQ(board.swiotlb->usage().io_tlb_used_hiwater, mark);
   }
+}
+
+// kernel/dma/swiotlb.c: io_tlb_used_hiwater came with 6.6; 7.3 keeps it for who asks for it.
+TEST(Swiotlb, KeepsTheHighWaterMarkThatItsVersionKeeps) {
+  const auto mark = [](KernelVersion version, const char* parameter) {
+    SwiotlbBoard board{{.version = version, .parameter = parameter}};
+    EXPECT_TRUE(board.map(buffer, 4096, Direction::to_device));
+    return board.swiotlb->usage().io_tlb_used_hiwater;
+  };
+  EXPECT_EQ(mark(KernelVersion::v6_1, "1024"), std::nullopt);
+  EXPECT_EQ(mark(KernelVersion::v6_6, "1024"), 2u);
+  EXPECT_EQ(mark(KernelVersion::v7_2, "1024"), 2u);
+  EXPECT_EQ(mark(KernelVersion::v7_3, "1024"), 0u);
+  EXPECT_EQ(mark(KernelVersion::v7_3, "1024,,force,track_hiwater"), 2u);
 }
 
 TEST(Swiotlb, ReportsWhatItDoesInOrder) {
