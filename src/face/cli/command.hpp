@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <iosfwd>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -53,6 +54,8 @@ struct Streams {
   // Behind the gate that `out` goes through, where that is a terminal: for what base/terminal_text.hpp has
   // made fit for one.
   std::ostream* terminal = nullptr;
+  // What tables and help on `out` must fit into; nullopt: a program may read it, and nothing is wrapped.
+  std::optional<std::size_t> columns = std::nullopt;
 };
 
 struct CommandSpec {

@@ -45,7 +45,7 @@ OrError<ExitCode> run(const Arguments& given, Streams& streams) {
   matrix.bed = CBIT_TRY(testbed_config(arguments));
   matrix.size = CBIT_TRY(arguments.size("--size", explain::explain_size_max)).value_or(matrix.size);
   const explain::TableFormat format = CBIT_TRY(table_format(arguments));
-  streams.out << explain::render(CBIT_TRY(explain::run_matrix(matrix)), format);
+  streams.out << explain::render(CBIT_TRY(explain::run_matrix(matrix)), format, streams.columns);
   return ExitCode::ok;
 }
 

@@ -11,6 +11,7 @@
 #include "base/text.hpp"
 #include "cli/platform_options.hpp"
 #include "cli/table_format.hpp"
+#include "layout/table.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -40,14 +41,16 @@ OrError<const explain::TableSpec*> find_table(std::string_view name) {
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   const explain::TableFormat format = CBIT_TRY(table_format(arguments));
   if (arguments.positional.empty()) {
+    layout::Table list{.columns = {{}, {}}};
     for (const explain::TableSpec& table : explain::tables())
-      streams.out << fmt::format("{:<8}  {}\n", table.name, table.title);
+      list.rows.push_back({std::string{table.name}, std::string{table.title}});
+    streams.out << layout::render(list, streams.columns);
     return ExitCode::ok;
   }
   const explain::TableSpec& table = *CBIT_TRY(find_table(arguments.positional.front()));
   constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
   const std::uint64_t seed = CBIT_TRY(arguments.number("--seed", 0, any)).value_or(1);
-  streams.out << explain::render(CBIT_TRY(table.make(seed)), format);
+  streams.out << explain::render(CBIT_TRY(table.make(seed)), format, streams.columns);
   return ExitCode::ok;
 }
 

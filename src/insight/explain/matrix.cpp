@@ -107,9 +107,10 @@ OrError<std::vector<MatrixCell>> run_matrix(const MatrixOptions& options) {
   return cells;
 }
 
-std::string render(const std::vector<MatrixCell>& cells, TableFormat format) {
+std::string render(const std::vector<MatrixCell>& cells, TableFormat format,
+                   std::optional<std::size_t> columns) {
   if (format == TableFormat::json) return render_json(cells);
-  return render(table_of(cells), format);
+  return render(table_of(cells), format, columns);
 }
 
 }  // namespace cbit::explain

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,8 +23,10 @@ struct Table {
 
 enum class TableFormat : std::uint8_t { text, json, markdown };
 
-// Text: a blank line where the first column changes. JSON: an object per row, keyed by the columns.
-[[nodiscard]] std::string render(const Table& table, TableFormat format);
+// Text: a blank line where the first column changes; within `columns` of a terminal where they are given. JSON:
+// an object per row, keyed by the columns.
+[[nodiscard]] std::string render(const Table& table, TableFormat format,
+                                 std::optional<std::size_t> columns = std::nullopt);
 
 struct TableSpec {
   std::string_view name;   // argument of `cbit table`
