@@ -119,7 +119,6 @@ std::string render_stacked(const Table& table, std::size_t columns) {
 std::string render(const Table& table, std::optional<std::size_t> columns) {
   if (table.columns.empty()) return {};
   Widths widths = widths_by(table, width);
-  for (std::size_t i = 0; i < widths.size(); ++i) widths[i] = std::max(widths[i], table.columns[i].width_min);
   if (columns && total(widths) > *columns) widths = fitted(table, widths, *columns);
   return widths.empty() ? render_stacked(table, *columns) : render_grid(table, widths);
 }

@@ -10,8 +10,7 @@ namespace cbit::layout {
 
 struct Column {
   std::string heading;
-  std::size_t width_min = 0;  // also where no cell needs it
-  bool right = false;         // flush right, as numbers are
+  bool right = false;  // flush right, as numbers are
 };
 
 struct Table {

@@ -12,8 +12,8 @@ namespace cbit::layout {
 
 [[nodiscard]] std::size_t width(std::string_view text);
 
-// Lines of at most so many columns, broken at blanks, which go with the break. A word that is wider has a line
-// of its own. Line feeds break, too. At least one line, which may be empty; views of the text.
+// Lines of at most so many columns, broken at blanks, which go with the break. A word that is wider has a
+// line of its own. Line feeds break, too. At least one line, which may be empty; views of the text.
 [[nodiscard]] std::vector<std::string_view> wrap(std::string_view text, std::size_t columns);
 
 }  // namespace cbit::layout

@@ -32,7 +32,10 @@ constexpr OptionSpec option_table[] = {
     {"--dump", "", "Print the bytes of the ranges as xxd does, up to 64K", ""},
     {"--fault-in", "", "Read pages that are not in memory too, which may allocate them", ""},
     {"--devices", "", "Read the mappings of devices too, which may have effects on them", ""},
-    {"--json", "", "Print an object: the bytes in hex, or the process's pages", ""},
+    {"--json", "",
+     "Print the object of schema/peek.schema.json; of a process that of peek-process.schema.json, with "
+     "--ranges that of peek-ranges.schema.json",
+     ""},
 };
 
 constexpr std::string_view examples[] = {

@@ -202,11 +202,7 @@ std::unique_ptr<ProcessReport> json_report(std::ostream& out) { return std::make
 void print_mappings(Streams& streams, const process::ProcessMemory& process, bool json) {
   const process::Mapping* const largest = process::largest_memory(process.mappings());
   Json list = Json::array();
-  layout::Table table{.columns = {{"range"},
-                                  {.heading = "pages", .width_min = 8, .right = true},
-                                  {.heading = "present", .width_min = 9, .right = true},
-                                  {.heading = "kind", .width_min = 13},
-                                  {"name"}}};
+  layout::Table table{.columns = {{"range"}, {"pages", true}, {"present", true}, {"kind"}, {"name"}}};
   for (const process::Mapping& mapping : process.mappings()) {
     const std::uint64_t present = present_pages(process, mapping.range);
     if (json) {

@@ -9,7 +9,7 @@
 namespace cbit::layout {
 namespace {
 
-const Table cities{.columns = {{"city"}, {.heading = "people", .right = true}, {"known for"}},
+const Table cities{.columns = {{"city"}, {"people", true}, {"known for"}},
                    .rows = {{"Oslo", "709000", "a fjord"}, {"Rome", "2800000", "seven hills, ruins"}}};
 
 TEST(LayoutTable, IsAsWideAsItsCellsWhereNothingLimitsIt) {
