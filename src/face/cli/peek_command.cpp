@@ -27,7 +27,7 @@ constexpr OptionSpec option_table[] = {
     {"--runs", "N", "How many runs of like pages to print of each range", "16"},
     {.name = "--map",
      .metavar = "FILE.png",
-     .help = "Draw a map, one pixel per page; - is standard output",
+     .help = "Draw a map, a square per page, with a legend; - is standard output",
      .file = FileUse::binary_output},
     {"--dump", "", "Print the bytes of the ranges as xxd does, up to 64K", ""},
     {"--fault-in", "", "Read pages that are not in memory too, which may allocate them", ""},
@@ -98,7 +98,8 @@ const CommandSpec peek_command{
     option_table,
     {.metavar = "FILE",
      .help = "A lab file, or the name of an experiment that comes with cbit",
-     .files = true},
+     .files = true,
+     .names = builtin_names},
     examples,
     run,
 };
