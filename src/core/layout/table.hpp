@@ -19,9 +19,9 @@ struct Table {
   bool grouped = false;                             // a blank line where the first column changes
 };
 
-// Ends with a line feed. Within `columns` where they are given: cells are wrapped at blanks; where not even each
-// column's longest word fits beside the others, each row is a block of lines, "heading: cell", and what still
-// does not fit is as long as its longest word.
+// Ends with a line feed. Within `columns` where they are given: cells are wrapped at blanks; where not even
+// each column's longest word fits beside the others, each row is a block of lines, "heading: cell", and what
+// still does not fit is as long as its longest word.
 [[nodiscard]] std::string render(const Table& table, std::optional<std::size_t> columns);
 
 }  // namespace cbit::layout

@@ -1,7 +1,7 @@
 // Text in the columns of a terminal.
 //
-// Columns are counted as Unicode has them, by utf8proc: a wide character takes two, a combining one none. What
-// is no UTF-8 counts one column a byte. Text from outside is made safe before (base/safe_text.hpp).
+// Columns are counted as Unicode has them, by utf8proc: a wide character takes two, a combining one none.
+// What is no UTF-8 counts one column a byte. Text from outside is made safe before (base/safe_text.hpp).
 #pragma once
 
 #include <cstddef>

@@ -67,8 +67,8 @@ void print_man_page(std::ostream& out) {
          ".TP\n74\noutput could not be written\n"
          ".TP\n124\nthe time is up\n.TP\n125\nthe machine died\n.TP\n255\nthe kernel of a guest panicked\n"
          ".SH ENVIRONMENT\n"
-         ".TP\nCOLUMNS\nso many columns tables and help take at most; unless set, those of the terminal that they "
-         "go to, and where they go elsewhere there is no limit\n"
+         ".TP\nCOLUMNS\nso many columns tables and help take at most; unless set, those of the terminal "
+         "that they go to, and where they go elsewhere there is no limit\n"
          ".TP\nNO_COLOR\nwhen set and not empty, output has no colours\n"
          ".TP\nCBIT_CIPHER\nthe implementation of the cipher: portable, aes\\-ni, vaes\\-avx2, "
          "vaes\\-avx512\n";

@@ -86,8 +86,7 @@ class CommandParser {
       if (!value || option.choices.empty()) continue;
       if (std::ranges::find(option.choices, *value) == option.choices.end())
         return usage_error(fmt::format("{} does not know \"{}\"", option.name, *value),
-                           did_you_mean(*value, {option.choices.begin(), option.choices.end()},
-                                        fmt::format("use one of {}", fmt::join(option.choices, ", "))));
+                           did_you_mean(*value, {option.choices.begin(), option.choices.end()}));
     }
     return {};
   }

@@ -1,7 +1,6 @@
 #include "cli/table_command.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <limits>
@@ -41,9 +40,7 @@ std::vector<std::string_view> table_names() {
 OrError<const explain::TableSpec*> find_table(std::string_view name) {
   const auto found = std::ranges::find(explain::tables(), name, &explain::TableSpec::name);
   if (found != explain::tables().end()) return &*found;
-  const std::vector<std::string_view> known = table_names();
-  return usage_error(fmt::format("there is no table \"{}\"", name),
-                     did_you_mean(name, known, fmt::format("use one of {}", fmt::join(known, ", "))));
+  return usage_error(fmt::format("there is no table \"{}\"", name), did_you_mean(name, table_names()));
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {

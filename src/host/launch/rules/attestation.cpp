@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/format.hpp"
+#include "base/text.hpp"
 #include "launch/rules/case.hpp"
 #include "launch/rules/rule_table.hpp"
 
@@ -62,7 +63,11 @@ std::string unknown_text(std::string_view key, std::string_view type) {
                          property.snp   ? "sev-snp-guest"
                          : property.sev ? "sev-guest"
                                         : "tdx-guest");
-  return fmt::format("{} has no {}", type, key);
+  std::vector<std::string_view> known;
+  for (const ObjectProperty& property : object_properties)
+    if (has(property, type)) known.push_back(property.key);
+  const auto meant = nearest_word(key, known);
+  return fmt::format("{} has no {}{}", type, key, meant ? fmt::format("; {} is meant?", *meant) : "");
 }
 
 void judge_properties(Case& guest, const QemuOption& object, std::string_view type) {
