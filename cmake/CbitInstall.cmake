@@ -1,5 +1,6 @@
 # What `cmake --install` and CPack deliver: the command with its pages (CbitCommand.cmake), the library
-# cbit::cbit with its headers, its CMake package and cbit.pc, the JSON schemas, and the example labs.
+# cbit::cbit with its headers, its CMake package and cbit.pc, the JSON schemas, the example labs, and the
+# documents with the examples, each of which is a project that is built as it lies there.
 include(CMakePackageConfigHelpers)
 
 get_property(rooms GLOBAL PROPERTY CBIT_ROOMS)
@@ -44,7 +45,14 @@ install(DIRECTORY ${CMAKE_SOURCE_DIR}/schema/ DESTINATION ${CMAKE_INSTALL_DATADI
   FILES_MATCHING PATTERN "*.json")
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/tests/lab/ DESTINATION ${CMAKE_INSTALL_DATADIR}/cbit/lab
   FILES_MATCHING PATTERN "*.toml")
-install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/NOTICE ${CMAKE_SOURCE_DIR}/README.md
+  ${CMAKE_SOURCE_DIR}/CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/examples DESTINATION ${CMAKE_INSTALL_DOCDIR} USE_SOURCE_PERMISSIONS)
+# Where the documents' links lead.
+file(RELATIVE_PATH doc_to_schema /prefix/${CMAKE_INSTALL_DOCDIR} /prefix/${CMAKE_INSTALL_DATADIR}/cbit/schema)
+install(CODE "file(CREATE_LINK ${doc_to_schema}
+  \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DOCDIR}/schema\" SYMBOLIC)")
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_CONTACT "the cbit authors")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs cbit on a pseudo terminal, as a person at one does: raw mode, the escape key, the monitor.
+"""Runs cbit on a pseudo terminal, as a person at one does: raw mode, the escape key, the monitor, tables.
 
 usage: tests/cli/at_terminal.py PROGRAM
 
@@ -161,6 +161,28 @@ class Terminal(unittest.TestCase):
             self.assertIn(b"q\\x01xz", os.read(master, 65536))
             os.close(slave)
             os.close(master)
+
+
+class Width(unittest.TestCase):
+    """What a table takes of a terminal's line; tests/cli/columns.test has the rest."""
+
+    @staticmethod
+    def lines_at(columns, *words):
+        with terminal.AtTerminal(["/bin/sh", "-c", f'stty cols {columns} && exec "$0" "$@"', program, *words],
+                                 HANGS_S) as at:
+            assert at.end() == 0, at.output
+            at.read(0.1)
+            return at.output.decode().replace("\r\n", "\n").splitlines()
+
+    def test_is_that_of_the_terminal(self):
+        for columns in 50, 72:
+            lines = self.lines_at(columns, "table")
+            self.assertGreater(len(lines), 6)
+            self.assertLessEqual(max(map(len, lines)), columns)
+
+    def test_is_without_limit_where_the_terminal_has_none(self):
+        listed = subprocess.run([program, "table"], capture_output=True, text=True, check=True).stdout
+        self.assertEqual(self.lines_at(0, "table"), listed.splitlines())
 
 
 class Document(unittest.TestCase):

@@ -11,7 +11,6 @@ where there is no QEMU.
 import json
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,8 @@ from pathlib import Path
 import jsonschema
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests/qemu"))
+sys.path[:0] = [str(ROOT / "tests/qemu"), str(ROOT / "tests")]
+from page_map import LOOKS, OUTSIDE, PageMap
 from vm import Qmp
 
 PAGE = 4096
@@ -81,30 +81,16 @@ def looks_at(report, at, pages):
             and int(run["start"], 16) + run["pages"] * PAGE > start}
 
 
-def png_pixels(path):
-    """Rows of (red, green, blue, alpha) of a palette image without filters other than None."""
-    data, chunks = path.read_bytes()[8:], {}
-    while data:
-        size, kind = struct.unpack(">I4s", data[:8])
-        chunks[kind] = chunks.get(kind, b"") + data[8:8 + size]
-        check(zlib.crc32(kind + data[8:8 + size]).to_bytes(4, "big") == data[8 + size:12 + size], "the CRC")
-        data = data[12 + size:]
-    width, height = struct.unpack(">II", chunks[b"IHDR"][:8])
-    raw, palette, alpha = zlib.decompress(chunks[b"IDAT"]), chunks[b"PLTE"], chunks[b"tRNS"]
-    rows = [raw[y * (width + 1):(y + 1) * (width + 1)] for y in range(height)]
-    check(all(row[0] == 0 for row in rows), "no filters")
-    return [[(*palette[3 * p:3 * p + 3], alpha[p]) for p in row[1:]] for row in rows]
-
-
 def check_map(cbit, pid, folder):
     cbit("peek", "--pid", pid, "--range", "largest", "--map", folder / "guest.png")
-    pixels = png_pixels(folder / "guest.png")
-    check(len(pixels[0]) == 512 and len(pixels) in (32, 33), f"64 MiB are 32 or 33 rows, not {len(pixels)}")
+    page_map = PageMap((folder / "guest.png").read_bytes())
     # The range may begin within a row.
-    first = next(i for i, pixel in enumerate(pixels[0]) if pixel[3] != 0)
-    flat = [pixel for row in pixels for pixel in row][first:]
+    flat = [square for row in page_map.rows for square in row]
+    first = next(i for i, square in enumerate(flat) if square != OUTSIDE)
     for at, looks in ((TEXT_AT, "text"), (SECRET_AT, "ciphertext"), (STREAM_AT + PAGE, "compressed")):
-        check(flat[at // PAGE][:3] == COLOURS[looks], f"the pixel of {at:#x} has the colour of {looks}")
+        found = flat[first + at // PAGE]
+        check(found == LOOKS.index(looks), f"the square of {at:#x} has the colour of {looks}")
+        check(page_map.palette[found] == COLOURS[looks], f"{looks} is {COLOURS[looks]}")
 
 
 def check_guest(cbit, pid, expected, folder):

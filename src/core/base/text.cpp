@@ -1,6 +1,7 @@
 #include "base/text.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -97,6 +98,10 @@ std::string did_you_mean(std::string_view word, const std::vector<std::string_vi
   const auto meant = nearest_word(word, names);
   if (!meant || *meant == word) return std::string{otherwise};
   return fmt::format("did you mean \"{}\"? {}", *meant, otherwise);
+}
+
+std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& names) {
+  return did_you_mean(word, names, fmt::format("use one of {}", fmt::join(names, ", ")));
 }
 
 std::string shell_quoted(std::string_view word) {

@@ -26,6 +26,8 @@ namespace cbit {
 // The remedy for a word that is none of the names: `did you mean "NEAREST"?`, and what else there is to say.
 [[nodiscard]] std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& names,
                                        std::string_view otherwise);
+// The same where the names are few: what else there is to say is "use one of" them.
+[[nodiscard]] std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& names);
 
 // One word of a POSIX shell, whatever is in it: between single quotes.
 [[nodiscard]] std::string shell_quoted(std::string_view word);

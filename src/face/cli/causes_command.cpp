@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <ostream>
+#include <span>
 
 #include "base/text.hpp"
 #include "cli/arguments.hpp"
+#include "layout/table.hpp"
+#include "layout/text.hpp"
 #include "watch/export/cause_json.hpp"
 
 namespace cbit::cli {
@@ -24,28 +28,43 @@ constexpr std::string_view examples[] = {
     "total 32768 (slots), used 0 (slots)'",
 };
 
-void print_one(std::ostream& out, const watch::CauseInfo& cause) {
-  out << fmt::format("{}\n  {}\n\n  {}\n\n", cause.name, cause.title, cause.meaning);
-  for (const watch::Remedy& remedy : cause.remedies)
-    out << fmt::format("  Remedy{}, {}\n", kernels_of(remedy), to_text(remedy));
-  if (!cause.linux_says.empty()) out << fmt::format("  Linux says: {}\n", watch::linux_words(cause));
-  out << fmt::format("  Source: {}\n", cause.source);
+void print_wrapped(Streams& streams, std::string_view text) {
+  constexpr std::size_t indent = 2;
+  const std::size_t columns = std::max(streams.columns.value_or(text.size() + indent), indent) - indent;
+  for (const std::string_view line : layout::wrap(text, columns))
+    streams.out << fmt::format("{:{}}{}\n", "", indent, line);
 }
 
-void print_line(std::ostream& out, const watch::CauseInfo& cause) {
-  out << fmt::format("{:<34} {}\n", cause.name, cause.title);
+void print_one(Streams& streams, const watch::CauseInfo& cause) {
+  streams.out << cause.name << '\n';
+  print_wrapped(streams, cause.title);
+  streams.out << '\n';
+  print_wrapped(streams, cause.meaning);
+  streams.out << '\n';
+  for (const watch::Remedy& remedy : cause.remedies)
+    print_wrapped(streams, fmt::format("Remedy{}, {}", kernels_of(remedy), to_text(remedy)));
+  if (!cause.linux_says.empty())
+    print_wrapped(streams, fmt::format("Linux says: {}", watch::linux_words(cause)));
+  print_wrapped(streams, fmt::format("Source: {}", cause.source));
+}
+
+void print_list(Streams& streams, std::span<const watch::CauseInfo* const> causes) {
+  layout::Table list{.columns = {{}, {}}};
+  for (const watch::CauseInfo* const cause : causes)
+    list.rows.push_back({std::string{cause->name}, std::string{cause->title}});
+  streams.out << layout::render(list, streams.columns);
 }
 
 // What the message itself decides in full, the others by their names.
-void print_found(std::ostream& out, const watch::CausesOfWords& found) {
+void print_found(Streams& streams, const watch::CausesOfWords& found) {
   const std::size_t told = found.causes.size() == 1 ? 1 : found.decided;
   for (std::size_t i = 0; i < told; ++i) {
-    if (i != 0) out << '\n';
-    print_one(out, *found.causes[i]);
+    if (i != 0) streams.out << '\n';
+    print_one(streams, *found.causes[i]);
   }
   if (told == found.causes.size()) return;
-  if (told != 0) out << "\nLinux has the same words for:\n";
-  for (std::size_t i = told; i < found.causes.size(); ++i) print_line(out, *found.causes[i]);
+  if (told != 0) streams.out << "\nLinux has the same words for:\n";
+  print_list(streams, std::span{found.causes}.subspan(told));
 }
 
 // The whole catalogue where no words are given.
@@ -76,7 +95,7 @@ OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   if (arguments.has("--json"))
     streams.out << watch::catalogue_json(found);
   else
-    print_found(streams.out, found);
+    print_found(streams, found);
   return ExitCode::ok;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <iosfwd>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,7 @@ struct OptionSpec {
   std::span<const std::string_view> choices = {};  // the only values, where there are few
   bool repeated = false;                           // may be given more than once: Arguments::all()
   FileUse file = FileUse::none;
+  std::vector<std::string_view> (*names)() = nullptr;  // what it may be besides, for completion
   // Which of the choices stands for a word that is none of them, where that is known; empty: it is not.
   std::string_view (*stand_in)(std::string_view word) = nullptr;
 };
@@ -55,6 +57,8 @@ struct Streams {
   // Behind the gate that `out` goes through, where that is a terminal: for what base/terminal_text.hpp has
   // made fit for one.
   std::ostream* terminal = nullptr;
+  // What tables and help on `out` must fit into; nullopt: a program may read it, and nothing is wrapped.
+  std::optional<std::size_t> columns = std::nullopt;
 };
 
 struct CommandSpec {

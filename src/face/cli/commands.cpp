@@ -47,11 +47,11 @@ OrError<ExitCode> dispatch(std::span<const std::string_view> words, Streams& str
     return ExitCode::ok;
   }
   if (parsed.command == nullptr) {
-    print_help(streams.out);
+    print_help(streams);
     return ExitCode::ok;
   }
   if (parsed.help) {
-    print_help(streams.out, *parsed.command);
+    print_help(streams, *parsed.command);
     return ExitCode::ok;
   }
   CBIT_TRY(check_files(*parsed.command, parsed.arguments, streams));
@@ -82,8 +82,12 @@ void print_error(const Error& error, std::ostream& err) {
 ExitCode run_command_line(std::span<const std::string_view> words, Streams& given) {
   SafeBuffer safe_out{*given.out.rdbuf()}, safe_err{*given.err.rdbuf()};
   std::ostream out{&safe_out}, err{&safe_err};
-  Streams streams{out, err, given.out_is_terminal, given.out_is_terminal ? nullptr : &given.out,
-                  given.out_is_terminal ? &given.out : nullptr};
+  Streams streams{out,
+                  err,
+                  given.out_is_terminal,
+                  given.out_is_terminal ? nullptr : &given.out,
+                  given.out_is_terminal ? &given.out : nullptr,
+                  given.columns};
   errno = 0;
   try {
     const OrError<ExitCode> done = dispatch(words, streams);

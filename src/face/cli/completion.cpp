@@ -37,20 +37,43 @@ std::string positional_names(const CommandSpec& command) {
   return names;
 }
 
+// What an option's value may be, divided by blanks; empty: anything, or a file's name.
+std::string values_of(const OptionSpec& option) {
+  return option.names != nullptr ? fmt::format("{}", fmt::join(option.names(), " "))
+                                 : fmt::format("{}", fmt::join(option.choices, " "));
+}
+
+bool takes_files(const OptionSpec& option) {
+  const std::string_view word = option.metavar;
+  return option.file != FileUse::none || word.starts_with("FILE") || word == "DIR" || word == "FOLDER";
+}
+
 std::string option_names(const CommandSpec& command) {
   std::string names = "--help";
   for (const OptionSpec& option : command.options) names += fmt::format(" {}", option.name);
   return names;
 }
 
+// bash takes --option=value apart at the "=".
 void print_bash(std::ostream& out) {
   out << "# bash completion for cbit\n_cbit() {\n"
          "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}\n"
+         "  [[ $cur == = ]] && cur=\n"
+         "  [[ $prev == = ]] && prev=${COMP_WORDS[COMP_CWORD-2]}\n"
          "  COMPREPLY=()\n";
   out << fmt::format(
-      "  if [[ $COMP_CWORD -eq 1 ]]; then COMPREPLY=($(compgen -W '{} --help --version' -- \"$cur\")); "
-      "return; fi\n",
-      fmt::join(first_words(), " "));
+      "  if [[ $COMP_CWORD -eq 1 ]]; then COMPREPLY=($(compgen -W '{} help --help --version' -- \"$cur\")); "
+      "return; fi\n"
+      "  if [[ $command == help && $COMP_CWORD -eq 2 ]]; then COMPREPLY=($(compgen -W '{}' -- \"$cur\")); "
+      "return; fi\n"
+      "  if [[ $command == help ]]; then\n    command=${{COMP_WORDS[2]}}\n"
+      "    [[ $COMP_CWORD -gt 3 ]] && return\n    case $command in\n",
+      fmt::join(first_words(), " "), fmt::join(first_words(), " "));
+  for (const std::string_view word : first_words())
+    if (const auto seconds = second_words(word); !seconds.empty())
+      out << fmt::format("      {}) COMPREPLY=($(compgen -W '{}' -- \"$cur\")) ;;\n", word,
+                         fmt::join(seconds, " "));
+  out << "    esac\n    return\n  fi\n";
   for (const std::string_view word : first_words())
     if (const auto seconds = second_words(word); !seconds.empty())
       out << fmt::format(
@@ -61,9 +84,14 @@ void print_bash(std::ostream& out) {
   out << "  case \"$command $prev\" in\n";
   for (const CommandSpec& command : commands())
     for (const OptionSpec& option : command.options)
-      if (!option.choices.empty())
+      if (const std::string values = values_of(option); !values.empty())
         out << fmt::format("    '{} {}') COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return ;;\n",
-                           command.name, option.name, fmt::join(option.choices, " "));
+                           command.name, option.name, values);
+      else if (takes_files(option))
+        out << fmt::format("    '{} {}') COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", command.name,
+                           option.name);
+      else if (!option.metavar.empty())
+        out << fmt::format("    '{} {}') return ;;\n", command.name, option.name);
   out << "  esac\n  case $command in\n";
   for (const CommandSpec& command : commands())
     out << fmt::format("    '{}') COMPREPLY=($(compgen -W '{}{}'{} -- \"$cur\")) ;;\n", command.name,
@@ -90,8 +118,15 @@ std::string zsh_text(std::string_view text) {
 
 void print_zsh(std::ostream& out) {
   out << "#compdef cbit\n_cbit() {\n  local command=$words[2] skip=1\n";
-  out << fmt::format("  if (( CURRENT == 2 )); then compadd -- {} --help --version; return; fi\n",
-                     fmt::join(first_words(), " "));
+  out << fmt::format(
+      "  if (( CURRENT == 2 )); then compadd -- {0} help --help --version; return; fi\n"
+      "  if [[ $command == help ]]; then\n    (( CURRENT == 3 )) && compadd -- {0}\n",
+      fmt::join(first_words(), " "));
+  for (const std::string_view word : first_words())
+    if (const auto seconds = second_words(word); !seconds.empty())
+      out << fmt::format("    (( CURRENT == 4 )) && [[ $words[3] == {} ]] && compadd -- {}\n", word,
+                         fmt::join(seconds, " "));
+  out << "    return\n  fi\n";
   for (const std::string_view word : first_words())
     if (const auto seconds = second_words(word); !seconds.empty())
       out << fmt::format(
@@ -104,8 +139,10 @@ void print_zsh(std::ostream& out) {
     out << fmt::format("    '{}')\n      _arguments '--help[this text]'", command.name);
     for (const OptionSpec& option : command.options) {
       out << fmt::format(" \\\n        '{}[{}]", option.name, zsh_text(option.help));
+      const std::string values = values_of(option);
       if (!option.metavar.empty())
-        out << fmt::format(":{}:({})", zsh_text(option.metavar), fmt::join(option.choices, " "));
+        out << fmt::format(":{}:{}", zsh_text(option.metavar),
+                           values.empty() && takes_files(option) ? "_files" : fmt::format("({})", values));
       out << '\'';
     }
     const std::string names = positional_names(command);
@@ -124,7 +161,11 @@ void print_zsh(std::ostream& out) {
 void print_fish(std::ostream& out) {
   out << "# fish completion for cbit\ncomplete -c cbit -f\n";
   for (const std::string_view word : first_words())
-    out << fmt::format("complete -c cbit -n __fish_use_subcommand -a {}\n", word);
+    out << fmt::format(
+        "complete -c cbit -n __fish_use_subcommand -a {0}\n"
+        "complete -c cbit -n '__fish_seen_subcommand_from help' -a {0}\n",
+        word);
+  out << "complete -c cbit -n __fish_use_subcommand -a help\n";
   for (const CommandSpec& command : commands()) {
     std::string condition = fmt::format("__fish_seen_subcommand_from {}", first_word(command.name));
     if (const auto second = second_word(command.name); !second.empty()) {
@@ -135,8 +176,9 @@ void print_fish(std::ostream& out) {
     for (const OptionSpec& option : command.options) {
       out << fmt::format("complete -c cbit -n '{}' -l {} -d '{}'", condition, option.name.substr(2),
                          single_quoted(option.help));
-      if (!option.metavar.empty()) out << " -x";
-      if (!option.choices.empty()) out << fmt::format(" -a '{}'", fmt::join(option.choices, " "));
+      const std::string values = values_of(option);
+      if (!option.metavar.empty()) out << (values.empty() && takes_files(option) ? " -r -F" : " -x");
+      if (!values.empty()) out << fmt::format(" -a '{}'", values);
       out << '\n';
     }
     if (command.positional.files) out << fmt::format("complete -c cbit -n '{}' -F\n", condition);

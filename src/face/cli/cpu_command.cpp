@@ -85,7 +85,7 @@ explain::Table make_table(const isa::Coverage& coverage, bool only_missing) {
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   const explain::TableFormat format = CBIT_TRY(table_format(arguments));
   const isa::Coverage coverage = isa::coverage(cpu::default_model().features);
-  streams.out << explain::render(make_table(coverage, arguments.has("--missing")), format);
+  streams.out << explain::render(make_table(coverage, arguments.has("--missing")), format, streams.columns);
   return ExitCode::ok;
 }
 

@@ -24,6 +24,9 @@ constexpr auto virtio_kernel_choices = choices_of(explain::virtio_kernel_words);
 constexpr auto iommu_kind_choices = choices_of(machine::iommu_kind_words);
 constexpr auto direction_choices = choices_of(dma_direction_words);
 
+std::vector<std::string_view> attr_names() { return {attr_choices.begin(), attr_choices.end()}; }
+std::vector<std::string_view> offer_names() { return {offer_choices.begin(), offer_choices.end()}; }
+
 constexpr OptionSpec option_table[] = {
     platform_option,
     cbit_option,
@@ -50,9 +53,14 @@ constexpr OptionSpec option_table[] = {
     {"--key-id", "N",
      "MKTME: the buffer is an application's memory of this KeyID, with --map streaming, raw-phys or user-mr",
      ""},
-    {"--offers", "F,...",
+    {"--offers",
+     "F,...",
      "Of version-1, access-platform, indirect-desc, event-idx: what the disk offers, with --map virtio-blk",
-     "all"},
+     "all",
+     {},
+     false,
+     FileUse::none,
+     offer_names},
     {"--ring", "RING", "The virtio disk's ring", "split", ring_choices},
     {"--transitional", "", "The virtio disk has the legacy interface too (QEMU: disable-legacy=off)", ""},
     {"--virtio-driver", "KIND", "Who drives the virtio disk", "current", virtio_driver_choices},
@@ -65,11 +73,16 @@ constexpr OptionSpec option_table[] = {
     {"--size", "N", "Bytes to transfer, up to 4M", "4096"},
     {"--offset", "N", "Offset of the buffer within its first page", "0"},
     {"--device-writes", "N", "The device writes only the first N bytes", "all"},
-    {"--attrs", "A,...",
+    {"--attrs",
+     "A,...",
      "DMA attributes: skip-cpu-sync, no-warn, weak-ordering, write-combine, force-contiguous, "
      "no-kernel-mapping, privileged, alloc-single-pages; from Linux 6.19 on also mmio, from 7.2 on "
      "require-coherent and cc-shared",
-     ""},
+     "",
+     {},
+     false,
+     FileUse::none,
+     attr_names},
     {"--sync", "OFFSET+LENGTH", "dma_sync_single_for_cpu() of that part before the unmap", ""},
     {"--no-unmap", "", "Look while the buffer is still mapped", ""},
     cache_option,
@@ -103,8 +116,7 @@ OrError<DmaAttrs> parse_attrs(std::string_view text) {
     const auto attr = find_word(dma_attr_words, word);
     if (!attr)
       return usage_error(fmt::format("--attrs does not know \"{}\"", word),
-                         did_you_mean(word, {attr_choices.begin(), attr_choices.end()},
-                                      "see cbit explain --help for the names"));
+                         did_you_mean(word, attr_names(), "see cbit explain --help for the names"));
     attrs = attrs | *attr;
   }
   return attrs;
@@ -117,9 +129,9 @@ OrError<std::uint64_t> parse_offers(std::string_view text) {
     text.remove_prefix(std::min(text.size(), word.size() + 1));
     const auto feature = find_word(explain::virtio_offer_words, word);
     if (!feature)
-      return usage_error(fmt::format("--offers does not know \"{}\"", word),
-                         did_you_mean(word, {offer_choices.begin(), offer_choices.end()},
-                                      "use version-1, access-platform, indirect-desc, event-idx"));
+      return usage_error(
+          fmt::format("--offers does not know \"{}\"", word),
+          did_you_mean(word, offer_names(), "use version-1, access-platform, indirect-desc, event-idx"));
     offers |= *feature;
   }
   return offers;

@@ -11,6 +11,7 @@
 #include "cli/lab_file.hpp"
 #include "cli/trace_file.hpp"
 #include "lab/experiment.hpp"
+#include "layout/table.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -118,8 +119,10 @@ OrError<ExitCode> list_lab(const Arguments& arguments, Streams& streams) {
     streams.out << lab::list_json(experiments);
     return ExitCode::ok;
   }
+  layout::Table list{.columns = {{}, {}}};
   for (const lab::Experiment& experiment : experiments)
-    streams.out << fmt::format("{:<44} {}\n", experiment.name, experiment.title);
+    list.rows.push_back({experiment.name, experiment.title});
+  streams.out << layout::render(list, streams.columns);
   return ExitCode::ok;
 }
 

@@ -77,7 +77,8 @@ constexpr OptionSpec option_table[] = {
     {"--console", "WHERE", "Where its serial port leads: stdio, pty, none or a file", "stdio"},
     {"--format", "FORMAT", "What to print: a shell command, JSON, a libvirt domain, a Kata configuration",
      "command", format_choices},
-    {"--json", "", "The same as --format json (schema/launch.schema.json)", ""},
+    {"--json", "",
+     "The same as --format json (schema/launch.schema.json; with --check launch-check.schema.json)", ""},
     {"--explain", "", "Give the reason of every option, with its source", ""},
     {"--dry-run", "", "Print, and start nothing; so unless --run is given", ""},
     {"--run", "", "Start the guest and end with its QEMU's exit status", ""},
@@ -213,7 +214,9 @@ OrError<launch::DiskRequest> parse_disk(std::string_view text) {
     else
       return usage_error(
           fmt::format("--disk does not know \"{}\"", parts[i]),
-          "use format=raw, format=qcow2, ro or id=ID; a comma in a file's name is written twice");
+          did_you_mean(parts[i], {"format=raw", "format=qcow2", "ro", "readonly", "id="},
+                       "use format=raw, format=qcow2, ro or id=ID; a comma in a file's name is written "
+                       "twice"));
   }
   return disk;
 }
@@ -226,7 +229,7 @@ OrError<std::optional<launch::NetRequest>> parse_net(std::string_view text) {
     net.kind = launch::NetKind::tap;
   else if (parts.front() != "user")
     return usage_error(fmt::format("--net does not know \"{}\"", parts.front()),
-                       "use one of user, tap, none");
+                       did_you_mean(parts.front(), {"user", "tap", "none"}));
   const bool tap = net.kind == launch::NetKind::tap;
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const auto [key, value] = split(parts[i]);
@@ -239,8 +242,10 @@ OrError<std::optional<launch::NetRequest>> parse_net(std::string_view text) {
     else if (key == "vhost" && tap)
       net.vhost = CBIT_TRY(on_or_off(key, value));
     else
-      return usage_error(fmt::format("--net {} does not know \"{}\"", parts.front(), parts[i]),
-                         tap ? "use ifname=NAME, vhost=on or id=ID" : "use hostfwd=tcp::2222-:22 or id=ID");
+      return usage_error(
+          fmt::format("--net {} does not know \"{}\"", parts.front(), parts[i]),
+          tap ? did_you_mean(key, {"ifname", "vhost", "id"}, "use ifname=NAME, vhost=on or id=ID")
+              : did_you_mean(key, {"hostfwd", "id"}, "use hostfwd=tcp::2222-:22 or id=ID"));
   }
   return std::optional{net};
 }

@@ -9,6 +9,7 @@
 #include "cli/command.hpp"
 #include "os/cleanup.hpp"
 #include "os/descriptor.hpp"
+#include "os/terminal_size.hpp"
 
 int main(int argc, char** argv) {
   cbit::os::hold_standard_streams();
@@ -17,5 +18,6 @@ int main(int argc, char** argv) {
   cbit::os::clean_up_on_signals();
   const std::vector<std::string_view> words{argv + 1, argv + argc};
   cbit::cli::Streams streams{std::cout, std::cerr, isatty(STDOUT_FILENO) == 1};
+  streams.columns = cbit::os::columns_of(STDOUT_FILENO);
   return static_cast<int>(cbit::cli::run_command_line(words, streams));
 }

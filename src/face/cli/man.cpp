@@ -3,6 +3,7 @@
 #include <ostream>
 #include <string>
 
+#include "base/text.hpp"
 #include "cli/pages.hpp"
 
 namespace cbit::cli {
@@ -55,8 +56,7 @@ void print_man_page(std::ostream& out) {
          ".SH NAME\ncbit \\- a machine with memory encryption, in software\n"
          ".SH SYNOPSIS\n";
   for (const CommandSpec& command : commands())
-    out << ".B cbit " << roff(command.name) << "\n[\\fIOPTION\\fR]... " << roff(command.positional.metavar)
-        << "\n.br\n";
+    out << fmt::format(".B cbit {}\n\\&{}\n.br\n", roff(command.name), roff(trimmed(usage_words(command))));
   out << ".SH DESCRIPTION\n"
          "cbit moves data between CPU, devices and host while memory is encrypted, with the real ciphertext "
          "and through the mechanisms that Linux uses, and says why a DMA fails.\n";
@@ -67,6 +67,8 @@ void print_man_page(std::ostream& out) {
          ".TP\n74\noutput could not be written\n"
          ".TP\n124\nthe time is up\n.TP\n125\nthe machine died\n.TP\n255\nthe kernel of a guest panicked\n"
          ".SH ENVIRONMENT\n"
+         ".TP\nCOLUMNS\nso many columns tables and help take at most; unless set, those of the terminal "
+         "that they go to, and where they go elsewhere there is no limit\n"
          ".TP\nNO_COLOR\nwhen set and not empty, output has no colours\n"
          ".TP\nCBIT_CIPHER\nthe implementation of the cipher: portable, aes\\-ni, vaes\\-avx2, "
          "vaes\\-avx512\n";

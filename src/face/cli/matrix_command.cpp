@@ -1,5 +1,7 @@
 #include "cli/matrix_command.hpp"
 
+#include <algorithm>
+#include <array>
 #include <ostream>
 
 #include "cli/platform_options.hpp"
@@ -9,8 +11,14 @@
 namespace cbit::cli {
 namespace {
 
-constexpr std::string_view all_platforms[] = {"all", "plain", "sme", "sev", "sev-es", "sev-snp", "tdx"};
-constexpr std::string_view all_iommus[] = {"all", "none", "passthrough", "translated"};
+template <std::size_t n>
+constexpr std::array<std::string_view, n + 1> all_or(const std::array<std::string_view, n>& choices) {
+  std::array<std::string_view, n + 1> words{"all"};
+  std::ranges::copy(choices, words.begin() + 1);
+  return words;
+}
+constexpr auto all_platforms = all_or(platform_choices);
+constexpr auto all_iommus = all_or(iommu_choices);
 
 constexpr OptionSpec option_table[] = {
     {"--platform", "P", "Only this platform", "all", all_platforms},
@@ -45,7 +53,7 @@ OrError<ExitCode> run(const Arguments& given, Streams& streams) {
   matrix.bed = CBIT_TRY(testbed_config(arguments));
   matrix.size = CBIT_TRY(arguments.size("--size", explain::explain_size_max)).value_or(matrix.size);
   const explain::TableFormat format = CBIT_TRY(table_format(arguments));
-  streams.out << explain::render(CBIT_TRY(explain::run_matrix(matrix)), format);
+  streams.out << explain::render(CBIT_TRY(explain::run_matrix(matrix)), format, streams.columns);
   return ExitCode::ok;
 }
 
@@ -56,7 +64,8 @@ const CommandSpec matrix_command{
     "Run the same DMA on every platform, IOMMU mode, mask and mapping, and print the table",
     "Each cell is a machine of its own on which a driver maps a buffer, the device reads it and writes it, "
     "and the bytes are compared. The columns are the device's DMA masks; the last column names the causes of "
-    "what does not work.",
+    "what does not work: cbit causes NAME explains one. --json prints the object of "
+    "schema/matrix.schema.json.",
     option_table,
     {},
     examples,

@@ -10,40 +10,70 @@
 #include <vector>
 
 #include "base/assert.hpp"
+#include "cli/page_map_legend.hpp"
 #include "os/output_file.hpp"
 
 namespace cbit::cli {
 namespace {
 
-constexpr std::uint64_t row_pages = 512;
-constexpr std::uint64_t row_bytes = row_pages * page_size;
-constexpr std::uint64_t rows_max = 1'000'000;  // what libpng reads without being asked
-constexpr std::uint8_t outside = watch::page_looks_count;
+// With the legend's lines, what libpng reads without being asked: a million.
+constexpr std::uint64_t rows_max = 999'000;
+constexpr std::uint64_t width_min = 512, row_pages_max = 4096;
 
 struct Strip {
   process::VirtRange range;
   std::uint64_t first_row = 0;
+};
 
-  [[nodiscard]] std::uint64_t rows() const {
-    return (align_up(range.end.value(), row_bytes) - align_down(range.start.value(), row_bytes)) / row_bytes;
+// A row is a power of two pages, and begins at a multiple of that; a page is a square of pixels.
+struct Shape {
+  std::uint64_t row_pages = 0;
+  std::uint64_t rows = 0;
+
+  [[nodiscard]] std::uint64_t row_bytes() const { return row_pages * page_size; }
+  [[nodiscard]] std::uint64_t square() const { return std::max<std::uint64_t>(width_min / row_pages, 1); }
+  [[nodiscard]] std::uint64_t width() const { return row_pages * square(); }
+  [[nodiscard]] std::uint64_t rows_of(const process::VirtRange& range) const {
+    return (align_up(range.end.value(), row_bytes()) - align_down(range.start.value(), row_bytes())) /
+           row_bytes();
   }
-  [[nodiscard]] std::uint64_t row_of(VirtAddr at) const {
-    return first_row + at.value() / row_bytes - range.start.value() / row_bytes;
+  [[nodiscard]] std::uint64_t row_of(const Strip& strip, VirtAddr at) const {
+    return strip.first_row + at.value() / row_bytes() - strip.range.start.value() / row_bytes();
+  }
+  // 1: four to three; more where it is farther from that.
+  [[nodiscard]] double strangeness() const {
+    const double ratio = 3.0 * static_cast<double>(row_pages) / (4.0 * static_cast<double>(rows));
+    return std::max(ratio, 1 / ratio);
   }
 };
 
+Shape shape_of(std::span<const Strip> strips) {
+  Shape best;
+  for (std::uint64_t row_pages = 4; row_pages <= row_pages_max; row_pages *= 2) {
+    Shape shape{row_pages};
+    for (const Strip& strip : strips) shape.rows += shape.rows_of(strip.range);
+    if (best.rows == 0 || shape.strangeness() < best.strangeness()) best = shape;
+  }
+  return best;
+}
+
+// Of the segments that have a mapping.
 std::vector<Strip> strips_of(std::span<const process::Segment> segments) {
   std::vector<Strip> strips;
-  std::uint64_t row = 0;
-  for (const process::Segment& segment : segments) {
-    if (segment.mapping == nullptr) continue;
-    strips.push_back({segment.range, row});
-    row += strips.back().rows();
-  }
+  for (const process::Segment& segment : segments)
+    if (segment.mapping != nullptr) strips.push_back({segment.range});
   return strips;
 }
 
-std::string legend() {
+void place(std::span<Strip> strips, const Shape& shape) {
+  std::uint64_t row = 0;
+  for (Strip& strip : strips) {
+    strip.first_row = row;
+    row += shape.rows_of(strip.range);
+  }
+}
+
+std::string legend_text() {
   std::string text;
   for (std::size_t i = 0; i < watch::page_looks_count; ++i) {
     const auto looks = static_cast<watch::PageLooks>(i);
@@ -74,33 +104,28 @@ void warn(png_structp, png_const_charp) {}
 
 }  // namespace
 
-Colour colour_of(watch::PageLooks looks) {
-  // Okabe and Ito's palette, which the colour-blind can tell apart: blues for what the host cannot read, warm
-  // colours for what it can.
-  constexpr Colour colours[] = {{0x00, 0x72, 0xb2}, {0x56, 0xb4, 0xe9}, {0xd5, 0x5e, 0x00},
-                                {0xe6, 0x9f, 0x00}, {0xf0, 0xe4, 0x42}, {0x00, 0x00, 0x00},
-                                {0x60, 0x60, 0x60}, {0xcc, 0x79, 0xa7}};
-  static_assert(std::size(colours) == watch::page_looks_count);
-  return colours[static_cast<std::size_t>(looks)];
-}
-
 struct PageMapImage::State {
   os::OutputFile file;
   std::vector<Strip> strips;
+  Shape shape;
+  std::vector<std::vector<std::uint8_t>> legend;
   png_structp png = nullptr;
   png_infop info = nullptr;
-  std::array<std::uint8_t, row_pages> pixels{};
+  std::vector<std::uint8_t> pixels;
   std::uint64_t row = 0;  // that `pixels` is
   std::size_t begun = 0;  // strips
-  std::uint64_t height = 0;
 
-  State(os::OutputFile opened, std::vector<Strip> parts) : file{std::move(opened)}, strips{std::move(parts)} {
-    height = strips.back().first_row + strips.back().rows();
+  State(os::OutputFile opened, std::vector<Strip> parts, const Shape& chosen)
+      : file{std::move(opened)},
+        strips{std::move(parts)},
+        shape{chosen},
+        legend{draw_legend(chosen.width(), chosen.row_bytes())},
+        pixels(chosen.width(), colour_outside) {
+    place(strips, shape);
     png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, fail, warn);
     CBIT_ASSERT(png != nullptr);
     info = png_create_info_struct(png);
     CBIT_ASSERT(info != nullptr);
-    pixels.fill(outside);
   }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -114,18 +139,21 @@ struct PageMapImage::State {
 
 void PageMapImage::State::write_head() {
   png_set_write_fn(png, &file.stream(), write_to_stream, flush_nothing);
-  png_set_IHDR(png, info, static_cast<png_uint_32>(row_pages), static_cast<png_uint_32>(height), 8,
+  png_set_IHDR(png, info, static_cast<png_uint_32>(shape.width()),
+               static_cast<png_uint_32>(shape.rows * shape.square() + legend.size()), 8,
                PNG_COLOR_TYPE_PALETTE, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                PNG_FILTER_TYPE_DEFAULT);
-  std::array<png_color, watch::page_looks_count + 1> palette{};
+  std::array<png_color, colours_count> palette{};
+  palette[colour_paper] = {0xff, 0xff, 0xff};
+  palette[colour_ink] = {0x20, 0x20, 0x20};
   for (std::size_t i = 0; i < watch::page_looks_count; ++i) {
     const Colour colour = colour_of(static_cast<watch::PageLooks>(i));
     palette[i] = {colour.red, colour.green, colour.blue};
   }
   png_set_PLTE(png, info, palette.data(), static_cast<int>(palette.size()));
-  std::array<png_byte, watch::page_looks_count + 1> alpha{};
+  std::array<png_byte, colours_count> alpha{};
   alpha.fill(0xff);
-  alpha[outside] = 0;
+  alpha[colour_outside] = 0;
   png_set_tRNS(png, info, alpha.data(), static_cast<int>(alpha.size()), nullptr);
   set_text();
   png_write_info(png, info);
@@ -138,15 +166,16 @@ void PageMapImage::State::set_text() {
     text.text_length = value.size();
     png_set_text(png, info, &text, 1);
   };
-  set("Title", "cbit peek: one pixel is a page of 4096 bytes, one row 2 MiB");
-  set("Legend", legend());
+  set("Title", fmt::format("cbit peek: a square of {} pixels is a page of {} bytes, a row of them {}",
+                           shape.square(), page_size, size_text(shape.row_bytes())));
+  set("Legend", legend_text());
   set("Rows", row_table(strips));
 }
 
 void PageMapImage::State::write_rows_before(std::uint64_t next) {
   for (; row < next; ++row) {
-    png_write_row(png, pixels.data());
-    pixels.fill(outside);
+    for (std::uint64_t line = 0; line < shape.square(); ++line) png_write_row(png, pixels.data());
+    std::ranges::fill(pixels, colour_outside);
   }
 }
 
@@ -155,10 +184,10 @@ void PageMapImage::State::paint(const process::PagesSeen& seen) {
   const VirtAddr end = seen.at + seen.pages * page_size;
   CBIT_ASSERT(seen.at >= strip.range.start && end <= strip.range.end);
   for (VirtAddr at = seen.at; at < end;) {
-    write_rows_before(strip.row_of(at));
-    const std::uint64_t column = at.page_number() % row_pages;
-    const std::uint64_t count = std::min(row_pages - column, (end - at) / page_size);
-    std::fill_n(pixels.begin() + static_cast<std::ptrdiff_t>(column), count,
+    write_rows_before(shape.row_of(strip, at));
+    const std::uint64_t column = at.page_number() % shape.row_pages;
+    const std::uint64_t count = std::min(shape.row_pages - column, (end - at) / page_size);
+    std::fill_n(pixels.begin() + static_cast<std::ptrdiff_t>(column * shape.square()), count * shape.square(),
                 static_cast<std::uint8_t>(seen.look.looks));
     at += count * page_size;
   }
@@ -173,12 +202,13 @@ OrError<PageMapImage> PageMapImage::create(const std::string& path,
   std::vector<Strip> strips = strips_of(segments);
   if (strips.empty())
     return usage_error("nothing is mapped there, so there is no map to draw", "see --ranges");
-  const std::uint64_t rows = strips.back().first_row + strips.back().rows();
-  if (rows > rows_max)
-    return usage_error(fmt::format("a map of {} rows of 2 MiB is too large", rows),
-                       fmt::format("choose less with --range, up to {} rows", rows_max));
+  const Shape shape = shape_of(strips);
+  if (shape.rows > rows_max)
+    return usage_error(
+        fmt::format("a map of {} rows of {} is too large", shape.rows, size_text(shape.row_bytes())),
+        fmt::format("choose less with --range, up to {} rows", rows_max));
   os::OutputFile file = CBIT_TRY(os::OutputFile::create(path));
-  PageMapImage image{std::make_unique<State>(std::move(file), std::move(strips))};
+  PageMapImage image{std::make_unique<State>(std::move(file), std::move(strips), shape)};
   image.state_->write_head();
   return image;
 }
@@ -191,7 +221,8 @@ void PageMapImage::add(const process::PagesSeen& seen) {
 }
 
 OrError<void> PageMapImage::commit() {
-  state_->write_rows_before(state_->height);
+  state_->write_rows_before(state_->shape.rows);
+  for (const std::vector<std::uint8_t>& line : state_->legend) png_write_row(state_->png, line.data());
   png_write_end(state_->png, nullptr);
   return state_->file.commit();
 }

@@ -1,8 +1,9 @@
-// A picture of memory: PNG, one pixel per page, the colour says what the page looks like.
+// A picture of memory: PNG, a square per page, the colour says what the page looks like; below it a legend.
 //
-// A row is 512 pixels: 2 MiB, a huge page, beginning at a multiple of 2 MiB. Each mapped segment begins in a
-// row of its own; pixels before its start and behind its end are transparent. The image names its rows in a
-// text chunk. docs/peek-process.md has the legend.
+// A row is a power of two pages, beginning at a multiple of its bytes: as many as give the picture a shape
+// near four to three, 512 to 4096 pixels wide. Each mapped segment begins in a row of its own; squares before
+// its start and behind its end are transparent. The image names its rows in a text chunk. See
+// docs/peek-process.md.
 #pragma once
 
 #include <memory>
@@ -14,15 +15,10 @@
 
 namespace cbit::cli {
 
-struct Colour {
-  std::uint8_t red, green, blue;
-};
-[[nodiscard]] Colour colour_of(watch::PageLooks looks);
-
 class PageMapImage {
  public:
   // Segments without a mapping have no row. Errors: the file cannot be written (output_failed), there is
-  // nothing to show or it has more than a million rows (usage).
+  // nothing to show or it has more than 999,000 rows (usage).
   static OrError<PageMapImage> create(const std::string& path, std::span<const process::Segment> segments);
   PageMapImage(PageMapImage&&) noexcept;
   ~PageMapImage();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <iosfwd>
+#include <string>
 #include <string_view>
 
 #include "cli/command.hpp"
@@ -9,8 +10,11 @@
 namespace cbit::cli {
 
 // Examples come first: they are what people look for.
-void print_help(std::ostream& out);
-void print_help(std::ostream& out, const CommandSpec& command);
+void print_help(Streams& streams);
+void print_help(Streams& streams, const CommandSpec& command);
+
+// What may follow the command's name, each with a blank before: " [OPTION]... [FILE...]".
+[[nodiscard]] std::string usage_words(const CommandSpec& command);
 
 // roff, man(7), section 1.
 void print_man_page(std::ostream& out);

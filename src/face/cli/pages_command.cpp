@@ -4,6 +4,7 @@
 
 #include <ostream>
 
+#include "base/text.hpp"
 #include "cli/arguments.hpp"
 #include "cli/pages.hpp"
 
@@ -18,16 +19,21 @@ OrError<ExitCode> run_man(const Arguments&, Streams& streams) {
   return ExitCode::ok;
 }
 
+constexpr Word<Shell> shell_words[] = {{"bash", Shell::bash}, {"zsh", Shell::zsh}, {"fish", Shell::fish}};
+
+std::vector<std::string_view> shell_names() {
+  std::vector<std::string_view> names;
+  for (const Word<Shell>& shell : shell_words) names.push_back(shell.word);
+  return names;
+}
+
 OrError<ExitCode> run_completion(const Arguments& arguments, Streams& streams) {
-  const std::string& shell = arguments.positional.front();
-  if (shell == "bash")
-    print_completion(streams.out, Shell::bash);
-  else if (shell == "zsh")
-    print_completion(streams.out, Shell::zsh);
-  else if (shell == "fish")
-    print_completion(streams.out, Shell::fish);
-  else
-    return usage_error(fmt::format("there is no completion for \"{}\"", shell), "use bash, zsh or fish");
+  const std::string& name = arguments.positional.front();
+  const auto shell = find_word(shell_words, name);
+  if (!shell)
+    return usage_error(fmt::format("there is no completion for \"{}\"", name),
+                       did_you_mean(name, shell_names()));
+  print_completion(streams.out, *shell);
   return ExitCode::ok;
 }
 
@@ -48,7 +54,7 @@ const CommandSpec completion_command{
     "Print the shell completion",
     "Prints a completion script, from the same table as --help.",
     {},
-    {.metavar = "SHELL", .help = "bash, zsh or fish", .required = true},
+    {.metavar = "SHELL", .help = "bash, zsh or fish", .required = true, .names = shell_names},
     completion_examples,
     run_completion,
 };

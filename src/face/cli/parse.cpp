@@ -85,12 +85,12 @@ class CommandParser {
       const auto value = arguments.text(option.name);
       if (!value || option.choices.empty()) continue;
       if (std::ranges::find(option.choices, *value) != option.choices.end()) continue;
-      const std::string known = fmt::format("use one of {}", fmt::join(option.choices, ", "));
       const std::string_view stand_in = option.stand_in ? option.stand_in(*value) : std::string_view{};
-      return usage_error(fmt::format("{} does not know \"{}\"", option.name, *value),
-                         stand_in.empty()
-                             ? did_you_mean(*value, {option.choices.begin(), option.choices.end()}, known)
-                             : fmt::format("{} stands for it; {}", stand_in, known));
+      return usage_error(
+          fmt::format("{} does not know \"{}\"", option.name, *value),
+          stand_in.empty()
+              ? did_you_mean(*value, {option.choices.begin(), option.choices.end()})
+              : fmt::format("{} stands for it; use one of {}", stand_in, fmt::join(option.choices, ", ")));
     }
     return {};
   }

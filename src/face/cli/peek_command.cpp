@@ -27,12 +27,15 @@ constexpr OptionSpec option_table[] = {
     {"--runs", "N", "How many runs of like pages to print of each range", "16"},
     {.name = "--map",
      .metavar = "FILE.png",
-     .help = "Draw a map, one pixel per page; - is standard output",
+     .help = "Draw a map, a square per page, with a legend; - is standard output",
      .file = FileUse::binary_output},
     {"--dump", "", "Print the bytes of the ranges as xxd does, up to 64K", ""},
     {"--fault-in", "", "Read pages that are not in memory too, which may allocate them", ""},
     {"--devices", "", "Read the mappings of devices too, which may have effects on them", ""},
-    {"--json", "", "Print an object: the bytes in hex, or the process's pages", ""},
+    {"--json", "",
+     "Print the object of schema/peek.schema.json; of a process that of peek-process.schema.json, with "
+     "--ranges that of peek-ranges.schema.json",
+     ""},
 };
 
 constexpr std::string_view examples[] = {
@@ -95,7 +98,8 @@ const CommandSpec peek_command{
     option_table,
     {.metavar = "FILE",
      .help = "A lab file, or the name of an experiment that comes with cbit",
-     .files = true},
+     .files = true,
+     .names = builtin_names},
     examples,
     run,
 };

@@ -187,7 +187,7 @@ OrError<ExitCode> peek_process(const Arguments& arguments, Streams& streams) {
   const auto runs_max = CBIT_TRY(arguments.number("--runs", 0, any)).value_or(runs_shown);
   const process::ProcessMemory process = CBIT_TRY(process::ProcessMemory::open(static_cast<int>(*pid)));
   if (arguments.has("--ranges")) {
-    print_mappings(streams.out, process, arguments.has("--json"));
+    print_mappings(streams, process, arguments.has("--json"));
     return ExitCode::ok;
   }
   if (arguments.has("--dump")) return dump(arguments, process, streams.out);

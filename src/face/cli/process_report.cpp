@@ -7,6 +7,7 @@
 
 #include "base/format.hpp"
 #include "base/safe_text.hpp"
+#include "layout/table.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -198,26 +199,28 @@ std::unique_ptr<ProcessReport> text_report(std::ostream& out, std::uint64_t runs
 }
 std::unique_ptr<ProcessReport> json_report(std::ostream& out) { return std::make_unique<JsonReport>(out); }
 
-void print_mappings(std::ostream& out, const process::ProcessMemory& process, bool json) {
+void print_mappings(Streams& streams, const process::ProcessMemory& process, bool json) {
   const process::Mapping* const largest = process::largest_memory(process.mappings());
   Json list = Json::array();
-  if (!json)
-    out << fmt::format("process {} ({})\n{:<26}{:>10} {:>10}  {:<14} {}\n", process.pid(),
-                       safe_line(process.command()), "range", "pages", "present", "kind", "name");
+  layout::Table table{.columns = {{"range"}, {"pages", true}, {"present", true}, {"kind"}, {"name"}}};
   for (const process::Mapping& mapping : process.mappings()) {
     const std::uint64_t present = present_pages(process, mapping.range);
     if (json) {
       list.push_back(to_json(mapping, largest));
       list.back()["present_pages"] = present;
     } else {
-      out << fmt::format("{:<26}{:>10} {:>10}  {:<14} {}{}\n", range_text(mapping.range),
-                         mapping.range.pages(), present, to_string(mapping.kind()), mapping_text(mapping),
-                         &mapping == largest ? ", the largest memory" : "");
+      table.rows.push_back({range_text(mapping.range), fmt::format("{}", mapping.range.pages()),
+                            fmt::format("{}", present), std::string{to_string(mapping.kind())},
+                            mapping_text(mapping) + (&mapping == largest ? ", the largest memory" : "")});
     }
   }
   if (json)
-    out << dump({{"schema", "cbit-peek-ranges-1"}, {"process", to_json(process)}, {"ranges", list}}, 2)
-        << '\n';
+    streams.out << dump({{"schema", "cbit-peek-ranges-1"}, {"process", to_json(process)}, {"ranges", list}},
+                        2)
+                << '\n';
+  else
+    streams.out << fmt::format("process {} ({})\n", process.pid(), safe_line(process.command()))
+                << layout::render(table, streams.columns);
 }
 
 void print_hexdump(std::ostream& out, VirtAddr at, ConstByteSpan bytes) {

@@ -5,6 +5,7 @@
 #include <iosfwd>
 #include <memory>
 
+#include "cli/command.hpp"
 #include "process/page_runs.hpp"
 
 namespace cbit::cli {
@@ -26,7 +27,7 @@ class ProcessReport {
 [[nodiscard]] std::unique_ptr<ProcessReport> json_report(std::ostream& out);
 
 // The mappings, with how much of each is present; for --ranges.
-void print_mappings(std::ostream& out, const process::ProcessMemory& process, bool json);
+void print_mappings(Streams& streams, const process::ProcessMemory& process, bool json);
 
 // As xxd prints them, with the process's addresses.
 void print_hexdump(std::ostream& out, VirtAddr at, ConstByteSpan bytes);

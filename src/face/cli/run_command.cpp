@@ -14,12 +14,19 @@
 #include "cli/run_watch.hpp"
 #include "guest/junit.hpp"
 #include "guest/run.hpp"
+#include "machine/slots.hpp"
 #include "os/output_file.hpp"
 
 namespace cbit::cli {
 namespace {
 
 constexpr std::uint64_t timeout_seconds_max = 1'000'000;
+
+std::vector<std::string_view> device_names() {
+  std::vector<std::string_view> names;
+  for (const machine::DeviceKind& kind : machine::device_kinds()) names.push_back(kind.name);
+  return names;
+}
 
 constexpr OptionSpec option_table[] = {
     {"--sev", "", "The guest's memory is encrypted with its own key: SEV, launched by the firmware", ""},
@@ -42,7 +49,9 @@ constexpr OptionSpec option_table[] = {
      "Plug in a device: test-dma, virtio-rng, virtio-net, ...",
      "",
      {},
-     true},
+     true,
+     FileUse::none,
+     device_names},
     {.name = "--module",
      .metavar = "FILE",
      .help = "Load this module of the kernel's",
@@ -67,7 +76,14 @@ constexpr OptionSpec option_table[] = {
      .help = "The same as one self-contained page, with pictures over time; - is standard output",
      .file = FileUse::output},
     {"--secret", "TEXT", "Tell at the end where the host finds these bytes in memory", "", {}, true},
-    {"--fail-on", "GLOB", "End with 1 if a cause of such a name was found", "", {}, true},
+    {"--fail-on",
+     "GLOB",
+     "End with 1 if a cause of such a name was found",
+     "",
+     {},
+     true,
+     FileUse::none,
+     watch::cause_names},
     {.name = "--junit",
      .metavar = "FILE",
      .help = "Write the results of the tests that the guest printed (KTAP) as JUnit's XML",

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <ostream>
 
+#include "base/text.hpp"
 #include "cli/name_pattern.hpp"
 
 namespace cbit::cli {
@@ -16,7 +17,7 @@ OrError<std::vector<std::string>> read_patterns(const Arguments& arguments) {
     const auto is_meant = [&](const watch::CauseInfo& info) { return matches(pattern, info.name); };
     if (std::ranges::none_of(watch::cause_catalogue(), is_meant))
       return usage_error(fmt::format("--fail-on {}: no cause has such a name", pattern),
-                         "see cbit causes for their names");
+                         did_you_mean(pattern, watch::cause_names(), "see cbit causes for their names"));
     patterns.push_back(pattern);
   }
   return patterns;

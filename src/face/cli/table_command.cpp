@@ -1,7 +1,6 @@
 #include "cli/table_command.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <limits>
@@ -11,15 +10,24 @@
 #include "base/text.hpp"
 #include "cli/platform_options.hpp"
 #include "cli/table_format.hpp"
+#include "layout/table.hpp"
 
 namespace cbit::cli {
 namespace {
 
-constexpr OptionSpec option_table[] = {table_format_option, table_json_option, seed_option};
+constexpr OptionSpec option_table[] = {
+    {"--platform", "P", "Only what is about this platform", "", platform_choices},
+    {"--kernel-version", "V", "Only what is about this Linux, of a table that compares several", "",
+     kernel_choices},
+    table_format_option,
+    table_json_option,
+    seed_option,
+};
 
 constexpr std::string_view examples[] = {
     "cbit table",
     "cbit table rdma",
+    "cbit table linux-versions --platform sev --kernel-version 7.3",
     "cbit table ttm --format markdown",
 };
 
@@ -32,22 +40,28 @@ std::vector<std::string_view> table_names() {
 OrError<const explain::TableSpec*> find_table(std::string_view name) {
   const auto found = std::ranges::find(explain::tables(), name, &explain::TableSpec::name);
   if (found != explain::tables().end()) return &*found;
-  const std::vector<std::string_view> known = table_names();
-  return usage_error(fmt::format("there is no table \"{}\"", name),
-                     did_you_mean(name, known, fmt::format("use one of {}", fmt::join(known, ", "))));
+  return usage_error(fmt::format("there is no table \"{}\"", name), did_you_mean(name, table_names()));
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
   const explain::TableFormat format = CBIT_TRY(table_format(arguments));
   if (arguments.positional.empty()) {
+    for (const std::string_view option : {"--platform", "--kernel-version"})
+      if (arguments.has(option))
+        return usage_error(fmt::format("{} chooses of a table, and none is named", option),
+                           "name one of those that cbit table lists");
+    layout::Table list{.columns = {{}, {}}};
     for (const explain::TableSpec& table : explain::tables())
-      streams.out << fmt::format("{:<8}  {}\n", table.name, table.title);
+      list.rows.push_back({std::string{table.name}, std::string{table.title}});
+    streams.out << layout::render(list, streams.columns);
     return ExitCode::ok;
   }
   const explain::TableSpec& table = *CBIT_TRY(find_table(arguments.positional.front()));
   constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
-  const std::uint64_t seed = CBIT_TRY(arguments.number("--seed", 0, any)).value_or(1);
-  streams.out << explain::render(CBIT_TRY(table.make(seed)), format);
+  explain::TableRequest request{.platform = arguments.choice("--platform", platform_words),
+                                .version = arguments.choice("--kernel-version", kernel_version_words)};
+  request.seed = CBIT_TRY(arguments.number("--seed", 0, any)).value_or(request.seed);
+  streams.out << explain::render(CBIT_TRY(explain::make_table(table, request)), format, streams.columns);
   return ExitCode::ok;
 }
 
@@ -58,7 +72,8 @@ const CommandSpec table_command{
     "Make a table that compares systems: RDMA, graphics buffers, MKTME, virtio, a host's attacks, "
     "versions of Linux",
     "Runs the same work on many machines, one per cell or row, and prints what came of it. Without a name, "
-    "lists the tables. --json prints the object of schema/table.schema.json.",
+    "lists the tables. Where something fails, the row names the causes: cbit causes NAME explains one. "
+    "--json prints the object of schema/table.schema.json.",
     option_table,
     {.metavar = "NAME", .help = "The table; see the list that cbit table prints", .names = table_names},
     examples,

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "base/text.hpp"
 #include "cli/name_pattern.hpp"
 #include "watch/event_names.hpp"
 #include "watch/export/chrome_trace.hpp"
@@ -65,8 +66,10 @@ OrError<std::set<std::string_view>> chosen_events(std::string_view patterns) {
     const auto is_meant = [&](std::string_view name) { return matches(pattern, name); };
     std::ranges::copy_if(watch::all_event_names(), std::inserter(chosen, chosen.end()), is_meant);
     if (std::ranges::none_of(watch::all_event_names(), is_meant))
-      return usage_error(fmt::format("--trace-events: no event has a name like \"{}\"", pattern),
-                         fmt::format("the events are {}", fmt::join(watch::all_event_names(), ", ")));
+      return usage_error(
+          fmt::format("--trace-events: no event has a name like \"{}\"", pattern),
+          did_you_mean(pattern, event_names(),
+                       fmt::format("the events are {}", fmt::join(watch::all_event_names(), ", "))));
   }
   return chosen;
 }
@@ -78,6 +81,10 @@ std::unique_ptr<EventSink> make_sink(std::string_view format, std::ostream& out)
 }
 
 }  // namespace
+
+std::vector<std::string_view> event_names() {
+  return {watch::all_event_names().begin(), watch::all_event_names().end()};
+}
 
 OrError<std::optional<TraceFile>> TraceFile::open(const Arguments& arguments) {
   const auto path = arguments.text("--trace");

@@ -22,10 +22,16 @@ inline constexpr OptionSpec trace_format_option{
     "Its format: Chrome trace JSON for Perfetto, one JSON object a line, or ftrace text", "chrome",
     trace_format_choices};
 
+[[nodiscard]] std::vector<std::string_view> event_names();
 inline constexpr OptionSpec trace_events_option{
-    "--trace-events", "GLOB,...",
+    "--trace-events",
+    "GLOB,...",
     "Only the events with these names, such as 'dma_*,swiotlb_*', of the boot, too; '*' for all there are",
-    "all, without the boot of a model kernel"};
+    "all, without the boot of a model kernel",
+    {},
+    false,
+    FileUse::none,
+    event_names};
 
 class TraceFile {
  public:

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "base/format.hpp"
+#include "base/text.hpp"
 #include "dev/test_dma_pci.hpp"
 #include "dev/virtio/virtio_pci.hpp"
 
@@ -146,11 +147,12 @@ const DeviceKind kinds[] = {
      dev::VirtioRngOptions{}, options_of_rng, make_virtio<dev::VirtioRng, dev::VirtioRngOptions>},
 };
 
+// The remedy for a word that names none of the rows.
 template <class Row>
-std::string names_of(std::span<const Row> rows) {
-  std::string names;
-  for (const Row& row : rows) names += (names.empty() ? "" : ", ") + std::string{row.name};
-  return names;
+std::string one_of(std::span<const Row> rows, std::string_view word) {
+  std::vector<std::string_view> names;
+  for (const Row& row : rows) names.push_back(row.name);
+  return did_you_mean(word, names, fmt::format("there are {}", fmt::join(names, ", ")));
 }
 
 std::pair<std::string_view, std::string_view> cut(std::string_view text, char at) {
@@ -163,8 +165,7 @@ OrError<void> set_option(const DeviceKind& kind, DeviceOptions& options, std::st
   const auto [name, value] = cut(text, '=');
   const auto found = std::ranges::find(kind.options, name, &DeviceOption::name);
   if (found == kind.options.end())
-    return usage_error(fmt::format("{} has no option {:?}", kind.name, name),
-                       "there are " + names_of(kind.options));
+    return usage_error(fmt::format("{} has no option {:?}", kind.name, name), one_of(kind.options, name));
   if (const auto set = found->set(options, value); !set)
     return usage_error(fmt::format("{}: {}: {}", kind.name, name, set.error().message),
                        fmt::format("use {}={}", name, found->values));
@@ -179,7 +180,7 @@ OrError<const DeviceKind*> find_device_kind(std::string_view name) {
   const auto* const found = std::ranges::find(kinds, name, &DeviceKind::name);
   if (found != std::end(kinds)) return found;
   return usage_error(fmt::format("there is no device {:?}", name),
-                     "there are " + names_of(std::span<const DeviceKind>{kinds}));
+                     one_of(std::span<const DeviceKind>{kinds}, name));
 }
 
 OrError<DeviceRequest> parse_device(std::string_view text) {

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <optional>
 
+#include "base/text.hpp"
 #include "base/words.hpp"
 
 namespace cbit::process {
@@ -42,10 +43,18 @@ bool is_called(const Mapping& mapping, std::string_view word) {
   return mapping.name == word || path == word || path.substr(path.rfind('/') + 1) == word;
 }
 
-tl::unexpected<Error> no_range(std::string_view word) {
-  return usage_error(fmt::format("\"{}\" is neither a range nor the name of a mapping", word),
-                     "use START+LENGTH (0x7f0000000000+4K), START-END as in /proc/PID/maps, \"largest\", or "
-                     "a name that --ranges lists");
+tl::unexpected<Error> no_range(std::string_view word, std::span<const Mapping> mappings) {
+  std::vector<std::string_view> names{"largest"};
+  for (const Mapping& mapping : mappings)
+    if (const std::string_view path = path_of(mapping); !path.empty()) {
+      names.push_back(path);
+      names.push_back(path.substr(path.rfind('/') + 1));
+    }
+  return usage_error(
+      fmt::format("\"{}\" is neither a range nor the name of a mapping", word),
+      did_you_mean(word, names,
+                   "use START+LENGTH (0x7f0000000000+4K), START-END as in /proc/PID/maps, \"largest\", or "
+                   "a name that --ranges lists"));
 }
 
 }  // namespace
@@ -68,13 +77,13 @@ OrError<std::vector<VirtRange>> resolve_range(std::string_view word, std::span<c
   if (const std::size_t plus = word.find('+'); plus != word.npos) {
     const auto start = parse_number(word.substr(0, plus));
     const auto bytes = parse_size(word.substr(plus + 1));
-    if (!start || !bytes) return no_range(word);
+    if (!start || !bytes) return no_range(word, mappings);
     return std::vector{CBIT_TRY(checked(word, *start, *bytes))};
   }
   const std::size_t minus = word.find('-');
   const auto start = parse_hex(word.substr(0, minus));
   const auto end = minus == word.npos ? std::nullopt : parse_hex(word.substr(minus + 1));
-  if (!start || !end) return no_range(word);
+  if (!start || !end) return no_range(word, mappings);
   if (*end < *start)
     return usage_error(fmt::format("the range {} ends before it starts", word), "swap the two");
   return std::vector{CBIT_TRY(checked(word, *start, *end - *start))};

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/safe_text.hpp"
+#include "explain/cause_names.hpp"
 
 namespace cbit::explain {
 namespace {
@@ -23,13 +23,10 @@ std::string describe(const MatrixCell& cell) {
   return text;
 }
 
-// The causes of a row, each once, in order of first appearance.
 std::string causes_of(const std::vector<const MatrixCell*>& row) {
-  std::vector<std::string_view> names;
-  for (const MatrixCell* cell : row)
-    for (const watch::Cause& cause : cell->explanation.causes)
-      if (std::ranges::find(names, cause.info->name) == names.end()) names.push_back(cause.info->name);
-  return fmt::format("{}", fmt::join(names, ", "));
+  CauseNames names;
+  for (const MatrixCell* cell : row) names.add(cell->explanation.causes);
+  return names.text();
 }
 
 // Cells that differ in the mask only.
@@ -66,8 +63,8 @@ std::string render_json(const std::vector<MatrixCell>& cells) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const MatrixCell& cell : cells) {
     const Explanation& e = cell.explanation;
-    nlohmann::ordered_json causes = nlohmann::ordered_json::array();
-    for (const watch::Cause& cause : e.causes) causes.push_back(cause.info->name);
+    CauseNames causes;
+    causes.add(e.causes);
     list.push_back({{"platform", to_string(cell.platform)},
                     {"iommu", to_string(cell.iommu)},
                     {"mask", cell.mask},
@@ -79,7 +76,7 @@ std::string render_json(const std::vector<MatrixCell>& cells) {
                     {"device_sees", to_string(e.device.sees)},
                     {"host_sees", to_string(e.host.sees)},
                     {"verdict", to_string(e.verdict)},
-                    {"causes", std::move(causes)}});
+                    {"causes", causes.all()}});
   }
   const nlohmann::ordered_json document{{"schema", "cbit-matrix-1"}, {"cells", std::move(list)}};
   return json_text(document, 2) + '\n';
@@ -107,9 +104,10 @@ OrError<std::vector<MatrixCell>> run_matrix(const MatrixOptions& options) {
   return cells;
 }
 
-std::string render(const std::vector<MatrixCell>& cells, TableFormat format) {
+std::string render(const std::vector<MatrixCell>& cells, TableFormat format,
+                   std::optional<std::size_t> columns) {
   if (format == TableFormat::json) return render_json(cells);
-  return render(table_of(cells), format);
+  return render(table_of(cells), format, columns);
 }
 
 }  // namespace cbit::explain

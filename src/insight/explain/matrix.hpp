@@ -33,6 +33,7 @@ struct MatrixCell {
 // In order of platform, IOMMU, mapping, mask.
 [[nodiscard]] OrError<std::vector<MatrixCell>> run_matrix(const MatrixOptions& options);
 
-[[nodiscard]] std::string render(const std::vector<MatrixCell>& cells, TableFormat format);
+[[nodiscard]] std::string render(const std::vector<MatrixCell>& cells, TableFormat format,
+                                 std::optional<std::size_t> columns = std::nullopt);
 
 }  // namespace cbit::explain

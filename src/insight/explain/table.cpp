@@ -3,34 +3,26 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/safe_text.hpp"
+#include "layout/table.hpp"
+#include "layout/text.hpp"
 
 namespace cbit::explain {
 namespace {
 
 using Line = std::vector<std::string>;
 
-std::string padded(const Line& line, const std::vector<std::size_t>& widths) {
-  std::string text;
-  for (std::size_t i = 0; i < line.size(); ++i) text += fmt::format("{:<{}}  ", line[i], widths[i]);
-  text.erase(text.find_last_not_of(' ') + 1);
-  return text + '\n';
-}
-
-std::string render_text(const Table& table) {
-  std::vector<std::size_t> widths;
-  for (const std::string& column : table.columns) widths.push_back(column.size());
-  for (const Line& line : table.rows)
-    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
-  std::string text = padded(table.columns, widths);
-  for (std::size_t n = 0; n < table.rows.size(); ++n) {
-    if (n > 0 && table.rows[n][0] != table.rows[n - 1][0]) text += '\n';
-    text += padded(table.rows[n], widths);
+std::string render_text(const Table& table, std::optional<std::size_t> columns) {
+  layout::Table shown{.rows = table.rows, .grouped = true};
+  for (const std::string& heading : table.columns) shown.columns.push_back({heading});
+  std::string text = layout::render(shown, columns);
+  for (const std::string& note : table.notes) {
+    text += '\n';
+    for (const std::string_view line : layout::wrap(note, columns.value_or(note.size())))
+      text.append(line) += '\n';
   }
-  for (const std::string& note : table.notes) text += fmt::format("\n{}\n", note);
   return text;
 }
 
@@ -56,9 +48,9 @@ std::string render_json(const Table& table) {
 
 }  // namespace
 
-std::string render(const Table& table, TableFormat format) {
+std::string render(const Table& table, TableFormat format, std::optional<std::size_t> columns) {
   switch (format) {
-    case TableFormat::text: return render_text(table);
+    case TableFormat::text: return render_text(table, columns);
     case TableFormat::json: return render_json(table);
     case TableFormat::markdown: return render_markdown(table);
   }

@@ -8,6 +8,7 @@
 
 #include "base/format.hpp"
 #include "base/safe_text.hpp"
+#include "base/text.hpp"
 #include "lab/experiment/gpu_part.hpp"
 #include "lab/experiment/run.hpp"
 #include "watch/facts.hpp"
@@ -24,8 +25,9 @@ OrError<std::size_t> find_buffer(const Experiment& experiment, std::string_view 
   if (found != experiment.buffers.end()) return static_cast<std::size_t>(found - experiment.buffers.begin());
   std::vector<std::string_view> known;
   for (const ExperimentBuffer& buffer : experiment.buffers) known.push_back(buffer.name);
-  return usage_error(fmt::format("the experiment has no buffer \"{}\"", name),
-                     fmt::format("use --buffer with one of {}", fmt::join(known, ", ")));
+  return usage_error(
+      fmt::format("the experiment has no buffer \"{}\"", name),
+      did_you_mean(name, known, fmt::format("use --buffer with one of {}", fmt::join(known, ", "))));
 }
 
 OrError<Range> range_of(const ExperimentBuffer& buffer, const PeekOptions& options) {

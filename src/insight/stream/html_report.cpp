@@ -35,19 +35,17 @@ std::string legend() {
   return watch::html_legend(entries);
 }
 
-// All pages of the map in reading order, as many a cell as it takes to fit; a row begins with its address. A
-// cell is drawn per run within a row.
+// All pages of the map in reading order, a cell each where they fit; a row begins with its address. A
+// rectangle is drawn per run within a row.
 std::string page_picture(const std::vector<watch::PageRun>& runs) {
-  constexpr std::uint64_t columns = 160, rows_max = 60;
-  constexpr double cell = 6, label = 90;
+  constexpr std::uint64_t columns = 96, rows_max = 60;
+  constexpr double cell = 8, label = 110;
   std::uint64_t pages = 0;
   for (const watch::PageRun& run : runs) pages += run.pages;
   const std::uint64_t row_pages = std::max<std::uint64_t>(columns, (pages + rows_max - 1) / rows_max);
   const std::uint64_t rows = std::max<std::uint64_t>(1, (pages + row_pages - 1) / row_pages);
   const double scale = static_cast<double>(columns) * cell / static_cast<double>(row_pages);
-  std::string svg =
-      fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"page states\">\n",
-                  label + static_cast<double>(columns) * cell, static_cast<double>(rows) * (cell + 2));
+  std::string svg;
   std::uint64_t at = 0;
   for (const watch::PageRun& run : runs)
     for (std::uint64_t done = 0; done < run.pages;) {
@@ -66,7 +64,9 @@ std::string page_picture(const std::vector<watch::PageRun>& runs) {
       at += n;
       done += n;
     }
-  return svg + "</svg>\n";
+  return fmt::format("<p>A row is {} pages of 4 KiB.</p>\n", row_pages) +
+         watch::html_picture(label + static_cast<double>(columns) * cell,
+                             static_cast<double>(rows) * (cell + 2), "page states", svg);
 }
 
 std::string_view colour_of_slice(std::string_view kind) {
@@ -84,8 +84,7 @@ std::string timeline_picture(const std::vector<Timeline::Slice>& slices) {
   const std::uint64_t end = slices.back().begin_ns + slices.back().duration_ns;
   constexpr double width = 1000, label = 110, row = 34;
   const double scale = (width - label) / static_cast<double>(std::max<std::uint64_t>(end - begin, 1));
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"DMA timeline\">\n",
-                                width, row * static_cast<double>(tracks.size()) + 20);
+  std::string svg;
   for (std::size_t i = 0; i < tracks.size(); ++i)
     svg += fmt::format("<text x=\"0\" y=\"{}\" font-size=\"12\" fill=\"currentColor\">{}</text>\n",
                        row * static_cast<double>(i) + 18, html_text(tracks[i]));
@@ -100,9 +99,9 @@ std::string timeline_picture(const std::vector<Timeline::Slice>& slices) {
   }
   svg += fmt::format(
       "<text x=\"{}\" y=\"{}\" font-size=\"11\" fill=\"currentColor\">{:.1f} µs of virtual "
-      "time</text>\n</svg>\n",
+      "time</text>\n",
       label, row * static_cast<double>(tracks.size()) + 14, static_cast<double>(end - begin) / 1e3);
-  return svg;
+  return watch::html_picture(width, row * static_cast<double>(tracks.size()) + 20, "DMA timeline", svg);
 }
 
 std::string timeline_legend() {

@@ -13,6 +13,7 @@
 #include "api/c/machine.hpp"
 #include "api/problems.hpp"
 #include "base/format.hpp"
+#include "base/text.hpp"
 
 using namespace cbit;
 using api::Call;
@@ -34,9 +35,10 @@ void set_word(const char* option, const char* word, const Word<T> (&words)[n], T
     value = *found;
     return;
   }
-  std::string known;
-  for (const Word<T>& one : words) known += fmt::format(" {}", one.word);
-  throw std::invalid_argument{fmt::format("{} '{}' does not exist; use one of:{}", option, word, known)};
+  std::vector<std::string_view> known;
+  for (const Word<T>& one : words) known.push_back(one.word);
+  throw std::invalid_argument{
+      fmt::format("{} '{}' does not exist; {}", option, word, did_you_mean(word, known))};
 }
 
 testbed::TestbedConfig config_of(const cbit_sandbox_options& options) {

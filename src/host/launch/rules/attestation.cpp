@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/format.hpp"
+#include "base/text.hpp"
 #include "launch/rules/case.hpp"
 #include "launch/rules/rule_table.hpp"
 
@@ -65,7 +66,11 @@ std::string unknown_text(const ObjectProperty* known, std::string_view key, std:
                        known->snp   ? "sev-snp-guest"
                        : known->sev ? "sev-guest"
                                     : "tdx-guest");
-  return fmt::format("{} has no {}", type, key);
+  std::vector<std::string_view> keys;
+  for (const ObjectProperty& property : object_properties)
+    if (has(property, type)) keys.push_back(property.key);
+  const auto meant = nearest_word(key, keys);
+  return fmt::format("{} has no {}{}", type, key, meant ? fmt::format("; {} is meant?", *meant) : "");
 }
 
 void judge_properties(Case& guest, const QemuOption& object, std::string_view type) {

@@ -222,22 +222,27 @@ OrError<std::string> remap_cell(Platform platform, std::uint64_t seed) {
   return found;
 }
 
-}  // namespace
-
-OrError<Table> attacks_table(std::uint64_t seed) {
+std::vector<Platform> attacked_platforms() {
   std::vector<Platform> attacked;
   for (const machine::PlatformTraits& traits : machine::platform_traits)
     if (traits.attacks_modelled) attacked.push_back(traits.platform);
+  return attacked;
+}
+
+OrError<Table> make_attacks_table(const TableRequest& request) {
+  const std::vector<Platform> attacked =
+      request.platform ? std::vector{*request.platform} : attacked_platforms();
   Table table;
   table.columns.emplace_back("attack by the host");
   for (const Platform platform : attacked) table.columns.emplace_back(to_string(platform));
   for (const Attack& attack : attacks) {
     std::vector<std::string> row{std::string{attack.name}};
-    for (const Platform platform : attacked) row.push_back(CBIT_TRY(attack_cell(attack, platform, seed)));
+    for (const Platform platform : attacked)
+      row.push_back(CBIT_TRY(attack_cell(attack, platform, request.seed)));
     table.rows.push_back(std::move(row));
   }
   std::vector<std::string> row{"swap two pages in the nested page table"};
-  for (const Platform platform : attacked) row.push_back(CBIT_TRY(remap_cell(platform, seed)));
+  for (const Platform platform : attacked) row.push_back(CBIT_TRY(remap_cell(platform, request.seed)));
   table.rows.push_back(std::move(row));
   table.notes = {
       "Each cell is an attack that was carried out; the words come from comparing the bytes that the victim, "
@@ -246,6 +251,16 @@ OrError<Table> attacks_table(std::uint64_t seed) {
       "page table; TDX keeps the one for private memory in the TDX module, which is not modelled.",
   };
   return table;
+}
+
+}  // namespace
+
+TableSpec attacks_table() {
+  return {.name = "attacks",
+          .title = "What can a host do to a guest's memory?",
+          .platforms = attacked_platforms(),
+          .versions = {},
+          .make = make_attacks_table};
 }
 
 }  // namespace cbit::explain

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "explain/cause_names.hpp"
 #include "explain/explain.hpp"
 #include "explain/tables/tables.hpp"
 
@@ -23,6 +24,7 @@ struct VersionRow {
   bool untrusted = false, trusted = false, noforce = false;
 };
 
+constexpr auto known_versions = values_of(kernel_version_words);
 constexpr IommuMode behind_iommu = IommuMode::translated;
 
 constexpr VersionRow version_rows[] = {
@@ -110,18 +112,31 @@ std::string result_of(const Explanation& done) {
   return text;
 }
 
-}  // namespace
-
-OrError<Table> linux_versions_table(std::uint64_t seed) {
-  Table table{.columns = {"machine", "call"}};
-  for (const auto& [word, version] : kernel_version_words) table.columns.emplace_back(word);
-  for (const VersionRow& row : version_rows) {
-    std::vector<std::string> line{std::string{row.machine}, std::string{row.call}};
-    for (const auto& [word, version] : kernel_version_words)
-      line.push_back(version < row.since ? "-"
-                                         : result_of(CBIT_TRY(explain(options_for(row, version, seed)))));
-    table.rows.push_back(std::move(line));
+OrError<std::vector<std::string>> line_of(const VersionRow& row, std::span<const KernelVersion> versions,
+                                          std::uint64_t seed) {
+  std::vector<std::string> line{std::string{row.machine}, std::string{row.call}};
+  CauseNames causes;
+  for (const KernelVersion version : versions) {
+    if (version < row.since) {
+      line.emplace_back("-");
+      continue;
+    }
+    const Explanation done = CBIT_TRY(explain(options_for(row, version, seed)));
+    line.push_back(result_of(done));
+    causes.add(done.causes);
   }
+  line.push_back(causes.text());
+  return line;
+}
+
+OrError<Table> make_linux_versions_table(const TableRequest& request) {
+  std::vector<KernelVersion> versions{std::begin(known_versions), std::end(known_versions)};
+  std::erase_if(versions, [&](KernelVersion version) { return !request.wants(version); });
+  Table table{.columns = {"machine", "call"}};
+  for (const KernelVersion version : versions) table.columns.emplace_back(to_string(version));
+  table.columns.emplace_back("causes");
+  for (const VersionRow& row : version_rows)
+    if (request.wants(row.platform)) table.rows.push_back(CBIT_TRY(line_of(row, versions, request.seed)));
   std::string read_in = "The rules were read in Linux";
   for (const auto& [release, version] : kernel_version_baselines)
     read_in += fmt::format("{} {}", version == KernelVersion::v6_1 ? "" : ",", release);
@@ -131,6 +146,16 @@ OrError<Table> linux_versions_table(std::uint64_t seed) {
       "trust in the device. Masks are streaming/coherent.",
       "-: that version has no such attribute, or no such device."};
   return table;
+}
+
+}  // namespace
+
+TableSpec linux_versions_table() {
+  return {.name = "linux-versions",
+          .title = "What changed for a driver under memory encryption, from Linux 6.1 to 7.3",
+          .platforms = each_once(version_rows, &VersionRow::platform),
+          .versions = {std::begin(known_versions), std::end(known_versions)},
+          .make = make_linux_versions_table};
 }
 
 }  // namespace cbit::explain

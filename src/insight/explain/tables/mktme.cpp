@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <functional>
 
+#include "explain/cause_names.hpp"
 #include "explain/tables/tables.hpp"
 #include "kernel/mktme/backings.hpp"
 #include "kernel/mm/swap.hpp"
@@ -46,6 +47,11 @@ class MktmeScene {
 
   [[nodiscard]] kernel::Kernel& kernel() { return bed_->kernel(); }
   [[nodiscard]] kernel::Mm& mm() { return kernel().mm(); }
+  // Of what went wrong until now.
+  [[nodiscard]] const std::vector<watch::Cause>& causes() {
+    bed_->explainer().finish(watch::Ending::in_flight);
+    return bed_->explainer().causes();
+  }
   [[nodiscard]] OrError<testbed::TestDevice> device() { return bed_->add_device({}); }
 
   // Encrypted memory of one page with the text in it, made in this way under keys[key].
@@ -194,6 +200,7 @@ Cell gup_dma(MktmeScene& s, Way way) {
   kernel::Kernel& kernel = s.kernel();
   const DmaAddr dma =
       kernel.dma().map_page(kernel.cpu(0), device->driver, pinned[0], page_size, DmaDirection::to_device, {});
+  if (kernel.dma().mapping_error(device->driver, dma)) return tl::unexpected{EIO};
   const auto seen = device->hardware.read(dma, s.text.size());
   kernel.dma().unmap_page(kernel.cpu(0), device->driver, dma, page_size, DmaDirection::to_device, {});
   s.process->unpin_user_pages(pinned, false);
@@ -232,11 +239,10 @@ constexpr Question questions[] = {
     {"fallback", fallback, {.has_system_call = false, .has_device = false}},
 };
 
-}  // namespace
-
-OrError<Table> mktme_table(std::uint64_t seed) {
+OrError<Table> make_mktme_table(const TableRequest& request) {
   Table table{
-      .columns = {"question", "encrypt_mprotect", "/dev/mktme", "file (extension)", "DAX (extension)"},
+      .columns = {"question", "encrypt_mprotect", "/dev/mktme", "file (extension)", "DAX (extension)",
+                  "causes"},
       .rows = {},
       .notes = {"The extension to files and persistent memory was announced and never posted; here a file "
                 "or a region has one KeyID, which its mappings take over.",
@@ -245,14 +251,27 @@ OrError<Table> mktme_table(std::uint64_t seed) {
                 "\"fallback\": the kernel has neither the system call nor the device."}};
   for (const Question& question : questions) {
     std::vector<std::string> row{std::string{question.name}};
+    CauseNames causes;
     for (const Way way : {Way::call, Way::driver, Way::file, Way::dax}) {
-      const auto scene = CBIT_TRY(MktmeScene::create(seed, question.config));
+      const auto scene = CBIT_TRY(MktmeScene::create(request.seed, question.config));
       const Cell cell = question.ask(*scene, way);
       row.push_back(cell ? *cell : refused(cell.error()));
+      causes.add(scene->causes());
     }
+    row.push_back(causes.text());
     table.rows.push_back(std::move(row));
   }
   return table;
+}
+
+}  // namespace
+
+TableSpec mktme_table() {
+  return {.name = "mktme",
+          .title = "What each way to encrypted user memory can do",
+          .platforms = {Platform::mktme},
+          .versions = {},
+          .make = make_mktme_table};
 }
 
 }  // namespace cbit::explain

@@ -1,7 +1,7 @@
 // `cbit table rdma`: platform by method, each on a machine of its own, connected to a plain one.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
+#include "explain/cause_names.hpp"
 #include "explain/tables/tables.hpp"
 #include "testbed/rdma/node.hpp"
 #include "testbed/views.hpp"
@@ -83,11 +83,10 @@ Result<Exchange, kernel::Errno> exchange(testbed::RdmaNode& local, testbed::Rdma
   return result;
 }
 
-std::string cause_names(watch::Explainer& explainer) {
-  std::vector<std::string_view> names;
-  for (const watch::Cause& cause : explainer.causes())
-    if (names.empty() || names.back() != cause.info->name) names.push_back(cause.info->name);
-  return names.empty() ? "-" : fmt::format("{}", fmt::join(names, ", "));
+std::string cause_names(const watch::Explainer& explainer) {
+  CauseNames names;
+  names.add(explainer.causes());
+  return explainer.causes().empty() ? "-" : names.text();
 }
 
 OrError<std::vector<std::string>> row_of(const PlatformRow& platform, const MethodRow& method,
@@ -125,9 +124,7 @@ OrError<std::vector<std::string>> row_of(const PlatformRow& platform, const Meth
                                   cause_names(local->bed().explainer())};
 }
 
-}  // namespace
-
-OrError<Table> rdma_table(std::uint64_t seed) {
+OrError<Table> make_rdma_table(const TableRequest& request) {
   Table table;
   table.columns = {
       "platform", "method",        "registration", "NIC's data arrives", "application's data arrives",
@@ -135,7 +132,8 @@ OrError<Table> rdma_table(std::uint64_t seed) {
       "causes"};
   for (const PlatformRow& platform : platforms_of_table)
     for (const MethodRow& method : methods_of_table)
-      table.rows.push_back(CBIT_TRY(row_of(platform, method, seed)));
+      if (request.wants(platform.platform) && request.wants(method.version))
+        table.rows.push_back(CBIT_TRY(row_of(platform, method, request.seed)));
   table.notes = {
       fmt::format(
           "One RDMA write of {} bytes each way, to and from a plain machine; the region is registered "
@@ -144,6 +142,16 @@ OrError<Table> rdma_table(std::uint64_t seed) {
       "copies and bytes bounced: the kernel's through SWIOTLB; bytes copied: the application's through its "
       "ring; deregistration is not counted."};
   return table;
+}
+
+}  // namespace
+
+TableSpec rdma_table() {
+  return {.name = "rdma",
+          .title = "Does RDMA work on memory that is encrypted, by which method, at what cost?",
+          .platforms = each_once(platforms_of_table, &PlatformRow::platform),
+          .versions = each_once(methods_of_table, &MethodRow::version),
+          .make = make_rdma_table};
 }
 
 }  // namespace cbit::explain

@@ -1,21 +1,39 @@
 #include "explain/tables/tables.hpp"
 
-#include <vector>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace cbit::explain {
+namespace {
+
+template <class T>
+std::string list_of(const std::vector<T>& values) {
+  std::vector<std::string_view> words;
+  for (const T value : values) words.push_back(to_string(value));
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
+template <class T>
+OrError<void> check_has(const TableSpec& table, std::string_view option, std::optional<T> wanted,
+                        const std::vector<T>& has) {
+  if (!wanted || std::ranges::find(has, *wanted) != has.end()) return {};
+  return usage_error(
+      fmt::format("the table {} has nothing about {} {}", table.name, option, to_string(*wanted)),
+      has.empty() ? fmt::format("leave out {}", option) : fmt::format("it is about {}", list_of(has)));
+}
+
+}  // namespace
 
 std::span<const TableSpec> tables() {
-  static const std::vector<TableSpec> all{
-      {"rdma", "Does RDMA work on memory that is encrypted, by which method, at what cost?", rdma_table},
-      {"ttm", "Graphics buffers: which mappings of a page agree, by driver and kernel", ttm_table},
-      {"mktme", "What each way to encrypted user memory can do", mktme_table},
-      {"virtio", "virtio in mixed fleets: which guest works with which device and IOMMU, and what it costs",
-       virtio_table},
-      {"attacks", "What can a host do to a guest's memory?", attacks_table},
-      {"linux-versions", "What changed for a driver under memory encryption, from Linux 6.1 to 7.3",
-       linux_versions_table},
-  };
+  static const std::vector<TableSpec> all{rdma_table(),   ttm_table(),     mktme_table(),
+                                          virtio_table(), attacks_table(), linux_versions_table()};
   return all;
+}
+
+OrError<Table> make_table(const TableSpec& table, const TableRequest& request) {
+  CBIT_TRY(check_has(table, "--platform", request.platform, table.platforms));
+  CBIT_TRY(check_has(table, "--kernel-version", request.version, table.versions));
+  return table.make(request);
 }
 
 }  // namespace cbit::explain

@@ -1,15 +1,28 @@
-// The makers of the tables, one per file of this folder.
+// The tables, one per file of this folder.
 #pragma once
+
+#include <algorithm>
+#include <vector>
 
 #include "explain/table.hpp"
 
 namespace cbit::explain {
 
-[[nodiscard]] OrError<Table> rdma_table(std::uint64_t seed);
-[[nodiscard]] OrError<Table> ttm_table(std::uint64_t seed);
-[[nodiscard]] OrError<Table> mktme_table(std::uint64_t seed);
-[[nodiscard]] OrError<Table> virtio_table(std::uint64_t seed);
-[[nodiscard]] OrError<Table> attacks_table(std::uint64_t seed);
-[[nodiscard]] OrError<Table> linux_versions_table(std::uint64_t seed);
+[[nodiscard]] TableSpec rdma_table();
+[[nodiscard]] TableSpec ttm_table();
+[[nodiscard]] TableSpec mktme_table();
+[[nodiscard]] TableSpec virtio_table();
+[[nodiscard]] TableSpec attacks_table();
+[[nodiscard]] TableSpec linux_versions_table();
+
+// What a table's rows have in a member, each once, in their order: its platforms, or its versions.
+template <class Rows, class Member>
+[[nodiscard]] auto each_once(const Rows& rows, Member member) {
+  std::vector<std::remove_cvref_t<decltype(std::invoke(member, *std::begin(rows)))>> values;
+  for (const auto& row : rows)
+    if (const auto& value = std::invoke(member, row); std::ranges::find(values, value) == values.end())
+      values.push_back(value);
+  return values;
+}
 
 }  // namespace cbit::explain

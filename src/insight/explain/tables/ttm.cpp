@@ -235,9 +235,7 @@ std::vector<std::string> GraphicsBench::row(const System& system, TtmPolicy poli
   return cells;
 }
 
-}  // namespace
-
-OrError<Table> ttm_table(std::uint64_t seed) {
+OrError<Table> make_ttm_table(const TableRequest& request) {
   Table table;
   table.columns = {"case",
                    "platform",
@@ -260,7 +258,9 @@ OrError<Table> ttm_table(std::uint64_t seed) {
   for (const System& system : systems())
     for (const TtmPolicy policy : ttm_policies) {
       if (system.options.kind == kernel::GpuDriverKind::shadow && policy != TtmPolicy::fixed) continue;
-      table.rows.push_back(CBIT_TRY(GraphicsBench::create(system, policy, seed))->row(system, policy));
+      if (request.wants(system.platform))
+        table.rows.push_back(
+            CBIT_TRY(GraphicsBench::create(system, policy, request.seed))->row(system, policy));
     }
   table.notes = {
       "C: the encryption bit of the address or IOMMU entry that the GPU uses, and of each page-table entry. "
@@ -270,6 +270,16 @@ OrError<Table> ttm_table(std::uint64_t seed) {
       "Conversions and flushes are those of allocating the 4 pages, on a machine whose caches are not "
       "coherent (no SME_COHERENT)."};
   return table;
+}
+
+}  // namespace
+
+TableSpec ttm_table() {
+  return {.name = "ttm",
+          .title = "Graphics buffers: which mappings of a page agree, by driver and kernel",
+          .platforms = each_once(systems(), &System::platform),
+          .versions = {},
+          .make = make_ttm_table};
 }
 
 }  // namespace cbit::explain

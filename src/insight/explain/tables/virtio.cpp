@@ -8,6 +8,7 @@
 #include <memory>
 #include <numeric>
 
+#include "explain/cause_names.hpp"
 #include "explain/tables/tables.hpp"
 #include "testbed/virtio_disk.hpp"
 
@@ -218,10 +219,9 @@ class Trial {
 
   [[nodiscard]] std::string causes() {
     bed_->explainer().finish();
-    std::vector<std::string> names;
-    for (const watch::Cause& cause : bed_->explainer().causes())
-      if (std::ranges::find(names, cause.info->name) == names.end()) names.emplace_back(cause.info->name);
-    return fmt::format("{}", fmt::join(names, ", "));
+    CauseNames names;
+    names.add(bed_->explainer().causes());
+    return names.text();
   }
 
   const Guest& guest_;
@@ -270,22 +270,22 @@ OrError<std::vector<Row>> rows_of(const Guest& guest, const Hardware& device, st
   return rows;
 }
 
-}  // namespace
-
-OrError<Table> virtio_table(std::uint64_t seed) {
+OrError<Table> make_virtio_table(const TableRequest& request) {
   Table table{{"guest", "device", "IOMMU", "kernel", "works", "copies", "translates", "exits/4K",
                "bounces/4K", "host reads", "causes"},
               {},
               {}};
-  for (const Guest& guest : guests)
+  for (const Guest& guest : guests) {
+    if (!request.wants(guest.platform)) continue;
     for (const Hardware& device : devices)
-      for (const Row& row : CBIT_TRY(rows_of(guest, device, seed))) {
+      for (const Row& row : CBIT_TRY(rows_of(guest, device, request.seed))) {
         const Outcome& o = row.outcome;
         table.rows.push_back({std::string{guest.name}, std::string{device.name},
                               all_or(row.translations, std::size(translations)),
                               all_or(row.kernels, std::size(kernels)), o.works, o.copies, o.translates,
                               o.exits, o.bounces, o.reach, o.causes});
       }
+  }
   table.notes = {
       "Kernel: \"check\" is Linux 6.1, \"no check\" a kernel before the restricted-access check, \"RFC\" one "
       "that uses the DMA API wherever memory is encrypted. Rows that came out alike are one; \"any\" is all "
@@ -295,6 +295,16 @@ OrError<Table> virtio_table(std::uint64_t seed) {
       "Exits and bounces are counted while eight blocks of 4 KiB are written one by one.",
   };
   return table;
+}
+
+}  // namespace
+
+TableSpec virtio_table() {
+  return {.name = "virtio",
+          .title = "virtio in mixed fleets: which guest works with which device and IOMMU, and what it costs",
+          .platforms = each_once(guests, &Guest::platform),
+          .versions = {},
+          .make = make_virtio_table};
 }
 
 }  // namespace cbit::explain

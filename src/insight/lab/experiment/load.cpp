@@ -152,7 +152,7 @@ class Loader {
     std::vector<std::string_view> known;
     for (const DeviceKind& each : device_kinds()) known.push_back(each.name);
     return error_at(experiment_.name, kind->place, fmt::format("there is no kind of device \"{}\"", name),
-                    did_you_mean(name, known, fmt::format("use one of {}", fmt::join(known, ", "))));
+                    did_you_mean(name, known));
   }
 
   OrError<void> load_steps(const TableReader& keys) {
@@ -186,7 +186,7 @@ class Loader {
     std::vector<std::string_view> known;
     for (const StepKind& kind : step_kinds()) known.push_back(kind.name);
     return error_at(experiment_.name, verb.place, fmt::format("there is no step \"{}\"", verb.text),
-                    did_you_mean(verb.text, known, fmt::format("use one of {}", fmt::join(known, ", "))));
+                    did_you_mean(verb.text, known));
   }
 
   OrError<void> load_causes(const TableReader& keys) {

@@ -22,13 +22,15 @@ std::string NameTable<T>::unknown(std::string_view name) const {
 }
 
 template <class T>
-std::string NameTable<T>::known() const {
+std::string NameTable<T>::known(std::string_view mistyped) const {
   if (items_.empty()) return fmt::format("no step before this one makes a {}", what_);
   constexpr std::size_t listed_max = 10;
   std::vector<std::string_view> names;
-  for (std::size_t i = 0; i < std::min(items_.size(), listed_max); ++i) names.push_back(items_[i].name);
-  return fmt::format("so far there are: {}{}", fmt::join(names, ", "),
-                     items_.size() > listed_max ? ", ..." : "");
+  for (const T& item : items_) names.push_back(item.name);
+  const auto listed = std::span{names}.first(std::min(names.size(), listed_max));
+  return did_you_mean(mistyped, names,
+                      fmt::format("so far there are: {}{}", fmt::join(listed, ", "),
+                                  names.size() > listed_max ? ", ..." : ""));
 }
 
 template class NameTable<BufferName>;
@@ -96,20 +98,7 @@ OrError<DmaDirection> StepParser::direction(DmaDirection fallback) const {
 }
 
 OrError<DmaAttrs> StepParser::attrs(DmaAttrs fallback) const {
-  const auto words = CBIT_TRY(keys.texts("attrs"));
-  if (!words) return fallback;
-  DmaAttrs attrs;
-  for (const std::string& name : *words) {
-    const auto attr = find_word(dma_attr_words, name);
-    if (!attr) {
-      std::vector<std::string_view> known;
-      for (const auto& entry : dma_attr_words) known.push_back(entry.word);
-      return keys.error("attrs", fmt::format("\"attrs\" does not know \"{}\"", name),
-                        did_you_mean(name, known, fmt::format("use one of {}", fmt::join(known, ", "))));
-    }
-    attrs = attrs | *attr;
-  }
-  return attrs;
+  return CBIT_TRY(keys.flags("attrs", dma_attr_words)).value_or(fallback);
 }
 
 OrError<StepParser::Contents> StepParser::contents(std::uint64_t total, testbed::Author fallback,

@@ -96,7 +96,7 @@ class NameTable {
   OrError<std::size_t> get(const TableReader& keys, std::string_view key) const {
     const std::string name = CBIT_TRY(keys.need(key, keys.text(key)));
     if (const auto found = find(name)) return *found;
-    return keys.error(key, unknown(name), known());
+    return keys.error(key, unknown(name), known(name));
   }
   [[nodiscard]] std::optional<std::size_t> find(std::string_view name) const {
     for (std::size_t i = 0; i < items_.size(); ++i)
@@ -110,7 +110,7 @@ class NameTable {
  private:
   [[nodiscard]] std::string taken(std::string_view name) const;
   [[nodiscard]] std::string unknown(std::string_view name) const;
-  [[nodiscard]] std::string known() const;
+  [[nodiscard]] std::string known(std::string_view mistyped) const;
 
   std::string_view what_;
   std::vector<T> items_;

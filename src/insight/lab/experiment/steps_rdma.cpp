@@ -158,18 +158,8 @@ constexpr Word<unsigned> access_words[] = {
     {"on-demand", IBV_ACCESS_ON_DEMAND},     {"relaxed-ordering", IBV_ACCESS_RELAXED_ORDERING}};
 
 OrError<unsigned> parse_access(const StepParser& step) {
-  const auto words = CBIT_TRY(step.keys.texts("access"));
-  if (!words) return IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
-  unsigned access = 0;
-  for (const std::string& word : *words) {
-    const auto flag = find_word(access_words, word);
-    if (!flag)
-      return step.keys.error("access", fmt::format("there is no access right \"{}\"", word),
-                             "use local-write, remote-write, remote-read, remote-atomic, on-demand, "
-                             "relaxed-ordering");
-    access |= *flag;
-  }
-  return access;
+  return CBIT_TRY(step.keys.flags("access", access_words))
+      .value_or(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ);
 }
 
 Result<ibv_mr, kernel::Errno> register_region(Run& run, RdmaRun::Nic& nic, const Part& part,

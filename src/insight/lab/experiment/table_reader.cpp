@@ -18,9 +18,10 @@ OrError<TableReader> TableReader::create(const TomlValue& table, std::string_vie
   TableReader reader{table, file, std::move(what), keys, common};
   for (const TomlValue::Entry& entry : table.entries) {
     if (reader.allows(entry.key)) continue;
-    const std::string more = common.empty() ? "" : fmt::format(", {}", fmt::join(common, ", "));
+    std::vector<std::string_view> known{keys.begin(), keys.end()};
+    known.insert(known.end(), common.begin(), common.end());
     return error_at(file, entry.place, fmt::format("{} has no key \"{}\"", reader.what_, entry.key),
-                    fmt::format("its keys are {}{}", fmt::join(keys, ", "), more));
+                    did_you_mean(entry.key, known, fmt::format("its keys are {}", fmt::join(known, ", "))));
   }
   return reader;
 }
@@ -118,8 +119,7 @@ tl::unexpected<Error> TableReader::wrong_kind(std::string_view key, TomlValue::K
 
 tl::unexpected<Error> TableReader::unknown_word(std::string_view key, std::string_view word,
                                                 const std::vector<std::string_view>& known) const {
-  return error(key, fmt::format("\"{}\" does not know \"{}\"", key, word),
-               did_you_mean(word, known, fmt::format("use one of {}", fmt::join(known, ", "))));
+  return error(key, fmt::format("\"{}\" does not know \"{}\"", key, word), did_you_mean(word, known));
 }
 
 }  // namespace cbit::lab

@@ -48,10 +48,17 @@ class TableReader {
   [[nodiscard]] OrError<std::optional<T>> word(std::string_view key, const Word<T> (&words)[n]) const {
     const auto name = CBIT_TRY(text(key));
     if (!name) return std::optional<T>{};
-    if (const auto found = find_word(words, *name)) return found;
-    std::vector<std::string_view> known;
-    for (const Word<T>& entry : words) known.push_back(entry.word);
-    return unknown_word(key, *name, known);
+    return std::optional{CBIT_TRY(find(key, *name, words))};
+  }
+
+  // Of flags, all that one string or a list of strings names; nullopt when absent.
+  template <class T, std::size_t n>
+  [[nodiscard]] OrError<std::optional<T>> flags(std::string_view key, const Word<T> (&words)[n]) const {
+    const auto names = CBIT_TRY(texts(key));
+    if (!names) return std::optional<T>{};
+    T all{};
+    for (const std::string& name : *names) all = all | CBIT_TRY(find(key, name, words));
+    return std::optional{all};
   }
 
   // The value of a key that must be there.
@@ -73,6 +80,14 @@ class TableReader {
               std::span<const std::string_view> keys, std::span<const std::string_view> common)
       : table_{&table}, file_{file}, what_{std::move(what)}, keys_{keys}, common_{common} {}
 
+  template <class T, std::size_t n>
+  [[nodiscard]] OrError<T> find(std::string_view key, std::string_view name,
+                                const Word<T> (&words)[n]) const {
+    if (const auto found = find_word(words, name)) return *found;
+    std::vector<std::string_view> known;
+    for (const Word<T>& entry : words) known.push_back(entry.word);
+    return unknown_word(key, name, known);
+  }
   [[nodiscard]] bool allows(std::string_view key) const;
   [[nodiscard]] tl::unexpected<Error> wrong_kind(std::string_view key, TomlValue::Kind kind,
                                                  std::string_view wanted) const;

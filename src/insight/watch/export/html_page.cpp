@@ -16,9 +16,11 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 table { border-collapse: collapse; }
 td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
 pre { background: #f4f5f7; padding: .8rem; overflow-x: auto; font-size: 12px; } code { font-size: 90%; }
-svg { width: 100%; height: auto; } code { overflow-wrap: anywhere; }
+.picture { overflow-x: auto; } svg { width: 100%; min-width: 48rem; height: auto; }
+code { overflow-wrap: anywhere; }
 .bad { color: #b3261e; font-weight: 600; } .good { color: #1a7f37; font-weight: 600; }
-.legend span { display: inline-block; width: .9em; height: .9em; margin: 0 .3em 0 1em; }
+.legend span { display: inline-block; white-space: nowrap; margin-right: 1em; }
+.legend i { display: inline-block; width: .9em; height: .9em; margin-right: .3em; }
 @media (prefers-color-scheme: dark) {
   body { color: #e6e8eb; background: #16181c; } pre { background: #22252b; }
 })";
@@ -59,8 +61,15 @@ std::string html_page(std::string_view title, std::string_view body) {
 std::string html_legend(std::span<const LegendEntry> entries) {
   std::string html = "<p class=\"legend\">";
   for (const LegendEntry& entry : entries)
-    html += fmt::format("<span style=\"background:{}\"></span>{}", entry.colour, html_text(entry.text));
+    html +=
+        fmt::format("<span><i style=\"background:{}\"></i>{}</span>\n", entry.colour, html_text(entry.text));
   return html + "</p>\n";
+}
+
+std::string html_picture(double width, double height, std::string_view label, std::string_view shapes) {
+  return fmt::format(
+      "<div class=\"picture\"><svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}</svg></div>\n",
+      width, height, html_text(label), shapes);
 }
 
 std::string_view series_colour(std::size_t index) {
@@ -82,13 +91,13 @@ std::string step_chart(std::span<const ChartSeries> series, double seconds, std:
   }
   constexpr std::string_view text =
       "<text x=\"{}\" y=\"{}\" font-size=\"12\" fill=\"currentColor\"{}>{}</text>\n";
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{} over time\">\n",
-                                chart_width, chart_height + 2 * label_height, html_text(unit));
-  svg += fmt::format(text, 0, label_height - 6, "", fmt::format("{:.6g} {}", highest, html_text(unit)));
+  std::string svg =
+      fmt::format(text, 0, label_height - 6, "", fmt::format("{:.6g} {}", highest, html_text(unit)));
   svg += lines;
   svg += fmt::format(text, chart_width, chart_height + 2 * label_height - 4, " text-anchor=\"end\"",
                      fmt::format("{:.3f} s {}", seconds, clock));
-  return html_legend(entries) + svg + "</svg>\n";
+  return html_legend(entries) +
+         html_picture(chart_width, chart_height + 2 * label_height, fmt::format("{} over time", unit), svg);
 }
 
 }  // namespace cbit::watch

@@ -18,6 +18,11 @@ struct LegendEntry {
 [[nodiscard]] std::string html_legend(std::span<const LegendEntry> entries);
 
 // Colours that differ for most eyes, in both colour schemes; beyond their number they repeat.
+// Shapes of SVG in so many units, with a name for who does not see them. As wide as the page; on a narrow
+// screen it keeps a size that can be read, and scrolls by itself.
+[[nodiscard]] std::string html_picture(double width, double height, std::string_view label,
+                                       std::string_view shapes);
+
 [[nodiscard]] std::string_view series_colour(std::size_t index);
 
 // A value in each of `values.size()` equal pieces of the time from zero to `seconds`.

@@ -44,6 +44,8 @@ TEST(Text, TakesTheNearestWordForWhatWasMeantAndSaysWhatElseThereIs) {
       << "of the same length";
   EXPECT_EQ(did_you_mean("sgx", {"sme", "sev"}, "x"), "x") << "one letter of three is not enough";
   EXPECT_EQ(did_you_mean("lab show", {"lab show"}, "x"), "x") << "the word itself";
+  EXPECT_EQ(did_you_mean("sevv", {"sme", "sev"}), "did you mean \"sev\"? use one of sme, sev");
+  EXPECT_EQ(did_you_mean("sgx", {"sme", "sev"}), "use one of sme, sev");
 }
 
 TEST(Text, QuotesAnyWordForAShell) {

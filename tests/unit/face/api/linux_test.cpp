@@ -297,7 +297,7 @@ TEST(LinuxDevices, RegistersAreTheTestDmaDevices) {
 TEST(SandboxInC, BadOptionsAreNullAndNamed) {
   cbit_sandbox_options options{.platform = "vax"};
   EXPECT_EQ(cbit_sandbox_create(&options), nullptr);
-  EXPECT_NE(std::string_view{cbit_error()}.find("platform 'vax' does not exist; use one of: plain"),
+  EXPECT_NE(std::string_view{cbit_error()}.find("platform 'vax' does not exist; use one of plain"),
             std::string_view::npos);
   options = {.memory_bytes = 1};
   EXPECT_EQ(cbit_sandbox_create(&options), nullptr);
