@@ -60,9 +60,9 @@ Bytes packet_from(FuzzInput& in, const Keys& keys, std::uint32_t qp, std::uint32
   Bytes payload;
   if (info->payload) payload.resize(in.flag() ? 256 : in.take<std::uint16_t>() % 600, std::byte{0xee});
   packet.payload = payload;
-  Bytes wire = serialize(packet);
-  if (in.below(8) == 0 && !wire.empty()) wire.resize(in.byte() % wire.size());
-  return wire;
+  const UnfilledBytes whole = serialize(packet);
+  const std::size_t kept = in.below(8) == 0 ? in.byte() % whole.size() : whole.size();
+  return {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(kept)};
 }
 
 void check(const RdmaSide& side, const Bytes& before) {

@@ -19,7 +19,7 @@ class RdmaSide final : public FabricPort {
   explicit RdmaSide(Fabric& fabric)
       : memory{arena_bytes + cq_entries * sizeof(Cqe)},
         address{fabric.attach(*this)},
-        engine{memory, tracer, {}, [this, &fabric](PortAddress to, Bytes packet) {
+        engine{memory, tracer, {}, [this, &fabric](PortAddress to, UnfilledBytes packet) {
                  fabric.send({address, to, std::move(packet)});
                }} {
     cq = engine.create_cq(cq_entries, {{ring_at, cq_entries * sizeof(Cqe)}}).value();

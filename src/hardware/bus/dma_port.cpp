@@ -63,10 +63,11 @@ Result<void> DmaPort::transfer(DmaAddr at, std::uint64_t bytes, bool write, Look
   const std::uint64_t last = bit_mask(config_.address_bits);
   const std::uint64_t reachable = at.value() <= last ? std::min(bytes - 1, last - at.value()) + 1 : 0;
   for (std::uint64_t done = 0; done < reachable;) {
-    const auto piece = resolve(at + done, reachable - done, write, look);
+    auto piece = resolve(at + done, reachable - done, write, look);
     if (!piece) return refuse(at + done, piece.error(), look);
+    const std::uint64_t next = done + piece->bytes;
     CBIT_TRY(look == Look::peek ? move(*piece, done) : move_told(*piece, done, write, move));
-    done += piece->bytes;
+    done = next;
   }
   const DmaAddr beyond = at + reachable;
   if (reachable < bytes) return refuse(beyond, {FaultKind::address_width, beyond.value(), write}, look);
@@ -83,7 +84,7 @@ Result<void> DmaPort::move_to_peer(const Piece& piece, bool write, Move&& move) 
 }
 
 template <class Move>
-Result<void> DmaPort::move_told(Piece piece, std::uint64_t before, bool write, Move&& move) const {
+Result<void> DmaPort::move_told(Piece& piece, std::uint64_t before, bool write, Move&& move) const {
   const bool heard = bus_->tracer().enabled();
   for (std::uint64_t left = piece.bytes; left != 0;) {
     piece.bytes = left;
@@ -120,41 +121,42 @@ std::uint64_t DmaPort::run_of_one_writer_key(const Piece& piece, KeyId& page_key
 }
 
 Result<DmaPort::Piece> DmaPort::resolve(DmaAddr at, std::uint64_t bytes, bool write, Look look) const {
-  const iommu::IommuTranslation first = CBIT_TRY(translate(at, write, look));
-  Piece piece{at, first.phys, std::min(first.bytes, bytes), first.key, first.translated, {}};
+  const auto first = translate(at, write, look);
+  if (!first) return tl::unexpected{first.error()};
+  Result<Piece> resolved{
+      Piece{at, first->phys, std::min(first->bytes, bytes), first->key, first->translated, {}}};
+  Piece& piece = *resolved;
   while (piece.bytes < bytes) {
     const auto next = translate(at + piece.bytes, write, look);
-    if (!next || next->phys != piece.phys + piece.bytes || next->key != first.key ||
-        next->encrypted != first.encrypted)
+    if (!next || next->phys != piece.phys + piece.bytes || next->key != first->key ||
+        next->encrypted != first->encrypted)
       break;
     piece.bytes += std::min(next->bytes, bytes - piece.bytes);
   }
 
-  piece.mmio = bus_->find_mmio(piece.phys);
-  if (piece.mmio.region != nullptr) {
-    if (first.encrypted) return fault(FaultKind::private_mmio, piece.phys.value(), write);
-    piece.bytes = std::min(piece.bytes, piece.mmio.bytes);
-    return piece;
-  }
+  // Memory first: a device is the rare case, and no region of one overlaps memory.
   for (const mem::PhysRange& ram : bus_->memory().ram()) {
     if (!ram.contains(piece.phys, 1)) continue;
     piece.bytes = std::min(piece.bytes, ram.end() - piece.phys);
-    return piece;
+    return resolved;
   }
-  return fault(FaultKind::no_memory, piece.phys.value(), write);
+  piece.mmio = bus_->find_mmio(piece.phys);
+  if (piece.mmio.region == nullptr) return fault(FaultKind::no_memory, piece.phys.value(), write);
+  if (first->encrypted) return fault(FaultKind::private_mmio, piece.phys.value(), write);
+  piece.bytes = std::min(piece.bytes, piece.mmio.bytes);
+  return resolved;
 }
 
 Result<iommu::IommuTranslation> DmaPort::translate(DmaAddr at, bool write, Look look) const {
-  auto result = translate_address(at, write, look);
+  Result<iommu::IommuTranslation> result;
+  const iommu::DmaTranslator* const iommu = bus_->iommu();
+  if (iommu == nullptr || config_.bypass_iommu)
+    *result = iommu::untranslated(bus_->device_view(), at);
+  else
+    result = look == Look::peek ? iommu->peek(config_.requester, at, write)
+                                : iommu->translate(config_.requester, at, write);
   if (result && config_.trusted_with != no_key) result->key = config_.trusted_with;
   return result;
-}
-
-Result<iommu::IommuTranslation> DmaPort::translate_address(DmaAddr at, bool write, Look look) const {
-  const iommu::DmaTranslator* const iommu = bus_->iommu();
-  if (iommu == nullptr || config_.bypass_iommu) return iommu::untranslated(bus_->device_view(), at);
-  return look == Look::peek ? iommu->peek(config_.requester, at, write)
-                            : iommu->translate(config_.requester, at, write);
 }
 
 tl::unexpected<Fault> DmaPort::refuse(DmaAddr at, const Fault& why, Look look) const {

@@ -23,7 +23,7 @@ IommuTranslation untranslated(const mem::KeyView& view, DmaAddr at) {
   return {.phys = phys,
           .key = view.key(selector),
           .encrypted = selector != 0,
-          .bytes = run - at.value() % run,
+          .bytes = run - (at.value() & (run - 1)),
           .translated = false};
 }
 

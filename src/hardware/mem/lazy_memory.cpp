@@ -59,13 +59,11 @@ bool LazyMemory::contains(PhysAddr at, std::uint64_t bytes) const {
 
 Result<void> LazyMemory::read(PhysAddr from, ByteSpan to, const Access& access) {
   if (!contains(from, to.size())) return fault(FaultKind::no_memory, from.value());
-  std::array<std::byte, page_size> buffer;
   while (!to.empty()) {
     const std::size_t bytes = bytes_in_page(from, to.size());
     PageState& page = store_.page(from);
     const PageLock lock{page};
-    const ConstByteSpan data = CBIT_TRY(fetch({page, from, bytes}, buffer, access));
-    std::memcpy(to.data(), data.data(), bytes);
+    CBIT_TRY(read_piece({page, from, bytes}, to.first(bytes), access));
     to = to.subspan(bytes);
     from += bytes;
   }
@@ -146,16 +144,33 @@ void LazyMemory::take_ownership(const Piece& piece, const Access& access) {
   tracer_->emit(access.agent, OwnerChanged{piece.at, previous, access.key, access.site});
 }
 
+Result<void> LazyMemory::read_piece(const Piece& piece, ByteSpan to, const Access& access) {
+  CBIT_TRY(before_read(piece, access));
+  if (sees_stored(piece, access))
+    std::memcpy(to.data(), store_.data(piece.at), to.size());
+  else
+    transform(piece, to, access);
+  return {};
+}
+
 Result<ConstByteSpan> LazyMemory::fetch(const Piece& piece, std::span<std::byte, page_size> buffer,
                                         const Access& access) {
   CBIT_TRY(before_read(piece, access));
-  const bool may_hide = config_.protection == MemoryProtection::td && access.key != config_.protected_key;
-  if (piece.page.owner == access.key && !may_hide) return ConstByteSpan{store_.data(piece.at), piece.bytes};
+  if (sees_stored(piece, access)) return ConstByteSpan{store_.data(piece.at), piece.bytes};
   const ByteSpan seen = buffer.first(piece.bytes);
-  view(piece, access.key, seen);
-  hide_td_lines(piece, access.key, seen);
-  if (piece.page.owner != access.key) count_foreign(piece, access);
+  transform(piece, seen, access);
   return ConstByteSpan{seen};
+}
+
+bool LazyMemory::sees_stored(const Piece& piece, const Access& access) const {
+  const bool may_hide = config_.protection == MemoryProtection::td && access.key != config_.protected_key;
+  return piece.page.owner == access.key && !may_hide;
+}
+
+void LazyMemory::transform(const Piece& piece, ByteSpan to, const Access& access) {
+  view(piece, access.key, to);
+  hide_td_lines(piece, access.key, to);
+  if (piece.page.owner != access.key) count_foreign(piece, access);
 }
 
 Result<void> LazyMemory::write_piece(const Piece& piece, ConstByteSpan from, const Access& access) {

@@ -62,9 +62,14 @@ class LazyMemory final : public Memory {
   Result<void> clear_blank_page(const Piece& piece, const Access& access);
   void change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by);
 
-  // The bytes that the access reads: the stored ones where its key owns the page, else a view in `buffer`.
+  Result<void> read_piece(const Piece& piece, ByteSpan to, const Access& access);
+  // The bytes that the access reads: the stored ones where it sees those, else a view in `buffer`.
   Result<ConstByteSpan> fetch(const Piece& piece, std::span<std::byte, page_size> buffer,
                               const Access& access);
+  // Whether the access reads the page's bytes as they are stored.
+  [[nodiscard]] bool sees_stored(const Piece& piece, const Access& access) const;
+  // What it reads where it does not.
+  void transform(const Piece& piece, ByteSpan to, const Access& access);
   Result<void> write_piece(const Piece& piece, ConstByteSpan from, const Access& access);
   Result<void> before_read(const Piece& piece, const Access& access);
   Result<void> before_write(const Piece& piece, const Access& access);

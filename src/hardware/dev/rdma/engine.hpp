@@ -29,7 +29,7 @@ struct EngineConfig {
 
 class Engine {
  public:
-  using Send = std::function<void(PortAddress to, Bytes packet)>;
+  using Send = std::function<void(PortAddress to, UnfilledBytes packet)>;
 
   // All outlive the engine.
   Engine(RegionMemory& memory, Tracer& tracer, EngineConfig config, Send send)

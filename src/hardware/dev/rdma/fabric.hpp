@@ -19,7 +19,7 @@ using PortAddress = std::uint32_t;
 struct Frame {
   PortAddress source = 0;
   PortAddress destination = 0;
-  Bytes packet;
+  UnfilledBytes packet;
 };
 
 class FabricPort {

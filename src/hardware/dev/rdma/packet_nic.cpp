@@ -8,7 +8,7 @@ PacketNic::PacketNic(bus::SystemBus& bus, bus::DmaPortConfig config, Fabric& fab
 PacketNic::~PacketNic() { fabric_->detach(address_); }
 
 Result<void> PacketNic::transmit(PortAddress to, DmaAddr from, std::uint64_t bytes) {
-  Bytes packet(bytes);
+  UnfilledBytes packet(bytes);
   CBIT_TRY(port_.read(from, packet));
   fabric_->send({.source = address_, .destination = to, .packet = std::move(packet)});
   return {};

@@ -10,7 +10,7 @@ RdmaNic::RdmaNic(bus::SystemBus& bus, bus::DmaPortConfig config, Fabric& fabric,
       engine_{memory_,
               bus.tracer(),
               {memory_.port.name(), {AgentKind::device, memory_.port.config().requester}, limits},
-              [this](PortAddress to, Bytes packet) {
+              [this](PortAddress to, UnfilledBytes packet) {
                 fabric_->send({.source = address_, .destination = to, .packet = std::move(packet)});
               }} {}
 

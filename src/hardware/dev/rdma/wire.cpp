@@ -102,17 +102,16 @@ class Reader {
   ConstByteSpan rest_;
 };
 
-class Writer {
+class HeaderWriter {
  public:
   void number(std::uint64_t value, std::size_t bytes) {
-    for (std::size_t i = bytes; i-- > 0;) out_.push_back(static_cast<std::byte>(value >> 8 * i));
+    for (std::size_t i = bytes; i-- > 0;) out_[size_++] = static_cast<std::byte>(value >> 8 * i);
   }
-  explicit Writer(std::size_t bytes_behind) { out_.reserve(headers_bytes_max + bytes_behind); }
-  void zeros(std::size_t count) { out_.resize(out_.size() + count); }
-  [[nodiscard]] Bytes take() { return std::move(out_); }
+  [[nodiscard]] ConstByteSpan written() const { return std::span{out_}.first(size_); }
 
  private:
-  Bytes out_;
+  std::array<std::byte, headers_bytes_max> out_;
+  std::size_t size_ = 0;
 };
 
 Result<Bth, ParseError> parse_bth(Reader& in) {
@@ -185,18 +184,19 @@ std::string_view to_string(ParseError error) {
 
 Result<Packet, ParseError> parse(ConstByteSpan wire) {
   Reader in{wire};
-  Packet packet;
+  Result<Packet, ParseError> parsed{};
+  Packet& packet = *parsed;
   packet.bth = CBIT_TRY(parse_bth(in));
   if (!parse_extended(in, packet)) return tl::unexpected{ParseError::too_short};
   if (!packet.info().payload) {
     if (in.left() != 0) return tl::unexpected{ParseError::trailing_bytes};
     if (packet.bth.pad_count != 0) return tl::unexpected{ParseError::bad_padding};
-    return packet;
+    return parsed;
   }
   if (in.left() < packet.bth.pad_count) return tl::unexpected{ParseError::too_short};
   if (in.left() % 4 != 0) return tl::unexpected{ParseError::bad_padding};
   packet.payload = in.rest().first(in.left() - packet.bth.pad_count);
-  return packet;
+  return parsed;
 }
 
 OpenPacket open_packet(const Packet& packet, std::size_t payload_bytes) {
@@ -204,7 +204,7 @@ OpenPacket open_packet(const Packet& packet, std::size_t payload_bytes) {
   CBIT_ASSERT(info.reth == packet.reth.has_value() && info.atomic == packet.atomic.has_value());
   CBIT_ASSERT(info.deth == packet.deth.has_value() && info.aeth == packet.aeth.has_value());
   const std::size_t padding = (4 - payload_bytes % 4) % 4;
-  Writer out{payload_bytes + padding};
+  HeaderWriter out;
   out.number(static_cast<std::uint8_t>(packet.bth.opcode), 1);
   out.number(BthByte1{}
                  .with<BthByte1::SolicitedEvent>(packet.bth.solicited)
@@ -239,13 +239,15 @@ OpenPacket open_packet(const Packet& packet, std::size_t payload_bytes) {
   }
   if (info.atomic_ack) out.number(packet.atomic_ack.value_or(0), 8);
   if (info.immediate) out.number(packet.immediate.value_or(0), 4);
-  out.zeros(payload_bytes + padding);
-  OpenPacket made{out.take(), {}};
-  made.payload = ByteSpan{made.wire}.last(payload_bytes + padding).first(payload_bytes);
+  const ConstByteSpan headers = out.written();
+  OpenPacket made{UnfilledBytes(headers.size() + payload_bytes + padding), {}};
+  std::ranges::copy(headers, made.wire.begin());
+  made.payload = ByteSpan{made.wire}.subspan(headers.size(), payload_bytes);
+  std::ranges::fill(ByteSpan{made.wire}.last(padding), std::byte{0});
   return made;
 }
 
-Bytes serialize(const Packet& packet) {
+UnfilledBytes serialize(const Packet& packet) {
   OpenPacket made = open_packet(packet, packet.payload.size());
   std::ranges::copy(packet.payload, made.payload.begin());
   return std::move(made.wire);

@@ -131,11 +131,12 @@ enum class ParseError : std::uint8_t {
 // The packet looks into `wire`.
 [[nodiscard]] Result<Packet, ParseError> parse(ConstByteSpan wire);
 // The headers that the opcode asks for must be there.
-[[nodiscard]] Bytes serialize(const Packet& packet);
+[[nodiscard]] UnfilledBytes serialize(const Packet& packet);
 
-// The same with room for a payload, which is zeros until somebody fills it in; packet.payload is left out.
+// The same with room for a payload, which is to be filled in before the packet goes out; packet.payload is
+// left out.
 struct OpenPacket {
-  Bytes wire;
+  UnfilledBytes wire;
   ByteSpan payload;
 };
 [[nodiscard]] OpenPacket open_packet(const Packet& packet, std::size_t payload_bytes);

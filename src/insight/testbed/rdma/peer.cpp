@@ -30,7 +30,7 @@ Result<void> RdmaPeer::Flat::write(std::uint64_t at, ConstByteSpan from) {
 RdmaPeer::RdmaPeer(dev::rdma::Fabric& fabric)
     : fabric_{&fabric},
       address_{fabric.attach(*this)},
-      engine_{memory_, tracer_, {}, [this](dev::rdma::PortAddress to, Bytes packet) {
+      engine_{memory_, tracer_, {}, [this](dev::rdma::PortAddress to, UnfilledBytes packet) {
                 fabric_->send({address_, to, std::move(packet)});
               }} {
   memory_.ring.resize(peer_cq_entries * sizeof(dev::rdma::Cqe));
@@ -93,7 +93,7 @@ ibv_wc_status RdmaPeer::perform(const ibv_send_wr& wr) {
 }
 
 void RdmaPeer::send_raw(dev::rdma::PortAddress to, ConstByteSpan packet) {
-  fabric_->send({address_, to, Bytes(packet.begin(), packet.end())});
+  fabric_->send({address_, to, UnfilledBytes(packet.begin(), packet.end())});
   fabric_->run();
 }
 

@@ -71,7 +71,7 @@ RC_GTEST_PROP(RdmaWire, AnyBytesAreAPacketThatSerializesToThemselvesOrNone, (std
   if (!wire.empty()) wire[0] = static_cast<std::byte>(std::to_integer<unsigned>(wire[0]) % 0x16);
   const auto packet = parse(wire);
   if (packet) {
-    const Bytes written = serialize(*packet);
+    const UnfilledBytes written = serialize(*packet);
     const auto again = parse(written);
     RC_ASSERT(again.has_value());
     RC_ASSERT(serialize(*again) == written);
