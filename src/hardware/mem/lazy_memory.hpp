@@ -7,6 +7,7 @@
 #include "mem/lease_table.hpp"
 #include "mem/memory.hpp"
 #include "mem/page_store.hpp"
+#include "mem/snapshot.hpp"
 
 namespace cbit::mem {
 
@@ -19,6 +20,8 @@ class LazyMemory final : public Memory {
 
   Result<void> read(PhysAddr from, ByteSpan to, const Access& access) override;
   Result<void> write(PhysAddr to, ConstByteSpan from, const Access& access) override;
+  Result<void> snapshot(PhysAddr from, std::uint64_t bytes, Snapshot& to, const Access& access) override;
+  void settle_snapshots() override { lent_.settle(); }
   Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
                     std::uint64_t bytes) override;
   Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) override;
@@ -68,6 +71,7 @@ class LazyMemory final : public Memory {
                               const Access& access);
   // Whether the access reads the page's bytes as they are stored.
   [[nodiscard]] bool sees_stored(const Piece& piece, const Access& access) const;
+  void take_bytes(const Piece& piece, ByteSpan to, const Access& access);
   // What it reads where it does not.
   void transform(const Piece& piece, ByteSpan to, const Access& access);
   Result<void> write_piece(const Piece& piece, ConstByteSpan from, const Access& access);
@@ -99,6 +103,7 @@ class LazyMemory final : public Memory {
   KeyTable* keys_;
   Tracer* tracer_;
   LeaseTable leases_;
+  Lender lent_;  // ends before store_
   mutable std::mutex touched_mutex_;
   std::vector<PhysAddr> touched_;
   std::atomic<std::uint64_t> owner_changes_ = 0;

@@ -28,7 +28,9 @@ Result<std::unique_ptr<Rxe>, Errno> Rxe::create(Kernel& kernel, dev::rdma::Fabri
       rxe->memory_, tracer,
       dev::rdma::EngineConfig{
           .device = tracer.intern(config.name), .agent = kernel.cpu(0).agent(), .limits = {}},
-      [self](dev::rdma::PortAddress to, const UnfilledBytes& packet) { self->transmit(to, packet); });
+      [self](dev::rdma::PortAddress to, const dev::rdma::WirePacket& packet) {
+        self->transmit(to, packet.joined());
+      });
   rxe->ib_ =
       std::make_unique<IbDevice>(kernel, config.name, *rxe->engine_, fabric, rxe->nic_->address(), nullptr);
 
@@ -94,7 +96,7 @@ void Rxe::received(dev::rdma::PortAddress source, std::uint64_t bytes) {
     kernel_->mm().free_pages(buffer.at, skb_pages);  // one buffer fewer from now on
     ++dropped_;
   }
-  engine_->receive(source, packet);
+  engine_->receive(source, dev::rdma::WirePacket::of(std::move(packet)));
 }
 
 }  // namespace cbit::kernel

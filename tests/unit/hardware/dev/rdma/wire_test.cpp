@@ -56,7 +56,7 @@ TEST(RdmaWire, WritesAtomicsAcknowledgesAndDatagramsAsTheSpecificationLaysThemOu
 }
 
 TEST(RdmaWire, RefusesWhatIsNoPacket) {
-  EXPECT_EQ(parse({}).error(), ParseError::too_short);
+  EXPECT_EQ(parse(Bytes{}).error(), ParseError::too_short);
   EXPECT_EQ(parse(from_hex("1f40ffff0000000200000000")).error(), ParseError::unknown_opcode);
   EXPECT_EQ(parse(from_hex("0441ffff0000000200000000")).error(), ParseError::bad_version);
   EXPECT_EQ(parse(from_hex("0470ffff0000000200000000")).error(), ParseError::too_short);      // padding only
