@@ -42,11 +42,11 @@ std::uint32_t key_from(FuzzInput& in, const Keys& keys) {
   }
 }
 
-Bytes packet_from(FuzzInput& in, const Keys& keys, std::uint32_t qp, std::uint32_t expected_psn) {
+UnfilledBytes packet_from(FuzzInput& in, const Keys& keys, std::uint32_t qp, std::uint32_t expected_psn) {
   Packet packet;
   const std::uint8_t value = in.flag() ? static_cast<std::uint8_t>(in.below(0x15)) : in.byte();
   const OpcodeInfo* const info = find_opcode(value);
-  if (info == nullptr) return Bytes(in.byte(), std::byte{value});
+  if (info == nullptr) return UnfilledBytes(in.byte(), std::byte{value});
   packet.bth = {.opcode = info->opcode,
                 .destination_qp = in.below(8) == 0 ? in.take<std::uint32_t>() & mask_24_bits : qp,
                 .ack_request = in.flag(),
@@ -60,7 +60,7 @@ Bytes packet_from(FuzzInput& in, const Keys& keys, std::uint32_t qp, std::uint32
   Bytes payload;
   if (info->payload) payload.resize(in.flag() ? 256 : in.take<std::uint16_t>() % 600, std::byte{0xee});
   packet.payload = payload;
-  Bytes wire = serialize(packet);
+  UnfilledBytes wire = serialize(packet);
   if (in.below(8) == 0 && !wire.empty()) wire.resize(in.byte() % wire.size());
   return wire;
 }
@@ -99,7 +99,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (unsigned packets = 0; packets < 64 && !in.empty(); ++packets) {
     const std::uint32_t psn = victim.engine.find_qp(victim.qp)->expected_psn;
     victim.engine.receive(in.below(8) == 0 ? in.byte() : attacker.address,
-                          packet_from(in, keys, victim.qp, psn));
+                          WirePacket::of(packet_from(in, keys, victim.qp, psn)));
     // The victim has a request of its own under way, for responses to hit.
     if (in.below(4) == 0) {
       ibv_send_wr wr{.sg_list = {{va, in.byte(), keys.write}}, .opcode = IBV_WR_RDMA_READ};

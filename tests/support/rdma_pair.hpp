@@ -9,6 +9,34 @@
 
 namespace cbit::dev::rdma {
 
+struct QpAddress {
+  PortAddress port = 0;
+  std::uint32_t qp = 0;
+};
+
+// INIT, RTR, RTS with the attributes that each needs.
+inline void connect_qp(Engine& engine, std::uint32_t qp, QpAddress peer, ibv_mtu mtu,
+                       std::uint8_t responder_resources = 4) {
+  ibv_qp_attr attr{
+      .qp_state = IBV_QPS_INIT,
+      .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC};
+  CBIT_ASSERT(
+      engine.modify_qp(qp, attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS));
+  attr.qp_state = IBV_QPS_RTR;
+  attr.ah_attr = peer.port;
+  attr.dest_qp_num = peer.qp;
+  attr.path_mtu = mtu;
+  attr.max_dest_rd_atomic = responder_resources;
+  CBIT_ASSERT(engine.modify_qp(qp, attr,
+                               IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
+                                   IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));
+  attr.qp_state = IBV_QPS_RTS;
+  attr.max_rd_atomic = 4;
+  CBIT_ASSERT(engine.modify_qp(qp, attr,
+                               IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+                                   IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC));
+}
+
 class RdmaSide final : public FabricPort {
  public:
   static constexpr std::uint64_t arena_bytes = 64 * 1024;
@@ -19,8 +47,8 @@ class RdmaSide final : public FabricPort {
   explicit RdmaSide(Fabric& fabric)
       : memory{arena_bytes + cq_entries * sizeof(Cqe)},
         address{fabric.attach(*this)},
-        engine{memory, tracer, {}, [this, &fabric](PortAddress to, Bytes packet) {
-                 fabric.send({address, to, std::move(packet)});
+        engine{memory, tracer, {}, [this, &fabric](PortAddress to, WirePacket&& packet) {
+                 fabric.send(address, to, std::move(packet));
                }} {
     cq = engine.create_cq(cq_entries, {{ring_at, cq_entries * sizeof(Cqe)}}).value();
     qp = engine.create_qp({.type = IBV_QPT_RC, .pd = pd, .send_cq = cq, .recv_cq = cq, .cap = {}}).value();
@@ -28,26 +56,8 @@ class RdmaSide final : public FabricPort {
 
   void receive(const Frame& frame) override { engine.receive(frame.source, frame.packet); }
 
-  // INIT, RTR, RTS with the attributes that each needs.
   void connect(const RdmaSide& peer, ibv_mtu mtu = IBV_MTU_256, std::uint8_t responder_resources = 4) {
-    ibv_qp_attr attr{
-        .qp_state = IBV_QPS_INIT,
-        .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC};
-    CBIT_ASSERT(
-        engine.modify_qp(qp, attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS));
-    attr.qp_state = IBV_QPS_RTR;
-    attr.ah_attr = peer.address;
-    attr.dest_qp_num = peer.qp;
-    attr.path_mtu = mtu;
-    attr.max_dest_rd_atomic = responder_resources;
-    CBIT_ASSERT(engine.modify_qp(qp, attr,
-                                 IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-                                     IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));
-    attr.qp_state = IBV_QPS_RTS;
-    attr.max_rd_atomic = 4;
-    CBIT_ASSERT(engine.modify_qp(qp, attr,
-                                 IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
-                                     IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC));
+    connect_qp(engine, qp, {peer.address, peer.qp}, mtu, responder_resources);
   }
 
   // The completions since the last call.

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -12,6 +14,22 @@
 namespace cbit {
 
 using Bytes = std::vector<std::byte>;
+
+// Makes elements that no value is given for without clearing them.
+template <class T>
+struct UnfilledAllocator : std::allocator<T> {
+  template <class U>
+  struct rebind {
+    using other = UnfilledAllocator<U>;
+  };
+  template <class U>
+  void construct(U* at) {
+    ::new (static_cast<void*>(at)) U;
+  }
+};
+// For bytes that are about to be written: they are whatever was there before.
+using UnfilledBytes = std::vector<std::byte, UnfilledAllocator<std::byte>>;
+
 using ByteSpan = std::span<std::byte>;
 using ConstByteSpan = std::span<const std::byte>;
 

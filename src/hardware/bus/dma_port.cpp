@@ -5,6 +5,7 @@
 
 #include "base/assert.hpp"
 #include "base/cost.hpp"
+#include "mem/snapshot.hpp"
 
 namespace cbit::bus {
 namespace {
@@ -47,6 +48,15 @@ Result<void> DmaPort::write(DmaAddr to, ConstByteSpan from) {
   });
 }
 
+Result<void> DmaPort::snapshot(DmaAddr from, std::uint64_t bytes, mem::Snapshot& to) {
+  return transfer(from, bytes, false, Look::access, [&](const Piece& piece, std::uint64_t) {
+    if (piece.mmio.region == nullptr)
+      return bus_->memory().snapshot(piece.phys, piece.bytes, to, access(piece));
+    return move_to_peer(piece, false,
+                        [&] { return piece.mmio.region->read(piece.mmio.offset, to.extend(piece.bytes)); });
+  });
+}
+
 Result<void> DmaPort::peek(DmaAddr from, ByteSpan to) const {
   return transfer(from, to.size(), false, Look::peek, [&](const Piece& piece, std::uint64_t before) {
     const ByteSpan part = to.subspan(before, piece.bytes);
@@ -63,10 +73,12 @@ Result<void> DmaPort::transfer(DmaAddr at, std::uint64_t bytes, bool write, Look
   const std::uint64_t last = bit_mask(config_.address_bits);
   const std::uint64_t reachable = at.value() <= last ? std::min(bytes - 1, last - at.value()) + 1 : 0;
   for (std::uint64_t done = 0; done < reachable;) {
-    const auto piece = resolve(at + done, reachable - done, write, look);
-    if (!piece) return refuse(at + done, piece.error(), look);
-    CBIT_TRY(look == Look::peek ? move(*piece, done) : move_told(*piece, done, write, move));
-    done += piece->bytes;
+    Piece piece;
+    if (const auto found = resolve(piece, at + done, reachable - done, write, look); !found)
+      return refuse(at + done, found.error(), look);
+    const std::uint64_t next = done + piece.bytes;
+    CBIT_TRY(look == Look::peek ? move(piece, done) : move_told(piece, done, write, move));
+    done = next;
   }
   const DmaAddr beyond = at + reachable;
   if (reachable < bytes) return refuse(beyond, {FaultKind::address_width, beyond.value(), write}, look);
@@ -83,7 +95,7 @@ Result<void> DmaPort::move_to_peer(const Piece& piece, bool write, Move&& move) 
 }
 
 template <class Move>
-Result<void> DmaPort::move_told(Piece piece, std::uint64_t before, bool write, Move&& move) const {
+Result<void> DmaPort::move_told(Piece& piece, std::uint64_t before, bool write, Move&& move) const {
   const bool heard = bus_->tracer().enabled();
   for (std::uint64_t left = piece.bytes; left != 0;) {
     piece.bytes = left;
@@ -119,42 +131,50 @@ std::uint64_t DmaPort::run_of_one_writer_key(const Piece& piece, KeyId& page_key
   return std::min(run, piece.bytes);
 }
 
-Result<DmaPort::Piece> DmaPort::resolve(DmaAddr at, std::uint64_t bytes, bool write, Look look) const {
-  const iommu::IommuTranslation first = CBIT_TRY(translate(at, write, look));
-  Piece piece{at, first.phys, std::min(first.bytes, bytes), first.key, first.translated, {}};
-  while (piece.bytes < bytes) {
-    const auto next = translate(at + piece.bytes, write, look);
-    if (!next || next->phys != piece.phys + piece.bytes || next->key != first.key ||
-        next->encrypted != first.encrypted)
+// Results come through a reference: a Result of them would be put together and taken apart for each access.
+Result<void> DmaPort::resolve(Piece& piece, DmaAddr at, std::uint64_t bytes, bool write, Look look) const {
+  piece.bus = at;
+  piece.bytes = 0;
+  piece.mmio.region = nullptr;
+  bool encrypted = false;
+  do {
+    iommu::IommuTranslation next;
+    const auto found = translate(next, at + piece.bytes, write, look);
+    if (piece.bytes == 0) {
+      if (!found) return found;
+      piece.phys = next.phys;
+      piece.key = next.key;
+      piece.translated = next.translated;
+      encrypted = next.encrypted;
+    } else if (!found || next.phys != piece.phys + piece.bytes || next.key != piece.key ||
+               next.encrypted != encrypted) {
       break;
-    piece.bytes += std::min(next->bytes, bytes - piece.bytes);
-  }
+    }
+    piece.bytes += std::min(next.bytes, bytes - piece.bytes);
+  } while (piece.bytes < bytes);
 
-  piece.mmio = bus_->find_mmio(piece.phys);
-  if (piece.mmio.region != nullptr) {
-    if (first.encrypted) return fault(FaultKind::private_mmio, piece.phys.value(), write);
-    piece.bytes = std::min(piece.bytes, piece.mmio.bytes);
-    return piece;
-  }
+  // Memory first: a device is the rare case, and no region of one overlaps memory.
   for (const mem::PhysRange& ram : bus_->memory().ram()) {
     if (!ram.contains(piece.phys, 1)) continue;
     piece.bytes = std::min(piece.bytes, ram.end() - piece.phys);
-    return piece;
+    return {};
   }
-  return fault(FaultKind::no_memory, piece.phys.value(), write);
+  piece.mmio = bus_->find_mmio(piece.phys);
+  if (piece.mmio.region == nullptr) return fault(FaultKind::no_memory, piece.phys.value(), write);
+  if (encrypted) return fault(FaultKind::private_mmio, piece.phys.value(), write);
+  piece.bytes = std::min(piece.bytes, piece.mmio.bytes);
+  return {};
 }
 
-Result<iommu::IommuTranslation> DmaPort::translate(DmaAddr at, bool write, Look look) const {
-  auto result = translate_address(at, write, look);
-  if (result && config_.trusted_with != no_key) result->key = config_.trusted_with;
-  return result;
-}
-
-Result<iommu::IommuTranslation> DmaPort::translate_address(DmaAddr at, bool write, Look look) const {
+Result<void> DmaPort::translate(iommu::IommuTranslation& to, DmaAddr at, bool write, Look look) const {
   const iommu::DmaTranslator* const iommu = bus_->iommu();
-  if (iommu == nullptr || config_.bypass_iommu) return iommu::untranslated(bus_->device_view(), at);
-  return look == Look::peek ? iommu->peek(config_.requester, at, write)
-                            : iommu->translate(config_.requester, at, write);
+  if (iommu == nullptr || config_.bypass_iommu)
+    to = iommu::untranslated(bus_->device_view(), at);
+  else
+    to = CBIT_TRY(look == Look::peek ? iommu->peek(config_.requester, at, write)
+                                     : iommu->translate(config_.requester, at, write));
+  if (config_.trusted_with != no_key) to.key = config_.trusted_with;
+  return {};
 }
 
 tl::unexpected<Fault> DmaPort::refuse(DmaAddr at, const Fault& why, Look look) const {

@@ -48,6 +48,8 @@ class DmaPort {
   // transferred.
   Result<void> read(DmaAddr from, ByteSpan to);
   Result<void> write(DmaAddr to, ConstByteSpan from);
+  // A read whose bytes come to the snapshot's end.
+  Result<void> snapshot(DmaAddr from, std::uint64_t bytes, mem::Snapshot& to);
 
   template <class T>
   Result<T> load(DmaAddr from) {
@@ -86,18 +88,17 @@ class DmaPort {
   enum class Look : std::uint8_t { access, peek };
 
   // The first piece of [at, at + bytes), bytes > 0.
-  [[nodiscard]] Result<Piece> resolve(DmaAddr at, std::uint64_t bytes, bool write, Look look) const;
-  [[nodiscard]] Result<iommu::IommuTranslation> translate(DmaAddr at, bool write, Look look) const;
-  [[nodiscard]] Result<iommu::IommuTranslation> translate_address(DmaAddr at, bool write, Look look) const;
+  Result<void> resolve(Piece& first, DmaAddr at, std::uint64_t bytes, bool write, Look look) const;
+  Result<void> translate(iommu::IommuTranslation& to, DmaAddr at, bool write, Look look) const;
   // Calls `move(piece, bytes before it)` for each piece in order, until one faults.
   template <class Move>
   Result<void> transfer(DmaAddr at, std::uint64_t bytes, bool write, Look look, Move&& move) const;
   // Moves one piece that is not RAM.
   template <class Move>
   Result<void> move_to_peer(const Piece& piece, bool write, Move&& move);
-  // Moves one piece with its events.
+  // Moves one piece with its events; leaves the piece at its end.
   template <class Move>
-  Result<void> move_told(Piece piece, std::uint64_t before, bool write, Move&& move) const;
+  Result<void> move_told(Piece& piece, std::uint64_t before, bool write, Move&& move) const;
   // The piece's first bytes, as far as their pages were last written under one key, which is `page_key`.
   [[nodiscard]] std::uint64_t run_of_one_writer_key(const Piece& piece, KeyId& page_key) const;
   [[nodiscard]] tl::unexpected<Fault> refuse(DmaAddr at, const Fault& why, Look look) const;

@@ -17,16 +17,6 @@ bool range_exists(DmaAddr first, std::uint64_t bytes) { return bytes != 0 && byt
 
 }  // namespace
 
-IommuTranslation untranslated(const mem::KeyView& view, DmaAddr at) {
-  const auto [phys, selector] = view.layout.split(at);
-  const std::uint64_t run = std::uint64_t{1} << (view.layout.mask() != 0 ? view.layout.lowest_bit() : 63);
-  return {.phys = phys,
-          .key = view.key(selector),
-          .encrypted = selector != 0,
-          .bytes = run - at.value() % run,
-          .translated = false};
-}
-
 struct IommuDomain::Impl {
   Impl(const Config& what, mem::Memory& where, Tracer& trace, IommuPageSource source)
       : config{what},

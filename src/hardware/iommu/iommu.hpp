@@ -36,7 +36,15 @@ struct IommuTranslation {
 };
 
 // A bus address without translation: its key bits select the key.
-[[nodiscard]] IommuTranslation untranslated(const mem::KeyView& view, DmaAddr at);
+[[nodiscard]] inline IommuTranslation untranslated(const mem::KeyView& view, DmaAddr at) {
+  const auto [phys, selector] = view.layout.split(at);
+  const std::uint64_t run = std::uint64_t{1} << (view.layout.mask() != 0 ? view.layout.lowest_bit() : 63);
+  return {.phys = phys,
+          .key = view.key(selector),
+          .encrypted = selector != 0,
+          .bytes = run - (at.value() & (run - 1)),
+          .translated = false};
+}
 
 // Where table pages come from, as in PageTable::Source.
 struct IommuPageSource {

@@ -59,13 +59,11 @@ bool LazyMemory::contains(PhysAddr at, std::uint64_t bytes) const {
 
 Result<void> LazyMemory::read(PhysAddr from, ByteSpan to, const Access& access) {
   if (!contains(from, to.size())) return fault(FaultKind::no_memory, from.value());
-  std::array<std::byte, page_size> buffer;
   while (!to.empty()) {
     const std::size_t bytes = bytes_in_page(from, to.size());
     PageState& page = store_.page(from);
     const PageLock lock{page};
-    const ConstByteSpan data = CBIT_TRY(fetch({page, from, bytes}, buffer, access));
-    std::memcpy(to.data(), data.data(), bytes);
+    CBIT_TRY(read_piece({page, from, bytes}, to.first(bytes), access));
     to = to.subspan(bytes);
     from += bytes;
   }
@@ -85,6 +83,25 @@ Result<void> LazyMemory::write(PhysAddr to, ConstByteSpan from, const Access& ac
   return {};
 }
 
+Result<void> LazyMemory::snapshot(PhysAddr from, std::uint64_t bytes, Snapshot& to, const Access& access) {
+  if (!contains(from, bytes)) return fault(FaultKind::no_memory, from.value());
+  while (bytes != 0) {
+    const std::size_t now = bytes_in_page(from, bytes);
+    PageState& page = store_.page(from);
+    const PageLock lock{page};
+    const Piece piece{page, from, now};
+    CBIT_TRY(before_read(piece, access));
+    const bool written_without_a_word = (page.leases & LeaseTable::bit(LeaseIntent::write)) != 0;
+    if (sees_stored(piece, access) && !written_without_a_word)
+      to.extend(ConstByteSpan{store_.data(from), now}, lent_);
+    else
+      take_bytes(piece, to.extend(now), access);
+    from += now;
+    bytes -= now;
+  }
+  return {};
+}
+
 Result<void> LazyMemory::copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
                               std::uint64_t bytes) {
   if (!contains(from, bytes)) return fault(FaultKind::no_memory, from.value());
@@ -93,6 +110,9 @@ Result<void> LazyMemory::copy(PhysAddr to, const Access& to_access, PhysAddr fro
     const std::size_t now = std::min(bytes_in_page(from, bytes), bytes_in_page(to, bytes));
     PageState& source = store_.page(from);
     PageState& target = store_.page(to);
+    // Each lock would wait for its own; what is far away comes while the first is taken.
+    __builtin_prefetch(&target, 1);
+    __builtin_prefetch(store_.data(to), 1);
     std::array<std::byte, page_size> buffer;
     if (&source == &target) {
       CBIT_TRY(read(from, {buffer.data(), now}, from_access));
@@ -146,16 +166,37 @@ void LazyMemory::take_ownership(const Piece& piece, const Access& access) {
   tracer_->emit(access.agent, OwnerChanged{piece.at, previous, access.key, access.site});
 }
 
+Result<void> LazyMemory::read_piece(const Piece& piece, ByteSpan to, const Access& access) {
+  CBIT_TRY(before_read(piece, access));
+  take_bytes(piece, to, access);
+  return {};
+}
+
+void LazyMemory::take_bytes(const Piece& piece, ByteSpan to, const Access& access) {
+  if (sees_stored(piece, access))
+    std::memcpy(to.data(), store_.data(piece.at), to.size());
+  else
+    transform(piece, to, access);
+}
+
 Result<ConstByteSpan> LazyMemory::fetch(const Piece& piece, std::span<std::byte, page_size> buffer,
                                         const Access& access) {
   CBIT_TRY(before_read(piece, access));
-  const bool may_hide = config_.protection == MemoryProtection::td && access.key != config_.protected_key;
-  if (piece.page.owner == access.key && !may_hide) return ConstByteSpan{store_.data(piece.at), piece.bytes};
+  if (sees_stored(piece, access)) return ConstByteSpan{store_.data(piece.at), piece.bytes};
   const ByteSpan seen = buffer.first(piece.bytes);
-  view(piece, access.key, seen);
-  hide_td_lines(piece, access.key, seen);
-  if (piece.page.owner != access.key) count_foreign(piece, access);
+  transform(piece, seen, access);
   return ConstByteSpan{seen};
+}
+
+bool LazyMemory::sees_stored(const Piece& piece, const Access& access) const {
+  const bool may_hide = config_.protection == MemoryProtection::td && access.key != config_.protected_key;
+  return piece.page.owner == access.key && !may_hide;
+}
+
+void LazyMemory::transform(const Piece& piece, ByteSpan to, const Access& access) {
+  view(piece, access.key, to);
+  hide_td_lines(piece, access.key, to);
+  if (piece.page.owner != access.key) count_foreign(piece, access);
 }
 
 Result<void> LazyMemory::write_piece(const Piece& piece, ConstByteSpan from, const Access& access) {
@@ -244,6 +285,7 @@ Result<void> LazyMemory::before_read(const Piece& piece, const Access& access) {
 }
 
 Result<void> LazyMemory::before_write(const Piece& piece, const Access& access) {
+  lent_.settle();
   touch(piece.page, piece.at);
   if (config_.protection == MemoryProtection::rmp) CBIT_TRY(check_rmp(piece, access, true));
   if (config_.protection == MemoryProtection::td) CBIT_TRY(claim_td_lines(piece, access));
@@ -339,6 +381,7 @@ void LazyMemory::count_foreign(const Piece& piece, const Access& access) {
 
 void LazyMemory::change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by) {
   revoke_leases(page, at);
+  lent_.settle();
   const Piece whole{page, at, page_size};
   const ByteSpan stored{store_.data(at), page_size};
   view(whole, to, stored);
@@ -474,6 +517,7 @@ void LazyMemory::convert(PhysAddr first, std::uint64_t pages, bool encrypted, Si
     const PageLock lock{page};
     touch(page, at);
     revoke_leases(page, at);
+    lent_.settle();
     page.shared = !encrypted;
     page.ever_converted = true;
     page.conversion_site = site;

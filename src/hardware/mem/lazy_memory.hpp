@@ -7,6 +7,7 @@
 #include "mem/lease_table.hpp"
 #include "mem/memory.hpp"
 #include "mem/page_store.hpp"
+#include "mem/snapshot.hpp"
 
 namespace cbit::mem {
 
@@ -19,6 +20,8 @@ class LazyMemory final : public Memory {
 
   Result<void> read(PhysAddr from, ByteSpan to, const Access& access) override;
   Result<void> write(PhysAddr to, ConstByteSpan from, const Access& access) override;
+  Result<void> snapshot(PhysAddr from, std::uint64_t bytes, Snapshot& to, const Access& access) override;
+  void settle_snapshots() override { lent_.settle(); }
   Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
                     std::uint64_t bytes) override;
   Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) override;
@@ -62,9 +65,15 @@ class LazyMemory final : public Memory {
   Result<void> clear_blank_page(const Piece& piece, const Access& access);
   void change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by);
 
-  // The bytes that the access reads: the stored ones where its key owns the page, else a view in `buffer`.
+  Result<void> read_piece(const Piece& piece, ByteSpan to, const Access& access);
+  // The bytes that the access reads: the stored ones where it sees those, else a view in `buffer`.
   Result<ConstByteSpan> fetch(const Piece& piece, std::span<std::byte, page_size> buffer,
                               const Access& access);
+  // Whether the access reads the page's bytes as they are stored.
+  [[nodiscard]] bool sees_stored(const Piece& piece, const Access& access) const;
+  void take_bytes(const Piece& piece, ByteSpan to, const Access& access);
+  // What it reads where it does not.
+  void transform(const Piece& piece, ByteSpan to, const Access& access);
   Result<void> write_piece(const Piece& piece, ConstByteSpan from, const Access& access);
   Result<void> before_read(const Piece& piece, const Access& access);
   Result<void> before_write(const Piece& piece, const Access& access);
@@ -94,6 +103,7 @@ class LazyMemory final : public Memory {
   KeyTable* keys_;
   Tracer* tracer_;
   LeaseTable leases_;
+  Lender lent_;  // ends before store_
   mutable std::mutex touched_mutex_;
   std::vector<PhysAddr> touched_;
   std::atomic<std::uint64_t> owner_changes_ = 0;

@@ -5,6 +5,7 @@
 #include "base/format.hpp"
 #include "mem/alias_cache.hpp"
 #include "mem/lazy_memory.hpp"
+#include "mem/snapshot.hpp"
 
 namespace cbit::mem {
 namespace {
@@ -42,6 +43,9 @@ OrError<std::unique_ptr<Memory>> Memory::create(const MemoryConfig& config, KeyT
   return memory;
 }
 
+Result<void> Memory::snapshot(PhysAddr from, std::uint64_t bytes, Snapshot& to, const Access& access) {
+  return read(from, to.extend(bytes), access);
+}
 Result<std::byte*> Memory::lease(PhysAddr, const Access&, LeaseIntent, LeaseHolder&) { return nullptr; }
 void Memory::end_leases(PhysAddr, LeaseHolder&) {}
 void Memory::end_leases(LeaseHolder&) {}

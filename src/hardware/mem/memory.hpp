@@ -71,6 +71,8 @@ struct MemoryConfig {
   KeyId initial_owner = no_key;  // key under which untouched memory reads as zeros (TDX: accepted pages)
 };
 
+class Snapshot;
+
 // How an access reaches memory: under which key, by whom, from where.
 struct Access {
   Agent agent;
@@ -109,6 +111,10 @@ class Memory {
 
   virtual Result<void> read(PhysAddr from, ByteSpan to, const Access& access) = 0;
   virtual Result<void> write(PhysAddr to, ConstByteSpan from, const Access& access) = 0;
+  // A read whose bytes come to the snapshot's end, and stay where they are if they can.
+  virtual Result<void> snapshot(PhysAddr from, std::uint64_t bytes, Snapshot& to, const Access& access);
+  // All snapshots have copies of their own from here on. Before a write of bytes that a snapshot holds.
+  virtual void settle_snapshots() {}
   // memcpy between two ranges that do not overlap; each side under its own key.
   virtual Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
                             std::uint64_t bytes) = 0;

@@ -224,7 +224,14 @@ Result<void, int> Engine::post_recv(std::uint32_t number, const ibv_recv_wr& wr)
   return {};
 }
 
-void Engine::receive(PortAddress from, ConstByteSpan wire) {
+void Engine::send(PortAddress to, const Packet& packet, mem::Snapshot&& payload) {
+  const std::size_t bytes = payload.bytes().size();
+  if (const std::size_t padding = padding_of(bytes); padding != 0)
+    std::ranges::fill(payload.extend(padding), std::byte{0});
+  send_(to, WirePacket{headers_of(packet, bytes), std::move(payload)});
+}
+
+void Engine::receive(PortAddress from, const WirePacket& wire) {
   const auto packet = parse(wire);
   if (!packet) return refuse(0, 0, 0, wire.size(), refusal::malformed_packet);
   QueuePair* const to = qp(packet->bth.destination_qp);
@@ -417,10 +424,11 @@ Result<void> each_entry(const RegionTable& regions, const std::vector<ibv_sge>& 
 
 }  // namespace
 
-Result<void> Engine::gather(const std::vector<ibv_sge>& entries, std::uint64_t offset, ByteSpan to) {
-  return each_entry(regions_, entries, offset, to.size(),
-                    [&](const Region& region, std::uint64_t at, std::uint64_t done, std::uint64_t n) {
-                      return read_segments(*memory_, region.segments, at, to.subspan(done, n));
+Result<void> Engine::gather(const std::vector<ibv_sge>& entries, std::uint64_t offset, std::uint64_t bytes,
+                            mem::Snapshot& to) {
+  return each_entry(regions_, entries, offset, bytes,
+                    [&](const Region& region, std::uint64_t at, std::uint64_t, std::uint64_t n) {
+                      return snapshot_segments(*memory_, region.segments, at, n, to);
                     });
 }
 

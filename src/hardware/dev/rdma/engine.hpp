@@ -29,7 +29,7 @@ struct EngineConfig {
 
 class Engine {
  public:
-  using Send = std::function<void(PortAddress to, Bytes packet)>;
+  using Send = std::function<void(PortAddress to, WirePacket&& packet)>;
 
   // All outlive the engine.
   Engine(RegionMemory& memory, Tracer& tracer, EngineConfig config, Send send)
@@ -63,7 +63,7 @@ class Engine {
   Result<void, int> post_recv(std::uint32_t qp, const ibv_recv_wr& wr);
 
   // ---- the wire ----
-  void receive(PortAddress from, ConstByteSpan packet);
+  void receive(PortAddress from, const WirePacket& packet);
   // A time-out of every queue pair that waits for its peer.
   void tick();
 
@@ -93,9 +93,12 @@ class Engine {
   // ---- scatter and gather, for both sides ----
   // The reason why one of the entries may not be accessed so; reported.
   std::string_view check_entries(const QueuePair& qp, const std::vector<ibv_sge>& entries, unsigned access);
-  Result<void> gather(const std::vector<ibv_sge>& entries, std::uint64_t offset, ByteSpan to);
+  Result<void> gather(const std::vector<ibv_sge>& entries, std::uint64_t offset, std::uint64_t bytes,
+                      mem::Snapshot& to);
   Result<void> scatter(const std::vector<ibv_sge>& entries, std::uint64_t offset, ConstByteSpan from);
   [[nodiscard]] static std::uint64_t length_of(const std::vector<ibv_sge>& entries);
+
+  void send(PortAddress to, const Packet& packet, mem::Snapshot&& payload = {});
 
   // ---- requester.cpp ----
   void transmit(QueuePair& qp);
@@ -104,7 +107,8 @@ class Engine {
   bool send_message(QueuePair& qp, SendWork& work);
   bool send_datagram(QueuePair& qp, const SendWork& work);
   void send_read_or_atomic(QueuePair& qp, const SendWork& work);
-  Result<void> read_payload(const SendWork& work, std::uint64_t offset, ByteSpan to);
+  Result<void> read_payload(const SendWork& work, std::uint64_t offset, std::uint64_t bytes,
+                            mem::Snapshot& to);
   // The first unfinished request ends with this status, and the queue pair with it.
   void fail_request(QueuePair& qp, ibv_wc_status status);
   void on_response(QueuePair& qp, const Packet& packet);

@@ -15,9 +15,8 @@ void Fabric::detach(PortAddress address) {
 
 void Fabric::run() {
   if (std::exchange(running_, true)) return;
-  while (!frames_.empty()) {
-    const Frame frame = std::move(frames_.front());
-    frames_.pop_front();
+  for (; !frames_.empty(); frames_.pop_front()) {
+    const Frame& frame = frames_.front();  // stays in place while others are sent
     if (frame.destination == 0 || frame.destination > ports_.size()) continue;
     FabricPort* const port = ports_[frame.destination - 1];
     if (port == nullptr) continue;

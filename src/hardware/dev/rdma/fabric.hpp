@@ -9,7 +9,7 @@
 #include <deque>
 #include <vector>
 
-#include "base/bytes.hpp"
+#include "dev/rdma/wire.hpp"
 
 namespace cbit::dev::rdma {
 
@@ -19,7 +19,7 @@ using PortAddress = std::uint32_t;
 struct Frame {
   PortAddress source = 0;
   PortAddress destination = 0;
-  Bytes packet;
+  WirePacket packet;
 };
 
 class FabricPort {
@@ -35,7 +35,9 @@ class Fabric {
   void detach(PortAddress address);
 
   // Queues; frames to nobody are dropped on delivery.
-  void send(Frame frame) { frames_.push_back(std::move(frame)); }
+  void send(PortAddress source, PortAddress destination, WirePacket&& packet) {
+    frames_.emplace_back(source, destination, std::move(packet));
+  }
   // Delivers until no frame is left, including those sent meanwhile. A call from within does nothing.
   void run();
 

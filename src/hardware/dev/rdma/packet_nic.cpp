@@ -8,18 +8,19 @@ PacketNic::PacketNic(bus::SystemBus& bus, bus::DmaPortConfig config, Fabric& fab
 PacketNic::~PacketNic() { fabric_->detach(address_); }
 
 Result<void> PacketNic::transmit(PortAddress to, DmaAddr from, std::uint64_t bytes) {
-  Bytes packet(bytes);
+  UnfilledBytes packet(bytes);
   CBIT_TRY(port_.read(from, packet));
-  fabric_->send({.source = address_, .destination = to, .packet = std::move(packet)});
+  fabric_->send(address_, to, WirePacket::of(std::move(packet)));
   return {};
 }
 
 void PacketNic::receive(const Frame& frame) {
-  if (buffers_.empty() || buffers_.front().bytes < frame.packet.size()) return;
+  const UnfilledBytes packet = frame.packet.joined();
+  if (buffers_.empty() || buffers_.front().bytes < packet.size()) return;
   const Buffer buffer = buffers_.front();
   buffers_.pop_front();
-  if (!port_.write(buffer.at, frame.packet) || !received_) return;
-  received_(frame.source, frame.packet.size());
+  if (!port_.write(buffer.at, packet) || !received_) return;
+  received_(frame.source, packet.size());
 }
 
 }  // namespace cbit::dev::rdma

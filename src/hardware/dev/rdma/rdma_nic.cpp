@@ -7,13 +7,18 @@ RdmaNic::RdmaNic(bus::SystemBus& bus, bus::DmaPortConfig config, Fabric& fabric,
     : memory_{bus, std::move(config)},
       fabric_{&fabric},
       address_{fabric.attach(*this)},
-      engine_{memory_,
-              bus.tracer(),
-              {memory_.port.name(), {AgentKind::device, memory_.port.config().requester}, limits},
-              [this](PortAddress to, Bytes packet) {
-                fabric_->send({.source = address_, .destination = to, .packet = std::move(packet)});
-              }} {}
+      engine_{
+          memory_,
+          bus.tracer(),
+          {memory_.port.name(), {AgentKind::device, memory_.port.config().requester}, limits},
+          [this](PortAddress to, WirePacket&& packet) { fabric_->send(address_, to, std::move(packet)); }} {}
 
 RdmaNic::~RdmaNic() { fabric_->detach(address_); }
+
+void RdmaNic::receive(const Frame& frame) {
+  // What came from this memory may be written to it.
+  memory_.port.bus().memory().settle_snapshots();
+  engine_.receive(frame.source, frame.packet);
+}
 
 }  // namespace cbit::dev::rdma

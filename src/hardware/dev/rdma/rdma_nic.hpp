@@ -20,7 +20,7 @@ class RdmaNic final : public FabricPort {
   [[nodiscard]] PortAddress address() const { return address_; }
   [[nodiscard]] Engine& engine() { return engine_; }
   [[nodiscard]] bus::DmaPort& port() { return memory_.port; }
-  void receive(const Frame& frame) override { engine_.receive(frame.source, frame.packet); }
+  void receive(const Frame& frame) override;
 
  private:
   struct DeviceMemory final : RegionMemory {
@@ -28,6 +28,9 @@ class RdmaNic final : public FabricPort {
     Result<void> read(std::uint64_t at, ByteSpan to) override { return port.read(DmaAddr{at}, to); }
     Result<void> write(std::uint64_t at, ConstByteSpan from) override {
       return port.write(DmaAddr{at}, from);
+    }
+    Result<void> snapshot(std::uint64_t at, std::uint64_t bytes, mem::Snapshot& to) override {
+      return port.snapshot(DmaAddr{at}, bytes, to);
     }
     bus::DmaPort port;
   };

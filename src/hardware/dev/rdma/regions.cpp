@@ -33,6 +33,13 @@ Result<void> read_segments(RegionMemory& memory, const std::vector<Segment>& seg
   });
 }
 
+Result<void> snapshot_segments(RegionMemory& memory, const std::vector<Segment>& segments,
+                               std::uint64_t offset, std::uint64_t bytes, mem::Snapshot& to) {
+  return each_part(segments, offset, bytes, [&](std::uint64_t at, std::uint64_t, std::uint64_t n) {
+    return memory.snapshot(at, n, to);
+  });
+}
+
 Result<void> write_segments(RegionMemory& memory, const std::vector<Segment>& segments, std::uint64_t offset,
                             ConstByteSpan from) {
   return each_part(segments, offset, from.size(), [&](std::uint64_t at, std::uint64_t done, std::uint64_t n) {

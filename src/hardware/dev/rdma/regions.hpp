@@ -10,6 +10,7 @@
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "cbit/verbs_types.hpp"
+#include "mem/snapshot.hpp"
 
 namespace cbit::dev::rdma {
 
@@ -51,11 +52,17 @@ class RegionMemory {
   virtual ~RegionMemory() = default;
   virtual Result<void> read(std::uint64_t at, ByteSpan to) = 0;
   virtual Result<void> write(std::uint64_t at, ConstByteSpan from) = 0;
+  // A read whose bytes come to the snapshot's end.
+  virtual Result<void> snapshot(std::uint64_t at, std::uint64_t bytes, mem::Snapshot& to) {
+    return read(at, to.extend(bytes));
+  }
 };
 
 // Moves [offset, offset + size) of consecutive segments; the caller has checked the bounds.
 Result<void> read_segments(RegionMemory& memory, const std::vector<Segment>& segments, std::uint64_t offset,
                            ByteSpan to);
+Result<void> snapshot_segments(RegionMemory& memory, const std::vector<Segment>& segments,
+                               std::uint64_t offset, std::uint64_t bytes, mem::Snapshot& to);
 Result<void> write_segments(RegionMemory& memory, const std::vector<Segment>& segments, std::uint64_t offset,
                             ConstByteSpan from);
 

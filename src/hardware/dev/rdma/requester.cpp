@@ -97,9 +97,10 @@ bool Engine::start(QueuePair& owner, SendWork& work) {
   return true;
 }
 
-Result<void> Engine::read_payload(const SendWork& work, std::uint64_t offset, ByteSpan to) {
-  if ((work.wr.send_flags & IBV_SEND_INLINE) == 0) return gather(work.wr.sg_list, offset, to);
-  std::ranges::copy(ConstByteSpan{work.inline_data}.subspan(offset, to.size()), to.begin());
+Result<void> Engine::read_payload(const SendWork& work, std::uint64_t offset, std::uint64_t bytes,
+                                  mem::Snapshot& to) {
+  if ((work.wr.send_flags & IBV_SEND_INLINE) == 0) return gather(work.wr.sg_list, offset, bytes, to);
+  std::ranges::copy(ConstByteSpan{work.inline_data}.subspan(offset, bytes), to.extend(bytes).begin());
   return {};
 }
 
@@ -117,9 +118,10 @@ bool Engine::send_message(QueuePair& owner, SendWork& work) {
     if (packet.info().reth)
       packet.reth = Reth{work.wr.rdma.remote_addr, work.wr.rdma.rkey, static_cast<std::uint32_t>(work.bytes)};
     if (packet.info().immediate) packet.immediate = work.wr.imm_data;
-    OpenPacket made = open_packet(packet, std::min<std::uint64_t>(mtu(owner), work.bytes - offset));
-    if (!read_payload(work, offset, made.payload)) return false;
-    send_(owner.attr.ah_attr, std::move(made.wire));
+    mem::Snapshot payload;
+    if (!read_payload(work, offset, std::min<std::uint64_t>(mtu(owner), work.bytes - offset), payload))
+      return false;
+    send(owner.attr.ah_attr, packet, std::move(payload));
   }
   return true;
 }
@@ -135,9 +137,9 @@ bool Engine::send_datagram(QueuePair& owner, const SendWork& work) {
   const bool own = (work.wr.ud.remote_qkey & 1u << 31) != 0;
   packet.deth = Deth{own ? owner.attr.qkey : work.wr.ud.remote_qkey, owner.number};
   if (packet.info().immediate) packet.immediate = work.wr.imm_data;
-  OpenPacket made = open_packet(packet, work.bytes);
-  if (!read_payload(work, 0, made.payload)) return false;
-  send_(work.wr.ud.ah, std::move(made.wire));
+  mem::Snapshot payload;
+  if (!read_payload(work, 0, work.bytes, payload)) return false;
+  send(work.wr.ud.ah, packet, std::move(payload));
   return true;
 }
 
@@ -157,7 +159,7 @@ void Engine::send_read_or_atomic(QueuePair& owner, const SendWork& work) {
                               .swap_or_add = swap ? work.wr.atomic.swap : work.wr.atomic.compare_add,
                               .compare = swap ? work.wr.atomic.compare_add : 0};
   }
-  send_(owner.attr.ah_attr, serialize(packet));
+  send(owner.attr.ah_attr, packet);
 }
 
 void Engine::fail_request(QueuePair& owner, ibv_wc_status status) {

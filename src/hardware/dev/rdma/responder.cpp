@@ -40,7 +40,7 @@ void Engine::answer(const QueuePair& from, Opcode opcode, std::uint32_t psn, Syn
                     std::optional<std::uint64_t> atomic_ack) {
   Packet packet = response(from, opcode, psn, syndrome);
   packet.atomic_ack = atomic_ack;
-  send_(from.attr.ah_attr, serialize(packet));
+  send(from.attr.ah_attr, packet);
 }
 
 void Engine::on_request(QueuePair& to, const Packet& packet) {
@@ -203,14 +203,14 @@ Engine::Verdict Engine::execute_read(QueuePair& to, const Packet& packet) {
                           : first       ? Opcode::rc_read_response_first
                           : last        ? Opcode::rc_read_response_last
                                         : Opcode::rc_read_response_middle;
-    OpenPacket made =
-        open_packet(response(to, opcode, psn_add(packet.bth.psn, i), syndrome_of(syndrome_ack, no_credits)),
-                    std::min<std::uint64_t>(mtu(to), source.bytes - offset));
-    if (!made.payload.empty() &&
-        !read_segments(*memory_, region->segments, source.address + offset - region->first, made.payload))
-      return refuse_remote(to, source.rkey, source.address + offset, made.payload.size(),
-                           refusal::memory_fault);
-    send_(to.attr.ah_attr, std::move(made.wire));
+    const std::uint64_t bytes = std::min<std::uint64_t>(mtu(to), source.bytes - offset);
+    mem::Snapshot payload;
+    if (bytes != 0 && !snapshot_segments(*memory_, region->segments, source.address + offset - region->first,
+                                         bytes, payload))
+      return refuse_remote(to, source.rkey, source.address + offset, bytes, refusal::memory_fault);
+    send(to.attr.ah_attr,
+         response(to, opcode, psn_add(packet.bth.psn, i), syndrome_of(syndrome_ack, no_credits)),
+         std::move(payload));
   }
   return {};
 }

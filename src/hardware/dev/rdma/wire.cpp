@@ -60,8 +60,6 @@ constexpr OpcodeInfo opcodes[] = {
 
 // BTH, 12 bytes. 9.2.
 constexpr std::size_t bth_bytes = 12;
-// With an AtomicETH, the longest of the others.
-constexpr std::size_t headers_bytes_max = bth_bytes + 28 + 4;
 struct BthByte1 : Register<BthByte1, std::uint8_t> {
   using SolicitedEvent = Field<7, 7, bool>;
   using MigReq = Field<6, 6, bool>;
@@ -102,22 +100,8 @@ class Reader {
   ConstByteSpan rest_;
 };
 
-class Writer {
- public:
-  void number(std::uint64_t value, std::size_t bytes) {
-    for (std::size_t i = bytes; i-- > 0;) out_.push_back(static_cast<std::byte>(value >> 8 * i));
-  }
-  explicit Writer(std::size_t bytes_behind) { out_.reserve(headers_bytes_max + bytes_behind); }
-  void zeros(std::size_t count) { out_.resize(out_.size() + count); }
-  [[nodiscard]] Bytes take() { return std::move(out_); }
-
- private:
-  Bytes out_;
-};
-
-Result<Bth, ParseError> parse_bth(Reader& in) {
-  if (in.left() < bth_bytes) return tl::unexpected{ParseError::too_short};
-  Bth bth;
+std::optional<ParseError> parse_bth(Reader& in, Bth& bth) {
+  if (in.left() < bth_bytes) return ParseError::too_short;
   std::uint8_t opcode = 0;
   BthByte1 byte1;
   BthByte8 byte8;
@@ -128,13 +112,13 @@ Result<Bth, ParseError> parse_bth(Reader& in) {
   in.read(bth.destination_qp, 3);
   in.read(byte8.raw);
   in.read(bth.psn, 3);
-  if (find_opcode(opcode) == nullptr) return tl::unexpected{ParseError::unknown_opcode};
-  if (byte1.get<BthByte1::TVer>() != 0) return tl::unexpected{ParseError::bad_version};
+  if (find_opcode(opcode) == nullptr) return ParseError::unknown_opcode;
+  if (byte1.get<BthByte1::TVer>() != 0) return ParseError::bad_version;
   bth.opcode = Opcode{opcode};
   bth.solicited = byte1.get<BthByte1::SolicitedEvent>();
   bth.pad_count = byte1.get<BthByte1::PadCnt>();
   bth.ack_request = byte8.get<BthByte8::AckReq>();
-  return bth;
+  return std::nullopt;
 }
 
 bool parse_extended(Reader& in, Packet& packet) {
@@ -183,72 +167,93 @@ std::string_view to_string(ParseError error) {
   return "?";
 }
 
-Result<Packet, ParseError> parse(ConstByteSpan wire) {
-  Reader in{wire};
-  Packet packet;
-  packet.bth = CBIT_TRY(parse_bth(in));
-  if (!parse_extended(in, packet)) return tl::unexpected{ParseError::too_short};
-  if (!packet.info().payload) {
-    if (in.left() != 0) return tl::unexpected{ParseError::trailing_bytes};
-    if (packet.bth.pad_count != 0) return tl::unexpected{ParseError::bad_padding};
-    return packet;
-  }
-  if (in.left() < packet.bth.pad_count) return tl::unexpected{ParseError::too_short};
-  if (in.left() % 4 != 0) return tl::unexpected{ParseError::bad_padding};
-  packet.payload = in.rest().first(in.left() - packet.bth.pad_count);
-  return packet;
+UnfilledBytes WirePacket::joined() const {
+  const ConstByteSpan first = headers.bytes(), then = behind.bytes();
+  UnfilledBytes all(first.begin(), first.end());
+  all.insert(all.end(), then.begin(), then.end());
+  return all;
 }
 
-OpenPacket open_packet(const Packet& packet, std::size_t payload_bytes) {
+namespace {
+
+// Reads the headers of `in`, and takes what follows them, or else `behind`, for the payload.
+std::optional<ParseError> parse_into(Packet& packet, Reader in, ConstByteSpan behind) {
+  if (const auto error = parse_bth(in, packet.bth)) return error;
+  if (!parse_extended(in, packet)) return ParseError::too_short;
+  if (in.left() != 0) behind = in.rest();
+  const std::size_t padding = packet.bth.pad_count;
+  if (!packet.info().payload) {
+    if (!behind.empty()) return ParseError::trailing_bytes;
+    return padding == 0 ? std::nullopt : std::optional{ParseError::bad_padding};
+  }
+  if (behind.size() < padding) return ParseError::too_short;
+  if (behind.size() % 4 != 0) return ParseError::bad_padding;
+  packet.payload = behind.first(behind.size() - padding);
+  return std::nullopt;
+}
+
+Result<Packet, ParseError> parse_parts(ConstByteSpan headers, ConstByteSpan behind) {
+  Result<Packet, ParseError> parsed;
+  if (const auto error = parse_into(*parsed, Reader{headers}, behind)) parsed = tl::unexpected{*error};
+  return parsed;
+}
+
+}  // namespace
+
+Result<Packet, ParseError> parse(ConstByteSpan wire) { return parse_parts(wire, {}); }
+Result<Packet, ParseError> parse(const WirePacket& wire) {
+  const ConstByteSpan headers = wire.headers.bytes(), behind = wire.behind.bytes();
+  return headers.empty() ? parse(behind) : parse_parts(headers, behind);
+}
+
+HeaderBytes headers_of(const Packet& packet, std::size_t payload_bytes) {
   const OpcodeInfo& info = packet.info();
   CBIT_ASSERT(info.reth == packet.reth.has_value() && info.atomic == packet.atomic.has_value());
   CBIT_ASSERT(info.deth == packet.deth.has_value() && info.aeth == packet.aeth.has_value());
-  const std::size_t padding = (4 - payload_bytes % 4) % 4;
-  Writer out{payload_bytes + padding};
-  out.number(static_cast<std::uint8_t>(packet.bth.opcode), 1);
-  out.number(BthByte1{}
-                 .with<BthByte1::SolicitedEvent>(packet.bth.solicited)
-                 .with<BthByte1::MigReq>(true)
-                 .with<BthByte1::PadCnt>(static_cast<std::uint8_t>(padding))
-                 .raw,
-             1);
-  out.number(packet.bth.pkey, 2);
-  out.number(0, 1);
-  out.number(packet.bth.destination_qp, 3);
-  out.number(BthByte8{}.with<BthByte8::AckReq>(packet.bth.ack_request).raw, 1);
-  out.number(packet.bth.psn, 3);
+  HeaderBytes out;
+  out.add(static_cast<std::uint8_t>(packet.bth.opcode), 1);
+  out.add(BthByte1{}
+              .with<BthByte1::SolicitedEvent>(packet.bth.solicited)
+              .with<BthByte1::MigReq>(true)
+              .with<BthByte1::PadCnt>(static_cast<std::uint8_t>(padding_of(payload_bytes)))
+              .raw,
+          1);
+  out.add(packet.bth.pkey, 2);
+  out.add(0, 1);
+  out.add(packet.bth.destination_qp, 3);
+  out.add(BthByte8{}.with<BthByte8::AckReq>(packet.bth.ack_request).raw, 1);
+  out.add(packet.bth.psn, 3);
   if (packet.reth) {
-    out.number(packet.reth->address, 8);
-    out.number(packet.reth->rkey, 4);
-    out.number(packet.reth->bytes, 4);
+    out.add(packet.reth->address, 8);
+    out.add(packet.reth->rkey, 4);
+    out.add(packet.reth->bytes, 4);
   }
   if (packet.atomic) {
-    out.number(packet.atomic->address, 8);
-    out.number(packet.atomic->rkey, 4);
-    out.number(packet.atomic->swap_or_add, 8);
-    out.number(packet.atomic->compare, 8);
+    out.add(packet.atomic->address, 8);
+    out.add(packet.atomic->rkey, 4);
+    out.add(packet.atomic->swap_or_add, 8);
+    out.add(packet.atomic->compare, 8);
   }
   if (packet.deth) {
-    out.number(packet.deth->qkey, 4);
-    out.number(0, 1);
-    out.number(packet.deth->source_qp, 3);
+    out.add(packet.deth->qkey, 4);
+    out.add(0, 1);
+    out.add(packet.deth->source_qp, 3);
   }
   if (packet.aeth) {
-    out.number(packet.aeth->syndrome.raw, 1);
-    out.number(packet.aeth->msn, 3);
+    out.add(packet.aeth->syndrome.raw, 1);
+    out.add(packet.aeth->msn, 3);
   }
-  if (info.atomic_ack) out.number(packet.atomic_ack.value_or(0), 8);
-  if (info.immediate) out.number(packet.immediate.value_or(0), 4);
-  out.zeros(payload_bytes + padding);
-  OpenPacket made{out.take(), {}};
-  made.payload = ByteSpan{made.wire}.last(payload_bytes + padding).first(payload_bytes);
-  return made;
+  if (info.atomic_ack) out.add(packet.atomic_ack.value_or(0), 8);
+  if (info.immediate) out.add(packet.immediate.value_or(0), 4);
+  return out;
 }
 
-Bytes serialize(const Packet& packet) {
-  OpenPacket made = open_packet(packet, packet.payload.size());
-  std::ranges::copy(packet.payload, made.payload.begin());
-  return std::move(made.wire);
+UnfilledBytes serialize(const Packet& packet) {
+  const HeaderBytes headers = headers_of(packet, packet.payload.size());
+  UnfilledBytes wire(headers.bytes().begin(), headers.bytes().end());
+  wire.insert(wire.end(), packet.payload.begin(), packet.payload.end());
+  wire.insert(wire.end(), padding_of(packet.payload.size()), std::byte{0});
+  return wire;
 }
 
 }  // namespace cbit::dev::rdma

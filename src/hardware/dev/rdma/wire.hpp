@@ -7,13 +7,16 @@
 // parse() is total: any bytes give a Packet or a reason why they are none.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "base/bytes.hpp"
 #include "base/reg.hpp"
 #include "base/result.hpp"
+#include "mem/snapshot.hpp"
 
 namespace cbit::dev::rdma {
 
@@ -107,6 +110,8 @@ struct Deth {
 };
 
 struct Packet {
+  Packet() {}  // not defaulted, which would clear what it then fills in
+
   Bth bth;
   std::optional<Reth> reth;
   std::optional<AtomicEth> atomic;
@@ -128,16 +133,42 @@ enum class ParseError : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(ParseError error);
 
+// A packet's headers: so many bytes at most.
+class HeaderBytes {
+ public:
+  static constexpr std::size_t bytes_max = 44;  // a BTH, and an AtomicETH or what else is no longer
+
+  // The lowest `bytes` bytes of the number, most significant first.
+  void add(std::uint64_t number, std::size_t bytes) {
+    for (std::size_t i = bytes; i-- > 0;) bytes_[size_++] = static_cast<std::byte>(number >> 8 * i);
+  }
+  [[nodiscard]] ConstByteSpan bytes() const { return std::span{bytes_}.first(size_); }
+
+ private:
+  std::array<std::byte, bytes_max> bytes_;
+  std::uint8_t size_ = 0;
+};
+
+// A packet on its way. What its maker had as bytes is all behind no headers; else the payload, with its
+// padding, may lie in the sender's memory still.
+struct WirePacket {
+  [[nodiscard]] static WirePacket of(UnfilledBytes all) { return {{}, mem::Snapshot{std::move(all)}}; }
+  [[nodiscard]] std::size_t size() const { return headers.bytes().size() + behind.bytes().size(); }
+  [[nodiscard]] UnfilledBytes joined() const;
+
+  HeaderBytes headers;
+  mem::Snapshot behind;
+};
+
 // The packet looks into `wire`.
 [[nodiscard]] Result<Packet, ParseError> parse(ConstByteSpan wire);
+[[nodiscard]] Result<Packet, ParseError> parse(const WirePacket& wire);
 // The headers that the opcode asks for must be there.
-[[nodiscard]] Bytes serialize(const Packet& packet);
-
-// The same with room for a payload, which is zeros until somebody fills it in; packet.payload is left out.
-struct OpenPacket {
-  Bytes wire;
-  ByteSpan payload;
-};
-[[nodiscard]] OpenPacket open_packet(const Packet& packet, std::size_t payload_bytes);
+[[nodiscard]] UnfilledBytes serialize(const Packet& packet);
+// What comes before such a payload, and the number of zeros behind it; packet.payload is left out.
+[[nodiscard]] HeaderBytes headers_of(const Packet& packet, std::size_t payload_bytes);
+[[nodiscard]] constexpr std::size_t padding_of(std::size_t payload_bytes) {
+  return (4 - payload_bytes % 4) % 4;
+}
 
 }  // namespace cbit::dev::rdma

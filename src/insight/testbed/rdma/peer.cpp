@@ -30,8 +30,8 @@ Result<void> RdmaPeer::Flat::write(std::uint64_t at, ConstByteSpan from) {
 RdmaPeer::RdmaPeer(dev::rdma::Fabric& fabric)
     : fabric_{&fabric},
       address_{fabric.attach(*this)},
-      engine_{memory_, tracer_, {}, [this](dev::rdma::PortAddress to, Bytes packet) {
-                fabric_->send({address_, to, std::move(packet)});
+      engine_{memory_, tracer_, {}, [this](dev::rdma::PortAddress to, dev::rdma::WirePacket&& packet) {
+                fabric_->send(address_, to, std::move(packet));
               }} {
   memory_.ring.resize(peer_cq_entries * sizeof(dev::rdma::Cqe));
   key_ = *engine_.register_region(
@@ -93,7 +93,7 @@ ibv_wc_status RdmaPeer::perform(const ibv_send_wr& wr) {
 }
 
 void RdmaPeer::send_raw(dev::rdma::PortAddress to, ConstByteSpan packet) {
-  fabric_->send({address_, to, Bytes(packet.begin(), packet.end())});
+  fabric_->send(address_, to, dev::rdma::WirePacket::of({packet.begin(), packet.end()}));
   fabric_->run();
 }
 

@@ -28,7 +28,9 @@ Result<std::unique_ptr<Rxe>, Errno> Rxe::create(Kernel& kernel, dev::rdma::Fabri
       rxe->memory_, tracer,
       dev::rdma::EngineConfig{
           .device = tracer.intern(config.name), .agent = kernel.cpu(0).agent(), .limits = {}},
-      [self](dev::rdma::PortAddress to, const Bytes& packet) { self->transmit(to, packet); });
+      [self](dev::rdma::PortAddress to, const dev::rdma::WirePacket& packet) {
+        self->transmit(to, packet.joined());
+      });
   rxe->ib_ =
       std::make_unique<IbDevice>(kernel, config.name, *rxe->engine_, fabric, rxe->nic_->address(), nullptr);
 
@@ -66,7 +68,7 @@ bool Rxe::post(ReceiveBuffer& buffer) {
 }
 
 // rxe_send(): an skb, mapped by the network adapter's driver for as long as it takes to send it.
-void Rxe::transmit(dev::rdma::PortAddress to, const Bytes& packet) {
+void Rxe::transmit(dev::rdma::PortAddress to, ConstByteSpan packet) {
   paging::Mmu& cpu = kernel_->cpu(0);
   Dma& dma = kernel_->dma();
   const auto written = cpu.write(skb_, packet);
@@ -85,7 +87,7 @@ void Rxe::received(dev::rdma::PortAddress source, std::uint64_t bytes) {
   ReceiveBuffer buffer = receives_.front();
   receives_.pop_front();
   kernel_->dma().unmap_single(cpu, *device_, buffer.dma, skb_bytes, DmaDirection::from_device);
-  Bytes packet(bytes);
+  UnfilledBytes packet(bytes);
   const auto read = cpu.read(buffer.at, packet);
   CBIT_ASSERT(read);
   if (post(buffer)) {
@@ -94,7 +96,7 @@ void Rxe::received(dev::rdma::PortAddress source, std::uint64_t bytes) {
     kernel_->mm().free_pages(buffer.at, skb_pages);  // one buffer fewer from now on
     ++dropped_;
   }
-  engine_->receive(source, packet);
+  engine_->receive(source, dev::rdma::WirePacket::of(std::move(packet)));
 }
 
 }  // namespace cbit::kernel

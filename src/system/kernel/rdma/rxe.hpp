@@ -50,7 +50,7 @@ class Rxe {
 
   explicit Rxe(Kernel& kernel) : kernel_{&kernel}, memory_{kernel.cpu(0)} {}
   bool post(ReceiveBuffer& buffer);
-  void transmit(dev::rdma::PortAddress to, const Bytes& packet);
+  void transmit(dev::rdma::PortAddress to, ConstByteSpan packet);
   void received(dev::rdma::PortAddress source, std::uint64_t bytes);
 
   Kernel* kernel_;

@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <tuple>
+
 #include "base/cost.hpp"
+#include "mem/snapshot.hpp"
 #include "support/small_machine.hpp"
 
 namespace cbit::bus {
@@ -49,6 +53,24 @@ TEST(DmaPort, ReadsAndWritesMemory) {
   EXPECT_EQ(b.read(buffer.value() + 5, data.size()), data);
   ASSERT_TRUE(b.port.store(DmaAddr{0x1000}, std::uint32_t{0x1234'5678}));
   EXPECT_EQ(b.port.load<std::uint32_t>(DmaAddr{0x1000}), 0x1234'5678u);
+}
+
+TEST(DmaPort, ASnapshotIsAReadWhoseBytesStayAsTheyWere) {
+  for (const std::uint64_t c : {std::uint64_t{0}, c_bit}) {
+    Board b{test::Encryption::sme};
+    const Bytes data = pattern_bytes(2 * page_size, 1);
+    b.machine.put(buffer, data, mem::host_key);
+    const Bytes seen = b.read((buffer.value() + 100) | c, 6000);
+    mem::Snapshot snapshot;
+    ASSERT_TRUE(b.port.snapshot(DmaAddr{(buffer.value() + 100) | c}, 6000, snapshot));
+    const auto told = b.machine.log.all<DeviceAccess>();
+    ASSERT_EQ(told.size(), 2u) << "one of the read, one like it of the snapshot";
+    EXPECT_EQ(std::tie(told[0].phys, told[0].bytes, told[0].key, told[0].write),
+              std::tie(told[1].phys, told[1].bytes, told[1].key, told[1].write));
+    b.machine.put(buffer + 1000, pattern_bytes(16, 2), no_key);
+    b.machine.memory->rekey(mem::host_key, std::nullopt);
+    EXPECT_TRUE(std::ranges::equal(snapshot.bytes(), seen));
+  }
 }
 
 TEST(DmaPort, OnAnSmeHostTheCBitOfTheAddressDecrypts) {

@@ -1,5 +1,5 @@
-// Any sequence of accesses under any keys, by leases or without, among conversions, new keys and RMP updates,
-// leaves LazyMemory and EagerMemory with the same DRAM and gave the same bytes on the way.
+// Any sequence of accesses under any keys, by leases, snapshots or neither, among conversions, new keys and
+// RMP updates, leaves LazyMemory and EagerMemory with the same DRAM and gave the same bytes on the way.
 // CBIT_PROPERTY_ACCESSES sets the number of accesses.
 #include <gtest/gtest.h>
 
@@ -12,6 +12,7 @@
 #include "base/random.hpp"
 #include "mem/eager_memory.hpp"
 #include "mem/lazy_memory.hpp"
+#include "mem/snapshot.hpp"
 
 namespace cbit::mem {
 namespace {
@@ -109,6 +110,8 @@ class Pair {
       case 19:
       case 20:
       case 21: return compare_read(at, bytes, access);
+      case 22: return take_snapshot(at, bytes, access);
+      case 23: return end_snapshot();
       default: return write(at, bytes, access);
     }
   }
@@ -159,6 +162,26 @@ class Pair {
     }
     ASSERT_TRUE(eager_->read(at, eager_bytes_, access));
     ASSERT_EQ(lazy_bytes_, eager_bytes_);
+  }
+
+  // What a device has in flight is what it has read, whatever becomes of the memory meanwhile.
+  void take_snapshot(PhysAddr at, std::size_t bytes, const Access& access) {
+    Flight flight;
+    flight.read.resize(bytes);
+    if (!lazy_->snapshot(at, bytes, flight.snapshot, access)) {
+      ASSERT_TRUE(protected_);
+      return;
+    }
+    ASSERT_TRUE(eager_->read(at, flight.read, access));
+    flights_.push_back(std::move(flight));
+    if (flights_.size() > 4) end_snapshot();
+  }
+  void end_snapshot() {
+    if (flights_.empty()) return;
+    const std::size_t number = random_.below(flights_.size());
+    ASSERT_TRUE(std::ranges::equal(flights_[number].snapshot.bytes(), flights_[number].read));
+    std::swap(flights_[number], flights_.back());
+    flights_.pop_back();
   }
 
   Holder& some_holder() { return holders_[random_.below(holders_.size())]; }
@@ -232,6 +255,11 @@ class Pair {
       ASSERT_TRUE(std::ranges::none_of(each.held, [&](const auto& held) { return held.page == page; }));
   }
 
+  struct Flight {
+    Snapshot snapshot;
+    Bytes read;
+  };
+
   bool protected_;  // by an RMP
   Random random_;
   Clock clock_;
@@ -241,6 +269,7 @@ class Pair {
   std::unique_ptr<Memory> eager_;
   std::array<Holder, 3> holders_;
   std::uint64_t lease_uses_ = 0;
+  std::vector<Flight> flights_;
   Bytes lazy_bytes_, eager_bytes_;
 };
 

@@ -298,7 +298,7 @@ TEST_F(RdmaEngine, IgnoresAThirdPartyThatSpeaksForThePeer) {
   const Bytes forged(4, std::byte{0xff});
   packet.payload = forged;
   const Bytes before = b.memory.bytes;
-  fabric.send({mallory.address, b.address, serialize(packet)});
+  fabric.send(mallory.address, b.address, WirePacket::of(serialize(packet)));
   fabric.run();
   EXPECT_EQ(b.memory.bytes, before);
   EXPECT_EQ(b.engine.find_qp(b.qp)->state, IBV_QPS_RTS);
@@ -312,7 +312,7 @@ TEST_F(RdmaEngine, RepeatsAnAnswerAndNotTheWorkForADuplicate) {
   Packet again;
   again.bth = {.opcode = Opcode::rc_fetch_add, .destination_qp = b.qp, .psn = 0};
   again.atomic = AtomicEth{.address = va, .rkey = b_key, .swap_or_add = 5, .compare = 0};
-  fabric.send({a.address, b.address, serialize(again)});
+  fabric.send(a.address, b.address, WirePacket::of(serialize(again)));
   fabric.run();
   EXPECT_EQ(load<std::uint64_t>(b.memory.bytes, 8192), 15u);
 }
@@ -325,7 +325,7 @@ TEST_F(RdmaEngine, GivesARequestWithANumberOfThePastNoRightsOfItsOwn) {
   forged.bth = {.opcode = Opcode::rc_read_request, .destination_qp = b.qp, .psn = 0};
   forged.reth = Reth{va, b_key, 64};
   const std::uint64_t delivered = fabric.frames_delivered();
-  fabric.send({a.address, b.address, serialize(forged)});
+  fabric.send(a.address, b.address, WirePacket::of(serialize(forged)));
   fabric.run();
   EXPECT_EQ(fabric.frames_delivered(), delivered + 1);  // no answer
 }

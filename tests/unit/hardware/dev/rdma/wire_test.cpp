@@ -56,7 +56,7 @@ TEST(RdmaWire, WritesAtomicsAcknowledgesAndDatagramsAsTheSpecificationLaysThemOu
 }
 
 TEST(RdmaWire, RefusesWhatIsNoPacket) {
-  EXPECT_EQ(parse({}).error(), ParseError::too_short);
+  EXPECT_EQ(parse(Bytes{}).error(), ParseError::too_short);
   EXPECT_EQ(parse(from_hex("1f40ffff0000000200000000")).error(), ParseError::unknown_opcode);
   EXPECT_EQ(parse(from_hex("0441ffff0000000200000000")).error(), ParseError::bad_version);
   EXPECT_EQ(parse(from_hex("0470ffff0000000200000000")).error(), ParseError::too_short);      // padding only
@@ -71,7 +71,7 @@ RC_GTEST_PROP(RdmaWire, AnyBytesAreAPacketThatSerializesToThemselvesOrNone, (std
   if (!wire.empty()) wire[0] = static_cast<std::byte>(std::to_integer<unsigned>(wire[0]) % 0x16);
   const auto packet = parse(wire);
   if (packet) {
-    const Bytes written = serialize(*packet);
+    const UnfilledBytes written = serialize(*packet);
     const auto again = parse(written);
     RC_ASSERT(again.has_value());
     RC_ASSERT(serialize(*again) == written);
