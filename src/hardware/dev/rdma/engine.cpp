@@ -224,11 +224,12 @@ Result<void, int> Engine::post_recv(std::uint32_t number, const ibv_recv_wr& wr)
   return {};
 }
 
-void Engine::send(PortAddress to, const Packet& packet, mem::Snapshot&& payload) {
-  const std::size_t bytes = payload.bytes().size();
+void Engine::send(PortAddress to, const Packet& packet, WirePacket&& wire) {
+  const std::size_t bytes = wire.behind.bytes().size();
   if (const std::size_t padding = padding_of(bytes); padding != 0)
-    std::ranges::fill(payload.extend(padding), std::byte{0});
-  send_(to, WirePacket{headers_of(packet, bytes), std::move(payload)});
+    std::ranges::fill(wire.behind.extend(padding), std::byte{0});
+  wire.headers = headers_of(packet, bytes);
+  send_(to, std::move(wire));
 }
 
 void Engine::receive(PortAddress from, const WirePacket& wire) {

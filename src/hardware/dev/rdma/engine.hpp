@@ -98,7 +98,8 @@ class Engine {
   Result<void> scatter(const std::vector<ibv_sge>& entries, std::uint64_t offset, ConstByteSpan from);
   [[nodiscard]] static std::uint64_t length_of(const std::vector<ibv_sge>& entries);
 
-  void send(PortAddress to, const Packet& packet, mem::Snapshot&& payload = {});
+  // `wire` has its payload; padding and headers are added.
+  void send(PortAddress to, const Packet& packet, WirePacket&& wire = {});
 
   // ---- requester.cpp ----
   void transmit(QueuePair& qp);

@@ -118,10 +118,10 @@ bool Engine::send_message(QueuePair& owner, SendWork& work) {
     if (packet.info().reth)
       packet.reth = Reth{work.wr.rdma.remote_addr, work.wr.rdma.rkey, static_cast<std::uint32_t>(work.bytes)};
     if (packet.info().immediate) packet.immediate = work.wr.imm_data;
-    mem::Snapshot payload;
-    if (!read_payload(work, offset, std::min<std::uint64_t>(mtu(owner), work.bytes - offset), payload))
+    WirePacket wire;
+    if (!read_payload(work, offset, std::min<std::uint64_t>(mtu(owner), work.bytes - offset), wire.behind))
       return false;
-    send(owner.attr.ah_attr, packet, std::move(payload));
+    send(owner.attr.ah_attr, packet, std::move(wire));
   }
   return true;
 }
@@ -137,9 +137,9 @@ bool Engine::send_datagram(QueuePair& owner, const SendWork& work) {
   const bool own = (work.wr.ud.remote_qkey & 1u << 31) != 0;
   packet.deth = Deth{own ? owner.attr.qkey : work.wr.ud.remote_qkey, owner.number};
   if (packet.info().immediate) packet.immediate = work.wr.imm_data;
-  mem::Snapshot payload;
-  if (!read_payload(work, 0, work.bytes, payload)) return false;
-  send(work.wr.ud.ah, packet, std::move(payload));
+  WirePacket wire;
+  if (!read_payload(work, 0, work.bytes, wire.behind)) return false;
+  send(work.wr.ud.ah, packet, std::move(wire));
   return true;
 }
 

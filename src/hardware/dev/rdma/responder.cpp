@@ -204,13 +204,13 @@ Engine::Verdict Engine::execute_read(QueuePair& to, const Packet& packet) {
                           : last        ? Opcode::rc_read_response_last
                                         : Opcode::rc_read_response_middle;
     const std::uint64_t bytes = std::min<std::uint64_t>(mtu(to), source.bytes - offset);
-    mem::Snapshot payload;
+    WirePacket wire;
     if (bytes != 0 && !snapshot_segments(*memory_, region->segments, source.address + offset - region->first,
-                                         bytes, payload))
+                                         bytes, wire.behind))
       return refuse_remote(to, source.rkey, source.address + offset, bytes, refusal::memory_fault);
     send(to.attr.ah_attr,
          response(to, opcode, psn_add(packet.bth.psn, i), syndrome_of(syndrome_ack, no_credits)),
-         std::move(payload));
+         std::move(wire));
   }
   return {};
 }

@@ -148,7 +148,7 @@ bool parse_extended(Reader& in, Packet& packet) {
 }  // namespace
 
 const OpcodeInfo* find_opcode(std::uint8_t value) {
-  static const auto by_value = [] {
+  static constexpr auto by_value = [] {
     std::array<const OpcodeInfo*, 256> table{};
     for (const OpcodeInfo& info : opcodes) table[static_cast<std::uint8_t>(info.opcode)] = &info;
     return table;
