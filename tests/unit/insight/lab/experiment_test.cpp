@@ -150,6 +150,13 @@ TEST(LabFile, RefusesContradictions) {
   EXPECT_THAT(after_alloc("[[step]]\ndo = 'map'\nname = 'm'\nbuffer = 'b'\np2pdma = true\n"),
               HasSubstr("P2PDMA"));
   EXPECT_THAT(after_alloc("[[step]]\ndo = 'free-coherent'\nbuffer = 'b'\n"), HasSubstr("no coherent memory"));
+  EXPECT_THAT(after_alloc("[[step]]\ndo = 'free-pages'\nbuffer = 'b'\n"), HasSubstr("\"b\" is none"));
+  EXPECT_THAT(after_alloc("[[step]]\ndo = 'map'\nname = 'm'\nbuffer = 'b'\n"
+                          "[[step]]\ndo = 'iova-link'\nmapping = 'm'\nbuffer = 'b'\n"),
+              HasSubstr("no IOVA space"));
+  EXPECT_THAT(after_alloc("[[step]]\ndo = 'iova-alloc'\nname = 'm'\nsize = 64\nbuffer = 'b'\n"
+                          "[[step]]\ndo = 'unmap'\nmapping = 'm'\n"),
+              HasSubstr("not made by dma_map_*()"));
   EXPECT_THAT(after_alloc("[[step]]\ndo = 'expect'\n"), HasSubstr("nothing is expected"));
   EXPECT_THAT(after_alloc("[[step]]\ndo = 'expect'\ncpu-sees = 'old'\n"), HasSubstr("\"cpu-sees\" of what?"));
   EXPECT_THAT(after_alloc("[[step]]\ndo = 'expect'\nbuffer = 'b'\npath = 'direct'\n"),
