@@ -244,7 +244,7 @@ RandomInstruction RandomCode::next(Random& random, std::uint32_t undefined) cons
 namespace {
 
 void set_distance(RandomInstruction& branch, std::uint32_t distance) {
-  // Prefixes make a short branch as long as a near one: Jcc, CALL and JMP have a near form, by another opcode.
+  // Prefixes make a short branch as long as a near one; near forms of Jcc, CALL and JMP are other opcodes.
   const std::uint8_t opcode = branch.decoded.opcode;
   const bool is_near = (opcode & 0xf0) == 0x80 || opcode == 0xe8 || opcode == 0xe9;
   const std::size_t width = is_near ? 4 : 1;
