@@ -27,9 +27,9 @@ struct OptionSpec {
   std::span<const std::string_view> choices = {};  // the only values, where there are few
   bool repeated = false;                           // may be given more than once: Arguments::all()
   FileUse file = FileUse::none;
-  std::vector<std::string_view> (*names)() = nullptr;  // what it may be besides, for completion
   // Which of the choices stands for a word that is none of them, where that is known; empty: it is not.
   std::string_view (*stand_in)(std::string_view word) = nullptr;
+  std::vector<std::string_view> (*names)() = nullptr;  // what it may be besides, for completion
 };
 
 // Arguments without a name; metavar empty: there are none.

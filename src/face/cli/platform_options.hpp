@@ -46,7 +46,6 @@ inline constexpr OptionSpec kernel_option{
     kernel_choices,
     false,
     FileUse::none,
-    nullptr,
     version_of_release};
 static_assert(std::ranges::all_of(kernel_version_baselines, [](const Word<KernelVersion>& baseline) {
   return kernel_option.help.find(baseline.word) != std::string_view::npos;

@@ -17,8 +17,11 @@ namespace {
 
 constexpr OptionSpec option_table[] = {
     {"--platform", "P", "Only what is about this platform", "", platform_choices},
-    {"--kernel-version", "V", "Only what is about this Linux, of a table that compares several", "",
-     kernel_choices},
+    {.name = "--kernel-version",
+     .metavar = "V",
+     .help = "Only what is about this Linux, of a table that compares several",
+     .choices = kernel_choices,
+     .stand_in = version_of_release},
     table_format_option,
     table_json_option,
     seed_option,

@@ -24,14 +24,13 @@ inline constexpr OptionSpec trace_format_option{
 
 [[nodiscard]] std::vector<std::string_view> event_names();
 inline constexpr OptionSpec trace_events_option{
-    "--trace-events",
-    "GLOB,...",
-    "Only the events with these names, such as 'dma_*,swiotlb_*', of the boot, too; '*' for all there are",
-    "all, without the boot of a model kernel",
-    {},
-    false,
-    FileUse::none,
-    event_names};
+    .name = "--trace-events",
+    .metavar = "GLOB,...",
+    .help =
+        "Only the events with these names, such as 'dma_*,swiotlb_*', of the boot, too; '*' for all there "
+        "are",
+    .fallback = "all, without the boot of a model kernel",
+    .names = event_names};
 
 class TraceFile {
  public:

@@ -66,10 +66,10 @@ std::string unknown_text(const ObjectProperty* known, std::string_view key, std:
                        known->snp   ? "sev-snp-guest"
                        : known->sev ? "sev-guest"
                                     : "tdx-guest");
-  std::vector<std::string_view> keys;
+  std::vector<std::string_view> names;
   for (const ObjectProperty& property : object_properties)
-    if (has(property, type)) keys.push_back(property.key);
-  const auto meant = nearest_word(key, keys);
+    if (has(property, type)) names.push_back(property.key);
+  const auto meant = nearest_word(key, names);
   return fmt::format("{} has no {}{}", type, key, meant ? fmt::format("; {} is meant?", *meant) : "");
 }
 
