@@ -91,6 +91,11 @@ std::size_t run_length(std::string_view text) {
   return end;
 }
 
+// Of a run whose last group goes on as a word, the others.
+std::string_view groups_before_word(std::string_view run) {
+  return run.substr(0, run.find_last_of(":-") + 1);
+}
+
 std::size_t word_length(std::string_view text) {
   return static_cast<std::size_t>(
       std::ranges::find_if_not(text, [](char c) { return is_word(c) || c == '@' || c == '.'; }) -
@@ -488,8 +493,11 @@ Masked mask_identifiers(std::string_view text) {
       hide(word, false);
     else if (whole)
       keep(std::max<std::size_t>(run, 1));
-    else  // the last group goes on as a word
-      keep(std::max<std::size_t>(text.substr(0, run).find_last_of(":-") + 1, 1));
+    else if (const std::size_t head = run_length(groups_before_word(text.substr(0, run)));
+             is_identifier(text.substr(0, head)))
+      hide(head, true);
+    else
+      keep(std::max<std::size_t>(groups_before_word(text.substr(0, run)).size(), 1));
   }
   return masked;
 }

@@ -120,7 +120,8 @@ TEST(Help, KeepsToTheColumnsThatThereAre) {
     Streams streams{out, err};
     streams.columns = 60;
     print_help(streams, command);
-    for (const std::string_view line : lines_of(out.str())) {
+    const std::string help = out.str();
+    for (const std::string_view line : lines_of(help)) {
       const bool is_one_word_or_example = words_of(line).size() < 3 || line.starts_with("  cbit ") ||
                                           line.find(" | ") != std::string_view::npos;
       EXPECT_TRUE(line.size() <= 60 || is_one_word_or_example) << command.name << ": " << line;

@@ -39,6 +39,9 @@ TEST(Masking, MasksHardwareAddressesAndUniqueIdentifiers) {
             (Masked{"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", 1}));
   EXPECT_EQ(mask_identifiers("ec0d:9a03:00ca:2f60\n"), (Masked{"xxxx:xxxx:xxxx:xxxx\n", 1}));
   EXPECT_EQ(mask_identifiers("4c4c4544003510448052b4c04f384d32"), (Masked{std::string(32, 'x'), 1}));
+  // Also where a word follows that is none of its digits.
+  EXPECT_EQ(mask_identifiers("52:54:00:ab:cd:ef:0pa"), (Masked{"xx:xx:xx:xx:xx:xx:0pa", 1}));
+  EXPECT_EQ(mask_identifiers("fe80::0pa"), (Masked{"xxxx::0pa", 1}));
 }
 
 TEST(Masking, LeavesAddressesOfDevicesAndMemoryAlone) {
