@@ -55,8 +55,8 @@ constexpr OptionSpec option_table[] = {
      ""},
     {.name = "--offers",
      .metavar = "F,...",
-     .help =
-         "Of version-1, access-platform, indirect-desc, event-idx: what the disk offers, with --map virtio-blk",
+     .help = "Of version-1, access-platform, indirect-desc, event-idx: what the disk offers, with "
+             "--map virtio-blk",
      .fallback = "all",
      .names = offer_names},
     {"--ring", "RING", "The virtio disk's ring", "split", ring_choices},
