@@ -1,5 +1,4 @@
-#include <fmt/format.h>
-
+#include "base/format.hpp"
 #include "base/safe_text.hpp"
 #include "stream/report.hpp"
 #include "watch/report.hpp"
@@ -25,13 +24,17 @@ std::string guest_line(const StreamReport& report) {
   return text;
 }
 
-std::string scan_lines(const StreamPass& pass, std::uint64_t telling_sectors) {
-  return fmt::format(
-      "  searched for {} sectors of the disk that can be recognised\n"
-      "  private pages {:>8}   sectors readable to the host: {}\n"
-      "  shared pages  {:>8}   sectors readable to the host: {}\n",
-      telling_sectors, pass.scan.private_pages, pass.scan.sectors_in_private_pages, pass.scan.shared_pages,
-      pass.scan.sectors_in_shared_pages);
+std::string scan_lines(const StreamReport& report, const StreamPass& pass) {
+  const auto line = [](std::string_view pages, std::uint64_t count, std::uint64_t sectors) {
+    return fmt::format("  {:<13} {:>8}   sectors readable to the host: {}\n", pages, count, sectors);
+  };
+  std::string text =
+      fmt::format("  searched for {} sectors of the disk that can be recognised\n", report.telling_sectors);
+  const HostScan& scan = pass.scan;
+  const bool encrypts = report.options.bed.machine.platform != Platform::plain;
+  text += line(encrypts ? "private pages" : "pages", scan.private_pages, scan.sectors_in_private_pages);
+  if (encrypts) text += line("shared pages", scan.shared_pages, scan.sectors_in_shared_pages);
+  return text;
 }
 
 std::string sample_lines(const StreamPass& pass) {
@@ -70,14 +73,14 @@ std::string to_text(const StreamReport& report) {
   text += digest_line("Source", report.source, "");
   text += digest_line("In guest", good.in_guest, good.intact ? "equal" : "DIFFERENT");
   text += digest_line("Target", report.target, report.equal ? "equal" : "DIFFERENT");
-  text += "\nWhat the host sees, looking at every page that was ever written\n" +
-          scan_lines(good, report.telling_sectors) + sample_lines(good);
+  text += "\nWhat the host sees, looking at every page that was ever written\n" + scan_lines(report, good) +
+          sample_lines(good);
   text += "\nWhat it cost\n" + cost_lines(good);
   text += "\nPage states\n" + good.page_picture;
   if (!good.causes.empty()) text += "\nCauses\n" + watch::render_causes(good.causes);
   text += "\nThe same with one bug: the driver puts physical addresses into its descriptors\n\n";
   text += digest_line("In guest", raw.in_guest, raw.intact ? "equal" : "DIFFERENT");
-  text += scan_lines(raw, report.telling_sectors);
+  text += scan_lines(report, raw);
   if (!raw.causes.empty()) text += "\nCauses\n" + watch::render_causes(raw.causes);
   if (report.files.total != 0)
     text += fmt::format("\nFiles     {} of {} in the new image are what they were\n", report.files.equal,
