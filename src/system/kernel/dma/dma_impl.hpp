@@ -1,4 +1,4 @@
-// What the calls of kernel::Dma share: the kernel's state, the checks before a mapping, and what is told of it.
+// What the calls of kernel::Dma share: the kernel's state, checks before a mapping, and what is told of it.
 #pragma once
 
 #include "kernel/dma/debug.hpp"
