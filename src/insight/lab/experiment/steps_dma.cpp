@@ -280,7 +280,8 @@ OrError<Action> parse_sync_for_device(StepParser& step) { return parse_sync(step
 
 // ---- coherent memory -------------------------------------------------------------------------------------
 
-struct CoherentRequest {
+// Memory that the DMA API gives: a buffer and its mapping in one.
+struct MemoryRequest {
   std::size_t buffer = 0;
   std::size_t mapping = 0;
   MappingName name;
@@ -288,7 +289,17 @@ struct CoherentRequest {
   bool atomic = false;
 };
 
-StepResult alloc_coherent(Run& run, const CoherentRequest& request) {
+// Later steps find both by the step's name.
+OrError<void> name_memory(StepParser& step, BufferKind kind, MemoryRequest& request) {
+  MappingName& name = request.name;
+  request.buffer = CBIT_TRY(step.new_buffer(kind, name.bytes));
+  name.name = step.names.buffers[request.buffer].name;
+  name.parts = {{request.buffer, {0, name.bytes}}};
+  request.mapping = CBIT_TRY(step.names.mappings.add(step.keys, name));
+  return {};
+}
+
+StepResult alloc_coherent(Run& run, const MemoryRequest& request) {
   paging::Mmu& cpu = run.kernel().cpu(request.cpu);
   const paging::SiteScope driver{cpu, run.bed().tracer().intern("driver")};
   const auto made = run.dma().alloc(cpu, run.device(request.name.device), request.name.bytes, request.atomic,
@@ -310,7 +321,7 @@ StepResult alloc_coherent(Run& run, const CoherentRequest& request) {
 constexpr std::string_view alloc_coherent_keys[] = {"name", "size", "device", "atomic", "attrs", "cpu"};
 
 OrError<Action> parse_alloc_coherent(StepParser& step) {
-  CoherentRequest request;
+  MemoryRequest request;
   MappingName& name = request.name;
   name.bytes = CBIT_TRY(step.keys.need("size", step.keys.number("size", 1, step.limits.bytes)));
   name.device = CBIT_TRY(step.device(dma_kind));
@@ -318,10 +329,7 @@ OrError<Action> parse_alloc_coherent(StepParser& step) {
   name.attrs = CBIT_TRY(step.attrs());
   request.atomic = CBIT_TRY(step.keys.flag("atomic")).value_or(false);
   request.cpu = CBIT_TRY(step.cpu());
-  request.buffer = CBIT_TRY(step.new_buffer(BufferKind::coherent, name.bytes));
-  name.name = step.names.buffers[request.buffer].name;
-  name.parts = {{request.buffer, {0, name.bytes}}};
-  request.mapping = CBIT_TRY(step.names.mappings.add(step.keys, name));
+  CBIT_TRY(name_memory(step, BufferKind::coherent, request));
   return [request](Run& run) { return alloc_coherent(run, request); };
 }
 
@@ -374,12 +382,7 @@ OrError<Action> parse_mmap_coherent(StepParser& step) {
 
 // ---- dma_alloc_pages -------------------------------------------------------------------------------------
 
-struct PagesRequest {
-  std::size_t buffer = 0;
-  std::size_t mapping = 0;
-  MappingName name;
-  unsigned cpu = 0;
-  bool atomic = false;
+struct PagesRequest : MemoryRequest {
   bool check = true;
 };
 
@@ -429,10 +432,7 @@ OrError<Action> parse_alloc_pages(StepParser& step) {
   request.atomic = CBIT_TRY(step.keys.flag("atomic")).value_or(false);
   request.check = CBIT_TRY(step.keys.flag("check")).value_or(true);
   request.cpu = CBIT_TRY(step.cpu());
-  request.buffer = CBIT_TRY(step.new_buffer(BufferKind::dma_pages, name.bytes));
-  name.name = step.names.buffers[request.buffer].name;
-  name.parts = {{request.buffer, {0, name.bytes}}};
-  request.mapping = CBIT_TRY(step.names.mappings.add(step.keys, name));
+  CBIT_TRY(name_memory(step, BufferKind::dma_pages, request));
   return [request](Run& run) { return alloc_pages(run, request); };
 }
 

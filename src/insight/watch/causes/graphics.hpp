@@ -5,6 +5,16 @@
 
 namespace cbit::watch {
 
+inline constexpr Remedy ttm_of_guests =
+    for_operator(
+        "Graphics drivers of an encrypted guest: use Linux 6.8 or later, whose TTM maps decrypted "
+        "pages as such.")
+        .before(6, 8);
+inline constexpr Remedy ttm_of_sme_hosts = for_operator(
+    "A GPU of an SME host that does not reach the C-bit: no TTM up to Linux 7.3 maps its pages "
+    "right. Let the IOMMU translate for it, or encrypt memory with TSME (firmware) in place of "
+    "SME (mem_encrypt=on).");
+
 inline constexpr CauseInfo graphics_causes[] = {
     {.name = "conflicting-encryption-alias",
      .topic = "Mappings and graphics buffers",
@@ -17,12 +27,7 @@ inline constexpr CauseInfo graphics_causes[] = {
      .remedies = {for_driver("Take the attribute from the DMA layer (dma_mmap_attrs(), dma_pgprot()), or "
                              "apply pgprot_decrypted() exactly where the direct map is decrypted; take "
                              "mappings down before the page is converted."),
-                  for_operator("Graphics drivers of an encrypted guest: use Linux 6.8 or later, whose TTM "
-                               "maps decrypted pages as such.")
-                      .before(6, 8),
-                  for_operator("A GPU of an SME host that does not reach the C-bit: no TTM up to Linux 7.3 "
-                               "maps its pages right. Let the IOMMU translate for it, or encrypt memory with "
-                               "TSME (firmware) in place of SME (mem_encrypt=on).")},
+                  ttm_of_guests, ttm_of_sme_hosts},
      .linux_says = "",
      .source = "drivers/gpu/drm/ttm/ttm_bo_util.c: ttm_io_prot; kernel/dma/direct.c: dma_direct_mmap; "
                "APM vol. 2, 7.10.6 and 15.34.5"},

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "watch/causes.hpp"
+#include "watch/causes/graphics.hpp"
 
 namespace cbit::watch {
 
@@ -77,12 +78,7 @@ inline constexpr CauseInfo key_causes[] = {
          "wrote plain. On SEV-SNP the access is refused: #VC with exit code 0x404.",
      .remedies = {for_driver("Map it with dma_mmap_coherent(), or apply pgprot_decrypted() to vm_page_prot "
                              "before remap_pfn_range(), vmap() or a fault handler inserts the page."),
-                  for_operator("Graphics drivers of an encrypted guest: use Linux 6.8 or later, whose TTM "
-                               "maps decrypted pages as such.")
-                      .before(6, 8),
-                  for_operator("A GPU of an SME host that does not reach the C-bit: no TTM up to Linux 7.3 "
-                               "maps its pages right. Let the IOMMU translate for it, or encrypt memory with "
-                               "TSME (firmware) in place of SME (mem_encrypt=on).")},
+                  ttm_of_guests, ttm_of_sme_hosts},
      .linux_says = "Unsupported exit-code 0x404",
      .source = "kernel/dma/direct.c: dma_direct_mmap; drivers/gpu/drm/ttm/ttm_bo_util.c: ttm_io_prot"},
     {.name = "mapped-shared-but-private",
