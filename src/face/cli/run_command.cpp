@@ -33,6 +33,7 @@ constexpr OptionSpec option_table[] = {
     {"--sme", "", "Bare metal whose memory the kernel encrypts: SME, with mem_encrypt=on", ""},
     {"--hypercalls", "", "Offer KVM's MAP_GPA_RANGE, with which a guest tells which pages it shares", ""},
     {"--memory", "SIZE", "RAM of the machine", "512M"},
+    {"--cpus", "N", "Processors of the machine, 1 to 16; they run in turns", "1"},
     {"--append", "TEXT", "Add this to the kernel's command line", ""},
     {.name = "--initrd",
      .metavar = "FILE",

@@ -137,6 +137,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] bool wants_attention() const { return attention_ || budget < 0; }
   [[nodiscard]] bool is_kicked() const { return attention_; }
   [[nodiscard]] bool halted() const { return halted_; }
+  [[nodiscard]] bool idle() const { return (halted_ || waits_for_startup_) && !attention_; }
   [[nodiscard]] bool is_shut_down() const { return shut_down_; }
   // Of the instruction that executes, while one reaches beyond straight-line code; of the next one otherwise.
   [[nodiscard]] std::uint64_t current_rip() const {

@@ -61,7 +61,8 @@ void Core::reset() {
   sys.gdtr.limit = sys.idtr.limit = limit_64k;
   regs.gpr[static_cast<std::size_t>(Gpr::rdx)] = config.model.signature();
   rip = 0xfff0;
-  halted_ = shut_down_ = waits_for_startup_ = nmi_blocked_ = false;
+  halted_ = shut_down_ = nmi_blocked_ = false;
+  waits_for_startup_ = !config.bootstrap;
   leave_block();
   update_paging();
   flush_translations(true);

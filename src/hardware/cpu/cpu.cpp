@@ -36,12 +36,16 @@ DebugRegisters Cpu::debug_registers() const {
 std::uint64_t& Cpu::gpr(isa::Gpr reg) { return core_->regs.gpr[static_cast<std::size_t>(reg)]; }
 std::uint64_t Cpu::rip() const { return core_->current_rip(); }
 bool Cpu::halted() const { return core_->halted(); }
+bool Cpu::idle() const { return core_->idle(); }
 
 Stop Cpu::run(std::uint64_t until_ns) { return core_->run(until_ns); }
 void Cpu::request_stop() { core_->request_stop(); }
 Stop Cpu::step() { return core_->step(); }
 std::uint64_t Cpu::instructions() const { return core_->instructions(); }
-void Cpu::signal_raised() { core_->kick(); }
+void Cpu::signal_raised() {
+  core_->kick();
+  if (core_->board.supervisor != nullptr) core_->board.supervisor->signal_raised(*this);
+}
 
 std::optional<paging::PagingConfig> Cpu::paging() const {
   if (!core_->memory.registers().paging) return std::nullopt;

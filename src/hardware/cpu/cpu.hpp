@@ -52,6 +52,9 @@ class Supervisor {
   virtual void missing_instruction(Cpu&, std::string_view) {}
   // An access that memory's protection refuses, or that reaches a device with the encryption bit.
   virtual void refused(Cpu&, const Fault&) {}
+  // Its interrupt controller has something for it; and it waits for another processor (PAUSE).
+  virtual void signal_raised(Cpu&) {}
+  virtual void spin_wait(Cpu&) {}
 };
 
 // Told when code that was asked for is about to run.
@@ -83,6 +86,8 @@ class Cpu final : public bus::InterruptListener {
  public:
   struct Config {
     std::uint16_t index = 0;  // number in the machine, and APIC ID
+    std::uint16_t cpus = 1;   // in the machine: cores of one package
+    bool bootstrap = true;    // else it waits for INIT and a startup interrupt after reset
     Model model;
     mem::KeyView view;       // whose keys the C-bit selects
     std::uint64_t seed = 1;  // of RDRAND and RDSEED
@@ -119,6 +124,8 @@ class Cpu final : public bus::InterruptListener {
   [[nodiscard]] std::uint64_t rip() const;
   // Whether the last instruction was HLT, and nothing has woken the processor.
   [[nodiscard]] bool halted() const;
+  // Halted, or waiting for a startup interrupt, and nothing has been raised since: run() would do nothing.
+  [[nodiscard]] bool idle() const;
 
   // Runs until the clock shows `until_ns`, advancing it, or until something else ends it. A halted processor
   // returns at once unless an interrupt wakes it; the clock is left to the caller then.

@@ -1,5 +1,6 @@
 // CPUID: one function per leaf. APM vol. 3, appendix E.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "cpu/core.hpp"
@@ -58,6 +59,7 @@ constexpr std::uint32_t edx_1_always = 1u << 2      // DE
                                        | 1u << 16   // PAT
                                        | 1u << 17;  // PSE36
 constexpr std::uint32_t edx_1_apic = 1u << 9;
+constexpr std::uint32_t edx_1_htt = 1u << 28;
 constexpr std::uint32_t ecx_1_pcid = 1u << 17;
 constexpr std::uint32_t ecx_1_x2apic = 1u << 21;
 constexpr std::uint32_t ecx_1_tsc_deadline = 1u << 24;
@@ -76,6 +78,10 @@ Leaf standard_features(const Request& request) {
   if (request.model().hypervisor) leaf[2] |= ecx_1_hypervisor;
   leaf[3] |= edx_1_always;
   if (core.board.interrupts.enabled()) leaf[3] |= edx_1_apic;
+  if (core.config.cpus > 1) {
+    leaf[1] |= std::uint32_t{core.config.cpus} << 16;
+    leaf[3] |= edx_1_htt;
+  }
   return leaf;
 }
 
@@ -84,13 +90,18 @@ Leaf power(const Request&) { return {1u << 2, 0, 0, 0}; }
 
 Leaf structured_features(const Request& request) { return feature_bits(request); }
 
-// One core of one thread: APM vol. 3, E.3.6 (Fn0000_000B).
+// How many bits of an APIC ID number the cores of the package.
+std::uint32_t core_id_bits(const Request& request) {
+  return static_cast<std::uint32_t>(std::bit_width(request.core.config.cpus - 1u));
+}
+
+// One package of cores of one thread: APM vol. 3, E.3.6 (Fn0000_000B).
 Leaf topology(const Request& request) {
   constexpr std::uint32_t level_thread = 1;
   constexpr std::uint32_t level_core = 2;
   const std::uint32_t id = request.core.config.index;
   if (request.subleaf == 0) return {0, 1, level_thread << 8, id};
-  if (request.subleaf == 1) return {0, 1, level_core << 8 | 1, id};
+  if (request.subleaf == 1) return {core_id_bits(request), request.core.config.cpus, level_core << 8 | 1, id};
   return {0, 0, request.subleaf, id};
 }
 
@@ -123,6 +134,7 @@ Leaf extended_range(const Request&) {
 constexpr std::uint32_t edx_repeated = 0x0183'f3ff;
 constexpr std::uint32_t edx_ext_nx = 1u << 20;
 constexpr std::uint32_t edx_ext_page_1g = 1u << 26;
+constexpr std::uint32_t ecx_ext_cmp_legacy = 1u << 1;  // HTT stands for cores, not threads
 constexpr std::uint32_t ecx_ext_cr8_legacy = 1u << 4;
 
 Leaf extended_features(const Request& request) {
@@ -130,6 +142,7 @@ Leaf extended_features(const Request& request) {
   const Leaf standard = standard_features({request.core, 1, 0});
   leaf[0] = standard[0];
   leaf[2] |= ecx_ext_cr8_legacy;
+  if (request.core.config.cpus > 1) leaf[2] |= ecx_ext_cmp_legacy;
   leaf[3] |= (standard[3] & edx_repeated) | edx_ext_nx | edx_ext_page_1g;
   return leaf;
 }
@@ -159,6 +172,7 @@ Leaf address_widths(const Request& request) {
   Leaf leaf = feature_bits(request);
   constexpr std::uint32_t linear_bits = 48;
   leaf[0] = request.model().phys_bits | linear_bits << 8;
+  leaf[2] = core_id_bits(request) << 12 | (request.core.config.cpus - 1u);
   return leaf;
 }
 

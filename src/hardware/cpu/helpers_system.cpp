@@ -47,6 +47,11 @@ Outcome check_segment(Core& core, const isa::Op& op) {
   return core.check_limit(which, offset, bytes, (op.imm >> 16 & 1) != 0) ? Outcome::next : Outcome::fault;
 }
 
+Outcome spin_wait(Core& core, const isa::Op&) {
+  if (core.board.supervisor != nullptr) core.board.supervisor->spin_wait(core.self);
+  return Outcome::next;
+}
+
 Outcome halt(Core& core, const isa::Op& op) {
   const Outcome left = core.leave_behind(op);
   core.halt();

@@ -20,6 +20,7 @@ namespace cbit::isa {
   HELPER(probe, false)                 \
   HELPER(check_segment, false)         \
   HELPER(halt, true)                   \
+  HELPER(spin_wait, false)             \
   HELPER(clear_interrupt, false)       \
   HELPER(set_interrupt, false)         \
   HELPER(push_flags, false)            \

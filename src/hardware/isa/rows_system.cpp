@@ -130,7 +130,7 @@ constexpr std::uint64_t tss = static_cast<std::uint64_t>(SystemSegment::tss);
 constexpr Row rows[] = {
     // Nothing to see.
     row("nop", lower_nothing).tried(),
-    row("pause", lower_nothing).tried().exits(0x77),
+    row("pause", lower_call<Helper::spin_wait>).tried().exits(0x77),
     row("lfence", lower_nothing).needs(Feature::sse2).tried(),
     row("mfence", lower_nothing).needs(Feature::sse2).tried(),
     row("sfence", lower_nothing).needs(Feature::sse).tried(),

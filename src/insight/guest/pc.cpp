@@ -18,6 +18,7 @@ machine::MachineConfig machine_config(const PcConfig& config) {
   machine::MachineConfig machine{.platform = config.platform,
                                  .c_bit = c_bit,
                                  .memory_bytes = config.memory_bytes,
+                                 .cpus = config.cpus,
                                  .virtual_machine = traits.may_be_virtual_machine,
                                  .seed = config.seed,
                                  .make_memory = config.make_memory};
@@ -27,6 +28,7 @@ machine::MachineConfig machine_config(const PcConfig& config) {
 
 chipset::PcConfig chipset_config(const PcConfig& config) {
   chipset::PcConfig chipset;
+  chipset.cpus = config.cpus;
   const std::uint64_t low = std::min(config.memory_bytes, machine::pci_hole.value());
   chipset.rtc = {.start_seconds = config.start_seconds,
                  .memory_below_4g_bytes = low,
@@ -54,31 +56,68 @@ cpu::SegmentRegister segment_of(const boot::SegmentState& from) {
 
 cpu::TableRegister table_of(const boot::TableState& from) { return {from.base, from.limit}; }
 
+// As SeaBIOS leaves them (src/fw/mtrr.c, mtrr_setup()): without them Linux has no PAT, and without PAT a SEV
+// guest of KVM does not boot.
+void set_memory_types(cpu::Cpu& cpu) {
+  namespace mtrr = spec::mtrr;
+  const auto set = [&cpu](std::uint32_t msr, std::uint64_t value) {
+    const bool done = cpu.write_msr(msr, value);
+    CBIT_ASSERT(done);
+  };
+  constexpr unsigned fixed_4k = 8;
+  set(mtrr::msr_fixed_64k_00000, mtrr::eight(mtrr::Type::write_back));
+  set(mtrr::msr_fixed_16k_80000, mtrr::eight(mtrr::Type::write_back));
+  set(mtrr::msr_fixed_16k_a0000, mtrr::eight(mtrr::Type::uncacheable));
+  for (unsigned i = 0; i < fixed_4k; ++i)
+    set(mtrr::msr_fixed_4k_c0000 + i, mtrr::eight(mtrr::Type::write_protect));
+  constexpr std::uint64_t four_gib = 1ull << 32;
+  const std::uint64_t addresses = (1ull << cpu.model().phys_bits) - 1;
+  const std::uint64_t hole_bytes = four_gib - machine::pci_hole.value();
+  set(mtrr::msr_base(0), machine::pci_hole.value() | static_cast<std::uint64_t>(mtrr::Type::uncacheable));
+  set(mtrr::msr_mask(0), (~(hole_bytes - 1) & addresses) | mtrr::mask_valid);
+  set(mtrr::msr_default_type,
+      mtrr::default_enable | mtrr::default_enable_fixed | static_cast<std::uint64_t>(mtrr::Type::write_back));
+}
+
 }  // namespace
 
 OrError<std::unique_ptr<Pc>> Pc::create(const PcConfig& config) {
+  if (config.cpus < 1 || config.cpus > cpus_max)
+    return usage_error(fmt::format("{} processors are out of range", config.cpus),
+                       fmt::format("use 1 to {}", cpus_max));
   auto machine = CBIT_TRY(machine::Machine::create(machine_config(config)));
   return std::unique_ptr<Pc>{new Pc{config, std::move(machine)}};
 }
+
+Pc::Socket::Socket(Pc& pc, std::uint16_t number)
+    : space{pc.machine_->memory(), pc.machine_->bus(), number},
+      cpu{{.index = number,
+           .cpus = static_cast<std::uint16_t>(pc.config_.cpus),
+           .bootstrap = number == 0,
+           .model = cpu_model(pc.config_),
+           .view = pc.machine_->paging().view,
+           .seed = pc.config_.seed + number},
+          {.memory = space,
+           .ports = pc.ports_,
+           .interrupts = pc.chipset_.lapic(number),
+           .clock = pc.machine_->clock(),
+           .code = pc.code_,
+           .supervisor = &pc}} {}
 
 Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
     : config_{config},
       machine_{std::move(machine)},
       chipset_{machine_->clock(), *this, chipset_config(config)},
       pci_{chipset_, machine_->bus(), ports_},
-      space_{machine_->memory(), machine_->bus(), 0},
-      code_{space_},
-      cpu_{{.model = cpu_model(config), .view = machine_->paging().view, .seed = config.seed},
-           {.memory = space_,
-            .ports = ports_,
-            .interrupts = chipset_.lapic(0),
-            .clock = machine_->clock(),
-            .code = code_,
-            .supervisor = this}} {
+      code_space_{machine_->memory(), machine_->bus(), 0},
+      code_{code_space_},
+      turns_{machine_->clock()} {
+  for (unsigned number = 0; number < config.cpus; ++number)
+    turns_.add(cpus_.emplace_back(*this, static_cast<std::uint16_t>(number)).cpu);
   machine_->clock().ignore_charges();
   if (config.kvm_interface) kvm_.emplace(*machine_);
   chipset_.attach(machine_->bus(), ports_);
-  set_memory_types();
+  for (Socket& socket : cpus_) set_memory_types(socket.cpu);
   leave_as_firmware_does();
 }
 
@@ -97,29 +136,6 @@ void Pc::leave_as_firmware_does() {
     pic.write(1, 1, value);
 }
 
-// As SeaBIOS leaves them (src/fw/mtrr.c, mtrr_setup()): without them Linux has no PAT, and without PAT a SEV
-// guest of KVM does not boot.
-void Pc::set_memory_types() {
-  namespace mtrr = spec::mtrr;
-  const auto set = [this](std::uint32_t msr, std::uint64_t value) {
-    const bool done = cpu_.write_msr(msr, value);
-    CBIT_ASSERT(done);
-  };
-  constexpr unsigned fixed_4k = 8;
-  set(mtrr::msr_fixed_64k_00000, mtrr::eight(mtrr::Type::write_back));
-  set(mtrr::msr_fixed_16k_80000, mtrr::eight(mtrr::Type::write_back));
-  set(mtrr::msr_fixed_16k_a0000, mtrr::eight(mtrr::Type::uncacheable));
-  for (unsigned i = 0; i < fixed_4k; ++i)
-    set(mtrr::msr_fixed_4k_c0000 + i, mtrr::eight(mtrr::Type::write_protect));
-  constexpr std::uint64_t four_gib = 1ull << 32;
-  const std::uint64_t addresses = (1ull << cpu_.model().phys_bits) - 1;
-  const std::uint64_t hole_bytes = four_gib - machine::pci_hole.value();
-  set(mtrr::msr_base(0), machine::pci_hole.value() | static_cast<std::uint64_t>(mtrr::Type::uncacheable));
-  set(mtrr::msr_mask(0), (~(hole_bytes - 1) & addresses) | mtrr::mask_valid);
-  set(mtrr::msr_default_type,
-      mtrr::default_enable | mtrr::default_enable_fixed | static_cast<std::uint64_t>(mtrr::Type::write_back));
-}
-
 OrError<bus::PciFunction*> Pc::plug(const machine::DeviceRequest& request, unsigned slot) {
   const machine::DevicePlace place{fmt::format("0000:00:{:02x}.0", slot), spec::pci_requester(0, slot, 0)};
   cards_.push_back(
@@ -129,7 +145,7 @@ OrError<bus::PciFunction*> Pc::plug(const machine::DeviceRequest& request, unsig
 
 OrError<void> Pc::load(const boot::BootImage& image) {
   pci_.assign_resources();
-  const boot::Board board = boot::board_of(*machine_, {});
+  const boot::Board board = boot::board_of(*machine_, {.cpus = config_.cpus});
   const boot::LoadPlan plan = CBIT_TRY(boot::plan_image(board, image));
   CBIT_TRY(put_into_memory(plan));
   protocol_ = plan.protocol;
@@ -148,7 +164,7 @@ OrError<void> Pc::put_into_memory(const boot::LoadPlan& plan) {
 void Pc::enter(const boot::EntryState& state) {
   using isa::Gpr;
   using isa::Segment;
-  cpu::Registers registers = cpu_.registers();
+  cpu::Registers registers = cpu(0).registers();
   const std::pair<Gpr, std::uint64_t> values[] = {
       {Gpr::rax, state.rax}, {Gpr::rbx, state.rbx}, {Gpr::rcx, state.rcx}, {Gpr::rdx, state.rdx},
       {Gpr::rsi, state.rsi}, {Gpr::rdi, state.rdi}, {Gpr::rbp, state.rbp}, {Gpr::rsp, state.rsp},
@@ -169,12 +185,12 @@ void Pc::enter(const boot::EntryState& state) {
   registers.cr3 = state.cr3.value();
   registers.cr4 = state.cr4;
   registers.efer = state.efer;
-  cpu_.set_registers(registers);
+  cpu(0).set_registers(registers);
 }
 
 Pc::Progress Pc::run(std::uint64_t until_ns, bool stop_when_idle) {
   while (!ending_ && clock().now_ns() < until_ns) {
-    switch (cpu_.run(until_ns)) {
+    switch (turns_.run(until_ns)) {
       case cpu::Stop::deadline:
       case cpu::Stop::requested: break;
       case cpu::Stop::shutdown: end(Ending::shutdown); break;
@@ -188,8 +204,30 @@ Pc::Progress Pc::run(std::uint64_t until_ns, bool stop_when_idle) {
   return {.ending = ending_};
 }
 
-// Nothing here raises an NMI.
-bool Pc::can_wake() const { return (cpu_.registers().rflags & cpu::rflags::interrupt) != 0; }
+// Nothing here raises an NMI but another processor.
+bool Pc::can_wake() const {
+  return std::ranges::any_of(cpus_, [](const Socket& socket) {
+    return socket.cpu.halted() && (socket.cpu.registers().rflags & cpu::rflags::interrupt) != 0;
+  });
+}
+
+void Pc::set_probe_sink(cpu::ProbeSink* sink) {
+  for (Socket& socket : cpus_) socket.cpu.set_probe_sink(sink);
+}
+
+void Pc::add_probe(VirtAddr at) {
+  for (Socket& socket : cpus_) socket.cpu.add_probe(at);
+}
+
+void Pc::remove_probe(VirtAddr at) {
+  for (Socket& socket : cpus_) socket.cpu.remove_probe(at);
+}
+
+std::uint64_t Pc::instructions() const {
+  std::uint64_t sum = 0;
+  for (const Socket& socket : cpus_) sum += socket.cpu.instructions();
+  return sum;
+}
 
 void Pc::sleep(std::uint64_t until_ns) {
   const auto next = clock().next_deadline();
@@ -202,7 +240,7 @@ void Pc::sleep(std::uint64_t until_ns) {
 
 void Pc::end(Ending ending) {
   if (!ending_) ending_ = ending;
-  cpu_.request_stop();
+  turns_.request_stop();
 }
 
 void Pc::reset(chipset::ResetKind) { end(Ending::reset); }

@@ -1,10 +1,11 @@
-// A PC to run an image on: a machine, its processor, the chipset around it, wired and reset.
+// A PC to run an image on: a machine, its processors, the chipset around them, wired and reset.
 //
 //   Cpu ─ SystemSpace ─ mem::Memory (leases)           PcChipset ─ ports, IOAPIC's page, the machine's clock
 //       ─ bus::PortSpace ─ PcChipset                    Lapic ─ Cpu's interrupts
 //                                                       PciHost ─ the devices that are plugged in
 //
-// Virtual time is the processor's, and HLT takes until the next deadline; nothing else takes any. With
+// Virtual time is the processors', who run in turns (cpu/turns.hpp), and HLT of all takes until the next
+// deadline; nothing else takes any. With
 // platform sev the machine's firmware launches the image, and the processor says that it is a guest whose
 // memory is encrypted; with sme it says that it can encrypt.
 //
@@ -13,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -27,6 +29,7 @@
 #include "chipset/pci_host.hpp"
 #include "cpu/cpu.hpp"
 #include "cpu/system_space.hpp"
+#include "cpu/turns.hpp"
 #include "guest/kvm_interface.hpp"
 #include "machine/machine.hpp"
 #include "machine/slots.hpp"
@@ -36,9 +39,13 @@ namespace cbit::guest {
 // Milan's: APM vol. 3, E.4.17; the processor reports 48 bits of physical address, so it lies above them.
 inline constexpr unsigned c_bit = 51;
 
+// More than a host runs in turns with patience.
+inline constexpr unsigned cpus_max = 16;
+
 struct PcConfig {
   Platform platform = Platform::plain;  // plain, sev or sme
   std::uint64_t memory_bytes = 512ull << 20;
+  unsigned cpus = 1;  // 1 to cpus_max
   std::uint64_t seed = 1;
   // The clock that a guest reads as the date, in seconds since 1970.
   std::int64_t start_seconds = 0;
@@ -68,8 +75,19 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   [[nodiscard]] const machine::Machine& machine() const { return *machine_; }
   [[nodiscard]] chipset::PcChipset& chipset() { return chipset_; }
   [[nodiscard]] const chipset::PcChipset& chipset() const { return chipset_; }
-  [[nodiscard]] cpu::Cpu& cpu() { return cpu_; }
-  [[nodiscard]] const cpu::Cpu& cpu() const { return cpu_; }
+  // The processor whose turn it is, or was last: the one that does what is being seen.
+  [[nodiscard]] cpu::Cpu& cpu() { return turns_.current(); }
+  [[nodiscard]] const cpu::Cpu& cpu() const { return turns_.current(); }
+  // By their numbers; 0 is the bootstrap processor.
+  [[nodiscard]] std::size_t cpu_count() const { return cpus_.size(); }
+  [[nodiscard]] cpu::Cpu& cpu(std::size_t number) { return cpus_[number].cpu; }
+  [[nodiscard]] const cpu::Cpu& cpu(std::size_t number) const { return cpus_[number].cpu; }
+  // At all of them.
+  void set_probe_sink(cpu::ProbeSink* sink);
+  void add_probe(VirtAddr at);
+  void remove_probe(VirtAddr at);
+  // Executed by all of them.
+  [[nodiscard]] std::uint64_t instructions() const;
   [[nodiscard]] const cpu::CodeCache& code() const { return code_; }
   [[nodiscard]] Clock& clock() { return machine_->clock(); }
 
@@ -107,7 +125,6 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
  private:
   Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine);
 
-  void set_memory_types();
   void leave_as_firmware_does();
   OrError<void> put_into_memory(const boot::LoadPlan& plan);
   void enter(const boot::EntryState& state);
@@ -128,6 +145,8 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   bool write_msr(cpu::Cpu& by, std::uint32_t msr, std::uint64_t value) override;
   void missing_instruction(cpu::Cpu& by, std::string_view name) override;
   void refused(cpu::Cpu& by, const Fault& fault) override;
+  void signal_raised(cpu::Cpu& at) override { turns_.signal_raised(at); }
+  void spin_wait(cpu::Cpu&) override { turns_.spin_wait(); }
 
   PcConfig config_;
   std::unique_ptr<machine::Machine> machine_;
@@ -135,9 +154,16 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   chipset::PcChipset chipset_;
   chipset::PciHost pci_;
   std::vector<std::unique_ptr<bus::PciFunction>> cards_;
-  cpu::SystemSpace space_;
+  // A processor, and the memory as it reaches it.
+  struct Socket {
+    Socket(Pc& pc, std::uint16_t number);
+    cpu::SystemSpace space;
+    cpu::Cpu cpu;
+  };
+  cpu::SystemSpace code_space_;  // code is decoded on behalf of all of them
   cpu::CodeCache code_;
-  cpu::Cpu cpu_;
+  cpu::Turns turns_;
+  std::deque<Socket> cpus_;
 
   std::string protocol_;
   std::vector<mem::PhysRange> usable_ram_;

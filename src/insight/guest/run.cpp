@@ -62,7 +62,7 @@ class Runner {
     report_.tests = command_tests_.finish();
     report_.tests += console_tests_.finish();
     report_.exit_status = pc_.exit_status();
-    report_.instructions = pc_.cpu().instructions();
+    report_.instructions = pc_.instructions();
     report_.virtual_ns = pc_.clock().now_ns();
     report_.host_time = HostClock::now() - began_;
     report_.code = pc_.code().stats();

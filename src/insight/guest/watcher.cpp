@@ -34,13 +34,13 @@ Watcher::Watcher(Pc& pc, const linux::Kernel& kernel)
       traffic_{pc.machine().tracer()},
       given_{pc.machine().tracer()} {
   for (EventSink* const sink : sinks()) pc.machine().tracer().attach(*sink);
-  pc.cpu().set_probe_sink(this);
+  pc.set_probe_sink(this);
   probes_.reset(new linux::Probes{kernel, pc.machine().tracer(), *this, *this});  // the bases are private
 }
 
 Watcher::~Watcher() {
   probes_.reset();
-  pc_->cpu().set_probe_sink(nullptr);
+  pc_->set_probe_sink(nullptr);
   for (EventSink* const sink : sinks()) pc_->machine().tracer().detach(*sink);
 }
 

@@ -58,8 +58,8 @@ class Watcher final : public KernelKnowledge,
   // cpu::ProbeSink
   void on_probe(cpu::Cpu& cpu, VirtAddr at) override;
   // linux::CallTracker::Processor
-  void add_probe(VirtAddr at) override { pc_->cpu().add_probe(at); }
-  void remove_probe(VirtAddr at) override { pc_->cpu().remove_probe(at); }
+  void add_probe(VirtAddr at) override { pc_->add_probe(at); }
+  void remove_probe(VirtAddr at) override { pc_->remove_probe(at); }
   // linux::Observer
   [[nodiscard]] bool is_ram(PhysAddr at) const override;
   void pool_found(PhysAddr first, std::uint64_t bytes) override;
