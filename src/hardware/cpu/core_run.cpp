@@ -199,11 +199,11 @@ Stop Core::step() {
 
 // Time, signals, and how long to go on.
 std::optional<Stop> Core::attend() {
-  attention_ = false;
   advance_clock();
   if (shut_down_) return Stop::shutdown;
   if (stop_requested_) return Stop::requested;
   if (board.clock.now_ns() >= until_ns_) return Stop::deadline;
+  attention_ = false;
   if (interrupt_pending() && !in_shadow() && take_signals() && shut_down_) return Stop::shutdown;
   if (halted_ || waits_for_startup_) return Stop::halted;
   const std::uint64_t now = board.clock.now_ns();
