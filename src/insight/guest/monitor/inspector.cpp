@@ -116,15 +116,15 @@ class TableWalk {
 }  // namespace
 
 std::optional<Inspector::Place> Inspector::place_of(VirtAddr at) const {
-  const auto config = pc_->cpu().paging();
+  const auto config = cpu().paging();
   if (!config) {
-    const auto place = pc_->cpu().translate(at);  // without tables, so without a trace of it
+    const auto place = cpu().translate(at);  // without tables, so without a trace of it
     if (!place) return std::nullopt;
     return Place{place->first, place->second};
   }
   SeenTables tables{memory()};
-  const auto walked = paging::walk(tables, *config, PtePhys{pc_->cpu().registers().cr3}, at,
-                                   paging::Intent::read, paging::Privilege{});
+  const auto walked = paging::walk(tables, *config, PtePhys{cpu().registers().cr3}, at, paging::Intent::read,
+                                   paging::Privilege{});
   if (!walked) return std::nullopt;
   return Place{walked->phys, walked->key};
 }
@@ -156,9 +156,9 @@ std::string_view Inspector::mapping_word(mem::KeySelector selector) const {
 
 Inspector::Walked Inspector::for_each_mapped(VirtAddr from,
                                              const std::function<bool(const Mapped&)>& visit) const {
-  const auto config = pc_->cpu().paging();
+  const auto config = cpu().paging();
   if (!config) return Walked::whole;
-  return TableWalk{memory(), *config, from, visit}.walk(pc_->cpu().registers().cr3);
+  return TableWalk{memory(), *config, from, visit}.walk(cpu().registers().cr3);
 }
 
 }  // namespace cbit::guest

@@ -16,6 +16,10 @@ class Inspector {
  public:
   explicit Inspector(const Pc& pc) : pc_{&pc} {}
 
+  // Through whose eyes virtual addresses are seen; nobody chosen: the processor whose turn it is, or was last.
+  void choose(std::size_t cpu) { chosen_ = cpu; }
+  [[nodiscard]] const cpu::Cpu& cpu() const { return chosen_ ? pc_->cpu(*chosen_) : pc_->cpu(); }
+
   // Where an address leads, and the key that its mapping selects.
   struct Place {
     PhysAddr phys;
@@ -58,6 +62,7 @@ class Inspector {
 
  private:
   const Pc* pc_;
+  std::optional<std::size_t> chosen_;
 };
 
 }  // namespace cbit::guest

@@ -85,6 +85,7 @@ const std::vector<Monitor::Command>& Monitor::commands() {
       {"xp", "", "/FMT ADDRESS", "memory at a physical address, by the page's key",
        &Monitor::examine_physical},
       {"print", "p", "/FMT EXPRESSION", "a value", &Monitor::print},
+      {"cpu", "", "NUMBER", "look through the eyes of this processor from now on", &Monitor::choose_cpu},
       {"cont", "c", "", "let the guest go on, and go back to its console", &Monitor::go_on},
       {"stop", "", "", "let the guest stand still at its console, too, until cont", &Monitor::stop},
       {"quit", "q", "", "end the run", &Monitor::quit},
@@ -94,7 +95,9 @@ const std::vector<Monitor::Command>& Monitor::commands() {
 
 const std::vector<Monitor::Topic>& Monitor::topics() {
   static const std::vector<Topic> table = {
-      {"registers", "", "", "the processor's registers", &Monitor::info_registers},
+      {"registers", "", "[-a|NUMBER]", "the processor's registers; of all of them, or of another",
+       &Monitor::info_registers},
+      {"cpus", "", "", "the processors, and where they are", &Monitor::info_cpus},
       {"mem", "", "[LINES]", "ranges of virtual addresses of the same rights", &Monitor::info_mem},
       {"tlb", "", "[ADDRESS [LINES]]", "mapped pages, from an address on", &Monitor::info_tlb},
       {"pages", "", "[ADDRESS [LINES]]", "physical pages: by whom and with which key they were written",
@@ -151,7 +154,15 @@ Monitor::Answer Monitor::info(std::string_view rest) {
 }
 
 OrError<std::uint64_t> Monitor::number(std::string_view text) const {
-  return evaluate(text, [this](std::string_view name) { return register_value(*pc_, name); });
+  return evaluate(text,
+                  [this](std::string_view name) { return register_value(*pc_, inspector_.cpu(), name); });
+}
+
+OrError<std::size_t> Monitor::cpu_number(std::string_view word) const {
+  const auto value = decimal(word);
+  if (value && *value < pc_->cpu_count()) return static_cast<std::size_t>(*value);
+  return usage_error(fmt::format("no processor has the number \"{}\"", safe_line(word)),
+                     "\"info cpus\" lists them");
 }
 
 OrError<std::uint64_t> Monitor::take_format(std::string_view rest, DumpFormat& format) {
@@ -176,13 +187,13 @@ Monitor::Answer Monitor::examine(std::string_view rest) {
   NameOf name_of;
   if (knowledge_ != nullptr)
     name_of = [this](VirtAddr place) { return safe_line(knowledge_->name_of(place)); };
-  return disassemble_virtual(inspector_, pc_->cpu().mode(), at, format, name_of);
+  return disassemble_virtual(inspector_, inspector_.cpu().mode(), at, format, name_of);
 }
 
 Monitor::Answer Monitor::examine_physical(std::string_view rest) {
   DumpFormat format;
   const PtePhys at{CBIT_TRY(take_format(rest, format))};
-  if (format.format == 'i') return disassemble_physical(inspector_, pc_->cpu().mode(), at, format);
+  if (format.format == 'i') return disassemble_physical(inspector_, inspector_.cpu().mode(), at, format);
   return dump_physical(inspector_, at, format);
 }
 
@@ -195,6 +206,11 @@ Monitor::Answer Monitor::print(std::string_view rest) {
   if (format.format == 'o') return fmt::format("{:#o}\n", value);
   return format.format == 'd' ? fmt::format("{}\n", static_cast<std::int64_t>(value))
                               : fmt::format("{}\n", value);
+}
+
+Monitor::Answer Monitor::choose_cpu(std::string_view rest) {
+  inspector_.choose(CBIT_TRY(cpu_number(rest)));
+  return "";
 }
 
 Monitor::Answer Monitor::go_on(std::string_view rest) {
@@ -217,13 +233,28 @@ Monitor::Answer Monitor::quit(std::string_view rest) {
 }
 
 Monitor::Answer Monitor::info_registers(std::string_view rest) {
+  if (rest.empty()) return registers_text(*pc_, inspector_.cpu());
+  if (rest != "-a") return registers_text(*pc_, pc_->cpu(CBIT_TRY(cpu_number(rest))));
+  std::string text;
+  for (std::size_t cpu = 0; cpu < pc_->cpu_count(); ++cpu)
+    text += (cpu == 0 ? "" : "\n") + registers_text(*pc_, pc_->cpu(cpu));
+  return text;
+}
+
+Monitor::Answer Monitor::info_cpus(std::string_view rest) {
   CBIT_TRY(nothing_more(rest));
-  return registers_text(*pc_);
+  std::string text;
+  for (std::size_t number = 0; number < pc_->cpu_count(); ++number) {
+    const cpu::Cpu& cpu = pc_->cpu(number);
+    text += fmt::format("{} CPU #{}: pc={:#018x}{}\n", &cpu == &inspector_.cpu() ? '*' : ' ', number,
+                        cpu.registers().rip, cpu.idle() ? " (halted)" : "");
+  }
+  return text;
 }
 
 Monitor::Answer Monitor::info_mem(std::string_view rest) {
   const std::size_t lines = CBIT_TRY(line_count(rest));
-  if (!pc_->cpu().paging()) return "PG disabled\n";
+  if (!inspector_.cpu().paging()) return "PG disabled\n";
   return mapped_ranges_text(inspector_, lines);
 }
 
@@ -231,7 +262,7 @@ Monitor::Answer Monitor::info_tlb(std::string_view rest) {
   const FromAndLines words = CBIT_TRY(from_and_lines(rest));
   const VirtAddr from{CBIT_TRY(number(words.address))};
   const std::size_t lines = CBIT_TRY(line_count(words.lines));
-  if (!pc_->cpu().paging()) return "PG disabled\n";
+  if (!inspector_.cpu().paging()) return "PG disabled\n";
   return mapped_pages_text(inspector_, from, lines);
 }
 

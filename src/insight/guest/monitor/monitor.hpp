@@ -44,17 +44,20 @@ class Monitor {
   Answer examine(std::string_view rest);
   Answer examine_physical(std::string_view rest);
   Answer print(std::string_view rest);
+  Answer choose_cpu(std::string_view rest);
   Answer go_on(std::string_view rest);
   Answer stop(std::string_view rest);
   Answer quit(std::string_view rest);
 
   Answer info_registers(std::string_view rest);
+  Answer info_cpus(std::string_view rest);
   Answer info_mem(std::string_view rest);
   Answer info_tlb(std::string_view rest);
   Answer info_pages(std::string_view rest);
   Answer info_dma(std::string_view rest);
 
   [[nodiscard]] OrError<std::uint64_t> number(std::string_view text) const;
+  [[nodiscard]] OrError<std::size_t> cpu_number(std::string_view word) const;
   // "/FMT EXPRESSION"
   OrError<std::uint64_t> take_format(std::string_view rest, DumpFormat& format);
 

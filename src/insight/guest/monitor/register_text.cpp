@@ -128,16 +128,16 @@ std::string segment_text(std::string_view name, const SegmentRegister& segment, 
   return text + '\n';
 }
 
-std::string control_text(const Pc& pc, const Registers& registers) {
+std::string control_text(const Pc& pc, const cpu::Cpu& cpu, const Registers& registers) {
   const int digits = in_long_mode(registers) ? 16 : 8;
-  const cpu::DebugRegisters debug = pc.cpu().debug_registers();
+  const cpu::DebugRegisters debug = cpu.debug_registers();
   std::string text =
       fmt::format("GDT=     {:0{}x} {:08x}\nIDT=     {:0{}x} {:08x}\n", registers.gdtr.base, digits,
                   registers.gdtr.limit, registers.idtr.base, digits, registers.idtr.limit);
   auto out = std::back_inserter(text);
   fmt::format_to(out, "CR0={:08x} CR2={:0{}x} CR3={:0{}x} CR4={:08x} CR8={:x}\n", registers.cr0,
                  registers.cr2, digits, registers.cr3, digits, registers.cr4,
-                 pc.chipset().lapic(pc.cpu().index()).cr8());
+                 pc.chipset().lapic(cpu.index()).cr8());
   for (std::size_t i = 0; i < debug.breakpoints.size(); ++i)
     fmt::format_to(out, "DR{}={:016x} ", i, debug.breakpoints[i]);
   fmt::format_to(out, "\nDR6={:016x} DR7={:016x}\nEFER={:016x}\n", debug.status, debug.control,
@@ -182,24 +182,23 @@ std::optional<std::uint64_t> segment_value(const Registers& registers, std::stri
 
 }  // namespace
 
-std::string registers_text(const Pc& pc) {
-  const Registers registers = pc.cpu().registers();
+std::string registers_text(const Pc& pc, const cpu::Cpu& cpu) {
+  const Registers registers = cpu.registers();
   const bool wide = in_64_bit_code(registers);
-  std::string text = fmt::format("CPU#{}\n", pc.cpu().index()) + general_text(registers, wide);
+  std::string text = fmt::format("CPU#{}\n", cpu.index()) + general_text(registers, wide);
   auto out = std::back_inserter(text);
   if (wide)
     fmt::format_to(out, "RIP={:016x} RFL={:08x}", registers.rip, registers.rflags);
   else
     fmt::format_to(out, "EIP={:08x} EFL={:08x}", registers.rip & low_32_bits, registers.rflags);
-  fmt::format_to(out, " [{}] CPL={} HLT={:d}\n", flags_text(registers.rflags), registers.cpl(),
-                 pc.cpu().halted());
+  fmt::format_to(out, " [{}] CPL={} HLT={:d}\n", flags_text(registers.rflags), registers.cpl(), cpu.halted());
   for (const auto& [name, which] : segments) text += segment_text(name, registers.segment(which), registers);
   text += segment_text("ldt", registers.ldtr, registers) + segment_text("tr", registers.tr, registers);
-  return text + control_text(pc, registers) + floating_text(pc.cpu(), wide);
+  return text + control_text(pc, cpu, registers) + floating_text(cpu, wide);
 }
 
-std::optional<std::uint64_t> register_value(const Pc& pc, std::string_view name) {
-  const Registers registers = pc.cpu().registers();
+std::optional<std::uint64_t> register_value(const Pc& pc, const cpu::Cpu& cpu, std::string_view name) {
+  const Registers registers = cpu.registers();
   for (const NamedGpr& gpr : gprs) {
     if (name == gpr.wide) return registers[gpr.reg];
     if (name == gpr.narrow) return registers[gpr.reg] & low_32_bits;
@@ -219,7 +218,7 @@ std::optional<std::uint64_t> register_value(const Pc& pc, std::string_view name)
                           {"cr2", registers.cr2},
                           {"cr3", registers.cr3},
                           {"cr4", registers.cr4},
-                          {"cr8", pc.chipset().lapic(pc.cpu().index()).cr8()},
+                          {"cr8", pc.chipset().lapic(cpu.index()).cr8()},
                           {"efer", registers.efer},
                           {"gdtr.base", registers.gdtr.base},
                           {"idtr.base", registers.idtr.base}};

@@ -13,9 +13,10 @@
 
 namespace cbit::guest {
 
-[[nodiscard]] std::string registers_text(const Pc& pc);
+[[nodiscard]] std::string registers_text(const Pc& pc, const cpu::Cpu& cpu);
 
 // "rax", "eax", "rip", "pc" (with CS's base), "cs", "cs.base", "cs.limit", "cr3"; nullopt: there is none.
-[[nodiscard]] std::optional<std::uint64_t> register_value(const Pc& pc, std::string_view name);
+[[nodiscard]] std::optional<std::uint64_t> register_value(const Pc& pc, const cpu::Cpu& cpu,
+                                                          std::string_view name);
 
 }  // namespace cbit::guest

@@ -243,6 +243,47 @@ TEST(GuestPc, EndsAtAReset) {
   EXPECT_EQ(outcome.report.ending, Ending::reset);
 }
 
+// The bootstrap processor writes code to 8000h, sends INIT and a startup interrupt (Intel SDM vol. 3, 9.4.4.1,
+// by the registers of 11.6.1), and waits until that code has spoken and marked 8100h.
+GuestCode that_starts_another() {
+  constexpr std::uint32_t icr_low = 0xfee0'0300, icr_high = 0xfee0'0310, to_apic_1 = 1 << 24;
+  GuestCode code;
+  code.store(0x8100, 0);
+  code.store(0x8000, 0xe9e6'41b0);  // mov al, 'A'; out e9h, al
+  code.store(0x8004, 0x0006'c62e);  // mov byte cs:[100h], 1
+  code.store(0x8008, 0x0f4'0101);   // hlt
+  code.store(icr_high, to_apic_1).store(icr_low, 0x4500);
+  code.store(icr_high, to_apic_1).store(icr_low, 0x4608);
+  return code
+      .bytes({0xf3, 0x90, 0x80, 0x3d, 0x00, 0x81, 0x00, 0x00, 0x00, 0x74, 0xf5})  // pause; cmp; je
+      .debug("B")
+      .exit(0);
+}
+
+TEST(GuestPc, StartsAnotherProcessorWhenItIsToldTo) {
+  for (const Platform platform : {Platform::plain, Platform::sev, Platform::sme}) {
+    auto pc = std::move(*Pc::create({.platform = platform, .memory_bytes = 32 << 20, .cpus = 2}));
+    ASSERT_TRUE(pc->load({.name = "image", .kernel = that_starts_another().multiboot(), .command_line = ""}));
+    const Outcome outcome = run_to_end(*pc);
+    EXPECT_EQ(outcome.debug, "AB");
+    EXPECT_EQ(outcome.report.ending, Ending::exited);
+    EXPECT_EQ(pc->cpu(1).instructions(), 4u);
+    EXPECT_EQ(pc->instructions(), outcome.report.instructions);
+  }
+}
+
+TEST(GuestPc, LeavesOtherProcessorsAloneUntilTheyAreStarted) {
+  auto pc = std::move(*Pc::create({.memory_bytes = 32 << 20, .cpus = 4}));
+  ASSERT_TRUE(pc->load({.name = "image", .kernel = GuestCode{}.exit(0).multiboot(), .command_line = ""}));
+  EXPECT_EQ(run_to_end(*pc).report.ending, Ending::exited);
+  for (std::size_t other = 1; other < 4; ++other) EXPECT_EQ(pc->cpu(other).instructions(), 0u);
+}
+
+TEST(GuestPc, RefusesMoreProcessorsThanItRuns) {
+  EXPECT_FALSE(Pc::create({.memory_bytes = 32 << 20, .cpus = 0}));
+  EXPECT_FALSE(Pc::create({.memory_bytes = 32 << 20, .cpus = cpus_max + 1}));
+}
+
 TEST(GuestPc, RefusesAnImageThatIsNoKernel) {
   auto pc = Pc::create({.memory_bytes = 32 << 20});
   ASSERT_TRUE(pc);

@@ -18,6 +18,7 @@ namespace {
 
 using isa::Gpr;
 using isa::Segment;
+using testing::AllOf;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
@@ -33,8 +34,8 @@ class MonitorTest : public testing::Test {
  protected:
   static constexpr std::uint64_t pml4 = 0x10'0000;
 
-  Pc& boot(Platform platform) {
-    pc_ = std::move(*Pc::create({.platform = platform, .memory_bytes = 32 << 20}));
+  Pc& boot(Platform platform, unsigned cpus = 1) {
+    pc_ = std::move(*Pc::create({.platform = platform, .memory_bytes = 32 << 20, .cpus = cpus}));
     const Bytes image = test::GuestCode{}.debug("hello").exit(3).multiboot();
     EXPECT_TRUE(pc_->load({.name = "image", .kernel = image, .command_line = ""}));
     return *pc_;
@@ -386,6 +387,29 @@ class Recorder final : public EventSink {
 };
 
 // All that can be told of a machine.
+// Monitor, hmp-commands.hx: cpu; hmp-commands-info.hx: registers [-a|vcpu].
+TEST_F(MonitorTest, LooksThroughTheEyesOfTheProcessorThatWasChosen) {
+  boot(Platform::plain, 2);
+  cpu::Registers registers = pc_->cpu(1).registers();
+  registers.rip = 0x1234;
+  pc_->cpu(1).set_registers(registers);
+  Monitor monitor{*pc_};
+  EXPECT_EQ(monitor.execute("info cpus"),
+            "* CPU #0: pc=0x0000000000400010\n  CPU #1: pc=0x0000000000001234\n");
+  EXPECT_EQ(monitor.execute("cpu 1"), "");
+  EXPECT_THAT(monitor.execute("info registers"), StartsWith("CPU#1\n"));
+  EXPECT_EQ(monitor.execute("print $rip"), "0x1234\n");
+  EXPECT_THAT(monitor.execute("info registers 0"), StartsWith("CPU#0\n"));
+  EXPECT_THAT(monitor.execute("info registers -a"), AllOf(HasSubstr("CPU#0\n"), HasSubstr("\nCPU#1\n")));
+  for (const std::string_view wrong : {"cpu 2", "cpu", "cpu -1", "info registers 2", "info registers -b"})
+    EXPECT_THAT(monitor.execute(wrong), HasSubstr("no processor has the number")) << wrong;
+}
+
+TEST_F(MonitorTest, TellsProcessorsThatWaitToBeStartedAsHalted) {
+  boot(Platform::plain, 2);
+  EXPECT_THAT(say("info cpus"), EndsWith("CPU #1: pc=0x000000000000fff0 (halted)\n"));
+}
+
 std::string fingerprint(Pc& pc) {
   const cpu::Registers registers = pc.cpu().registers();
   std::string text = fmt::format("{} {} {} ", pc.clock().now_ns(), pc.cpu().instructions(), registers.rip);
