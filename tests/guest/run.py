@@ -165,6 +165,30 @@ class Kernels(EachKernel):
             self.assertAlmostEqual(mhz, 1000, delta=0.5, msg=boot)
 
 
+class Processors(EachKernel):
+    def setUp(self):
+        self.image = Path(folder_for_run.name) / "disk.img"
+        self.contents = os.urandom(4 << 20)
+        self.image.write_bytes(self.contents)
+
+    def test_share_an_encrypted_guests_disk_and_its_pool(self):
+        report = Path(folder_for_run.name) / "report.json"
+        quarter = ("for cpu in 0 1 2 3; do taskset -c $cpu dd if=/dev/vda bs=1M skip=$cpu count=1 iflag=direct "
+                   "2> /dev/null | sha256sum > /$cpu & done; wait; cat /0 /1 /2 /3; nproc; "
+                   "awk '/LOC:/ { print NF - 4 }' /proc/interrupts")
+        for _, boot in self.each("--sev", "--cpus", "4", "--disk", f"{self.image},ro", "--report-json",
+                                 str(report), command=["sh", "-c", quarter]):
+            self.assertEqual(boot.status, 0, boot)
+            digests = boot.output.split()[:8:2]
+            quarters = [self.contents[at:at + (1 << 20)] for at in range(0, 4 << 20, 1 << 20)]
+            self.assertEqual(digests, [hashlib.sha256(part).hexdigest() for part in quarters])
+            self.assertEqual(boot.output.split()[8:], ["4", "4"])
+            self.assertIn("smp: Brought up 1 node, 4 CPUs", boot.console)
+            told = read_report(report)
+            self.assertEqual(told["causes"], [])
+            self.assertGreaterEqual(told["swiotlb"]["bytes_out"], len(self.contents))
+
+
 class Disks(EachKernel):
     def setUp(self):
         self.image = Path(folder_for_run.name) / "disk.img"
@@ -417,9 +441,10 @@ class Stress(EachKernel):
 
     # Each method of 0.15 once: its table weighs the 82 of processors with 80 operations, and those of memory
     # take 930 at this size. A stressor that a signal ends may leave an exit status of 0.
-    RUN = """
+    STRESS = """
         stress() { /mnt/share/lib/ld-linux-x86-64.so.2 --library-path /mnt/share/lib /mnt/share/stress-ng \
-            --verify --temp-path /tmp "$@" 2>&1; }
+            --verify --temp-path /tmp "$@" 2>&1; }"""
+    ALONE = """
         stress --cpu 1 --cpu-method all --cpu-ops 84 &&
         stress --vm 1 --vm-bytes 64K --vm-method all --vm-ops 1000"""
 
@@ -429,14 +454,26 @@ class Stress(EachKernel):
             self.skipTest("there is no stress-ng for x86-64")
         self.folder = share_of(found)
 
+    # What several processors do to each other: locks, atomics, scheduling, shoot-downs of translations.
+    TOGETHER = """
+        for kind in tlb-shootdown=200 futex=4000 atomic=400 mutex=2000 switch=4000; do
+          stress --${kind%=*} 4 --${kind%=*}-ops ${kind#*=} || exit 1
+        done"""
+
+    def check(self, *options, script, runs):
+        for _, boot in self.each(*options, "--append", "cryptomgr.notests", "--share", str(self.folder),
+                                 command=["sh", "-c", self.STRESS + script]):
+            self.assertEqual(boot.status, 0, boot)
+            self.assertEqual(boot.output.count("successful run completed"), runs, boot)
+            self.assertNotRegex(boot.output, "fail:|signal", boot)
+            self.assertNotIn("does not have the instruction", boot.console, boot)
+
     def test_finds_no_mistake_of_the_processor_or_memory(self):
         for options in ["--sev"], []:
-            for _, boot in self.each(*options, "--append", "cryptomgr.notests", "--share", str(self.folder),
-                                     command=["sh", "-c", self.RUN]):
-                self.assertEqual(boot.status, 0, boot)
-                self.assertEqual(boot.output.count("successful run completed"), 2, boot)
-                self.assertNotRegex(boot.output, "fail:|signal", boot)
-                self.assertNotIn("does not have the instruction", boot.console, boot)
+            self.check(*options, script=self.ALONE, runs=2)
+
+    def test_finds_no_mistake_of_four_processors_that_share_memory(self):
+        self.check("--sev", "--cpus", "4", script=self.TOGETHER, runs=5)
 
 
 class Shares(EachKernel):

@@ -43,7 +43,8 @@ OrError<Platform> platform_of(const Arguments& arguments) {
 OrError<guest::PcConfig> pc_config(const Arguments& arguments) {
   guest::PcConfig config{.platform = CBIT_TRY(platform_of(arguments))};
   config.memory_bytes = CBIT_TRY(arguments.size("--memory", 1ull << 40)).value_or(config.memory_bytes);
-  config.cpus = static_cast<unsigned>(CBIT_TRY(arguments.number("--cpus", 1, guest::cpus_max)).value_or(config.cpus));
+  config.cpus =
+      static_cast<unsigned>(CBIT_TRY(arguments.number("--cpus", 1, guest::cpus_max)).value_or(config.cpus));
   config.kvm_interface = arguments.has("--hypercalls");
   if (config.kvm_interface && config.platform != Platform::sev)
     return usage_error("--hypercalls is for a guest that has pages to share", "add --sev");
