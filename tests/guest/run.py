@@ -173,8 +173,9 @@ class Processors(EachKernel):
 
     def test_share_an_encrypted_guests_disk_and_its_pool(self):
         report = Path(folder_for_run.name) / "report.json"
-        quarter = ("for cpu in 0 1 2 3; do taskset -c $cpu dd if=/dev/vda bs=1M skip=$cpu count=1 iflag=direct "
-                   "2> /dev/null | sha256sum > /$cpu & done; wait; cat /0 /1 /2 /3; nproc; "
+        quarter = ("for cpu in 0 1 2 3; do "
+                   "taskset -c $cpu dd if=/dev/vda bs=1M skip=$cpu count=1 iflag=direct 2> /dev/null | "
+                   "sha256sum > /$cpu & done; wait; cat /0 /1 /2 /3; nproc; "
                    "awk '/LOC:/ { print NF - 4 }' /proc/interrupts")
         for _, boot in self.each("--sev", "--cpus", "4", "--disk", f"{self.image},ro", "--report-json",
                                  str(report), command=["sh", "-c", quarter]):

@@ -16,7 +16,7 @@ class Inspector {
  public:
   explicit Inspector(const Pc& pc) : pc_{&pc} {}
 
-  // Through whose eyes virtual addresses are seen; nobody chosen: the processor whose turn it is, or was last.
+  // Through whose eyes virtual addresses are seen; nobody chosen: the processor whose turn it is or was.
   void choose(std::size_t cpu) { chosen_ = cpu; }
   [[nodiscard]] const cpu::Cpu& cpu() const { return chosen_ ? pc_->cpu(*chosen_) : pc_->cpu(); }
 
