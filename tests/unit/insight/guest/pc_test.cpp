@@ -243,8 +243,8 @@ TEST(GuestPc, EndsAtAReset) {
   EXPECT_EQ(outcome.report.ending, Ending::reset);
 }
 
-// The bootstrap processor writes code to 8000h, sends INIT and a startup interrupt (Intel SDM vol. 3, 9.4.4.1,
-// by the registers of 11.6.1), and waits until that code has spoken and marked 8100h.
+// The bootstrap processor writes code to 8000h, sends INIT and a startup interrupt (Intel SDM vol. 3,
+// 9.4.4.1, by the registers of 11.6.1), and waits until that code has spoken and marked 8100h.
 GuestCode that_starts_another() {
   constexpr std::uint32_t icr_low = 0xfee0'0300, icr_high = 0xfee0'0310, to_apic_1 = 1 << 24;
   GuestCode code;
