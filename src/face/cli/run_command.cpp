@@ -9,6 +9,7 @@
 #include "cli/arguments.hpp"
 #include "cli/keyboard.hpp"
 #include "cli/run_ending.hpp"
+#include "cli/run_hostile.hpp"
 #include "cli/run_request.hpp"
 #include "cli/run_terminal.hpp"
 #include "cli/run_watch.hpp"
@@ -85,6 +86,16 @@ constexpr OptionSpec option_table[] = {
      .file = FileUse::output},
     {"--git-bisect", "",
      "Exit codes for git bisect run: 0 all went well, 1 it did not, 125 the run could not start", ""},
+    {"--hostile", "SEED[,OPTION=VALUE]",
+     "Let devices, or the host (by=host), attack the guest: docs/hostile.md", ""},
+    {.name = "--hostile-script",
+     .metavar = "FILE",
+     .help = "Attack it as this log of --hostile-log says",
+     .file = FileUse::input},
+    {.name = "--hostile-log",
+     .metavar = "FILE",
+     .help = "Write what was done to it, for --hostile-script",
+     .file = FileUse::output},
     trace_option,
     trace_format_option,
     trace_events_option,
@@ -196,6 +207,7 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto timeout = CBIT_TRY(arguments.number("--timeout", 1, timeout_seconds_max));
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
+  const auto hostile = CBIT_TRY(RunHostile::open(arguments));
   auto junit = CBIT_TRY(open_junit(arguments));
   const auto pc = CBIT_TRY(make_pc(request));
 
@@ -205,8 +217,10 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   guest::RunOptions options = run_options(arguments, streams, keyboard ? &*keyboard : nullptr);
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
   watch->attach(*pc, options);
+  hostile->attach(*pc);
   const guest::RunReport report =
       run_at_console(*pc, options, *watch, keyboard && !arguments.has("--quiet"), streams);
+  CBIT_TRY(hostile->finish(*pc, streams.err));
   const auto failed = CBIT_TRY(watch->finish(streams));
   if (arguments.has("--stats")) print_stats(streams.err, *pc, report);
 

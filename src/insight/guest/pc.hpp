@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,8 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   // Plugs a device into a PCI slot, 1 to 31, before an image is loaded. Its place in events is the slot's, as
   // Linux names it: 0000:00:03.0.
   OrError<bus::PciFunction*> plug(const machine::DeviceRequest& request, unsigned slot);
+
+  [[nodiscard]] std::span<const std::unique_ptr<bus::PciFunction>> cards() const { return cards_; }
 
   // Loads the image, launches it where the platform wants that, and sets the processor at its entry. The
   // image's bytes need not outlive the call.

@@ -15,6 +15,16 @@ OrTrouble<void> VirtQueue::enable(const VirtQueueConfig& config, const VirtRingF
   return {};
 }
 
+OrTrouble<void> VirtQueue::push(const VirtChain& chain, std::uint32_t written) {
+  if (forger_ == nullptr) return ring_->push(chain, written);
+  UsedElement told{chain.head, written};
+  const bool twice = forger_->forge(told);
+  VirtChain forged = chain;
+  forged.head = told.head;
+  CBIT_TRY(ring_->push(forged, told.written));
+  return twice ? ring_->push(forged, told.written) : OrTrouble<void>{};
+}
+
 void VirtQueue::reset() {
   ring_.reset();
   config_ = {};

@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "dev/virtio/ring.hpp"
+#include "dev/virtio/used_forger.hpp"
 
 namespace cbit::dev {
 
@@ -33,7 +34,9 @@ class VirtQueue {
   OrTrouble<VirtChain> pop() { return ring_->pop(); }
   // Returns a request to the driver; `written` bytes of its writable part, from the start, are valid. In the
   // order of pop().
-  OrTrouble<void> push(const VirtChain& chain, std::uint32_t written) { return ring_->push(chain, written); }
+  OrTrouble<void> push(const VirtChain& chain, std::uint32_t written);
+  // Stands between push() and the ring; nullptr: nobody does. It outlives the queue, or is taken away.
+  void set_forger(UsedForger* forger) { forger_ = forger; }
   // Ends a series of pops and pushes: asks for the next notification and says whether the driver wants an
   // interrupt for what was pushed since the last call.
   OrTrouble<bool> finish() { return ring_->finish(); }
@@ -43,6 +46,7 @@ class VirtQueue {
   std::uint16_t size_max_;
   VirtQueueConfig config_;
   std::unique_ptr<VirtRing> ring_;  // nullptr: not enabled
+  UsedForger* forger_ = nullptr;
 };
 
 }  // namespace cbit::dev

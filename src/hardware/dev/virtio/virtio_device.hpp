@@ -95,6 +95,11 @@ class VirtioDevice {
   // one that the device fills when it likes (virtio-iommu's events) it may.
   void on_interrupt(std::function<void(const VirtioInterrupt&)> handler) { interrupt_ = std::move(handler); }
 
+  // Lies about all queues from now on; nullptr: nobody does.
+  void set_forger(UsedForger* forger) {
+    for (VirtQueue& queue : queues_) queue.set_forger(forger);
+  }
+
   [[nodiscard]] bus::DmaPort& port() { return port_; }
   [[nodiscard]] const bus::DmaPort& port() const { return port_; }
 
