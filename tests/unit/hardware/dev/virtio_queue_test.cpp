@@ -101,6 +101,40 @@ TEST_F(VirtQueueTest, TakesAChainAsLongAsTheQueue) {
   EXPECT_EQ(chain->readable.size(), size);
 }
 
+// ---- a device that lies ----
+
+struct Liar final : UsedForger {
+  bool forge(UsedElement& element) override {
+    element.head = 0x1234;
+    element.written = 0xffff'ffff;
+    return twice;
+  }
+  bool twice = false;
+};
+
+TEST_F(VirtQueueTest, TellsTheDriverWhatAForgerWants) {
+  ring.desc(0, {data_at, 16, 0, 0});
+  Liar liar;
+  queue.set_forger(&liar);
+  for (const bool twice : {false, true}) {
+    liar.twice = twice;
+    offer_one();
+    ASSERT_TRUE(queue.push(*queue.pop(), 0));
+  }
+  const auto idx = board.get<std::uint16_t>(ring.used() + spec::VringAreas::idx);
+  EXPECT_EQ(idx, 3) << "one, and one twice";
+  for (std::uint16_t slot = 0; slot < idx; ++slot) {
+    const auto told = board.get<spec::VringUsedElem>(ring.used() + spec::VringAreas::used_ring(slot));
+    EXPECT_EQ(told.id, 0x1234u);
+    EXPECT_EQ(told.len, 0xffff'ffffu);
+  }
+  queue.set_forger(nullptr);
+  offer_one();
+  ASSERT_TRUE(queue.push(*queue.pop(), 7));
+  const auto honest = board.get<spec::VringUsedElem>(ring.used() + spec::VringAreas::used_ring(3));
+  EXPECT_EQ(honest.len, 7u);
+}
+
 // ---- what a hostile driver may write ----
 
 TEST_F(VirtQueueTest, RefusesALoopOfDescriptors) {
