@@ -205,9 +205,9 @@ guest::RunReport run_at_console(guest::Pc& pc, guest::RunOptions& options, const
 
 OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto timeout = CBIT_TRY(arguments.number("--timeout", 1, timeout_seconds_max));
+  const auto hostile = CBIT_TRY(RunHostile::open(arguments));
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
-  const auto hostile = CBIT_TRY(RunHostile::open(arguments));
   auto junit = CBIT_TRY(open_junit(arguments));
   const auto pc = CBIT_TRY(make_pc(request));
 

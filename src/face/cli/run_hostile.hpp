@@ -13,8 +13,8 @@ namespace cbit::cli {
 
 class RunHostile {
  public:
-  // Before there is a machine. Errors: words that are none, or contradict each other (usage); a script that is
-  // none (input); a log that cannot be written.
+  // Before there is a machine. Errors: words that are none, or contradict each other (usage); a script that
+  // is none (input); a log that cannot be written.
   static OrError<std::unique_ptr<RunHostile>> open(const Arguments& arguments);
 
   void attach(guest::Pc& pc);

@@ -53,8 +53,8 @@ struct HostileAct {
 [[nodiscard]] bool is_of_a_push(HostileKind kind);
 // A line of a script, without its end.
 [[nodiscard]] std::string to_string(const HostileAct& act);
-// Empty lines, and what stands behind a #, do not count. Errors (input): a line that is none, with its number;
-// more than a million.
+// Empty lines, and what stands behind a #, do not count. Errors (input): a line that is none, with its
+// number; more than a million.
 OrError<std::vector<HostileAct>> parse_hostile_script(std::string_view text);
 
 struct HostilePlan {
@@ -69,8 +69,8 @@ struct HostilePlan {
 
 class Hostile final : private dev::UsedForger {
  public:
-  // Acts from now on; all devices have been plugged into `pc`, which outlives this. `told` is called with each
-  // act before it is done.
+  // Acts from now on; all devices have been plugged into `pc`, which outlives this. `told` is called with
+  // each act before it is done.
   Hostile(Pc& pc, HostilePlan plan, std::function<void(const HostileAct&)> told = {});
   Hostile(const Hostile&) = delete;
   Hostile& operator=(const Hostile&) = delete;
