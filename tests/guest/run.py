@@ -241,7 +241,8 @@ class Iommus(EachKernel):
             self.assertIn(self.digest, boot.output, boot)
             self.assertIn("invalidation policy: strict", boot.output, boot)
             for access in ("address=0x12345000 flags=0x0000", "address=0xdead000 flags=0x0020"):
-                self.assertRegex(boot.output, rf"0000:00:04\.0: AMD-Vi: Event logged \[IO_PAGE_FAULT domain=\S+ {access}")
+                self.assertRegex(boot.output,
+                                 rf"0000:00:04\.0: AMD-Vi: Event logged \[IO_PAGE_FAULT domain=\S+ {access}")
             self.assertRegex(boot.output, r" 2 +IOMMU-MSI .*AMD-Vi")
             told = read_report(self.report)
             self.assertEqual({cause["name"] for cause in told["causes"]}, {"raw-gpa-behind-iommu"})

@@ -317,6 +317,40 @@ struct AcpiIvhdSpecialEntry {
 };
 static_assert(sizeof(AcpiIvhdSpecialEntry) == 8);
 
+// ACPI Specification 6.4, 5.2.32, Virtual I/O Translation Table. Nodes name each other by their offsets in
+// the table.
+struct AcpiViot {
+  AcpiHeader header;
+  std::uint16_t nodes = 0;
+  std::uint16_t first_node = 48;
+  std::array<std::uint8_t, 8> reserved{};
+};
+static_assert(sizeof(AcpiViot) == 48);
+
+struct AcpiViotPciRange {
+  std::uint8_t type = 1;
+  std::uint8_t reserved_1 = 0;
+  std::uint16_t length = 24;
+  std::uint32_t first_endpoint = 0;  // of the virtio-iommu's numbers
+  std::uint16_t first_segment = 0;
+  std::uint16_t last_segment = 0;
+  std::uint16_t first_function = 0;
+  std::uint16_t last_function = 0;
+  std::uint16_t output_node = 0;
+  std::array<std::uint8_t, 6> reserved_2{};
+};
+static_assert(sizeof(AcpiViotPciRange) == 24);
+
+struct AcpiViotVirtioPci {
+  std::uint8_t type = 3;
+  std::uint8_t reserved_1 = 0;
+  std::uint16_t length = 16;
+  std::uint16_t segment = 0;
+  std::uint16_t function = 0;
+  std::array<std::uint8_t, 8> reserved_2{};
+};
+static_assert(sizeof(AcpiViotVirtioPci) == 16);
+
 #pragma pack(pop)
 
 }  // namespace cbit::spec

@@ -1,6 +1,6 @@
 // What software and an AMD IOMMU agree on: registers, device table, commands, events, interrupt remapping.
-// AMD I/O Virtualization Technology (IOMMU) Specification, 48882, revision 3; sections as there. The tables of
-// I/O pages are in iommu/io_pte.hpp.
+// AMD I/O Virtualization Technology (IOMMU) Specification, 48882, revision 3; sections as there. The tables
+// of I/O pages are in iommu/io_pte.hpp.
 //
 // All addresses in registers, entries and commands are system physical addresses with key bits, 51:0.
 #pragma once

@@ -79,8 +79,8 @@ void set_memory_types(cpu::Cpu& cpu) {
       mtrr::default_enable | mtrr::default_enable_fixed | static_cast<std::uint64_t>(mtrr::Type::write_back));
 }
 
-// drivers/iommu/amd allocates its tables as ordinary memory, which such a guest's kernel makes private, and the
-// IOMMU is the host's: it would read ciphertext.
+// drivers/iommu/amd allocates its tables as ordinary memory, which is private in such a guest, and the IOMMU
+// is the host's: it would read ciphertext.
 OrError<void> check_iommu(const PcConfig& config) {
   if (!config.amd_iommu || !machine::traits_of(config.platform).cc.has(spec::CcAttr::guest_mem_encrypt))
     return {};
@@ -155,8 +155,13 @@ void Pc::leave_as_firmware_does() {
 
 OrError<bus::PciFunction*> Pc::plug(const machine::DeviceRequest& request, unsigned slot) {
   const machine::DevicePlace place{fmt::format("0000:00:{:02x}.0", slot), spec::pci_requester(0, slot, 0)};
+  const bool is_iommu = std::holds_alternative<dev::VirtioIommuOptions>(request.options);
+  if (is_iommu && machine_->bus().iommu() != nullptr)
+    return usage_error(fmt::format("{}: the machine has an IOMMU already", place.name),
+                       "leave one of them away");
   cards_.push_back(
       CBIT_TRY(machine::plug_pci(pci_.bus(), machine_->bus(), machine_->clock(), request, place)));
+  if (is_iommu) virtio_iommu_ = place.requester;
   return cards_.back().get();
 }
 
@@ -173,7 +178,7 @@ OrError<void> Pc::load(const boot::BootImage& image) {
 }
 
 boot::PcDescription Pc::description() const {
-  boot::PcDescription pc{.cpus = config_.cpus};
+  boot::PcDescription pc{.cpus = config_.cpus, .virtio_iommu = virtio_iommu_};
   if (!iommu_) return pc;
   pc.amd_iommu = {.function = chipset::AmdIommuFunction::requester,
                   .capability = static_cast<std::uint16_t>(iommu_->capability()),

@@ -98,7 +98,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   [[nodiscard]] const iommu::AmdIommu* amd_iommu() const { return iommu_ ? &iommu_->iommu() : nullptr; }
 
   // Plugs a device into a PCI slot, 1 to 31, before an image is loaded. Its place in events is the slot's, as
-  // Linux names it: 0000:00:03.0.
+  // Linux names it: 0000:00:03.0. Errors (usage): those of machine::plug_pci(); a second IOMMU.
   OrError<bus::PciFunction*> plug(const machine::DeviceRequest& request, unsigned slot);
 
   // Loads the image, launches it where the platform wants that, and sets the processor at its entry. The
@@ -162,6 +162,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   chipset::PciHost pci_;
   std::optional<chipset::AmdIommuFunction> iommu_;
   std::vector<std::unique_ptr<bus::PciFunction>> cards_;
+  std::optional<RequesterId> virtio_iommu_;
   // A processor, and the memory as it reaches it.
   struct Socket {
     Socket(Pc& pc, std::uint16_t number);

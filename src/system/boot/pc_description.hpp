@@ -49,6 +49,9 @@ struct PcDescription {
   std::uint8_t rtc_century = 0x32;  // its index in CMOS RAM
 
   std::optional<AmdIommuDescription> amd_iommu;
+  // The function of a virtio-iommu in front of all other functions of bus 0 but the host bridge; endpoints
+  // have the functions' numbers.
+  std::optional<RequesterId> virtio_iommu;
 
   [[nodiscard]] std::uint8_t gsi_of(unsigned device, unsigned pin) const {
     return static_cast<std::uint8_t>(pci_gsi + (device + pin) % pci_gsis);

@@ -65,6 +65,12 @@ void AmdIommu::write(std::uint64_t offset, ConstByteSpan from) {
   });
 }
 
+void AmdIommu::start_or_stop(AmdIommuControl before) {
+  follow<AmdIommuControl::EventLogEn, AmdIommuStatus::EventLogRun>(before);
+  follow<AmdIommuControl::PprLogEn, AmdIommuStatus::PprLogRun>(before);
+  follow<AmdIommuControl::CmdBufEn, AmdIommuStatus::CmdBufRun>(before);
+}
+
 Result<void> AmdIommu::read_memory(PtePhys from, std::uint64_t offset, ByteSpan to, Look look) const {
   const auto [phys, key] = format_.follow(from);
   if (look == Look::peek) return memory_->peek(phys + offset, to, key);

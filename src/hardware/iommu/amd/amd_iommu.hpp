@@ -10,9 +10,9 @@
 //
 // All pointers in registers and tables have key bits, as the machine's own page tables have: under SME the
 // structures lie in encrypted memory, and a pointer without the C-bit finds noise there. Device table entries
-// and translations are held from their first use until they are invalidated, which shows a driver that forgets
-// to. Neither guest translation (GT), ATS, performance counters nor guest virtual APICs are there, and so
-// nobody makes page requests: the PPR log has registers and stays empty.
+// and translations are held from their first use until they are invalidated, which shows a driver that
+// forgets to. Neither guest translation (GT), ATS, performance counters nor guest virtual APICs are there,
+// and so nobody makes page requests: the PPR log has registers and stays empty.
 //
 // Software may write anything anywhere: work per access and memory are bounded.
 // Threading: one thread, that of the machine.
@@ -131,8 +131,15 @@ class AmdIommu final : public DmaTranslator {
   void interrupt(AmdIommuInterrupt cause) const;
   void interrupt_if_pending(spec::AmdIommuControl before);
 
-  // commands.cpp
+  // Logs and commands run while their enable bits are set; what stopped by itself is started anew by
+  // clearing and setting the bit.
   void start_or_stop(spec::AmdIommuControl before);
+  template <class Enable, class Run>
+  void follow(spec::AmdIommuControl before) {
+    if (control().get<Enable>() != before.get<Enable>()) set_status<Run>(control().get<Enable>());
+  }
+
+  // commands.cpp
   void run_commands();
   [[nodiscard]] bool run_command(PtePhys buffer, std::uint64_t head);
   [[nodiscard]] bool complete(spec::AmdIommuCompletionWait command, std::uint64_t data);

@@ -52,16 +52,4 @@ void AmdIommu::interrupt_if_pending(AmdIommuControl before) {
     interrupt(AmdIommuInterrupt::event_log);
 }
 
-// Logs and commands run while their enable bits are set; what stopped them by itself is started anew by
-// clearing and setting the bit.
-void AmdIommu::start_or_stop(AmdIommuControl before) {
-  const AmdIommuControl now = control();
-  const auto follow = [&]<class Enable, class Run>() {
-    if (now.get<Enable>() != before.get<Enable>()) set_status<Run>(now.get<Enable>());
-  };
-  follow.template operator()<AmdIommuControl::EventLogEn, AmdIommuStatus::EventLogRun>();
-  follow.template operator()<AmdIommuControl::PprLogEn, AmdIommuStatus::PprLogRun>();
-  follow.template operator()<AmdIommuControl::CmdBufEn, AmdIommuStatus::CmdBufRun>();
-}
-
 }  // namespace cbit::iommu

@@ -77,7 +77,7 @@ AmdIommu::Looked<IommuTranslation> AmdIommu::through_table(const Request& reques
     return refuse(request, FaultKind::iommu_no_domain, not_permitted);
   if (!is_permitted(entry.translation, request.write))
     return refuse(request, FaultKind::iommu_protection, not_permitted);
-  // Writes to the window are interrupts, which devices send by MSI; a DMA access there has no memory to reach.
+  // Writes to the window are interrupts, which devices send by MSI; a DMA access there reaches no memory.
   if (in_interrupt_window(request.address))
     return refuse(request, FaultKind::iommu_protection, not_permitted);
   if (mode == 0) return untranslated(config_.view, DmaAddr{request.address});

@@ -190,6 +190,17 @@ Bytes make_ivrs(const PcDescription& pc) {
   return table;
 }
 
+Bytes make_viot(RequesterId virtio_iommu) {
+  Bytes table;
+  append(table, AcpiViot{.header = header("VIOT", 0), .nodes = 2});
+  append(table, AcpiViotVirtioPci{.function = virtio_iommu});
+  append(table, AcpiViotPciRange{.first_endpoint = pci_requester(0, 1, 0),
+                                 .first_function = pci_requester(0, 1, 0),
+                                 .last_function = pci_requester(0, pci_slots - 1, 7),
+                                 .output_node = sizeof(AcpiViot)});
+  return table;
+}
+
 // Names that the DSDT expects, the sleep state, and which interrupt a pin of a device is. ACPI, 6.2.13 (_PRT)
 // and 7.4.2 (_Sx).
 Bytes make_ssdt(const PcDescription& pc) {
@@ -266,6 +277,7 @@ AcpiTables make_tables_at(const PcDescription& pc, PhysAddr first) {
   std::vector<PhysAddr> tables{space.put(make_fadt(pc, made.facs, dsdt_at)), space.put(make_madt(pc)),
                                space.put(make_mcfg(pc)), space.put(make_ssdt(pc))};
   if (pc.amd_iommu) tables.push_back(space.put(make_ivrs(pc)));
+  if (pc.virtio_iommu) tables.push_back(space.put(make_viot(*pc.virtio_iommu)));
   const PhysAddr rsdt = space.put(make_root<std::uint32_t>("RSDT", tables));
   const PhysAddr xsdt = space.put(make_root<std::uint64_t>("XSDT", tables));
   made.rsdp = make_rsdp(rsdt, xsdt);

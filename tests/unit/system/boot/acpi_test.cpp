@@ -299,6 +299,22 @@ TEST(Ivrs, HasABlockOfEachTypeForTheIommu) {
   EXPECT_EQ(load<std::uint64_t>(ivrs, 88 + 24), 0x8c6u) << "the feature register";
 }
 
+// ACPI 6.4, 5.2.32: as acpi_viot_init() and viot_parse_node() of drivers/acpi/viot.c read it.
+TEST(Viot, PutsAllFunctionsBehindTheVirtioIommu) {
+  EXPECT_FALSE(AcpiMemory{}.all().contains("VIOT")) << "there is none";
+  AcpiMemory acpi{{.virtio_iommu = RequesterId{0x20}}};
+  const Bytes& viot = acpi["VIOT"];
+  ASSERT_EQ(viot.size(), 48u + 16 + 24);
+  EXPECT_EQ(sum(viot), 0u);
+  EXPECT_EQ(load<std::uint32_t>(viot, 36), 48u << 16 | 2u) << "two nodes, from offset 48";
+  EXPECT_EQ(load<std::uint32_t>(viot, 48), 16u << 16 | 3u);
+  EXPECT_EQ(load<std::uint16_t>(viot, 48 + 6), 0x20) << "the virtio-iommu's function";
+  EXPECT_EQ(load<std::uint32_t>(viot, 64), 24u << 16 | 1u);
+  EXPECT_EQ(load<std::uint32_t>(viot, 64 + 4), 8u) << "the endpoint of 00:01.0";
+  EXPECT_EQ(load<std::uint32_t>(viot, 64 + 12), 0xffu << 16 | 8u) << "00:01.0 to 00:1f.7";
+  EXPECT_EQ(load<std::uint16_t>(viot, 64 + 16), 48) << "behind the node at 48";
+}
+
 // iasl -d takes DSDT and SSDT apart, finds no error, and shows the names with their values.
 TEST(AcpiTables, AreUnderstoodByIasl) {
   if (std::system("iasl -v > /dev/null 2>&1") != 0) GTEST_SKIP() << "iasl is not installed";
