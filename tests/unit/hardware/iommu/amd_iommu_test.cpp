@@ -1,6 +1,6 @@
 // Expected values are written as in AMD's specification 48882: offsets of registers (3.4), bits of device
-// table entries (2.2.2), page-table entries (2.2.3), interrupt remapping entries (2.2.5), commands (2.4) and events
-// (2.5); flags of events as drivers/iommu/amd/amd_iommu_types.h of Linux has them.
+// table entries (2.2.2), page-table entries (2.2.3), interrupt remapping entries (2.2.5), commands (2.4) and
+// events (2.5); flags of events as drivers/iommu/amd/amd_iommu_types.h of Linux has them.
 #include "iommu/amd/amd_iommu.hpp"
 
 #include <gmock/gmock.h>
