@@ -8,6 +8,7 @@
 
 #include "cli/arguments.hpp"
 #include "cli/keyboard.hpp"
+#include "cli/platform_options.hpp"
 #include "cli/run_ending.hpp"
 #include "cli/run_hostile.hpp"
 #include "cli/run_request.hpp"
@@ -29,10 +30,14 @@ std::vector<std::string_view> device_names() {
   return names;
 }
 
+constexpr auto run_iommu_choices = choices_of(run_iommu_words);
+
 constexpr OptionSpec option_table[] = {
     {"--sev", "", "The guest's memory is encrypted with its own key: SEV, launched by the firmware", ""},
     {"--sme", "", "Bare metal whose memory the kernel encrypts: SME, with mem_encrypt=on", ""},
     {"--hypercalls", "", "Offer KVM's MAP_GPA_RANGE, with which a guest tells which pages it shares", ""},
+    {"--iommu", "KIND", "The IOMMU in front of the devices: amd, which the kernel's own driver programs",
+     "none", run_iommu_choices},
     {"--memory", "SIZE", "RAM of the machine", "512M"},
     {"--cpus", "N", "Processors of the machine, 1 to 16; they run in turns", "1"},
     {"--append", "TEXT", "Add this to the kernel's command line", ""},

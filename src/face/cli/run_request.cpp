@@ -48,6 +48,7 @@ OrError<guest::PcConfig> pc_config(const Arguments& arguments) {
   config.kvm_interface = arguments.has("--hypercalls");
   if (config.kvm_interface && config.platform != Platform::sev)
     return usage_error("--hypercalls is for a guest that has pages to share", "add --sev");
+  config.amd_iommu = arguments.choice("--iommu", run_iommu_words).value_or(false);
   config.seed = CBIT_TRY(arguments.number("--seed", 0, ~std::uint64_t{0})).value_or(config.seed);
   return config;
 }

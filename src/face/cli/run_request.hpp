@@ -9,6 +9,7 @@
 
 #include "boot/initramfs/module_tree.hpp"
 #include "boot/kernel_file.hpp"
+#include "cbit/words.hpp"
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
 #include "dev/disk_image.hpp"
@@ -16,6 +17,9 @@
 #include "guest/pc.hpp"
 
 namespace cbit::cli {
+
+// guest::PcConfig::amd_iommu.
+inline constexpr Word<bool> run_iommu_words[] = {{"none", false}, {"amd", true}};
 
 struct RunRequest {
   guest::PcConfig pc;
