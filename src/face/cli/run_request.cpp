@@ -236,9 +236,28 @@ void tell_no_modules(const RunRequest& request, const std::optional<fs::path>& f
 }
 
 OrError<std::vector<boot::ModuleFile>> find_modules(const RunRequest& request,
-                                                    const std::optional<boot::ModuleTree>& tree) {
+                                                    const std::optional<boot::ModuleTree>& tree,
+                                                    std::string_view file_system) {
   if (!tree) return request.modules;
-  return tree->in_order(drivers_of(request), request.modules);
+  std::vector<std::string> names = drivers_of(request);
+  if (!file_system.empty()) {
+    // What ext4 asks modprobe for, which is not there: a module until Linux 6.14.
+    if (tree->has("crc32c_generic")) names.emplace_back("crc32c_generic");
+    names.emplace_back(file_system);
+  }
+  return tree->in_order(names, request.modules);
+}
+
+// The file system that the init mounts for root= (boot/initramfs/initramfs.hpp); empty: it mounts none.
+std::string_view root_file_system(std::string_view command_line) {
+  std::string_view type;
+  bool has_root = false;
+  for (const std::string_view word : words_of(command_line)) {
+    has_root |= word.starts_with("root=");
+    if (word.starts_with("rootfstype=")) type = word.substr(word.find('=') + 1);
+  }
+  if (!has_root) return {};
+  return type.empty() ? "ext4" : type;
 }
 
 // ---- what the guest begins with -------------------------------------------------------------------------
@@ -281,7 +300,8 @@ OrError<Bytes> make_initramfs(RunRequest& request, const Arguments& arguments,
   tell_no_modules(request, modules, streams);
   if (request.share) CBIT_TRY(add_share(request, tree, contents, streams));
   request.modules = CBIT_TRY(modules_of_user(request, arguments, tree.has_value()));
-  contents.modules = CBIT_TRY(find_modules(request, tree));
+  contents.modules =
+      CBIT_TRY(find_modules(request, tree, root_file_system(arguments.text("--append").value_or(""))));
   for (const std::string& word : arguments.behind)
     contents.command += (contents.command.empty() ? "" : " ") + shell_quoted(word);
   return boot::build_initramfs(contents);
