@@ -358,6 +358,53 @@ class Disks(EachKernel):
                 self.assertEqual("under the guest's key" in told, not found, boot)
 
 
+class RootOnNvme(EachKernel):
+    """A disk with a root file system of busybox, and another one that its programs write to."""
+
+    RUN = """
+        head -1 /proc/mounts
+        dd if=/dev/nvme0n1 bs=64k iflag=direct 2> /dev/null | sha256sum
+        cat /big | dd of=/dev/nvme1n1 bs=64k oflag=direct conv=notrunc 2> /dev/null
+        blkdiscard -o 1048576 -l 65536 /dev/nvme1n1"""
+
+    def setUp(self):
+        root = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        for folder in ("bin", "dev", "proc", "sys", "tmp"):
+            (root / folder).mkdir()
+        shutil.copy(shutil.which("busybox"), root / "bin")
+        for applet in ("sh", "cat", "dd", "head", "sha256sum", "blkdiscard"):
+            (root / "bin" / applet).symlink_to("busybox")
+        self.big = os.urandom(1 << 20)
+        (root / "big").write_bytes(self.big)
+        self.image = root.with_suffix(".img")
+        mke2fs = shutil.which("mke2fs", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        if mke2fs is None:
+            self.skipTest("there is no mke2fs")
+        subprocess.run([mke2fs, "-q", "-t", "ext4", "-d", root, self.image, "8M"], check=True)
+        self.other = root.with_suffix(".other")
+        self.other.write_bytes(b"x" * (2 << 20))
+
+    def test_runs_commands_with_its_dma_in_the_bounce_pool(self):
+        report = Path(folder_for_run.name) / "report.json"
+        for _, boot in self.each("--sev", "--disk", f"{self.image},ro,if=nvme", "--disk",
+                                 f"{self.other},if=nvme", "--append", "root=/dev/nvme0n1", "--report-json",
+                                 str(report), command=["sh", "-c", self.RUN]):
+            self.assertEqual(boot.status, 0, boot)
+            mounted, digest = boot.output.splitlines()
+            self.assertRegex(mounted, "^/dev/(nvme0n1|root) / ext4 ro", boot)
+            self.assertEqual(digest.split()[0], hashlib.sha256(self.image.read_bytes()).hexdigest())
+            written = self.other.read_bytes()
+            self.assertTrue(written.startswith(self.big), boot)
+            self.assertEqual(written[1 << 20:], bytes(1 << 16) + b"x" * ((1 << 20) - (1 << 16)))
+            told = read_report(report)
+            self.assertEqual(told["causes"], [])
+            root, other = (next(one for one in told["devices"] if one["device"] == name)
+                           for name in ("0000:00:03.0", "0000:00:04.0"))
+            self.assertGreaterEqual(root["bytes_written"], self.image.stat().st_size)
+            self.assertGreaterEqual(other["bytes_read"], len(self.big))
+            self.assertGreater(min(root["bounced"], other["bounced"]), 0)
+
+
 class Results(EachKernel):
     """What a run tells programs: tests, pictures, the second witness of page states."""
 

@@ -14,7 +14,6 @@
 #include "boot/initramfs/initramfs.hpp"
 #include "boot/initramfs/module_info.hpp"
 #include "boot/kernel_source/debian_kernel.hpp"
-#include "dev/virtio/virtio_pci.hpp"
 #include "guest/drivers.hpp"
 #include "guest/share.hpp"
 #include "os/file_name.hpp"
@@ -26,7 +25,10 @@ namespace fs = std::filesystem;
 
 // Linux' own words on ttyS0; a panic ends the run instead of standing still.
 constexpr std::string_view default_command_line = "console=ttyS0 panic=-1";
-constexpr std::string_view disk_kind = "virtio-blk";
+// What a disk is plugged in as, by the word behind if=.
+constexpr std::pair<std::string_view, std::string_view> disk_kinds[] = {{"virtio", "virtio-blk"},
+                                                                        {"nvme", "nvme"}};
+constexpr std::string_view interface_option = "if=";
 constexpr unsigned first_slot = 3;  // where QEMU has the first that a user plugs in
 
 bool is_linux(boot::KernelKind kind) {
@@ -55,12 +57,26 @@ OrError<guest::PcConfig> pc_config(const Arguments& arguments) {
 
 // ---- devices --------------------------------------------------------------------------------------------
 
+// Of a disk of any kind.
 bool is_disk_option(std::string_view text) {
-  const auto is_it = [name = text.substr(0, text.find('='))](const machine::DeviceOption& option) {
-    return option.name == name;
-  };
-  const auto kind = std::ranges::find(machine::device_kinds(), disk_kind, &machine::DeviceKind::name);
-  return text.find('=') != std::string_view::npos && std::ranges::any_of(kind->options, is_it);
+  const std::size_t equals = text.find('=');
+  if (equals == std::string_view::npos) return false;
+  return std::ranges::any_of(machine::device_kinds(), [&](const machine::DeviceKind& kind) {
+    machine::DeviceOptions defaults = kind.defaults;
+    return machine::backend_of(defaults) != nullptr &&
+           std::ranges::find(kind.options, text.substr(0, equals), &machine::DeviceOption::name) !=
+               kind.options.end();
+  });
+}
+
+OrError<std::string_view> kind_of_disk(std::string_view interface) {
+  std::vector<std::string_view> known;
+  for (const auto& [word, kind] : disk_kinds) {
+    if (word == interface) return kind;
+    known.push_back(word);
+  }
+  return usage_error(fmt::format("there is no disk with if={}", interface),
+                     did_you_mean(interface, known, fmt::format("there are {}", fmt::join(known, ", "))));
 }
 
 // Two devices that write to one image know nothing of each other, and neither do their file systems.
@@ -75,23 +91,26 @@ OrError<void> check_is_plugged_once(const RunRequest& request, const std::string
   return {};
 }
 
-// FILE[,ro][,OPTION=VALUE]; a comma that no option follows is the file name's.
+// FILE[,ro][,if=INTERFACE][,OPTION=VALUE]; a comma that no option follows is the file name's.
 OrError<void> add_disk(RunRequest& request, std::string_view text) {
   auto mode = dev::DiskImage::Mode::read_write;
-  std::string device_text{disk_kind};
+  std::string_view kind = disk_kinds[0].second;
+  std::string options;
   for (std::size_t comma; (comma = text.rfind(',')) != std::string_view::npos; text = text.substr(0, comma)) {
     const std::string_view option = text.substr(comma + 1);
     if (option == "ro")
       mode = dev::DiskImage::Mode::read_only;
+    else if (option.starts_with(interface_option))
+      kind = CBIT_TRY(kind_of_disk(option.substr(interface_option.size())));
     else if (is_disk_option(option))
-      device_text += "," + std::string{option};
+      options += "," + std::string{option};
     else
       break;
   }
   CBIT_TRY(check_is_plugged_once(request, std::string{text}, mode));
   request.disks.push_back(CBIT_TRY(dev::DiskImage::open(std::string{text}, mode)));
-  machine::DeviceRequest device = CBIT_TRY(machine::parse_device(device_text));
-  std::get<machine::DiskOptions>(device.options).disk = request.disks.back().get();
+  machine::DeviceRequest device = CBIT_TRY(machine::parse_device(std::string{kind} + options));
+  *machine::backend_of(device.options) = request.disks.back().get();
   request.devices.push_back(std::move(device));
   return {};
 }
@@ -100,7 +119,7 @@ OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
   for (const std::string& disk : arguments.all("--disk")) CBIT_TRY(add_disk(request, disk));
   for (const std::string& text : arguments.all("--device")) {
     machine::DeviceRequest device = CBIT_TRY(machine::parse_device(text));
-    if (std::holds_alternative<machine::DiskOptions>(device.options))
+    if (machine::backend_of(device.options) != nullptr)
       return usage_error("--device has no image for a disk", "use --disk FILE");
     if (std::holds_alternative<machine::ShareOptions>(device.options))
       return usage_error("--device has no folder to share", "use --share DIR");
@@ -115,11 +134,6 @@ OrError<void> check_slots(const RunRequest& request) {
   if (request.devices.size() <= spec::pci_devices - first_slot) return {};
   return usage_error(fmt::format("{} devices are more than there are slots", request.devices.size()),
                      fmt::format("plug in at most {}", spec::pci_devices - first_slot));
-}
-
-// As the table of devices has made it.
-const dev::VirtioBlk& disk_behind(const bus::PciFunction& function) {
-  return static_cast<const dev::VirtioBlk&>(static_cast<const dev::VirtioPci&>(function).device());
 }
 
 // The shared folder behind a device; its tag.
@@ -223,9 +237,28 @@ void tell_no_modules(const RunRequest& request, const std::optional<fs::path>& f
 }
 
 OrError<std::vector<boot::ModuleFile>> find_modules(const RunRequest& request,
-                                                    const std::optional<boot::ModuleTree>& tree) {
+                                                    const std::optional<boot::ModuleTree>& tree,
+                                                    std::string_view file_system) {
   if (!tree) return request.modules;
-  return tree->in_order(drivers_of(request), request.modules);
+  std::vector<std::string> names = drivers_of(request);
+  if (!file_system.empty()) {
+    // What ext4 asks modprobe for, which is not there: a module until Linux 6.14.
+    if (tree->has("crc32c_generic")) names.emplace_back("crc32c_generic");
+    names.emplace_back(file_system);
+  }
+  return tree->in_order(names, request.modules);
+}
+
+// The file system that the init mounts for root= (boot/initramfs/initramfs.hpp); empty: it mounts none.
+std::string_view root_file_system(std::string_view command_line) {
+  std::string_view type;
+  bool has_root = false;
+  for (const std::string_view word : words_of(command_line)) {
+    has_root |= word.starts_with("root=");
+    if (word.starts_with("rootfstype=")) type = word.substr(word.find('=') + 1);
+  }
+  if (!has_root) return {};
+  return type.empty() ? "ext4" : type;
 }
 
 // ---- what the guest begins with -------------------------------------------------------------------------
@@ -268,7 +301,8 @@ OrError<Bytes> make_initramfs(RunRequest& request, const Arguments& arguments,
   tell_no_modules(request, modules, streams);
   if (request.share) CBIT_TRY(add_share(request, tree, contents, streams));
   request.modules = CBIT_TRY(modules_of_user(request, arguments, tree.has_value()));
-  contents.modules = CBIT_TRY(find_modules(request, tree));
+  contents.modules =
+      CBIT_TRY(find_modules(request, tree, root_file_system(arguments.text("--append").value_or(""))));
   for (const std::string& word : arguments.behind)
     contents.command += (contents.command.empty() ? "" : " ") + shell_quoted(word);
   return boot::build_initramfs(contents);
@@ -319,11 +353,7 @@ OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& stream
 OrError<std::unique_ptr<guest::Pc>> make_pc(RunRequest& request) {
   auto pc = CBIT_TRY(guest::Pc::create(request.pc));
   unsigned slot = first_slot;
-  for (const machine::DeviceRequest& device : request.devices) {
-    bus::PciFunction* const function = CBIT_TRY(pc->plug(device, slot++));
-    if (std::holds_alternative<machine::DiskOptions>(device.options))
-      request.plugged_disks.push_back(&disk_behind(*function));
-  }
+  for (const machine::DeviceRequest& device : request.devices) CBIT_TRY(pc->plug(device, slot++));
   boot::BootImage image{
       .name = request.kernel_name, .kernel = request.kernel, .command_line = request.command_line};
   if (!request.initrd.empty()) image.modules.push_back({"initrd", request.initrd});

@@ -31,7 +31,6 @@ struct RunRequest {
   Bytes initrd;                                        // empty: none
   std::vector<boot::ModuleFile> modules;               // those that were named one by one
   std::vector<std::unique_ptr<dev::DiskImage>> disks;  // the devices' own
-  std::vector<const dev::VirtioBlk*> plugged_disks;    // of the machine, once it is made
   std::unique_ptr<dev::SharedFolder> share;            // nullptr: none
   std::vector<machine::DeviceRequest> devices;         // in the order of their slots
 };

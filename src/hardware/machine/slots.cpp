@@ -7,6 +7,7 @@
 
 #include "base/format.hpp"
 #include "base/text.hpp"
+#include "dev/nvme/nvme_pci.hpp"
 #include "dev/test_dma_pci.hpp"
 #include "dev/virtio/virtio_pci.hpp"
 
@@ -31,10 +32,12 @@ OrError<std::uint64_t> parse_count(std::string_view value, std::uint64_t first, 
 dev::VirtioOptions* virtio_of(DeviceOptions& options) {
   return std::visit(
       [](auto& one) -> dev::VirtioOptions* {
-        using Options = std::decay_t<decltype(one)>;
-        if constexpr (requires { one.device.virtio; }) return &one.device.virtio;
-        if constexpr (std::is_same_v<Options, TestDmaOptions>) return nullptr;
-        if constexpr (requires { one.virtio; }) return &one.virtio;
+        if constexpr (requires { one.device.virtio; })
+          return &one.device.virtio;
+        else if constexpr (requires { one.virtio; })
+          return &one.virtio;
+        else
+          return nullptr;
       },
       options);
 }
@@ -49,8 +52,15 @@ OrError<void> set_address_bits(DeviceOptions& options, std::string_view value) {
   std::get<TestDmaOptions>(options).address_bits = static_cast<unsigned>(CBIT_TRY(parse_count(value, 1, 64)));
   return {};
 }
+template <class Disk>
 OrError<void> set_serial(DeviceOptions& options, std::string_view value) {
-  std::get<DiskOptions>(options).device.serial = value;
+  std::get<Disk>(options).device.serial = value;
+  return {};
+}
+template <auto field, std::uint64_t first, std::uint64_t last>
+OrError<void> set_nvme(DeviceOptions& options, std::string_view value) {
+  auto& place = std::get<NvmeDiskOptions>(options).device.*field;
+  place = static_cast<std::decay_t<decltype(place)>>(CBIT_TRY(parse_count(value, first, last)));
   return {};
 }
 OrError<void> set_tag(DeviceOptions& options, std::string_view value) {
@@ -87,7 +97,16 @@ constexpr auto with_own(const Own&... own) {
 
 constexpr DeviceOption options_of_test_dma[] = {
     {"address-bits", "1..64", "address lines that the device drives", set_address_bits}};
-constexpr auto options_of_disk = with_own(DeviceOption{"serial", "TEXT", "at most 20 bytes", set_serial});
+constexpr auto options_of_disk =
+    with_own(DeviceOption{"serial", "TEXT", "at most 20 bytes", set_serial<DiskOptions>});
+constexpr DeviceOption options_of_nvme[] = {
+    {"serial", "TEXT", "1 to 20 bytes", set_serial<NvmeDiskOptions>},
+    {"max_ioqpairs", "1..1024", "pairs of I/O queues",
+     set_nvme<&dev::NvmeOptions::max_ioqpairs, 1, dev::Nvme::io_queue_pairs_max>},
+    {"mdts", "0..20", "a transfer is at most 2^N pages of 4 KiB; 0: no limit",
+     set_nvme<&dev::NvmeOptions::mdts, 0, dev::Nvme::mdts_max>},
+    {"logical_block_size", "512..4096", "bytes of a block",
+     set_nvme<&dev::NvmeOptions::logical_block_size, 512, 4096>}};
 constexpr auto options_of_share =
     with_own(DeviceOption{"tag", "TEXT", "what it is mounted by, at most 32 bytes", set_tag});
 constexpr auto options_of_rng = with_own(DeviceOption{"seed", "NUMBER", "of the entropy", set_seed});
@@ -112,6 +131,16 @@ OrError<PluggedDevice> make_disk(bus::SystemBus& bus, Clock*, const DevicePlace&
       dev::VirtioBlk::create(bus, {.device = place.name, .requester = place.requester}, *disk, device))};
 }
 
+OrError<PluggedDevice> make_nvme(bus::SystemBus& bus, Clock*, const DevicePlace& place,
+                                 const DeviceOptions& options) {
+  auto [device, disk] = std::get<NvmeDiskOptions>(options);
+  if (disk == nullptr) return usage_error(fmt::format("the disk {} has no image", place.name));
+  // Linux takes two of one number for two ways to one disk.
+  if (device.serial.empty()) device.serial = place.name.substr(0, dev::nvme_serial_bytes);
+  return PluggedDevice{
+      CBIT_TRY(dev::Nvme::create(bus, {.device = place.name, .requester = place.requester}, *disk, device))};
+}
+
 OrError<PluggedDevice> make_share(bus::SystemBus& bus, Clock*, const DevicePlace& place,
                                   const DeviceOptions& options) {
   const auto& [device, folder] = std::get<ShareOptions>(options);
@@ -128,6 +157,8 @@ OrError<PluggedDevice> make_virtio(bus::SystemBus& bus, Clock*, const DevicePlac
 }
 
 const DeviceKind kinds[] = {
+    {"nvme", "a disk, behind an NVMe controller", dev::NvmePci::identity, NvmeDiskOptions{}, options_of_nvme,
+     make_nvme},
     {"test-dma", "a device that does the DMA it is told to (docs/test-device.md)", dev::TestDmaPci::identity,
      TestDmaOptions{}, options_of_test_dma, make_test_dma},
     {"virtio-9p", "a folder of the host's, to read", dev::virtio_pci_identity(spec::virtio_id_9p, false),
@@ -195,7 +226,20 @@ OrError<DeviceRequest> parse_device(std::string_view text) {
   return request;
 }
 
+dev::BlockBackend** backend_of(DeviceOptions& options) {
+  return std::visit(
+      [](auto& one) -> dev::BlockBackend** {
+        if constexpr (requires { one.disk; })
+          return &one.disk;
+        else
+          return nullptr;
+      },
+      options);
+}
+
 std::unique_ptr<bus::PciFunction> PluggedDevice::take_function() && {
+  if (auto* const nvme = std::get_if<std::unique_ptr<dev::Nvme>>(&device_))
+    return std::make_unique<dev::NvmePci>(std::move(*nvme));
   if (auto* const test_dma = std::get_if<std::unique_ptr<dev::TestDma>>(&device_))
     return std::make_unique<dev::TestDmaPci>(std::move(*test_dma));
   return std::make_unique<dev::VirtioPci>(std::get<std::unique_ptr<dev::VirtioDevice>>(std::move(device_)));

@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "bus/pci/pci_bus.hpp"
+#include "dev/nvme/controller.hpp"
 #include "dev/test_dma.hpp"
 #include "dev/virtio/virtio_9p.hpp"
 #include "dev/virtio/virtio_blk.hpp"
@@ -30,14 +31,22 @@ struct DiskOptions {
   dev::VirtioBlkOptions device;
   dev::BlockBackend* disk = nullptr;  // outlives the device
 };
+struct NvmeDiskOptions {
+  dev::NvmeOptions device;            // without a serial number: that of its place
+  dev::BlockBackend* disk = nullptr;  // outlives the device
+};
 struct ShareOptions {
   dev::Virtio9pOptions device;
   const dev::SharedFolder* folder = nullptr;  // outlives the device
 };
 
 // What a device may be told; the alternative is that of its kind.
-using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, ShareOptions, dev::VirtioRngOptions,
-                                   dev::VirtioNetOptions, dev::VirtioConsoleOptions, dev::VirtioIommuOptions>;
+using DeviceOptions =
+    std::variant<TestDmaOptions, DiskOptions, NvmeDiskOptions, ShareOptions, dev::VirtioRngOptions,
+                 dev::VirtioNetOptions, dev::VirtioConsoleOptions, dev::VirtioIommuOptions>;
+
+// Where the options of a disk have its backend; nullptr: the device is no disk.
+[[nodiscard]] dev::BlockBackend** backend_of(DeviceOptions& options);
 
 // Where a device is plugged: its name in events, and its number on the bus.
 struct DevicePlace {
@@ -50,12 +59,13 @@ class PluggedDevice {
  public:
   explicit PluggedDevice(std::unique_ptr<dev::VirtioDevice> device) : device_{std::move(device)} {}
   explicit PluggedDevice(std::unique_ptr<dev::TestDma> device) : device_{std::move(device)} {}
+  explicit PluggedDevice(std::unique_ptr<dev::Nvme> device) : device_{std::move(device)} {}
 
-  // As what it is: dev::TestDma, or a virtio device of the kind that was asked for.
+  // As what it is: dev::TestDma, dev::Nvme, or a virtio device of the kind that was asked for.
   template <class Device>
   [[nodiscard]] std::unique_ptr<Device> take() && {
-    if constexpr (std::is_same_v<Device, dev::TestDma>)
-      return std::get<std::unique_ptr<dev::TestDma>>(std::move(device_));
+    if constexpr (!std::is_base_of_v<dev::VirtioDevice, Device>)
+      return std::get<std::unique_ptr<Device>>(std::move(device_));
     else
       return std::unique_ptr<Device>{
           static_cast<Device*>(std::get<std::unique_ptr<dev::VirtioDevice>>(device_).release())};
@@ -64,7 +74,8 @@ class PluggedDevice {
   [[nodiscard]] std::unique_ptr<bus::PciFunction> take_function() &&;
 
  private:
-  std::variant<std::unique_ptr<dev::VirtioDevice>, std::unique_ptr<dev::TestDma>> device_;
+  std::variant<std::unique_ptr<dev::VirtioDevice>, std::unique_ptr<dev::TestDma>, std::unique_ptr<dev::Nvme>>
+      device_;
 };
 
 // An option that is written as text: `name=value`.
