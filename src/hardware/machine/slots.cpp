@@ -39,6 +39,16 @@ dev::VirtioOptions* virtio_of(DeviceOptions& options) {
       options);
 }
 
+// Of a network device; nullptr: it is none.
+dev::NetOptions* net_of(DeviceOptions& options) {
+  return std::visit(
+      [](auto& one) -> dev::NetOptions* {
+        if constexpr (requires { one.net; }) return &one.net;
+        return nullptr;
+      },
+      options);
+}
+
 template <bool dev::VirtioOptions::* field>
 OrError<void> set_virtio(DeviceOptions& options, std::string_view value) {
   virtio_of(options)->*field = CBIT_TRY(parse_switch(value));
@@ -55,6 +65,12 @@ OrError<void> set_serial(DeviceOptions& options, std::string_view value) {
 }
 OrError<void> set_tag(DeviceOptions& options, std::string_view value) {
   std::get<ShareOptions>(options).device.tag = value;
+  return {};
+}
+OrError<void> set_mac(DeviceOptions& options, std::string_view value) {
+  const auto mac = dev::parse_mac(value);
+  if (!mac) return usage_error(fmt::format("{:?} is no address of one station", value));
+  net_of(options)->mac = *mac;
   return {};
 }
 OrError<void> set_seed(DeviceOptions& options, std::string_view value) {
@@ -91,6 +107,8 @@ constexpr auto options_of_disk = with_own(DeviceOption{"serial", "TEXT", "at mos
 constexpr auto options_of_share =
     with_own(DeviceOption{"tag", "TEXT", "what it is mounted by, at most 32 bytes", set_tag});
 constexpr auto options_of_rng = with_own(DeviceOption{"seed", "NUMBER", "of the entropy", set_seed});
+constexpr DeviceOption mac_option{"mac", "XX:XX:XX:XX:XX:XX", "its address", set_mac};
+constexpr auto options_of_net = with_own(mac_option);
 constexpr auto options_of_console =
     with_own(DeviceOption{"port", "NAME", "adds a port with a name; may be repeated", add_port});
 
@@ -140,9 +158,9 @@ const DeviceKind kinds[] = {
     {"virtio-iommu", "an IOMMU in front of all devices",
      dev::virtio_pci_identity(spec::virtio_id_iommu, false), dev::VirtioIommuOptions{}, options_of_virtio,
      make_virtio<dev::VirtioIommu, dev::VirtioIommuOptions>},
-    {"virtio-net", "a network device; its frames go to another one, or back",
-     dev::virtio_pci_identity(dev::virtio_id_net, false), dev::VirtioNetOptions{}, options_of_virtio,
-     make_virtio<dev::VirtioNet, dev::VirtioNetOptions>},
+    {"virtio-net", "a network device; `cbit run --net` connects it",
+     dev::virtio_pci_identity(dev::virtio_id_net, false), dev::VirtioNetOptions{.queue_size = 256},
+     options_of_net, make_virtio<dev::VirtioNet, dev::VirtioNetOptions>},
     {"virtio-rng", "a source of entropy with a seed", dev::virtio_pci_identity(dev::virtio_id_rng, false),
      dev::VirtioRngOptions{}, options_of_rng, make_virtio<dev::VirtioRng, dev::VirtioRngOptions>},
 };
@@ -193,6 +211,10 @@ OrError<DeviceRequest> parse_device(std::string_view text) {
     rest = others;
   }
   return request;
+}
+
+void connect(DeviceRequest& request, dev::NetBackend& network) {
+  if (dev::NetOptions* const options = net_of(request.options)) options->network = &network;
 }
 
 std::unique_ptr<bus::PciFunction> PluggedDevice::take_function() && {

@@ -89,13 +89,16 @@ struct DeviceKind {
 // Errors (usage): no device has this name; the hint lists those that there are.
 OrError<const DeviceKind*> find_device_kind(std::string_view name);
 
-// "KIND[,OPTION=VALUE]...", as on a command line. A disk's backend and a shared folder are set afterwards.
+// "KIND[,OPTION=VALUE]...", as on a command line. A disk's backend, a shared folder and a network
+// are set afterwards.
 // Errors (usage): an unknown kind or option, a value that is none; each names what there is.
 struct DeviceRequest {
   const DeviceKind* kind = nullptr;
   DeviceOptions options;
 };
 OrError<DeviceRequest> parse_device(std::string_view text);
+// Of a network device: what it is connected to, which outlives it. Of another one, nothing.
+void connect(DeviceRequest& request, dev::NetBackend& network);
 
 // A device of the table, which stands for itself. `options` are those of its kind.
 // Errors (usage): what the device's create() says of its options.
