@@ -3,7 +3,7 @@
 namespace cbit::dev {
 
 void NetBackend::send(ConstByteSpan frame) {
-  if (frame.size() <= ethernet_frame_max && !is_full()) waiting_.emplace_back(frame.begin(), frame.end());
+  if (frame.size() <= tagged_frame_max && !is_full()) waiting_.emplace_back(frame.begin(), frame.end());
 }
 
 // A device that takes a frame may say at once that it has room for another.

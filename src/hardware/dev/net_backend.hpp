@@ -29,7 +29,7 @@ class NetBackend : public NetEnd {
   void has_room() final { deliver(); }
 
  protected:
-  // For the device; longer frames than ethernet_frame_max are lost.
+  // For the device; longer frames than tagged_frame_max are lost.
   void send(ConstByteSpan frame);
   void deliver();
   [[nodiscard]] bool is_full() const { return waiting_.size() >= waiting_max; }

@@ -13,7 +13,9 @@
 
 namespace cbit::dev {
 
+inline constexpr std::uint32_t ethernet_frame_min = 60;
 inline constexpr std::uint32_t ethernet_frame_max = 1514;  // ETH_FRAME_LEN
+inline constexpr std::uint32_t tagged_frame_max = 1518;    // with an 802.1Q tag
 inline constexpr std::uint32_t ethernet_header_bytes = 14;
 
 using MacAddress = std::array<std::uint8_t, 6>;

@@ -7,6 +7,7 @@
 
 #include "base/format.hpp"
 #include "base/text.hpp"
+#include "dev/e1000/e1000_pci.hpp"
 #include "dev/test_dma_pci.hpp"
 #include "dev/virtio/virtio_pci.hpp"
 
@@ -31,10 +32,9 @@ OrError<std::uint64_t> parse_count(std::string_view value, std::uint64_t first, 
 dev::VirtioOptions* virtio_of(DeviceOptions& options) {
   return std::visit(
       [](auto& one) -> dev::VirtioOptions* {
-        using Options = std::decay_t<decltype(one)>;
         if constexpr (requires { one.device.virtio; }) return &one.device.virtio;
-        if constexpr (std::is_same_v<Options, TestDmaOptions>) return nullptr;
         if constexpr (requires { one.virtio; }) return &one.virtio;
+        return nullptr;
       },
       options);
 }
@@ -109,6 +109,7 @@ constexpr auto options_of_share =
 constexpr auto options_of_rng = with_own(DeviceOption{"seed", "NUMBER", "of the entropy", set_seed});
 constexpr DeviceOption mac_option{"mac", "XX:XX:XX:XX:XX:XX", "its address", set_mac};
 constexpr auto options_of_net = with_own(mac_option);
+constexpr DeviceOption options_of_e1000[] = {mac_option};
 constexpr auto options_of_console =
     with_own(DeviceOption{"port", "NAME", "adds a port with a name; may be repeated", add_port});
 
@@ -120,6 +121,14 @@ OrError<PluggedDevice> make_test_dma(bus::SystemBus& bus, Clock* clock, const De
                                 .address_bits = address_bits,
                                 .trusted_with = trusted_with};
   return PluggedDevice{std::make_unique<dev::TestDma>(bus, port, clock)};
+}
+
+OrError<PluggedDevice> make_e1000(bus::SystemBus& bus, Clock* clock, const DevicePlace& place,
+                                  const DeviceOptions& options) {
+  auto device = std::make_unique<dev::E1000>(
+      bus, bus::DmaPortConfig{.device = place.name, .requester = place.requester},
+      std::get<dev::E1000Options>(options), clock);
+  return PluggedDevice{std::make_unique<dev::E1000Pci>(std::move(device))};
 }
 
 OrError<PluggedDevice> make_disk(bus::SystemBus& bus, Clock*, const DevicePlace& place,
@@ -146,6 +155,8 @@ OrError<PluggedDevice> make_virtio(bus::SystemBus& bus, Clock*, const DevicePlac
 }
 
 const DeviceKind kinds[] = {
+    {"e1000", "Intel's 82540EM: a network device of plain PCI, with 32 address lines",
+     dev::E1000Pci::identity, dev::E1000Options{}, options_of_e1000, make_e1000},
     {"test-dma", "a device that does the DMA it is told to (docs/test-device.md)", dev::TestDmaPci::identity,
      TestDmaOptions{}, options_of_test_dma, make_test_dma},
     {"virtio-9p", "a folder of the host's, to read", dev::virtio_pci_identity(spec::virtio_id_9p, false),
@@ -220,6 +231,8 @@ void connect(DeviceRequest& request, dev::NetBackend& network) {
 std::unique_ptr<bus::PciFunction> PluggedDevice::take_function() && {
   if (auto* const test_dma = std::get_if<std::unique_ptr<dev::TestDma>>(&device_))
     return std::make_unique<dev::TestDmaPci>(std::move(*test_dma));
+  if (auto* const function = std::get_if<std::unique_ptr<bus::PciFunction>>(&device_))
+    return std::move(*function);
   return std::make_unique<dev::VirtioPci>(std::get<std::unique_ptr<dev::VirtioDevice>>(std::move(device_)));
 }
 

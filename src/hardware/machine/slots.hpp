@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "bus/pci/pci_bus.hpp"
+#include "dev/e1000/e1000.hpp"
 #include "dev/test_dma.hpp"
 #include "dev/virtio/virtio_9p.hpp"
 #include "dev/virtio/virtio_blk.hpp"
@@ -36,8 +37,9 @@ struct ShareOptions {
 };
 
 // What a device may be told; the alternative is that of its kind.
-using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, ShareOptions, dev::VirtioRngOptions,
-                                   dev::VirtioNetOptions, dev::VirtioConsoleOptions, dev::VirtioIommuOptions>;
+using DeviceOptions =
+    std::variant<TestDmaOptions, DiskOptions, ShareOptions, dev::VirtioRngOptions, dev::VirtioNetOptions,
+                 dev::VirtioConsoleOptions, dev::VirtioIommuOptions, dev::E1000Options>;
 
 // Where a device is plugged: its name in events, and its number on the bus.
 struct DevicePlace {
@@ -50,8 +52,9 @@ class PluggedDevice {
  public:
   explicit PluggedDevice(std::unique_ptr<dev::VirtioDevice> device) : device_{std::move(device)} {}
   explicit PluggedDevice(std::unique_ptr<dev::TestDma> device) : device_{std::move(device)} {}
+  explicit PluggedDevice(std::unique_ptr<bus::PciFunction> function) : device_{std::move(function)} {}
 
-  // As what it is: dev::TestDma, or a virtio device of the kind that was asked for.
+  // As what it is: dev::TestDma, or a virtio device of the kind that was asked for. Others are functions.
   template <class Device>
   [[nodiscard]] std::unique_ptr<Device> take() && {
     if constexpr (std::is_same_v<Device, dev::TestDma>)
@@ -64,7 +67,9 @@ class PluggedDevice {
   [[nodiscard]] std::unique_ptr<bus::PciFunction> take_function() &&;
 
  private:
-  std::variant<std::unique_ptr<dev::VirtioDevice>, std::unique_ptr<dev::TestDma>> device_;
+  std::variant<std::unique_ptr<dev::VirtioDevice>, std::unique_ptr<dev::TestDma>,
+               std::unique_ptr<bus::PciFunction>>
+      device_;
 };
 
 // An option that is written as text: `name=value`.

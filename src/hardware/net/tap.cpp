@@ -60,7 +60,7 @@ void Tap::prepare(os::PollSet& set) {
 
 void Tap::serve(const os::PollSet&) {
   // One byte more shows a frame that is too long.
-  std::array<std::byte, dev::ethernet_frame_max + 1> frame;
+  std::array<std::byte, dev::tagged_frame_max + 1> frame;
   for (unsigned n = 0; n < frames_at_once && !is_full(); ++n) {
     const ssize_t bytes = os::retry([&] { return ::read(opened_.fd(), frame.data(), frame.size()); });
     if (bytes <= 0) break;

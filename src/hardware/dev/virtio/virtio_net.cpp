@@ -57,7 +57,7 @@ OrTrouble<std::uint32_t> VirtioNet::transmit(const VirtChain& chain) {
   if (!chain.writable.empty()) return trouble("a device-writable buffer in the transmit queue");
   const std::uint64_t bytes = chain.readable_bytes();
   if (bytes < header_bytes()) return trouble(fmt::format("packet header of {} bytes", bytes));
-  if (bytes - header_bytes() > ethernet_frame_max) {
+  if (bytes - header_bytes() > tagged_frame_max) {
     ++dropped_;
     return 0u;
   }
