@@ -1,6 +1,6 @@
-// Registers and descriptors of Intel's 82540EM gigabit Ethernet controller, as far as software that drives one
-// has a use for them. Intel, "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual":
-// 3 (descriptors), 5 (EEPROM), 13 (registers); names as there, and as in Linux 6.1,
+// Registers and descriptors of Intel's 82540EM gigabit Ethernet controller, as far as software that drives
+// one has a use for them. Intel, "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's
+// Manual": 3 (descriptors), 5 (EEPROM), 13 (registers); names as there, and as in Linux 6.1,
 // drivers/net/ethernet/intel/e1000/e1000_hw.h.
 #pragma once
 

@@ -1,6 +1,6 @@
 // A network of the host's that needs no rights: libslirp, as QEMU's `-netdev user`. What the guest sends as
-// Ethernet becomes this process's own sockets, and back. IPv4: the guest at .15, the host at .2 (its loopback,
-// too, unless the network is restricted), a name server at .3 that asks the host's, DHCP.
+// Ethernet becomes this process's own sockets, and back. IPv4: the guest at .15, the host at .2 (its
+// loopback, too, unless the network is restricted), a name server at .3 that asks the host's, DHCP.
 //
 // A guest has as many connections as the process may have files. Threading: one thread.
 #pragma once

@@ -1,5 +1,5 @@
-// dev/e1000/e1000.hpp as a function of conventional PCI: registers behind BAR 0, and by ports behind BAR 1, where
-// QEMU has them; one interrupt line, no messages.
+// dev/e1000/e1000.hpp as a function of conventional PCI: registers behind BAR 0, and by ports behind BAR 1,
+// where QEMU has them; one interrupt line, no messages.
 #pragma once
 
 #include <memory>

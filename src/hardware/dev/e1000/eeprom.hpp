@@ -1,5 +1,5 @@
-// The serial EEPROM of a network controller: 64 words behind three wires (Microwire), of which software reads.
-// It stays as it was made: writing commands are not understood. Intel's manual for the 8254x, 5.
+// The serial EEPROM of a network controller: 64 words behind three wires (Microwire), of which software
+// reads. It stays as it was made: writing commands are not understood. Intel's manual for the 8254x, 5.
 #pragma once
 
 #include <array>
