@@ -49,7 +49,7 @@ class Runner {
         break;
       }
       if (wish == Wish::stand_still) {
-        wait(std::chrono::nanoseconds{slice_ns});
+        wait(std::chrono::nanoseconds{slice_ns}, false);
         continue;
       }
       const std::uint64_t now = pc_.clock().now_ns();
@@ -58,7 +58,7 @@ class Runner {
       if (done.idle)
         idle();
       else if (is_networked())
-        serve_network();
+        wait(std::chrono::nanoseconds{0}, true);
       look_around();
       if (options_.com1.input) pc_.chipset().com1().input_available();
       if (options_.com2.input) pc_.chipset().com2().input_available();
@@ -101,21 +101,14 @@ class Runner {
     options_.now_and_then();
   }
 
-  // At most so long, for whatever ends it.
-  void wait(std::chrono::nanoseconds most) {
+  // At most so long, for input and, if it is served, for the network.
+  void wait(std::chrono::nanoseconds most, bool serves_network) {
     os::PollSet set;
     set.limit(most);
     if (options_.await_input) options_.await_input(set);
-    if (is_networked()) options_.network->prepare(set);
+    if (serves_network) options_.network->prepare(set);
     set.wait();
-    if (is_networked()) options_.network->serve(set);
-  }
-  void serve_network() {
-    os::PollSet set;
-    set.limit(std::chrono::nanoseconds{0});
-    options_.network->prepare(set);
-    set.wait();
-    options_.network->serve(set);
+    if (serves_network) options_.network->serve(set);
   }
 
   // As long as the host waits, time passes for the guest, up to its next deadline.
@@ -124,7 +117,7 @@ class Runner {
     const std::uint64_t next = pc_.clock().next_deadline().value_or(now + slice_ns);
     const std::uint64_t most = std::min(next - std::min(next, now), slice_ns);
     const auto before = HostClock::now();
-    wait(std::chrono::nanoseconds{most});
+    wait(std::chrono::nanoseconds{most}, is_networked());
     const std::chrono::nanoseconds waited = HostClock::now() - before;
     pc_.clock().advance(std::min(most, static_cast<std::uint64_t>(waited.count())));
   }
