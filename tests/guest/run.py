@@ -8,16 +8,21 @@ else the one that cbit fetches. The driver of the folder driver/ is built for th
 Ends with 77, as ctest has it for skipped tests, where there is no kernel, or no static busybox.
 """
 
+import functools
 import hashlib
+import http.server
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
+import urllib.request
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
@@ -625,6 +630,72 @@ class Shares(EachKernel):
                 self.assertEqual((self.folder / "data").read_bytes(), self.contents)
                 self.assertEqual(sorted(path.name for path in self.folder.iterdir()),
                                  ["a folder", "absolute", "data", "out"])
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class Networks(EachKernel):
+    """A file from the host, and a line into the guest, over the network of --net user."""
+
+    FETCH = """
+        wget -q -O - http://10.0.2.2:{web}/data | sha256sum
+        ip -o -4 address show eth0; ip route; cat /etc/resolv.conf
+        echo 'printf "HTTP/1.0 200 OK\\r\\n\\r\\nfrom the guest"' > /tmp/answer
+        nc -l -p 80 -e sh /tmp/answer"""
+
+    def setUp(self):
+        folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        self.contents = os.urandom((4 << 20) + 5)
+        (folder / "data").write_bytes(self.contents)
+        handler = functools.partial(QuietHandler, directory=folder)
+        self.web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=self.web.serve_forever, daemon=True).start()
+        self.addCleanup(self.web.server_close)
+        self.addCleanup(self.web.shutdown)
+
+    def ask_guest(self, port, told, over):
+        """What the guest answers at the forwarded port, as soon as it does."""
+        while not told and not over.is_set():
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+                    told.append(answer.read().decode())
+            except OSError:
+                time.sleep(0.1)
+
+    def test_reach_the_host_and_are_reached_by_it(self):
+        report = Path(folder_for_run.name) / "report.json"
+        for model, *options in ("virtio", "--sev"), ("virtio",), ("e1000", "--sev"):
+            for kernel in kernels:
+                if model == "e1000" and "cloud" in kernel.name:  # which has no driver for it
+                    continue
+                with self.subTest(kernel=kernel.name, model=model, options=options):
+                    with socket.socket() as free:
+                        free.bind(("127.0.0.1", 0))
+                        port = free.getsockname()[1]
+                    told, over = [], threading.Event()
+                    asking = threading.Thread(target=self.ask_guest, args=(port, told, over))
+                    asking.start()
+                    words = self.FETCH.format(web=self.web.server_port)
+                    try:
+                        boot = Boot(kernel, *options, "--report-json", report, "--net",
+                                    f"user,model={model},hostfwd=tcp:127.0.0.1:{port}-:80",
+                                    command=["sh", "-c", words])
+                    finally:
+                        over.set()
+                        asking.join()
+                    print(f"{kernel.name} {model} {' '.join(options)}: {boot.seconds:.1f} s", flush=True)
+                    self.assertEqual(boot.status, 0, boot)
+                    self.assertIn(hashlib.sha256(self.contents).hexdigest(), boot.output, boot)
+                    for line in "inet 10.0.2.15/24", "default via 10.0.2.2 dev eth0", "nameserver 10.0.2.3":
+                        self.assertIn(line, boot.output, boot)
+                    self.assertEqual(told, ["from the guest"], boot)
+                    report_told = read_report(report)
+                    self.assertEqual(report_told["causes"], [], boot)
+                    if options:
+                        self.assertGreaterEqual(report_told["swiotlb"]["bytes_out"], len(self.contents))
 
 
 class WithDriver(unittest.TestCase):

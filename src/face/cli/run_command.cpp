@@ -50,6 +50,9 @@ constexpr OptionSpec option_table[] = {
      .help = "Plug in this raw image as a disk: if=virtio or nvme; ro: the guest may not write",
      .repeated = true,
      .file = FileUse::input_with_options},
+    {"--net", "user|tap|none[,OPTION=VALUE]...",
+     "Plug in a network device: user[,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT]..., tap,ifname=NAME, or none",
+     "none"},
     {"--share", "DIR", "Let the guest read this folder, at /mnt/share", ""},
     {.name = "--device",
      .metavar = "KIND[,OPTION=VALUE]",
@@ -145,7 +148,7 @@ guest::RunOptions run_options(const Arguments& arguments, Streams& streams, Keyb
   options.debug_console.output = text_writer(streams.out);
   if (keyboard == nullptr) return options;
   options.com1.input = [keyboard] { return keyboard->next(); };
-  options.wait = [keyboard](std::chrono::nanoseconds most) { keyboard->wait(most); };
+  options.await_input = [keyboard](os::PollSet& set) { keyboard->await(set); };
   return options;
 }
 
@@ -220,6 +223,7 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   std::optional<Keyboard> keyboard;
   if (!with_command) keyboard.emplace();
   guest::RunOptions options = run_options(arguments, streams, keyboard ? &*keyboard : nullptr);
+  options.network = request.network.get();
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
   watch->attach(*pc, options);
   hostile->attach(*pc);

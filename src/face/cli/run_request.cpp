@@ -15,6 +15,7 @@
 #include "boot/initramfs/module_info.hpp"
 #include "boot/kernel_source/debian_kernel.hpp"
 #include "guest/drivers.hpp"
+#include "guest/network.hpp"
 #include "guest/share.hpp"
 #include "os/file_name.hpp"
 
@@ -115,6 +116,15 @@ OrError<void> add_disk(RunRequest& request, std::string_view text) {
   return {};
 }
 
+OrError<void> add_network(RunRequest& request, std::string_view text) {
+  guest::Network network = CBIT_TRY(guest::open_network(CBIT_TRY(guest::parse_network(text))));
+  if (!network.backend) return {};
+  request.network = std::move(network.backend);
+  request.network_setup = std::move(network.setup);
+  request.devices.push_back(std::move(network.device));
+  return {};
+}
+
 OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
   for (const std::string& disk : arguments.all("--disk")) CBIT_TRY(add_disk(request, disk));
   for (const std::string& text : arguments.all("--device")) {
@@ -125,6 +135,7 @@ OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
       return usage_error("--device has no folder to share", "use --share DIR");
     request.devices.push_back(std::move(device));
   }
+  if (const auto text = arguments.text("--net")) CBIT_TRY(add_network(request, *text));
   if (const auto folder = arguments.text("--share"))
     request.share = CBIT_TRY(dev::SharedFolder::open(std::string{*folder}));
   return {};
@@ -275,7 +286,7 @@ void tell_left_out(const dev::SharedFolder& folder, const std::vector<std::strin
 OrError<void> add_share(RunRequest& request, const std::optional<boot::ModuleTree>& tree,
                         boot::InitramfsContents& contents, Streams& streams) {
   if (tree && guest::can_mount_share(*tree)) {
-    contents.setup = guest::share_mount_script(CBIT_TRY(plug_share(request)));
+    contents.setup += guest::share_mount_script(CBIT_TRY(plug_share(request)));
     return {};
   }
   guest::ShareCopy copy = CBIT_TRY(guest::copy_share(*request.share, request.pc.memory_bytes));
@@ -283,7 +294,7 @@ OrError<void> add_share(RunRequest& request, const std::optional<boot::ModuleTre
   contents.folders = std::move(copy.folders);
   contents.files = std::move(copy.files);
   contents.links = std::move(copy.links);
-  contents.setup = guest::share_copy_script();
+  contents.setup += guest::share_copy_script();
   return {};
 }
 
@@ -297,6 +308,7 @@ OrError<Bytes> make_initramfs(RunRequest& request, const Arguments& arguments,
   }
   contents.busybox = CBIT_TRY(boot::read_file(busybox));
   contents.busybox_name = busybox;
+  contents.setup = request.network_setup;
   const auto tree = CBIT_TRY(open_modules(request, arguments, modules));
   tell_no_modules(request, modules, streams);
   if (request.share) CBIT_TRY(add_share(request, tree, contents, streams));

@@ -7,6 +7,7 @@
 
 #include "base/format.hpp"
 #include "base/text.hpp"
+#include "dev/e1000/e1000_pci.hpp"
 #include "dev/nvme/nvme_pci.hpp"
 #include "dev/test_dma_pci.hpp"
 #include "dev/virtio/virtio_pci.hpp"
@@ -42,6 +43,18 @@ dev::VirtioOptions* virtio_of(DeviceOptions& options) {
       options);
 }
 
+// Of a network device; nullptr: it is none.
+dev::NetOptions* net_of(DeviceOptions& options) {
+  return std::visit(
+      [](auto& one) -> dev::NetOptions* {
+        if constexpr (requires { one.net; })
+          return &one.net;
+        else
+          return nullptr;
+      },
+      options);
+}
+
 template <bool dev::VirtioOptions::* field>
 OrError<void> set_virtio(DeviceOptions& options, std::string_view value) {
   virtio_of(options)->*field = CBIT_TRY(parse_switch(value));
@@ -65,6 +78,12 @@ OrError<void> set_nvme(DeviceOptions& options, std::string_view value) {
 }
 OrError<void> set_tag(DeviceOptions& options, std::string_view value) {
   std::get<ShareOptions>(options).device.tag = value;
+  return {};
+}
+OrError<void> set_mac(DeviceOptions& options, std::string_view value) {
+  const auto mac = dev::parse_mac(value);
+  if (!mac) return usage_error(fmt::format("{:?} is no address of one station", value));
+  net_of(options)->mac = *mac;
   return {};
 }
 OrError<void> set_seed(DeviceOptions& options, std::string_view value) {
@@ -110,6 +129,9 @@ constexpr DeviceOption options_of_nvme[] = {
 constexpr auto options_of_share =
     with_own(DeviceOption{"tag", "TEXT", "what it is mounted by, at most 32 bytes", set_tag});
 constexpr auto options_of_rng = with_own(DeviceOption{"seed", "NUMBER", "of the entropy", set_seed});
+constexpr DeviceOption mac_option{"mac", "XX:XX:XX:XX:XX:XX", "its address", set_mac};
+constexpr auto options_of_net = with_own(mac_option);
+constexpr DeviceOption options_of_e1000[] = {mac_option};
 constexpr auto options_of_console =
     with_own(DeviceOption{"port", "NAME", "adds a port with a name; may be repeated", add_port});
 
@@ -121,6 +143,14 @@ OrError<PluggedDevice> make_test_dma(bus::SystemBus& bus, Clock* clock, const De
                                 .address_bits = address_bits,
                                 .trusted_with = trusted_with};
   return PluggedDevice{std::make_unique<dev::TestDma>(bus, port, clock)};
+}
+
+OrError<PluggedDevice> make_e1000(bus::SystemBus& bus, Clock* clock, const DevicePlace& place,
+                                  const DeviceOptions& options) {
+  auto device = std::make_unique<dev::E1000>(
+      bus, bus::DmaPortConfig{.device = place.name, .requester = place.requester},
+      std::get<dev::E1000Options>(options), clock);
+  return PluggedDevice{std::make_unique<dev::E1000Pci>(std::move(device))};
 }
 
 OrError<PluggedDevice> make_disk(bus::SystemBus& bus, Clock*, const DevicePlace& place,
@@ -157,6 +187,8 @@ OrError<PluggedDevice> make_virtio(bus::SystemBus& bus, Clock*, const DevicePlac
 }
 
 const DeviceKind kinds[] = {
+    {"e1000", "Intel's 82540EM: a network device of plain PCI, with 32 address lines",
+     dev::E1000Pci::identity, dev::E1000Options{}, options_of_e1000, make_e1000},
     {"nvme", "a disk, behind an NVMe controller", dev::NvmePci::identity, NvmeDiskOptions{}, options_of_nvme,
      make_nvme},
     {"test-dma", "a device that does the DMA it is told to (docs/test-device.md)", dev::TestDmaPci::identity,
@@ -171,9 +203,9 @@ const DeviceKind kinds[] = {
     {"virtio-iommu", "an IOMMU in front of all devices",
      dev::virtio_pci_identity(spec::virtio_id_iommu, false), dev::VirtioIommuOptions{}, options_of_virtio,
      make_virtio<dev::VirtioIommu, dev::VirtioIommuOptions>},
-    {"virtio-net", "a network device; its frames go to another one, or back",
-     dev::virtio_pci_identity(dev::virtio_id_net, false), dev::VirtioNetOptions{}, options_of_virtio,
-     make_virtio<dev::VirtioNet, dev::VirtioNetOptions>},
+    {"virtio-net", "a network device; `cbit run --net` connects it",
+     dev::virtio_pci_identity(dev::virtio_id_net, false), dev::VirtioNetOptions{.queue_size = 256},
+     options_of_net, make_virtio<dev::VirtioNet, dev::VirtioNetOptions>},
     {"virtio-rng", "a source of entropy with a seed", dev::virtio_pci_identity(dev::virtio_id_rng, false),
      dev::VirtioRngOptions{}, options_of_rng, make_virtio<dev::VirtioRng, dev::VirtioRngOptions>},
 };
@@ -237,11 +269,17 @@ dev::BlockBackend** backend_of(DeviceOptions& options) {
       options);
 }
 
+void connect(DeviceRequest& request, dev::NetBackend& network) {
+  if (dev::NetOptions* const options = net_of(request.options)) options->network = &network;
+}
+
 std::unique_ptr<bus::PciFunction> PluggedDevice::take_function() && {
   if (auto* const nvme = std::get_if<std::unique_ptr<dev::Nvme>>(&device_))
     return std::make_unique<dev::NvmePci>(std::move(*nvme));
   if (auto* const test_dma = std::get_if<std::unique_ptr<dev::TestDma>>(&device_))
     return std::make_unique<dev::TestDmaPci>(std::move(*test_dma));
+  if (auto* const function = std::get_if<std::unique_ptr<bus::PciFunction>>(&device_))
+    return std::move(*function);
   return std::make_unique<dev::VirtioPci>(std::get<std::unique_ptr<dev::VirtioDevice>>(std::move(device_)));
 }
 

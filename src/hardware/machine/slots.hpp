@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "bus/pci/pci_bus.hpp"
+#include "dev/e1000/e1000.hpp"
 #include "dev/nvme/controller.hpp"
 #include "dev/test_dma.hpp"
 #include "dev/virtio/virtio_9p.hpp"
@@ -41,9 +42,9 @@ struct ShareOptions {
 };
 
 // What a device may be told; the alternative is that of its kind.
-using DeviceOptions =
-    std::variant<TestDmaOptions, DiskOptions, NvmeDiskOptions, ShareOptions, dev::VirtioRngOptions,
-                 dev::VirtioNetOptions, dev::VirtioConsoleOptions, dev::VirtioIommuOptions>;
+using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, NvmeDiskOptions, ShareOptions,
+                                   dev::VirtioRngOptions, dev::VirtioNetOptions, dev::VirtioConsoleOptions,
+                                   dev::VirtioIommuOptions, dev::E1000Options>;
 
 // Where the options of a disk have its backend; nullptr: the device is no disk.
 [[nodiscard]] dev::BlockBackend** backend_of(DeviceOptions& options);
@@ -60,8 +61,10 @@ class PluggedDevice {
   explicit PluggedDevice(std::unique_ptr<dev::VirtioDevice> device) : device_{std::move(device)} {}
   explicit PluggedDevice(std::unique_ptr<dev::TestDma> device) : device_{std::move(device)} {}
   explicit PluggedDevice(std::unique_ptr<dev::Nvme> device) : device_{std::move(device)} {}
+  explicit PluggedDevice(std::unique_ptr<bus::PciFunction> function) : device_{std::move(function)} {}
 
-  // As what it is: dev::TestDma, dev::Nvme, or a virtio device of the kind that was asked for.
+  // As what it is: dev::TestDma, dev::Nvme, or a virtio device of the kind that was asked for. Others are
+  // functions.
   template <class Device>
   [[nodiscard]] std::unique_ptr<Device> take() && {
     if constexpr (!std::is_base_of_v<dev::VirtioDevice, Device>)
@@ -74,7 +77,8 @@ class PluggedDevice {
   [[nodiscard]] std::unique_ptr<bus::PciFunction> take_function() &&;
 
  private:
-  std::variant<std::unique_ptr<dev::VirtioDevice>, std::unique_ptr<dev::TestDma>, std::unique_ptr<dev::Nvme>>
+  std::variant<std::unique_ptr<dev::VirtioDevice>, std::unique_ptr<dev::TestDma>, std::unique_ptr<dev::Nvme>,
+               std::unique_ptr<bus::PciFunction>>
       device_;
 };
 
@@ -100,13 +104,16 @@ struct DeviceKind {
 // Errors (usage): no device has this name; the hint lists those that there are.
 OrError<const DeviceKind*> find_device_kind(std::string_view name);
 
-// "KIND[,OPTION=VALUE]...", as on a command line. A disk's backend and a shared folder are set afterwards.
+// "KIND[,OPTION=VALUE]...", as on a command line. A disk's backend, a shared folder and a network
+// are set afterwards.
 // Errors (usage): an unknown kind or option, a value that is none; each names what there is.
 struct DeviceRequest {
   const DeviceKind* kind = nullptr;
   DeviceOptions options;
 };
 OrError<DeviceRequest> parse_device(std::string_view text);
+// Of a network device: what it is connected to, which outlives it. Of another one, nothing.
+void connect(DeviceRequest& request, dev::NetBackend& network);
 
 // A device of the table, which stands for itself. `options` are those of its kind.
 // Errors (usage): what the device's create() says of its options.

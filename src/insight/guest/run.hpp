@@ -6,9 +6,11 @@
 #include <chrono>
 #include <functional>
 
+#include "dev/net_backend.hpp"
 #include "guest/console.hpp"
 #include "guest/ktap.hpp"
 #include "guest/pc.hpp"
+#include "os/poll_set.hpp"
 
 namespace cbit::guest {
 
@@ -25,11 +27,13 @@ struct RunOptions {
   SerialEnds com1;           // ttyS0: the console
   SerialEnds com2;           // ttyS1
   SerialEnds debug_console;  // port E9h
-  // Somebody sits at the console: virtual time does not run ahead of the host's while the guest is idle, and
-  // `wait` is called with the time there is until something happens by itself. It returns early for input.
-  std::function<void(std::chrono::nanoseconds)> wait;
-  // Asked as often as `now_and_then`. While it says stand_still, no virtual time passes, and `wait` is
-  // called.
+  // Somebody sits at the console: virtual time does not run ahead of the host's while the guest is idle.
+  // Adds what input comes from, which ends the wait.
+  std::function<void(os::PollSet&)> await_input;
+  // What a network device is connected to, whose other side lives in the host's time: once the device has a
+  // driver, the guest's does not run ahead of it. Outlives the run; nullptr: nothing.
+  dev::NetBackend* network = nullptr;
+  // Asked all the time. While it says stand_still, no virtual time passes, and input is waited for.
   std::function<Wish()> wish;
   // Called some fifty times in a second of virtual time, between two instructions.
   std::function<void()> now_and_then;

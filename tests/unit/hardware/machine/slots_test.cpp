@@ -23,8 +23,8 @@ TEST(Slots, EachKindHasANameOfItsOwnAndAnIdentity) {
     for (const DeviceOption& option : kind.options) EXPECT_TRUE(options.insert(option.name).second);
   }
   EXPECT_EQ(names,
-            (std::set<std::string_view>{"nvme", "test-dma", "virtio-9p", "virtio-blk", "virtio-console",
-                                        "virtio-iommu", "virtio-net", "virtio-rng"}));
+            (std::set<std::string_view>{"e1000", "nvme", "test-dma", "virtio-9p", "virtio-blk",
+                                        "virtio-console", "virtio-iommu", "virtio-net", "virtio-rng"}));
 }
 
 TEST(Slots, PlugsEveryKindIntoPciWithTheIdentityOfTheTable) {
