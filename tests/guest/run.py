@@ -254,6 +254,29 @@ class Iommus(EachKernel):
             self.assertEqual(told["devices"][1]["iommu_faults"], 2)
 
 
+class VirtioIommus(EachKernel):
+    """Found by ACPI's VIOT; Debian's kernels have the driver since 6.12."""
+
+    def which(self):
+        def has_driver(kernel):
+            driver = f"**/{release_of(kernel)}/kernel/drivers/iommu/virtio-iommu.*"
+            return any(kernel.parent.parent.glob(driver))
+        return [kernel for kernel in kernels if has_driver(kernel)]
+
+    def test_translate_for_a_disk(self):
+        image = Path(folder_for_run.name) / "disk.img"
+        image.write_bytes(os.urandom(3 << 20))
+        report = Path(folder_for_run.name) / "report.json"
+        for _, boot in self.each("--device", "virtio-iommu", "--disk", f"{image},ro", "--report-json",
+                                 str(report), command=["sha256sum", "/dev/vda"]):
+            self.assertEqual(boot.status, 0, boot)
+            self.assertIn(hashlib.sha256(image.read_bytes()).hexdigest(), boot.output, boot)
+            told = read_report(report)
+            self.assertEqual(told["causes"], [])
+            disk = next(device for device in told["devices"] if device["bytes_written"] > 3 << 20)
+            self.assertGreater(disk["translated"], 0)
+
+
 class Disks(EachKernel):
     def setUp(self):
         self.image = Path(folder_for_run.name) / "disk.img"
