@@ -22,7 +22,7 @@ struct AmdIommuFunctionTest : testing::Test {
     function.add_msi(1);
     host.bus().plug(2, iommu);
     host.bus().plug(5, function);
-    mmio(registers, dev_table);
+    mmio(registers, dev_table | 1);  // two pages: 256 entries
     mmio(registers + 0x10, events | 0x8ull << 56);
   }
   void mmio(std::uint64_t at, std::uint64_t value) {
