@@ -1,6 +1,7 @@
 // A hostile guest and a virtio device behind PCI: the input is what it does to the registers of either
 // interface, to configuration space, to MSI-X's table and to memory, where rings may be; the device is a
-// disk, an entropy source, a network device or a console, modern, transitional or legacy.
+// disk (virtio-blk, virtio-scsi), an entropy source, a network device or a console, modern, transitional or
+// legacy.
 //
 // Held: nothing crashes or runs long; a stopped device serves nothing; a read-only disk keeps its bytes; no
 // byte outside of memory and BARs is touched; after a reset of the function the device is as new.
@@ -14,6 +15,7 @@
 #include "dev/virtio/virtio_net.hpp"
 #include "dev/virtio/virtio_pci.hpp"
 #include "dev/virtio/virtio_rng.hpp"
+#include "dev/virtio/virtio_scsi.hpp"
 #include "fuzz_board.hpp"
 #include "fuzz_input.hpp"
 #include "fuzz_network.hpp"
@@ -87,7 +89,10 @@ class HostileGuest {
     options.event_idx = input_->flag();
     const bus::DmaPortConfig port{.device = "fuzz", .requester = slot << 3};
     const auto size = static_cast<std::uint16_t>(4u << input_->below(3));
-    switch (input_->below(4)) {
+    const std::uint8_t kind = input_->byte();
+    if (kind >= 224)
+      return std::move(*VirtioScsi::create(bus_, port, *disk_, {.virtio = options, .queue_size = size}));
+    switch (kind % 4) {
       case 0:
         return std::move(*VirtioBlk::create(bus_, port, *disk_,
                                             {.virtio = options, .queue_size = size, .seg_max = size - 2u}));

@@ -387,12 +387,15 @@ class Disks(EachKernel):
 
 
 class RootOnNvme(EachKernel):
-    """A disk with a root file system of busybox, and another one that its programs write to."""
+    """A disk with a root file system of busybox, and others, NVMe and SCSI, that its programs write to."""
 
     RUN = """
         head -1 /proc/mounts
         dd if=/dev/nvme0n1 bs=64k iflag=direct 2> /dev/null | sha256sum
-        cat /big | dd of=/dev/nvme1n1 bs=64k oflag=direct conv=notrunc 2> /dev/null
+        for disk in /dev/nvme1n1 /dev/sda; do
+            cat /big | dd of=$disk bs=64k oflag=direct conv=notrunc,fsync 2> /dev/null
+        done
+        dd if=/dev/sda bs=64k iflag=direct 2> /dev/null | sha256sum
         blkdiscard -o 1048576 -l 65536 /dev/nvme1n1"""
 
     def setUp(self):
@@ -409,21 +412,26 @@ class RootOnNvme(EachKernel):
         if mke2fs is None:
             self.skipTest("there is no mke2fs")
         subprocess.run([mke2fs, "-q", "-t", "ext4", "-d", root, self.image, "8M"], check=True)
-        self.other = root.with_suffix(".other")
-        self.other.write_bytes(b"x" * (2 << 20))
+        self.other, self.scsi = root.with_suffix(".other"), root.with_suffix(".scsi")
+        for image in (self.other, self.scsi):
+            image.write_bytes(b"x" * (2 << 20))
 
     def test_runs_commands_with_its_dma_in_the_bounce_pool(self):
         report = Path(folder_for_run.name) / "report.json"
-        for _, boot in self.each("--sev", "--disk", f"{self.image},ro,if=nvme", "--disk",
-                                 f"{self.other},if=nvme", "--append", "root=/dev/nvme0n1", "--report-json",
+        disks = [f"{self.image},ro,if=nvme", f"{self.other},if=nvme", f"{self.scsi},if=scsi"]
+        options = [word for disk in disks for word in ("--disk", disk)]
+        for _, boot in self.each("--sev", *options, "--append", "root=/dev/nvme0n1", "--report-json",
                                  str(report), command=["sh", "-c", self.RUN]):
             self.assertEqual(boot.status, 0, boot)
-            mounted, digest = boot.output.splitlines()
+            mounted, digest, digest_of_scsi = boot.output.splitlines()
             self.assertRegex(mounted, "^/dev/(nvme0n1|root) / ext4 ro", boot)
             self.assertEqual(digest.split()[0], hashlib.sha256(self.image.read_bytes()).hexdigest())
             written = self.other.read_bytes()
             self.assertTrue(written.startswith(self.big), boot)
             self.assertEqual(written[1 << 20:], bytes(1 << 16) + b"x" * ((1 << 20) - (1 << 16)))
+            written = self.scsi.read_bytes()
+            self.assertEqual(written, self.big + b"x" * (1 << 20))
+            self.assertEqual(digest_of_scsi.split()[0], hashlib.sha256(written).hexdigest())
             told = read_report(report)
             self.assertEqual(told["causes"], [])
             root, other = (next(one for one in told["devices"] if one["device"] == name)

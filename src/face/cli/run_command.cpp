@@ -47,7 +47,7 @@ constexpr OptionSpec option_table[] = {
      .file = FileUse::input},
     {.name = "--disk",
      .metavar = "FILE[,ro][,if=KIND][,OPTION=VALUE]",
-     .help = "Plug in this raw image as a disk: if=virtio or nvme; ro: the guest may not write",
+     .help = "Plug in this raw image as a disk: if=virtio, nvme or scsi; ro: the guest may not write",
      .repeated = true,
      .file = FileUse::input_with_options},
     {"--net", "user|tap|none[,OPTION=VALUE]...",

@@ -27,8 +27,8 @@ namespace fs = std::filesystem;
 // Linux' own words on ttyS0; a panic ends the run instead of standing still.
 constexpr std::string_view default_command_line = "console=ttyS0 panic=-1";
 // What a disk is plugged in as, by the word behind if=.
-constexpr std::pair<std::string_view, std::string_view> disk_kinds[] = {{"virtio", "virtio-blk"},
-                                                                        {"nvme", "nvme"}};
+constexpr std::pair<std::string_view, std::string_view> disk_kinds[] = {
+    {"virtio", "virtio-blk"}, {"nvme", "nvme"}, {"scsi", "virtio-scsi"}};
 constexpr std::string_view interface_option = "if=";
 constexpr unsigned first_slot = 3;  // where QEMU has the first that a user plugs in
 

@@ -118,6 +118,8 @@ constexpr DeviceOption options_of_test_dma[] = {
     {"address-bits", "1..64", "address lines that the device drives", set_address_bits}};
 constexpr auto options_of_disk =
     with_own(DeviceOption{"serial", "TEXT", "at most 20 bytes", set_serial<DiskOptions>});
+constexpr auto options_of_scsi =
+    with_own(DeviceOption{"serial", "TEXT", "at most 20 bytes", set_serial<ScsiDiskOptions>});
 constexpr DeviceOption options_of_nvme[] = {
     {"serial", "TEXT", "1 to 20 bytes", set_serial<NvmeDiskOptions>},
     {"max_ioqpairs", "1..1024", "pairs of I/O queues",
@@ -153,12 +155,14 @@ OrError<PluggedDevice> make_e1000(bus::SystemBus& bus, Clock* clock, const Devic
   return PluggedDevice{std::make_unique<dev::E1000Pci>(std::move(device))};
 }
 
+// A disk behind virtio.
+template <class Device, class Disk>
 OrError<PluggedDevice> make_disk(bus::SystemBus& bus, Clock*, const DevicePlace& place,
                                  const DeviceOptions& options) {
-  const auto& [device, disk] = std::get<DiskOptions>(options);
+  const auto& [device, disk] = std::get<Disk>(options);
   if (disk == nullptr) return usage_error(fmt::format("the disk {} has no image", place.name));
-  return PluggedDevice{CBIT_TRY(
-      dev::VirtioBlk::create(bus, {.device = place.name, .requester = place.requester}, *disk, device))};
+  return PluggedDevice{
+      CBIT_TRY(Device::create(bus, {.device = place.name, .requester = place.requester}, *disk, device))};
 }
 
 OrError<PluggedDevice> make_nvme(bus::SystemBus& bus, Clock*, const DevicePlace& place,
@@ -196,7 +200,7 @@ const DeviceKind kinds[] = {
     {"virtio-9p", "a folder of the host's, to read", dev::virtio_pci_identity(spec::virtio_id_9p, false),
      ShareOptions{}, options_of_share, make_share},
     {"virtio-blk", "a disk", dev::virtio_pci_identity(spec::virtio_id_block, false), DiskOptions{},
-     options_of_disk, make_disk},
+     options_of_disk, make_disk<dev::VirtioBlk, DiskOptions>},
     {"virtio-console", "a terminal, or several ports with names",
      dev::virtio_pci_identity(spec::virtio_id_console, false), dev::VirtioConsoleOptions{},
      options_of_console, make_virtio<dev::VirtioConsole, dev::VirtioConsoleOptions>},
@@ -208,6 +212,8 @@ const DeviceKind kinds[] = {
      options_of_net, make_virtio<dev::VirtioNet, dev::VirtioNetOptions>},
     {"virtio-rng", "a source of entropy with a seed", dev::virtio_pci_identity(dev::virtio_id_rng, false),
      dev::VirtioRngOptions{}, options_of_rng, make_virtio<dev::VirtioRng, dev::VirtioRngOptions>},
+    {"virtio-scsi", "a SCSI host with a disk", dev::virtio_pci_identity(spec::virtio_id_scsi, false),
+     ScsiDiskOptions{}, options_of_scsi, make_disk<dev::VirtioScsi, ScsiDiskOptions>},
 };
 
 // The remedy for a word that names none of the rows.

@@ -21,6 +21,7 @@
 #include "dev/virtio/virtio_iommu.hpp"
 #include "dev/virtio/virtio_net.hpp"
 #include "dev/virtio/virtio_rng.hpp"
+#include "dev/virtio/virtio_scsi.hpp"
 
 namespace cbit::machine {
 
@@ -36,15 +37,19 @@ struct NvmeDiskOptions {
   dev::NvmeOptions device;            // without a serial number: that of its place
   dev::BlockBackend* disk = nullptr;  // outlives the device
 };
+struct ScsiDiskOptions {
+  dev::VirtioScsiOptions device;
+  dev::BlockBackend* disk = nullptr;  // outlives the device
+};
 struct ShareOptions {
   dev::Virtio9pOptions device;
   const dev::SharedFolder* folder = nullptr;  // outlives the device
 };
 
 // What a device may be told; the alternative is that of its kind.
-using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, NvmeDiskOptions, ShareOptions,
-                                   dev::VirtioRngOptions, dev::VirtioNetOptions, dev::VirtioConsoleOptions,
-                                   dev::VirtioIommuOptions, dev::E1000Options>;
+using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, NvmeDiskOptions, ScsiDiskOptions,
+                                   ShareOptions, dev::VirtioRngOptions, dev::VirtioNetOptions,
+                                   dev::VirtioConsoleOptions, dev::VirtioIommuOptions, dev::E1000Options>;
 
 // Where the options of a disk have its backend; nullptr: the device is no disk.
 [[nodiscard]] dev::BlockBackend** backend_of(DeviceOptions& options);

@@ -2,8 +2,8 @@
 // NVM Express Base Specification 1.4.
 //
 // A write to a doorbell serves the queue before it returns, as far as its completion queue has room; a
-// completion queue that gets room serves the submission queues that wait for it. One interrupt follows for all
-// that was completed.
+// completion queue that gets room serves the submission queues that wait for it. One interrupt follows for
+// all that was completed.
 //
 // Mistakes of a driver end as the specification has it: a status; an asynchronous event, for a doorbell; or
 // CSTS.CFS, after which nothing is served before a reset, for a configuration that cannot be enabled and a

@@ -47,8 +47,8 @@ struct InitramfsContents {
 
 // Mounts proc, sysfs, devtmpfs, debugfs and tmpfs, loads the modules (MODULE.OPTION=VALUE of the kernel's
 // command line are theirs, as modprobe has it), runs the setup, then the command or a shell, and powers off.
-// With root= in the kernel's command line (and rootfstype=, ext4 without; rootflags=, rw, init=, as the kernel
-// has them) the command runs in that file system, and without a command its init takes over.
+// With root= in the kernel's command line (and rootfstype=, ext4 without; rootflags=, rw, init=, as the
+// kernel has them) the command runs in that file system, and without a command its init takes over.
 // A command's output goes to ttyS1 as it is; its status to the kernel's log, as an error so that it is on any
 // console ("cbit: command ended with status N").
 [[nodiscard]] std::string_view default_init();
