@@ -250,6 +250,29 @@ TEST_F(ModuleTreeTest, RefusesAFolderWithoutModules) {
   EXPECT_FALSE(absent.error().hint.empty());
 }
 
+// modules.order as Linux 6.1 and 6.12 write it: scripts/Makefile.build, cmd_modules_order and cmd_gen_order.
+TEST_F(ModuleTreeTest, OfATreeHasWhatItsListNamesAndNothingElseThatLiesThere) {
+  fs::create_directories(folder / "arch/x86/boot");
+  write_text("arch/x86/boot/bzImage", "");
+  write_module("virtio", "");
+  write_module("virtio_ring", "virtio");
+  write_module("stale", "");
+  write_text("modules.order", "kernel/drivers/virtio.o\nkernel/drivers/virtio_ring.ko\nkernel/gone.o\n");
+  write_text("modules.builtin", "kernel/drivers/virtio_pci.ko\n");
+  EXPECT_THAT(order({"virtio_ring", "virtio_pci"}), ElementsAre("virtio", "virtio_ring"));
+  EXPECT_THAT(order({"stale"}), ElementsAre(HasSubstr("has no module stale")));
+  EXPECT_THAT(order({"gone"}), ElementsAre(HasSubstr("has no module gone")));
+}
+
+TEST_F(ModuleTreeTest, OfATreeMayBeEmptyAndTakesTheUsersModulesThen) {
+  fs::create_directories(folder / "arch/x86/boot");
+  write_text("arch/x86/boot/bzImage", "");
+  write_text("modules.builtin", "kernel/drivers/virtio.ko\n");
+  const std::vector<ModuleFile> mine{{"mine.ko", fake_module({"depends=virtio", magic(cloud_magic)})}};
+  EXPECT_THAT(order({"virtio"}, mine), ElementsAre("mine"));
+  EXPECT_TRUE(ModuleTree::open(folder)->is_empty());
+}
+
 TEST(ModulesDep, ListsWhatIsNeededLastFirst) {
   const auto parsed = parse_modules_dep(
       "kernel/a/x-y.ko.zst: kernel/b/m.ko.zst kernel/b/n.ko.zst\nkernel/n.ko.zst:\nbad line\n");
