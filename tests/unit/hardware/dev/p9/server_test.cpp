@@ -302,7 +302,7 @@ TEST_F(P9ServerTest, RefusesFidsThatAreTakenOrUnknown) {
 }
 
 TEST_F(P9ServerTest, HoldsABoundedNumberOfFids) {
-  for (std::uint32_t fid = 2; fid < 1 + P9Server::fids_max; ++fid) ASSERT_EQ(walk(fid, {}), 0) << fid;
+  for (std::uint32_t fid = 2; fid < 1 + P9Server::default_fids_max; ++fid) ASSERT_EQ(walk(fid, {}), 0) << fid;
   EXPECT_EQ(walk(5000, {}), EMFILE);
   EXPECT_EQ(error_of(p9_ask_attach(5000)), EMFILE);
   EXPECT_EQ(error_of(p9_ask_walk(2, 2, {"file"})), 0) << "one that there is may go on";
