@@ -310,6 +310,17 @@ TEST_F(P9ServerTest, HoldsABoundedNumberOfFids) {
   EXPECT_EQ(walk(5000, {}), 0);
 }
 
+TEST_F(P9ServerTest, HoldsAsManyFidsAsItIsMadeFor) {
+  P9Server small{*host.shared, 2};
+  const auto error_of = [&small](const Bytes& message) {
+    return P9Answer{small.answer(message, P9Server::msize_max)}.error;
+  };
+  EXPECT_EQ(error_of(p9_ask_version()), 0);
+  EXPECT_EQ(error_of(p9_ask_attach(root)), 0);
+  EXPECT_EQ(error_of(p9_ask_walk(root, 2, {})), 0);
+  EXPECT_EQ(error_of(p9_ask_walk(root, 3, {})), EMFILE);
+}
+
 TEST_F(P9ServerTest, AnswersMessagesThatAreCutShortOrTooLong) {
   ASSERT_EQ(walk(2, {"file"}), 0);
   const Bytes messages[] = {p9_ask_version(),
