@@ -87,7 +87,7 @@ class ModuleTree::Ordering {
  private:
   OrError<void> add_own(const ModuleFile& file) {
     const ModuleInfo info = CBIT_TRY(read_module_info(file.contents, file.name));
-    if (!tree_->is_empty()) {
+    if (!tree_->is_built_here_) {
       const std::string kernel = CBIT_TRY(tree_->vermagic());
       CBIT_TRY(check_vermagic(info, kernel));
     }

@@ -29,8 +29,9 @@ class ModuleTree {
   // Errors (input): there is no such folder, or no module in it; a tree may be without.
   static OrError<ModuleTree> open(const std::filesystem::path& folder);
 
-  // It has no modules: only the kernel itself was built.
-  [[nodiscard]] bool is_empty() const { return files_.empty(); }
+  // In a tree the kernel may have been made anew, and the modules not: each that is used is looked at, and
+  // none stands for the kernel.
+  [[nodiscard]] bool is_built_here() const { return is_built_here_; }
 
   // Part of the kernel itself (modules.builtin). Where that list is missing, as in a part of a kernel's
   // packages, whatever is no module is taken to be built in.
@@ -45,8 +46,7 @@ class ModuleTree {
   [[nodiscard]] OrError<std::vector<ModuleFile>> in_order(std::span<const std::string> names,
                                                           std::span<const ModuleFile> added = {}) const;
 
-  // Of one of its modules, of which there are some: what the kernel's own is like. Errors (input): it cannot
-  // be read.
+  // Of one of its modules, not in a tree: what the kernel's own is like. Errors (input): it cannot be read.
   [[nodiscard]] OrError<std::string> vermagic() const;
 
  private:
