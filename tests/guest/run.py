@@ -729,6 +729,88 @@ class Networks(EachKernel):
                         self.assertGreaterEqual(report_told["swiotlb"]["bytes_out"], len(self.contents))
 
 
+def handed_out(archive, name):
+    return subprocess.run(["tar", "-xOf", archive, name], capture_output=True, text=True, check=True).stdout
+
+
+class Trees(EachKernel):
+    """A kernel and its modules where `make` leaves them, and runs side by side that read them."""
+
+    def tree_of(self, kernel):
+        """As scripts/Makefile.build of Linux leaves it; what is in modules.builtin is so there, too."""
+        modules = kernel.parent.parent / "lib/modules" / release_of(kernel)
+        if not modules.is_dir():
+            modules = kernel.parent
+        if not (modules / "kernel").is_dir():
+            modules = Path("/lib/modules") / release_of(kernel)
+        names = ("virtio", "virtio_ring", "virtio_pci", "virtio_pci_modern_dev", "virtio_pci_legacy_dev",
+                 "virtio_blk")
+        found = [path for path in (modules / "kernel").rglob("*.ko*") if path.name.split(".")[0] in names]
+        if not found:
+            self.skipTest(f"there are no modules of {release_of(kernel)}")
+        tree = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        (tree / "arch/x86/boot").mkdir(parents=True)
+        shutil.copy(kernel, tree / "arch/x86/boot/bzImage")
+        for path in found:
+            name = path.name.split(".")[0]
+            unpack = {".xz": ["xz", "-dc"], ".zst": ["zstd", "-dc"]}.get(path.suffix, ["cat"])
+            with open(tree / f"{name}.ko", "wb") as file:
+                subprocess.run([*unpack, path], stdout=file, check=True)
+        (tree / "modules.order").write_text("".join(f"{path.name.split('.')[0]}.o\n" for path in found))
+        if (modules / "modules.builtin").exists():
+            shutil.copy(modules / "modules.builtin", tree)
+        return tree
+
+    def test_run_what_was_built_there_and_three_at_once_do_not_meet(self):
+        for kernel in kernels[:1]:
+            tree = self.tree_of(kernel)
+            runs = []
+            for i in range(3):
+                image, out = tree / f"disk{i}", tree / f"out{i}.tar"
+                image.write_bytes(os.urandom(1 << 20))
+                words = [program, "run", "--quiet", "--disk", image, "--out", out, "--", "sh", "-c",
+                         "sha256sum < /dev/vda > /mnt/out/sum; dd if=/dev/zero of=/dev/vda count=1; uname -r"]
+                digest = hashlib.sha256(image.read_bytes()).hexdigest()
+                runs.append((image, out, digest, subprocess.Popen(
+                    words, cwd=tree, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE)))
+            for image, out, digest, run in runs:
+                output, errors = run.communicate(timeout=HANGS_S)
+                self.assertEqual(run.returncode, 0, output + errors)
+                self.assertEqual(output.splitlines()[-1], release_of(kernel))
+                self.assertIn("runs arch/x86/boot/bzImage", errors)
+                self.assertEqual(image.read_bytes()[:512], bytes(512))
+                self.assertEqual(handed_out(out, "./sum").split()[0], digest)
+
+
+class HostRoot(EachKernel):
+    LOOK = """
+        pwd; python3 -c 'import os; print(os.uname().release)' && touch "$1/written" && ls "$1/written"
+        cat "$1/file"; echo more >> "$1/file"; cat "$1/file" | wc -l; ls /proc/self/fd > /dev/null
+        unshare --user --map-root-user echo a namespace; printf 'TAP version 13\n1..1\nok 1 a\n'
+        cp "$1/file" /mnt/out"""
+
+    def test_is_the_guests_and_keeps_nothing_that_the_guest_changed(self):
+        if os.uname().machine != "x86_64" or not shutil.which("python3", path="/usr/bin:/bin"):
+            self.skipTest("this host's programs are none for the guest")
+        # Not below /tmp, which is the guest's own.
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+            folder, out = Path(name), Path(folder_for_run.name) / "out.tar"
+            (folder / "file").write_text("a line\n")
+            command = ["sh", "-c", f"cd {name}; set -- {name}; {self.LOOK}"]
+            for kernel, boot in self.each("--root", "/", "--out", str(out), command=command):
+                if "--root needs the module" in boot.console:
+                    self.assertEqual(boot.status, 65, boot)
+                    continue
+                self.assertEqual(boot.status, 0, boot)
+                self.assertEqual(boot.output.splitlines()[:6],
+                                 [name, release_of(kernel), f"{name}/written", "a line", "2", "a namespace"])
+                self.assertIn("cbit: 1 tests passed, 0 failed, 0 skipped", boot.console)
+                self.assertEqual([path.name for path in folder.iterdir()], ["file"])
+                self.assertEqual((folder / "file").read_text(), "a line\n")
+                self.assertEqual(handed_out(out, "./file"), "a line\nmore\n")
+
+
 class WithDriver(unittest.TestCase):
     def each(self):
         for kernel in kernels:

@@ -54,6 +54,11 @@ constexpr OptionSpec option_table[] = {
      "Plug in a network device: user[,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT]..., tap,ifname=NAME, or none",
      "none"},
     {"--share", "DIR", "Let the guest read this folder, at /mnt/share", ""},
+    {.name = "--out",
+     .metavar = "FILE",
+     .help = "Write what the guest leaves in /mnt/out as a tar archive; - is standard output",
+     .file = FileUse::binary_output},
+    {"--root", "DIR", "Make this folder the guest's root; what it changes stays in its memory", ""},
     {.name = "--device",
      .metavar = "KIND[,OPTION=VALUE]",
      .help = "Plug in a device: test-dma, virtio-rng, virtio-net, ...",
@@ -116,6 +121,7 @@ constexpr std::string_view examples[] = {
     "cbit run --sev -- dmesg",
     "cbit run vmlinuz --append loglevel=7 --timeout 120",
     "cbit run --sev --share . -- sha256sum /mnt/share/README.md",
+    "cbit run --root / -- python3 -c 'import os; print(os.uname().release)'",
 };
 
 std::function<void(std::string_view)> writer(std::ostream& to) {
@@ -192,10 +198,15 @@ ExitCode final_code(const RunEnding& ending, const std::vector<Error>& troubles,
   return troubles.empty() ? failed.value_or(ExitCode::ok) : troubles.front().code;
 }
 
-OrError<std::optional<os::OutputFile>> open_junit(const Arguments& arguments) {
-  const auto file = arguments.text("--junit");
+OrError<std::optional<os::OutputFile>> open_output(const Arguments& arguments, std::string_view option) {
+  const auto file = arguments.text(option);
   if (!file) return std::nullopt;
   return CBIT_TRY(os::OutputFile::create(std::string{*file}));
+}
+
+OrError<void> write_out(const RunRequest& request, os::OutputFile& out) {
+  CBIT_TRY(request.hand_out->write_to(out.stream()));
+  return out.commit();
 }
 
 std::string name_of(const RunRequest& request) {
@@ -216,7 +227,8 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto hostile = CBIT_TRY(RunHostile::open(arguments));
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
-  auto junit = CBIT_TRY(open_junit(arguments));
+  auto junit = CBIT_TRY(open_output(arguments, "--junit"));
+  auto out = CBIT_TRY(open_output(arguments, "--out"));
   const auto pc = CBIT_TRY(make_pc(request));
 
   const bool with_command = !arguments.behind.empty();
@@ -236,7 +248,9 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const RunEnding ending = ending_of(*pc, report, with_command);
   if (report.ended_at_console) streams.err << "cbit: ended from the console\n";
   print_ending(streams.err, ending, report.tests.counts);
-  const std::vector<Error> troubles = troubles_of(request, report);
+  std::vector<Error> troubles = troubles_of(request, report);
+  if (out)
+    if (const auto written = write_out(request, *out); !written) troubles.push_back(written.error());
   for (const Error& trouble : troubles) print_error(trouble, streams.err);
   const ExitCode code = final_code(ending, troubles, failed);
   if (junit) {
@@ -267,12 +281,12 @@ const CommandSpec run_command{
     "there is a shell. The kernel's console is on standard error then, else on standard output. At a "
     "terminal, without a command, all keys go to the guest but Ctrl-A: Ctrl-A x ends the run, Ctrl-A c opens "
     "the monitor (info registers, xp, x/i: try help), Ctrl-A h lists the keys. Without "
-    "KERNEL: Debian's cloud kernel, fetched by apt once. Takes multiboot and PVH images, too, which end "
-    "through port F4h with (value << 1) | 1. Exit codes: 124 time-out, 125 the machine died, 255 panic. "
-    "Tests whose results the guest prints as KTAP are counted.",
+    "KERNEL: that of the kernel tree that this is, else Debian's, fetched by apt once. Takes multiboot and "
+    "PVH images, too, which end through port F4h with (value << 1) | 1. Exit codes: 124 time-out, 125 the "
+    "machine died, 255 panic. Tests whose results the guest prints as KTAP are counted.",
     option_table,
-    {"KERNEL", "A bzImage, a vmlinux, or an ELF file with a multiboot header or a PVH note", false, false,
-     true},
+    {"KERNEL", "A bzImage, a vmlinux, a folder where one was built, or a multiboot or PVH image", false,
+     false, true},
     examples,
     run,
     {"COMMAND", "What runs in the guest, behind --"},

@@ -15,6 +15,7 @@
 #include "dev/disk_image.hpp"
 #include "dev/net_backend.hpp"
 #include "dev/p9/shared_folder.hpp"
+#include "guest/hand_out.hpp"
 #include "guest/pc.hpp"
 
 namespace cbit::cli {
@@ -33,6 +34,8 @@ struct RunRequest {
   std::vector<boot::ModuleFile> modules;               // those that were named one by one
   std::vector<std::unique_ptr<dev::DiskImage>> disks;  // the devices' own
   std::unique_ptr<dev::SharedFolder> share;            // nullptr: none
+  std::unique_ptr<dev::SharedFolder> root;             // nullptr: the initramfs
+  std::optional<guest::HandOut> hand_out;              // nullopt: nothing comes back
   std::unique_ptr<dev::NetBackend> network;            // nullptr: none
   std::string network_setup;                           // guest::Network
   std::vector<machine::DeviceRequest> devices;         // in the order of their slots

@@ -47,17 +47,20 @@ if [ -n "$root" ]; then
     echo "<3>cbit: root=$root was not mounted: ${why##*: }" > /dev/kmsg
   fi
 fi
+enter=
+if [ -e /cbit/enter ]; then
+  enter="sh /cbit/enter"
+elif [ -n "$root" ] && [ -e /cbit/command ]; then
+  enter="chroot /sysroot"
+fi
 if [ -e /cbit/command ]; then
   stty -F /dev/ttyS1 raw -echo
-  if [ -n "$root" ]; then
-    chroot /sysroot sh -c "$(cat /cbit/command)"
-  else
-    sh /cbit/command
-  fi < /dev/null > /dev/ttyS1 2>&1
+  $enter sh -c "$(cat /cbit/command)" < /dev/null > /dev/ttyS1 2>&1
   echo "<3>cbit: command ended with status $?" > /dev/kmsg
 else
-  setsid cttyhack sh
+  setsid cttyhack $enter sh
 fi
+[ ! -e /cbit/finish ] || sh /cbit/finish < /dev/null
 sync
 [ -z "$root" ] || mount -o remount,ro /sysroot 2> /dev/null
 poweroff -f
@@ -102,6 +105,9 @@ OrError<Bytes> build_initramfs(const InitramfsContents& contents) {
   if (!contents.command.empty())
     CBIT_TRY(archive.add_file("cbit/command", bytes_of_text(contents.command), 0755));
   if (!contents.setup.empty()) CBIT_TRY(archive.add_file("cbit/setup", bytes_of_text(contents.setup), 0755));
+  if (!contents.enter.empty()) CBIT_TRY(archive.add_file("cbit/enter", bytes_of_text(contents.enter), 0755));
+  if (!contents.finish.empty())
+    CBIT_TRY(archive.add_file("cbit/finish", bytes_of_text(contents.finish), 0755));
   // First, so that a folder's mode is not that of one which a file needs.
   for (const GuestFolder& folder : contents.folders) CBIT_TRY(archive.add_folder(folder.path, folder.mode));
   for (const GuestFile& file : contents.files)

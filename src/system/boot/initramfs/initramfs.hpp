@@ -4,7 +4,10 @@
 //   /bin/busybox         and, made by the script, its applets
 //   /cbit/modules/NAME.ko, /cbit/modules.order
 //   /cbit/setup          what runs before it, where there is one
+//   /cbit/enter          what runs the words behind it somewhere else than in the initramfs, where that is
+//                        wanted
 //   /cbit/command        what runs instead of a shell, where there is one
+//   /cbit/finish         what runs behind it, where there is one
 #pragma once
 
 #include <filesystem>
@@ -42,7 +45,9 @@ struct InitramfsContents {
   std::vector<GuestLink> links;
   std::string init;     // empty: default_init()
   std::string setup;    // a shell script, run when the modules are loaded; empty: none
+  std::string enter;    // a shell script that runs its arguments; empty: they run where they are
   std::string command;  // a shell script; empty: none
+  std::string finish;   // a shell script, run when the command or shell has ended; empty: none
 };
 
 // Mounts proc, sysfs, devtmpfs, debugfs and tmpfs, loads the modules (MODULE.OPTION=VALUE of the kernel's
