@@ -6,6 +6,7 @@
 #include <chrono>
 #include <ostream>
 
+#include "base/safe_text.hpp"
 #include "cli/arguments.hpp"
 #include "cli/keyboard.hpp"
 #include "cli/run_ending.hpp"
@@ -13,6 +14,7 @@
 #include "cli/run_request.hpp"
 #include "cli/run_terminal.hpp"
 #include "cli/run_watch.hpp"
+#include "gdb/server.hpp"
 #include "guest/junit.hpp"
 #include "guest/run.hpp"
 #include "machine/slots.hpp"
@@ -99,6 +101,9 @@ constexpr OptionSpec option_table[] = {
     trace_option,
     trace_format_option,
     trace_events_option,
+    {"--gdb", "ADDRESS",
+     "Let a debugger attach here: tcp::1234, tcp:HOST:1234, 1234, or unix:PATH; port 0 is any free one", ""},
+    {"--freeze", "", "Stand still before the first instruction, until the debugger lets the guest go", ""},
     {"--stats", "", "Tell at the end what the run was made of, on standard error", ""},
     {"--seed", "N", "Seed of keys and of the processor's random numbers", "1"},
 };
@@ -195,6 +200,17 @@ std::string name_of(const RunRequest& request) {
                      to_string(request.pc.platform));
 }
 
+OrError<std::optional<os::ServerSocket>> open_debugger_socket(const Arguments& arguments, Streams& streams) {
+  const auto address = arguments.text("--gdb");
+  if (!address && arguments.has("--freeze"))
+    return usage_error("--freeze waits for a debugger", "add --gdb 1234");
+  if (!address) return std::nullopt;
+  auto socket = CBIT_TRY(os::ServerSocket::listen(*address));
+  fmt::print(streams.err, "cbit: for a debugger: target remote {}\n", safe_line(socket.where()));
+  streams.err << std::flush;
+  return socket;
+}
+
 // The terminal is its own again before anything else is printed.
 guest::RunReport run_at_console(guest::Pc& pc, guest::RunOptions& options, const RunWatch& watch,
                                 bool interactive, Streams& streams) {
@@ -209,6 +225,7 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
   auto junit = CBIT_TRY(open_junit(arguments));
+  auto debugger_socket = CBIT_TRY(open_debugger_socket(arguments, streams));
   const auto pc = CBIT_TRY(make_pc(request));
 
   const bool with_command = !arguments.behind.empty();
@@ -218,6 +235,11 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
   watch->attach(*pc, options);
   hostile->attach(*pc);
+  std::optional<gdb::Server> debugger;
+  if (debugger_socket) {
+    debugger.emplace(*pc, watch->knowledge(), std::move(*debugger_socket), arguments.has("--freeze"));
+    options.wishes.emplace_back([&debugger] { return debugger->attend(); });
+  }
   const guest::RunReport report =
       run_at_console(*pc, options, *watch, keyboard && !arguments.has("--quiet"), streams);
   CBIT_TRY(hostile->finish(*pc, streams.err));
@@ -225,7 +247,10 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   if (arguments.has("--stats")) print_stats(streams.err, *pc, report);
 
   const RunEnding ending = ending_of(*pc, report, with_command);
-  if (report.ended_at_console) streams.err << "cbit: ended from the console\n";
+  if (debugger) debugger->finish(static_cast<unsigned>(ending.code));
+  if (report.ended_at_console)
+    fmt::print(streams.err, "cbit: ended from the {}\n",
+               debugger && debugger->killed() ? "debugger" : "console");
   print_ending(streams.err, ending, report.tests.counts);
   const std::vector<Error> troubles = troubles_of(request, report);
   for (const Error& trouble : troubles) print_error(trouble, streams.err);

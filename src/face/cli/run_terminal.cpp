@@ -38,7 +38,7 @@ void RunTerminal::attach(guest::RunOptions& options) {
   options.com2.output = guests_writer();
   options.debug_console.output = guests_writer();
   options.wait = [this](std::chrono::nanoseconds most) { keyboard_.wait(most); };
-  options.wish = [this] { return desk_.attend(); };
+  options.wishes.emplace_back([this] { return desk_.attend(); });
 }
 
 // Each port has a sequence of its own under way.

@@ -176,7 +176,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void add_breakpoint(VirtAddr at);
   void remove_breakpoint(VirtAddr at) { breakpoints_.erase(at.value()); }
   void set_watches(std::vector<DataWatch> watches);
-  [[nodiscard]] const std::optional<DebugStop>& debug_stop() const { return debug_stop_; }
+  [[nodiscard]] std::optional<DebugStop> take_debug_stop() { return std::exchange(debug_stop_, {}); }
 
   // --- core_memory.cpp: accesses that fast paths do not do. False: State::leave says why.
   [[nodiscard]] bool read(TlbSet set, std::uint64_t linear, void* to, unsigned bytes, bool stack = false);

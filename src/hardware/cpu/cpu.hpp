@@ -70,7 +70,7 @@ enum class Stop : std::uint8_t {
   halted,     // HLT: nothing happens here until an interrupt
   shutdown,   // triple fault: report()
   requested,  // request_stop()
-  debugger,   // debug_stop() says why
+  debugger,   // take_debug_stop() says why
 };
 
 // Bytes that a debugger wants to know accesses of: linear addresses.
@@ -183,8 +183,8 @@ class Cpu final : public bus::InterruptListener {
   void add_breakpoint(VirtAddr at);
   void remove_breakpoint(VirtAddr at);
   void set_watches(std::vector<DataWatch> watches);
-  // Of the last run() or step().
-  [[nodiscard]] const std::optional<DebugStop>& debug_stop() const;
+  // Of the last run() or step(), once.
+  [[nodiscard]] std::optional<DebugStop> take_debug_stop();
 
   // The last deliveries since set_registers(), oldest first.
   [[nodiscard]] std::vector<Delivery> deliveries() const;

@@ -41,13 +41,13 @@ class Runner {
 
   RunReport run() {
     while (!report_.ending && !is_over()) {
-      const Wish wish = options_.wish ? options_.wish() : Wish::go_on;
+      const Wish wish = ask();
       if (wish == Wish::end) {
         report_.ended_at_console = true;
         break;
       }
       if (wish == Wish::stand_still) {
-        options_.wait(std::chrono::nanoseconds{slice_ns});
+        if (options_.wait) options_.wait(std::chrono::nanoseconds{slice_ns});
         continue;
       }
       const std::uint64_t now = pc_.clock().now_ns();
@@ -80,7 +80,14 @@ class Runner {
     return options_.limits.host_time && HostClock::now() - began_ >= *options_.limits.host_time;
   }
 
-  [[nodiscard]] std::uint64_t slice() const { return options_.wish ? interactive_slice_ns : slice_ns; }
+  [[nodiscard]] std::uint64_t slice() const {
+    return options_.wishes.empty() ? slice_ns : interactive_slice_ns;
+  }
+  [[nodiscard]] Wish ask() const {
+    Wish strongest = Wish::go_on;
+    for (const auto& wish : options_.wishes) strongest = std::max(strongest, wish());
+    return strongest;
+  }
 
   // As long as the host waits, time passes for the guest, up to its next deadline.
   void idle() {

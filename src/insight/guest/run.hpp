@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <vector>
 
 #include "guest/console.hpp"
 #include "guest/ktap.hpp"
@@ -17,7 +18,7 @@ struct RunLimits {
   std::optional<std::uint64_t> virtual_ns;
 };
 
-// What somebody at the console wants of the machine.
+// What somebody at the console, or with a debugger, wants of the machine. The strongest comes last.
 enum class Wish : std::uint8_t { go_on, stand_still, end };
 
 struct RunOptions {
@@ -28,9 +29,9 @@ struct RunOptions {
   // Somebody sits at the console: virtual time does not run ahead of the host's while the guest is idle, and
   // `wait` is called with the time there is until something happens by itself. It returns early for input.
   std::function<void(std::chrono::nanoseconds)> wait;
-  // Asked as often as `now_and_then`. While it says stand_still, no virtual time passes, and `wait` is
-  // called.
-  std::function<Wish()> wish;
+  // All are asked as often as `now_and_then`, and when a debugger is to be told of something. While one says
+  // stand_still, no virtual time passes, and `wait` is called.
+  std::vector<std::function<Wish()>> wishes;
   // Called some fifty times in a second of virtual time, between two instructions.
   std::function<void()> now_and_then;
 };

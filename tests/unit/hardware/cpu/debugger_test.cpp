@@ -31,12 +31,13 @@ TEST(CpuBreakpoints, StopBeforeTheInstructionAndLeaveItsBytes) {
   for (unsigned round = 1; round <= 3; ++round) {
     ASSERT_EQ(box.run(), Stop::debugger);
     EXPECT_EQ(box.cpu.rip(), loop_nop.value());
-    EXPECT_EQ(box.cpu.debug_stop()->at, loop_nop);
-    EXPECT_FALSE(box.cpu.debug_stop()->watch);
+    const auto stop = box.cpu.take_debug_stop();
+    EXPECT_EQ(stop->at, loop_nop);
+    EXPECT_FALSE(stop->watch);
     EXPECT_EQ(box[Gpr::rax], round);
     EXPECT_EQ(box.memory.load<std::uint8_t>(loop_nop.value()), 0x90);
     ASSERT_EQ(box.cpu.step(), Stop::requested);
-    EXPECT_FALSE(box.cpu.debug_stop());
+    EXPECT_FALSE(box.cpu.take_debug_stop());
     EXPECT_EQ(box.cpu.rip(), loop_nop.value() + 1);
   }
   EXPECT_EQ(box.run(), Stop::halted);
@@ -108,8 +109,9 @@ TEST(CpuWatches, StopBehindTheInstructionThatWrites) {
   box.cpu.set_watches({writes_to(data_at + 2, 8)});
   ASSERT_EQ(box.run(), Stop::debugger);
   EXPECT_EQ(box.cpu.rip(), CpuBox::code_at + 12);
-  EXPECT_EQ(box.cpu.debug_stop()->at, VirtAddr{data_at + 2});
-  EXPECT_EQ(box.cpu.debug_stop()->watch, writes_to(data_at + 2, 8));
+  const auto stop = box.cpu.take_debug_stop();
+  EXPECT_EQ(stop->at, VirtAddr{data_at + 2});
+  EXPECT_EQ(stop->watch, writes_to(data_at + 2, 8));
   EXPECT_EQ(box.memory.load<std::uint32_t>(data_at), 1u);
   EXPECT_EQ(box.cpu.instructions(), 2u);
   EXPECT_EQ(box.cpu.debug_registers().status & 0xf, 0u);

@@ -459,11 +459,11 @@ TEST_F(MonitorTest, LetsARunGoOnAsIfItHadNotBeenThere) {
       RunOptions options;
       bool looked = false;
       options.wait = [](std::chrono::nanoseconds) {};
-      options.wish = [&] {
+      options.wishes.emplace_back([&] {
         if (looks)
           for (const char* line : every_command) monitor.execute(line);
         return std::exchange(looked, true) ? Wish::go_on : Wish::stand_still;
-      };
+      });
       const RunReport report = run(*pc_, options);
       EXPECT_EQ(report.ending, Ending::exited);
       if (looks)
