@@ -104,6 +104,10 @@ constexpr OptionSpec option_table[] = {
     {"--gdb", "ADDRESS",
      "Let a debugger attach here: tcp::1234, tcp:HOST:1234, 1234, or unix:PATH; port 0 is any free one", ""},
     {"--freeze", "", "Stand still before the first instruction, until the debugger lets the guest go", ""},
+    {.name = "--gdb-symbols",
+     .metavar = "FILE",
+     .help = "Write the kernel's symbols for a debugger, and keep the kernel where they say (nokaslr)",
+     .file = FileUse::output},
     {"--stats", "", "Tell at the end what the run was made of, on standard error", ""},
     {"--seed", "N", "Seed of keys and of the processor's random numbers", "1"},
 };

@@ -103,6 +103,7 @@ const std::vector<Monitor::Topic>& Monitor::topics() {
       {"pages", "", "[ADDRESS [LINES]]", "physical pages: by whom and with which key they were written",
        &Monitor::info_pages},
       {"dma", "", "[LINES]", "the DMA API: pools, devices, mappings that are active", &Monitor::info_dma},
+      {"modules", "", "[LINES]", "the kernel's modules, and where their code is", &Monitor::info_modules},
   };
   return table;
 }
@@ -275,9 +276,17 @@ Monitor::Answer Monitor::info_pages(std::string_view rest) {
 
 Monitor::Answer Monitor::info_dma(std::string_view rest) {
   const std::size_t lines = CBIT_TRY(line_count(rest));
+  const auto text = knowledge_ != nullptr ? knowledge_->dma_text(lines) : std::nullopt;
+  if (!text) return usage_error("nobody watches the kernel's DMA API in this run", "begin it with --report");
+  return safe_text(*text);
+}
+
+Monitor::Answer Monitor::info_modules(std::string_view rest) {
+  const std::size_t lines = CBIT_TRY(line_count(rest));
   if (knowledge_ == nullptr)
-    return usage_error("nobody watches the kernel's DMA API in this run", "begin it with --report");
-  return safe_text(knowledge_->dma_text(lines));
+    return usage_error("nobody knows the kernel in this run",
+                       "begin it with --report, or --gdb-symbols FILE");
+  return safe_text(knowledge_->modules_text(lines));
 }
 
 }  // namespace cbit::guest

@@ -55,6 +55,7 @@ class Monitor {
   Answer info_tlb(std::string_view rest);
   Answer info_pages(std::string_view rest);
   Answer info_dma(std::string_view rest);
+  Answer info_modules(std::string_view rest);
 
   [[nodiscard]] OrError<std::uint64_t> number(std::string_view text) const;
   [[nodiscard]] OrError<std::size_t> cpu_number(std::string_view word) const;

@@ -286,18 +286,24 @@ TEST_F(MonitorTest, NamesCodeWhereSomebodyKnowsTheKernel) {
     [[nodiscard]] std::string name_of(VirtAddr at) const override {
       return at == VirtAddr{0x40'0000} ? "start\x1b+0x0" : "";
     }
-    [[nodiscard]] std::string dma_text(std::size_t mappings_max) const override {
+    [[nodiscard]] std::optional<std::string> dma_text(std::size_t mappings_max) const override {
       return fmt::format("{} at most\n", mappings_max);
+    }
+    [[nodiscard]] std::string modules_text(std::size_t lines_max) const override {
+      return fmt::format("{} modules\x1b\n", lines_max);
     }
   } known;
   Monitor monitor{boot_paged(Platform::plain), &known};
   EXPECT_THAT(monitor.execute("x/1i $rip"), EndsWith("# start\\x1b+0x0\n"));
   EXPECT_EQ(monitor.execute("info dma 5"), "5 at most\n");
+  EXPECT_EQ(monitor.execute("info modules 6"), "6 modules\\x1b\n");
 }
 
 TEST_F(MonitorTest, SaysHowToHaveTheDmaApiWatched) {
   boot(Platform::plain);
   EXPECT_EQ(say("info dma"), "nobody watches the kernel's DMA API in this run\nbegin it with --report\n");
+  EXPECT_EQ(say("info modules"),
+            "nobody knows the kernel in this run\nbegin it with --report, or --gdb-symbols FILE\n");
 }
 
 TEST_F(MonitorTest, CannotAccessWhatIsNotThere) {
