@@ -44,7 +44,7 @@ void Server::serve() {
   while (peer_ && (stub_.state() == State::stopped || stub_.state() == State::steps)) {
     const bool steps = stub_.state() == State::steps;
     if (steps) tell(stub_.step(sleep_ns));
-    if (!listen(steps ? 0ms : patience) && !steps) return;
+    if (!listen(steps ? 0ms : patience) && !steps) break;
   }
   if (peer_) return;
   frozen_ = stub_.state() != State::runs;
