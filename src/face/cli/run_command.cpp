@@ -107,7 +107,12 @@ constexpr OptionSpec option_table[] = {
     {.name = "--gdb-symbols",
      .metavar = "FILE",
      .help = "Write the kernel's symbols for a debugger, and keep the kernel where they say (nokaslr)",
-     .file = FileUse::output},
+     .file = FileUse::binary_output},
+    {.name = "--dump-on-panic",
+     .metavar = "FILE",
+     .help = "Where the kernel panics or the machine dies, write its memory for drgn and crash",
+     .file = FileUse::binary_output},
+    {"--dump-as-host", "", "Such a dump has what the host sees: ciphertext", ""},
     {"--stats", "", "Tell at the end what the run was made of, on standard error", ""},
     {"--seed", "N", "Seed of keys and of the processor's random numbers", "1"},
 };
@@ -175,6 +180,24 @@ void print_ending(std::ostream& err, const RunEnding& ending, const guest::KtapC
   err << '\n';
 }
 
+bool is_dead(const guest::RunReport& report) {
+  return report.words.panicked() || report.ending == guest::Ending::shutdown ||
+         report.ending == guest::Ending::hung;
+}
+
+// Before the watch ends, which knows the kernel. How the run ended counts more than that there is no dump.
+void dump_if_dead(const Arguments& arguments, const guest::Pc& pc, const RunWatch& watch,
+                  const guest::RunReport& report, std::ostream& err) {
+  const auto path = arguments.text("--dump-on-panic");
+  if (!path || !is_dead(report)) return;
+  const auto view = arguments.has("--dump-as-host") ? guest::DumpView::host : guest::DumpView::guest;
+  const auto kernel = watch.knowledge() != nullptr ? watch.knowledge()->for_dump() : std::nullopt;
+  if (const auto done = guest::write_vmcore(pc, kernel, view, std::string{*path}); !done)
+    print_error(done.error(), err);
+  else
+    fmt::print(err, "cbit: the guest's memory is in {}\n", safe_line(*path));
+}
+
 // What a reader of JUnit's file wants to know of the run itself; nullopt: it went well.
 std::optional<std::string> what_is_wrong(const RunEnding& ending, const std::vector<Error>& troubles,
                                          ExitCode code) {
@@ -229,6 +252,8 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
   auto junit = CBIT_TRY(open_junit(arguments));
+  if (arguments.has("--dump-as-host") && !arguments.has("--dump-on-panic"))
+    return usage_error("--dump-as-host says how to dump", "add --dump-on-panic FILE");
   auto debugger_socket = CBIT_TRY(open_debugger_socket(arguments, streams));
   const auto pc = CBIT_TRY(make_pc(request));
 
@@ -246,6 +271,7 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   }
   const guest::RunReport report =
       run_at_console(*pc, options, *watch, keyboard && !arguments.has("--quiet"), streams);
+  dump_if_dead(arguments, *pc, *watch, report, streams.err);
   CBIT_TRY(hostile->finish(*pc, streams.err));
   const auto failed = CBIT_TRY(watch->finish(streams));
   if (arguments.has("--stats")) print_stats(streams.err, *pc, report);

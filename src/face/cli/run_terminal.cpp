@@ -21,7 +21,7 @@ std::unique_ptr<RunTerminal> RunTerminal::open(guest::Pc& pc, const guest::Kerne
 RunTerminal::RunTerminal(guest::Pc& pc, const guest::KernelKnowledge* knowledge, std::ostream& out,
                          os::RawTerminal raw)
     : out_{&out},
-      monitor_{pc, knowledge},
+      monitor_{pc, knowledge, guest::Monitor::Files::written},
       desk_{monitor_,
             {.key = [this] { return keyboard_.next(); },
              .ended = [this] { return keyboard_.ended(); },

@@ -33,7 +33,8 @@ linux::SourceLines lines_of(const std::vector<boot::ModuleFile>& modules) {
 OrError<void> write_symbols(const linux::Kernel& kernel, const std::string& path) {
   auto file = CBIT_TRY(os::OutputFile::create(path));
   const Bytes bytes = linux::to_symbol_file(kernel);
-  file.stream().write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  file.stream().write(reinterpret_cast<const char*>(bytes.data()),
+                      static_cast<std::streamsize>(bytes.size()));
   return file.commit();
 }
 
@@ -51,7 +52,9 @@ OrError<std::unique_ptr<RunWatch>> RunWatch::open(const Arguments& arguments, co
   watch->trace_ = CBIT_TRY(TraceFile::open(arguments));
   watch->watches_ = watch->text_ || watch->json_ || watch->html_ || watch->trace_ || !watch->fail_on_.empty();
   const auto symbols = arguments.text("--gdb-symbols");
-  if (watch->watches_ || symbols)
+  const bool dumps = arguments.has("--dump-on-panic") && request.kind != boot::KernelKind::multiboot &&
+                     request.kind != boot::KernelKind::pvh;
+  if (watch->watches_ || symbols || dumps)
     watch->kernel_ =
         CBIT_TRY(linux::Kernel::open(request.kernel, request.kernel_name, lines_of(request.modules)));
   if (symbols) CBIT_TRY(write_symbols(*watch->kernel_, std::string{*symbols}));

@@ -111,6 +111,11 @@ std::string Watcher::modules_text(std::size_t lines_max) const {
   return kernel != nullptr ? guest::modules_text(kernel->modules(), lines_max) : std::string{};
 }
 
+std::optional<KernelForDump> Watcher::for_dump() const {
+  const linux::RunningKernel* const kernel = probes_->running();
+  return kernel != nullptr ? kernel_for_dump(*kernel, memory_) : std::nullopt;
+}
+
 // A cause shows while the kernel is at what leads to it: a call of the DMA API, a write to a register. What
 // shows at the end has no such place.
 void Watcher::on_event(const Event&) {

@@ -54,6 +54,7 @@ class Watcher final : public KernelKnowledge,
   [[nodiscard]] std::string name_of(VirtAddr at) const override;
   [[nodiscard]] std::optional<std::string> dma_text(std::size_t mappings_max) const override;
   [[nodiscard]] std::string modules_text(std::size_t lines_max) const override;
+  [[nodiscard]] std::optional<KernelForDump> for_dump() const override;
 
  private:
   // cpu::ProbeSink

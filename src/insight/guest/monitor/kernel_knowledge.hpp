@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cbit/addr.hpp"
+#include "guest/vmcore.hpp"
 
 namespace cbit::guest {
 
@@ -18,6 +19,8 @@ class KernelKnowledge {
   [[nodiscard]] virtual std::optional<std::string> dma_text(std::size_t mappings_max) const = 0;
   // The kernel's modules, and where their code is: at most so many.
   [[nodiscard]] virtual std::string modules_text(std::size_t lines_max) const = 0;
+  // nullopt: the kernel is not found in memory.
+  [[nodiscard]] virtual std::optional<KernelForDump> for_dump() const = 0;
 };
 
 }  // namespace cbit::guest

@@ -38,4 +38,9 @@ std::string KnownKernel::modules_text(std::size_t lines_max) const {
   return running ? guest::modules_text(running->modules(), lines_max) : std::string{};
 }
 
+std::optional<KernelForDump> KnownKernel::for_dump() const {
+  const auto running = find();
+  return running ? kernel_for_dump(*running, memory_) : std::nullopt;
+}
+
 }  // namespace cbit::guest

@@ -20,6 +20,7 @@ class KnownKernel final : public KernelKnowledge {
   [[nodiscard]] std::string name_of(VirtAddr at) const override;
   [[nodiscard]] std::optional<std::string> dma_text(std::size_t) const override { return std::nullopt; }
   [[nodiscard]] std::string modules_text(std::size_t lines_max) const override;
+  [[nodiscard]] std::optional<KernelForDump> for_dump() const override;
 
   // As it is now, with its modules; nullopt: it is not mapped on the processor.
   [[nodiscard]] std::optional<linux::RunningKernel> find() const;

@@ -292,6 +292,7 @@ TEST_F(MonitorTest, NamesCodeWhereSomebodyKnowsTheKernel) {
     [[nodiscard]] std::string modules_text(std::size_t lines_max) const override {
       return fmt::format("{} modules\x1b\n", lines_max);
     }
+    [[nodiscard]] std::optional<KernelForDump> for_dump() const override { return std::nullopt; }
   } known;
   Monitor monitor{boot_paged(Platform::plain), &known};
   EXPECT_THAT(monitor.execute("x/1i $rip"), EndsWith("# start\\x1b+0x0\n"));

@@ -1,0 +1,214 @@
+#include "guest/vmcore.hpp"
+
+#include <elf.h>
+#include <fmt/format.h>
+#include <sys/procfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "base/safe_text.hpp"
+#include "guest/monitor/inspector.hpp"
+#include "os/output_file.hpp"
+
+namespace cbit::guest {
+namespace {
+
+using isa::Gpr;
+using isa::Segment;
+
+constexpr std::size_t vmcoreinfo_bytes_max = page_size;  // VMCOREINFO_BYTES
+// __PAGE_OFFSET_BASE_L4 of arch/x86/include/asm/page_64_types.h, where no variable says otherwise.
+constexpr VirtAddr usual_direct_map{0xffff'8880'0000'0000};
+
+void append(Bytes& to, ConstByteSpan bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
+
+// Name and contents are padded to 4 bytes: gABI, "Note Section".
+void append_note(Bytes& to, std::string_view name, std::uint32_t type, ConstByteSpan contents) {
+  const Elf64_Nhdr header{static_cast<std::uint32_t>(name.size() + 1),
+                          static_cast<std::uint32_t>(contents.size()), type};
+  append(to, bytes_of(header));
+  append(to, std::as_bytes(std::span{name}));
+  to.resize(align_up(to.size() + 1, 4));
+  append(to, contents);
+  to.resize(align_up(to.size(), 4));
+}
+
+// struct user_regs_struct of arch/x86/include/asm/user_64.h, by the names of its members.
+elf_prstatus status_of(const cpu::Cpu& cpu) {
+  const cpu::Registers from = cpu.registers();
+  user_regs_struct to{};
+  const auto gpr = [&](Gpr reg) { return from[reg]; };
+  const auto selector = [&](Segment segment) { return from.segment(segment).selector; };
+  to.r15 = gpr(Gpr::r15), to.r14 = gpr(Gpr::r14), to.r13 = gpr(Gpr::r13), to.r12 = gpr(Gpr::r12);
+  to.r11 = gpr(Gpr::r11), to.r10 = gpr(Gpr::r10), to.r9 = gpr(Gpr::r9), to.r8 = gpr(Gpr::r8);
+  to.rbp = gpr(Gpr::rbp), to.rbx = gpr(Gpr::rbx), to.rax = gpr(Gpr::rax), to.rcx = gpr(Gpr::rcx);
+  to.rdx = gpr(Gpr::rdx), to.rsi = gpr(Gpr::rsi), to.rdi = gpr(Gpr::rdi), to.rsp = gpr(Gpr::rsp);
+  to.orig_rax = ~std::uint64_t{0};  // no system call
+  to.rip = from.rip, to.eflags = from.rflags;
+  to.cs = selector(Segment::cs), to.ss = selector(Segment::ss), to.ds = selector(Segment::ds);
+  to.es = selector(Segment::es), to.fs = selector(Segment::fs), to.gs = selector(Segment::gs);
+  to.fs_base = from.segment(Segment::fs).base, to.gs_base = from.segment(Segment::gs).base;
+  elf_prstatus status{};
+  status.pr_pid = cpu.index() + 1;
+  static_assert(sizeof status.pr_reg == sizeof to);
+  std::memcpy(&status.pr_reg, &to, sizeof to);
+  return status;
+}
+
+Bytes notes_of(const Pc& pc, const std::optional<KernelForDump>& kernel) {
+  Bytes notes;
+  append_note(notes, "CORE", NT_PRSTATUS, bytes_of(status_of(pc.cpu())));
+  if (kernel && !kernel->vmcoreinfo.empty())
+    append_note(notes, "VMCOREINFO", 0, std::as_bytes(std::span{kernel->vmcoreinfo}));
+  return notes;
+}
+
+// ---- where things are in the file -----------------------------------------------------------------------
+
+struct Layout {
+  std::vector<Elf64_Phdr> segments;
+  std::vector<std::uint64_t> offsets;  // of each range of RAM
+  std::uint64_t bytes = 0;             // of the file
+};
+
+Layout lay_out(const std::vector<mem::PhysRange>& ram, const std::optional<KernelForDump>& kernel,
+               std::size_t notes_bytes) {
+  Layout layout;
+  const std::size_t count = ram.size() + (kernel ? 2 : 1);
+  const std::uint64_t notes_at = sizeof(Elf64_Ehdr) + count * sizeof(Elf64_Phdr);
+  layout.bytes = align_up(notes_at + notes_bytes, page_size);
+  layout.segments.push_back(
+      {.p_type = PT_NOTE, .p_offset = notes_at, .p_filesz = notes_bytes, .p_memsz = notes_bytes});
+  for (const mem::PhysRange& range : ram) {
+    layout.offsets.push_back(layout.bytes);
+    const std::uint64_t at = range.first.value();
+    if (kernel && range.contains(kernel->text_phys, kernel->text_bytes))
+      layout.segments.push_back({.p_type = PT_LOAD,
+                                 .p_flags = PF_R | PF_W | PF_X,
+                                 .p_offset = layout.bytes + (kernel->text_phys - range.first),
+                                 .p_vaddr = kernel->text.value(),
+                                 .p_paddr = kernel->text_phys.value(),
+                                 .p_filesz = kernel->text_bytes,
+                                 .p_memsz = kernel->text_bytes});
+    layout.segments.push_back({.p_type = PT_LOAD,
+                               .p_flags = PF_R | PF_W | PF_X,
+                               .p_offset = layout.bytes,
+                               .p_vaddr = kernel ? (kernel->direct_map + at).value() : 0,
+                               .p_paddr = at,
+                               .p_filesz = range.bytes,
+                               .p_memsz = range.bytes});
+    layout.bytes += range.bytes;
+  }
+  return layout;
+}
+
+Bytes head_of(const Layout& layout, ConstByteSpan notes) {
+  Elf64_Ehdr header{};
+  constexpr std::array<unsigned char, 7> ident{ELFMAG0,    ELFMAG1,     ELFMAG2,   ELFMAG3,
+                                               ELFCLASS64, ELFDATA2LSB, EV_CURRENT};
+  std::memcpy(header.e_ident, ident.data(), ident.size());
+  header.e_type = ET_CORE;
+  header.e_machine = EM_X86_64;
+  header.e_version = EV_CURRENT;
+  header.e_ehsize = sizeof header;
+  header.e_phoff = sizeof header;
+  header.e_phentsize = sizeof(Elf64_Phdr);
+  header.e_phnum = static_cast<std::uint16_t>(layout.segments.size());
+  Bytes head;
+  append(head, bytes_of(header));
+  append(head, std::as_bytes(std::span{layout.segments}));
+  head.resize(layout.segments.front().p_offset);
+  append(head, notes);
+  return head;
+}
+
+// ---- writing --------------------------------------------------------------------------------------------
+
+class Writer {
+ public:
+  Writer(int fd, std::string_view path) : fd_{fd}, path_{path} {}
+
+  OrError<void> put(std::uint64_t at, ConstByteSpan bytes) const {
+    while (!bytes.empty()) {
+      const ssize_t count =
+          os::retry([&] { return ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at)); });
+      if (count <= 0) return failed(count < 0 ? errno : ENOSPC);
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
+      at += static_cast<std::uint64_t>(count);
+    }
+    return {};
+  }
+  [[nodiscard]] OrError<void> end_at(std::uint64_t bytes) const {
+    if (os::retry([&] { return ::ftruncate(fd_, static_cast<off_t>(bytes)); }) != 0) return failed(errno);
+    return {};
+  }
+
+ private:
+  [[nodiscard]] tl::unexpected<Error> failed(int reason) const {
+    return tl::unexpected{Error{fmt::format("cannot write {}: {}", safe_line(path_), std::strerror(reason)),
+                                "", ExitCode::output_failed}};
+  }
+
+  int fd_;
+  std::string_view path_;
+};
+
+OrError<void> write_range(const Writer& writer, const Inspector& inspector, const mem::PhysRange& range,
+                          std::uint64_t offset, DumpView view) {
+  static constexpr std::array<std::byte, page_size> zeros{};
+  std::array<std::byte, page_size> page;
+  for (std::uint64_t done = 0; done < range.bytes; done += page_size) {
+    const PhysAddr at = range.first + done;
+    const std::size_t bytes = std::min(page_size, range.bytes - done);
+    const KeyId key = view == DumpView::guest ? inspector.key_of_page(at) : no_key;
+    const ByteSpan into = std::span{page}.first(bytes);
+    // What cannot be read, as where the platform protects memory, stays a hole.
+    if (!inspector.read({at, key}, into) || std::memcmp(page.data(), zeros.data(), bytes) == 0) continue;
+    CBIT_TRY(writer.put(offset + done, into));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::optional<KernelForDump> kernel_for_dump(const linux::RunningKernel& kernel,
+                                             const linux::GuestMemory& memory) {
+  const auto first = kernel.address_of("_text"), end = kernel.address_of("_end");
+  const auto place = first ? memory.place_of(*first) : std::nullopt;
+  if (!place || !end || *end <= *first) return std::nullopt;
+  KernelForDump found{.text = *first, .text_bytes = *end - *first, .text_phys = place->phys};
+  const auto base = kernel.variable(memory, "page_offset_base");
+  found.direct_map = base ? VirtAddr{*base} : usual_direct_map;
+  const auto data = kernel.variable(memory, "vmcoreinfo_data");
+  const auto bytes = kernel.variable(memory, "vmcoreinfo_size");
+  if (data && bytes && *bytes <= vmcoreinfo_bytes_max) {
+    found.vmcoreinfo.resize(*bytes);
+    if (!memory.read(VirtAddr{*data}, std::as_writable_bytes(std::span{found.vmcoreinfo})))
+      found.vmcoreinfo.clear();
+  }
+  return found;
+}
+
+OrError<void> write_vmcore(const Pc& pc, const std::optional<KernelForDump>& kernel, DumpView view,
+                           const std::string& path) {
+  if (os::is_written_into(path))
+    return usage_error(fmt::format("a dump has holes, and {} cannot have such", safe_line(path)),
+                       "give the name of a file");
+  auto file = CBIT_TRY(os::NewFile::create(path));
+  const Writer writer{file.fd(), path};
+  const Inspector inspector{pc};
+  const std::vector<mem::PhysRange>& ram = inspector.memory().ram();
+  const Bytes notes = notes_of(pc, kernel);
+  const Layout layout = lay_out(ram, kernel, notes.size());
+  CBIT_TRY(writer.put(0, head_of(layout, notes)));
+  for (std::size_t i = 0; i < ram.size(); ++i)
+    CBIT_TRY(write_range(writer, inspector, ram[i], layout.offsets[i], view));
+  CBIT_TRY(writer.end_at(layout.bytes));
+  return file.commit();
+}
+
+}  // namespace cbit::guest
