@@ -1,4 +1,5 @@
-// What a debugger stops a processor for. The guest's own debug registers are in core_run.cpp and core_memory.cpp.
+// What a debugger stops a processor for. The guest's own debug registers are in core_run.cpp and
+// core_memory.cpp.
 #include <algorithm>
 
 #include "cpu/core.hpp"

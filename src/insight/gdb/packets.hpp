@@ -1,4 +1,4 @@
-// The GDB remote protocol's framing: what comes from a socket in pieces, as packets; text and bytes as packets.
+// The framing of GDB's remote protocol: what comes from a socket in pieces, as packets, and back.
 //
 // Source: GDB's manual, appendix "GDB Remote Serial Protocol", Overview and Interrupts. Whoever sends may be
 // hostile: what is not framed is dropped, and of a packet that is too long nothing is kept. Threading: one

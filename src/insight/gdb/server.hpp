@@ -1,7 +1,7 @@
 // A stub behind a socket: who connects has the machine, one at a time, and it stands still for them.
 //
-// A debugger that goes without a word leaves the machine as it is; the next may go on with it. Threading: that
-// of the machine.
+// A debugger that goes without a word leaves the machine as it is; the next may go on with it.
+// Threading: that of the machine.
 #pragma once
 
 #include <cstdint>

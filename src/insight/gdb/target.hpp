@@ -1,13 +1,12 @@
 // A machine as a debugger has it: processors, memory, what they are to stop for.
 //
 // Memory is RAM; devices are not read, as reading may change them. Linear addresses go through the
-// processor's tables as they are now, under the keys that the mappings select. A physical address is looked at
-// through the key that its page was last written with, or, where it has the C-bit, the guest's: what
+// processor's tables as they are now, under the keys that the mappings select. A physical address is looked
+// at through the key that its page was last written with, or, where it has the C-bit, the guest's: what
 // guest::Inspector says. Writing is as if the processor stored there. Threading: that of the machine.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <span>
 #include <utility>

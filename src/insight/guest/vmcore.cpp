@@ -37,21 +37,38 @@ void append_note(Bytes& to, std::string_view name, std::uint32_t type, ConstByte
   to.resize(align_up(to.size(), 4));
 }
 
-// struct user_regs_struct of arch/x86/include/asm/user_64.h, by the names of its members.
+// struct user_regs_struct of arch/x86/include/asm/user_64.h, in its order.
 elf_prstatus status_of(const cpu::Cpu& cpu) {
   const cpu::Registers from = cpu.registers();
-  user_regs_struct to{};
   const auto gpr = [&](Gpr reg) { return from[reg]; };
   const auto selector = [&](Segment segment) { return from.segment(segment).selector; };
-  to.r15 = gpr(Gpr::r15), to.r14 = gpr(Gpr::r14), to.r13 = gpr(Gpr::r13), to.r12 = gpr(Gpr::r12);
-  to.r11 = gpr(Gpr::r11), to.r10 = gpr(Gpr::r10), to.r9 = gpr(Gpr::r9), to.r8 = gpr(Gpr::r8);
-  to.rbp = gpr(Gpr::rbp), to.rbx = gpr(Gpr::rbx), to.rax = gpr(Gpr::rax), to.rcx = gpr(Gpr::rcx);
-  to.rdx = gpr(Gpr::rdx), to.rsi = gpr(Gpr::rsi), to.rdi = gpr(Gpr::rdi), to.rsp = gpr(Gpr::rsp);
-  to.orig_rax = ~std::uint64_t{0};  // no system call
-  to.rip = from.rip, to.eflags = from.rflags;
-  to.cs = selector(Segment::cs), to.ss = selector(Segment::ss), to.ds = selector(Segment::ds);
-  to.es = selector(Segment::es), to.fs = selector(Segment::fs), to.gs = selector(Segment::gs);
-  to.fs_base = from.segment(Segment::fs).base, to.gs_base = from.segment(Segment::gs).base;
+  const user_regs_struct to{.r15 = gpr(Gpr::r15),
+                            .r14 = gpr(Gpr::r14),
+                            .r13 = gpr(Gpr::r13),
+                            .r12 = gpr(Gpr::r12),
+                            .rbp = gpr(Gpr::rbp),
+                            .rbx = gpr(Gpr::rbx),
+                            .r11 = gpr(Gpr::r11),
+                            .r10 = gpr(Gpr::r10),
+                            .r9 = gpr(Gpr::r9),
+                            .r8 = gpr(Gpr::r8),
+                            .rax = gpr(Gpr::rax),
+                            .rcx = gpr(Gpr::rcx),
+                            .rdx = gpr(Gpr::rdx),
+                            .rsi = gpr(Gpr::rsi),
+                            .rdi = gpr(Gpr::rdi),
+                            .orig_rax = ~0ull,  // no system call
+                            .rip = from.rip,
+                            .cs = selector(Segment::cs),
+                            .eflags = from.rflags,
+                            .rsp = gpr(Gpr::rsp),
+                            .ss = selector(Segment::ss),
+                            .fs_base = from.segment(Segment::fs).base,
+                            .gs_base = from.segment(Segment::gs).base,
+                            .ds = selector(Segment::ds),
+                            .es = selector(Segment::es),
+                            .fs = selector(Segment::fs),
+                            .gs = selector(Segment::gs)};
   elf_prstatus status{};
   status.pr_pid = cpu.index() + 1;
   static_assert(sizeof status.pr_reg == sizeof to);
@@ -67,44 +84,107 @@ Bytes notes_of(const Pc& pc, const std::optional<KernelForDump>& kernel) {
   return notes;
 }
 
-// ---- where things are in the file -----------------------------------------------------------------------
+// ---- what is mapped elsewhere -----------------------------------------------------------------------------
 
-struct Layout {
-  std::vector<Elf64_Phdr> segments;
-  std::vector<std::uint64_t> offsets;  // of each range of RAM
-  std::uint64_t bytes = 0;             // of the file
+struct Run {
+  VirtAddr at;
+  PhysAddr phys;
+  std::uint64_t bytes = 0;
+};
+constexpr std::size_t runs_max = 16384;
+
+// Documentation/arch/x86/x86_64/mm.rst: what lies between is the same few tables again and again (espfix).
+constexpr VirtAddr behind_fixed_areas{0xffff'ff00'0000'0000};
+constexpr VirtAddr kernel_map{0xffff'ffff'8000'0000};
+
+// Pages of RAM that the kernel has at other addresses than those of its text and the direct map: stacks,
+// modules, struct page. A reader of the dump need not know tables with a C-bit then.
+class MappedRuns {
+ public:
+  MappedRuns(const Inspector& inspector, const KernelForDump& kernel)
+      : inspector_{&inspector}, kernel_{&kernel} {
+    direct_map_end_ = kernel.direct_map + inspector.memory().ram().back().end().value();
+  }
+  std::vector<Run> find() {
+    const auto until = [this](VirtAddr end) {
+      return [this, end](const Inspector::Mapped& page) { return page.at < end && take(page); };
+    };
+    (void)inspector_->for_each_mapped(direct_map_end_, until(behind_fixed_areas));
+    (void)inspector_->for_each_mapped(kernel_map, until(VirtAddr{~std::uint64_t{0}}));
+    return std::move(runs_);
+  }
+
+ private:
+  bool take(const Inspector::Mapped& page) {
+    const bool is_text = page.at >= kernel_->text && page.at - kernel_->text < kernel_->text_bytes;
+    if (page.at < direct_map_end_ || is_text || !inspector_->memory().contains(page.phys, page.bytes))
+      return true;
+    if (!runs_.empty() && runs_.back().at + runs_.back().bytes == page.at &&
+        runs_.back().phys + runs_.back().bytes == page.phys)
+      runs_.back().bytes += page.bytes;
+    else
+      runs_.push_back({page.at, page.phys, page.bytes});
+    return runs_.size() < runs_max;
+  }
+
+  const Inspector* inspector_;
+  const KernelForDump* kernel_;
+  VirtAddr direct_map_end_;
+  std::vector<Run> runs_;
 };
 
-Layout lay_out(const std::vector<mem::PhysRange>& ram, const std::optional<KernelForDump>& kernel,
-               std::size_t notes_bytes) {
-  Layout layout;
-  const std::size_t count = ram.size() + (kernel ? 2 : 1);
-  const std::uint64_t notes_at = sizeof(Elf64_Ehdr) + count * sizeof(Elf64_Phdr);
-  layout.bytes = align_up(notes_at + notes_bytes, page_size);
-  layout.segments.push_back(
-      {.p_type = PT_NOTE, .p_offset = notes_at, .p_filesz = notes_bytes, .p_memsz = notes_bytes});
-  for (const mem::PhysRange& range : ram) {
-    layout.offsets.push_back(layout.bytes);
-    const std::uint64_t at = range.first.value();
-    if (kernel && range.contains(kernel->text_phys, kernel->text_bytes))
-      layout.segments.push_back({.p_type = PT_LOAD,
-                                 .p_flags = PF_R | PF_W | PF_X,
-                                 .p_offset = layout.bytes + (kernel->text_phys - range.first),
-                                 .p_vaddr = kernel->text.value(),
-                                 .p_paddr = kernel->text_phys.value(),
-                                 .p_filesz = kernel->text_bytes,
-                                 .p_memsz = kernel->text_bytes});
-    layout.segments.push_back({.p_type = PT_LOAD,
-                               .p_flags = PF_R | PF_W | PF_X,
-                               .p_offset = layout.bytes,
-                               .p_vaddr = kernel ? (kernel->direct_map + at).value() : 0,
-                               .p_paddr = at,
-                               .p_filesz = range.bytes,
-                               .p_memsz = range.bytes});
-    layout.bytes += range.bytes;
-  }
-  return layout;
+std::vector<Run> runs_of(const Pc& pc, const Inspector& inspector,
+                         const std::optional<KernelForDump>& kernel) {
+  if (!kernel) return {};
+  std::vector<Run> runs;
+  if (pc.cpu().paging()) runs = MappedRuns{inspector, *kernel}.find();
+  runs.insert(runs.begin(), {kernel->text, kernel->text_phys, kernel->text_bytes});
+  return runs;
 }
+
+// ---- where things are in the file -----------------------------------------------------------------------
+
+class Layout {
+ public:
+  Layout(const std::vector<mem::PhysRange>& ram, const std::vector<Run>& runs, std::uint64_t direct_map,
+         std::size_t notes_bytes) {
+    notes_at_ = sizeof(Elf64_Ehdr) + (1 + runs.size() + ram.size()) * sizeof(Elf64_Phdr);
+    bytes_ = align_up(notes_at_ + notes_bytes, page_size);
+    for (const mem::PhysRange& range : ram) {
+      offsets_.push_back(bytes_);
+      bytes_ += range.bytes;
+    }
+    segments_.push_back(
+        {.p_type = PT_NOTE, .p_offset = notes_at_, .p_filesz = notes_bytes, .p_memsz = notes_bytes});
+    for (const Run& run : runs)
+      for (std::size_t i = 0; i < ram.size(); ++i)
+        if (ram[i].contains(run.phys, run.bytes))
+          add(run.at.value(), run.phys, run.bytes, offsets_[i] + (run.phys - ram[i].first));
+    for (std::size_t i = 0; i < ram.size(); ++i)
+      add(direct_map == 0 ? 0 : direct_map + ram[i].first.value(), ram[i].first, ram[i].bytes, offsets_[i]);
+  }
+
+  [[nodiscard]] const std::vector<Elf64_Phdr>& segments() const { return segments_; }
+  [[nodiscard]] std::uint64_t notes_at() const { return notes_at_; }
+  [[nodiscard]] std::uint64_t offset(std::size_t range) const { return offsets_[range]; }
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }  // of the file
+
+ private:
+  void add(std::uint64_t at, PhysAddr phys, std::uint64_t bytes, std::uint64_t offset) {
+    segments_.push_back({.p_type = PT_LOAD,
+                         .p_flags = PF_R | PF_W | PF_X,
+                         .p_offset = offset,
+                         .p_vaddr = at,
+                         .p_paddr = phys.value(),
+                         .p_filesz = bytes,
+                         .p_memsz = bytes});
+  }
+
+  std::vector<Elf64_Phdr> segments_;
+  std::vector<std::uint64_t> offsets_;  // of each range of RAM
+  std::uint64_t notes_at_ = 0;
+  std::uint64_t bytes_ = 0;
+};
 
 Bytes head_of(const Layout& layout, ConstByteSpan notes) {
   Elf64_Ehdr header{};
@@ -117,11 +197,11 @@ Bytes head_of(const Layout& layout, ConstByteSpan notes) {
   header.e_ehsize = sizeof header;
   header.e_phoff = sizeof header;
   header.e_phentsize = sizeof(Elf64_Phdr);
-  header.e_phnum = static_cast<std::uint16_t>(layout.segments.size());
+  header.e_phnum = static_cast<std::uint16_t>(layout.segments().size());
   Bytes head;
   append(head, bytes_of(header));
-  append(head, std::as_bytes(std::span{layout.segments}));
-  head.resize(layout.segments.front().p_offset);
+  append(head, std::as_bytes(std::span{layout.segments()}));
+  head.resize(layout.notes_at());
   append(head, notes);
   return head;
 }
@@ -203,11 +283,12 @@ OrError<void> write_vmcore(const Pc& pc, const std::optional<KernelForDump>& ker
   const Inspector inspector{pc};
   const std::vector<mem::PhysRange>& ram = inspector.memory().ram();
   const Bytes notes = notes_of(pc, kernel);
-  const Layout layout = lay_out(ram, kernel, notes.size());
+  const Layout layout{ram, runs_of(pc, inspector, kernel), kernel ? kernel->direct_map.value() : 0,
+                      notes.size()};
   CBIT_TRY(writer.put(0, head_of(layout, notes)));
   for (std::size_t i = 0; i < ram.size(); ++i)
-    CBIT_TRY(write_range(writer, inspector, ram[i], layout.offsets[i], view));
-  CBIT_TRY(writer.end_at(layout.bytes));
+    CBIT_TRY(write_range(writer, inspector, ram[i], layout.offset(i), view));
+  CBIT_TRY(writer.end_at(layout.bytes()));
   return file.commit();
 }
 

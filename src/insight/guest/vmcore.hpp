@@ -1,8 +1,8 @@
-// A guest's memory and processors as a crash dump, which drgn, crash, makedumpfile and gdb open: an ELF core file.
+// A guest's memory and processors as a crash dump, which drgn, crash, makedumpfile and gdb open: an ELF core.
 //
 //   PT_NOTE  NT_PRSTATUS of each processor; VMCOREINFO, which the kernel has made for its own dumps
-//   PT_LOAD  the kernel's text at the address that it runs at; each range of RAM, at its place in the kernel's
-//            direct map and at its physical address. Both show the same bytes of the file
+//   PT_LOAD  each range of RAM, at its physical address and its place in the kernel's direct map; the same
+//            bytes of the file once more where the kernel has them mapped elsewhere: text, stacks, modules
 //
 // Without a kernel that is known there is no VMCOREINFO, and virtual addresses are 0, as in QEMU's dumps
 // without paging (dump/dump.c). Pages of zeros are holes in the file. The machine is not changed.

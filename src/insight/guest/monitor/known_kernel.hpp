@@ -1,4 +1,4 @@
-// A kernel that nobody watches, but whose file is known: looked up in the guest's memory when it is asked for.
+// A kernel that nobody watches, but whose file is known: looked up in the guest's memory when asked for.
 //
 // Threading: that of the machine.
 #pragma once
