@@ -1,6 +1,6 @@
 // The commands of GDB's remote protocol, on a machine: packets in, replies out. A thread is a processor.
 //
-// Source: GDB's manual, appendix "GDB Remote Serial Protocol"; and QEMU's packets for what a machine has and a
+// Source: GDB's manual, appendix "GDB Remote Serial Protocol"; QEMU's packets for what a machine has and a
 // process has not (docs/system/gdb.rst: PhyMemMode, sstep). All processors stop and go on together; while
 // one steps, the others stand still. Whoever sends may be hostile: nothing is kept of a packet but what
 // Target bounds. Threading: that of the machine.

@@ -2,8 +2,8 @@
 // would be.
 //
 // Addresses are those of the kernel's file, so they are a running kernel's where KASLR does not move it
-// (nokaslr). Functions are in sections of code, which lie where the kernel's own symbols say: a debugger tells
-// functions from data by that. Threading: any.
+// (nokaslr). Functions are in sections of code, which lie where the kernel's own symbols say: a debugger
+// tells functions from data by that. Threading: any.
 #pragma once
 
 #include "base/bytes.hpp"
