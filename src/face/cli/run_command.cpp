@@ -227,15 +227,18 @@ std::string name_of(const RunRequest& request) {
                      to_string(request.pc.platform));
 }
 
-OrError<std::optional<os::ServerSocket>> open_debugger_socket(const Arguments& arguments, Streams& streams) {
-  const auto address = arguments.text("--gdb");
-  if (!address && arguments.has("--freeze"))
+OrError<void> check_companions(const Arguments& arguments) {
+  if (arguments.has("--freeze") && !arguments.has("--gdb"))
     return usage_error("--freeze waits for a debugger", "add --gdb 1234");
+  if (arguments.has("--dump-as-host") && !arguments.has("--dump-on-panic"))
+    return usage_error("--dump-as-host says how to dump", "add --dump-on-panic FILE");
+  return {};
+}
+
+OrError<std::optional<os::ServerSocket>> open_debugger_socket(const Arguments& arguments) {
+  const auto address = arguments.text("--gdb");
   if (!address) return std::nullopt;
-  auto socket = CBIT_TRY(os::ServerSocket::listen(*address));
-  fmt::print(streams.err, "cbit: for a debugger: target remote {}\n", safe_line(socket.where()));
-  streams.err << std::flush;
-  return socket;
+  return CBIT_TRY(os::ServerSocket::listen(*address));
 }
 
 // The terminal is its own again before anything else is printed.
@@ -248,13 +251,12 @@ guest::RunReport run_at_console(guest::Pc& pc, guest::RunOptions& options, const
 
 OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto timeout = CBIT_TRY(arguments.number("--timeout", 1, timeout_seconds_max));
+  CBIT_TRY(check_companions(arguments));
+  auto debugger_socket = CBIT_TRY(open_debugger_socket(arguments));
   const auto hostile = CBIT_TRY(RunHostile::open(arguments));
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
   auto junit = CBIT_TRY(open_junit(arguments));
-  if (arguments.has("--dump-as-host") && !arguments.has("--dump-on-panic"))
-    return usage_error("--dump-as-host says how to dump", "add --dump-on-panic FILE");
-  auto debugger_socket = CBIT_TRY(open_debugger_socket(arguments, streams));
   const auto pc = CBIT_TRY(make_pc(request));
 
   const bool with_command = !arguments.behind.empty();
@@ -266,6 +268,8 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   hostile->attach(*pc);
   std::optional<gdb::Server> debugger;
   if (debugger_socket) {
+    fmt::print(streams.err, "cbit: for a debugger: target remote {}\n", safe_line(debugger_socket->where()));
+    streams.err << std::flush;
     debugger.emplace(*pc, watch->knowledge(), std::move(*debugger_socket), arguments.has("--freeze"));
     options.wishes.emplace_back([&debugger] { return debugger->attend(); });
   }
