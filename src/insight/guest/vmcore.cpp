@@ -78,7 +78,8 @@ elf_prstatus status_of(const cpu::Cpu& cpu) {
 
 Bytes notes_of(const Pc& pc, const std::optional<KernelForDump>& kernel) {
   Bytes notes;
-  append_note(notes, "CORE", NT_PRSTATUS, bytes_of(status_of(pc.cpu())));
+  for (std::size_t number = 0; number < pc.cpu_count(); ++number)
+    append_note(notes, "CORE", NT_PRSTATUS, bytes_of(status_of(pc.cpu(number))));
   if (kernel && !kernel->vmcoreinfo.empty())
     append_note(notes, "VMCOREINFO", 0, std::as_bytes(std::span{kernel->vmcoreinfo}));
   return notes;
