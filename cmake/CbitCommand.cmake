@@ -11,7 +11,7 @@ endif()
 find_package(CLI11 REQUIRED)
 find_package(PNG REQUIRED)
 add_library(cbit_cli_parts STATIC ${cli_parts})
-target_link_libraries(cbit_cli_parts PUBLIC cbit_lab cbit_guest cbit_stream cbit_doctor cbit_launch
+target_link_libraries(cbit_cli_parts PUBLIC cbit_lab cbit_gdb cbit_stream cbit_doctor cbit_launch
   cbit_process cbit_recorder cbit_recording CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG)
 target_compile_definitions(cbit_cli_parts PRIVATE CBIT_VERSION="${PROJECT_VERSION}")
 cbit_room_tests(cli cbit_cli_parts)

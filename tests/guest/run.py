@@ -987,6 +987,87 @@ class Console(EachKernel):
                 self.assertIn(b"Causes: none", at.output)
 
 
+class Debugger(EachKernel):
+    """gdb, by the script that the documentation shows."""
+
+    def setUp(self):
+        if not shutil.which("gdb"):
+            self.skipTest("there is no gdb")
+        self.folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+
+    def script(self):
+        text = (HERE.parent.parent / "docs/gdb.md").read_text()
+        return re.search(r"```gdb\n(.*?)```", text, re.DOTALL)[1]
+
+    def find_module(self, kernel):
+        beside = kernel.parent.parent / "lib/modules" / release_of(kernel)
+        for folder in (beside, kernel.parent, Path("/lib/modules") / release_of(kernel)):
+            for module in folder.rglob("virtio_blk.ko"):
+                return module
+        return None
+
+    def test_stops_in_start_kernel_and_in_a_module(self):
+        kernel = kernels[0]
+        module = self.find_module(kernel)
+        if module is None:
+            self.skipTest("the kernel's modules are elsewhere, or compressed")
+        shutil.copy(module, self.folder)
+        (self.folder / "disk.img").write_bytes(bytes(1 << 20))
+        (self.folder / "script.gdb").write_text(f"""target remote {self.folder}/socket
+            {self.script()}
+            watch *(long *)&jiffies
+            continue
+            x/2gx &linux_banner
+            detach
+            """.replace("\n            ", "\n"))
+        words = [program, "run", "--sev", "--gdb", f"unix:{self.folder}/socket", "--freeze",
+                 "--gdb-symbols", self.folder / "kernel.sym", "--disk", f"{self.folder}/disk.img,ro",
+                 "--timeout", str(HANGS_S), kernel, "--", "echo", "done"]
+        with subprocess.Popen(words, cwd=self.folder, text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+            self.assertIn("for a debugger", run.stderr.readline())
+            while not (self.folder / "kernel.sym").exists():
+                time.sleep(0.1)
+            gdb = subprocess.run(["gdb", "-nx", "-batch", "-x", "script.gdb", "kernel.sym"], cwd=self.folder,
+                                 text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=HANGS_S)
+            output, _ = run.communicate(timeout=HANGS_S)
+        said = gdb.stdout + gdb.stderr
+        self.assertEqual(run.returncode, 0, said)
+        self.assertEqual(output, "done\n")
+        self.assertRegex(said, r"Breakpoint 1, 0x[0-9a-f]+ in start_kernel \(\)", said)
+        self.assertRegex(said, r"Breakpoint 3, 0x[0-9a-f]+ in virtblk_probe \(\)", said)
+        self.assertIn("virtblk_probe in section .text of", said)
+        self.assertIn("# virtblk_probe+0x0 [virtio_blk]", said)  # cbit's own knowledge agrees with gdb's
+        before, after = map(int, re.search(r"Old value = (\d+)\nNew value = (\d+)", said).groups())
+        self.assertEqual(after, before + 1, said)
+        self.assertIn("0x65762078756e694c", said)  # "Linux ve": the guest's own view
+
+
+class Dumps(EachKernel):
+    def test_of_a_panic_tell_the_kernels_log(self):
+        core = Path(folder_for_run.name) / "panic.core"
+        boot = Boot(kernels[0], "--sev", "--dump-on-panic", core,
+                    command=["sh", "-c", "echo c > /proc/sysrq-trigger"])
+        self.assertEqual(boot.status, 255, boot)
+        with core.open("rb") as file:
+            head = file.read(1 << 20)
+        self.assertIn(b"VMCOREINFO\0", head)
+        self.assertIn(f"OSRELEASE={release_of(kernels[0])}\n".encode(), head)
+        self.assertLess(core.stat().st_blocks * 512, core.stat().st_size / 2)
+        if shutil.which("makedumpfile"):
+            log = core.with_suffix(".log")
+            done = subprocess.run(["makedumpfile", "--dump-dmesg", core, log], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn("Kernel panic - not syncing: sysrq triggered crash", log.read_text())
+        try:
+            import drgn
+        except ImportError:
+            return
+        told = drgn.Program()
+        told.set_core_dump(core)
+        self.assertEqual(told["UTS_RELEASE"].string_().decode(), release_of(kernels[0]))
+
+
 def main():
     global program, kernels, folder_for_run, folder_for_drivers
     if len(sys.argv) < 2:

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <ostream>
 
+#include "base/safe_text.hpp"
 #include "cli/arguments.hpp"
 #include "cli/keyboard.hpp"
 #include "cli/platform_options.hpp"
@@ -14,6 +15,7 @@
 #include "cli/run_request.hpp"
 #include "cli/run_terminal.hpp"
 #include "cli/run_watch.hpp"
+#include "gdb/server.hpp"
 #include "guest/junit.hpp"
 #include "guest/run.hpp"
 #include "machine/slots.hpp"
@@ -112,6 +114,18 @@ constexpr OptionSpec option_table[] = {
     trace_option,
     trace_format_option,
     trace_events_option,
+    {"--gdb", "ADDRESS",
+     "Let a debugger attach here: tcp::1234, tcp:HOST:1234, 1234, or unix:PATH; port 0 is any free one", ""},
+    {"--freeze", "", "Stand still before the first instruction, until the debugger lets the guest go", ""},
+    {.name = "--gdb-symbols",
+     .metavar = "FILE",
+     .help = "Write the kernel's symbols for a debugger, and keep the kernel where they say (nokaslr)",
+     .file = FileUse::binary_output},
+    {.name = "--dump-on-panic",
+     .metavar = "FILE",
+     .help = "Where the kernel panics or the machine dies, write its memory for drgn and crash",
+     .file = FileUse::binary_output},
+    {"--dump-as-host", "", "Such a dump has what the host sees: ciphertext", ""},
     {"--stats", "", "Tell at the end what the run was made of, on standard error", ""},
     {"--seed", "N", "Seed of keys and of the processor's random numbers", "1"},
 };
@@ -180,6 +194,24 @@ void print_ending(std::ostream& err, const RunEnding& ending, const guest::KtapC
   err << '\n';
 }
 
+bool is_dead(const guest::RunReport& report) {
+  return report.words.panicked() || report.ending == guest::Ending::shutdown ||
+         report.ending == guest::Ending::hung;
+}
+
+// Before the watch ends, which knows the kernel. How the run ended counts more than that there is no dump.
+void dump_if_dead(const Arguments& arguments, const guest::Pc& pc, const RunWatch& watch,
+                  const guest::RunReport& report, std::ostream& err) {
+  const auto path = arguments.text("--dump-on-panic");
+  if (!path || !is_dead(report)) return;
+  const auto view = arguments.has("--dump-as-host") ? guest::DumpView::host : guest::DumpView::guest;
+  const auto kernel = watch.knowledge() != nullptr ? watch.knowledge()->for_dump() : std::nullopt;
+  if (const auto done = guest::write_vmcore(pc, kernel, view, std::string{*path}); !done)
+    print_error(done.error(), err);
+  else
+    fmt::print(err, "cbit: the guest's memory is in {}\n", safe_line(*path));
+}
+
 // What a reader of JUnit's file wants to know of the run itself; nullopt: it went well.
 std::optional<std::string> what_is_wrong(const RunEnding& ending, const std::vector<Error>& troubles,
                                          ExitCode code) {
@@ -214,6 +246,20 @@ std::string name_of(const RunRequest& request) {
                      to_string(request.pc.platform));
 }
 
+OrError<void> check_companions(const Arguments& arguments) {
+  if (arguments.has("--freeze") && !arguments.has("--gdb"))
+    return usage_error("--freeze waits for a debugger", "add --gdb 1234");
+  if (arguments.has("--dump-as-host") && !arguments.has("--dump-on-panic"))
+    return usage_error("--dump-as-host says how to dump", "add --dump-on-panic FILE");
+  return {};
+}
+
+OrError<std::optional<os::ServerSocket>> open_debugger_socket(const Arguments& arguments) {
+  const auto address = arguments.text("--gdb");
+  if (!address) return std::nullopt;
+  return CBIT_TRY(os::ServerSocket::listen(*address));
+}
+
 // The terminal is its own again before anything else is printed.
 guest::RunReport run_at_console(guest::Pc& pc, guest::RunOptions& options, const RunWatch& watch,
                                 bool interactive, Streams& streams) {
@@ -224,6 +270,8 @@ guest::RunReport run_at_console(guest::Pc& pc, guest::RunOptions& options, const
 
 OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto timeout = CBIT_TRY(arguments.number("--timeout", 1, timeout_seconds_max));
+  CBIT_TRY(check_companions(arguments));
+  auto debugger_socket = CBIT_TRY(open_debugger_socket(arguments));
   const auto hostile = CBIT_TRY(RunHostile::open(arguments));
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
@@ -239,14 +287,25 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
   watch->attach(*pc, options);
   hostile->attach(*pc);
+  std::optional<gdb::Server> debugger;
+  if (debugger_socket) {
+    fmt::print(streams.err, "cbit: for a debugger: target remote {}\n", safe_line(debugger_socket->where()));
+    streams.err << std::flush;
+    debugger.emplace(*pc, watch->knowledge(), std::move(*debugger_socket), arguments.has("--freeze"));
+    options.wishes.emplace_back([&debugger] { return debugger->attend(); });
+  }
   const guest::RunReport report =
       run_at_console(*pc, options, *watch, keyboard && !arguments.has("--quiet"), streams);
+  dump_if_dead(arguments, *pc, *watch, report, streams.err);
   CBIT_TRY(hostile->finish(*pc, streams.err));
   const auto failed = CBIT_TRY(watch->finish(streams));
   if (arguments.has("--stats")) print_stats(streams.err, *pc, report);
 
   const RunEnding ending = ending_of(*pc, report, with_command);
-  if (report.ended_at_console) streams.err << "cbit: ended from the console\n";
+  if (debugger) debugger->finish(static_cast<unsigned>(ending.code));
+  if (report.ended_at_console)
+    fmt::print(streams.err, "cbit: ended from the {}\n",
+               debugger && debugger->killed() ? "debugger" : "console");
   print_ending(streams.err, ending, report.tests.counts);
   std::vector<Error> troubles = troubles_of(request, report);
   if (out)

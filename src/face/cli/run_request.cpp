@@ -408,6 +408,7 @@ std::string command_line_of(const RunRequest& request, const Arguments& argument
   if (is_linux(request.kind)) {
     add(default_command_line);
     if (machine::traits_of(request.pc.platform).cc.has(spec::CcAttr::host_mem_encrypt)) add("mem_encrypt=on");
+    if (arguments.has("--gdb-symbols")) add("nokaslr");
   }
   if (const auto more = arguments.text("--append")) add(*more);
   return line;

@@ -21,7 +21,7 @@ std::unique_ptr<RunTerminal> RunTerminal::open(guest::Pc& pc, const guest::Kerne
 RunTerminal::RunTerminal(guest::Pc& pc, const guest::KernelKnowledge* knowledge, std::ostream& out,
                          os::RawTerminal raw)
     : out_{&out},
-      monitor_{pc, knowledge},
+      monitor_{pc, knowledge, guest::Monitor::Files::written},
       desk_{monitor_,
             {.key = [this] { return keyboard_.next(); },
              .ended = [this] { return keyboard_.ended(); },
@@ -38,7 +38,7 @@ void RunTerminal::attach(guest::RunOptions& options) {
   options.com2.output = guests_writer();
   options.debug_console.output = guests_writer();
   options.await_input = [this](os::PollSet& set) { keyboard_.await(set); };
-  options.wish = [this] { return desk_.attend(); };
+  options.wishes.emplace_back([this] { return desk_.attend(); });
 }
 
 // Each port has a sequence of its own under way.

@@ -7,6 +7,7 @@
 
 #include "base/text.hpp"
 #include "cli/name_pattern.hpp"
+#include "linux/symbol_file.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -29,6 +30,14 @@ linux::SourceLines lines_of(const std::vector<boot::ModuleFile>& modules) {
   return lines;
 }
 
+OrError<void> write_symbols(const linux::Kernel& kernel, const std::string& path) {
+  auto file = CBIT_TRY(os::OutputFile::create(path));
+  const Bytes bytes = linux::to_symbol_file(kernel);
+  file.stream().write(reinterpret_cast<const char*>(bytes.data()),
+                      static_cast<std::streamsize>(bytes.size()));
+  return file.commit();
+}
+
 }  // namespace
 
 OrError<std::unique_ptr<RunWatch>> RunWatch::open(const Arguments& arguments, const RunRequest& request) {
@@ -41,15 +50,24 @@ OrError<std::unique_ptr<RunWatch>> RunWatch::open(const Arguments& arguments, co
   if (const auto file = arguments.text("--html"))
     watch->html_.emplace(CBIT_TRY(os::OutputFile::create(std::string{*file})));
   watch->trace_ = CBIT_TRY(TraceFile::open(arguments));
-  if (watch->text_ || watch->json_ || watch->html_ || watch->trace_ || !watch->fail_on_.empty())
+  watch->watches_ = watch->text_ || watch->json_ || watch->html_ || watch->trace_ || !watch->fail_on_.empty();
+  const auto symbols = arguments.text("--gdb-symbols");
+  const bool dumps = arguments.has("--dump-on-panic") && request.kind != boot::KernelKind::multiboot &&
+                     request.kind != boot::KernelKind::pvh;
+  if (watch->watches_ || symbols || dumps)
     watch->kernel_ =
         CBIT_TRY(linux::Kernel::open(request.kernel, request.kernel_name, lines_of(request.modules)));
+  if (symbols) CBIT_TRY(write_symbols(*watch->kernel_, std::string{*symbols}));
   return watch;
 }
 
 void RunWatch::attach(guest::Pc& pc, guest::RunOptions& options) {
   if (!kernel_) return;
   pc_ = &pc;
+  if (!watches_) {
+    known_.emplace(pc, *kernel_);
+    return;
+  }
   if (trace_) pc.machine().tracer().attach(trace_->sink());
   watcher_.emplace(pc, *kernel_);
   options.now_and_then = [this] { watcher_->check_progress(); };

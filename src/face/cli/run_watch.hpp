@@ -1,5 +1,5 @@
 // What `cbit run` watches for, and tells at the end: --report, --report-json, --html, --secret, --fail-on,
-// --trace.
+// --trace; and the kernel's symbols, for it and for --gdb-symbols.
 #pragma once
 
 #include <memory>
@@ -11,6 +11,7 @@
 #include "cli/command.hpp"
 #include "cli/run_request.hpp"
 #include "cli/trace_file.hpp"
+#include "guest/monitor/known_kernel.hpp"
 #include "guest/run.hpp"
 #include "guest/watcher.hpp"
 #include "os/output_file.hpp"
@@ -25,7 +26,10 @@ class RunWatch {
 
   void attach(guest::Pc& pc, guest::RunOptions& options);
   // While the machine runs; nullptr: nobody watches.
-  [[nodiscard]] const guest::KernelKnowledge* knowledge() const { return watcher_ ? &*watcher_ : nullptr; }
+  [[nodiscard]] const guest::KernelKnowledge* knowledge() const {
+    if (watcher_) return &*watcher_;
+    return known_ ? &*known_ : nullptr;
+  }
   // The report, before the machine ends. The exit code that --fail-on asks for, if it does.
   OrError<std::optional<ExitCode>> finish(Streams& streams);
 
@@ -38,9 +42,11 @@ class RunWatch {
   std::optional<os::OutputFile> json_;
   std::optional<os::OutputFile> html_;
   std::optional<TraceFile> trace_;
-  std::unique_ptr<linux::Kernel> kernel_;  // nullptr: nobody watches
+  bool watches_ = false;
+  std::unique_ptr<linux::Kernel> kernel_;  // nullptr: nobody wants to know it
   guest::Pc* pc_ = nullptr;
   std::optional<guest::Watcher> watcher_;
+  std::optional<guest::KnownKernel> known_;
 };
 
 }  // namespace cbit::cli

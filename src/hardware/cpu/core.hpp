@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <deque>
 #include <optional>
 #include <unordered_map>
@@ -121,7 +122,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   // --- core_run.cpp: time, and the way from block to block.
   void reset();
   Stop run(std::uint64_t until_ns);
-  Stop step();
+  Stop step(bool hold_interrupts);
   // run() comes back to look at everything before the next block.
   void kick();
   void request_stop();
@@ -166,10 +167,16 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void report_in_dr6(std::uint64_t conditions) { sys.dr6 = (sys.dr6 & ~0xfull) | conditions; }
   [[nodiscard]] bool interrupt_pending() const { return board.interrupts.signals().any(); }
   [[nodiscard]] const isa::Op* unlinked(const isa::Op* exit);
-  void take_probe(const isa::Op& op);
+  Outcome take_probe(const isa::Op& op);
   void set_probe_sink(ProbeSink* sink) { probe_sink_ = sink; }
   void add_probe(VirtAddr at);
   void remove_probe(VirtAddr at);
+
+  // --- core_debug.cpp: what a debugger stops for.
+  void add_breakpoint(VirtAddr at);
+  void remove_breakpoint(VirtAddr at) { breakpoints_.erase(at.value()); }
+  void set_watches(std::vector<DataWatch> watches);
+  [[nodiscard]] std::optional<DebugStop> take_debug_stop() { return std::exchange(debug_stop_, {}); }
 
   // --- core_memory.cpp: accesses that fast paths do not do. False: State::leave says why.
   [[nodiscard]] bool read(TlbSet set, std::uint64_t linear, void* to, unsigned bytes, bool stack = false);
@@ -318,6 +325,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] bool pieces_of(TlbSet set, std::uint64_t linear, unsigned bytes, bool write, bool stack,
                                std::array<Piece, 2>& to);
   [[nodiscard]] bool changes_running_code(const std::array<Piece, 2>& pieces) const;
+  [[nodiscard]] bool runs_alone() const { return block == nullptr || block->mode.get<isa::Mode::OneStep>(); }
   void read_piece(const Piece& piece, std::byte* to);
   void write_piece(const Piece& piece, const std::byte* from);
   [[nodiscard]] Accessed<const TlbInfo*> writable_page(TlbSet set, std::uint64_t linear);
@@ -326,6 +334,13 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   // False: it is none.
   bool before_device(PhysAddr at, std::uint64_t bytes);
   void note_data_access(std::uint64_t linear, unsigned bytes, bool write);
+
+  // core_debug.cpp
+  [[nodiscard]] bool breaks_at(VirtAddr at) const;
+  [[nodiscard]] bool may_break_at(std::uint16_t place) const { return breakpoint_places_.test(place); }
+  [[nodiscard]] const DataWatch* watch_of(std::uint64_t linear, unsigned bytes, bool write) const;
+  // False: the instruction is to be done once more, on its own.
+  [[nodiscard]] bool note_watched_access(std::uint64_t linear, unsigned bytes, bool write);
 
   // core_events.cpp
   [[nodiscard]] bool try_deliver(const Event& event);
@@ -386,6 +401,13 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   ProbeSink* probe_sink_ = nullptr;
   std::unordered_set<std::uint64_t> probes_;
   std::deque<Delivery> deliveries_;
+
+  std::unordered_set<std::uint64_t> breakpoints_;
+  std::bitset<page_size> breakpoint_places_;  // in any page; they stay
+  std::vector<DataWatch> watches_;
+  std::optional<DebugStop> debug_stop_;
+  bool stepping_ = false;
+  bool holds_interrupts_ = false;
 
   friend class Cpu;
 };

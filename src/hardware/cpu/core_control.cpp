@@ -85,7 +85,7 @@ void Core::update_mode() {
 void Core::update_data_set() {
   const bool smap_open = !memory.registers().smap || (sys.flags & rflags::alignment_check) != 0;
   data_set_ = sys.cpl == 3 ? TlbSet::user : smap_open ? TlbSet::kernel_open : TlbSet::kernel;
-  const bool closed = checks_alignment() || (sys.dr7 & 0xff) != 0;
+  const bool closed = checks_alignment() || (sys.dr7 & 0xff) != 0 || !watches_.empty();
   tlb = memory.tlb().entries(closed ? TlbSet::closed : data_set_);
 }
 

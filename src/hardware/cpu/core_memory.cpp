@@ -102,7 +102,7 @@ void Core::write_piece(const Piece& piece, const std::byte* from) {
 
 // Code that changes the block it is in sees the change at its next instruction: it runs on its own then.
 bool Core::changes_running_code(const std::array<Piece, 2>& pieces) const {
-  if (block == nullptr || block->stale || block->mode.get<isa::Mode::OneStep>()) return false;
+  if (runs_alone() || block->stale) return false;
   for (const Piece& piece : pieces)
     if (piece.bytes != 0 && block->overlaps(piece.at, piece.bytes)) return true;
   return false;
@@ -110,7 +110,9 @@ bool Core::changes_running_code(const std::array<Piece, 2>& pieces) const {
 
 bool Core::read(TlbSet set, std::uint64_t linear_at, void* to, unsigned bytes, bool stack) {
   std::array<Piece, 2> pieces;
-  if (!pieces_of(set, linear_at, bytes, false, stack, pieces)) return false;
+  if (!pieces_of(set, linear_at, bytes, false, stack, pieces) ||
+      !note_watched_access(linear_at, bytes, false))
+    return false;
   auto* out = static_cast<std::byte*>(to);
   for (const Piece& piece : pieces) {
     if (piece.bytes != 0) read_piece(piece, out);
@@ -126,6 +128,7 @@ bool Core::write(TlbSet set, std::uint64_t linear_at, const void* from, unsigned
     leave = Leave::retry;
     return false;
   }
+  if (!note_watched_access(linear_at, bytes, true)) return false;
   const auto* in = static_cast<const std::byte*>(from);
   for (const Piece& piece : pieces) {
     if (piece.bytes != 0) write_piece(piece, in);
@@ -137,12 +140,14 @@ bool Core::write(TlbSet set, std::uint64_t linear_at, const void* from, unsigned
 bool Core::probe_write(TlbSet set, std::uint64_t linear_at, unsigned bytes, bool stack) {
   std::array<Piece, 2> pieces;
   if (!pieces_of(set, linear_at, bytes, true, stack, pieces)) return false;
-  if (!changes_running_code(pieces)) return true;
+  const bool is_watched = !runs_alone() && watch_of(linear_at, bytes, true) != nullptr;
+  if (!is_watched && !changes_running_code(pieces)) return true;
   leave = Leave::retry;
   return false;
 }
 
 std::byte* Core::direct(TlbSet set, std::uint64_t linear_at, bool write) {
+  if (!watches_.empty()) return nullptr;
   const TlbEntry& entry = memory.tlb().entries(set)[tlb_index(linear_at)];
   if ((write ? entry.write_tag : entry.read_tag) != (linear_at & page_mask)) return nullptr;
   return reinterpret_cast<std::byte*>(entry.addend + linear_at);
@@ -152,7 +157,7 @@ std::optional<Core::DirectPair> Core::direct_pair(TlbSet set, std::uint64_t from
   const std::byte* source = direct(set, from, false);
   std::byte* target = direct(set, to, true);
   if (source != nullptr && target != nullptr) return DirectPair{source, target};
-  if (set == TlbSet::closed || tlb_index(from) != tlb_index(to)) return std::nullopt;
+  if (set == TlbSet::closed || !watches_.empty() || tlb_index(from) != tlb_index(to)) return std::nullopt;
   const auto source_page = memory.page_for(set, from, false);
   if (!source_page) return std::nullopt;
   const TlbInfo first = **source_page;

@@ -178,6 +178,7 @@ bool Core::must_step() const {
 Stop Core::run(std::uint64_t until_ns) {
   until_ns_ = until_ns;
   stop_requested_ = false;
+  debug_stop_.reset();
   for (;;) {
     if (const auto stop = attend()) return *stop;
     if (must_step())
@@ -187,24 +188,31 @@ Stop Core::run(std::uint64_t until_ns) {
   }
 }
 
-Stop Core::step() {
+Stop Core::step(bool hold_interrupts) {
   until_ns_ = std::numeric_limits<std::uint64_t>::max();
   stop_requested_ = false;
+  debug_stop_.reset();
   delivered_ = false;
-  if (const auto stop = attend()) return *stop;
-  if (!delivered_) execute_one();
+  stepping_ = true;
+  holds_interrupts_ = hold_interrupts;
+  const auto stop = attend();
+  if (!stop && !delivered_) execute_one();
+  stepping_ = holds_interrupts_ = false;
+  if (stop) return *stop;
   advance_clock();
-  return shut_down_ ? Stop::shutdown : Stop::requested;
+  return shut_down_ ? Stop::shutdown : debug_stop_ ? Stop::debugger : Stop::requested;
 }
 
 // Time, signals, and how long to go on.
 std::optional<Stop> Core::attend() {
   advance_clock();
   if (shut_down_) return Stop::shutdown;
+  if (debug_stop_) return Stop::debugger;
   if (stop_requested_) return Stop::requested;
   if (board.clock.now_ns() >= until_ns_) return Stop::deadline;
   attention_ = false;
-  if (interrupt_pending() && !in_shadow() && take_signals() && shut_down_) return Stop::shutdown;
+  if (interrupt_pending() && !in_shadow() && !holds_interrupts_ && take_signals() && shut_down_)
+    return Stop::shutdown;
   if (halted_ || waits_for_startup_) return Stop::halted;
   const std::uint64_t now = board.clock.now_ns();
   std::uint64_t next = until_ns_;
@@ -315,9 +323,11 @@ void Core::execute_one() {
   unlinked_exit_ = nullptr;
   if (leave == Leave::fault) {
     data_hits_ = 0;
+    debug_stop_.reset();  // what it accessed before is undone
     deliver_pending();
     return;
   }
+  if (debug_stop_ && !debug_stop_->watch) return;
   // RF is for one instruction; one that sets it (IRET) sets it for the next.
   if (resumed && instructions() != before) sys.flags &= ~rflags::resume;
   take_traps(trap_flag);
@@ -424,8 +434,10 @@ CodeBlock* Core::decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa
   const auto place = static_cast<std::uint16_t>(offset);
   const std::uint64_t page_start = linear_at & page_mask;
   isa::Lowerer::Probed probed;
-  if (!probes_.empty())
-    probed = [this, page_start](std::uint16_t at) { return probes_.contains(page_start + at); };
+  if (!probes_.empty() || breakpoint_places_.any())
+    probed = [this, page_start](std::uint16_t at) {
+      return may_break_at(at) || probes_.contains(page_start + at);
+    };
 
   CodeTlb::Entry second;
   if (!lowerer_.lower({wanted, place, std::span{buffer}.first(in_page)}, lowered_, probed)) {
@@ -448,10 +460,16 @@ void Core::remove_probe(VirtAddr at) {
   if (const auto place = memory.inspect(at.value())) board.code.invalidate(place->phys, 1);
 }
 
-void Core::take_probe(const isa::Op& op) {
-  if (probe_sink_ == nullptr) return;
-  const std::uint64_t at = linear(isa::Segment::cs, rip_of(op));
-  if (probes_.contains(at)) probe_sink_->on_probe(self, VirtAddr{at});
+Outcome Core::take_probe(const isa::Op& op) {
+  const VirtAddr at{linear(isa::Segment::cs, rip_of(op))};
+  if (breaks_at(at)) {
+    debug_stop_ = DebugStop{at, {}};
+    kick();
+    stop_at(op);
+    return Outcome::leave;
+  }
+  if (probe_sink_ != nullptr && probes_.contains(at.value())) probe_sink_->on_probe(self, at);
+  return Outcome::next;
 }
 
 void Core::forget_blocks() {

@@ -40,7 +40,7 @@ bool Cpu::idle() const { return core_->idle(); }
 
 Stop Cpu::run(std::uint64_t until_ns) { return core_->run(until_ns); }
 void Cpu::request_stop() { core_->request_stop(); }
-Stop Cpu::step() { return core_->step(); }
+Stop Cpu::step(bool hold_interrupts) { return core_->step(hold_interrupts); }
 std::uint64_t Cpu::instructions() const { return core_->instructions(); }
 void Cpu::signal_raised() {
   core_->kick();
@@ -83,6 +83,11 @@ std::array<std::uint32_t, 4> Cpu::cpuid(std::uint32_t leaf, std::uint32_t sublea
 void Cpu::set_probe_sink(ProbeSink* sink) { core_->set_probe_sink(sink); }
 void Cpu::add_probe(VirtAddr at) { core_->add_probe(at); }
 void Cpu::remove_probe(VirtAddr at) { core_->remove_probe(at); }
+
+void Cpu::add_breakpoint(VirtAddr at) { core_->add_breakpoint(at); }
+void Cpu::remove_breakpoint(VirtAddr at) { core_->remove_breakpoint(at); }
+void Cpu::set_watches(std::vector<DataWatch> watches) { core_->set_watches(std::move(watches)); }
+std::optional<DebugStop> Cpu::take_debug_stop() { return core_->take_debug_stop(); }
 
 std::vector<Delivery> Cpu::deliveries() const {
   return {core_->deliveries().begin(), core_->deliveries().end()};

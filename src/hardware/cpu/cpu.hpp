@@ -70,6 +70,22 @@ enum class Stop : std::uint8_t {
   halted,     // HLT: nothing happens here until an interrupt
   shutdown,   // triple fault: report()
   requested,  // request_stop()
+  debugger,   // take_debug_stop() says why
+};
+
+// Bytes that a debugger wants to know accesses of: linear addresses.
+struct DataWatch {
+  VirtAddr first;
+  std::uint64_t bytes = 0;
+  bool reads = false;
+  bool writes = false;
+
+  friend bool operator==(const DataWatch&, const DataWatch&) = default;
+};
+
+struct DebugStop {
+  VirtAddr at;                     // a breakpoint, or the first byte of the watch that was accessed
+  std::optional<DataWatch> watch;  // nullopt: a breakpoint
 };
 
 // One exception or interrupt as it was delivered, or failed to be.
@@ -132,8 +148,9 @@ class Cpu final : public bus::InterruptListener {
   Stop run(std::uint64_t until_ns);
   // From a device or a Supervisor: run() returns before the next block.
   void request_stop();
-  // Exactly one instruction, or one delivery of an exception or interrupt.
-  Stop step();
+  // Exactly one instruction, or one delivery of an exception or interrupt. With `hold_interrupts` interrupts
+  // wait. No breakpoint of a debugger counts.
+  Stop step(bool hold_interrupts = false);
 
   [[nodiscard]] std::uint64_t instructions() const;  // executed since construction
   void signal_raised() override;
@@ -158,6 +175,16 @@ class Cpu final : public bus::InterruptListener {
   void set_probe_sink(ProbeSink* sink);
   void add_probe(VirtAddr at);
   void remove_probe(VirtAddr at);
+
+  // A debugger's, between runs; the guest sees nothing of them, and its debug registers are its own. run()
+  // ends before the instruction at a breakpoint, and behind the instruction that accesses what is watched;
+  // an interrupt's or exception's frame and table entries count as accesses, page tables do not. Code of
+  // all CPUs that share a CodeCache is decoded once, so each has the same breakpoints.
+  void add_breakpoint(VirtAddr at);
+  void remove_breakpoint(VirtAddr at);
+  void set_watches(std::vector<DataWatch> watches);
+  // Of the last run() or step(), once.
+  [[nodiscard]] std::optional<DebugStop> take_debug_stop();
 
   // The last deliveries since set_registers(), oldest first.
   [[nodiscard]] std::vector<Delivery> deliveries() const;

@@ -35,10 +35,7 @@ Outcome missing(Core& core, const isa::Op& op) {
   return core.raise(vector::ud);
 }
 
-Outcome probe(Core& core, const isa::Op& op) {
-  core.take_probe(op);
-  return Outcome::next;
-}
+Outcome probe(Core& core, const isa::Op& op) { return core.take_probe(op); }
 
 Outcome check_segment(Core& core, const isa::Op& op) {
   const auto which = static_cast<Segment>(op.imm & 0xff);

@@ -20,7 +20,7 @@ Stop Turns::run(std::uint64_t until_ns) {
     running_ = true;
     const Stop stop = current().run(end_ns);
     running_ = false;
-    if (stop == Stop::shutdown) return stop;
+    if (stop == Stop::shutdown || stop == Stop::debugger) return stop;
     if (stop == Stop::deadline && clock_->now_ns() >= until_ns) return stop;
     if (stop != Stop::halted) (void)pass();
   }

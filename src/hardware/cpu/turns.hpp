@@ -26,7 +26,7 @@ class Turns {
   // Whose turn it is, or was last.
   [[nodiscard]] Cpu& current() const { return *seats_[turn_].cpu; }
 
-  // As Cpu::run(), for all of them; halted: all are idle.
+  // As Cpu::run(), for all of them; halted: all are idle. What a debugger is told of changes no turn.
   Stop run(std::uint64_t until_ns);
   void request_stop();
 

@@ -226,6 +226,7 @@ Pc::Progress Pc::run(std::uint64_t until_ns, bool stop_when_idle) {
     switch (turns_.run(until_ns)) {
       case cpu::Stop::deadline:
       case cpu::Stop::requested: break;
+      case cpu::Stop::debugger: return {.debugger = true};
       case cpu::Stop::shutdown: end(Ending::shutdown); break;
       case cpu::Stop::halted:
         if (stop_when_idle && can_wake()) return {.idle = true};
@@ -235,6 +236,20 @@ Pc::Progress Pc::run(std::uint64_t until_ns, bool stop_when_idle) {
   }
   if (ending_) chipset_.flush();
   return {.ending = ending_};
+}
+
+bool Pc::step(cpu::Cpu& cpu, bool hold_interrupts, std::uint64_t until_ns) {
+  constexpr std::uint64_t look_ns = 1000;
+  const bool woken = cpu.idle();
+  while (!ending_ && cpu.idle()) {
+    const std::uint64_t now = clock().now_ns();
+    if (now >= until_ns) return false;
+    const Progress done = run(std::min(until_ns, now + look_ns), true);
+    if (done.debugger) return true;
+    if (done.idle) sleep(until_ns);
+  }
+  if (!ending_ && cpu.step(hold_interrupts && !woken) == cpu::Stop::shutdown) end(Ending::shutdown);
+  return true;
 }
 
 // Nothing here raises an NMI but another processor.

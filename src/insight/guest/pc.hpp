@@ -116,12 +116,19 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   [[nodiscard]] const std::optional<boot::SevLaunchReport>& launch() const { return launch_; }
 
   // Runs until the clock shows `until_ns`, or until the end. With `stop_when_idle` also as soon as the
-  // processor halts: what time passes until it is woken is up to the caller then.
+  // processor halts: what time passes until it is woken is up to the caller then. And where a debugger wants
+  // to be told: a processor's take_debug_stop() says why.
   struct Progress {
     std::optional<Ending> ending;
     bool idle = false;
+    bool debugger = false;
   };
   Progress run(std::uint64_t until_ns, bool stop_when_idle = false);
+  // One instruction, as Cpu::step() does it, while the others stand still. Where the processor is halted they
+  // run until an interrupt has woken it, which is not held back then, or until the clock shows `until_ns`:
+  // false.
+  bool step(cpu::Cpu& cpu, bool hold_interrupts, std::uint64_t until_ns);
+  [[nodiscard]] const std::optional<Ending>& ending() const { return ending_; }
 
   [[nodiscard]] std::uint32_t exit_status() const { return exit_status_; }
   // Instructions that the guest used and the processor does not have.

@@ -43,13 +43,13 @@ class Runner {
 
   RunReport run() {
     while (!report_.ending && !is_over()) {
-      const Wish wish = options_.wish ? options_.wish() : Wish::go_on;
+      const Wish wish = ask();
       if (wish == Wish::end) {
         report_.ended_at_console = true;
         break;
       }
       if (wish == Wish::stand_still) {
-        wait(std::chrono::nanoseconds{slice_ns}, false);
+        if (options_.await_input) wait(std::chrono::nanoseconds{slice_ns}, false);
         continue;
       }
       const std::uint64_t now = pc_.clock().now_ns();
@@ -91,7 +91,12 @@ class Runner {
   [[nodiscard]] bool lives_in_host_time() const { return options_.await_input || is_networked(); }
   [[nodiscard]] std::uint64_t slice() const {
     if (is_networked()) return network_slice_ns;
-    return options_.wish ? interactive_slice_ns : slice_ns;
+    return options_.wishes.empty() ? slice_ns : interactive_slice_ns;
+  }
+  [[nodiscard]] Wish ask() const {
+    Wish strongest = Wish::go_on;
+    for (const auto& wish : options_.wishes) strongest = std::max(strongest, wish());
+    return strongest;
   }
 
   void look_around() {

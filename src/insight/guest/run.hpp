@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <vector>
 
 #include "dev/net_backend.hpp"
 #include "guest/console.hpp"
@@ -19,7 +20,7 @@ struct RunLimits {
   std::optional<std::uint64_t> virtual_ns;
 };
 
-// What somebody at the console wants of the machine.
+// What somebody at the console, or with a debugger, wants of the machine. The strongest comes last.
 enum class Wish : std::uint8_t { go_on, stand_still, end };
 
 struct RunOptions {
@@ -33,8 +34,9 @@ struct RunOptions {
   // What a network device is connected to, whose other side lives in the host's time: once the device has a
   // driver, the guest's does not run ahead of it. Outlives the run; nullptr: nothing.
   dev::NetBackend* network = nullptr;
-  // Asked all the time. While it says stand_still, no virtual time passes, and input is waited for.
-  std::function<Wish()> wish;
+  // All are asked all the time, and when a debugger is to be told of something. While one says stand_still, no
+  // virtual time passes, and input is waited for.
+  std::vector<std::function<Wish()>> wishes;
   // Called some fifty times in a second of virtual time, between two instructions.
   std::function<void()> now_and_then;
 };

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "base/format.hpp"
+#include "guest/monitor/known_kernel.hpp"
 #include "linux/unwind.hpp"
 #include "spec/linux_release.hpp"
 #include "spec/swiotlb.hpp"
@@ -29,6 +30,7 @@ Watcher::CauseKey key_of(const watch::Cause& cause) { return {cause.info, cause.
 
 Watcher::Watcher(Pc& pc, const linux::Kernel& kernel)
     : pc_{&pc},
+      memory_{pc},
       kernel_{&kernel},
       explainer_{pc.machine().tracer(), context_of(pc, kernel)},
       traffic_{pc.machine().tracer()},
@@ -88,7 +90,7 @@ std::string Watcher::name_of(VirtAddr at) const {
   return kernel != nullptr && kernel->locate(at) ? kernel->describe(at) : std::string{};
 }
 
-std::string Watcher::dma_text(std::size_t mappings_max) const {
+std::optional<std::string> Watcher::dma_text(std::size_t mappings_max) const {
   std::string text = to_dma_text(report());
   std::size_t active = 0;
   const Tracer& tracer = pc_->machine().tracer();
@@ -102,6 +104,16 @@ std::string Watcher::dma_text(std::size_t mappings_max) const {
   });
   if (active > mappings_max) text += fmt::format("... and {} more\n", active - mappings_max);
   return text + fmt::format("{} mappings are active\n", active);
+}
+
+std::string Watcher::modules_text(std::size_t lines_max) const {
+  const linux::RunningKernel* const kernel = probes_->running();
+  return kernel != nullptr ? guest::modules_text(kernel->modules(), lines_max) : std::string{};
+}
+
+std::optional<KernelForDump> Watcher::for_dump() const {
+  const linux::RunningKernel* const kernel = probes_->running();
+  return kernel != nullptr ? kernel_for_dump(*kernel, memory_) : std::nullopt;
 }
 
 // A cause shows while the kernel is at what leads to it: a call of the DMA API, a write to a register. What
@@ -172,25 +184,6 @@ void Watcher::pool_found(PhysAddr first, std::uint64_t bytes) {
   explainer_.set_bounce_pool(pools_.back());
 }
 
-// The machine's own look at its memory leaves no trace, unlike an access of the processor's.
-bool Watcher::read(VirtAddr at, ByteSpan into) const {
-  while (!into.empty()) {
-    const auto place = pc_->cpu().translate(at);
-    if (!place) return false;
-    const std::size_t part = std::min<std::size_t>(into.size(), page_size - at.page_offset());
-    if (!pc_->machine().memory().peek(place->first, into.first(part), place->second)) return false;
-    into = into.subspan(part);
-    at += part;
-  }
-  return true;
-}
-
-std::optional<linux::GuestMemory::Place> Watcher::place_of(VirtAddr at) const {
-  const auto place = pc_->cpu().translate(at);
-  if (!place) return std::nullopt;
-  return Place{place->first, place->second != no_key};
-}
-
 linux::CpuView Watcher::view() const {
   constexpr std::uint32_t msr_gs_base = 0xc000'0101, msr_kernel_gs_base = 0xc000'0102;
   const cpu::Cpu& cpu = pc_->cpu();
@@ -201,7 +194,7 @@ linux::CpuView Watcher::view() const {
           .rflags = registers.rflags,
           .gs_base = cpu.read_msr(msr_gs_base).value_or(0),
           .kernel_gs_base = cpu.read_msr(msr_kernel_gs_base).value_or(0),
-          .memory = this};
+          .memory = &memory_};
 }
 
 }  // namespace cbit::guest

@@ -16,6 +16,7 @@
 
 #include "guest/given_memory.hpp"
 #include "guest/history.hpp"
+#include "guest/kernel_memory.hpp"
 #include "guest/monitor/kernel_knowledge.hpp"
 #include "guest/pc.hpp"
 #include "guest/told_states.hpp"
@@ -32,8 +33,7 @@ class Watcher final : public KernelKnowledge,
                       EventSink,
                       cpu::ProbeSink,
                       linux::CallTracker::Processor,
-                      linux::Observer,
-                      linux::GuestMemory {
+                      linux::Observer {
  public:
   // Both outlive it; before the first instruction.
   Watcher(Pc& pc, const linux::Kernel& kernel);
@@ -52,7 +52,9 @@ class Watcher final : public KernelKnowledge,
 
   // KernelKnowledge, at any time
   [[nodiscard]] std::string name_of(VirtAddr at) const override;
-  [[nodiscard]] std::string dma_text(std::size_t mappings_max) const override;
+  [[nodiscard]] std::optional<std::string> dma_text(std::size_t mappings_max) const override;
+  [[nodiscard]] std::string modules_text(std::size_t lines_max) const override;
+  [[nodiscard]] std::optional<KernelForDump> for_dump() const override;
 
  private:
   // cpu::ProbeSink
@@ -65,9 +67,6 @@ class Watcher final : public KernelKnowledge,
   [[nodiscard]] std::optional<IommuLeaf> iommu_leaf(RequesterId requester, DmaAddr at) const override;
   void pool_found(PhysAddr first, std::uint64_t bytes) override;
   void kernel_found(const linux::RunningKernel&) override { kernel_found_ns_ = pc_->clock().now_ns(); }
-  // linux::GuestMemory
-  [[nodiscard]] bool read(VirtAddr at, ByteSpan into) const override;
-  [[nodiscard]] std::optional<Place> place_of(VirtAddr at) const override;
 
   // EventSink, behind the explainer: where the kernel is when a cause shows.
   void on_event(const Event& event) override;
@@ -85,6 +84,7 @@ class Watcher final : public KernelKnowledge,
   [[nodiscard]] std::vector<watch::Cause> causes() const;
 
   Pc* pc_;
+  KernelMemory memory_;
   const linux::Kernel* kernel_;
   watch::Explainer explainer_;
   watch::Counters counters_;

@@ -52,6 +52,10 @@ class ModuleMap {
   [[nodiscard]] const Module* find(VirtAddr ip) const;
   [[nodiscard]] const Module* named(std::string_view name) const;
   [[nodiscard]] const Module* at(VirtAddr module) const;
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const auto& [at, module] : modules_) visit(*module);
+  }
 
  private:
   std::map<VirtAddr, std::unique_ptr<const Module>> modules_;  // by the address of struct module

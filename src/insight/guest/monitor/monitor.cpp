@@ -86,6 +86,8 @@ const std::vector<Monitor::Command>& Monitor::commands() {
        &Monitor::examine_physical},
       {"print", "p", "/FMT EXPRESSION", "a value", &Monitor::print},
       {"cpu", "", "NUMBER", "look through the eyes of this processor from now on", &Monitor::choose_cpu},
+      {"dump-guest-memory", "", "[--as-host] FILE",
+       "a crash dump; --as-host: with ciphertext, as the host has it", &Monitor::dump},
       {"cont", "c", "", "let the guest go on, and go back to its console", &Monitor::go_on},
       {"stop", "", "", "let the guest stand still at its console, too, until cont", &Monitor::stop},
       {"quit", "q", "", "end the run", &Monitor::quit},
@@ -103,12 +105,13 @@ const std::vector<Monitor::Topic>& Monitor::topics() {
       {"pages", "", "[ADDRESS [LINES]]", "physical pages: by whom and with which key they were written",
        &Monitor::info_pages},
       {"dma", "", "[LINES]", "the DMA API: pools, devices, mappings that are active", &Monitor::info_dma},
+      {"modules", "", "[LINES]", "the kernel's modules, and where their code is", &Monitor::info_modules},
   };
   return table;
 }
 
-Monitor::Monitor(const Pc& pc, const KernelKnowledge* knowledge)
-    : pc_{&pc}, knowledge_{knowledge}, inspector_{pc} {}
+Monitor::Monitor(const Pc& pc, const KernelKnowledge* knowledge, Files files)
+    : pc_{&pc}, knowledge_{knowledge}, files_{files}, inspector_{pc} {}
 
 std::string Monitor::execute(std::string_view line) {
   const Answer answer = run(line);
@@ -213,6 +216,21 @@ Monitor::Answer Monitor::choose_cpu(std::string_view rest) {
   return "";
 }
 
+// QEMU, hmp-commands.hx.
+Monitor::Answer Monitor::dump(std::string_view rest) {
+  constexpr std::string_view as_host = "--as-host";
+  if (files_ == Files::refused)
+    return usage_error("no files are written for who sits here", "use the monitor at the run's own terminal");
+  const bool host = words_of(rest).size() > 1 && rest.starts_with(as_host);
+  if (host) rest = trimmed(rest.substr(as_host.size()));
+  if (rest.empty()) return usage_error("dump to which file?");
+  const auto kernel = knowledge_ != nullptr ? knowledge_->for_dump() : std::nullopt;
+  CBIT_TRY(write_vmcore(*pc_, kernel, host ? DumpView::host : DumpView::guest, std::string{rest}));
+  if (kernel) return "";
+  return "without VMCOREINFO, as the kernel is not known\n"
+         "begin with --report, --gdb-symbols or --dump-on-panic for that\n";
+}
+
 Monitor::Answer Monitor::go_on(std::string_view rest) {
   CBIT_TRY(nothing_more(rest));
   stopped_ = false;
@@ -275,9 +293,17 @@ Monitor::Answer Monitor::info_pages(std::string_view rest) {
 
 Monitor::Answer Monitor::info_dma(std::string_view rest) {
   const std::size_t lines = CBIT_TRY(line_count(rest));
+  const auto text = knowledge_ != nullptr ? knowledge_->dma_text(lines) : std::nullopt;
+  if (!text) return usage_error("nobody watches the kernel's DMA API in this run", "begin it with --report");
+  return safe_text(*text);
+}
+
+Monitor::Answer Monitor::info_modules(std::string_view rest) {
+  const std::size_t lines = CBIT_TRY(line_count(rest));
   if (knowledge_ == nullptr)
-    return usage_error("nobody watches the kernel's DMA API in this run", "begin it with --report");
-  return safe_text(knowledge_->dma_text(lines));
+    return usage_error("nobody knows the kernel in this run",
+                       "begin it with --report, or --gdb-symbols FILE");
+  return safe_text(knowledge_->modules_text(lines));
 }
 
 }  // namespace cbit::guest

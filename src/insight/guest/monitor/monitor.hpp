@@ -20,8 +20,10 @@ namespace cbit::guest {
 
 class Monitor {
  public:
-  // Both outlive it. `knowledge` may be nullptr: nobody watches the kernel.
-  explicit Monitor(const Pc& pc, const KernelKnowledge* knowledge = nullptr);
+  // Whether whoever types may have files of this host written.
+  enum class Files : std::uint8_t { refused, written };
+  // Both outlive it. `knowledge` may be nullptr: nobody knows the kernel.
+  explicit Monitor(const Pc& pc, const KernelKnowledge* knowledge = nullptr, Files files = Files::refused);
 
   std::string execute(std::string_view line);
 
@@ -45,6 +47,7 @@ class Monitor {
   Answer examine_physical(std::string_view rest);
   Answer print(std::string_view rest);
   Answer choose_cpu(std::string_view rest);
+  Answer dump(std::string_view rest);
   Answer go_on(std::string_view rest);
   Answer stop(std::string_view rest);
   Answer quit(std::string_view rest);
@@ -55,6 +58,7 @@ class Monitor {
   Answer info_tlb(std::string_view rest);
   Answer info_pages(std::string_view rest);
   Answer info_dma(std::string_view rest);
+  Answer info_modules(std::string_view rest);
 
   [[nodiscard]] OrError<std::uint64_t> number(std::string_view text) const;
   [[nodiscard]] OrError<std::size_t> cpu_number(std::string_view word) const;
@@ -63,6 +67,7 @@ class Monitor {
 
   const Pc* pc_;
   const KernelKnowledge* knowledge_;
+  Files files_;
   Inspector inspector_;
   DumpFormat last_format_;
   bool stopped_ = false;

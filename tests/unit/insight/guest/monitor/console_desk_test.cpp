@@ -198,7 +198,7 @@ TEST_F(ConsoleDeskTest, RunsThatStandStillTakeNoVirtualTime) {
     ++waits;
     set.limit(std::chrono::nanoseconds{0});
   };
-  options.wish = [&] { return waits < 3 ? Wish::stand_still : Wish::end; };
+  options.wishes.emplace_back([&] { return waits < 3 ? Wish::stand_still : Wish::end; });
   const RunReport report = run(*pc_, options);
   EXPECT_TRUE(report.ended_at_console);
   EXPECT_EQ(report.ending, std::nullopt);

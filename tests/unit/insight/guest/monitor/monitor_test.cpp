@@ -286,18 +286,25 @@ TEST_F(MonitorTest, NamesCodeWhereSomebodyKnowsTheKernel) {
     [[nodiscard]] std::string name_of(VirtAddr at) const override {
       return at == VirtAddr{0x40'0000} ? "start\x1b+0x0" : "";
     }
-    [[nodiscard]] std::string dma_text(std::size_t mappings_max) const override {
+    [[nodiscard]] std::optional<std::string> dma_text(std::size_t mappings_max) const override {
       return fmt::format("{} at most\n", mappings_max);
     }
+    [[nodiscard]] std::string modules_text(std::size_t lines_max) const override {
+      return fmt::format("{} modules\x1b\n", lines_max);
+    }
+    [[nodiscard]] std::optional<KernelForDump> for_dump() const override { return std::nullopt; }
   } known;
   Monitor monitor{boot_paged(Platform::plain), &known};
   EXPECT_THAT(monitor.execute("x/1i $rip"), EndsWith("# start\\x1b+0x0\n"));
   EXPECT_EQ(monitor.execute("info dma 5"), "5 at most\n");
+  EXPECT_EQ(monitor.execute("info modules 6"), "6 modules\\x1b\n");
 }
 
 TEST_F(MonitorTest, SaysHowToHaveTheDmaApiWatched) {
   boot(Platform::plain);
   EXPECT_EQ(say("info dma"), "nobody watches the kernel's DMA API in this run\nbegin it with --report\n");
+  EXPECT_EQ(say("info modules"),
+            "nobody knows the kernel in this run\nbegin it with --report, or --gdb-symbols FILE\n");
 }
 
 TEST_F(MonitorTest, CannotAccessWhatIsNotThere) {
@@ -459,11 +466,11 @@ TEST_F(MonitorTest, LetsARunGoOnAsIfItHadNotBeenThere) {
       RunOptions options;
       bool looked = false;
       options.await_input = [](os::PollSet& set) { set.limit(std::chrono::nanoseconds{0}); };
-      options.wish = [&] {
+      options.wishes.emplace_back([&] {
         if (looks)
           for (const char* line : every_command) monitor.execute(line);
         return std::exchange(looked, true) ? Wish::go_on : Wish::stand_still;
-      };
+      });
       const RunReport report = run(*pc_, options);
       EXPECT_EQ(report.ending, Ending::exited);
       if (looks)
