@@ -34,8 +34,8 @@ struct RunOptions {
   // What a network device is connected to, whose other side lives in the host's time: once the device has a
   // driver, the guest's does not run ahead of it. Outlives the run; nullptr: nothing.
   dev::NetBackend* network = nullptr;
-  // All are asked all the time, and when a debugger is to be told of something. While one says stand_still, no
-  // virtual time passes, and input is waited for.
+  // All are asked all the time, and when a debugger is to be told of something. While one says stand_still,
+  // no virtual time passes, and input is waited for.
   std::vector<std::function<Wish()>> wishes;
   // Called some fifty times in a second of virtual time, between two instructions.
   std::function<void()> now_and_then;
