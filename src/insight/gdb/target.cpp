@@ -18,8 +18,7 @@ cpu::DataWatch watch_of(const Point& point) {
 
 }  // namespace
 
-Target::Target(guest::Pc& pc)
-    : pc_{&pc}, inspector_{pc} {
+Target::Target(guest::Pc& pc) : pc_{&pc}, inspector_{pc} {
   for (std::size_t number = 0; number < pc.cpu_count(); ++number)
     processors_.push_back({&pc.cpu(number), &pc.chipset().lapic(number)});
 }
