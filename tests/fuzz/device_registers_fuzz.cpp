@@ -64,7 +64,7 @@ class HostileGuest {
  private:
   void plug(const DeviceKind& kind) {
     DeviceRequest request{&kind, kind.defaults};
-    if (auto* const disk = std::get_if<DiskOptions>(&request.options)) disk->disk = &disk_;
+    if (dev::BlockBackend** const disk = backend_of(request.options)) *disk = &disk_;
     if (auto* const share = std::get_if<ShareOptions>(&request.options)) share->folder = &empty_folder();
     const RequesterId place = place_of(static_cast<unsigned>(functions_.size()));
     auto function = plug_pci(pci_, bus_, board_->clock, request, {std::string{kind.name}, place});

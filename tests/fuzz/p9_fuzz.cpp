@@ -67,7 +67,7 @@ class HostileClient {
   }
   void run() {
     for (unsigned step = 0; step < steps_max && !input_->empty(); ++step) act();
-    require(server_.fids() <= dev::P9Server::fids_max);
+    require(server_.fids() <= dev::P9Server::default_fids_max);
   }
 
  private:

@@ -1,6 +1,7 @@
 // A hostile guest and a virtio device behind PCI: the input is what it does to the registers of either
 // interface, to configuration space, to MSI-X's table and to memory, where rings may be; the device is a
-// disk, an entropy source or a console, modern, transitional or legacy.
+// disk (virtio-blk, virtio-scsi), an entropy source, a network device or a console, modern, transitional or
+// legacy.
 //
 // Held: nothing crashes or runs long; a stopped device serves nothing; a read-only disk keeps its bytes; no
 // byte outside of memory and BARs is touched; after a reset of the function the device is as new.
@@ -11,10 +12,13 @@
 #include "bus/pci/pci_bus.hpp"
 #include "dev/virtio/virtio_blk.hpp"
 #include "dev/virtio/virtio_console.hpp"
+#include "dev/virtio/virtio_net.hpp"
 #include "dev/virtio/virtio_pci.hpp"
 #include "dev/virtio/virtio_rng.hpp"
+#include "dev/virtio/virtio_scsi.hpp"
 #include "fuzz_board.hpp"
 #include "fuzz_input.hpp"
+#include "fuzz_network.hpp"
 
 namespace cbit::dev {
 namespace {
@@ -85,11 +89,17 @@ class HostileGuest {
     options.event_idx = input_->flag();
     const bus::DmaPortConfig port{.device = "fuzz", .requester = slot << 3};
     const auto size = static_cast<std::uint16_t>(4u << input_->below(3));
-    switch (input_->below(3)) {
+    const std::uint8_t kind = input_->byte();
+    if (kind >= 224)
+      return std::move(*VirtioScsi::create(bus_, port, *disk_, {.virtio = options, .queue_size = size}));
+    switch (kind % 4) {
       case 0:
         return std::move(*VirtioBlk::create(bus_, port, *disk_,
                                             {.virtio = options, .queue_size = size, .seg_max = size - 2u}));
       case 1: return std::move(*VirtioRng::create(bus_, port, {.virtio = options, .queue_size = size}));
+      case 2:
+        return std::move(*VirtioNet::create(
+            bus_, port, {.virtio = options, .queue_size = size, .net = {.network = &network_}}));
       default: break;
     }
     VirtioConsoleOptions console{.virtio = options, .queue_size = size};
@@ -113,6 +123,7 @@ class HostileGuest {
       case 8: return access_msix();
       case 9: return start();
       case 10:
+        network_.say(*input_);
         terminal_.left = input_->byte() * 64u;
         if (console_ != nullptr) console_->input_available(input_->byte() % console_->port_count());
         return;
@@ -272,6 +283,7 @@ class HostileGuest {
   bus::IrqLine line_{"line", bus::ActiveLevel::low};
   bus::PciBus pci_{{bus_, ports_, messages_, [this](unsigned) -> bus::IrqLine& { return line_; }}};
   Bytes contents_ = pattern_bytes(disk_bytes, 1);
+  FuzzNetwork network_;
   Terminal terminal_;
   VirtioConsole* console_ = nullptr;
   std::unique_ptr<MemoryDisk> disk_;

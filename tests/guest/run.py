@@ -8,16 +8,21 @@ else the one that cbit fetches. The driver of the folder driver/ is built for th
 Ends with 77, as ctest has it for skipped tests, where there is no kernel, or no static busybox.
 """
 
+import functools
 import hashlib
+import http.server
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
+import urllib.request
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
@@ -129,8 +134,11 @@ def read_report(path):
 
 
 class EachKernel(unittest.TestCase):
+    def which(self):
+        return kernels
+
     def each(self, *options, command):
-        for kernel in kernels:
+        for kernel in self.which():
             with self.subTest(kernel=kernel.name):
                 boot = Boot(kernel, *options, command=command)
                 print(f"{kernel.name} {' '.join(options)}: {boot.seconds:.1f} s", flush=True)
@@ -188,6 +196,85 @@ class Processors(EachKernel):
             told = read_report(report)
             self.assertEqual(told["causes"], [])
             self.assertGreaterEqual(told["swiotlb"]["bytes_out"], len(self.contents))
+
+
+class Iommus(EachKernel):
+    """AMD's IOMMU, programmed by the kernel's own driver, which Debian's cloud kernels are built without."""
+
+    # Tells the device at 00:04.0, by hand, to read and to write where nobody mapped anything.
+    WRONG_DMA = """
+        cd /sys/bus/pci/devices/0000:00:04.0
+        printf '\\006\\000' | dd of=config bs=2 seek=2 conv=notrunc 2> /dev/null
+        set -- $(head -1 resource)
+        tell() { devmem $(($bar + $1)) 64 $2; }
+        bar=$1
+        tell 0x08 0x12345000; tell 0x10 0; tell 0x18 64; tell 0x28 1
+        tell 0x08 0; tell 0x10 0xdead000; tell 0x28 2
+        sleep 1
+        dmesg; sha256sum /dev/vda; cat /proc/interrupts"""
+
+    def which(self):
+        return [kernel for kernel in kernels if "cloud" not in release_of(kernel)]
+
+    def setUp(self):
+        self.image = Path(folder_for_run.name) / "disk.img"
+        contents = os.urandom(3 << 20)
+        self.image.write_bytes(contents)
+        self.digest = hashlib.sha256(contents).hexdigest()
+        self.report = Path(folder_for_run.name) / "report.json"
+        self.options = ["--iommu", "amd", "--disk", f"{self.image},ro", "--report-json", str(self.report)]
+
+    def test_under_sme_translate_to_encrypted_memory_and_nothing_bounces(self):
+        for _, boot in self.each("--sme", *self.options, command=["sh", "-c", "dmesg; sha256sum /dev/vda"]):
+            self.assertEqual(boot.status, 0, boot)
+            self.assertIn(self.digest, boot.output, boot)
+            for words in ("AMD-Vi: Extended features (0x8c6, 0x0)", "AMD-Vi: Interrupt remapping enabled",
+                          "Default domain type: Translated", "invalidation policy: lazy"):
+                self.assertIn(words, boot.output, boot)
+            self.assertNotIn("Event logged", boot.output, boot)
+            told = read_report(self.report)
+            self.assertEqual(told["causes"], [])
+            disk = told["devices"][0]
+            self.assertEqual((disk["bounced"], disk["iommu_faults"]), (0, 0))
+            self.assertEqual(disk["translated"], disk["mappings"])
+            self.assertGreater(disk["translated"], 0)
+
+    def test_log_what_a_device_must_not_do_and_the_kernel_prints_it(self):
+        for _, boot in self.each(*self.options, "--device", "test-dma", "--append", "iommu.strict=1",
+                                 command=["sh", "-c", self.WRONG_DMA]):
+            self.assertEqual(boot.status, 0, boot)
+            self.assertIn(self.digest, boot.output, boot)
+            self.assertIn("invalidation policy: strict", boot.output, boot)
+            for access in ("address=0x12345000 flags=0x0000", "address=0xdead000 flags=0x0020"):
+                self.assertRegex(boot.output,
+                                 rf"0000:00:04\.0: AMD-Vi: Event logged \[IO_PAGE_FAULT domain=\S+ {access}")
+            self.assertRegex(boot.output, r" 2 +IOMMU-MSI .*AMD-Vi")
+            told = read_report(self.report)
+            self.assertEqual({cause["name"] for cause in told["causes"]}, {"raw-gpa-behind-iommu"})
+            self.assertEqual(told["devices"][1]["iommu_faults"], 2)
+
+
+class VirtioIommus(EachKernel):
+    """Found by ACPI's VIOT; Debian's kernels have the driver since 6.12."""
+
+    def which(self):
+        def has_driver(kernel):
+            driver = f"**/{release_of(kernel)}/kernel/drivers/iommu/virtio-iommu.*"
+            return any(kernel.parent.parent.glob(driver))
+        return [kernel for kernel in kernels if has_driver(kernel)]
+
+    def test_translate_for_a_disk(self):
+        image = Path(folder_for_run.name) / "disk.img"
+        image.write_bytes(os.urandom(3 << 20))
+        report = Path(folder_for_run.name) / "report.json"
+        for _, boot in self.each("--device", "virtio-iommu", "--disk", f"{image},ro", "--report-json",
+                                 str(report), command=["sha256sum", "/dev/vda"]):
+            self.assertEqual(boot.status, 0, boot)
+            self.assertIn(hashlib.sha256(image.read_bytes()).hexdigest(), boot.output, boot)
+            told = read_report(report)
+            self.assertEqual(told["causes"], [])
+            disk = next(device for device in told["devices"] if device["bytes_written"] > 3 << 20)
+            self.assertGreater(disk["translated"], 0)
 
 
 class Disks(EachKernel):
@@ -297,6 +384,61 @@ class Disks(EachKernel):
                 told = boot.console.partition(f'Secret "{secret}": ')[2].partition("\n")[0]
                 self.assertEqual(int(re.search(r"the host finds it (\d+) times", told)[1]) != 0, found, boot)
                 self.assertEqual("under the guest's key" in told, not found, boot)
+
+
+class RootOnNvme(EachKernel):
+    """A disk with a root file system of busybox, and others, NVMe and SCSI, that its programs write to."""
+
+    RUN = """
+        head -1 /proc/mounts
+        dd if=/dev/nvme0n1 bs=64k iflag=direct 2> /dev/null | sha256sum
+        for disk in /dev/nvme1n1 /dev/sda; do
+            cat /big | dd of=$disk bs=64k oflag=direct conv=notrunc,fsync 2> /dev/null
+        done
+        dd if=/dev/sda bs=64k iflag=direct 2> /dev/null | sha256sum
+        blkdiscard -o 1048576 -l 65536 /dev/nvme1n1"""
+
+    def setUp(self):
+        root = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        for folder in ("bin", "dev", "proc", "sys", "tmp"):
+            (root / folder).mkdir()
+        shutil.copy(shutil.which("busybox"), root / "bin")
+        for applet in ("sh", "cat", "dd", "head", "sha256sum", "blkdiscard"):
+            (root / "bin" / applet).symlink_to("busybox")
+        self.big = os.urandom(1 << 20)
+        (root / "big").write_bytes(self.big)
+        self.image = root.with_suffix(".img")
+        mke2fs = shutil.which("mke2fs", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        if mke2fs is None:
+            self.skipTest("there is no mke2fs")
+        subprocess.run([mke2fs, "-q", "-t", "ext4", "-d", root, self.image, "8M"], check=True)
+        self.other, self.scsi = root.with_suffix(".other"), root.with_suffix(".scsi")
+        for image in (self.other, self.scsi):
+            image.write_bytes(b"x" * (2 << 20))
+
+    def test_runs_commands_with_its_dma_in_the_bounce_pool(self):
+        report = Path(folder_for_run.name) / "report.json"
+        disks = [f"{self.image},ro,if=nvme", f"{self.other},if=nvme", f"{self.scsi},if=scsi"]
+        options = [word for disk in disks for word in ("--disk", disk)]
+        for _, boot in self.each("--sev", *options, "--append", "root=/dev/nvme0n1", "--report-json",
+                                 str(report), command=["sh", "-c", self.RUN]):
+            self.assertEqual(boot.status, 0, boot)
+            mounted, digest, digest_of_scsi = boot.output.splitlines()
+            self.assertRegex(mounted, "^/dev/(nvme0n1|root) / ext4 ro", boot)
+            self.assertEqual(digest.split()[0], hashlib.sha256(self.image.read_bytes()).hexdigest())
+            written = self.other.read_bytes()
+            self.assertTrue(written.startswith(self.big), boot)
+            self.assertEqual(written[1 << 20:], bytes(1 << 16) + b"x" * ((1 << 20) - (1 << 16)))
+            written = self.scsi.read_bytes()
+            self.assertEqual(written, self.big + b"x" * (1 << 20))
+            self.assertEqual(digest_of_scsi.split()[0], hashlib.sha256(written).hexdigest())
+            told = read_report(report)
+            self.assertEqual(told["causes"], [])
+            root, other = (next(one for one in told["devices"] if one["device"] == name)
+                           for name in ("0000:00:03.0", "0000:00:04.0"))
+            self.assertGreaterEqual(root["bytes_written"], self.image.stat().st_size)
+            self.assertGreaterEqual(other["bytes_read"], len(self.big))
+            self.assertGreater(min(root["bounced"], other["bounced"]), 0)
 
 
 class Results(EachKernel):
@@ -519,6 +661,154 @@ class Shares(EachKernel):
                 self.assertEqual((self.folder / "data").read_bytes(), self.contents)
                 self.assertEqual(sorted(path.name for path in self.folder.iterdir()),
                                  ["a folder", "absolute", "data", "out"])
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class Networks(EachKernel):
+    """A file from the host, and a line into the guest, over the network of --net user."""
+
+    FETCH = """
+        wget -q -O - http://10.0.2.2:{web}/data | sha256sum
+        ip -o -4 address show eth0; ip route; cat /etc/resolv.conf
+        echo 'printf "HTTP/1.0 200 OK\\r\\n\\r\\nfrom the guest"' > /tmp/answer
+        nc -l -p 80 -e sh /tmp/answer"""
+
+    def setUp(self):
+        folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        self.contents = os.urandom((4 << 20) + 5)
+        (folder / "data").write_bytes(self.contents)
+        handler = functools.partial(QuietHandler, directory=folder)
+        self.web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=self.web.serve_forever, daemon=True).start()
+        self.addCleanup(self.web.server_close)
+        self.addCleanup(self.web.shutdown)
+
+    def ask_guest(self, port, told, over):
+        """What the guest answers at the forwarded port, as soon as it does."""
+        while not told and not over.is_set():
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+                    told.append(answer.read().decode())
+            except OSError:
+                time.sleep(0.1)
+
+    def test_reach_the_host_and_are_reached_by_it(self):
+        report = Path(folder_for_run.name) / "report.json"
+        for model, *options in ("virtio", "--sev"), ("virtio",), ("e1000", "--sev"):
+            for kernel in kernels:
+                if model == "e1000" and "cloud" in kernel.name:  # which has no driver for it
+                    continue
+                with self.subTest(kernel=kernel.name, model=model, options=options):
+                    with socket.socket() as free:
+                        free.bind(("127.0.0.1", 0))
+                        port = free.getsockname()[1]
+                    told, over = [], threading.Event()
+                    asking = threading.Thread(target=self.ask_guest, args=(port, told, over))
+                    asking.start()
+                    words = self.FETCH.format(web=self.web.server_port)
+                    try:
+                        boot = Boot(kernel, *options, "--report-json", report, "--net",
+                                    f"user,model={model},hostfwd=tcp:127.0.0.1:{port}-:80",
+                                    command=["sh", "-c", words])
+                    finally:
+                        over.set()
+                        asking.join()
+                    print(f"{kernel.name} {model} {' '.join(options)}: {boot.seconds:.1f} s", flush=True)
+                    self.assertEqual(boot.status, 0, boot)
+                    self.assertIn(hashlib.sha256(self.contents).hexdigest(), boot.output, boot)
+                    for line in "inet 10.0.2.15/24", "default via 10.0.2.2 dev eth0", "nameserver 10.0.2.3":
+                        self.assertIn(line, boot.output, boot)
+                    self.assertEqual(told, ["from the guest"], boot)
+                    report_told = read_report(report)
+                    self.assertEqual(report_told["causes"], [], boot)
+                    if options:
+                        self.assertGreaterEqual(report_told["swiotlb"]["bytes_out"], len(self.contents))
+
+
+def handed_out(archive, name):
+    return subprocess.run(["tar", "-xOf", archive, name], capture_output=True, text=True, check=True).stdout
+
+
+class Trees(EachKernel):
+    """A kernel and its modules where `make` leaves them, and runs side by side that read them."""
+
+    def tree_of(self, kernel):
+        """As scripts/Makefile.build of Linux leaves it; what is in modules.builtin is so there, too."""
+        modules = kernel.parent.parent / "lib/modules" / release_of(kernel)
+        if not modules.is_dir():
+            modules = kernel.parent
+        if not (modules / "kernel").is_dir():
+            modules = Path("/lib/modules") / release_of(kernel)
+        names = ("virtio", "virtio_ring", "virtio_pci", "virtio_pci_modern_dev", "virtio_pci_legacy_dev",
+                 "virtio_blk")
+        found = [path for path in (modules / "kernel").rglob("*.ko*") if path.name.split(".")[0] in names]
+        if not found:
+            self.skipTest(f"there are no modules of {release_of(kernel)}")
+        tree = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        (tree / "arch/x86/boot").mkdir(parents=True)
+        shutil.copy(kernel, tree / "arch/x86/boot/bzImage")
+        for path in found:
+            name = path.name.split(".")[0]
+            unpack = {".xz": ["xz", "-dc"], ".zst": ["zstd", "-dc"]}.get(path.suffix, ["cat"])
+            with open(tree / f"{name}.ko", "wb") as file:
+                subprocess.run([*unpack, path], stdout=file, check=True)
+        (tree / "modules.order").write_text("".join(f"{path.name.split('.')[0]}.o\n" for path in found))
+        if (modules / "modules.builtin").exists():
+            shutil.copy(modules / "modules.builtin", tree)
+        return tree
+
+    def test_run_what_was_built_there_and_three_at_once_do_not_meet(self):
+        for kernel in kernels[:1]:
+            tree = self.tree_of(kernel)
+            runs = []
+            for i in range(3):
+                image, out = tree / f"disk{i}", tree / f"out{i}.tar"
+                image.write_bytes(os.urandom(1 << 20))
+                words = [program, "run", "--quiet", "--disk", image, "--out", out, "--", "sh", "-c",
+                         "sha256sum < /dev/vda > /mnt/out/sum; dd if=/dev/zero of=/dev/vda count=1; uname -r"]
+                digest = hashlib.sha256(image.read_bytes()).hexdigest()
+                runs.append((image, out, digest, subprocess.Popen(
+                    words, cwd=tree, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE)))
+            for image, out, digest, run in runs:
+                output, errors = run.communicate(timeout=HANGS_S)
+                self.assertEqual(run.returncode, 0, output + errors)
+                self.assertEqual(output.splitlines()[-1], release_of(kernel))
+                self.assertIn("runs arch/x86/boot/bzImage", errors)
+                self.assertEqual(image.read_bytes()[:512], bytes(512))
+                self.assertEqual(handed_out(out, "./sum").split()[0], digest)
+
+
+class HostRoot(EachKernel):
+    LOOK = """
+        pwd; python3 -c 'import os; print(os.uname().release)' && touch "$1/written" && ls "$1/written"
+        cat "$1/file"; echo more >> "$1/file"; cat "$1/file" | wc -l; ls /proc/self/fd > /dev/null
+        unshare --user --map-root-user echo a namespace; printf 'TAP version 13\n1..1\nok 1 a\n'
+        cp "$1/file" /mnt/out"""
+
+    def test_is_the_guests_and_keeps_nothing_that_the_guest_changed(self):
+        if os.uname().machine != "x86_64" or not shutil.which("python3", path="/usr/bin:/bin"):
+            self.skipTest("this host's programs are none for the guest")
+        # Not below /tmp, which is the guest's own.
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+            folder, out = Path(name), Path(folder_for_run.name) / "out.tar"
+            (folder / "file").write_text("a line\n")
+            command = ["sh", "-c", f"cd {name}; set -- {name}; {self.LOOK}"]
+            for kernel, boot in self.each("--root", "/", "--out", str(out), command=command):
+                if "--root needs the module" in boot.console:
+                    self.assertEqual(boot.status, 65, boot)
+                    continue
+                self.assertEqual(boot.status, 0, boot)
+                self.assertEqual(boot.output.splitlines()[:6],
+                                 [name, release_of(kernel), f"{name}/written", "a line", "2", "a namespace"])
+                self.assertIn("cbit: 1 tests passed, 0 failed, 0 skipped", boot.console)
+                self.assertEqual([path.name for path in folder.iterdir()], ["file"])
+                self.assertEqual((folder / "file").read_text(), "a line\n")
+                self.assertEqual(handed_out(out, "./file"), "a line\nmore\n")
 
 
 class WithDriver(unittest.TestCase):

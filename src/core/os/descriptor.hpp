@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -42,6 +43,10 @@ auto retry(Call call) {
 // Takes the numbers 0 to 2 where they are free, so that no file that is opened later gets what is meant for
 // standard output. Reading from and writing to what is put there fails.
 void hold_standard_streams();
+
+// Lets this process have as many descriptors as the system allows it (RLIMIT_NOFILE, the hard limit), but no
+// more than 2^20, and tells how many those are.
+std::size_t raise_descriptor_limit();
 
 // "/proc/self/fd/7"
 [[nodiscard]] inline std::string path_of(const Descriptor& descriptor) {

@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -56,6 +58,14 @@ void hold_standard_streams() {
     // The lowest free number is this one. It is not to be closed.
     if (::open("/dev/null", fd == standard_input ? O_WRONLY : O_RDONLY) != fd) return;
   }
+}
+
+std::size_t raise_descriptor_limit() {
+  constexpr rlim_t most = 1 << 20;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const rlimit raised{std::max(limit.rlim_cur, std::min(limit.rlim_max, most)), limit.rlim_max};
+  return ::setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised.rlim_cur : limit.rlim_cur;
 }
 
 std::optional<int> descriptor_of(const std::string& path) {

@@ -1,5 +1,6 @@
 // ACPI tables as they lie in memory, packed: take fields by value. ACPI Specification 6.3, chapters 5.2 and
-// 7; include/acpi/actbl*.h of Linux 6.1; the PCI Firmware Specification 3.2, 4.1.2, has MCFG.
+// 7; include/acpi/actbl*.h of Linux 6.1; the PCI Firmware Specification 3.2, 4.1.2, has MCFG, and AMD's I/O
+// Virtualization Technology (IOMMU) Specification, 48882, chapter 5, IVRS.
 #pragma once
 
 #include <array>
@@ -256,6 +257,99 @@ struct AcpiMcfgAllocation {
   std::uint32_t reserved = 0;
 };
 static_assert(sizeof(AcpiMcfgAllocation) == 16);
+
+// 48882, 5.2.1
+struct AcpiIvInfo : Register<AcpiIvInfo, std::uint32_t> {
+  using VirtualAddressBits = Field<21, 15, unsigned>;
+  using PhysicalAddressBits = Field<14, 8, unsigned>;
+  using GuestAddressSize = Field<7, 5, unsigned>;  // 2: 48 bits
+  using EfrSup = Field<0, 0, bool>;                // blocks of type 11h have a copy of the feature register
+};
+struct AcpiIvrs {
+  AcpiHeader header;
+  std::uint32_t info = 0;  // AcpiIvInfo
+  std::uint64_t reserved = 0;
+};
+static_assert(sizeof(AcpiIvrs) == 48);
+
+// 48882, 5.2.2: type 10h, and type 11h with what is behind it.
+struct AcpiIvhd {
+  std::uint8_t type = 0x10;
+  std::uint8_t flags = 0;
+  std::uint16_t length = 0;  // with its device entries
+  std::uint16_t device_id = 0;
+  std::uint16_t capability_offset = 0;
+  std::uint64_t base_address = 0;
+  std::uint16_t segment = 0;
+  std::uint16_t info = 0;
+  std::uint32_t attributes = 0;  // 10h: AcpiIvhdFeatures
+};
+static_assert(sizeof(AcpiIvhd) == 24);
+inline constexpr std::uint8_t acpi_ivhd_with_features = 0x11;
+inline constexpr std::uint8_t acpi_ivhd_coherent = 0x20;       // of its flags
+inline constexpr std::uint8_t acpi_ivhd_page_requests = 0x80;  // of its flags, type 10h
+
+struct AcpiIvhdFeatures : Register<AcpiIvhdFeatures, std::uint32_t> {
+  using Hats = Field<31, 30, unsigned>;
+  using GaSup = Field<6, 6, bool>;
+  using IaSup = Field<5, 5, bool>;
+  using XtSup = Field<0, 0, bool>;
+};
+struct AcpiIvhdExtension {
+  std::uint64_t features = 0;
+  std::uint64_t features_2 = 0;
+};
+static_assert(sizeof(AcpiIvhdExtension) == 16);
+
+enum class AcpiIvhdDevice : std::uint8_t { range_start = 3, range_end = 4, special = 0x48 };
+struct AcpiIvhdEntry {
+  AcpiIvhdDevice type{};
+  std::uint16_t device_id = 0;
+  std::uint8_t settings = 0;
+};
+static_assert(sizeof(AcpiIvhdEntry) == 4);
+enum class AcpiIvhdSpecial : std::uint8_t { ioapic = 1, hpet = 2 };
+struct AcpiIvhdSpecialEntry {
+  AcpiIvhdEntry entry{.type = AcpiIvhdDevice::special};
+  std::uint8_t handle = 0;  // an IOAPIC's id
+  std::uint16_t device_id = 0;
+  AcpiIvhdSpecial variety{};
+};
+static_assert(sizeof(AcpiIvhdSpecialEntry) == 8);
+
+// ACPI Specification 6.4, 5.2.32, Virtual I/O Translation Table. Nodes name each other by their offsets in
+// the table.
+struct AcpiViot {
+  AcpiHeader header;
+  std::uint16_t nodes = 0;
+  std::uint16_t first_node = 48;
+  std::array<std::uint8_t, 8> reserved{};
+};
+static_assert(sizeof(AcpiViot) == 48);
+
+struct AcpiViotPciRange {
+  std::uint8_t type = 1;
+  std::uint8_t reserved_1 = 0;
+  std::uint16_t length = 24;
+  std::uint32_t first_endpoint = 0;  // of the virtio-iommu's numbers
+  std::uint16_t first_segment = 0;
+  std::uint16_t last_segment = 0;
+  std::uint16_t first_function = 0;
+  std::uint16_t last_function = 0;
+  std::uint16_t output_node = 0;
+  std::array<std::uint8_t, 6> reserved_2{};
+};
+static_assert(sizeof(AcpiViotPciRange) == 24);
+
+struct AcpiViotVirtioPci {
+  std::uint8_t type = 3;
+  std::uint8_t reserved_1 = 0;
+  std::uint16_t length = 16;
+  std::uint16_t segment = 0;
+  std::uint16_t function = 0;
+  std::array<std::uint8_t, 8> reserved_2{};
+};
+static_assert(sizeof(AcpiViotVirtioPci) == 16);
 
 #pragma pack(pop)
 

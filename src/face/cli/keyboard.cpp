@@ -3,14 +3,12 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <thread>
-
 namespace cbit::cli {
 
-void Keyboard::fill(int timeout_ms) {
+void Keyboard::fill() {
   if (ended_ || begin_ != end_) return;
   pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
-  if (poll(&input, 1, timeout_ms) <= 0) return;
+  if (poll(&input, 1, 0) <= 0) return;
   const ssize_t count = read(STDIN_FILENO, buffer_.data(), buffer_.size());
   ended_ = count <= 0;
   begin_ = 0;
@@ -18,16 +16,14 @@ void Keyboard::fill(int timeout_ms) {
 }
 
 std::optional<std::byte> Keyboard::next() {
-  fill(0);
+  fill();
   if (begin_ == end_) return std::nullopt;
   return buffer_[begin_++];
 }
 
-void Keyboard::wait(std::chrono::nanoseconds most) {
-  if (ended_)
-    std::this_thread::sleep_for(most);
-  else
-    fill(static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(most).count()));
+void Keyboard::await(os::PollSet& set) const {
+  if (begin_ != end_) set.limit(std::chrono::nanoseconds{0});
+  if (!ended_) set.add(STDIN_FILENO, POLLIN);
 }
 
 }  // namespace cbit::cli

@@ -4,9 +4,10 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <cstddef>
 #include <optional>
+
+#include "os/poll_set.hpp"
 
 namespace cbit::cli {
 
@@ -16,11 +17,11 @@ class Keyboard {
   std::optional<std::byte> next();
   // Nothing comes any more.
   [[nodiscard]] bool ended() const { return ended_ && begin_ == end_; }
-  // Returns when there is input, or after so long.
-  void wait(std::chrono::nanoseconds most);
+  // Adds what ends a wait for input.
+  void await(os::PollSet& set) const;
 
  private:
-  void fill(int timeout_ms);
+  void fill();
 
   std::array<std::byte, 256> buffer_{};
   std::size_t begin_ = 0;

@@ -9,6 +9,7 @@
 #include "base/safe_text.hpp"
 #include "cli/arguments.hpp"
 #include "cli/keyboard.hpp"
+#include "cli/platform_options.hpp"
 #include "cli/run_ending.hpp"
 #include "cli/run_hostile.hpp"
 #include "cli/run_request.hpp"
@@ -31,10 +32,14 @@ std::vector<std::string_view> device_names() {
   return names;
 }
 
+constexpr auto run_iommu_choices = choices_of(run_iommu_words);
+
 constexpr OptionSpec option_table[] = {
     {"--sev", "", "The guest's memory is encrypted with its own key: SEV, launched by the firmware", ""},
     {"--sme", "", "Bare metal whose memory the kernel encrypts: SME, with mem_encrypt=on", ""},
     {"--hypercalls", "", "Offer KVM's MAP_GPA_RANGE, with which a guest tells which pages it shares", ""},
+    {"--iommu", "KIND", "The IOMMU in front of the devices: amd, which the kernel's own driver programs",
+     "none", run_iommu_choices},
     {"--memory", "SIZE", "RAM of the machine", "512M"},
     {"--cpus", "N", "Processors of the machine, 1 to 16; they run in turns", "1"},
     {"--append", "TEXT", "Add this to the kernel's command line", ""},
@@ -43,11 +48,19 @@ constexpr OptionSpec option_table[] = {
      .help = "Use this initrd instead of building one",
      .file = FileUse::input},
     {.name = "--disk",
-     .metavar = "FILE[,ro][,OPTION=VALUE]",
-     .help = "Plug in this raw image as a virtio disk; ro: the guest may not write",
+     .metavar = "FILE[,ro][,if=KIND][,OPTION=VALUE]",
+     .help = "Plug in this raw image as a disk: if=virtio, nvme or scsi; ro: the guest may not write",
      .repeated = true,
      .file = FileUse::input_with_options},
+    {"--net", "user|tap|none[,OPTION=VALUE]...",
+     "Plug in a network device: user[,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT]..., tap,ifname=NAME, or none",
+     "none"},
     {"--share", "DIR", "Let the guest read this folder, at /mnt/share", ""},
+    {.name = "--out",
+     .metavar = "FILE",
+     .help = "Write what the guest leaves in /mnt/out as a tar archive; - is standard output",
+     .file = FileUse::binary_output},
+    {"--root", "DIR", "Make this folder the guest's root; what it changes stays in its memory", ""},
     {.name = "--device",
      .metavar = "KIND[,OPTION=VALUE]",
      .help = "Plug in a device: test-dma, virtio-rng, virtio-net, ...",
@@ -122,6 +135,7 @@ constexpr std::string_view examples[] = {
     "cbit run --sev -- dmesg",
     "cbit run vmlinuz --append loglevel=7 --timeout 120",
     "cbit run --sev --share . -- sha256sum /mnt/share/README.md",
+    "cbit run --root / -- python3 -c 'import os; print(os.uname().release)'",
 };
 
 std::function<void(std::string_view)> writer(std::ostream& to) {
@@ -154,7 +168,7 @@ guest::RunOptions run_options(const Arguments& arguments, Streams& streams, Keyb
   options.debug_console.output = text_writer(streams.out);
   if (keyboard == nullptr) return options;
   options.com1.input = [keyboard] { return keyboard->next(); };
-  options.wait = [keyboard](std::chrono::nanoseconds most) { keyboard->wait(most); };
+  options.await_input = [keyboard](os::PollSet& set) { keyboard->await(set); };
   return options;
 }
 
@@ -216,10 +230,15 @@ ExitCode final_code(const RunEnding& ending, const std::vector<Error>& troubles,
   return troubles.empty() ? failed.value_or(ExitCode::ok) : troubles.front().code;
 }
 
-OrError<std::optional<os::OutputFile>> open_junit(const Arguments& arguments) {
-  const auto file = arguments.text("--junit");
+OrError<std::optional<os::OutputFile>> open_output(const Arguments& arguments, std::string_view option) {
+  const auto file = arguments.text(option);
   if (!file) return std::nullopt;
   return CBIT_TRY(os::OutputFile::create(std::string{*file}));
+}
+
+OrError<void> write_out(const RunRequest& request, os::OutputFile& out) {
+  CBIT_TRY(request.hand_out->write_to(out.stream()));
+  return out.commit();
 }
 
 std::string name_of(const RunRequest& request) {
@@ -256,13 +275,15 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto hostile = CBIT_TRY(RunHostile::open(arguments));
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
-  auto junit = CBIT_TRY(open_junit(arguments));
+  auto junit = CBIT_TRY(open_output(arguments, "--junit"));
+  auto out = CBIT_TRY(open_output(arguments, "--out"));
   const auto pc = CBIT_TRY(make_pc(request));
 
   const bool with_command = !arguments.behind.empty();
   std::optional<Keyboard> keyboard;
   if (!with_command) keyboard.emplace();
   guest::RunOptions options = run_options(arguments, streams, keyboard ? &*keyboard : nullptr);
+  options.network = request.network.get();
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
   watch->attach(*pc, options);
   hostile->attach(*pc);
@@ -286,7 +307,9 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
     fmt::print(streams.err, "cbit: ended from the {}\n",
                debugger && debugger->killed() ? "debugger" : "console");
   print_ending(streams.err, ending, report.tests.counts);
-  const std::vector<Error> troubles = troubles_of(request, report);
+  std::vector<Error> troubles = troubles_of(request, report);
+  if (out)
+    if (const auto written = write_out(request, *out); !written) troubles.push_back(written.error());
   for (const Error& trouble : troubles) print_error(trouble, streams.err);
   const ExitCode code = final_code(ending, troubles, failed);
   if (junit) {
@@ -317,12 +340,12 @@ const CommandSpec run_command{
     "there is a shell. The kernel's console is on standard error then, else on standard output. At a "
     "terminal, without a command, all keys go to the guest but Ctrl-A: Ctrl-A x ends the run, Ctrl-A c opens "
     "the monitor (info registers, xp, x/i: try help), Ctrl-A h lists the keys. Without "
-    "KERNEL: Debian's cloud kernel, fetched by apt once. Takes multiboot and PVH images, too, which end "
-    "through port F4h with (value << 1) | 1. Exit codes: 124 time-out, 125 the machine died, 255 panic. "
-    "Tests whose results the guest prints as KTAP are counted.",
+    "KERNEL: that of the kernel tree that this is, else Debian's, fetched by apt once. Takes multiboot and "
+    "PVH images, too, which end through port F4h with (value << 1) | 1. Exit codes: 124 time-out, 125 the "
+    "machine died, 255 panic. Tests whose results the guest prints as KTAP are counted.",
     option_table,
-    {"KERNEL", "A bzImage, a vmlinux, or an ELF file with a multiboot header or a PVH note", false, false,
-     true},
+    {"KERNEL", "A bzImage, a vmlinux, a folder where one was built, or a multiboot or PVH image", false,
+     false, true},
     examples,
     run,
     {"COMMAND", "What runs in the guest, behind --"},

@@ -52,8 +52,8 @@ std::vector<Error> troubles_of(const RunRequest& request, const guest::RunReport
   for (const guest::RefusedModule& module : report.words.refused_modules())
     troubles.push_back({fmt::format("the kernel refused module {}: {}", module.name, module.why),
                         std::string{module.remedy}});
-  for (const dev::VirtioBlk* const disk : request.plugged_disks)
-    if (disk->disk_error()) troubles.push_back(*disk->disk_error());
+  for (const auto& disk : request.disks)
+    if (disk->failure()) troubles.push_back(*disk->failure());
   return troubles;
 }
 

@@ -14,9 +14,12 @@
 #include "boot/initramfs/initramfs.hpp"
 #include "boot/initramfs/module_info.hpp"
 #include "boot/kernel_source/debian_kernel.hpp"
-#include "dev/virtio/virtio_pci.hpp"
+#include "boot/kernel_source/kernel_tree.hpp"
 #include "guest/drivers.hpp"
+#include "guest/host_root.hpp"
+#include "guest/network.hpp"
 #include "guest/share.hpp"
+#include "os/descriptor.hpp"
 #include "os/file_name.hpp"
 
 namespace cbit::cli {
@@ -26,7 +29,10 @@ namespace fs = std::filesystem;
 
 // Linux' own words on ttyS0; a panic ends the run instead of standing still.
 constexpr std::string_view default_command_line = "console=ttyS0 panic=-1";
-constexpr std::string_view disk_kind = "virtio-blk";
+// What a disk is plugged in as, by the word behind if=.
+constexpr std::pair<std::string_view, std::string_view> disk_kinds[] = {
+    {"virtio", "virtio-blk"}, {"nvme", "nvme"}, {"scsi", "virtio-scsi"}};
+constexpr std::string_view interface_option = "if=";
 constexpr unsigned first_slot = 3;  // where QEMU has the first that a user plugs in
 
 bool is_linux(boot::KernelKind kind) {
@@ -48,18 +54,33 @@ OrError<guest::PcConfig> pc_config(const Arguments& arguments) {
   config.kvm_interface = arguments.has("--hypercalls");
   if (config.kvm_interface && config.platform != Platform::sev)
     return usage_error("--hypercalls is for a guest that has pages to share", "add --sev");
+  config.amd_iommu = arguments.choice("--iommu", run_iommu_words).value_or(false);
   config.seed = CBIT_TRY(arguments.number("--seed", 0, ~std::uint64_t{0})).value_or(config.seed);
   return config;
 }
 
 // ---- devices --------------------------------------------------------------------------------------------
 
+// Of a disk of any kind.
 bool is_disk_option(std::string_view text) {
-  const auto is_it = [name = text.substr(0, text.find('='))](const machine::DeviceOption& option) {
-    return option.name == name;
-  };
-  const auto kind = std::ranges::find(machine::device_kinds(), disk_kind, &machine::DeviceKind::name);
-  return text.find('=') != std::string_view::npos && std::ranges::any_of(kind->options, is_it);
+  const std::size_t equals = text.find('=');
+  if (equals == std::string_view::npos) return false;
+  return std::ranges::any_of(machine::device_kinds(), [&](const machine::DeviceKind& kind) {
+    machine::DeviceOptions defaults = kind.defaults;
+    return machine::backend_of(defaults) != nullptr &&
+           std::ranges::find(kind.options, text.substr(0, equals), &machine::DeviceOption::name) !=
+               kind.options.end();
+  });
+}
+
+OrError<std::string_view> kind_of_disk(std::string_view interface) {
+  std::vector<std::string_view> known;
+  for (const auto& [word, kind] : disk_kinds) {
+    if (word == interface) return kind;
+    known.push_back(word);
+  }
+  return usage_error(fmt::format("there is no disk with if={}", interface),
+                     did_you_mean(interface, known, fmt::format("there are {}", fmt::join(known, ", "))));
 }
 
 // Two devices that write to one image know nothing of each other, and neither do their file systems.
@@ -74,23 +95,45 @@ OrError<void> check_is_plugged_once(const RunRequest& request, const std::string
   return {};
 }
 
-// FILE[,ro][,OPTION=VALUE]; a comma that no option follows is the file name's.
+// FILE[,ro][,if=INTERFACE][,OPTION=VALUE]; a comma that no option follows is the file name's.
 OrError<void> add_disk(RunRequest& request, std::string_view text) {
   auto mode = dev::DiskImage::Mode::read_write;
-  std::string device_text{disk_kind};
+  std::string_view kind = disk_kinds[0].second;
+  std::string options;
   for (std::size_t comma; (comma = text.rfind(',')) != std::string_view::npos; text = text.substr(0, comma)) {
     const std::string_view option = text.substr(comma + 1);
     if (option == "ro")
       mode = dev::DiskImage::Mode::read_only;
+    else if (option.starts_with(interface_option))
+      kind = CBIT_TRY(kind_of_disk(option.substr(interface_option.size())));
     else if (is_disk_option(option))
-      device_text += "," + std::string{option};
+      options += "," + std::string{option};
     else
       break;
   }
   CBIT_TRY(check_is_plugged_once(request, std::string{text}, mode));
   request.disks.push_back(CBIT_TRY(dev::DiskImage::open(std::string{text}, mode)));
-  machine::DeviceRequest device = CBIT_TRY(machine::parse_device(device_text));
-  std::get<machine::DiskOptions>(device.options).disk = request.disks.back().get();
+  machine::DeviceRequest device = CBIT_TRY(machine::parse_device(std::string{kind} + options));
+  *machine::backend_of(device.options) = request.disks.back().get();
+  request.devices.push_back(std::move(device));
+  return {};
+}
+
+OrError<void> add_network(RunRequest& request, std::string_view text) {
+  guest::Network network = CBIT_TRY(guest::open_network(CBIT_TRY(guest::parse_network(text))));
+  if (!network.backend) return {};
+  request.network = std::move(network.backend);
+  request.network_setup = std::move(network.setup);
+  request.devices.push_back(std::move(network.device));
+  return {};
+}
+
+// Behind the user's, whose names it leaves as they are: /dev/vda is the first --disk.
+OrError<void> add_hand_out(RunRequest& request) {
+  request.hand_out = CBIT_TRY(guest::HandOut::create(request.pc.memory_bytes));
+  machine::DeviceRequest device =
+      CBIT_TRY(machine::parse_device(fmt::format("virtio-blk,serial={}", guest::HandOut::serial)));
+  *machine::backend_of(device.options) = &request.hand_out->disk();
   request.devices.push_back(std::move(device));
   return {};
 }
@@ -99,14 +142,18 @@ OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
   for (const std::string& disk : arguments.all("--disk")) CBIT_TRY(add_disk(request, disk));
   for (const std::string& text : arguments.all("--device")) {
     machine::DeviceRequest device = CBIT_TRY(machine::parse_device(text));
-    if (std::holds_alternative<machine::DiskOptions>(device.options))
+    if (machine::backend_of(device.options) != nullptr)
       return usage_error("--device has no image for a disk", "use --disk FILE");
     if (std::holds_alternative<machine::ShareOptions>(device.options))
       return usage_error("--device has no folder to share", "use --share DIR");
     request.devices.push_back(std::move(device));
   }
+  if (const auto text = arguments.text("--net")) CBIT_TRY(add_network(request, *text));
   if (const auto folder = arguments.text("--share"))
     request.share = CBIT_TRY(dev::SharedFolder::open(std::string{*folder}));
+  if (const auto folder = arguments.text("--root"))
+    request.root = CBIT_TRY(dev::SharedFolder::open(std::string{*folder}));
+  if (arguments.text("--out")) CBIT_TRY(add_hand_out(request));
   return {};
 }
 
@@ -116,30 +163,27 @@ OrError<void> check_slots(const RunRequest& request) {
                      fmt::format("plug in at most {}", spec::pci_devices - first_slot));
 }
 
-// As the table of devices has made it.
-const dev::VirtioBlk& disk_behind(const bus::PciFunction& function) {
-  return static_cast<const dev::VirtioBlk&>(static_cast<const dev::VirtioPci&>(function).device());
-}
-
-// The shared folder behind a device; its tag.
-OrError<std::string> plug_share(RunRequest& request) {
+// A folder behind a device.
+OrError<void> plug_folder(RunRequest& request, const dev::SharedFolder& folder,
+                          const dev::Virtio9pOptions& options) {
   machine::DeviceRequest device = CBIT_TRY(machine::parse_device("virtio-9p"));
-  auto& options = std::get<machine::ShareOptions>(device.options);
-  options.folder = request.share.get();
-  std::string tag = options.device.tag;
+  device.options = machine::ShareOptions{options, &folder};
   request.devices.push_back(std::move(device));
-  return tag;
+  return {};
 }
 
 // ---- kernel and modules ---------------------------------------------------------------------------------
 
 // Where the modules of a kernel lie that was named as a file: it may lie among them, or beside them in boot,
 // as packages have it; else on this host. A folder without `kernel`, where `make modules_install` puts them,
-// is that of headers alone.
+// is that of headers alone. A kernel in the tree that it was built in has its modules there.
 std::optional<fs::path> modules_beside(const fs::path& kernel, std::string_view release) {
-  if (release.empty()) return std::nullopt;
   std::error_code error;
   const fs::path folder = fs::absolute(kernel, error).parent_path();
+  const fs::path tree = folder.parent_path().parent_path().parent_path();  // of arch/x86/boot
+  for (const fs::path& root : {folder, tree})
+    if (boot::is_kernel_tree(root)) return root;
+  if (release.empty()) return std::nullopt;
   if (folder.filename() == release && fs::is_directory(folder / "kernel", error)) return folder;
   for (const fs::path& root : {folder.parent_path(), folder.parent_path() / "usr", fs::path{"/"}})
     if (fs::path modules = root / "lib/modules" / release; fs::is_directory(modules / "kernel", error))
@@ -149,6 +193,7 @@ std::optional<fs::path> modules_beside(const fs::path& kernel, std::string_view 
 
 // Errors (input): the modules are those of another kernel, which the kernel would refuse one by one.
 OrError<void> check_release(const boot::ModuleTree& tree, const fs::path& folder, std::string_view release) {
+  if (tree.is_built_here()) return {};
   const std::string vermagic = CBIT_TRY(tree.vermagic());
   const std::string_view theirs = std::string_view{vermagic}.substr(0, vermagic.find(' '));
   if (release.empty() || theirs == release) return {};
@@ -161,10 +206,18 @@ OrError<void> check_release(const boot::ModuleTree& tree, const fs::path& folder
 OrError<std::optional<fs::path>> read_kernel(RunRequest& request, const Arguments& arguments,
                                              Streams& streams) {
   std::optional<fs::path> modules;
-  if (!arguments.positional.empty()) {
-    request.kernel_name = arguments.positional.front();
+  const bool is_named = !arguments.positional.empty();
+  const fs::path place = is_named ? fs::path{arguments.positional.front()} : fs::path{"."};
+  if (boot::is_kernel_tree(place)) {
+    const fs::path image = CBIT_TRY(boot::kernel_of_tree(place));
+    request.kernel_name = image.lexically_normal();
+    if (!is_named) fmt::print(streams.err, "cbit: this is a kernel's tree: runs {}\n", request.kernel_name);
+    modules = place;
+  } else if (is_named) {
+    request.kernel_name = place;
   } else {
     boot::DebianKernelOptions options{.cache = CBIT_TRY(boot::user_cache())};
+    if (request.root) options.package = "linux-image-amd64";  // the other has no 9p
     options.on_progress = [&streams](std::string_view what) { streams.err << what << '\n'; };
     const boot::DebianKernel kernel = CBIT_TRY(boot::find_debian_kernel(options));
     request.kernel_name = kernel.image;
@@ -195,6 +248,7 @@ OrError<std::vector<boot::ModuleFile>> modules_of_user(const RunRequest& request
 
 std::vector<std::string> drivers_of(const RunRequest& request) {
   std::vector<std::string> drivers;
+  if (request.root) drivers = guest::drivers_of_host_root();
   for (const machine::DeviceRequest& device : request.devices)
     for (const std::string_view driver : guest::linux_drivers_of(device.kind->name))
       drivers.emplace_back(driver);
@@ -222,9 +276,33 @@ void tell_no_modules(const RunRequest& request, const std::optional<fs::path>& f
 }
 
 OrError<std::vector<boot::ModuleFile>> find_modules(const RunRequest& request,
-                                                    const std::optional<boot::ModuleTree>& tree) {
+                                                    const std::optional<boot::ModuleTree>& tree,
+                                                    std::string_view file_system) {
   if (!tree) return request.modules;
-  return tree->in_order(drivers_of(request), request.modules);
+  std::vector<std::string> names = drivers_of(request);
+  if (!file_system.empty()) {
+    // What ext4 asks modprobe for, which is not there: a module until Linux 6.14.
+    if (tree->has("crc32c_generic")) names.emplace_back("crc32c_generic");
+    names.emplace_back(file_system);
+  }
+  auto modules = CBIT_TRY(tree->in_order(names, request.modules));
+  if (tree->is_built_here() && !request.release.empty())
+    for (const boot::ModuleFile& module : modules)
+      CBIT_TRY(boot::check_release(CBIT_TRY(boot::read_module_info(module.contents, module.name)),
+                                   request.release));
+  return modules;
+}
+
+// The file system that the init mounts for root= (boot/initramfs/initramfs.hpp); empty: it mounts none.
+std::string_view root_file_system(std::string_view command_line) {
+  std::string_view type;
+  bool has_root = false;
+  for (const std::string_view word : words_of(command_line)) {
+    has_root |= word.starts_with("root=");
+    if (word.starts_with("rootfstype=")) type = word.substr(word.find('=') + 1);
+  }
+  if (!has_root) return {};
+  return type.empty() ? "ext4" : type;
 }
 
 // ---- what the guest begins with -------------------------------------------------------------------------
@@ -241,7 +319,9 @@ void tell_left_out(const dev::SharedFolder& folder, const std::vector<std::strin
 OrError<void> add_share(RunRequest& request, const std::optional<boot::ModuleTree>& tree,
                         boot::InitramfsContents& contents, Streams& streams) {
   if (tree && guest::can_mount_share(*tree)) {
-    contents.setup = guest::share_mount_script(CBIT_TRY(plug_share(request)));
+    const dev::Virtio9pOptions options;
+    CBIT_TRY(plug_folder(request, *request.share, options));
+    contents.setup += guest::share_mount_script(options.tag);
     return {};
   }
   guest::ShareCopy copy = CBIT_TRY(guest::copy_share(*request.share, request.pc.memory_bytes));
@@ -249,7 +329,23 @@ OrError<void> add_share(RunRequest& request, const std::optional<boot::ModuleTre
   contents.folders = std::move(copy.folders);
   contents.files = std::move(copy.files);
   contents.links = std::move(copy.links);
-  contents.setup = guest::share_copy_script();
+  contents.setup += guest::share_copy_script();
+  return {};
+}
+
+// A Linux that has what is below it in use holds each of those files; this process keeps some for itself.
+OrError<void> add_root(RunRequest& request, const std::optional<boot::ModuleTree>& tree,
+                       boot::InitramfsContents& contents) {
+  constexpr std::size_t own_descriptors = 256;
+  if (tree) CBIT_TRY(guest::check_has_host_root(*tree, request.kernel_name));
+  dev::Virtio9pOptions options{.tag = std::string{guest::root_tag}};
+  const std::size_t descriptors = os::raise_descriptor_limit();
+  options.fids_max = std::max(options.fids_max, descriptors - std::min(descriptors, own_descriptors));
+  CBIT_TRY(plug_folder(request, *request.root, options));
+  contents.setup += guest::host_root_setup(options.tag);
+  std::error_code error;
+  contents.enter = guest::host_root_enter(
+      guest::folder_below_root(request.root->path(), fs::current_path(error).string()));
   return {};
 }
 
@@ -263,11 +359,18 @@ OrError<Bytes> make_initramfs(RunRequest& request, const Arguments& arguments,
   }
   contents.busybox = CBIT_TRY(boot::read_file(busybox));
   contents.busybox_name = busybox;
+  contents.setup = request.network_setup;
   const auto tree = CBIT_TRY(open_modules(request, arguments, modules));
   tell_no_modules(request, modules, streams);
   if (request.share) CBIT_TRY(add_share(request, tree, contents, streams));
-  request.modules = CBIT_TRY(modules_of_user(request, arguments, tree.has_value()));
-  contents.modules = CBIT_TRY(find_modules(request, tree));
+  if (request.hand_out) {
+    contents.setup += guest::HandOut::setup_script();
+    contents.finish = guest::HandOut::finish_script();
+  }
+  if (request.root) CBIT_TRY(add_root(request, tree, contents));
+  request.modules = CBIT_TRY(modules_of_user(request, arguments, tree && !tree->is_built_here()));
+  contents.modules =
+      CBIT_TRY(find_modules(request, tree, root_file_system(arguments.text("--append").value_or(""))));
   for (const std::string& word : arguments.behind)
     contents.command += (contents.command.empty() ? "" : " ") + shell_quoted(word);
   return boot::build_initramfs(contents);
@@ -278,10 +381,17 @@ OrError<Bytes> find_initrd(RunRequest& request, const Arguments& arguments,
   if (!is_linux(request.kind) && request.share)
     return usage_error("only Linux mounts a shared folder",
                        "leave --share away for an image of another kind");
+  if (!is_linux(request.kind) && (request.root || request.hand_out))
+    return usage_error("only Linux has a root, and files to hand out",
+                       "leave --root and --out away for an image of another kind");
   if (const auto file = arguments.text("--initrd")) {
     if (!arguments.behind.empty())
       return usage_error("a command needs the initramfs that cbit builds", "leave --initrd away");
-    if (request.share) CBIT_TRY(plug_share(request));
+    if (request.root || request.hand_out)
+      return usage_error(
+          fmt::format("{} needs the initramfs that cbit builds", request.root ? "--root" : "--out"),
+          "leave --initrd away");
+    if (request.share) CBIT_TRY(plug_folder(request, *request.share, {}));
     return boot::read_file(*file);
   }
   if (is_linux(request.kind)) return make_initramfs(request, arguments, modules, streams);
@@ -319,11 +429,7 @@ OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& stream
 OrError<std::unique_ptr<guest::Pc>> make_pc(RunRequest& request) {
   auto pc = CBIT_TRY(guest::Pc::create(request.pc));
   unsigned slot = first_slot;
-  for (const machine::DeviceRequest& device : request.devices) {
-    bus::PciFunction* const function = CBIT_TRY(pc->plug(device, slot++));
-    if (std::holds_alternative<machine::DiskOptions>(device.options))
-      request.plugged_disks.push_back(&disk_behind(*function));
-  }
+  for (const machine::DeviceRequest& device : request.devices) CBIT_TRY(pc->plug(device, slot++));
   boot::BootImage image{
       .name = request.kernel_name, .kernel = request.kernel, .command_line = request.command_line};
   if (!request.initrd.empty()) image.modules.push_back({"initrd", request.initrd});

@@ -9,13 +9,19 @@
 
 #include "boot/initramfs/module_tree.hpp"
 #include "boot/kernel_file.hpp"
+#include "cbit/words.hpp"
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
 #include "dev/disk_image.hpp"
+#include "dev/net_backend.hpp"
 #include "dev/p9/shared_folder.hpp"
+#include "guest/hand_out.hpp"
 #include "guest/pc.hpp"
 
 namespace cbit::cli {
+
+// guest::PcConfig::amd_iommu.
+inline constexpr Word<bool> run_iommu_words[] = {{"none", false}, {"amd", true}};
 
 struct RunRequest {
   guest::PcConfig pc;
@@ -27,8 +33,11 @@ struct RunRequest {
   Bytes initrd;                                        // empty: none
   std::vector<boot::ModuleFile> modules;               // those that were named one by one
   std::vector<std::unique_ptr<dev::DiskImage>> disks;  // the devices' own
-  std::vector<const dev::VirtioBlk*> plugged_disks;    // of the machine, once it is made
   std::unique_ptr<dev::SharedFolder> share;            // nullptr: none
+  std::unique_ptr<dev::SharedFolder> root;             // nullptr: the initramfs
+  std::optional<guest::HandOut> hand_out;              // nullopt: nothing comes back
+  std::unique_ptr<dev::NetBackend> network;            // nullptr: none
+  std::string network_setup;                           // guest::Network
   std::vector<machine::DeviceRequest> devices;         // in the order of their slots
 };
 

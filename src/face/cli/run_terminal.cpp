@@ -37,7 +37,7 @@ void RunTerminal::attach(guest::RunOptions& options) {
   options.com1 = {.output = guests_writer(), .input = [this] { return desk_.next(); }};
   options.com2.output = guests_writer();
   options.debug_console.output = guests_writer();
-  options.wait = [this](std::chrono::nanoseconds most) { keyboard_.wait(most); };
+  options.await_input = [this](os::PollSet& set) { keyboard_.await(set); };
   options.wishes.emplace_back([this] { return desk_.attend(); });
 }
 

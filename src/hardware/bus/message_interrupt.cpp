@@ -13,7 +13,7 @@ Result<void> MessageInterruptWindow::read(std::uint64_t, ByteSpan to) {
 
 Result<void> MessageInterruptWindow::write(std::uint64_t offset, ConstByteSpan from) {
   if (from.size() == sizeof(std::uint32_t) && offset % sizeof(std::uint32_t) == 0)
-    sink_->deliver({spec::msi_window + offset, load<std::uint32_t>(from)});
+    sink_->deliver({spec::msi_window + offset, load<std::uint32_t>(from), {}});
   return {};
 }
 

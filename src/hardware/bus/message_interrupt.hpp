@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "base/ids.hpp"
 #include "bus/system_bus.hpp"
 
 namespace cbit::bus {
@@ -16,6 +18,8 @@ namespace cbit::bus {
 struct MessageInterrupt {
   std::uint64_t address = 0;
   std::uint32_t data = 0;
+  // Whose it is, for an IOMMU. nullopt: nobody's that an IOMMU knows, and it is not remapped.
+  std::optional<RequesterId> requester = {};
 
   friend bool operator==(const MessageInterrupt&, const MessageInterrupt&) = default;
 };
@@ -26,6 +30,18 @@ class MessageInterruptSink {
   // The address is anything that the window holds. false: nobody accepted the message, and it is lost; a
   // device never knows, but an IOAPIC does.
   virtual bool deliver(const MessageInterrupt& message) = 0;
+};
+
+// In front of the local APICs, for an IOMMU to step in.
+class MessageInterruptRoute final : public MessageInterruptSink {
+ public:
+  explicit MessageInterruptRoute(MessageInterruptSink& sink) : sink_{&sink} {}
+  // All messages go there from now on; it outlives the traffic.
+  void set_sink(MessageInterruptSink& sink) { sink_ = &sink; }
+  bool deliver(const MessageInterrupt& message) override { return sink_->deliver(message); }
+
+ private:
+  MessageInterruptSink* sink_;
 };
 
 // The megabyte from spec::msi_window on. Reads give ones; writes of other widths or alignments are lost. A

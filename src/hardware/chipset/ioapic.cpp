@@ -18,7 +18,10 @@ constexpr std::uint32_t id_settable = 0x0f00'0000;
 
 }  // namespace
 
-Ioapic::Ioapic(bus::MessageInterruptSink& sink, std::uint8_t id) : sink_{&sink}, initial_id_{id} { reset(); }
+Ioapic::Ioapic(bus::MessageInterruptSink& sink, std::uint8_t id, RequesterId requester)
+    : sink_{&sink}, initial_id_{id}, requester_{requester} {
+  reset();
+}
 
 void Ioapic::reset() {
   id_ = initial_id_;
@@ -118,7 +121,8 @@ bool Ioapic::send(const Pin& pin) {
                              .with<MsiData::Delivery>(entry.get<IoapicEntry::Delivery>())
                              .with<MsiData::Level>(level_triggered(pin))
                              .with<MsiData::Assert>(true)
-                             .raw});
+                             .raw,
+                         requester_});
 }
 
 }  // namespace cbit::chipset

@@ -26,7 +26,8 @@ class Ioapic final : public bus::MmioRegion, public bus::IrqInput, public EoiLis
   static constexpr unsigned pin_count = 24;
   static constexpr std::uint64_t region_bytes = 0x1000;
 
-  explicit Ioapic(bus::MessageInterruptSink& sink, std::uint8_t id = 0);
+  // `requester`: whose its messages are, for an IOMMU.
+  explicit Ioapic(bus::MessageInterruptSink& sink, std::uint8_t id = 0, RequesterId requester = 0);
 
   // All entries masked. The inputs keep their levels.
   void reset();
@@ -54,6 +55,7 @@ class Ioapic final : public bus::MmioRegion, public bus::IrqInput, public EoiLis
 
   bus::MessageInterruptSink* sink_;
   std::uint8_t initial_id_;
+  RequesterId requester_;
   std::uint8_t id_ = 0;
   std::uint8_t selected_ = 0;
   std::array<Pin, pin_count> pins_;

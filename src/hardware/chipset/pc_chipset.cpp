@@ -22,7 +22,7 @@ std::deque<bus::IrqLine> make_irq_lines() {
 PcChipset::PcChipset(Clock& clock, PlatformControl& platform, const PcConfig& config)
     : config_{config},
       irqs_{make_irq_lines()},
-      ioapic_{apic_bus_, pc_map::ioapic_id},
+      ioapic_{messages_, pc_map::ioapic_id, pc_map::ioapic_requester},
       pic_{intr_},
       pit_{clock, irqs_[pc_map::timer_irq]},
       port_b_{clock, pit_},

@@ -64,6 +64,8 @@ class PcChipset {
   [[nodiscard]] Lapic& lapic(std::size_t cpu) { return lapics_[cpu]; }
   [[nodiscard]] const Lapic& lapic(std::size_t cpu) const { return lapics_[cpu]; }
   [[nodiscard]] ApicBus& apic_bus() { return apic_bus_; }
+  // What devices and the IOAPIC send goes through here to the local APICs.
+  [[nodiscard]] bus::MessageInterruptRoute& messages() { return messages_; }
   [[nodiscard]] Ioapic& ioapic() { return ioapic_; }
   [[nodiscard]] PicPair& pic() { return pic_; }
   [[nodiscard]] Pit& pit() { return pit_; }
@@ -84,7 +86,8 @@ class PcChipset {
   bus::IrqLine nmi_{"NMI"};
 
   ApicBus apic_bus_;
-  bus::MessageInterruptWindow message_window_{apic_bus_};
+  bus::MessageInterruptRoute messages_{apic_bus_};
+  bus::MessageInterruptWindow message_window_{messages_};
   std::deque<Lapic> lapics_;
   Ioapic ioapic_;
   PicPair pic_;

@@ -79,6 +79,13 @@ inline constexpr PhysAddr test_memory_base{0xff00'0000};
 inline constexpr std::uint64_t test_memory_bytes = 64 << 10;
 
 inline constexpr std::uint8_t ioapic_id = 0;
+// 00:14.0, the south bridge's, as Linux expects it of an AMD machine: check_ioapic_information() in
+// drivers/iommu/amd/init.c.
+inline constexpr RequesterId ioapic_requester = 0x00a0;
+
+// An AMD IOMMU, if there is one: its registers, where QEMU's has them, and its device number on bus 0.
+inline constexpr PhysAddr iommu_base{0xfed8'0000};
+inline constexpr unsigned iommu_device = 2;
 inline constexpr unsigned ioapic_gsi_base = 0;
 
 struct PcIrq {

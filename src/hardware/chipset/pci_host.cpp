@@ -36,7 +36,7 @@ constexpr mem::PhysRange ecam_range{pc_map::ecam_base, pc_map::ecam_bytes};
 PciHost::PciHost(PcChipset& chipset, bus::SystemBus& memory, bus::PortSpace& ports)
     : memory_{&memory},
       ports_{&ports},
-      bus_{{memory, ports, chipset.apic_bus(),
+      bus_{{memory, ports, chipset.messages(),
             [&chipset](unsigned device) -> bus::IrqLine& { return chipset.irq(pc_map::pci_irq(device)); }}} {
   bus_.plug(0, bridge_);
   memory.add_mmio(ecam_range, ecam_);

@@ -4,7 +4,7 @@
 //   CFCh..CFFh  CONFIG_DATA, any width: the first 256 bytes of a function's space
 //   E000'0000h  ECAM: all 4 KiB; an access within one function, of 1, 2, 4 or 8 bytes
 //
-// Interrupt pins lead to the chipset's lines by pc_map::pci_irq(), messages to its APIC bus.
+// Interrupt pins lead to the chipset's lines by pc_map::pci_irq(), messages to its route to the APICs.
 //
 // Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2; PCI Express Base Specification 3.0, 7.2.2.
 // Threading: one thread, that of the machine.

@@ -117,8 +117,17 @@ OrError<void> DiskImage::check_still_there(std::uint64_t end) const {
   return {};
 }
 
+OrError<void> DiskImage::remembered(OrError<void> done) {
+  if (!done && !failure_) failure_ = done.error();
+  return done;
+}
+
 OrError<void> DiskImage::read(std::uint64_t offset, ByteSpan to) {
   CBIT_TRY(check_range(*this, offset, to.size()));
+  return remembered(read_file(offset, to));
+}
+
+OrError<void> DiskImage::read_file(std::uint64_t offset, ByteSpan to) {
   while (!to.empty()) {
     const auto wanted = std::min<std::uint64_t>(to.size(), io_bytes_max);
     const auto got = retry([&] { return ::pread(fd_, to.data(), wanted, static_cast<off_t>(offset)); });
@@ -135,6 +144,10 @@ OrError<void> DiskImage::read(std::uint64_t offset, ByteSpan to) {
 
 OrError<void> DiskImage::write(std::uint64_t offset, ConstByteSpan from) {
   CBIT_TRY(check_writable(*this, offset, from.size()));
+  return remembered(write_file(offset, from));
+}
+
+OrError<void> DiskImage::write_file(std::uint64_t offset, ConstByteSpan from) {
   CBIT_TRY(check_still_there(offset + from.size()));
   while (!from.empty()) {
     const auto wanted = std::min<std::uint64_t>(from.size(), io_bytes_max);
@@ -159,11 +172,15 @@ OrError<bool> DiskImage::punch(std::uint64_t offset, std::uint64_t bytes) {
 
 OrError<void> DiskImage::zero(std::uint64_t offset, std::uint64_t bytes, bool may_unmap) {
   CBIT_TRY(check_writable(*this, offset, bytes));
+  return remembered(zero_file(offset, bytes, may_unmap));
+}
+
+OrError<void> DiskImage::zero_file(std::uint64_t offset, std::uint64_t bytes, bool may_unmap) {
   if (bytes == 0 || (may_unmap && CBIT_TRY(punch(offset, bytes)))) return {};
   static constexpr std::array<std::byte, 64 * 1024> zeros{};
   while (bytes != 0) {
     const auto piece = std::min<std::uint64_t>(bytes, zeros.size());
-    CBIT_TRY(write(offset, ConstByteSpan{zeros}.first(piece)));
+    CBIT_TRY(write_file(offset, ConstByteSpan{zeros}.first(piece)));
     offset += piece;
     bytes -= piece;
   }
@@ -172,8 +189,8 @@ OrError<void> DiskImage::zero(std::uint64_t offset, std::uint64_t bytes, bool ma
 
 OrError<void> DiskImage::flush() {
   if (read_only()) return {};
-  if (retry([&] { return ::fdatasync(fd_); }) != 0) return io_error(path_, ExitCode::output_failed);
-  return {};
+  if (retry([&] { return ::fdatasync(fd_); }) == 0) return {};
+  return remembered(io_error(path_, ExitCode::output_failed));
 }
 
 }  // namespace cbit::dev

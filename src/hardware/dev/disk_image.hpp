@@ -40,11 +40,18 @@ class DiskImage final : public BlockBackend {
   // may_unmap: punches a hole where the file system can, else writes zeros.
   OrError<void> zero(std::uint64_t offset, std::uint64_t bytes, bool may_unmap) override;
   OrError<void> flush() override;
+  // What the file said when it failed first; the guest sees an I/O error. A range that the disk does not have
+  // is no failure of the file.
+  [[nodiscard]] const std::optional<Error>& failure() const { return failure_; }
 
  private:
   DiskImage(std::string path, Mode mode) : path_{std::move(path)}, mode_{mode} {}
   [[nodiscard]] tl::unexpected<Error> cut_short(std::uint64_t end) const;
   OrError<void> check_still_there(std::uint64_t end) const;
+  OrError<void> read_file(std::uint64_t offset, ByteSpan to);
+  OrError<void> write_file(std::uint64_t offset, ConstByteSpan from);
+  OrError<void> zero_file(std::uint64_t offset, std::uint64_t bytes, bool may_unmap);
+  OrError<void> remembered(OrError<void> done);
   OrError<bool> punch(std::uint64_t offset, std::uint64_t bytes);
 
   std::string path_;
@@ -54,6 +61,7 @@ class DiskImage final : public BlockBackend {
   int fd_ = -1;  // of one of them
   Mode mode_;
   std::uint64_t bytes_ = 0;
+  std::optional<Error> failure_;
 };
 
 }  // namespace cbit::dev

@@ -33,6 +33,15 @@ struct IommuTranslation {
   bool encrypted = false;   // the leaf entry's C-bit; the bus address's where there is no translation
   std::uint64_t bytes = 0;  // from `phys` to the end of the leaf: as far as this translation goes
   bool translated = false;  // by a page table
+
+  // Of a byte further on in it.
+  [[nodiscard]] IommuTranslation at(std::uint64_t offset) const {
+    IommuTranslation further = *this;
+    further.phys += offset;
+    further.bytes -= offset;
+    return further;
+  }
+  friend bool operator==(const IommuTranslation&, const IommuTranslation&) = default;
 };
 
 // A bus address without translation: its key bits select the key.

@@ -7,6 +7,8 @@
 
 #include "base/format.hpp"
 #include "base/text.hpp"
+#include "dev/e1000/e1000_pci.hpp"
+#include "dev/nvme/nvme_pci.hpp"
 #include "dev/test_dma_pci.hpp"
 #include "dev/virtio/virtio_pci.hpp"
 
@@ -31,10 +33,24 @@ OrError<std::uint64_t> parse_count(std::string_view value, std::uint64_t first, 
 dev::VirtioOptions* virtio_of(DeviceOptions& options) {
   return std::visit(
       [](auto& one) -> dev::VirtioOptions* {
-        using Options = std::decay_t<decltype(one)>;
-        if constexpr (requires { one.device.virtio; }) return &one.device.virtio;
-        if constexpr (std::is_same_v<Options, TestDmaOptions>) return nullptr;
-        if constexpr (requires { one.virtio; }) return &one.virtio;
+        if constexpr (requires { one.device.virtio; })
+          return &one.device.virtio;
+        else if constexpr (requires { one.virtio; })
+          return &one.virtio;
+        else
+          return nullptr;
+      },
+      options);
+}
+
+// Of a network device; nullptr: it is none.
+dev::NetOptions* net_of(DeviceOptions& options) {
+  return std::visit(
+      [](auto& one) -> dev::NetOptions* {
+        if constexpr (requires { one.net; })
+          return &one.net;
+        else
+          return nullptr;
       },
       options);
 }
@@ -49,12 +65,25 @@ OrError<void> set_address_bits(DeviceOptions& options, std::string_view value) {
   std::get<TestDmaOptions>(options).address_bits = static_cast<unsigned>(CBIT_TRY(parse_count(value, 1, 64)));
   return {};
 }
+template <class Disk>
 OrError<void> set_serial(DeviceOptions& options, std::string_view value) {
-  std::get<DiskOptions>(options).device.serial = value;
+  std::get<Disk>(options).device.serial = value;
+  return {};
+}
+template <auto field, std::uint64_t first, std::uint64_t last>
+OrError<void> set_nvme(DeviceOptions& options, std::string_view value) {
+  auto& place = std::get<NvmeDiskOptions>(options).device.*field;
+  place = static_cast<std::decay_t<decltype(place)>>(CBIT_TRY(parse_count(value, first, last)));
   return {};
 }
 OrError<void> set_tag(DeviceOptions& options, std::string_view value) {
   std::get<ShareOptions>(options).device.tag = value;
+  return {};
+}
+OrError<void> set_mac(DeviceOptions& options, std::string_view value) {
+  const auto mac = dev::parse_mac(value);
+  if (!mac) return usage_error(fmt::format("{:?} is no address of one station", value));
+  net_of(options)->mac = *mac;
   return {};
 }
 OrError<void> set_seed(DeviceOptions& options, std::string_view value) {
@@ -87,10 +116,24 @@ constexpr auto with_own(const Own&... own) {
 
 constexpr DeviceOption options_of_test_dma[] = {
     {"address-bits", "1..64", "address lines that the device drives", set_address_bits}};
-constexpr auto options_of_disk = with_own(DeviceOption{"serial", "TEXT", "at most 20 bytes", set_serial});
+constexpr auto options_of_disk =
+    with_own(DeviceOption{"serial", "TEXT", "at most 20 bytes", set_serial<DiskOptions>});
+constexpr auto options_of_scsi =
+    with_own(DeviceOption{"serial", "TEXT", "at most 20 bytes", set_serial<ScsiDiskOptions>});
+constexpr DeviceOption options_of_nvme[] = {
+    {"serial", "TEXT", "1 to 20 bytes", set_serial<NvmeDiskOptions>},
+    {"max_ioqpairs", "1..1024", "pairs of I/O queues",
+     set_nvme<&dev::NvmeOptions::max_ioqpairs, 1, dev::Nvme::io_queue_pairs_max>},
+    {"mdts", "0..20", "a transfer is at most 2^N pages of 4 KiB; 0: no limit",
+     set_nvme<&dev::NvmeOptions::mdts, 0, dev::Nvme::mdts_max>},
+    {"logical_block_size", "512..4096", "bytes of a block",
+     set_nvme<&dev::NvmeOptions::logical_block_size, 512, 4096>}};
 constexpr auto options_of_share =
     with_own(DeviceOption{"tag", "TEXT", "what it is mounted by, at most 32 bytes", set_tag});
 constexpr auto options_of_rng = with_own(DeviceOption{"seed", "NUMBER", "of the entropy", set_seed});
+constexpr DeviceOption mac_option{"mac", "XX:XX:XX:XX:XX:XX", "its address", set_mac};
+constexpr auto options_of_net = with_own(mac_option);
+constexpr DeviceOption options_of_e1000[] = {mac_option};
 constexpr auto options_of_console =
     with_own(DeviceOption{"port", "NAME", "adds a port with a name; may be repeated", add_port});
 
@@ -104,12 +147,32 @@ OrError<PluggedDevice> make_test_dma(bus::SystemBus& bus, Clock* clock, const De
   return PluggedDevice{std::make_unique<dev::TestDma>(bus, port, clock)};
 }
 
+OrError<PluggedDevice> make_e1000(bus::SystemBus& bus, Clock* clock, const DevicePlace& place,
+                                  const DeviceOptions& options) {
+  auto device = std::make_unique<dev::E1000>(
+      bus, bus::DmaPortConfig{.device = place.name, .requester = place.requester},
+      std::get<dev::E1000Options>(options), clock);
+  return PluggedDevice{std::make_unique<dev::E1000Pci>(std::move(device))};
+}
+
+// A disk behind virtio.
+template <class Device, class Disk>
 OrError<PluggedDevice> make_disk(bus::SystemBus& bus, Clock*, const DevicePlace& place,
                                  const DeviceOptions& options) {
-  const auto& [device, disk] = std::get<DiskOptions>(options);
+  const auto& [device, disk] = std::get<Disk>(options);
   if (disk == nullptr) return usage_error(fmt::format("the disk {} has no image", place.name));
-  return PluggedDevice{CBIT_TRY(
-      dev::VirtioBlk::create(bus, {.device = place.name, .requester = place.requester}, *disk, device))};
+  return PluggedDevice{
+      CBIT_TRY(Device::create(bus, {.device = place.name, .requester = place.requester}, *disk, device))};
+}
+
+OrError<PluggedDevice> make_nvme(bus::SystemBus& bus, Clock*, const DevicePlace& place,
+                                 const DeviceOptions& options) {
+  auto [device, disk] = std::get<NvmeDiskOptions>(options);
+  if (disk == nullptr) return usage_error(fmt::format("the disk {} has no image", place.name));
+  // Linux takes two of one number for two ways to one disk.
+  if (device.serial.empty()) device.serial = place.name.substr(0, dev::nvme_serial_bytes);
+  return PluggedDevice{
+      CBIT_TRY(dev::Nvme::create(bus, {.device = place.name, .requester = place.requester}, *disk, device))};
 }
 
 OrError<PluggedDevice> make_share(bus::SystemBus& bus, Clock*, const DevicePlace& place,
@@ -128,23 +191,29 @@ OrError<PluggedDevice> make_virtio(bus::SystemBus& bus, Clock*, const DevicePlac
 }
 
 const DeviceKind kinds[] = {
+    {"e1000", "Intel's 82540EM: a network device of plain PCI, with 32 address lines",
+     dev::E1000Pci::identity, dev::E1000Options{}, options_of_e1000, make_e1000},
+    {"nvme", "a disk, behind an NVMe controller", dev::NvmePci::identity, NvmeDiskOptions{}, options_of_nvme,
+     make_nvme},
     {"test-dma", "a device that does the DMA it is told to (docs/test-device.md)", dev::TestDmaPci::identity,
      TestDmaOptions{}, options_of_test_dma, make_test_dma},
     {"virtio-9p", "a folder of the host's, to read", dev::virtio_pci_identity(spec::virtio_id_9p, false),
      ShareOptions{}, options_of_share, make_share},
     {"virtio-blk", "a disk", dev::virtio_pci_identity(spec::virtio_id_block, false), DiskOptions{},
-     options_of_disk, make_disk},
+     options_of_disk, make_disk<dev::VirtioBlk, DiskOptions>},
     {"virtio-console", "a terminal, or several ports with names",
      dev::virtio_pci_identity(spec::virtio_id_console, false), dev::VirtioConsoleOptions{},
      options_of_console, make_virtio<dev::VirtioConsole, dev::VirtioConsoleOptions>},
     {"virtio-iommu", "an IOMMU in front of all devices",
      dev::virtio_pci_identity(spec::virtio_id_iommu, false), dev::VirtioIommuOptions{}, options_of_virtio,
      make_virtio<dev::VirtioIommu, dev::VirtioIommuOptions>},
-    {"virtio-net", "a network device; its frames go to another one, or back",
-     dev::virtio_pci_identity(dev::virtio_id_net, false), dev::VirtioNetOptions{}, options_of_virtio,
-     make_virtio<dev::VirtioNet, dev::VirtioNetOptions>},
+    {"virtio-net", "a network device; `cbit run --net` connects it",
+     dev::virtio_pci_identity(dev::virtio_id_net, false), dev::VirtioNetOptions{.queue_size = 256},
+     options_of_net, make_virtio<dev::VirtioNet, dev::VirtioNetOptions>},
     {"virtio-rng", "a source of entropy with a seed", dev::virtio_pci_identity(dev::virtio_id_rng, false),
      dev::VirtioRngOptions{}, options_of_rng, make_virtio<dev::VirtioRng, dev::VirtioRngOptions>},
+    {"virtio-scsi", "a SCSI host with a disk", dev::virtio_pci_identity(spec::virtio_id_scsi, false),
+     ScsiDiskOptions{}, options_of_scsi, make_disk<dev::VirtioScsi, ScsiDiskOptions>},
 };
 
 // The remedy for a word that names none of the rows.
@@ -195,9 +264,28 @@ OrError<DeviceRequest> parse_device(std::string_view text) {
   return request;
 }
 
+dev::BlockBackend** backend_of(DeviceOptions& options) {
+  return std::visit(
+      [](auto& one) -> dev::BlockBackend** {
+        if constexpr (requires { one.disk; })
+          return &one.disk;
+        else
+          return nullptr;
+      },
+      options);
+}
+
+void connect(DeviceRequest& request, dev::NetBackend& network) {
+  if (dev::NetOptions* const options = net_of(request.options)) options->network = &network;
+}
+
 std::unique_ptr<bus::PciFunction> PluggedDevice::take_function() && {
+  if (auto* const nvme = std::get_if<std::unique_ptr<dev::Nvme>>(&device_))
+    return std::make_unique<dev::NvmePci>(std::move(*nvme));
   if (auto* const test_dma = std::get_if<std::unique_ptr<dev::TestDma>>(&device_))
     return std::make_unique<dev::TestDmaPci>(std::move(*test_dma));
+  if (auto* const function = std::get_if<std::unique_ptr<bus::PciFunction>>(&device_))
+    return std::move(*function);
   return std::make_unique<dev::VirtioPci>(std::get<std::unique_ptr<dev::VirtioDevice>>(std::move(device_)));
 }
 

@@ -12,6 +12,8 @@
 #include <variant>
 
 #include "bus/pci/pci_bus.hpp"
+#include "dev/e1000/e1000.hpp"
+#include "dev/nvme/controller.hpp"
 #include "dev/test_dma.hpp"
 #include "dev/virtio/virtio_9p.hpp"
 #include "dev/virtio/virtio_blk.hpp"
@@ -19,6 +21,7 @@
 #include "dev/virtio/virtio_iommu.hpp"
 #include "dev/virtio/virtio_net.hpp"
 #include "dev/virtio/virtio_rng.hpp"
+#include "dev/virtio/virtio_scsi.hpp"
 
 namespace cbit::machine {
 
@@ -30,14 +33,26 @@ struct DiskOptions {
   dev::VirtioBlkOptions device;
   dev::BlockBackend* disk = nullptr;  // outlives the device
 };
+struct NvmeDiskOptions {
+  dev::NvmeOptions device;            // without a serial number: that of its place
+  dev::BlockBackend* disk = nullptr;  // outlives the device
+};
+struct ScsiDiskOptions {
+  dev::VirtioScsiOptions device;
+  dev::BlockBackend* disk = nullptr;  // outlives the device
+};
 struct ShareOptions {
   dev::Virtio9pOptions device;
   const dev::SharedFolder* folder = nullptr;  // outlives the device
 };
 
 // What a device may be told; the alternative is that of its kind.
-using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, ShareOptions, dev::VirtioRngOptions,
-                                   dev::VirtioNetOptions, dev::VirtioConsoleOptions, dev::VirtioIommuOptions>;
+using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, NvmeDiskOptions, ScsiDiskOptions,
+                                   ShareOptions, dev::VirtioRngOptions, dev::VirtioNetOptions,
+                                   dev::VirtioConsoleOptions, dev::VirtioIommuOptions, dev::E1000Options>;
+
+// Where the options of a disk have its backend; nullptr: the device is no disk.
+[[nodiscard]] dev::BlockBackend** backend_of(DeviceOptions& options);
 
 // Where a device is plugged: its name in events, and its number on the bus.
 struct DevicePlace {
@@ -50,12 +65,15 @@ class PluggedDevice {
  public:
   explicit PluggedDevice(std::unique_ptr<dev::VirtioDevice> device) : device_{std::move(device)} {}
   explicit PluggedDevice(std::unique_ptr<dev::TestDma> device) : device_{std::move(device)} {}
+  explicit PluggedDevice(std::unique_ptr<dev::Nvme> device) : device_{std::move(device)} {}
+  explicit PluggedDevice(std::unique_ptr<bus::PciFunction> function) : device_{std::move(function)} {}
 
-  // As what it is: dev::TestDma, or a virtio device of the kind that was asked for.
+  // As what it is: dev::TestDma, dev::Nvme, or a virtio device of the kind that was asked for. Others are
+  // functions.
   template <class Device>
   [[nodiscard]] std::unique_ptr<Device> take() && {
-    if constexpr (std::is_same_v<Device, dev::TestDma>)
-      return std::get<std::unique_ptr<dev::TestDma>>(std::move(device_));
+    if constexpr (!std::is_base_of_v<dev::VirtioDevice, Device>)
+      return std::get<std::unique_ptr<Device>>(std::move(device_));
     else
       return std::unique_ptr<Device>{
           static_cast<Device*>(std::get<std::unique_ptr<dev::VirtioDevice>>(device_).release())};
@@ -64,7 +82,9 @@ class PluggedDevice {
   [[nodiscard]] std::unique_ptr<bus::PciFunction> take_function() &&;
 
  private:
-  std::variant<std::unique_ptr<dev::VirtioDevice>, std::unique_ptr<dev::TestDma>> device_;
+  std::variant<std::unique_ptr<dev::VirtioDevice>, std::unique_ptr<dev::TestDma>, std::unique_ptr<dev::Nvme>,
+               std::unique_ptr<bus::PciFunction>>
+      device_;
 };
 
 // An option that is written as text: `name=value`.
@@ -89,13 +109,16 @@ struct DeviceKind {
 // Errors (usage): no device has this name; the hint lists those that there are.
 OrError<const DeviceKind*> find_device_kind(std::string_view name);
 
-// "KIND[,OPTION=VALUE]...", as on a command line. A disk's backend and a shared folder are set afterwards.
+// "KIND[,OPTION=VALUE]...", as on a command line. A disk's backend, a shared folder and a network
+// are set afterwards.
 // Errors (usage): an unknown kind or option, a value that is none; each names what there is.
 struct DeviceRequest {
   const DeviceKind* kind = nullptr;
   DeviceOptions options;
 };
 OrError<DeviceRequest> parse_device(std::string_view text);
+// Of a network device: what it is connected to, which outlives it. Of another one, nothing.
+void connect(DeviceRequest& request, dev::NetBackend& network);
 
 // A device of the table, which stands for itself. `options` are those of its kind.
 // Errors (usage): what the device's create() says of its options.

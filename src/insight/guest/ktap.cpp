@@ -44,6 +44,20 @@ std::optional<std::uint64_t> plan_of(std::string_view line) {
   return tests;
 }
 
+// How many tests ended, as ksft_print_cnts() of Linux 6.1 says it (tools/testing/selftests/kselftest.h): some
+// programs count their tests and print no result of each.
+std::optional<std::uint64_t> total_of(std::string_view line) {
+  LogScanner scan{line};
+  if (!scan.skip("Totals:")) return std::nullopt;
+  std::uint64_t total = 0;
+  for (const std::string_view outcome : {" pass:", " fail:", " xfail:", " xpass:", " skip:", " error:"}) {
+    const auto tests = scan.skip(outcome) ? scan.number() : std::nullopt;
+    if (!tests || *tests > KtapReader::plan_max) return std::nullopt;
+    total += *tests;
+  }
+  return total;
+}
+
 // What stands behind a result's "#".
 void read_directive(KtapTest& test, bool ok, std::string_view text) {
   const std::string_view word = text.substr(0, text.find_first_of(blanks));
@@ -128,7 +142,15 @@ void KtapReader::read(std::string_view line) {
   else if (auto test = result_of(text))
     add_result(column, std::move(*test));
   else
-    add_note(line);
+    read_note(column, text, line);
+}
+
+// A total is of the tests that its own "# " stands before.
+void KtapReader::read_note(std::size_t column, std::string_view text, std::string_view line) {
+  Group& group = open_.back();
+  if (const auto total = total_of(text); total && column == group.column + 2)
+    group.ended = std::max(group.ended, *total);
+  add_note(line);
 }
 
 KtapResults KtapReader::finish() {

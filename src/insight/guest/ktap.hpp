@@ -79,6 +79,7 @@ class KtapReader {
   Group& group_at(std::size_t column);
   void begin(std::size_t column);
   void add_result(std::size_t column, KtapTest test);
+  void read_note(std::size_t column, std::string_view text, std::string_view line);
   void add_note(std::string_view line);
   // Takes out what is indented by more, as one.
   Group close_beyond(std::size_t column);

@@ -79,12 +79,25 @@ void set_memory_types(cpu::Cpu& cpu) {
       mtrr::default_enable | mtrr::default_enable_fixed | static_cast<std::uint64_t>(mtrr::Type::write_back));
 }
 
+// drivers/iommu/amd allocates its tables as ordinary memory, which is private in such a guest, and the IOMMU
+// is the host's: it would read ciphertext.
+OrError<void> check_iommu(const PcConfig& config) {
+  if (!config.amd_iommu || !machine::traits_of(config.platform).cc.has(spec::CcAttr::guest_mem_encrypt))
+    return {};
+  return usage_error(
+      fmt::format("a guest of platform {} cannot have an AMD IOMMU: its tables would lie in the guest's "
+                  "private memory, for which the IOMMU has no key",
+                  to_string(config.platform)),
+      "leave the IOMMU away, or use platform plain or sme");
+}
+
 }  // namespace
 
 OrError<std::unique_ptr<Pc>> Pc::create(const PcConfig& config) {
   if (config.cpus < 1 || config.cpus > cpus_max)
     return usage_error(fmt::format("{} processors are out of range", config.cpus),
                        fmt::format("use 1 to {}", cpus_max));
+  CBIT_TRY(check_iommu(config));
   auto machine = CBIT_TRY(machine::Machine::create(machine_config(config)));
   return std::unique_ptr<Pc>{new Pc{config, std::move(machine)}};
 }
@@ -117,6 +130,10 @@ Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
   machine_->clock().ignore_charges();
   if (config.kvm_interface) kvm_.emplace(*machine_);
   chipset_.attach(machine_->bus(), ports_);
+  if (config.amd_iommu) {
+    iommu_.emplace(chipset_, machine_->bus());
+    pci_.bus().plug(chipset::pc_map::iommu_device, *iommu_);
+  }
   for (Socket& socket : cpus_) set_memory_types(socket.cpu);
   leave_as_firmware_does();
 }
@@ -138,14 +155,19 @@ void Pc::leave_as_firmware_does() {
 
 OrError<bus::PciFunction*> Pc::plug(const machine::DeviceRequest& request, unsigned slot) {
   const machine::DevicePlace place{fmt::format("0000:00:{:02x}.0", slot), spec::pci_requester(0, slot, 0)};
+  const bool is_iommu = std::holds_alternative<dev::VirtioIommuOptions>(request.options);
+  if (is_iommu && machine_->bus().iommu() != nullptr)
+    return usage_error(fmt::format("{}: the machine has an IOMMU already", place.name),
+                       "leave one of them away");
   cards_.push_back(
       CBIT_TRY(machine::plug_pci(pci_.bus(), machine_->bus(), machine_->clock(), request, place)));
+  if (is_iommu) virtio_iommu_ = place.requester;
   return cards_.back().get();
 }
 
 OrError<void> Pc::load(const boot::BootImage& image) {
   pci_.assign_resources();
-  const boot::Board board = boot::board_of(*machine_, {.cpus = config_.cpus});
+  const boot::Board board = boot::board_of(*machine_, description());
   const boot::LoadPlan plan = CBIT_TRY(boot::plan_image(board, image));
   CBIT_TRY(put_into_memory(plan));
   protocol_ = plan.protocol;
@@ -153,6 +175,17 @@ OrError<void> Pc::load(const boot::BootImage& image) {
     if (entry.type == spec::E820Type::ram) usable_ram_.push_back({entry.first, entry.bytes});
   enter(plan.entry);
   return {};
+}
+
+boot::PcDescription Pc::description() const {
+  boot::PcDescription pc{.cpus = config_.cpus, .virtio_iommu = virtio_iommu_};
+  if (!iommu_) return pc;
+  pc.amd_iommu = {.function = chipset::AmdIommuFunction::requester,
+                  .capability = static_cast<std::uint16_t>(iommu_->capability()),
+                  .registers = chipset::pc_map::iommu_base,
+                  .features = iommu::amd_iommu_features.raw,
+                  .ioapic = chipset::pc_map::ioapic_requester};
+  return pc;
 }
 
 OrError<void> Pc::put_into_memory(const boot::LoadPlan& plan) {

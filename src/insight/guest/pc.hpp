@@ -9,7 +9,8 @@
 // platform sev the machine's firmware launches the image, and the processor says that it is a guest whose
 // memory is encrypted; with sme it says that it can encrypt.
 //
-// Errors: those of machine::Machine, of the loader of the image, of the launch.
+// Errors: those of machine::Machine, of the loader of the image, of the launch; an IOMMU for a guest whose
+// memory is encrypted (usage).
 // Threading: one thread, the one that made it.
 #pragma once
 
@@ -26,6 +27,7 @@
 #include "boot/plan.hpp"
 #include "boot/sev_launch.hpp"
 #include "bus/port_io.hpp"
+#include "chipset/amd_iommu.hpp"
 #include "chipset/pc_chipset.hpp"
 #include "chipset/pci_host.hpp"
 #include "cpu/cpu.hpp"
@@ -53,6 +55,8 @@ struct PcConfig {
   bool test_ports = true;  // F4h, and what chipset::PcConfig::test_ports brings
   // Offer what guest/kvm_interface.hpp has. A guest of another platform than SEV has no use for it.
   bool kvm_interface = false;
+  // An AMD IOMMU in front of the PCI devices. Not for a guest whose memory is encrypted.
+  bool amd_iommu = false;
   mem::MemoryMaker make_memory = &mem::Memory::create;
 };
 
@@ -91,9 +95,11 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   [[nodiscard]] std::uint64_t instructions() const;
   [[nodiscard]] const cpu::CodeCache& code() const { return code_; }
   [[nodiscard]] Clock& clock() { return machine_->clock(); }
+  // nullptr: none.
+  [[nodiscard]] const iommu::AmdIommu* amd_iommu() const { return iommu_ ? &iommu_->iommu() : nullptr; }
 
   // Plugs a device into a PCI slot, 1 to 31, before an image is loaded. Its place in events is the slot's, as
-  // Linux names it: 0000:00:03.0.
+  // Linux names it: 0000:00:03.0. Errors (usage): those of machine::plug_pci(); a second IOMMU.
   OrError<bus::PciFunction*> plug(const machine::DeviceRequest& request, unsigned slot);
 
   [[nodiscard]] std::span<const std::unique_ptr<bus::PciFunction>> cards() const { return cards_; }
@@ -135,6 +141,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
  private:
   Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine);
 
+  [[nodiscard]] boot::PcDescription description() const;
   void leave_as_firmware_does();
   OrError<void> put_into_memory(const boot::LoadPlan& plan);
   void enter(const boot::EntryState& state);
@@ -163,7 +170,9 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   bus::PortSpace ports_;
   chipset::PcChipset chipset_;
   chipset::PciHost pci_;
+  std::optional<chipset::AmdIommuFunction> iommu_;
   std::vector<std::unique_ptr<bus::PciFunction>> cards_;
+  std::optional<RequesterId> virtio_iommu_;
   // A processor, and the memory as it reaches it.
   struct Socket {
     Socket(Pc& pc, std::uint16_t number);

@@ -12,6 +12,8 @@ using HostClock = std::chrono::steady_clock;
 constexpr std::uint64_t slice_ns = 20'000'000;
 // With somebody at a terminal, who shall not have to wait for what a key does.
 constexpr std::uint64_t interactive_slice_ns = 2'000'000;
+// With frames that may come at any time.
+constexpr std::uint64_t network_slice_ns = 500'000;
 
 class Runner {
  public:
@@ -47,14 +49,17 @@ class Runner {
         break;
       }
       if (wish == Wish::stand_still) {
-        if (options_.wait) options_.wait(std::chrono::nanoseconds{slice_ns});
+        if (options_.await_input) wait(std::chrono::nanoseconds{slice_ns}, false);
         continue;
       }
       const std::uint64_t now = pc_.clock().now_ns();
-      const Pc::Progress done = pc_.run(now + std::min(slice(), left_ns(now)), bool{options_.wait});
+      const Pc::Progress done = pc_.run(now + std::min(slice(), left_ns(now)), lives_in_host_time());
       report_.ending = done.ending;
-      if (done.idle) idle();
-      if (options_.now_and_then) options_.now_and_then();
+      if (done.idle)
+        idle();
+      else if (is_networked())
+        wait(std::chrono::nanoseconds{0}, true);
+      look_around();
       if (options_.com1.input) pc_.chipset().com1().input_available();
       if (options_.com2.input) pc_.chipset().com2().input_available();
     }
@@ -80,7 +85,12 @@ class Runner {
     return options_.limits.host_time && HostClock::now() - began_ >= *options_.limits.host_time;
   }
 
+  [[nodiscard]] bool is_networked() const {
+    return options_.network != nullptr && options_.network->in_use();
+  }
+  [[nodiscard]] bool lives_in_host_time() const { return options_.await_input || is_networked(); }
   [[nodiscard]] std::uint64_t slice() const {
+    if (is_networked()) return network_slice_ns;
     return options_.wishes.empty() ? slice_ns : interactive_slice_ns;
   }
   [[nodiscard]] Wish ask() const {
@@ -89,13 +99,30 @@ class Runner {
     return strongest;
   }
 
+  void look_around() {
+    const std::uint64_t now = pc_.clock().now_ns();
+    if (!options_.now_and_then || now < next_look_ns_) return;
+    next_look_ns_ = now + slice_ns;
+    options_.now_and_then();
+  }
+
+  // At most so long, for input and, if it is served, for the network.
+  void wait(std::chrono::nanoseconds most, bool serves_network) {
+    os::PollSet set;
+    set.limit(most);
+    if (options_.await_input) options_.await_input(set);
+    if (serves_network) options_.network->prepare(set);
+    set.wait();
+    if (serves_network) options_.network->serve(set);
+  }
+
   // As long as the host waits, time passes for the guest, up to its next deadline.
   void idle() {
     const std::uint64_t now = pc_.clock().now_ns();
     const std::uint64_t next = pc_.clock().next_deadline().value_or(now + slice_ns);
     const std::uint64_t most = std::min(next - std::min(next, now), slice_ns);
     const auto before = HostClock::now();
-    options_.wait(std::chrono::nanoseconds{most});
+    wait(std::chrono::nanoseconds{most}, is_networked());
     const std::chrono::nanoseconds waited = HostClock::now() - before;
     pc_.clock().advance(std::min(most, static_cast<std::uint64_t>(waited.count())));
   }
@@ -106,6 +133,7 @@ class Runner {
   Console com2_;
   Console debug_console_;
   HostClock::time_point began_;
+  std::uint64_t next_look_ns_ = 0;
   KtapReader console_tests_;
   KtapReader command_tests_;
   RunReport report_;

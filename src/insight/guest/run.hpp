@@ -7,9 +7,11 @@
 #include <functional>
 #include <vector>
 
+#include "dev/net_backend.hpp"
 #include "guest/console.hpp"
 #include "guest/ktap.hpp"
 #include "guest/pc.hpp"
+#include "os/poll_set.hpp"
 
 namespace cbit::guest {
 
@@ -26,11 +28,14 @@ struct RunOptions {
   SerialEnds com1;           // ttyS0: the console
   SerialEnds com2;           // ttyS1
   SerialEnds debug_console;  // port E9h
-  // Somebody sits at the console: virtual time does not run ahead of the host's while the guest is idle, and
-  // `wait` is called with the time there is until something happens by itself. It returns early for input.
-  std::function<void(std::chrono::nanoseconds)> wait;
-  // All are asked as often as `now_and_then`, and when a debugger is to be told of something. While one says
-  // stand_still, no virtual time passes, and `wait` is called.
+  // Somebody sits at the console: virtual time does not run ahead of the host's while the guest is idle.
+  // Adds what input comes from, which ends the wait.
+  std::function<void(os::PollSet&)> await_input;
+  // What a network device is connected to, whose other side lives in the host's time: once the device has a
+  // driver, the guest's does not run ahead of it. Outlives the run; nullptr: nothing.
+  dev::NetBackend* network = nullptr;
+  // All are asked all the time, and when a debugger is to be told of something. While one says stand_still,
+  // no virtual time passes, and input is waited for, if there is any.
   std::vector<std::function<Wish()>> wishes;
   // Called some fifty times in a second of virtual time, between two instructions.
   std::function<void()> now_and_then;

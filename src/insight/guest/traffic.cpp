@@ -14,11 +14,22 @@ void Traffic::on(const DmaMapped& mapped) {
   ++device.mappings;
   device.mapped_bytes += mapped.bytes;
   if (mapped.path == DmaPath::swiotlb) ++device.bounced;
+  if (mapped.path == DmaPath::iommu) ++device.translated;
 }
 
 void Traffic::on(const DeviceAccess& access) {
   DeviceTraffic& device = devices_[access.device];
   (access.write ? device.bytes_written : device.bytes_read) += access.bytes;
+}
+
+void Traffic::on(const DeviceFault& refused) {
+  switch (refused.fault.kind) {
+    case FaultKind::iommu_not_present:
+    case FaultKind::iommu_protection:
+    case FaultKind::iommu_reserved_bit:
+    case FaultKind::iommu_no_domain: ++devices_[refused.device].iommu_faults; break;
+    default: break;
+  }
 }
 
 void Traffic::on(const PageConversion& conversion) {

@@ -17,8 +17,10 @@ struct DeviceTraffic {
   std::string device;
   std::uint64_t mappings = 0;
   std::uint64_t mapped_bytes = 0;
-  std::uint64_t bounced = 0;  // mappings that went through a bounce buffer
+  std::uint64_t bounced = 0;     // mappings that went through a bounce buffer
+  std::uint64_t translated = 0;  // mappings whose addresses are the IOMMU's
   std::uint64_t refused = 0;
+  std::uint64_t iommu_faults = 0;   // accesses that the IOMMU refused
   std::uint64_t bytes_read = 0;     // by the device, from memory
   std::uint64_t bytes_written = 0;  // by the device
 };
@@ -45,6 +47,7 @@ class Traffic final : public EventSink {
   void on(const DmaMapped& mapped);
   void on(const DmaMapFailed& failed) { ++devices_[failed.device].refused; }
   void on(const DeviceAccess& access);
+  void on(const DeviceFault& refused);
   void on(const PageConversion& conversion);
   template <class Other>
   void on(const Other&) {}

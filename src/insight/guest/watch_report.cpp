@@ -76,6 +76,17 @@ std::string of_devices(const WatchReport& report) {
   return text;
 }
 
+// Nothing where no IOMMU has shown.
+std::string of_iommu(const WatchReport& report) {
+  std::uint64_t mappings = 0, faults = 0;
+  for (const DeviceTraffic& device : report.devices) {
+    mappings += device.translated;
+    faults += device.iommu_faults;
+  }
+  if (mappings == 0 && faults == 0) return {};
+  return fmt::format("IOMMU: {} mappings translated, {} accesses of devices refused\n", mappings, faults);
+}
+
 std::string of_views(const SecretViews& views) {
   const auto line = [](std::string_view who, const Bytes& bytes) {
     std::string text;
@@ -130,6 +141,8 @@ Json json_of(const DeviceTraffic& device) {
           {"mappings", device.mappings},
           {"mapped_bytes", device.mapped_bytes},
           {"bounced", device.bounced},
+          {"translated", device.translated},
+          {"iommu_faults", device.iommu_faults},
           {"refused", device.refused},
           {"bytes_read", device.bytes_read},
           {"bytes_written", device.bytes_written}};
@@ -199,8 +212,8 @@ Json json_of(const Exposure& found) {
 std::string to_text(const WatchReport& report) {
   std::string text = fmt::format("cbit: Linux {}, {}\n", report.kernel, report.platform);
   if (report.found) {
-    text +=
-        of_watch(report) + of_pages(report) + of_told(report.told) + of_pools(report) + of_devices(report);
+    text += of_watch(report) + of_pages(report) + of_told(report.told) + of_pools(report) +
+            of_devices(report) + of_iommu(report);
     if (report.lost_calls != 0)
       text += fmt::format("Calls whose return was not seen: {}\n", report.lost_calls);
     text += of_exposure(report);
@@ -213,7 +226,7 @@ std::string to_text(const WatchReport& report) {
 
 std::string to_dma_text(const WatchReport& report) {
   if (!report.found) return "The kernel has not been found in memory yet.\n";
-  return of_pools(report) + of_devices(report);
+  return of_pools(report) + of_devices(report) + of_iommu(report);
 }
 
 std::string to_json(const WatchReport& report) {

@@ -169,6 +169,16 @@ void Watcher::on_probe(cpu::Cpu&, VirtAddr) { probes_->on_execute(view()); }
 
 bool Watcher::is_ram(PhysAddr at) const { return pc_->machine().memory().contains(at, 1); }
 
+// A mapping has the right to read or to write, or both.
+std::optional<linux::Observer::IommuLeaf> Watcher::iommu_leaf(RequesterId requester, DmaAddr at) const {
+  const iommu::AmdIommu* const iommu = pc_->amd_iommu();
+  if (iommu == nullptr) return std::nullopt;
+  auto leaf = iommu->peek(requester, at, false);
+  if (!leaf) leaf = iommu->peek(requester, at, true);
+  if (!leaf || !leaf->translated) return std::nullopt;
+  return IommuLeaf{leaf->phys, leaf->encrypted};
+}
+
 void Watcher::pool_found(PhysAddr first, std::uint64_t bytes) {
   pools_.push_back({first, bytes});
   explainer_.set_bounce_pool(pools_.back());

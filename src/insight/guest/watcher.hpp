@@ -64,6 +64,7 @@ class Watcher final : public KernelKnowledge,
   void remove_probe(VirtAddr at) override { pc_->remove_probe(at); }
   // linux::Observer
   [[nodiscard]] bool is_ram(PhysAddr at) const override;
+  [[nodiscard]] std::optional<IommuLeaf> iommu_leaf(RequesterId requester, DmaAddr at) const override;
   void pool_found(PhysAddr first, std::uint64_t bytes) override;
   void kernel_found(const linux::RunningKernel&) override { kernel_found_ns_ = pc_->clock().now_ns(); }
 

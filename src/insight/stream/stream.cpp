@@ -17,10 +17,10 @@ namespace {
 // A virtio-blk device on a disk, with the driver bound to it.
 class Drive {
  public:
-  static OrError<std::unique_ptr<Drive>> plug(testbed::Testbed& bed, std::string name,
-                                              dev::BlockBackend& disk, std::string serial,
-                                              bool raw_addresses) {
+  static OrError<std::unique_ptr<Drive>> plug(testbed::Testbed& bed, std::string name, dev::DiskImage& disk,
+                                              std::string serial, bool raw_addresses) {
     std::unique_ptr<Drive> drive{new Drive};
+    drive->disk_ = &disk;
     kernel::Device& parent = bed.kernel().add_device({.name = name});
     drive->hardware_ = CBIT_TRY(machine::plug<dev::VirtioBlk>(
         bed.machine().bus(), "virtio-blk", {.name = name, .requester = parent.requester},
@@ -36,10 +36,11 @@ class Drive {
 
   [[nodiscard]] kernel::VirtioBlkDriver& driver() { return *driver_; }
   // What the host's disk had to say when the driver got -EIO.
-  [[nodiscard]] const std::optional<Error>& disk_error() const { return hardware_->disk_error(); }
+  [[nodiscard]] const std::optional<Error>& disk_error() const { return disk_->failure(); }
 
  private:
   Drive() = default;
+  const dev::DiskImage* disk_ = nullptr;
   std::unique_ptr<dev::VirtioBlk> hardware_;
   std::unique_ptr<kernel::VirtioBlkDriver> driver_;
 };
@@ -175,7 +176,7 @@ OrError<SectorIndex> index_of(dev::BlockBackend& disk) {
 }
 
 OrError<StreamPass> correct_pass(const StreamOptions& options, const std::string& target_path,
-                                 dev::BlockBackend& source, const SectorIndex& index,
+                                 dev::DiskImage& source, const SectorIndex& index,
                                  const crypt::Sha256Digest& digest, const EventSinks& sinks) {
   auto target = CBIT_TRY(dev::DiskImage::create(target_path, source.bytes()));
   auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), sinks));
@@ -189,8 +190,8 @@ OrError<StreamPass> correct_pass(const StreamOptions& options, const std::string
   return pass;
 }
 
-OrError<StreamPass> raw_pass(const StreamOptions& options, dev::BlockBackend& source,
-                             const SectorIndex& index, const crypt::Sha256Digest& digest) {
+OrError<StreamPass> raw_pass(const StreamOptions& options, dev::DiskImage& source, const SectorIndex& index,
+                             const crypt::Sha256Digest& digest) {
   auto guest = CBIT_TRY(Guest::boot(options, source.bytes(), {}));
   auto from = CBIT_TRY(Drive::plug(guest->bed(), "0000:00:04.0", source, "cbit-source", true));
   // A device that may not write the guest's pages answers with an error; what the guest then has is the

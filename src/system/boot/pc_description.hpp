@@ -3,11 +3,22 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "base/ids.hpp"
 #include "cbit/addr.hpp"
 #include "mem/memory.hpp"
 
 namespace cbit::boot {
+
+// An AMD IOMMU in front of all functions of bus 0 but the host bridge.
+struct AmdIommuDescription {
+  RequesterId function = 0;
+  std::uint16_t capability = 0;  // of that function's configuration space
+  PhysAddr registers;
+  std::uint64_t features = 0;  // spec::AmdIommuFeatures
+  RequesterId ioapic = 0;      // whose the IOAPIC's interrupts are
+};
 
 struct PcDescription {
   unsigned cpus = 1;  // APIC ids 0 .. cpus - 1
@@ -36,6 +47,11 @@ struct PcDescription {
   std::uint16_t reset_port = 0xcf9;
   std::uint8_t reset_value = 0x06;
   std::uint8_t rtc_century = 0x32;  // its index in CMOS RAM
+
+  std::optional<AmdIommuDescription> amd_iommu;
+  // The function of a virtio-iommu in front of all other functions of bus 0 but the host bridge; endpoints
+  // have the functions' numbers.
+  std::optional<RequesterId> virtio_iommu;
 
   [[nodiscard]] std::uint8_t gsi_of(unsigned device, unsigned pin) const {
     return static_cast<std::uint8_t>(pci_gsi + (device + pin) % pci_gsis);

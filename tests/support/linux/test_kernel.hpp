@@ -287,6 +287,7 @@ inline void TestKernel::add_functions() {
     symbols_.push_back({next.value(), 'T', std::string{function.name}});
     next += function_bytes;
   };
+  symbols_.push_back({text.value(), 'T', "_text"});
   symbols_.push_back({text.value(), 'T', "_stext"});
   VirtAddr next = text + 0x1000;
   for (const kernel_parts::Function& function : kernel_parts::functions) add(next, function);
@@ -298,6 +299,7 @@ inline void TestKernel::add_functions() {
   symbols_.push_back({init.value(), 'T', "_sinittext"});
   for (const kernel_parts::Function& function : kernel_parts::init_functions) add(init, function);
   symbols_.push_back({init_text.value() + 0x10000, 'T', "_einittext"});
+  symbols_.push_back({init_text.value() + 0x20000, 'B', "_end"});
 }
 
 inline void TestKernel::add_variables() {

@@ -67,12 +67,15 @@ void PciFunction::send_pending() {
   }
 }
 
+// A function without a way to memory is the IOMMU, whose own messages nobody holds back or remaps.
 void PciFunction::send(std::uint64_t address, std::uint32_t data) {
-  if (bus_ == nullptr || port_ == nullptr || !port_->bus_master()) return;
+  if (bus_ == nullptr || (port_ != nullptr && !port_->bus_master())) return;
   if (address >= msi_window && address - msi_window < msi_window_bytes) {
-    bus_->board_.messages.deliver({address, data});
+    const auto requester = port_ != nullptr ? std::optional{port_->config().requester} : std::nullopt;
+    bus_->board_.messages.deliver({address, data, requester});
     return;
   }
+  if (port_ == nullptr) return;
   // Not said to the device, which has no use for it; the refusal is an event.
   static_cast<void>(port_->store(DmaAddr{address}, data));
 }

@@ -144,7 +144,7 @@ OrErrno<P9Server::Fid*> P9Server::find(std::uint32_t fid) {
 
 OrErrno<void> P9Server::check_free(std::uint32_t fid) const {
   if (fid == p9_no_fid || fids_.contains(fid)) return refused(EINVAL);
-  if (fids_.size() >= fids_max) return refused(EMFILE);
+  if (fids_.size() >= fids_max_) return refused(EMFILE);
   return {};
 }
 

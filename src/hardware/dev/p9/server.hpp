@@ -22,11 +22,12 @@ class P9Server {
  public:
   static constexpr std::uint32_t msize_max = 128 * 1024;
   // A process has 1024 descriptors by default, and not for its guest alone.
-  static constexpr std::size_t fids_max = 512;
+  static constexpr std::size_t default_fids_max = 512;
   static constexpr std::size_t entries_max = 1 << 18;  // of all folders that are being read
 
-  // The folder outlives it.
-  explicit P9Server(const SharedFolder& folder) : folder_{&folder} {}
+  // The folder outlives it. Each fid has a descriptor of this process.
+  explicit P9Server(const SharedFolder& folder, std::size_t fids_max = default_fids_max)
+      : folder_{&folder}, fids_max_{fids_max} {}
 
   // The answer to a message, at most `room` bytes. `room` is at least spec::p9_error_bytes.
   [[nodiscard]] Bytes answer(ConstByteSpan message, std::size_t room);
@@ -83,6 +84,7 @@ class P9Server {
   [[nodiscard]] std::uint32_t data_max() const;
 
   const SharedFolder* folder_;
+  std::size_t fids_max_;
   std::map<std::uint32_t, Fid> fids_;
   std::uint32_t msize_ = 0;  // 0: no version is agreed on
   std::size_t room_ = 0;     // of the answer that is being made

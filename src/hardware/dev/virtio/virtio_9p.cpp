@@ -36,7 +36,7 @@ Virtio9p::Virtio9p(bus::SystemBus& bus, bus::DmaPortConfig port, const SharedFol
                    options.virtio,
                    spec::virtio_9p_feature::mount_tag,
                    {options.queue_size}},
-      server_{folder},
+      server_{folder, options.fids_max},
       config_(sizeof(std::uint16_t) + options.tag.size()) {
   store(config_, 0, static_cast<std::uint16_t>(options.tag.size()));
   std::ranges::copy(std::as_bytes(std::span{options.tag}), config_.begin() + sizeof(std::uint16_t));

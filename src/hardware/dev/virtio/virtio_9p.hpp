@@ -18,6 +18,7 @@ struct Virtio9pOptions {
   VirtioOptions virtio;
   std::uint16_t queue_size = 128;  // a power of two
   std::string tag = "share";       // what the guest mounts it by; 1 to 32 bytes
+  std::size_t fids_max = P9Server::default_fids_max;
 };
 
 class Virtio9p final : public VirtioDevice {

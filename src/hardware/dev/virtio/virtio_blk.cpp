@@ -43,6 +43,10 @@ OrError<void> check(const BlockBackend& disk, const VirtioBlkOptions& options) {
   return {};
 }
 
+std::uint8_t status_of(const OrError<void>& done) {
+  return done ? spec::virtio_blk_status::ok : spec::virtio_blk_status::ioerr;
+}
+
 }  // namespace
 
 struct VirtioBlk::Request {
@@ -206,12 +210,6 @@ std::uint8_t VirtioBlk::zero_range(std::uint32_t type, const spec::VirtioBlkRang
     return spec::virtio_blk_status::ioerr;
   const bool may_unmap = discards || (range.flags & spec::virtio_blk_flag_unmap) != 0;
   return status_of(disk_->zero(range.sector * sector_size, range.num_sectors * sector_size, may_unmap));
-}
-
-std::uint8_t VirtioBlk::status_of(const OrError<void>& done) {
-  if (done) return spec::virtio_blk_status::ok;
-  if (!disk_error_) disk_error_ = done.error();
-  return spec::virtio_blk_status::ioerr;
 }
 
 }  // namespace cbit::dev

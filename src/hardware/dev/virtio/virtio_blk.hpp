@@ -8,7 +8,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "dev/block_backend.hpp"
@@ -38,8 +37,6 @@ class VirtioBlk final : public VirtioDevice {
                                                     BlockBackend& disk, const VirtioBlkOptions& options);
 
   [[nodiscard]] std::uint16_t device_id() const override { return spec::virtio_id_block; }
-  // What the disk said when it failed first; the driver saw IOERR.
-  [[nodiscard]] const std::optional<Error>& disk_error() const { return disk_error_; }
 
  protected:
   OrTrouble<void> kicked(std::uint16_t queue) override;
@@ -62,13 +59,11 @@ class VirtioBlk final : public VirtioDevice {
 
   [[nodiscard]] bool transfer_allowed(const Request& request) const;
   [[nodiscard]] bool in_range(std::uint64_t sector, std::uint64_t sectors) const;
-  std::uint8_t status_of(const OrError<void>& done);
 
   BlockBackend* disk_;
   VirtioBlkOptions options_;
   spec::VirtioBlkConfig config_;
   Bytes bounce_;
-  std::optional<Error> disk_error_;
 };
 
 }  // namespace cbit::dev

@@ -28,6 +28,7 @@ constexpr VirtioPciType pci_types[] = {
     {2, 0x1001, pci_class::mass_storage_scsi},    // block
     {3, 0x1003, pci_class::communication_other},  // console
     {4, 0x1005, pci_class::other},                // entropy
+    {8, 0x1004, pci_class::mass_storage_scsi},    // SCSI host
     {9, 0x1009, pci_class::other},                // 9P transport
     {23, 0, pci_class::system_iommu},             // IOMMU
 };

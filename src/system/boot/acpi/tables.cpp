@@ -7,6 +7,8 @@
 #include "base/assert.hpp"
 #include "boot/acpi/aml.hpp"
 #include "spec/acpi.hpp"
+#include "spec/amd_iommu.hpp"
+#include "spec/pci.hpp"
 
 namespace cbit::boot {
 namespace {
@@ -137,6 +139,68 @@ Bytes make_mcfg(const PcDescription& pc) {
   return table;
 }
 
+// The features of a block of type 10h, which has room for some of them.
+AcpiIvhdFeatures features_in_brief(AmdIommuFeatures features) {
+  return AcpiIvhdFeatures{}
+      .with<AcpiIvhdFeatures::Hats>(features.get<AmdIommuFeatures::Hats>())
+      .with<AcpiIvhdFeatures::GaSup>(features.get<AmdIommuFeatures::GaSup>())
+      .with<AcpiIvhdFeatures::IaSup>(features.get<AmdIommuFeatures::IaSup>())
+      .with<AcpiIvhdFeatures::XtSup>(features.get<AmdIommuFeatures::XtSup>());
+}
+
+// The devices behind the IOMMU.
+Bytes make_ivhd_entries(const PcDescription& pc) {
+  Bytes entries;
+  append(entries, AcpiIvhdEntry{AcpiIvhdDevice::range_start, pci_requester(0, 1, 0)});
+  append(entries, AcpiIvhdEntry{AcpiIvhdDevice::range_end, pci_requester(0, pci_slots - 1, 7)});
+  append(entries,
+         AcpiIvhdSpecialEntry{
+             .handle = pc.io_apic_id, .device_id = pc.amd_iommu->ioapic, .variety = AcpiIvhdSpecial::ioapic});
+  return entries;
+}
+
+// The same IOMMU twice: systems take the most telling block that they understand.
+Bytes make_ivrs(const PcDescription& pc) {
+  const AmdIommuDescription& iommu = *pc.amd_iommu;
+  const AmdIommuFeatures features{{iommu.features}};
+  const Bytes entries = make_ivhd_entries(pc);
+  AcpiIvhd block{.flags = acpi_ivhd_coherent | acpi_ivhd_page_requests,
+                 .length = static_cast<std::uint16_t>(sizeof(AcpiIvhd) + entries.size()),
+                 .device_id = iommu.function,
+                 .capability_offset = iommu.capability,
+                 .base_address = iommu.registers.value(),
+                 .attributes = features_in_brief(features).raw};
+  Bytes table;
+  append(table, AcpiIvrs{.header = header("IVRS", 2),
+                         .info = AcpiIvInfo{}
+                                     .with<AcpiIvInfo::VirtualAddressBits>(64)
+                                     .with<AcpiIvInfo::PhysicalAddressBits>(48)
+                                     .with<AcpiIvInfo::GuestAddressSize>(2)
+                                     .with<AcpiIvInfo::EfrSup>(true)
+                                     .raw});
+  append(table, block);
+  append_bytes(table, entries);
+  block.type = acpi_ivhd_with_features;
+  block.flags = acpi_ivhd_coherent;
+  block.length = static_cast<std::uint16_t>(block.length + sizeof(AcpiIvhdExtension));
+  block.attributes = 0;
+  append(table, block);
+  append(table, AcpiIvhdExtension{.features = features.raw});
+  append_bytes(table, entries);
+  return table;
+}
+
+Bytes make_viot(RequesterId virtio_iommu) {
+  Bytes table;
+  append(table, AcpiViot{.header = header("VIOT", 0), .nodes = 2});
+  append(table, AcpiViotVirtioPci{.function = virtio_iommu});
+  append(table, AcpiViotPciRange{.first_endpoint = pci_requester(0, 1, 0),
+                                 .first_function = pci_requester(0, 1, 0),
+                                 .last_function = pci_requester(0, pci_slots - 1, 7),
+                                 .output_node = sizeof(AcpiViot)});
+  return table;
+}
+
 // Names that the DSDT expects, the sleep state, and which interrupt a pin of a device is. ACPI, 6.2.13 (_PRT)
 // and 7.4.2 (_Sx).
 Bytes make_ssdt(const PcDescription& pc) {
@@ -210,8 +274,10 @@ AcpiTables make_tables_at(const PcDescription& pc, PhysAddr first) {
   TableSpace space{made.tables};
   const ConstByteSpan dsdt = dsdt_aml();
   const PhysAddr dsdt_at = space.put({dsdt.begin(), dsdt.end()});
-  const PhysAddr tables[] = {space.put(make_fadt(pc, made.facs, dsdt_at)), space.put(make_madt(pc)),
-                             space.put(make_mcfg(pc)), space.put(make_ssdt(pc))};
+  std::vector<PhysAddr> tables{space.put(make_fadt(pc, made.facs, dsdt_at)), space.put(make_madt(pc)),
+                               space.put(make_mcfg(pc)), space.put(make_ssdt(pc))};
+  if (pc.amd_iommu) tables.push_back(space.put(make_ivrs(pc)));
+  if (pc.virtio_iommu) tables.push_back(space.put(make_viot(*pc.virtio_iommu)));
   const PhysAddr rsdt = space.put(make_root<std::uint32_t>("RSDT", tables));
   const PhysAddr xsdt = space.put(make_root<std::uint64_t>("XSDT", tables));
   made.rsdp = make_rsdp(rsdt, xsdt);

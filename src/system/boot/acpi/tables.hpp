@@ -1,4 +1,5 @@
-// The ACPI tables of the PC: RSDP, XSDT, FADT, FACS, MADT, MCFG, DSDT, SSDT.
+// The ACPI tables of the PC: RSDP, XSDT, FADT, FACS, MADT, MCFG, DSDT, SSDT, and IVRS or VIOT where there is
+// an IOMMU.
 //
 // The DSDT is the compiled acpi/dsdt.asl; what depends on the machine (addresses, interrupt routing, the
 // sleep state's number) it takes by name from the SSDT, which is made here. ACPI hardware is always in ACPI

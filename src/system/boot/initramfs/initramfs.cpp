@@ -11,10 +11,10 @@
 namespace cbit::boot {
 namespace {
 
-constexpr std::string_view init_script = R"(#!/bin/busybox sh
+constexpr std::string_view init_script = R"sh(#!/bin/busybox sh
 busybox=/bin/busybox
 $busybox --install -s /bin
-export PATH=/bin HOME=/root TERM=linux
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=linux
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
@@ -29,16 +29,42 @@ while read -r module; do
     echo "<3>cbit: module $module was not loaded: ${why##*: }" > /dev/kmsg
 done < /cbit/modules.order
 [ ! -e /cbit/setup ] || sh /cbit/setup < /dev/null
+root= type=ext4 flags=ro init=/sbin/init
+for word in $(cat /proc/cmdline); do
+  case $word in
+    root=*) root=${word#*=} ;;
+    rootfstype=*) type=${word#*=} ;;
+    rootflags=*) flags=$flags,${word#*=} ;;
+    ro | rw) flags=$flags,$word ;;
+    init=*) init=${word#*=} ;;
+  esac
+done
+if [ -n "$root" ]; then
+  if why=$(mount -t "$type" -o "$flags" "$root" /sysroot 2>&1); then
+    for folder in dev proc sys tmp; do mount -o bind "/$folder" "/sysroot/$folder"; done
+    [ -e /cbit/command ] || exec switch_root /sysroot "$init"
+  else
+    echo "<3>cbit: root=$root was not mounted: ${why##*: }" > /dev/kmsg
+  fi
+fi
+enter=
+if [ -e /cbit/enter ]; then
+  enter="sh /cbit/enter"
+elif [ -n "$root" ] && [ -e /cbit/command ]; then
+  enter="chroot /sysroot"
+fi
 if [ -e /cbit/command ]; then
   stty -F /dev/ttyS1 raw -echo
-  sh /cbit/command < /dev/null > /dev/ttyS1 2>&1
+  $enter sh -c "$(cat /cbit/command)" < /dev/null > /dev/ttyS1 2>&1
   echo "<3>cbit: command ended with status $?" > /dev/kmsg
 else
-  setsid cttyhack sh
+  setsid cttyhack $enter sh
 fi
+[ ! -e /cbit/finish ] || sh /cbit/finish < /dev/null
 sync
+[ -z "$root" ] || mount -o remount,ro /sysroot 2> /dev/null
 poweroff -f
-)";
+)sh";
 
 constexpr std::string_view busybox_hint =
     "apt-get install busybox-static, or name a static busybox for x86-64 with --busybox";
@@ -61,7 +87,7 @@ std::string_view default_init() { return init_script; }
 OrError<Bytes> build_initramfs(const InitramfsContents& contents) {
   CBIT_TRY(check_busybox(contents.busybox, contents.busybox_name));
   InitramfsArchive archive;
-  for (const std::string_view folder : {"dev", "proc", "sys", "tmp", "root", "cbit/modules"})
+  for (const std::string_view folder : {"dev", "proc", "sys", "tmp", "root", "sysroot", "cbit/modules"})
     CBIT_TRY(archive.add_folder(folder));
   // The kernel opens the console before init mounts anything.
   CBIT_TRY(archive.add_character_device("dev/console", 5, 1));
@@ -79,6 +105,9 @@ OrError<Bytes> build_initramfs(const InitramfsContents& contents) {
   if (!contents.command.empty())
     CBIT_TRY(archive.add_file("cbit/command", bytes_of_text(contents.command), 0755));
   if (!contents.setup.empty()) CBIT_TRY(archive.add_file("cbit/setup", bytes_of_text(contents.setup), 0755));
+  if (!contents.enter.empty()) CBIT_TRY(archive.add_file("cbit/enter", bytes_of_text(contents.enter), 0755));
+  if (!contents.finish.empty())
+    CBIT_TRY(archive.add_file("cbit/finish", bytes_of_text(contents.finish), 0755));
   // First, so that a folder's mode is not that of one which a file needs.
   for (const GuestFolder& folder : contents.folders) CBIT_TRY(archive.add_folder(folder.path, folder.mode));
   for (const GuestFile& file : contents.files)

@@ -4,7 +4,10 @@
 //   /bin/busybox         and, made by the script, its applets
 //   /cbit/modules/NAME.ko, /cbit/modules.order
 //   /cbit/setup          what runs before it, where there is one
+//   /cbit/enter          what runs the words behind it somewhere else than in the initramfs, where that is
+//                        wanted
 //   /cbit/command        what runs instead of a shell, where there is one
+//   /cbit/finish         what runs behind it, where there is one
 #pragma once
 
 #include <filesystem>
@@ -42,11 +45,15 @@ struct InitramfsContents {
   std::vector<GuestLink> links;
   std::string init;     // empty: default_init()
   std::string setup;    // a shell script, run when the modules are loaded; empty: none
+  std::string enter;    // a shell script that runs its arguments; empty: they run where they are
   std::string command;  // a shell script; empty: none
+  std::string finish;   // a shell script, run when the command or shell has ended; empty: none
 };
 
 // Mounts proc, sysfs, devtmpfs, debugfs and tmpfs, loads the modules (MODULE.OPTION=VALUE of the kernel's
 // command line are theirs, as modprobe has it), runs the setup, then the command or a shell, and powers off.
+// With root= in the kernel's command line (and rootfstype=, ext4 without; rootflags=, rw, init=, as the
+// kernel has them) the command runs in that file system, and without a command its init takes over.
 // A command's output goes to ttyS1 as it is; its status to the kernel's log, as an error so that it is on any
 // console ("cbit: command ended with status N").
 [[nodiscard]] std::string_view default_init();

@@ -6,6 +6,7 @@
 
 #include "boot/files.hpp"
 #include "boot/initramfs/module_info.hpp"
+#include "boot/kernel_source/kernel_tree.hpp"
 
 namespace cbit::boot {
 namespace {
@@ -69,7 +70,9 @@ class ModuleTree::Ordering {
     if (tree_->is_builtin(name)) return {};
     if (!tree_->has(name))
       return bad_input(fmt::format("{} has no module {}", tree_->folder_.string(), name),
-                       "see its folder kernel/ for what there is; --module takes a file");
+                       tree_->is_built_here_
+                           ? "turn it on in the tree's .config and make it; --module takes a file"
+                           : "see its folder kernel/ for what there is; --module takes a file");
     Bytes contents = CBIT_TRY(tree_->contents(name));
     const auto listed = tree_->dependencies_.find(name);
     const std::vector<std::string> needs = listed != tree_->dependencies_.end()
@@ -84,8 +87,10 @@ class ModuleTree::Ordering {
  private:
   OrError<void> add_own(const ModuleFile& file) {
     const ModuleInfo info = CBIT_TRY(read_module_info(file.contents, file.name));
-    const std::string kernel = CBIT_TRY(tree_->vermagic());
-    CBIT_TRY(check_vermagic(info, kernel));
+    if (!tree_->is_built_here_) {
+      const std::string kernel = CBIT_TRY(tree_->vermagic());
+      CBIT_TRY(check_vermagic(info, kernel));
+    }
     for (const std::string& needed : info.depends) CBIT_TRY(add(needed));
     order_.push_back({module_name_of(file.name), file.contents});
     return {};
@@ -97,19 +102,39 @@ class ModuleTree::Ordering {
   std::vector<ModuleFile> order_;
 };
 
+OrError<void> ModuleTree::find_installed() {
+  std::error_code error;
+  const auto options = fs::directory_options::skip_permission_denied;
+  for (fs::recursive_directory_iterator at{folder_, options, error}, end; !error && at != end;
+       at.increment(error))
+    if (is_module_file(at->path()) && at->is_regular_file(error))
+      files_.emplace(name_of_path(at->path().string()), at->path());
+  if (!error && !files_.empty()) return {};
+  return bad_input(fmt::format("{} holds no kernel modules{}", folder_.string(),
+                               error ? ": " + error.message() : std::string{}),
+                   "name the folder lib/modules/RELEASE of the kernel");
+}
+
+// modules.order names their files, in newer kernels their objects: cmd_modules_order of Linux 6.1, and
+// cmd_gen_order of 6.12, scripts/Makefile.build. Other files of modules in a tree may be older, or
+// were installed there.
+void ModuleTree::find_built() {
+  for_each_piece(text_of(folder_ / "modules.order").value_or(std::string{}), '\n',
+                 [&](std::string_view line) {
+                   const fs::path path = (folder_ / line).replace_extension(".ko");
+                   std::error_code error;
+                   if (fs::is_regular_file(path, error)) files_.emplace(name_of_path(path.string()), path);
+                 });
+}
+
 OrError<ModuleTree> ModuleTree::open(const fs::path& folder) {
   ModuleTree tree;
   tree.folder_ = folder;
-  std::error_code error;
-  const auto options = fs::directory_options::skip_permission_denied;
-  for (fs::recursive_directory_iterator at{folder, options, error}, end; !error && at != end;
-       at.increment(error))
-    if (is_module_file(at->path()) && at->is_regular_file(error))
-      tree.files_.emplace(name_of_path(at->path().string()), at->path());
-  if (error || tree.files_.empty())
-    return bad_input(fmt::format("{} holds no kernel modules{}", folder.string(),
-                                 error ? ": " + error.message() : std::string{}),
-                     "name the folder lib/modules/RELEASE of the kernel");
+  tree.is_built_here_ = is_kernel_tree(folder);
+  if (tree.is_built_here_)
+    tree.find_built();
+  else
+    CBIT_TRY(tree.find_installed());
   tree.dependencies_ = parse_modules_dep(text_of(folder / "modules.dep").value_or(std::string{}));
   if (const auto list = text_of(folder / "modules.builtin")) {
     tree.builtin_.emplace();

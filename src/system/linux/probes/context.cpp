@@ -110,6 +110,12 @@ bool ProbeContext::in_direct_map(const CallView& c, VirtAddr at, PhysAddr phys) 
   return phys_of_direct_map(c.cpu(), at) == phys;
 }
 
+bool ProbeContext::in_image(VirtAddr at) const {
+  const auto first = running_->address_of("_text");
+  const auto end = running_->address_of("_end");
+  return first && end && *first <= at && at < *end;
+}
+
 // drivers/iommu/amd/io_pgtable.c: iommu_v1_map_pages().
 bool ProbeContext::iommu_encrypts(const CallView& c) const {
   return running_->kernel().symbols().count("amd_iommu_ops") != 0 && encryption_mask(c) != 0;

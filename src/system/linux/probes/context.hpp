@@ -141,6 +141,8 @@ class ProbeContext {
   // Of an address of the direct map; nullopt: it is none.
   [[nodiscard]] std::optional<PhysAddr> phys_of_direct_map(const CpuView& cpu, VirtAddr at) const;
   [[nodiscard]] bool in_direct_map(const CallView& c, VirtAddr at, PhysAddr phys) const;
+  // In the mapping of the kernel's image, from _text to _end.
+  [[nodiscard]] bool in_image(VirtAddr at) const;
   // AMD's IOMMU driver puts the encryption bit into every entry; other IOMMUs know none.
   [[nodiscard]] bool iommu_encrypts(const CallView& c) const;
   // A number for each IOMMU domain.

@@ -48,8 +48,9 @@ void conversion(ProbeContext& ctx, CallView& c) {
   const bool encrypted = (c.argument(2) & 0xff) != 0;
   const auto pages = static_cast<std::uint32_t>(c.argument(1));
   for (const Run& run : runs_of(c.memory(), c.pointer(0), pages)) {
-    // Another mapping than the direct map's that gets another attribute is another mapping.
-    const bool alias = !ctx.in_direct_map(c, run.at, run.first);
+    // Another mapping that gets another attribute is another mapping, but the direct map and that of the
+    // kernel's image, which change together: cpa_process_alias() of arch/x86/mm/pat/set_memory.c.
+    const bool alias = !ctx.in_direct_map(c, run.at, run.first) && !ctx.in_image(run.at);
     if (alias) ctx.emit(c, MappingRemoved{run.at, run.first, run.pages});
     ctx.emit(c, PageConversion{run.first, run.pages, encrypted, false, c.notes().site});
     if (alias) ctx.emit(c, MappingAdded{"vmap", run.at, run.first, run.pages, encrypted, c.notes().site});

@@ -84,12 +84,16 @@ TEST_F(DiskImageTest, ThatBecameShorterIsNotMadeLongerByAWrite) {
 
   Bytes sector(512);
   EXPECT_TRUE((*image)->write(3584, sector)) << "what is still there";
+  EXPECT_FALSE((*image)->read(8192, sector));
+  EXPECT_FALSE((*image)->failure()) << "a range that the disk does not have";
   for (const std::uint64_t offset : {3840u, 4096u, 7680u}) {
     const auto written = (*image)->write(offset, sector);
     ASSERT_FALSE(written) << offset;
     EXPECT_THAT(written.error().message, HasSubstr("ends at 4096 of 8192 bytes"));
     EXPECT_EQ(written.error().code, ExitCode::bad_input);
   }
+  ASSERT_TRUE((*image)->failure()) << "the first is remembered";
+  EXPECT_THAT((*image)->failure()->message, HasSubstr("ends at 4096 of 8192 bytes"));
   EXPECT_FALSE((*image)->zero(4096, 4096, false));
   const auto read = (*image)->read(7680, sector);
   ASSERT_FALSE(read);

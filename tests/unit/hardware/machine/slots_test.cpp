@@ -22,8 +22,9 @@ TEST(Slots, EachKindHasANameOfItsOwnAndAnIdentity) {
     std::set<std::string_view> options;
     for (const DeviceOption& option : kind.options) EXPECT_TRUE(options.insert(option.name).second);
   }
-  EXPECT_EQ(names, (std::set<std::string_view>{"test-dma", "virtio-9p", "virtio-blk", "virtio-console",
-                                               "virtio-iommu", "virtio-net", "virtio-rng"}));
+  EXPECT_EQ(names, (std::set<std::string_view>{"e1000", "nvme", "test-dma", "virtio-9p", "virtio-blk",
+                                               "virtio-console", "virtio-iommu", "virtio-net", "virtio-rng",
+                                               "virtio-scsi"}));
 }
 
 TEST(Slots, PlugsEveryKindIntoPciWithTheIdentityOfTheTable) {
@@ -36,7 +37,7 @@ TEST(Slots, PlugsEveryKindIntoPciWithTheIdentityOfTheTable) {
   for (const DeviceKind& kind : device_kinds()) {
     auto request = parse_device(kind.name);
     ASSERT_TRUE(request) << request.error().message;
-    if (auto* const options = std::get_if<DiskOptions>(&request->options)) options->disk = &disk;
+    if (dev::BlockBackend** const backend = backend_of(request->options)) *backend = &disk;
     if (auto* const options = std::get_if<ShareOptions>(&request->options)) options->folder = folder->get();
     auto function = plug_pci(board.pci, board.bus, board.clock, *request,
                              {.name = std::string{kind.name}, .requester = spec::pci_requester(0, slot, 0)});

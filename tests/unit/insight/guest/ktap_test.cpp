@@ -2,6 +2,7 @@
 // selftests (tools/testing/selftests/kselftest/runner.sh) and KUnit print.
 #include "guest/ktap.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -80,6 +81,23 @@ TEST(Ktap, ReadsWhatSelftestsPrefixTheirOutputWith) {
       "# not ok 2 free\nnot ok 1 selftests: mm: madv # exit=1\n");
   ASSERT_THAT(names_of(results.tests), ElementsAre("selftests: mm: madv"));
   EXPECT_THAT(names_of(results.tests[0].tests), ElementsAre("populate", "free"));
+}
+
+// kcmp_test.c of Linux 6.1 counts its tests, and prints "PASS" for each.
+TEST(Ktap, BelievesTheTotalsOfASelftestThatPrintsNoResults) {
+  constexpr fmt::format_string<int> kcmp =
+      "TAP version 13\n1..1\n# selftests: kcmp: kcmp_test\n# TAP version 13\n# 1..3\n# PASS: 0 returned as "
+      "expected\n# # Totals: pass:{} fail:0 xfail:0 xpass:0 skip:0 error:0\nok 1 selftests: kcmp\n";
+  EXPECT_THAT(counts_of(fmt::format(kcmp, 3)), ElementsAre(1, 0, 0, 0));
+  EXPECT_THAT(counts_of(fmt::format(kcmp, 1)), ElementsAre(1, 0, 0, 2));
+}
+
+TEST(Ktap, TakesTotalsForNobodyElsesTests) {
+  EXPECT_THAT(counts_of("TAP version 13\n1..2\n# # Totals: pass:9 fail:0 xfail:0 xpass:0 skip:0 error:0\n"),
+              ElementsAre(0, 0, 0, 2));
+  EXPECT_THAT(
+      counts_of("TAP version 13\n1..2\n# Totals: pass:9\n# Totals: pass:99999999999 fail:0 xfail:0\n"),
+      ElementsAre(0, 0, 0, 2));
 }
 
 TEST(Ktap, ReadsKUnitBehindTheStampsOfTheLog) {

@@ -93,6 +93,18 @@ TEST_F(TrafficTest, CountsMappingsAndAccessesByDevice) {
   EXPECT_EQ(devices[1].bytes_read, 10u);
 }
 
+TEST_F(TrafficTest, TellsWhatTheIommuTranslatedAndRefused) {
+  const NameId disk = tracer.intern("0000:00:03.0");
+  tracer.emit({}, DmaMapped{.device = disk, .bytes = 512, .path = DmaPath::iommu});
+  tracer.emit({}, DmaMapped{.device = disk, .bytes = 512, .path = DmaPath::direct});
+  tracer.emit({}, DeviceFault{.device = disk, .fault = {FaultKind::iommu_not_present, 0x5000}});
+  tracer.emit({}, DeviceFault{.device = disk, .fault = {FaultKind::bus_master_off, 0x5000}});
+  const auto devices = traffic.by_device();
+  ASSERT_EQ(devices.size(), 1u);
+  EXPECT_EQ(devices[0].translated, 1u);
+  EXPECT_EQ(devices[0].iommu_faults, 1u);
+}
+
 TEST_F(TrafficTest, TellsWhoConvertedTheMostPages) {
   const SiteId few = tracer.intern("few+0x1"), many = tracer.intern("many+0x2");
   tracer.emit({}, PageConversion{.pages = 2, .encrypted = false, .site = few});

@@ -271,10 +271,56 @@ TEST(Ssdt, RoutesEachPinOfEachSlot) {
   EXPECT_EQ(pc.gsi_of(31, 1), 20);
 }
 
+// 48882, 5.2: as check_ivrs_checksum() and find_last_devid_acpi() of drivers/iommu/amd/init.c read it.
+TEST(Ivrs, HasABlockOfEachTypeForTheIommu) {
+  EXPECT_FALSE(AcpiMemory{}.all().contains("IVRS")) << "there is none";
+  AcpiMemory acpi{{.amd_iommu = AmdIommuDescription{.function = 0x10,
+                                                    .capability = 0x40,
+                                                    .registers = PhysAddr{0xfed8'0000},
+                                                    .features = 0x8c6,
+                                                    .ioapic = 0xa0}}};
+  const Bytes& ivrs = acpi["IVRS"];
+  ASSERT_EQ(ivrs.size(), 48u + 24 + 16 + 40 + 16);
+  EXPECT_EQ(sum(ivrs), 0u);
+  EXPECT_EQ(load<std::uint32_t>(ivrs, 36), 0x0020'3041u) << "EFRSup, 48 bits, 48 bits, 64 bits";
+  std::size_t at = 48;
+  for (const auto& [type, header] : {std::pair{0x10, 24u}, std::pair{0x11, 40u}}) {
+    EXPECT_EQ(load<std::uint8_t>(ivrs, at), type);
+    EXPECT_EQ(load<std::uint16_t>(ivrs, at + 2), header + 16);
+    EXPECT_EQ(load<std::uint16_t>(ivrs, at + 4), 0x10) << "00:02.0";
+    EXPECT_EQ(load<std::uint16_t>(ivrs, at + 6), 0x40);
+    EXPECT_EQ(load<std::uint64_t>(ivrs, at + 8), 0xfed8'0000u);
+    EXPECT_EQ(load<std::uint32_t>(ivrs, at + header), 0x0000'0803u) << "from 00:01.0";
+    EXPECT_EQ(load<std::uint32_t>(ivrs, at + header + 4), 0x0000'ff04u) << "to 00:1f.7";
+    EXPECT_EQ(load<std::uint64_t>(ivrs, at + header + 8), 0x0100'a000'0000'0048u) << "IOAPIC 0 is 00:14.0";
+    at += header + 16;
+  }
+  EXPECT_EQ(load<std::uint32_t>(ivrs, 48 + 20), 0x8000'0061u) << "HATS, GASup, IASup, XTSup";
+  EXPECT_EQ(load<std::uint64_t>(ivrs, 88 + 24), 0x8c6u) << "the feature register";
+}
+
+// ACPI 6.4, 5.2.32: as acpi_viot_init() and viot_parse_node() of drivers/acpi/viot.c read it.
+TEST(Viot, PutsAllFunctionsBehindTheVirtioIommu) {
+  EXPECT_FALSE(AcpiMemory{}.all().contains("VIOT")) << "there is none";
+  AcpiMemory acpi{{.virtio_iommu = RequesterId{0x20}}};
+  const Bytes& viot = acpi["VIOT"];
+  ASSERT_EQ(viot.size(), 48u + 16 + 24);
+  EXPECT_EQ(sum(viot), 0u);
+  EXPECT_EQ(load<std::uint32_t>(viot, 36), 48u << 16 | 2u) << "two nodes, from offset 48";
+  EXPECT_EQ(load<std::uint32_t>(viot, 48), 16u << 16 | 3u);
+  EXPECT_EQ(load<std::uint16_t>(viot, 48 + 6), 0x20) << "the virtio-iommu's function";
+  EXPECT_EQ(load<std::uint32_t>(viot, 64), 24u << 16 | 1u);
+  EXPECT_EQ(load<std::uint32_t>(viot, 64 + 4), 8u) << "the endpoint of 00:01.0";
+  EXPECT_EQ(load<std::uint32_t>(viot, 64 + 12), 0xffu << 16 | 8u) << "00:01.0 to 00:1f.7";
+  EXPECT_EQ(load<std::uint16_t>(viot, 64 + 16), 48) << "behind the node at 48";
+}
+
 // iasl -d takes DSDT and SSDT apart, finds no error, and shows the names with their values.
 TEST(AcpiTables, AreUnderstoodByIasl) {
   if (std::system("iasl -v > /dev/null 2>&1") != 0) GTEST_SKIP() << "iasl is not installed";
-  AcpiMemory acpi{{.pci_memory = {PhysAddr{0xc000'0000}, 0x1000'0000}, .sleep_type_s5 = 5}};
+  AcpiMemory acpi{{.pci_memory = {PhysAddr{0xc000'0000}, 0x1000'0000},
+                   .sleep_type_s5 = 5,
+                   .amd_iommu = AmdIommuDescription{.registers = PhysAddr{0xfed8'0000}, .features = 0x8c6}}};
   const fs::path folder = fs::path{testing::TempDir()} / "cbit-acpi-tables";
   fs::create_directories(folder);
   const auto write = [&](const char* name, const Bytes& table) {
@@ -283,7 +329,7 @@ TEST(AcpiTables, AreUnderstoodByIasl) {
   };
   write("dsdt.dat", acpi["DSDT"]);
   write("ssdt.dat", acpi["SSDT"]);
-  for (const char* signature : {"FACP", "APIC", "MCFG"})
+  for (const char* signature : {"FACP", "APIC", "MCFG", "IVRS"})
     write((std::string{signature} + ".dat").c_str(), acpi[signature]);
   const auto run = [&](const std::string& words) {
     return std::system(("cd '" + folder.string() + "' && " + words + " > log 2>&1").c_str());
@@ -299,7 +345,7 @@ TEST(AcpiTables, AreUnderstoodByIasl) {
   EXPECT_THAT(ssdt, testing::HasSubstr("Name (\\PMAX, 0xCFFFFFFF)"));
   EXPECT_THAT(ssdt, testing::HasSubstr("Name (\\PLEN, 0x10000000)"));
   EXPECT_THAT(ssdt, testing::HasSubstr("0x001FFFFF"));  // slot 31
-  for (const char* signature : {"FACP", "APIC", "MCFG"}) {
+  for (const char* signature : {"FACP", "APIC", "MCFG", "IVRS"}) {
     EXPECT_EQ(run(std::string{"iasl -d "} + signature + ".dat"), 0);
     EXPECT_THAT(text_of("log"), testing::Not(testing::HasSubstr("rror"))) << signature;
   }

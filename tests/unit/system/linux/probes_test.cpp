@@ -118,6 +118,16 @@ TEST_P(ProbesOf, MemoryTellAConversionOfAnotherMappingInItsPieces) {
   EXPECT_EQ(b.log.all<MappingAdded>()[1].at, at + 2 * page_size);
 }
 
+// cpa_process_alias() changes the direct map with it.
+TEST_P(ProbesOf, MemoryTellNoOtherMappingWhereTheKernelsImageIsConverted) {
+  const VirtAddr at = b.at("x86_64_start_kernel").page();
+  b.guest.write(at, Bytes(1));
+  b.guest.place(at, memory, true);
+  b.call("__set_memory_enc_pgtable", {at.value(), 1, 1}, 0);
+  EXPECT_EQ(b.event_names(), Names{"set_memory"});
+  EXPECT_TRUE(b.only<PageConversion>().encrypted);
+}
+
 TEST_P(ProbesOf, MemoryTellThatAnEarlyConversionConvertsContents) {
   const VirtAddr at{0xffff'8880'0000'0000 + memory.value() + 0x800};
   b.guest.write(at.page(), Bytes(2 * page_size));

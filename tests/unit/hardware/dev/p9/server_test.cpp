@@ -302,12 +302,23 @@ TEST_F(P9ServerTest, RefusesFidsThatAreTakenOrUnknown) {
 }
 
 TEST_F(P9ServerTest, HoldsABoundedNumberOfFids) {
-  for (std::uint32_t fid = 2; fid < 1 + P9Server::fids_max; ++fid) ASSERT_EQ(walk(fid, {}), 0) << fid;
+  for (std::uint32_t fid = 2; fid < 1 + P9Server::default_fids_max; ++fid) ASSERT_EQ(walk(fid, {}), 0) << fid;
   EXPECT_EQ(walk(5000, {}), EMFILE);
   EXPECT_EQ(error_of(p9_ask_attach(5000)), EMFILE);
   EXPECT_EQ(error_of(p9_ask_walk(2, 2, {"file"})), 0) << "one that there is may go on";
   EXPECT_EQ(error_of(p9_type::tclunk, std::uint32_t{3}), 0);
   EXPECT_EQ(walk(5000, {}), 0);
+}
+
+TEST_F(P9ServerTest, HoldsAsManyFidsAsItIsMadeFor) {
+  P9Server small{*host.shared, 2};
+  const auto error_of = [&small](const Bytes& message) {
+    return P9Answer{small.answer(message, P9Server::msize_max)}.error;
+  };
+  EXPECT_EQ(error_of(p9_ask_version()), 0);
+  EXPECT_EQ(error_of(p9_ask_attach(root)), 0);
+  EXPECT_EQ(error_of(p9_ask_walk(root, 2, {})), 0);
+  EXPECT_EQ(error_of(p9_ask_walk(root, 3, {})), EMFILE);
 }
 
 TEST_F(P9ServerTest, AnswersMessagesThatAreCutShortOrTooLong) {

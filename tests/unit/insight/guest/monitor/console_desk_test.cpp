@@ -194,7 +194,10 @@ TEST_F(ConsoleDeskTest, EndsWhenNobodyCanCloseTheMonitorAnyMore) {
 TEST_F(ConsoleDeskTest, RunsThatStandStillTakeNoVirtualTime) {
   RunOptions options;
   int waits = 0;
-  options.wait = [&](std::chrono::nanoseconds) { ++waits; };
+  options.await_input = [&](os::PollSet& set) {
+    ++waits;
+    set.limit(std::chrono::nanoseconds{0});
+  };
   options.wishes.emplace_back([&] { return waits < 3 ? Wish::stand_still : Wish::end; });
   const RunReport report = run(*pc_, options);
   EXPECT_TRUE(report.ended_at_console);

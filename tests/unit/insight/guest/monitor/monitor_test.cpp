@@ -465,7 +465,7 @@ TEST_F(MonitorTest, LetsARunGoOnAsIfItHadNotBeenThere) {
       Monitor monitor{*pc_};
       RunOptions options;
       bool looked = false;
-      options.wait = [](std::chrono::nanoseconds) {};
+      options.await_input = [](os::PollSet& set) { set.limit(std::chrono::nanoseconds{0}); };
       options.wishes.emplace_back([&] {
         if (looks)
           for (const char* line : every_command) monitor.execute(line);

@@ -250,6 +250,28 @@ TEST_F(ModuleTreeTest, RefusesAFolderWithoutModules) {
   EXPECT_FALSE(absent.error().hint.empty());
 }
 
+// modules.order as Linux 6.1 and 6.12 write it: scripts/Makefile.build, cmd_modules_order and cmd_gen_order.
+TEST_F(ModuleTreeTest, OfATreeHasWhatItsListNamesAndNothingElseThatLiesThere) {
+  fs::create_directories(folder / "arch/x86/boot");
+  write_text("arch/x86/boot/bzImage", "");
+  write_module("virtio", "");
+  write_module("virtio_ring", "virtio");
+  write_module("stale", "");
+  write_text("modules.order", "kernel/drivers/virtio.o\nkernel/drivers/virtio_ring.ko\nkernel/gone.o\n");
+  write_text("modules.builtin", "kernel/drivers/virtio_pci.ko\n");
+  EXPECT_THAT(order({"virtio_ring", "virtio_pci"}), ElementsAre("virtio", "virtio_ring"));
+  EXPECT_THAT(order({"stale"}), ElementsAre(HasSubstr("has no module stale")));
+  EXPECT_THAT(order({"gone"}), ElementsAre(HasSubstr("has no module gone")));
+}
+
+TEST_F(ModuleTreeTest, OfATreeMayBeEmptyAndTakesTheUsersModulesThen) {
+  fs::create_directories(folder / "arch/x86/boot");
+  write_text("arch/x86/boot/bzImage", "");
+  write_text("modules.builtin", "kernel/drivers/virtio.ko\n");
+  const std::vector<ModuleFile> mine{{"mine.ko", fake_module({"depends=virtio", magic(cloud_magic)})}};
+  EXPECT_THAT(order({"virtio"}, mine), ElementsAre("mine"));
+}
+
 TEST(ModulesDep, ListsWhatIsNeededLastFirst) {
   const auto parsed = parse_modules_dep(
       "kernel/a/x-y.ko.zst: kernel/b/m.ko.zst kernel/b/n.ko.zst\nkernel/n.ko.zst:\nbad line\n");
@@ -278,12 +300,14 @@ TEST(Initramfs, HoldsInitBusyboxModulesAndFiles) {
   EXPECT_EQ(*build_initramfs(contents), *packed_bytes);
 }
 
-TEST(Initramfs, HoldsFoldersLinksAndASetup) {
+TEST(Initramfs, HoldsFoldersLinksAndScripts) {
   const auto packed_bytes = build_initramfs({.busybox = fake_busybox(),
                                              .folders = {{"mnt/share/empty", 0700}},
                                              .files = {{"mnt/share/empty/file", Bytes(1)}},
                                              .links = {{"mnt/share/link", "../../etc"}},
-                                             .setup = "mount this"});
+                                             .setup = "mount this",
+                                             .enter = "go there",
+                                             .finish = "bring that"});
   ASSERT_TRUE(packed_bytes) << packed_bytes.error().message;
   const std::string text{reinterpret_cast<const char*>(packed_bytes->data()), packed_bytes->size()};
   const auto mode_of = [&text](std::string_view name) {
@@ -294,7 +318,7 @@ TEST(Initramfs, HoldsFoldersLinksAndASetup) {
   EXPECT_EQ(mode_of("mnt/share/empty"), "000041c0") << "S_IFDIR and 0700";
   EXPECT_EQ(mode_of("mnt/share/link"), "0000a1ff") << "S_IFLNK";
   EXPECT_THAT(text, HasSubstr("../../etc"));
-  EXPECT_THAT(text, HasSubstr("mount this"));
+  for (const char* script : {"mount this", "go there", "bring that"}) EXPECT_THAT(text, HasSubstr(script));
 }
 
 TEST(Initramfs, TakesTheUsersInitInstead) {

@@ -1,0 +1,40 @@
+// A PC's network: a device, what it is connected to on the host, and how a Linux guest comes to use it, all
+// from the words of `cbit run --net`, which are those of QEMU's -nic.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/result.hpp"
+#include "dev/net_backend.hpp"
+#include "machine/slots.hpp"
+#include "net/user_network.hpp"
+
+namespace cbit::guest {
+
+struct TapOptions {
+  std::string interface;
+};
+
+struct Network {
+  std::unique_ptr<dev::NetBackend> backend;  // nullptr: none was wanted
+  machine::DeviceRequest device;             // connected to it
+  // What a Linux guest runs to have the interface up, with its address where that is known.
+  std::string setup;
+};
+
+struct NetworkRequest {
+  std::variant<std::monostate, net::UserNetworkOptions, TapOptions> where;  // monostate: no network
+  machine::DeviceRequest device;
+};
+
+// "user[,OPTION=VALUE]...", "tap,ifname=NAME[,OPTION=VALUE]...", "none". Options besides those of the network
+// are the device's. Errors (usage): each names what there is.
+OrError<NetworkRequest> parse_network(std::string_view text);
+
+// Errors: those of net::UserNetwork and net::Tap.
+OrError<Network> open_network(NetworkRequest request);
+
+}  // namespace cbit::guest
