@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/ids.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/port_io.hpp"
 #include "cbit/addr.hpp"
