@@ -6,6 +6,8 @@
 namespace cbit::bus {
 namespace {
 
+constexpr RequesterId own_id = spec::pci_requester(0, 3, 0);
+
 using namespace spec;
 
 constexpr std::uint64_t memory_bytes = 0x1000;
@@ -229,7 +231,7 @@ TEST_F(PciFunctionTest, SendsMsiInsteadOfDrivingTheLine) {
   toy.interrupt(0);
   toy.interrupt(3);
   EXPECT_EQ(board.messages.seen,
-            (std::vector<MessageInterrupt>{{0xfee0'1000, 0x4040}, {0xfee0'1000, 0x4040}}));
+            (std::vector<MessageInterrupt>{{0xfee0'1000, 0x4040, own_id}, {0xfee0'1000, 0x4040, own_id}}));
 }
 
 TEST_F(PciFunctionTest, NumbersTheMessagesThatSoftwareGrants) {
@@ -238,11 +240,11 @@ TEST_F(PciFunctionTest, NumbersTheMessagesThatSoftwareGrants) {
   toy.interrupt(1);
   toy.interrupt(2);
   EXPECT_EQ(board.messages.seen,
-            (std::vector<MessageInterrupt>{{0xfee0'1000, 0x4041}, {0xfee0'1000, 0x4040}}));
+            (std::vector<MessageInterrupt>{{0xfee0'1000, 0x4041, own_id}, {0xfee0'1000, 0x4040, own_id}}));
   enable_msi(7);
   board.messages.seen.clear();
   toy.interrupt(3);
-  EXPECT_EQ(board.messages.seen, (std::vector<MessageInterrupt>{{0xfee0'1000, 0x4043}}))
+  EXPECT_EQ(board.messages.seen, (std::vector<MessageInterrupt>{{0xfee0'1000, 0x4043, own_id}}))
       << "no more than four, whatever is written";
 }
 
@@ -258,7 +260,7 @@ TEST_F(PciFunctionTest, AMaskedMsiIsPendingUntilItIsUnmasked) {
   board.set_config(3, msi() + pci_msi::pending, 0u);
   EXPECT_EQ(board.config<std::uint32_t>(3, msi() + pci_msi::pending), 2u) << "read-only";
   board.set_config(3, msi() + pci_msi::mask, 0u);
-  EXPECT_EQ(board.messages.seen, (std::vector<MessageInterrupt>{{0xfee0'1000, 0x4041}}));
+  EXPECT_EQ(board.messages.seen, (std::vector<MessageInterrupt>{{0xfee0'1000, 0x4041, own_id}}));
   EXPECT_EQ(board.config<std::uint32_t>(3, msi() + pci_msi::pending), 0u);
 }
 
@@ -278,7 +280,7 @@ TEST_F(PciFunctionTest, SendsMsixMessagesFromItsTable) {
   toy.interrupt(1);
   toy.interrupt(0);
   toy.interrupt(3);
-  EXPECT_EQ(board.messages.seen, (std::vector<MessageInterrupt>{{0xfee0'2000, 0x55}}))
+  EXPECT_EQ(board.messages.seen, (std::vector<MessageInterrupt>{{0xfee0'2000, 0x55, own_id}}))
       << "entries are masked at first, and there are three";
 }
 
@@ -295,7 +297,7 @@ TEST_F(PciFunctionTest, AMaskedMsixVectorIsPendingUntilVectorAndFunctionAreUnmas
   set_entry(2, 0xfee0'2000, 0x57);
   EXPECT_TRUE(board.messages.seen.empty()) << "the function's mask is still there";
   set_msix(0x8000);
-  EXPECT_EQ(board.messages.seen, (std::vector<MessageInterrupt>{{0xfee0'2000, 0x57}}));
+  EXPECT_EQ(board.messages.seen, (std::vector<MessageInterrupt>{{0xfee0'2000, 0x57, own_id}}));
   EXPECT_EQ(board.read<std::uint64_t>(pba), 0u);
 }
 

@@ -83,7 +83,8 @@ TEST_F(TestDmaPciTest, InterruptsByMsiOncePerClearedStatus) {
   EXPECT_EQ(get(0x48), 0u);
   run(cmd_fill, 0, buffer, 8);
   ASSERT_EQ(board->messages.seen.size(), 2u);
-  EXPECT_EQ(board->messages.seen[1], (bus::MessageInterrupt{0xfee0'0000, 0x31}));
+  EXPECT_EQ(board->messages.seen[1],
+            (bus::MessageInterrupt{0xfee0'0000, 0x31, spec::pci_requester(0, 2, 0)}));
 }
 
 TEST_F(TestDmaPciTest, DrivesItsPinWithoutMsi) {

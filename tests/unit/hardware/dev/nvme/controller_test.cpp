@@ -342,7 +342,8 @@ TEST_F(NvmeController, InterruptsByMsixAsEachCompletionQueueSays) {
   board.messages.seen.clear();
   ASSERT_EQ(run_io(transfer(read, 0, 1)), 0u);
   ASSERT_EQ(board.messages.seen.size(), 1u);
-  EXPECT_EQ(board.messages.seen[0], (bus::MessageInterrupt{0xfee0'0000, 0x41}));
+  EXPECT_EQ(board.messages.seen[0],
+            (bus::MessageInterrupt{0xfee0'0000, 0x41, spec::pci_requester(0, slot, 0)}));
   for (unsigned n = 0; n < 3; ++n) submit(io, transfer(read, 0, 1));
   ring(io);
   EXPECT_EQ(board.messages.seen.size(), 2u) << "one for all";
