@@ -236,6 +236,16 @@ OrError<std::optional<os::OutputFile>> open_output(const Arguments& arguments, s
   return CBIT_TRY(os::OutputFile::create(std::string{*file}));
 }
 
+// What a run leaves behind, beside its report: --junit, --out.
+struct RunOutputs {
+  std::optional<os::OutputFile> junit;
+  std::optional<os::OutputFile> out;
+
+  static OrError<RunOutputs> open(const Arguments& arguments) {
+    return RunOutputs{CBIT_TRY(open_output(arguments, "--junit")), CBIT_TRY(open_output(arguments, "--out"))};
+  }
+};
+
 OrError<void> write_out(const RunRequest& request, os::OutputFile& out) {
   CBIT_TRY(request.hand_out->write_to(out.stream()));
   return out.commit();
@@ -268,6 +278,37 @@ guest::RunReport run_at_console(guest::Pc& pc, guest::RunOptions& options, const
   return guest::run(pc, options);
 }
 
+// Where it listens is told before the guest's first instruction.
+void attach_debugger(std::optional<gdb::Server>& debugger, os::ServerSocket socket,
+                     const Arguments& arguments, guest::Pc& pc, const RunWatch& watch,
+                     guest::RunOptions& options, std::ostream& err) {
+  fmt::print(err, "cbit: for a debugger: target remote {}\n", safe_line(socket.where()));
+  err << std::flush;
+  debugger.emplace(pc, watch.knowledge(), std::move(socket), arguments.has("--freeze"));
+  options.wishes.emplace_back([&debugger] { return debugger->attend(); });
+}
+
+// How it ended, in words, files and the exit code. `failed`: what --fail-on says.
+OrError<ExitCode> conclude(const Arguments& arguments, const RunRequest& request, RunOutputs outputs,
+                           const guest::RunReport& report, const RunEnding& ending,
+                           std::optional<ExitCode> failed, std::ostream& err) {
+  print_ending(err, ending, report.tests.counts);
+  std::vector<Error> troubles = troubles_of(request, report);
+  if (outputs.out)
+    if (const auto written = write_out(request, *outputs.out); !written) troubles.push_back(written.error());
+  for (const Error& trouble : troubles) print_error(trouble, err);
+  const ExitCode code = final_code(ending, troubles, failed);
+  if (outputs.junit) {
+    outputs.junit->stream() << guest::to_junit({.name = name_of(request),
+                                                .error = what_is_wrong(ending, troubles, code),
+                                                .seconds = static_cast<double>(report.virtual_ns) / 1e9},
+                                               report.tests);
+    CBIT_TRY(outputs.junit->commit());
+  }
+  if (!arguments.has("--git-bisect")) return code;
+  return troubles.empty() ? bisect_code(code, report.tests.counts) : bisect_skip;
+}
+
 OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto timeout = CBIT_TRY(arguments.number("--timeout", 1, timeout_seconds_max));
   CBIT_TRY(check_companions(arguments));
@@ -275,8 +316,7 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto hostile = CBIT_TRY(RunHostile::open(arguments));
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
-  auto junit = CBIT_TRY(open_output(arguments, "--junit"));
-  auto out = CBIT_TRY(open_output(arguments, "--out"));
+  RunOutputs outputs = CBIT_TRY(RunOutputs::open(arguments));
   const auto pc = CBIT_TRY(make_pc(request));
 
   const bool with_command = !arguments.behind.empty();
@@ -288,39 +328,21 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   watch->attach(*pc, options);
   hostile->attach(*pc);
   std::optional<gdb::Server> debugger;
-  if (debugger_socket) {
-    fmt::print(streams.err, "cbit: for a debugger: target remote {}\n", safe_line(debugger_socket->where()));
-    streams.err << std::flush;
-    debugger.emplace(*pc, watch->knowledge(), std::move(*debugger_socket), arguments.has("--freeze"));
-    options.wishes.emplace_back([&debugger] { return debugger->attend(); });
-  }
+  if (debugger_socket)
+    attach_debugger(debugger, std::move(*debugger_socket), arguments, *pc, *watch, options, streams.err);
   const guest::RunReport report =
       run_at_console(*pc, options, *watch, keyboard && !arguments.has("--quiet"), streams);
+
   dump_if_dead(arguments, *pc, *watch, report, streams.err);
   CBIT_TRY(hostile->finish(*pc, streams.err));
   const auto failed = CBIT_TRY(watch->finish(streams));
   if (arguments.has("--stats")) print_stats(streams.err, *pc, report);
-
   const RunEnding ending = ending_of(*pc, report, with_command);
   if (debugger) debugger->finish(static_cast<unsigned>(ending.code));
   if (report.ended_at_console)
     fmt::print(streams.err, "cbit: ended from the {}\n",
                debugger && debugger->killed() ? "debugger" : "console");
-  print_ending(streams.err, ending, report.tests.counts);
-  std::vector<Error> troubles = troubles_of(request, report);
-  if (out)
-    if (const auto written = write_out(request, *out); !written) troubles.push_back(written.error());
-  for (const Error& trouble : troubles) print_error(trouble, streams.err);
-  const ExitCode code = final_code(ending, troubles, failed);
-  if (junit) {
-    junit->stream() << guest::to_junit({.name = name_of(request),
-                                        .error = what_is_wrong(ending, troubles, code),
-                                        .seconds = static_cast<double>(report.virtual_ns) / 1e9},
-                                       report.tests);
-    CBIT_TRY(junit->commit());
-  }
-  if (!arguments.has("--git-bisect")) return code;
-  return troubles.empty() ? bisect_code(code, report.tests.counts) : bisect_skip;
+  return conclude(arguments, request, std::move(outputs), report, ending, failed, streams.err);
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
