@@ -23,11 +23,6 @@ constexpr unsigned deadlines_max = 100;
 constexpr unsigned first_slot = 1;
 constexpr bus::PciResources resources{{PhysAddr{0xc000'0000}, 1 << 26}, {0x6000, 0x2000}};
 
-class NoInterrupts final : public bus::MessageInterruptSink {
- public:
-  bool deliver(const bus::MessageInterrupt&) override { return true; }
-};
-
 const dev::SharedFolder& empty_folder() {
   static const std::unique_ptr<dev::SharedFolder> folder = [] {
     std::string name = (std::filesystem::temp_directory_path() / "cbit-fuzz-XXXXXX").string();
@@ -157,7 +152,7 @@ class HostileGuest {
   FuzzInput* input_;
   bus::SystemBus bus_;
   bus::PortSpace ports_;
-  NoInterrupts messages_;
+  IgnoredMessages messages_;
   bus::IrqLine line_{"line", bus::ActiveLevel::low};
   bus::PciBus pci_{{bus_, ports_, messages_, [this](unsigned) -> bus::IrqLine& { return line_; }}};
   dev::MemoryDisk disk_{Bytes(16 * 1024)};

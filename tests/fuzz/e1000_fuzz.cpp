@@ -23,11 +23,6 @@ constexpr std::uint32_t transmit_ring = 0x1000;
 constexpr std::uint32_t receive_ring = 0x2000;
 constexpr std::uint32_t ring_bytes = 0x400;
 
-class NoInterrupts final : public bus::MessageInterruptSink {
- public:
-  bool deliver(const bus::MessageInterrupt&) override { return true; }
-};
-
 class HostileGuest {
  public:
   HostileGuest(FuzzBoard& board, FuzzInput& input)
@@ -105,7 +100,7 @@ class HostileGuest {
   FuzzInput* input_;
   bus::SystemBus bus_;
   bus::PortSpace ports_;
-  NoInterrupts messages_;
+  IgnoredMessages messages_;
   bus::IrqLine line_{"line", bus::ActiveLevel::low};
   bus::PciBus pci_{{bus_, ports_, messages_, [this](unsigned) -> bus::IrqLine& { return line_; }}};
   FuzzNetwork network_;

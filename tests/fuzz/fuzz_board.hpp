@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/trace.hpp"
+#include "bus/message_interrupt.hpp"
 #include "bus/system_bus.hpp"
 #include "mem/memory.hpp"
 
@@ -29,6 +30,12 @@ struct FuzzBoard {
   Tracer tracer{clock};
   mem::KeyTable keys{1, crypt::CipherMode::xex};
   std::unique_ptr<mem::Memory> memory;
+};
+
+// Message interrupts that somebody takes, and nobody looks at.
+class IgnoredMessages final : public bus::MessageInterruptSink {
+ public:
+  bool deliver(const bus::MessageInterrupt&) override { return true; }
 };
 
 }  // namespace cbit

@@ -24,11 +24,6 @@ constexpr std::size_t disk_bytes = 64 * 1024;
 constexpr std::uint64_t queues_at = 0x1000, lists_at = 0x9000;
 constexpr std::uint32_t pairs = 3, entries = 8;
 
-class NoMessages final : public bus::MessageInterruptSink {
- public:
-  bool deliver(const bus::MessageInterrupt&) override { return true; }
-};
-
 class HostileGuest {
  public:
   HostileGuest(FuzzBoard& board, FuzzInput& input)
@@ -194,7 +189,7 @@ class HostileGuest {
   FuzzInput* input_;
   bus::SystemBus bus_;
   bus::PortSpace ports_;
-  NoMessages messages_;
+  IgnoredMessages messages_;
   bus::IrqLine line_{"line", bus::ActiveLevel::low};
   bus::PciBus pci_{{bus_, ports_, messages_, [this](unsigned) -> bus::IrqLine& { return line_; }}};
   Bytes contents_ = pattern_bytes(disk_bytes, 1);

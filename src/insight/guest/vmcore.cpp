@@ -12,6 +12,7 @@
 
 #include "base/safe_text.hpp"
 #include "guest/monitor/inspector.hpp"
+#include "linux/elf_header.hpp"
 #include "os/output_file.hpp"
 
 namespace cbit::guest {
@@ -188,14 +189,7 @@ class Layout {
 };
 
 Bytes head_of(const Layout& layout, ConstByteSpan notes) {
-  Elf64_Ehdr header{};
-  constexpr std::array<unsigned char, 7> ident{ELFMAG0,    ELFMAG1,     ELFMAG2,   ELFMAG3,
-                                               ELFCLASS64, ELFDATA2LSB, EV_CURRENT};
-  std::memcpy(header.e_ident, ident.data(), ident.size());
-  header.e_type = ET_CORE;
-  header.e_machine = EM_X86_64;
-  header.e_version = EV_CURRENT;
-  header.e_ehsize = sizeof header;
+  Elf64_Ehdr header = linux::elf_header(ET_CORE);
   header.e_phoff = sizeof header;
   header.e_phentsize = sizeof(Elf64_Phdr);
   header.e_phnum = static_cast<std::uint16_t>(layout.segments().size());

@@ -2,9 +2,10 @@
 
 #include <elf.h>
 
-#include <array>
 #include <string>
 #include <vector>
+
+#include "linux/elf_header.hpp"
 
 namespace cbit::linux {
 namespace {
@@ -106,14 +107,7 @@ class FileWriter {
     own.sh_size = names_.bytes().size();
     append(file_, names_.bytes());
     file_.resize(align_up(file_.size(), alignof(Elf64_Shdr)));
-    Elf64_Ehdr header{};
-    constexpr std::array<unsigned char, 7> ident{ELFMAG0,    ELFMAG1,     ELFMAG2,   ELFMAG3,
-                                                 ELFCLASS64, ELFDATA2LSB, EV_CURRENT};
-    std::memcpy(header.e_ident, ident.data(), ident.size());
-    header.e_type = ET_EXEC;
-    header.e_machine = EM_X86_64;
-    header.e_version = EV_CURRENT;
-    header.e_ehsize = sizeof header;
+    Elf64_Ehdr header = elf_header(ET_EXEC);
     header.e_shoff = file_.size();
     header.e_shentsize = sizeof(Elf64_Shdr);
     header.e_shnum = static_cast<std::uint16_t>(headers_.size());
