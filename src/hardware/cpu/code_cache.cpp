@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+
+#include "cpu/jit/translator.hpp"
 
 namespace cbit::cpu {
 namespace {
@@ -13,6 +16,13 @@ bool is_exit(const isa::Op& op) { return op.code == isa::OpCode::exit || op.code
 
 std::uint64_t pointer_bits(const void* pointer) {
   return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(pointer));
+}
+
+// What an exit is linked to; nullptr: nothing.
+const CodeBlock* target_of(const isa::Op& exit) {
+  if (exit.imm == pointer_bits(&exit)) return nullptr;
+  const auto* const first = reinterpret_cast<const isa::Op*>(static_cast<std::uintptr_t>(exit.imm));
+  return reinterpret_cast<const CodeBlock*>(static_cast<std::uintptr_t>(first->imm));
 }
 
 }  // namespace
@@ -40,7 +50,14 @@ void CodeCache::Arena::clear() {
   used_ = chunk_bytes_;
 }
 
-CodeCache::CodeCache(PhysicalSpace& memory) : memory_{&memory}, table_(buckets_) {}
+CodeCache::CodeCache(PhysicalSpace& memory, unsigned runs_before_translation)
+    : memory_{&memory}, table_(buckets_) {
+  if (runs_before_translation == 0 || runs_before_translation > std::numeric_limits<isa::Slot>::max()) return;
+  translator_ = jit::Translator::create();
+  if (translator_ != nullptr) runs_before_translation_ = static_cast<isa::Slot>(runs_before_translation);
+}
+
+CodeCache::~CodeCache() { memory_->end_leases(*this); }
 
 std::size_t CodeCache::bucket(PhysAddr at, KeyId key, isa::Mode mode) {
   const std::uint64_t mixed =
@@ -71,8 +88,12 @@ CodeBlock* CodeCache::insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::
   block.ops = static_cast<isa::Op*>(arena_.allocate(ops_bytes));
   std::memcpy(static_cast<void*>(block.ops), from.ops.data(), ops_bytes);
   block.ops[0].imm = pointer_bits(&block);
-  for (std::size_t i = 1; i < from.ops.size(); ++i)
-    if (is_exit(block.ops[i])) block.ops[i].imm = pointer_bits(&block.ops[i]);
+  block.ops[0].b = runs_of(mode);
+  isa::Op* const end = block.ops + from.ops.size();
+  block.end = block.exits = end;
+  while (is_exit(block.exits[-1])) --block.exits;
+  for (isa::Op* exit = block.exits; exit != end; ++exit) exit->imm = pointer_bits(exit);
+  if (translator_ != nullptr) block.translation.entry = translator_->shared().leave_block;
   const std::size_t marks_bytes = from.marks.size() * sizeof(isa::InstructionMark);
   void* marks = arena_.allocate(marks_bytes);
   std::memcpy(marks, from.marks.data(), marks_bytes);
@@ -88,9 +109,18 @@ CodeBlock* CodeCache::insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::
 
 void CodeCache::add_to_page(PhysAddr page, CodeBlock& block) { pages_[page.page_number()].push_back(&block); }
 
-void CodeCache::link(isa::Op& exit, CodeBlock& to) {
-  exit.imm = pointer_bits(to.ops);
-  to.links_to.push_back(&exit);
+void CodeCache::link(BlockExit exit, CodeBlock& to) {
+  exit.block->exits[exit.number].imm = pointer_bits(to.ops);
+  to.links_to.push_back(exit);
+  Translation& from = exit.block->translation;
+  if (from.exists() && to.translation.exists()) from.exits[exit.number] = to.translation.entry;
+}
+
+void CodeCache::unlink(BlockExit exit) {
+  isa::Op& op = exit.block->exits[exit.number];
+  op.imm = pointer_bits(&op);
+  Translation& from = exit.block->translation;
+  from.exits[exit.number] = from.unlinked_exits[exit.number];
 }
 
 void CodeCache::make_stale(CodeBlock& block) {
@@ -98,8 +128,9 @@ void CodeCache::make_stale(CodeBlock& block) {
   ++stats_.invalidated;
   block.stale = true;
   block.ops[0].code = isa::OpCode::stale;
-  for (isa::Op* exit : block.links_to) exit->imm = pointer_bits(exit);
+  for (const BlockExit exit : block.links_to) unlink(exit);
   block.links_to.clear();
+  if (translator_ != nullptr) block.translation.entry = translator_->shared().leave_block;
   CodeBlock** link = &table_[bucket(block.at, block.key, block.mode)];
   while (*link != &block) link = &(*link)->next;
   *link = block.next;
@@ -139,6 +170,48 @@ void CodeCache::flush() {
   pages_.clear();
   blocks_.clear();
   arena_.clear();
+  if (translator_ != nullptr) translator_->clear();
+}
+
+EnterTranslation CodeCache::enter_translation() const {
+  if (translator_ == nullptr) return nullptr;
+  return reinterpret_cast<EnterTranslation>(reinterpret_cast<std::uintptr_t>(translator_->shared().enter));
+}
+
+isa::Slot CodeCache::runs_of(isa::Mode mode) const {
+  return mode.get<isa::Mode::OneStep>() ? isa::Slot{0} : runs_before_translation_;
+}
+
+bool CodeCache::translate(CodeBlock& block) {
+  if (translator_ == nullptr || block.mode.get<isa::Mode::OneStep>()) return false;
+  auto result = translator_->translate(block);
+  if (result == jit::Translator::Result::full) {
+    clear_translations();
+    result = translator_->translate(block);
+  }
+  if (result != jit::Translator::Result::done) return false;
+  ++stats_.translated;
+  block.ops[0].code = isa::OpCode::translated;
+  for (std::size_t i = 0; block.exits + i != block.end; ++i) {
+    const CodeBlock* const target = target_of(block.exits[i]);
+    if (target != nullptr && target->translation.exists())
+      block.translation.exits[i] = target->translation.entry;
+  }
+  for (const BlockExit exit : block.links_to)
+    if (exit.block->translation.exists())
+      exit.block->translation.exits[exit.number] = block.translation.entry;
+  return true;
+}
+
+// All are made anew when they have run often again: what is used stays.
+void CodeCache::clear_translations() {
+  ++stats_.translations_cleared;
+  for (CodeBlock& block : blocks_) {
+    block.translation = {.entry = translator_->shared().leave_block};
+    block.ops[0].b = runs_of(block.mode);
+    if (block.ops[0].code == isa::OpCode::translated) block.ops[0].code = isa::OpCode::enter;
+  }
+  translator_->clear();
 }
 
 }  // namespace cbit::cpu

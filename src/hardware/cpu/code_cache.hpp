@@ -18,11 +18,23 @@
 #include "base/ids.hpp"
 #include "cbit/addr.hpp"
 #include "cpu/physical_space.hpp"
+#include "cpu/state.hpp"
+#include "cpu/translation.hpp"
 #include "isa/op.hpp"
 
 namespace cbit::cpu {
+namespace jit {
+class Translator;
+}
+
+struct CodeBlock;
+struct BlockExit {
+  CodeBlock* block = nullptr;
+  unsigned number = 0;
+};
 
 struct CodeBlock {
+  Translation translation;
   PhysAddr at;           // of its first byte
   PhysAddr second_page;  // of a block that crosses
   KeyId key = no_key;
@@ -32,9 +44,11 @@ struct CodeBlock {
   std::uint16_t bytes = 0;
   std::uint16_t instructions = 0;
   isa::Op* ops = nullptr;
+  isa::Op* exits = nullptr;  // the last of them
+  const isa::Op* end = nullptr;
   const isa::InstructionMark* marks = nullptr;
-  CodeBlock* next = nullptr;       // with the same hash
-  std::vector<isa::Op*> links_to;  // exits of other blocks
+  CodeBlock* next = nullptr;        // with the same hash
+  std::vector<BlockExit> links_to;  // exits of other blocks
 
   [[nodiscard]] std::uint16_t place() const { return static_cast<std::uint16_t>(at.page_offset()); }
   // Whether a change of these bytes changes the block.
@@ -45,6 +59,8 @@ struct CodeCacheStats {
   std::uint64_t blocks = 0;       // decoded
   std::uint64_t invalidated = 0;  // of them, by changes of their bytes
   std::uint64_t flushes = 0;      // of everything
+  std::uint64_t translated = 0;   // into code of the host
+  std::uint64_t translations_cleared = 0;
 };
 
 class CodeCache final : public mem::LeaseHolder {
@@ -57,9 +73,10 @@ class CodeCache final : public mem::LeaseHolder {
     virtual void forget_blocks() = 0;
   };
 
-  // Pages with code are leased from `memory`, which outlives the cache.
-  explicit CodeCache(PhysicalSpace& memory);
-  ~CodeCache() override { memory_->end_leases(*this); }
+  // Pages with code are leased from `memory`, which outlives the cache. Blocks that have run so many times
+  // become code of the host, where the host can do that (jit/translator.hpp); 0, or more than 65535: none.
+  explicit CodeCache(PhysicalSpace& memory, unsigned runs_before_translation = 0);
+  ~CodeCache() override;
   CodeCache(const CodeCache&) = delete;
   CodeCache& operator=(const CodeCache&) = delete;
 
@@ -70,7 +87,7 @@ class CodeCache final : public mem::LeaseHolder {
   // `second_page` is where a block that crosses goes on.
   CodeBlock* insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::Block& block, PhysAddr second_page);
   // The exit leads to the block from now on.
-  void link(isa::Op& exit, CodeBlock& to);
+  void link(BlockExit exit, CodeBlock& to);
 
   // The bytes of a page that code is to be decoded from; nullptr: they are read, and then nobody tells of
   // changes.
@@ -85,6 +102,11 @@ class CodeCache final : public mem::LeaseHolder {
   void revoke(PhysAddr page) override;
   void code_written(PhysAddr at, std::uint64_t bytes) override { invalidate(at, bytes); }
   void flush();
+
+  // While no generated code runs. False: the block stays interpreted.
+  bool translate(CodeBlock& block);
+  // nullptr: blocks are interpreted.
+  [[nodiscard]] EnterTranslation enter_translation() const;
 
   [[nodiscard]] const CodeCacheStats& stats() const { return stats_; }
 
@@ -106,8 +128,13 @@ class CodeCache final : public mem::LeaseHolder {
   [[nodiscard]] static std::size_t bucket(PhysAddr at, KeyId key, isa::Mode mode);
   void add_to_page(PhysAddr page, CodeBlock& block);
   void make_stale(CodeBlock& block);
+  void unlink(BlockExit exit);
+  [[nodiscard]] isa::Slot runs_of(isa::Mode mode) const;
+  void clear_translations();
 
   PhysicalSpace* memory_;
+  std::unique_ptr<jit::Translator> translator_;
+  isa::Slot runs_before_translation_ = 0;
   Arena arena_;
   std::deque<CodeBlock> blocks_;
   std::vector<CodeBlock*> table_;

@@ -167,6 +167,8 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void report_in_dr6(std::uint64_t conditions) { sys.dr6 = (sys.dr6 & ~0xfull) | conditions; }
   [[nodiscard]] bool interrupt_pending() const { return board.interrupts.signals().any(); }
   [[nodiscard]] const isa::Op* unlinked(const isa::Op* exit);
+  // The block that was just entered.
+  [[nodiscard]] bool translate_block();
   Outcome take_probe(const isa::Op& op);
   void set_probe_sink(ProbeSink* sink) { probe_sink_ = sink; }
   void add_probe(VirtAddr at);
@@ -373,7 +375,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
 
   Event pending_;                        // while State::leave is fault
   const isa::Op* current_op_ = nullptr;  // of `block`; nullptr: none runs
-  isa::Op* unlinked_exit_ = nullptr;     // to be linked with the next block that is found
+  BlockExit unlinked_exit_;              // to be linked with the next block that is found
   std::uint64_t unlinked_page_ = 0;
   isa::Block lowered_;
 

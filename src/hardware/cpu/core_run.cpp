@@ -155,7 +155,15 @@ const isa::Op* run_helper(State& s, const isa::Op* op) {
   return nullptr;
 }
 
+bool translate(State& s) { return core_of(s).translate_block(); }
+
 }  // namespace ops
+
+bool Core::translate_block() {
+  CodeBlock* const found = board.code.find(block->at, block->key, block->mode);
+  if (found != block || must_step() || !board.code.translate(*found)) return false;
+  return true;
+}
 
 const isa::Op* Core::unlinked(const isa::Op* exit) {
   leave = Leave::lookup;
@@ -165,8 +173,8 @@ const isa::Op* Core::unlinked(const isa::Op* exit) {
     return nullptr;
   }
   rip = ops::rip_of_exit(*this, exit);
-  // The exit is an operation of the block that runs, which is this processor's to change.
-  unlinked_exit_ = block->ops + (exit - block->ops);
+  // Only an exit of the block that runs is asked for; the block is the cache's.
+  unlinked_exit_ = {const_cast<CodeBlock*>(block), static_cast<unsigned>(exit - block->exits)};
   unlinked_page_ = regs.page;
   return nullptr;
 }
@@ -271,7 +279,7 @@ void Core::take_startup(std::uint8_t start_vector) {
 
 // From block to block, until the budget is used up.
 void Core::execute() {
-  unlinked_exit_ = nullptr;
+  unlinked_exit_ = {};
   while (budget >= 0 && !attention_) {
     const isa::Op* op = find_code(false);
     if (op == nullptr) {
@@ -315,12 +323,12 @@ void Core::execute_one() {
     deliver_pending();
     return;
   }
-  unlinked_exit_ = nullptr;
+  unlinked_exit_ = {};
   if (budget < 1) set_budget(1);
   const bool resumed = (sys.flags & rflags::resume) != 0;
   const std::uint64_t before = instructions();
   run_block(op);
-  unlinked_exit_ = nullptr;
+  unlinked_exit_ = {};
   if (leave == Leave::fault) {
     data_hits_ = 0;
     debug_stop_.reset();  // what it accessed before is undone
@@ -367,7 +375,7 @@ bool Core::hits_breakpoint(std::uint64_t rip_at) {
 
 // The block at RIP; nullptr: a fault of the fetch is pending.
 const isa::Op* Core::find_code(bool one_step) {
-  isa::Op* const exit = std::exchange(unlinked_exit_, nullptr);
+  const BlockExit exit = std::exchange(unlinked_exit_, {});
   const std::uint64_t at = linear(isa::Segment::cs, rip);
   if (!is_canonical_address(at)) {
     (void)raise(vector::gp, 0);
@@ -393,11 +401,11 @@ const isa::Op* Core::find_code(bool one_step) {
   if (found == nullptr) return nullptr;
   regs.page = rip - (at & ~page_mask);
   if (found->crosses || one_step) return found->ops;
-  remember_jump({.rip = rip, .page = regs.page, .op = found->ops});
+  remember_jump({.rip = rip, .page = regs.page, .op = found->ops, .block = found});
   // A flush has taken the exit, too.
-  if (exit != nullptr && flushes == board.code.stats().flushes && exit->code == isa::OpCode::exit &&
-      regs.page == unlinked_page_)
-    board.code.link(*exit, *found);
+  if (exit.block != nullptr && flushes == board.code.stats().flushes && regs.page == unlinked_page_ &&
+      exit.block->exits[exit.number].code == isa::OpCode::exit)
+    board.code.link(exit, *found);
   return found->ops;
 }
 
@@ -474,7 +482,7 @@ Outcome Core::take_probe(const isa::Op& op) {
 
 void Core::forget_blocks() {
   forget_jumps();
-  unlinked_exit_ = nullptr;
+  unlinked_exit_ = {};
   leave_block();
 }
 

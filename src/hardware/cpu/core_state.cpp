@@ -28,6 +28,7 @@ Core::Core(Cpu& face, const Cpu::Config& given, const Cpu::Board& connected)
       lowerer_{{.features = given.model.features, .intercepts = {}}},
       random_state_{given.seed} {
   board.code.add_user(*this);
+  enter_translation = board.code.enter_translation();
   board.interrupts.set_listener(&self);
   tsc_ = TickCounter{config.model.tsc_hz};
   set_tsc(0);

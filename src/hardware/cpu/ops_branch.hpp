@@ -1,6 +1,7 @@
 // What operations of the IR mean: the way through blocks. See ops_move.hpp.
 #pragma once
 
+#include "cpu/code_cache.hpp"
 #include "cpu/ops_shift.hpp"
 
 namespace cbit::cpu::ops {
@@ -38,13 +39,25 @@ CBIT_HANDLER follow(const isa::Op* exit) {
 [[nodiscard]] const isa::Op* stop_for_budget(State& s, const isa::Op* op);
 [[nodiscard]] const isa::Op* exit_unlinked(State& s, const isa::Op* op);
 [[nodiscard]] const isa::Op* run_helper(State& s, const isa::Op* op);
+// A block that has run often; false: it goes on being interpreted.
+[[nodiscard]] bool translate(State& s);
 
 CBIT_HANDLER enter(State& s, const isa::Op* op) {
   s.block = reinterpret_cast<const CodeBlock*>(static_cast<std::uintptr_t>(op->imm));
   if (s.budget < 0) [[unlikely]]
     return stop_for_budget(s, op);
+  // A block's runs are counted in its first operation, which is the block's to change.
+  if (--const_cast<isa::Op*>(op)->b == 0) [[unlikely]] {
+    if (translate(s)) return op;
+  }
   s.budget -= op->disp;
   return op + 1;
+}
+
+// The first operation of a block that has become code of the host.
+CBIT_HANDLER translated(State& s, const isa::Op* op) {
+  const auto* const block = reinterpret_cast<const CodeBlock*>(static_cast<std::uintptr_t>(op->imm));
+  return s.enter_translation(&s, block->translation.entry);
 }
 
 // The first operation of a block whose code is no more.

@@ -38,7 +38,7 @@ struct JumpEntry {
   std::uint64_t rip = ~std::uint64_t{0};
   std::uint64_t page = 0;  // RegisterFile::page there
   const isa::Op* op = nullptr;
-  std::uint64_t unused = 0;
+  const CodeBlock* block = nullptr;  // that the operation begins
 };
 inline constexpr std::size_t jump_entries = 4096;
 [[nodiscard]] constexpr std::size_t jump_index(std::uint64_t rip) {
@@ -53,12 +53,17 @@ enum class Leave : std::uint8_t {
   retry,   // the instruction is to be done once more, on its own
 };
 
+struct State;
+// Runs generated code, and comes back with the operation to interpret next; nullptr: straight-line code ended.
+using EnterTranslation = const isa::Op* (*)(State*, const void* code);
+
 struct State {
   isa::RegisterFile regs;
   Flags flags;
   std::int64_t budget = 0;  // instructions that may begin
   TlbEntry* tlb = nullptr;
   JumpEntry* jumps = nullptr;
+  EnterTranslation enter_translation = nullptr;
   const CodeBlock* block = nullptr;  // that runs
   std::uint64_t rip = 0;             // while no block runs
   std::uint64_t rip_mask = ~std::uint64_t{0};

@@ -216,6 +216,7 @@
 #define CBIT_OPS_BRANCHES(OP)                                                \
   OP(enter, branch, none, enter)                                             \
   OP(stale, branch, none, stale)                                             \
+  OP(translated, branch, none, translated)                                   \
   OP(jump, branch, none, jump)                                               \
   OP(exit, branch, none, exit)                                               \
   OP(exit_page, branch, none, exit_page)                                     \

@@ -123,7 +123,7 @@ Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
       chipset_{machine_->clock(), *this, chipset_config(config)},
       pci_{chipset_, machine_->bus(), ports_},
       code_space_{machine_->memory(), machine_->bus(), 0},
-      code_{code_space_},
+      code_{code_space_, config.translate_after},
       turns_{machine_->clock()} {
   for (unsigned number = 0; number < config.cpus; ++number)
     turns_.add(cpus_.emplace_back(*this, static_cast<std::uint16_t>(number)).cpu);

@@ -58,6 +58,8 @@ struct PcConfig {
   // An AMD IOMMU in front of the PCI devices. Not for a guest whose memory is encrypted.
   bool amd_iommu = false;
   mem::MemoryMaker make_memory = &mem::Memory::create;
+  // Runs of a block of code before it becomes code of the host; 0: never.
+  unsigned translate_after = 256;
 };
 
 // Why a run came to its end.

@@ -27,7 +27,8 @@ std::uint64_t environment_number(const char* name, std::uint64_t otherwise) {
 // and the first of the deliveries that fail is the instruction's own.
 class ModelledProgram {
  public:
-  ModelledProgram() {
+  // Interpreted, or translated at its first run.
+  explicit ModelledProgram(bool translated) : code_{memory_, translated ? 1u : 0} {
     constexpr std::uint64_t present_user = 5;
     constexpr std::uint64_t writable = 2;
     // Tables from 1 MiB on: one page directory for 1 GiB, a page table for each area.
@@ -84,7 +85,7 @@ class ModelledProgram {
   bus::PortSpace ports_;
   FakeInterrupts interrupts_;
   Clock clock_;
-  cpu::CodeCache code_{memory_};
+  cpu::CodeCache code_;
   Cpu cpu_{{.model = cpu::default_model()}, {memory_, ports_, interrupts_, clock_, code_}};
   const Cpu::ExtendedState initial_ = cpu_.extended_state();
 };
@@ -108,6 +109,7 @@ struct OracleCase {
   const char* name;
   bool is_32 = false;
   bool with_vectors = false;
+  bool translated = false;
 };
 std::ostream& operator<<(std::ostream& to, const OracleCase& which) { return to << which.name; }
 
@@ -279,7 +281,8 @@ class HostOracle : public ::testing::TestWithParam<OracleCase> {
   bool compare_one(const RandomCode& code, std::uint64_t seed, const OracleCase& which) {
     const bool is_32 = which.is_32;
     Random random{seed};
-    const auto sequence = code.sequence(random, 1 + static_cast<unsigned>(random() % 6));
+    const auto sequence =
+        code.sequence(random, 1 + static_cast<unsigned>(random() % (which.translated ? 20 : 6)));
     const auto& instructions = sequence.instructions;
     NativeState native = random_state(random, which);
     NativeState model = native;
@@ -308,7 +311,7 @@ class HostOracle : public ::testing::TestWithParam<OracleCase> {
   }
 
   std::unique_ptr<NativeChild> child_;
-  ModelledProgram program_;
+  ModelledProgram program_{GetParam().translated};
 };
 
 TEST_P(HostOracle, AgreesOnRandomSequences) {
@@ -324,7 +327,10 @@ TEST_P(HostOracle, AgreesOnRandomSequences) {
 constexpr OracleCase oracle_cases[] = {{.name = "Integer"},
                                        {.name = "Vector", .with_vectors = true},
                                        {.name = "Integer32", .is_32 = true},
-                                       {.name = "Vector32", .is_32 = true, .with_vectors = true}};
+                                       {.name = "Vector32", .is_32 = true, .with_vectors = true},
+                                       {.name = "TranslatedInteger", .translated = true},
+                                       {.name = "TranslatedVector", .with_vectors = true, .translated = true},
+                                       {.name = "TranslatedInteger32", .is_32 = true, .translated = true}};
 INSTANTIATE_TEST_SUITE_P(Code, HostOracle, ::testing::ValuesIn(oracle_cases),
                          [](const auto& which) { return which.param.name; });
 

@@ -1,0 +1,157 @@
+// Writes the code of one block: what all operations share. The files emit_*.cpp have the operations.
+//
+// Everything that is rare (a miss of the TLB, a device, a fault, the counter used up) is out of line, behind
+// the block: there the State is made right, a function of the interpreter is called, and the code goes on or
+// comes back to the interpreter. So what generated code means is what the interpreter's functions mean.
+#pragma once
+
+#include <asmjit/x86.h>
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "cpu/code_cache.hpp"
+#include "cpu/jit/handlers.hpp"
+#include "cpu/jit/register_cache.hpp"
+#include "cpu/state.hpp"
+
+namespace cbit::cpu::jit {
+
+// Pieces that all blocks share, by their addresses.
+struct SharedCode {
+  const void* enter = nullptr;        // called from C++: (State*, code) -> the operation to go on with
+  const void* leave = nullptr;        // RAX: the operation; ends `enter`
+  const void* leave_block = nullptr;  // RAX: a CodeBlock, to be interpreted
+  const void* call = nullptr;         // RAX: a function, which may look at the budget and change it
+};
+
+// The flags as far as the block knows them. The two words are slots of the register cache.
+struct KnownFlags {
+  std::optional<FlagKind> kind;  // nullopt: what State::flags.kind says
+  bool kind_is_stored = true;
+};
+
+inline constexpr std::size_t offset_flags = offsetof(State, flags);
+inline constexpr Slot slot_flag_a = static_cast<Slot>(offset_flags + offsetof(Flags, a));
+inline constexpr Slot slot_flag_b = static_cast<Slot>(offset_flags + offsetof(Flags, b));
+
+class BlockEmitter {
+ public:
+  BlockEmitter(Assembler& as, const CodeBlock& block, const SharedCode& shared)
+      : as{as}, cache{as}, block_{&block}, shared_{&shared} {}
+
+  Assembler& as;
+  RegisterCache cache;
+  KnownFlags flags;
+
+  void begin(const isa::Op& op) {
+    op_ = &op;
+    cache.begin_operation();
+  }
+  [[nodiscard]] const isa::Op& op() const { return *op_; }
+
+  // The start of a block: asks whether it may begin.
+  void enter();
+  // Whatever the operation does, by the interpreter's function.
+  void call_handler(Handler handler);
+  // The code out of line; after the last operation.
+  void finish();
+
+  // --- Values. `bytes` is 1, 2, 4 or 8; a narrow value lies in the low bits of its register.
+  // The operation's immediate operand, in full, and as the host's instructions take it at that width; of 8
+  // bytes that is only where it fits.
+  [[nodiscard]] asmjit::Imm immediate() const;
+  [[nodiscard]] asmjit::Imm immediate_at(unsigned bytes) const;
+  [[nodiscard]] bool immediate_fits() const;
+  // dst becomes what is in `from`, by the rules for registers of that size.
+  void put(Slot dst, Gp from, unsigned bytes);
+  void sign_extend(Gp to, Gp from, unsigned bytes);
+
+  // --- Flags: what the operation sets. Registers hold values of `bytes`.
+  void set_flags_of_difference(Gp a, Gp b, unsigned bytes);
+  void set_flags_of_difference_with_immediate(Gp a, unsigned bytes);
+  void set_flags_of_sum(Gp sum, Gp addend, unsigned bytes);
+  void set_flags_of_sum_with_immediate(Gp sum, unsigned bytes);
+  void set_flags_of_logic(Gp result, unsigned bytes);
+  // `others`: RCX, CF, AF and OF in their places.
+  void set_flags_of_result(Gp result, unsigned bytes);
+  void flags_are_unknown() { flags = {}; }
+  void store_flag_kind();
+  // The host's CF becomes the guest's; takes RAX.
+  void carry_to_host();
+  // The host's condition that holds where `cond` does; takes RAX. What the flags are must be known, or of
+  // a comparison; else the interpreter is asked.
+  [[nodiscard]] Cond test(Cond cond);
+
+  // --- Memory: the operation's address, or another, to RAX.
+  void address_to_rax();
+  enum class Access : std::uint8_t { read, write };
+  // Leads to memory's bytes, or out of line to `slowly`, which does the access and returns to behind it.
+  // Takes RCX and RDX.
+  enum class Slow : std::uint8_t { load, load_to_modify, store, store_alone, load_128, store_128 };
+  // RAX = zero-extended bytes at RAX.
+  void load(unsigned bytes, Slow slow = Slow::load);
+  void store(unsigned bytes, Gp value, Slow slow);
+  void store_immediate(unsigned bytes, Slow slow);
+  void load_128(Slot to);
+  void store_128(Slot from);
+
+  // --- Ends.
+  // The register file, the flags and all are right for the next block.
+  void store_everything();
+  // To the operation's exit of that number.
+  void go_to_exit(unsigned number);
+  // If the host's condition holds, to the second exit, else to the first. Everything is stored.
+  void branch(Cond host);
+  // To the code at RAX if it is known, which takes RCX and RDX; else by the interpreter's function for the
+  // whole operation. Everything is stored.
+  void find_code(Handler otherwise);
+  // RCX: the jump cache's entry for RAX, or out of line.
+  void probe_jump_cache(Handler otherwise);
+  void jump_by_cache_entry();
+
+ private:
+  struct Cold {
+    asmjit::Label from;
+    std::function<void()> emit;
+  };
+  template <class Emit>
+  void cold(asmjit::Label from, Emit&& emit) {
+    colds_.push_back({from, std::forward<Emit>(emit)});
+  }
+  // Out of line: the State becomes right, as far as `snapshot` says it is not.
+  void settle(const RegisterCache::Snapshot& snapshot, const KnownFlags& known);
+  void call(const void* function);
+  void leave_with_rax() { as.jmp(reinterpret_cast<std::uint64_t>(shared_->leave)); }
+  void call_handler_and_leave(const isa::Op& op, Handler handler);
+  void probe_tlb(unsigned bytes, Access access, asmjit::Label miss, bool aligned);
+  void slow_access(asmjit::Label miss, asmjit::Label resume, Slow slow, unsigned bytes,
+                   std::function<void()> argument);
+  void slow_128(Slow slow, Slot slot, asmjit::Label miss, asmjit::Label resume);
+  void store_flag_b_immediate(unsigned bytes);
+  void set_flag_kind(FlagKind kind) { flags = {kind, false}; }
+  [[nodiscard]] Cond ask_interpreter(Cond cond, bool of_comparison_first);
+  [[nodiscard]] Cond test_image_bit(unsigned bit, Cond cond);
+  void emit_unlinked_exit(unsigned number);
+
+  const CodeBlock* block_;
+  const SharedCode* shared_;
+  const isa::Op* op_ = nullptr;
+  std::vector<Cold> colds_;
+
+ public:
+  std::array<asmjit::Label, Translation::exits_max> unlinked_exits{};
+};
+
+// Registers by width.
+[[nodiscard]] inline Gp narrow(Gp reg, unsigned bytes) {
+  switch (bytes) {
+    case 1: return reg.r8();
+    case 2: return reg.r16();
+    case 4: return reg.r32();
+    default: return reg.r64();
+  }
+}
+
+}  // namespace cbit::cpu::jit

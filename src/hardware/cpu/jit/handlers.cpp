@@ -1,0 +1,23 @@
+#include "cpu/jit/handlers.hpp"
+
+#include "cpu/ops_branch.hpp"
+
+namespace cbit::cpu::jit {
+namespace {
+
+#define CBIT_OP(name, kind, effect, ...) \
+  const isa::Op* do_##name(State& s, const isa::Op* op) { return ops::__VA_ARGS__(s, op); }
+CBIT_ISA_OPS(CBIT_OP)
+#undef CBIT_OP
+
+constexpr Handler handlers[] = {
+#define CBIT_OP(name, ...) do_##name,
+    CBIT_ISA_OPS(CBIT_OP)
+#undef CBIT_OP
+};
+
+}  // namespace
+
+Handler handler_of(isa::OpCode code) { return handlers[static_cast<std::size_t>(code)]; }
+
+}  // namespace cbit::cpu::jit

@@ -1,0 +1,159 @@
+#include "cpu/jit/translator.hpp"
+
+#include "cpu/jit/forms.hpp"
+
+namespace cbit::cpu::jit {
+namespace {
+
+namespace x86 = asmjit::x86;
+
+constexpr std::size_t memory_bytes = 64u << 20;
+// More than the code of any block: 64 instructions.
+constexpr std::size_t block_bytes_max = 256u << 10;
+
+class Failure final : public asmjit::ErrorHandler {
+ public:
+  void handleError(asmjit::Error, const char*, asmjit::BaseEmitter*) override { happened_ = true; }
+  [[nodiscard]] bool happened() const { return happened_; }
+
+ private:
+  bool happened_ = false;
+};
+
+FormTable make_table() {
+  FormTable table;
+  add_moves(table);
+  add_arithmetic(table);
+  add_shifts(table);
+  add_branches(table);
+  return table;
+}
+
+bool is_vector(Slot slot) { return slot >= isa::slot_of_xmm(0); }
+bool is_high_byte(Slot slot) { return slot % 8 != 0; }
+
+// Registers of the host stand for whole general registers.
+bool has_code(const isa::Op& op, const Form& form) {
+  if (form.emit == nullptr || is_high_byte(op.dst) || is_high_byte(op.a) || is_high_byte(op.b)) return false;
+  return is_vector(op.dst) == form.vector_dst && is_vector(op.a) == form.vector_a && !is_vector(op.b);
+}
+
+bool is_exit(const isa::Op& op) { return op.code == isa::OpCode::exit || op.code == isa::OpCode::exit_page; }
+
+const std::byte* address_of(const asmjit::CodeHolder& code, asmjit::Label label, const std::byte* base) {
+  return base + code.labelOffsetFromBase(label);
+}
+
+constexpr x86::Gp saved[] = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14, x86::r15};
+
+void emit_enter(x86::Assembler& as) {
+  for (const x86::Gp& reg : saved) as.push(reg);
+  as.mov(reg_state, x86::rdi);
+  as.mov(reg_budget, in_state(offsetof(State, budget), 8));
+  as.mov(reg_tlb, in_state(offsetof(State, tlb), 8));
+  as.jmp(x86::rsi);
+}
+
+void emit_leave(x86::Assembler& as) {
+  as.mov(in_state(offsetof(State, budget), 8), reg_budget);
+  for (auto reg = std::rbegin(saved); reg != std::rend(saved); ++reg) as.pop(*reg);
+  as.ret();
+}
+
+// The stack is aligned here, by the saved registers and two return addresses.
+void emit_call(x86::Assembler& as) {
+  as.mov(in_state(offsetof(State, budget), 8), reg_budget);
+  as.call(x86::rax);
+  as.mov(reg_budget, in_state(offsetof(State, budget), 8));
+  as.mov(reg_tlb, in_state(offsetof(State, tlb), 8));
+  as.ret();
+}
+
+}  // namespace
+
+const FormTable& form_table() {
+  static const FormTable table = make_table();
+  return table;
+}
+
+std::unique_ptr<Translator> Translator::create() {
+  auto memory = CodeMemory::create(memory_bytes);
+  if (memory == nullptr) return nullptr;
+  std::unique_ptr<Translator> translator{new Translator{std::move(memory)}};
+  return translator->emit_shared_code() ? std::move(translator) : nullptr;
+}
+
+bool Translator::place(asmjit::CodeHolder& code) {
+  if (code.flatten() != asmjit::kErrorOk || code.resolveUnresolvedLinks() != asmjit::kErrorOk) return false;
+  if (code.codeSize() > memory_->left()) return false;
+  const auto base = reinterpret_cast<std::uintptr_t>(memory_->next());
+  if (code.relocateToBase(base) != asmjit::kErrorOk) return false;
+  const auto to = memory_->take(code.codeSize());
+  return code.copyFlattenedData(to.data(), to.size()) == asmjit::kErrorOk;
+}
+
+bool Translator::emit_shared_code() {
+  const std::byte* const base = memory_->next();
+  asmjit::CodeHolder code;
+  Failure failure;
+  (void)code.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(base));
+  code.setErrorHandler(&failure);
+  x86::Assembler as{&code};
+  const asmjit::Label enter = as.newLabel();
+  const asmjit::Label leave = as.newLabel();
+  const asmjit::Label leave_block = as.newLabel();
+  const asmjit::Label call = as.newLabel();
+  as.bind(enter);
+  emit_enter(as);
+  as.bind(leave_block);
+  as.mov(x86::rax, x86::Mem{x86::rax, offsetof(CodeBlock, ops)});
+  as.bind(leave);
+  emit_leave(as);
+  as.bind(call);
+  emit_call(as);
+  if (!place(code) || failure.happened()) return false;
+  shared_ = {.enter = address_of(code, enter, base),
+             .leave = address_of(code, leave, base),
+             .leave_block = address_of(code, leave_block, base),
+             .call = address_of(code, call, base)};
+  shared_bytes_ = memory_->used();
+  return true;
+}
+
+Translator::Result Translator::translate(CodeBlock& block) {
+  if (memory_->left() < block_bytes_max) return Result::full;
+  const std::byte* const base = memory_->next();
+  asmjit::CodeHolder code;
+  Failure failure;
+  (void)code.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(base));
+  code.setErrorHandler(&failure);
+  x86::Assembler as{&code};
+
+  BlockEmitter emitter{as, block, shared_};
+  const isa::Op* op = block.ops;
+  emitter.begin(*op++);
+  emitter.enter();
+  for (; op != block.end && !is_exit(*op); ++op) {
+    const Form& form = form_table()[op->code];
+    emitter.begin(*op);
+    if (has_code(*op, form))
+      form.emit(emitter, *op, form);
+    else
+      emitter.call_handler(handler_of(op->code));
+  }
+  emitter.finish();
+  if (!place(code) || failure.happened()) return Result::refused;
+
+  Translation& to = block.translation;
+  to.entry = base;
+  for (unsigned i = 0; i < Translation::exits_max; ++i) {
+    const asmjit::Label exit = emitter.unlinked_exits[i];
+    to.unlinked_exits[i] = exit.isValid() ? address_of(code, exit, base) : shared_.leave_block;
+  }
+  to.exits = to.unlinked_exits;
+  return Result::done;
+}
+
+void Translator::clear() { memory_->cut_to(shared_bytes_); }
+
+}  // namespace cbit::cpu::jit

@@ -1,0 +1,45 @@
+// The translator: turns blocks that run often into code of the host.
+//
+// What an operation means stays with the interpreter's functions: an operation without code of its own calls
+// its function, and so does everything rare. The code keeps guest registers in the host's inside a block, and
+// goes from block to block by pointers that CodeCache keeps (cpu/translation.hpp).
+//
+// Threading: one thread, the machine's.
+#pragma once
+
+#include <asmjit/x86.h>
+
+#include <memory>
+
+#include "cpu/code_cache.hpp"
+#include "cpu/jit/block_emitter.hpp"
+#include "cpu/jit/code_memory.hpp"
+
+namespace cbit::cpu::jit {
+
+class Translator {
+ public:
+  // nullptr where this host has no translator, or does not let programs execute what they wrote.
+  [[nodiscard]] static std::unique_ptr<Translator> create();
+
+  enum class Result : std::uint8_t { done, full, refused };
+  // Gives the block its code, if there is room; its exits lead back to the interpreter.
+  [[nodiscard]] Result translate(CodeBlock& block);
+  // No translation is used any more, and none runs.
+  void clear();
+
+  [[nodiscard]] const SharedCode& shared() const { return shared_; }
+  [[nodiscard]] std::size_t bytes() const { return memory_->used(); }
+
+ private:
+  explicit Translator(std::unique_ptr<CodeMemory> memory) : memory_{std::move(memory)} {}
+  [[nodiscard]] bool emit_shared_code();
+  // Moves what was assembled to where it was assembled for.
+  [[nodiscard]] bool place(asmjit::CodeHolder& code);
+
+  std::unique_ptr<CodeMemory> memory_;
+  SharedCode shared_;
+  std::size_t shared_bytes_ = 0;
+};
+
+}  // namespace cbit::cpu::jit

@@ -1,0 +1,24 @@
+// How generated code finds its way: what a block that was translated has beside its operations.
+//
+// Generated code never changes once it stands. Where it goes next is read from here, so that blocks are linked
+// and unlinked by storing a pointer. Plain data; generated code addresses it by offset.
+#pragma once
+
+#include <array>
+
+namespace cbit::cpu {
+
+struct Translation {
+  static constexpr unsigned exits_max = 2;
+
+  // Where other blocks enter this one, with the CodeBlock's address in RAX. Of a block that is interpreted:
+  // the way back to the interpreter, to its first operation.
+  const void* entry = nullptr;
+  // Where each exit goes: to the entry of the block it is linked to, or back to the interpreter.
+  std::array<const void*, exits_max> exits{};
+  std::array<const void*, exits_max> unlinked_exits{};
+
+  [[nodiscard]] bool exists() const { return exits[0] != nullptr; }
+};
+
+}  // namespace cbit::cpu
