@@ -33,6 +33,7 @@ std::vector<std::string_view> device_names() {
 }
 
 constexpr auto run_iommu_choices = choices_of(run_iommu_words);
+constexpr auto run_jit_choices = choices_of(run_jit_words);
 
 constexpr OptionSpec option_table[] = {
     {"--sev", "", "The guest's memory is encrypted with its own key: SEV, launched by the firmware", ""},
@@ -126,6 +127,10 @@ constexpr OptionSpec option_table[] = {
      .help = "Where the kernel panics or the machine dies, write its memory for drgn and crash",
      .file = FileUse::binary_output},
     {"--dump-as-host", "", "Such a dump has what the host sees: ciphertext", ""},
+    {"--jit", "WORD", "Whether blocks of code that run often become code of the host: on or off", "on",
+     run_jit_choices},
+    {"--check-jit", "", "Let the interpreter judge that code, at each run of each block: some fifty times slower",
+     ""},
     {"--stats", "", "Tell at the end what the run was made of, on standard error", ""},
     {"--seed", "N", "Seed of keys and of the processor's random numbers", "1"},
 };
@@ -180,6 +185,8 @@ void print_stats(std::ostream& out, guest::Pc& pc, const guest::RunReport& repor
              static_cast<double>(report.virtual_ns) / 1e9);
   fmt::print(out, "cbit: {} blocks of code decoded, {} invalidated, {} flushes; {} changes of page owners\n",
              report.code.blocks, report.code.invalidated, report.code.flushes, report.memory.owner_changes);
+  fmt::print(out, "cbit: {} blocks translated into {} KiB; translations cleared {} times\n",
+             report.code.translated, report.code.translated_bytes / 1024, report.code.translations_cleared);
   for (const std::string& name : pc.missing_instructions())
     fmt::print(out, "cbit: the processor does not have the instruction {}\n", name);
   for (const std::uint32_t msr : pc.unknown_msrs()) fmt::print(out, "cbit: unknown MSR {:#x}\n", msr);
@@ -259,6 +266,8 @@ std::string name_of(const RunRequest& request) {
 OrError<void> check_companions(const Arguments& arguments) {
   if (arguments.has("--freeze") && !arguments.has("--gdb"))
     return usage_error("--freeze waits for a debugger", "add --gdb 1234");
+  if (arguments.has("--check-jit") && !arguments.choice("--jit", run_jit_words).value_or(true))
+    return usage_error("--check-jit judges the code that --jit off does not make", "leave --jit off out");
   if (arguments.has("--dump-as-host") && !arguments.has("--dump-on-panic"))
     return usage_error("--dump-as-host says how to dump", "add --dump-on-panic FILE");
   return {};

@@ -33,6 +33,10 @@ RunEnding ending_of(guest::Pc& pc, const guest::RunReport& report, bool with_com
     case guest::Ending::exited: return {.code = static_cast<ExitCode>(report.exit_status & 0xff)};
     case guest::Ending::shutdown:
     case guest::Ending::hung: return died(pc, *report.ending);
+    case guest::Ending::differed:
+      return {.code = ExitCode::machine_died,
+              .what = "--check-jit found a difference: please report it",
+              .details = pc.difference()};
     case guest::Ending::powered_off:
     case guest::Ending::reset: break;
   }

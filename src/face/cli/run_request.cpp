@@ -55,6 +55,8 @@ OrError<guest::PcConfig> pc_config(const Arguments& arguments) {
   if (config.kvm_interface && config.platform != Platform::sev)
     return usage_error("--hypercalls is for a guest that has pages to share", "add --sev");
   config.amd_iommu = arguments.choice("--iommu", run_iommu_words).value_or(false);
+  if (!arguments.choice("--jit", run_jit_words).value_or(true)) config.translate_after = 0;
+  config.check_translations = arguments.has("--check-jit");
   config.seed = CBIT_TRY(arguments.number("--seed", 0, ~std::uint64_t{0})).value_or(config.seed);
   return config;
 }

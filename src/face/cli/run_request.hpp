@@ -22,6 +22,8 @@ namespace cbit::cli {
 
 // guest::PcConfig::amd_iommu.
 inline constexpr Word<bool> run_iommu_words[] = {{"none", false}, {"amd", true}};
+// Whether guest::PcConfig::translate_after stays what it is.
+inline constexpr Word<bool> run_jit_words[] = {{"on", true}, {"off", false}};
 
 struct RunRequest {
   guest::PcConfig pc;

@@ -184,6 +184,7 @@ isa::Slot CodeCache::runs_of(isa::Mode mode) const {
 
 bool CodeCache::translate(CodeBlock& block) {
   if (translator_ == nullptr || block.mode.get<isa::Mode::OneStep>()) return false;
+  const std::size_t before = translator_->bytes();
   auto result = translator_->translate(block);
   if (result == jit::Translator::Result::full) {
     clear_translations();
@@ -191,6 +192,7 @@ bool CodeCache::translate(CodeBlock& block) {
   }
   if (result != jit::Translator::Result::done) return false;
   ++stats_.translated;
+  stats_.translated_bytes += translator_->bytes() - std::min(before, translator_->bytes());
   block.ops[0].code = isa::OpCode::translated;
   for (std::size_t i = 0; block.exits + i != block.end; ++i) {
     const CodeBlock* const target = target_of(block.exits[i]);

@@ -60,6 +60,7 @@ struct CodeCacheStats {
   std::uint64_t invalidated = 0;  // of them, by changes of their bytes
   std::uint64_t flushes = 0;      // of everything
   std::uint64_t translated = 0;   // into code of the host
+  std::uint64_t translated_bytes = 0;
   std::uint64_t translations_cleared = 0;
 };
 

@@ -17,6 +17,7 @@
 #include "cpu/cpu.hpp"
 #include "cpu/fp/sse.hpp"
 #include "cpu/fp/x87.hpp"
+#include "cpu/memory_access.hpp"
 #include "cpu/state.hpp"
 #include "isa/lower.hpp"
 
@@ -213,6 +214,14 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void code_written(PhysAddr, std::uint64_t) override {}
   void forget_blocks() override;
 
+  // --- core_check.cpp: the interpreter judges generated code. It does each block first, as a rehearsal,
+  // whose stores are undone; where it meets more than memory and registers, it gives the block up.
+  [[nodiscard]] bool rehearses() const { return rehearsal_ != nullptr; }
+  [[nodiscard]] Loaded rehearse_load(std::uint64_t linear, unsigned bytes, bool to_modify);
+  [[nodiscard]] bool rehearse_load(std::uint64_t linear, void* to, unsigned bytes, bool to_modify);
+  [[nodiscard]] bool rehearse_store(std::uint64_t linear, const void* from, unsigned bytes);
+  bool give_up_rehearsal();  // false
+
   // --- core_events.cpp: exceptions and interrupts.
   Outcome raise(std::uint8_t vector);
   Outcome raise(std::uint8_t vector, std::uint32_t error);
@@ -317,6 +326,18 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] bool hits_breakpoint(std::uint64_t rip_at);
   void take_traps(bool trap_flag);
 
+  // core_check.cpp
+  struct Rehearsal;
+  struct RehearsedStore {
+    std::byte* at;
+    unsigned bytes;
+    std::array<std::byte, sizeof(isa::Xmm)> before;
+    std::array<std::byte, sizeof(isa::Xmm)> after;
+  };
+  void execute_checked();
+  void run_checked(CodeBlock& block);
+  void report_difference(const State& expected, const Rehearsal& rehearsal, const CodeBlock& block);
+
   // core_memory.cpp
   struct Piece {
     TlbInfo info;
@@ -396,6 +417,8 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   bool step_is_due_ = false;     // before the next instruction
   std::uint64_t data_hits_ = 0;  // DR6 bits of data breakpoints
 
+  Rehearsal* rehearsal_ = nullptr;
+  std::vector<RehearsedStore> rehearsed_stores_;
   TickCounter tsc_;
   std::unordered_map<std::uint32_t, std::uint64_t> kept_msrs_;
   std::uint64_t random_state_ = 0;

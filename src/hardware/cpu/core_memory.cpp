@@ -196,6 +196,7 @@ bool Core::check_access(std::uint64_t linear_at, unsigned bytes, bool write) {
 Loaded load_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes) {
   Core& core = core_of(s);
   Loaded loaded;
+  if (core.rehearses()) return core.rehearse_load(at, bytes, false);
   core.set_current(*op);
   loaded.ok = core.check_access(at, bytes, false) &&
               core.read(core.data_set(), at, &loaded.value, bytes, op->stack_fault);
@@ -206,6 +207,7 @@ Loaded load_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes
 Loaded load_to_modify_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes) {
   Core& core = core_of(s);
   Loaded loaded;
+  if (core.rehearses()) return core.rehearse_load(at, bytes, true);
   core.set_current(*op);
   loaded.ok = core.check_access(at, bytes, true) &&
               core.probe_write(core.data_set(), at, bytes, op->stack_fault) &&
@@ -216,6 +218,7 @@ Loaded load_to_modify_slowly(State& s, const isa::Op* op, std::uint64_t at, unsi
 
 bool store_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes, std::uint64_t value) {
   Core& core = core_of(s);
+  if (core.rehearses()) return core.rehearse_store(at, &value, bytes);
   core.set_current(*op);
   const bool ok =
       core.check_access(at, bytes, true) && core.write(core.data_set(), at, &value, bytes, op->stack_fault);
@@ -227,14 +230,15 @@ bool store_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes,
 // which way a store takes shows nowhere.
 bool store_alone_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes, std::uint64_t value) {
   Core& core = core_of(s);
-  const bool kicked_before = core.is_kicked();
+  const bool kicked_before = core.is_kicked() || core.rehearses();
   return store_slowly(s, op, at, bytes, value) && (kicked_before || core.goes_on_behind(*op));
 }
 
 bool load_128_slowly(State& s, const isa::Op* op, std::uint64_t at, isa::Xmm& to) {
   Core& core = core_of(s);
-  core.set_current(*op);
   bool ok = !(op->aligned && at % sizeof to != 0);
+  if (core.rehearses()) return ok ? core.rehearse_load(at, &to, sizeof to, false) : core.give_up_rehearsal();
+  core.set_current(*op);
   if (!ok)
     (void)core.raise(vector::gp, 0);
   else
@@ -245,8 +249,9 @@ bool load_128_slowly(State& s, const isa::Op* op, std::uint64_t at, isa::Xmm& to
 
 bool store_128_slowly(State& s, const isa::Op* op, std::uint64_t at, const isa::Xmm& from) {
   Core& core = core_of(s);
-  core.set_current(*op);
   bool ok = !(op->aligned && at % sizeof from != 0);
+  if (core.rehearses()) return ok ? core.rehearse_store(at, &from, sizeof from) : core.give_up_rehearsal();
+  core.set_current(*op);
   if (!ok)
     (void)core.raise(vector::gp, 0);
   else

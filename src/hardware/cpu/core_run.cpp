@@ -122,6 +122,10 @@ namespace ops {
 
 const isa::Op* raise_divide_error(State& s, const isa::Op* op) {
   Core& core = core_of(s);
+  if (core.rehearses()) {
+    core.give_up_rehearsal();
+    return nullptr;
+  }
   core.stop_at(*op);
   (void)core.raise(vector::de);
   return nullptr;
@@ -139,6 +143,7 @@ const isa::Op* exit_unlinked(State& s, const isa::Op* op) { return core_of(s).un
 bool check_target(State& s, const isa::Op* op, std::uint64_t rip) {
   Core& core = core_of(s);
   if (core.is_canonical_address(rip)) return true;
+  if (core.rehearses()) return core.give_up_rehearsal();
   core.stop_at(*op);
   (void)core.raise(vector::gp, 0);
   return false;
@@ -146,6 +151,10 @@ bool check_target(State& s, const isa::Op* op, std::uint64_t rip) {
 
 const isa::Op* run_helper(State& s, const isa::Op* op) {
   Core& core = core_of(s);
+  if (core.rehearses()) {
+    core.give_up_rehearsal();
+    return nullptr;
+  }
   core.set_current(*op);
   switch (helper_functions[static_cast<std::size_t>(op->helper)](core, *op)) {
     case Outcome::next: return core.goes_on_behind(*op) ? op + 1 : nullptr;
@@ -191,6 +200,8 @@ Stop Core::run(std::uint64_t until_ns) {
     if (const auto stop = attend()) return *stop;
     if (must_step())
       execute_one();
+    else if (config.check_translations)
+      execute_checked();
     else
       execute();
   }

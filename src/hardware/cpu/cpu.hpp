@@ -52,6 +52,8 @@ class Supervisor {
   virtual void missing_instruction(Cpu&, std::string_view) {}
   // An access that memory's protection refuses, or that reaches a device with the encryption bit.
   virtual void refused(Cpu&, const Fault&) {}
+  // Generated code did not do what the interpreter does (Config::check_translations): `what` is for a human.
+  virtual void translation_differs(Cpu&, const std::string&) {}
   // Its interrupt controller has something for it; and it waits for another processor (PAUSE).
   virtual void signal_raised(Cpu&) {}
   virtual void spin_wait(Cpu&) {}
@@ -107,6 +109,8 @@ class Cpu final : public bus::InterruptListener {
     Model model;
     mem::KeyView view;       // whose keys the C-bit selects
     std::uint64_t seed = 1;  // of RDRAND and RDSEED
+    // Each block is translated at once and judged by the interpreter at each run: many times slower.
+    bool check_translations = false;
   };
   // What the processor is connected to; all outlive it. `supervisor` may be nullptr.
   struct Board {

@@ -109,7 +109,8 @@ Pc::Socket::Socket(Pc& pc, std::uint16_t number)
            .bootstrap = number == 0,
            .model = cpu_model(pc.config_),
            .view = pc.machine_->paging().view,
-           .seed = pc.config_.seed + number},
+           .seed = pc.config_.seed + number,
+           .check_translations = pc.config_.check_translations},
           {.memory = space,
            .ports = pc.ports_,
            .interrupts = pc.chipset_.lapic(number),
@@ -328,5 +329,11 @@ bool Pc::write_msr(cpu::Cpu&, std::uint32_t msr, std::uint64_t value) {
 void Pc::missing_instruction(cpu::Cpu&, std::string_view name) { missing_.emplace(name); }
 
 void Pc::refused(cpu::Cpu&, const Fault&) { ++refused_; }
+
+void Pc::translation_differs(cpu::Cpu&, const std::string& what) {
+  if (!difference_.empty()) return;
+  difference_ = what;
+  end(Ending::differed);
+}
 
 }  // namespace cbit::guest

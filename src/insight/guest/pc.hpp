@@ -60,6 +60,8 @@ struct PcConfig {
   mem::MemoryMaker make_memory = &mem::Memory::create;
   // Runs of a block of code before it becomes code of the host; 0: never.
   unsigned translate_after = 256;
+  // The interpreter judges that code, at each run of each block: many times slower.
+  bool check_translations = false;
 };
 
 // Why a run came to its end.
@@ -69,6 +71,7 @@ enum class Ending : std::uint8_t {
   reset,     // the guest asked for a reset, as Linux does after a panic with panic=-1
   shutdown,  // triple fault
   hung,      // halted with interrupts off, or with none to come
+  differed,  // generated code did not do what the interpreter does: Pc::difference()
 };
 
 class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
@@ -135,6 +138,8 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   [[nodiscard]] std::uint32_t exit_status() const { return exit_status_; }
   // Instructions that the guest used and the processor does not have.
   [[nodiscard]] const std::set<std::string>& missing_instructions() const { return missing_; }
+  // Why the run ended, if that is Ending::differed.
+  [[nodiscard]] const std::string& difference() const { return difference_; }
   // MSRs that it used and that are not there.
   [[nodiscard]] const std::set<std::uint32_t>& unknown_msrs() const { return unknown_msrs_; }
   // Accesses that memory or the bus refused.
@@ -164,6 +169,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   bool write_msr(cpu::Cpu& by, std::uint32_t msr, std::uint64_t value) override;
   void missing_instruction(cpu::Cpu& by, std::string_view name) override;
   void refused(cpu::Cpu& by, const Fault& fault) override;
+  void translation_differs(cpu::Cpu& by, const std::string& what) override;
   void signal_raised(cpu::Cpu& at) override { turns_.signal_raised(at); }
   void spin_wait(cpu::Cpu&) override { turns_.spin_wait(); }
 
@@ -193,6 +199,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   std::optional<Ending> ending_;
   std::uint32_t exit_status_ = 0;
   std::set<std::string> missing_;
+  std::string difference_;
   std::set<std::uint32_t> unknown_msrs_;
   std::uint64_t refused_ = 0;
 };

@@ -148,6 +148,7 @@ std::string_view to_string(Ending ending) {
     case Ending::reset: return "reset";
     case Ending::shutdown: return "shut down by a triple fault";
     case Ending::hung: return "halted for ever";
+    case Ending::differed: return "did not do what the interpreter does";
   }
   return "?";
 }

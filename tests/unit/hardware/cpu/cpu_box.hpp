@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <functional>
 #include <map>
 #include <optional>
@@ -19,6 +20,12 @@ namespace cbit::test {
 using cpu::Cpu;
 using isa::Gpr;
 using isa::Segment;
+
+// With CBIT_TRANSLATE_AFTER=1 all tests run on code of the host: tests/CMakeLists.txt does.
+inline unsigned translate_after() {
+  const char* const runs = std::getenv("CBIT_TRANSLATE_AFTER");
+  return runs != nullptr ? static_cast<unsigned>(std::atoi(runs)) : 0;
+}
 
 // RAM from address 0 on, with leases as mem::Memory gives them, of one key; beyond it nothing answers.
 class FlatMemory final : public cpu::PhysicalSpace {
@@ -238,7 +245,7 @@ struct CpuBox {
   bus::PortSpace ports;
   FakeInterrupts interrupts;
   Clock clock;
-  cpu::CodeCache code{memory};
+  cpu::CodeCache code{memory, translate_after()};
   Cpu cpu;
 };
 
