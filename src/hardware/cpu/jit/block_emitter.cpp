@@ -1,5 +1,6 @@
 #include "cpu/jit/block_emitter.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include "cpu/jit/conditions.hpp"
@@ -118,7 +119,7 @@ void BlockEmitter::finish() {
 
 // --- Starts, and whole operations.
 
-void BlockEmitter::enter() {
+void BlockEmitter::enter(const RegisterCache::Snapshot* loop) {
   const isa::Op& head = op();
   const Label used_up = as.newLabel();
   as.test(reg_budget, reg_budget);
@@ -128,6 +129,12 @@ void BlockEmitter::enter() {
     settle({}, {});
     call_handler_and_leave(head, &ops::stop_for_budget);
   });
+  if (loop == nullptr) return;
+  loop_ = loop;
+  loop_start_ = as.newLabel();
+  cache.load_all(*loop);
+  cache.start_with(*loop);
+  as.bind(loop_start_);
 }
 
 void BlockEmitter::call_handler(Handler handler) {
@@ -171,6 +178,16 @@ void BlockEmitter::sign_extend(Gp to, Gp from, unsigned bytes) {
     as.movsxd(to, from.r32());
   else
     as.movsx(to, narrow(from, bytes));
+}
+
+void BlockEmitter::extend(Gp to, const asmjit::Operand& from, Extension extension) {
+  if (extension.bytes == extension.result)
+    as.emit(x86::Inst::kIdMov, narrow(to, extension.bytes), from);
+  else if (!extension.is_signed)
+    as.emit(x86::Inst::kIdMovzx, narrow(to, std::min<unsigned>(extension.result, 4)), from);
+  else
+    as.emit(extension.bytes == 4 ? x86::Inst::kIdMovsxd : x86::Inst::kIdMovsx, narrow(to, extension.result),
+            from);
 }
 
 // --- Flags.
@@ -313,26 +330,39 @@ Cond BlockEmitter::test(Cond cond) {
 
 // --- Memory.
 
-void BlockEmitter::address_to_rax() {
+void BlockEmitter::address_to(Gp to) {
   const isa::Op& at = op();
   const bool has_base = at.base != isa::slot_zero;
   const bool has_index = at.index != isa::slot_zero;
   if (!has_base && !has_index) {
-    as.mov(rax, Imm{std::int64_t{at.disp}});
+    as.mov(to, Imm{std::int64_t{at.disp}});
     return;
   }
   if (!has_index) {
-    as.lea(rax, x86::Mem{cache.use(at.base), at.disp});
+    as.lea(to, x86::Mem{cache.use(at.base), at.disp});
     return;
   }
   const Gp index = cache.use(at.index);
   if (has_base) {
-    as.lea(rax, x86::Mem{cache.use(at.base), index, at.scale, at.disp});
+    as.lea(to, x86::Mem{cache.use(at.base), index, at.scale, at.disp});
     return;
   }
-  as.mov(rax, index);
-  if (at.scale != 0) as.shl(rax, Imm{at.scale});
-  if (at.disp != 0) as.add(rax, Imm{at.disp});
+  as.mov(to, index);
+  if (at.scale != 0) as.shl(to, Imm{at.scale});
+  if (at.disp != 0) as.add(to, Imm{at.disp});
+}
+
+// The registers that the address is of may be the destination's.
+void BlockEmitter::address_to_slot(Slot dst) {
+  const isa::Op& at = op();
+  if (at.base != isa::slot_zero) (void)cache.use(at.base);
+  if (at.index != isa::slot_zero) (void)cache.use(at.index);
+  if (at.base == isa::slot_zero && at.index == dst && at.disp != 0) {
+    address_to_rax();
+    as.mov(cache.define(dst), rax);
+    return;
+  }
+  address_to(cache.define(dst));
 }
 
 void BlockEmitter::probe_tlb(unsigned bytes, Access access, Label miss, bool aligned) {
@@ -356,30 +386,64 @@ void BlockEmitter::probe_tlb(unsigned bytes, Access access, Label miss, bool ali
 }
 
 // RAX: the address.
-void BlockEmitter::slow_access(Label miss, Label resume, Slow slow, unsigned bytes,
-                               std::function<void()> argument) {
-  cold(miss, [this, resume, slow, bytes, argument = std::move(argument), op = &op(),
-              snapshot = cache.snapshot(), known = flags] {
+void BlockEmitter::slow_load(Label miss, Label resume, Slow slow, unsigned bytes,
+                             const RegisterCache::Snapshot& snapshot, std::function<void()> behind) {
+  cold(miss, [this, resume, slow, bytes, behind = std::move(behind), op = &op(), snapshot, known = flags] {
     settle(snapshot, known);
-    if (argument) argument();
     as.mov(rdx, rax);
     as.mov(x86::rdi, reg_state);
     as.mov(x86::rsi, Imm{number_of(op)});
     as.mov(x86::ecx, Imm{bytes});
-    const bool loads = slow == Slow::load || slow == Slow::load_to_modify;
-    if (slow == Slow::load) call(reinterpret_cast<const void*>(&load_slowly));
-    if (slow == Slow::load_to_modify) call(reinterpret_cast<const void*>(&load_to_modify_slowly));
-    if (slow == Slow::store) call(reinterpret_cast<const void*>(&store_slowly));
-    if (slow == Slow::store_alone) call(reinterpret_cast<const void*>(&store_alone_slowly));
-    const Label ok = as.newLabel();
-    as.test(loads ? x86::dl : x86::al, loads ? x86::dl : x86::al);
-    as.jnz(ok);
-    as.xor_(x86::eax, x86::eax);
-    leave_with_rax();
-    as.bind(ok);
+    call(slow == Slow::load ? reinterpret_cast<const void*>(&load_slowly)
+                            : reinterpret_cast<const void*>(&load_to_modify_slowly));
+    leave_if_zero(x86::dl);
+    cache.load_all(snapshot);
+    if (behind) behind();
+    as.jmp(resume);
+  });
+}
+
+// `argument` puts the value into R8.
+void BlockEmitter::slow_store(Label miss, Label resume, Slow slow, unsigned bytes,
+                              std::function<void()> argument) {
+  cold(miss, [this, resume, slow, bytes, argument = std::move(argument), op = &op(),
+              snapshot = cache.snapshot(), known = flags] {
+    settle(snapshot, known);
+    argument();
+    as.mov(rdx, rax);
+    as.mov(x86::rdi, reg_state);
+    as.mov(x86::rsi, Imm{number_of(op)});
+    as.mov(x86::ecx, Imm{bytes});
+    call(slow == Slow::store ? reinterpret_cast<const void*>(&store_slowly)
+                             : reinterpret_cast<const void*>(&store_alone_slowly));
+    leave_if_zero(x86::al);
     cache.load_all(snapshot);
     as.jmp(resume);
   });
+}
+
+void BlockEmitter::leave_if_zero(Gp ok) {
+  const Label goes_on = as.newLabel();
+  as.test(ok, ok);
+  as.jnz(goes_on);
+  as.xor_(x86::eax, x86::eax);
+  leave_with_rax();
+  as.bind(goes_on);
+}
+
+// The destination's register is chosen behind the probe: out of line it still has what it had before.
+void BlockEmitter::load_to(Slot dst, Extension extension, Slow slow) {
+  const bool merges = extension.result < 4;
+  if (merges) (void)cache.change(dst);
+  const Label miss = as.newLabel();
+  const Label resume = as.newLabel();
+  probe_tlb(extension.bytes, slow == Slow::load ? Access::read : Access::write, miss, false);
+  const RegisterCache::Snapshot before = cache.snapshot();
+  const Gp to = merges ? cache.change(dst) : cache.define(dst);
+  extend(to, x86::Mem{rax, rdx, 0, 0, extension.bytes}, extension);
+  as.bind(resume);
+  slow_load(miss, resume, slow, extension.bytes, before,
+            [this, to, extension] { extend(to, narrow(rax, extension.bytes), extension); });
 }
 
 void BlockEmitter::load(unsigned bytes, Slow slow) {
@@ -392,7 +456,7 @@ void BlockEmitter::load(unsigned bytes, Slow slow) {
   else
     as.movzx(x86::eax, memory);
   as.bind(resume);
-  slow_access(miss, resume, slow, bytes, {});
+  slow_load(miss, resume, slow, bytes, cache.snapshot(), {});
 }
 
 void BlockEmitter::store(unsigned bytes, Gp value, Slow slow) {
@@ -401,7 +465,7 @@ void BlockEmitter::store(unsigned bytes, Gp value, Slow slow) {
   probe_tlb(bytes, Access::write, miss, false);
   as.mov(x86::Mem{rax, rdx, 0, 0, bytes}, narrow(value, bytes));
   as.bind(resume);
-  slow_access(miss, resume, slow, bytes, [this, value] {
+  slow_store(miss, resume, slow, bytes, [this, value] {
     if (value != x86::r8) as.mov(x86::r8, value);
   });
 }
@@ -419,7 +483,7 @@ void BlockEmitter::store_immediate(unsigned bytes, Slow slow) {
   probe_tlb(bytes, Access::write, miss, false);
   as.mov(x86::Mem{rax, rdx, 0, 0, bytes}, Imm{value});
   as.bind(resume);
-  slow_access(miss, resume, slow, bytes, [this, value] { as.mov(x86::r8, Imm{value}); });
+  slow_store(miss, resume, slow, bytes, [this, value] { as.mov(x86::r8, Imm{value}); });
 }
 
 void BlockEmitter::slow_128(Slow slow, Slot slot, Label miss, Label resume) {
@@ -431,12 +495,7 @@ void BlockEmitter::slow_128(Slow slow, Slot slot, Label miss, Label resume) {
     as.lea(rcx, in_state(slot, 16));
     call(slow == Slow::load_128 ? reinterpret_cast<const void*>(&load_128_slowly)
                                 : reinterpret_cast<const void*>(&store_128_slowly));
-    const Label ok = as.newLabel();
-    as.test(x86::al, x86::al);
-    as.jnz(ok);
-    as.xor_(x86::eax, x86::eax);
-    leave_with_rax();
-    as.bind(ok);
+    leave_if_zero(x86::al);
     cache.load_all(snapshot);
     as.jmp(resume);
   });
@@ -495,12 +554,57 @@ void BlockEmitter::go_to_exit(unsigned number) {
   as.jmp(x86::Mem{rax, static_cast<std::int32_t>(offset_exits + number * sizeof(void*)), 8});
 }
 
+bool BlockEmitter::leads_back(unsigned number) const {
+  const isa::Op& exit = block_->exits[number];
+  return exit.code == isa::OpCode::exit && isa::place_of_exit(exit) == block_->place();
+}
+
+void BlockEmitter::store_before_branch() {
+  if (!leads_back(0) && !leads_back(1)) store_everything();
+}
+
 void BlockEmitter::branch(Cond host) {
   const Label taken = as.newLabel();
   as.emit(jcc_of(host), taken);
-  go_to_exit(0);
+  const RegisterCache::Snapshot values = cache.snapshot();
+  const KnownFlags known = flags;
+  leave_by(0);
   as.bind(taken);
-  go_to_exit(1);
+  cache.start_with(values);
+  flags = known;
+  leave_by(1);
+}
+
+void BlockEmitter::leave_by(unsigned exit) {
+  if (leads_back(exit)) {
+    loop_end_ = cache.without_temporaries();
+    if (loop_ != nullptr) {
+      go_back(exit);
+      return;
+    }
+  }
+  store_everything();
+  go_to_exit(exit);
+}
+
+// Another turn of the loop, unless the counter is used up or the block's bytes have changed.
+void BlockEmitter::go_back(unsigned exit) {
+  const Label ends = as.newLabel();
+  store_flag_kind();
+  cache.become(*loop_);
+  as.mov(rax, Imm{number_of(block_)});
+  as.cmp(x86::Mem{rax, static_cast<std::int32_t>(offsetof(CodeBlock, stale)), 1}, Imm{0});
+  as.jne(ends);
+  as.test(reg_budget, reg_budget);
+  as.js(ends);
+  as.sub(reg_budget, Imm{block_->ops[0].disp});
+  as.jmp(loop_start_);
+  emit_unlinked_exit(exit);
+  cold(ends, [this, exit, snapshot = cache.snapshot()] {
+    settle(snapshot, {});
+    as.mov(rax, rcx);
+    as.jmp(unlinked_exits[exit]);
+  });
 }
 
 void BlockEmitter::probe_jump_cache(Handler otherwise) {

@@ -51,8 +51,11 @@ class BlockEmitter {
   }
   [[nodiscard]] const isa::Op& op() const { return *op_; }
 
-  // The start of a block: asks whether it may begin.
-  void enter();
+  // The start of a block: asks whether it may begin. A block that is a loop keeps in registers, from turn to
+  // turn, what `loop` says, which loop_end() of an emission without it has told.
+  void enter(const RegisterCache::Snapshot* loop);
+  // Where the block went back to its own start; nullopt: it is no loop.
+  [[nodiscard]] const std::optional<RegisterCache::Snapshot>& loop_end() const { return loop_end_; }
   // Whatever the operation does, by the interpreter's function.
   void call_handler(Handler handler);
   // The code out of line; after the last operation.
@@ -67,6 +70,14 @@ class BlockEmitter {
   // dst becomes what is in `from`, by the rules for registers of that size.
   void put(Slot dst, Gp from, unsigned bytes);
   void sign_extend(Gp to, Gp from, unsigned bytes);
+  // How a value of `bytes` becomes one of `result`; of one size, it is moved.
+  struct Extension {
+    std::uint8_t bytes = 0;
+    std::uint8_t result = 0;
+    bool is_signed = false;
+  };
+  // `from`: a register, or memory, of that many bytes.
+  void extend(Gp to, const asmjit::Operand& from, Extension extension);
 
   // --- Flags: what the operation sets. Registers hold values of `bytes`.
   void set_flags_of_difference(Gp a, Gp b, unsigned bytes);
@@ -85,11 +96,14 @@ class BlockEmitter {
   [[nodiscard]] Cond test(Cond cond);
 
   // --- Memory: the operation's address, or another, to RAX.
-  void address_to_rax();
+  void address_to_rax() { address_to(asmjit::x86::rax); }
+  void address_to_slot(Slot dst);
   enum class Access : std::uint8_t { read, write };
   // Leads to memory's bytes, or out of line to `slowly`, which does the access and returns to behind it.
   // Takes RCX and RDX.
   enum class Slow : std::uint8_t { load, load_to_modify, store, store_alone, load_128, store_128 };
+  // dst = the bytes at RAX.
+  void load_to(Slot dst, Extension extension, Slow slow = Slow::load);
   // RAX = zero-extended bytes at RAX.
   void load(unsigned bytes, Slow slow = Slow::load);
   void store(unsigned bytes, Gp value, Slow slow);
@@ -102,7 +116,11 @@ class BlockEmitter {
   void store_everything();
   // To the operation's exit of that number.
   void go_to_exit(unsigned number);
-  // If the host's condition holds, to the second exit, else to the first. Everything is stored.
+  // Everything is stored now, or by branch(), on its two ways. Moves: the host's flags stay.
+  void store_before_branch();
+  // To the operation's exit of that number, whatever is to be stored for that.
+  void leave_by(unsigned exit);
+  // If the host's condition holds, to the second exit, else to the first.
   void branch(Cond host);
   // To the code at RAX if it is known, which takes RCX and RDX; else by the interpreter's function for the
   // whole operation. Everything is stored.
@@ -126,19 +144,29 @@ class BlockEmitter {
   void leave_with_rax() { as.jmp(reinterpret_cast<std::uint64_t>(shared_->leave)); }
   void call_handler_and_leave(const isa::Op& op, Handler handler);
   void probe_tlb(unsigned bytes, Access access, asmjit::Label miss, bool aligned);
-  void slow_access(asmjit::Label miss, asmjit::Label resume, Slow slow, unsigned bytes,
-                   std::function<void()> argument);
+  void address_to(Gp to);
+  // `behind`: what is done with the value in RAX before the code goes on.
+  void slow_load(asmjit::Label miss, asmjit::Label resume, Slow slow, unsigned bytes,
+                 const RegisterCache::Snapshot& snapshot, std::function<void()> behind);
+  void slow_store(asmjit::Label miss, asmjit::Label resume, Slow slow, unsigned bytes,
+                  std::function<void()> argument);
+  void leave_if_zero(Gp ok);
   void slow_128(Slow slow, Slot slot, asmjit::Label miss, asmjit::Label resume);
   void store_flag_b_immediate(unsigned bytes);
   void set_flag_kind(FlagKind kind) { flags = {kind, false}; }
   [[nodiscard]] Cond ask_interpreter(Cond cond, bool of_comparison_first);
   [[nodiscard]] Cond test_image_bit(unsigned bit, Cond cond);
   void emit_unlinked_exit(unsigned number);
+  [[nodiscard]] bool leads_back(unsigned exit) const;
+  void go_back(unsigned exit);
 
   const CodeBlock* block_;
   const SharedCode* shared_;
   const isa::Op* op_ = nullptr;
   std::vector<Cold> colds_;
+  asmjit::Label loop_start_;
+  const RegisterCache::Snapshot* loop_ = nullptr;
+  std::optional<RegisterCache::Snapshot> loop_end_;
 
  public:
   std::array<asmjit::Label, Translation::exits_max> unlinked_exits{};

@@ -32,12 +32,11 @@ Second immediate_operand(BlockEmitter& e, unsigned bytes) {
   return {held};
 }
 
+// In RAX, which is then taken.
 Second loaded_operand(BlockEmitter& e, unsigned bytes) {
   e.address_to_rax();
   e.load(bytes);
-  const Gp held = e.cache.scratch();
-  e.as.mov(held, rax);
-  return {held};
+  return {rax};
 }
 
 void emit_host(BlockEmitter& e, asmjit::InstId id, Gp to, const Second& second, unsigned bytes) {
@@ -47,33 +46,47 @@ void emit_host(BlockEmitter& e, asmjit::InstId id, Gp to, const Second& second, 
     e.as.emit(id, narrow(to, bytes), narrow(second.reg, bytes));
 }
 
-void set_binary_flags(BlockEmitter& e, const Form& form, Gp before, Gp result, const Second& second) {
-  if (form.host == Inst::kIdSub) {
-    if (second.is_immediate)
-      e.set_flags_of_difference_with_immediate(before, form.bytes);
-    else
-      e.set_flags_of_difference(before, second.reg, form.bytes);
-  } else if (form.host == Inst::kIdAdd) {
-    if (second.is_immediate)
-      e.set_flags_of_sum_with_immediate(result, form.bytes);
-    else
-      e.set_flags_of_sum(result, second.reg, form.bytes);
-  } else {
-    e.set_flags_of_logic(result, form.bytes);
-  }
+// Before the destination changes: what a difference was of.
+void set_flags_before(BlockEmitter& e, const Form& form, Gp a, const Second& second) {
+  if (!form.flagged || form.host != Inst::kIdSub) return;
+  if (second.is_immediate)
+    e.set_flags_of_difference_with_immediate(a, form.bytes);
+  else
+    e.set_flags_of_difference(a, second.reg, form.bytes);
 }
 
-// dst = a (host) second. The second operand may be the destination's own register: it is read before.
+void set_flags_behind(BlockEmitter& e, const Form& form, Gp result, const Second& second) {
+  if (!form.flagged || form.host == Inst::kIdSub) return;
+  if (form.host != Inst::kIdAdd)
+    e.set_flags_of_logic(result, form.bytes);
+  else if (second.is_immediate)
+    e.set_flags_of_sum_with_immediate(result, form.bytes);
+  else
+    e.set_flags_of_sum(result, second.reg, form.bytes);
+}
+
+// The destination's register may be the second operand's, which the flags need behind the operation.
+bool works_in_place(const Op& op, const Form& form, const Second& second) {
+  const bool has_second_register = !second.is_immediate && second.reg != rax;
+  if (has_second_register && op.dst == op.b) return false;
+  return op.dst == op.a || form.bytes >= 4;
+}
+
+// dst = a (host) second.
 void binary(BlockEmitter& e, const Op& op, const Form& form, const Second& second) {
   const Gp a = e.cache.use(op.a);
-  if (!form.flagged && op.dst == op.a) {
-    emit_host(e, form.host, e.cache.change(op.dst), second, form.bytes);
+  set_flags_before(e, form, a, second);
+  if (works_in_place(op, form, second)) {
+    const Gp to = op.dst == op.a ? e.cache.change(op.dst) : e.cache.define(op.dst);
+    if (to != a) e.as.mov(to, a);
+    emit_host(e, form.host, to, second, form.bytes);
+    set_flags_behind(e, form, to, second);
     return;
   }
-  e.as.mov(rax, a);
-  emit_host(e, form.host, rax, second, form.bytes);
-  if (form.flagged) set_binary_flags(e, form, a, rax, second);
-  e.put(op.dst, rax, form.bytes);
+  e.as.mov(rdx, a);
+  emit_host(e, form.host, rdx, second, form.bytes);
+  set_flags_behind(e, form, rdx, second);
+  e.put(op.dst, rdx, form.bytes);
 }
 
 void emit_binary_rr(BlockEmitter& e, const Op& op, const Form& form) {
@@ -218,13 +231,17 @@ void emit_wide_product(BlockEmitter& e, const Op& op, const Form& form) {
 }
 
 void product(BlockEmitter& e, const Op& op, const Form& form, const Second& second) {
-  e.as.mov(rax, e.cache.use(op.a));
-  if (second.is_immediate)
-    e.as.imul(narrow(rax, form.bytes), narrow(rax, form.bytes), e.immediate_at(form.bytes));
-  else
-    e.as.imul(narrow(rax, form.bytes), narrow(second.reg, form.bytes));
-  if (form.flagged) set_product_flags(e, rax, form.bytes);
-  e.put(op.dst, rax, form.bytes);
+  const Gp a = e.cache.use(op.a);
+  const bool in_place = second.is_immediate || op.dst != op.b;
+  const Gp to = in_place ? e.cache.define(op.dst) : Gp{rdx};
+  if (second.is_immediate) {
+    e.as.imul(narrow(to, form.bytes), narrow(a, form.bytes), e.immediate_at(form.bytes));
+  } else {
+    if (to != a) e.as.mov(to, a);
+    e.as.imul(narrow(to, form.bytes), narrow(second.reg, form.bytes));
+  }
+  if (form.flagged) set_product_flags(e, to, form.bytes);
+  if (!in_place) e.put(op.dst, to, form.bytes);
 }
 void emit_product_rr(BlockEmitter& e, const Op& op, const Form& form) {
   product(e, op, form, register_operand(e, op));

@@ -15,27 +15,24 @@ using x86::rcx;
 
 constexpr Slot slot_rsp = isa::slot_of(isa::Gpr::rsp);
 
-void emit_jump(BlockEmitter& e, const Op&, const Form&) {
-  e.store_everything();
-  e.go_to_exit(0);
-}
+void emit_jump(BlockEmitter& e, const Op&, const Form&) { e.leave_by(0); }
 
 void emit_jump_if(BlockEmitter& e, const Op&, const Form& form) {
   const Cond host = e.test(form.cond);
-  e.store_everything();
+  e.store_before_branch();
   e.branch(host);
 }
 
 void emit_jump_if_compared(BlockEmitter& e, const Op&, const Form& form) {
   e.as.cmp(e.cache.use(slot_flag_a), e.cache.use(slot_flag_b));
-  e.store_everything();
+  e.store_before_branch();
   e.branch(form.cond);
 }
 
 void emit_jump_if_result(BlockEmitter& e, const Op&, const Form& form) {
   const Gp result = e.cache.use(slot_flag_a);
   e.as.test(result, result);
-  e.store_everything();
+  e.store_before_branch();
   e.branch(form.cond);
 }
 
@@ -44,7 +41,7 @@ void emit_cmp_rr_jump(BlockEmitter& e, const Op& op, const Form& form) {
   const Gp a = e.cache.use(op.a);
   const Gp b = e.cache.use(op.b);
   e.set_flags_of_difference(a, b, form.bytes);
-  e.store_everything();
+  e.store_before_branch();
   e.as.cmp(narrow(a, form.bytes), narrow(b, form.bytes));
   e.branch(form.cond);
 }
@@ -52,7 +49,7 @@ void emit_cmp_rr_jump(BlockEmitter& e, const Op& op, const Form& form) {
 void emit_cmp_ri_jump(BlockEmitter& e, const Op& op, const Form& form) {
   const Gp a = e.cache.use(op.a);
   e.set_flags_of_difference_with_immediate(a, form.bytes);
-  e.store_everything();
+  e.store_before_branch();
   if (form.bytes == 8 && !e.immediate_fits())
     e.as.cmp(a, e.cache.use(slot_flag_b));
   else
@@ -62,7 +59,7 @@ void emit_cmp_ri_jump(BlockEmitter& e, const Op& op, const Form& form) {
 
 void emit_test_jump(BlockEmitter& e, const Form& form) {
   e.set_flags_of_logic(rax, form.bytes);
-  e.store_everything();
+  e.store_before_branch();
   e.as.test(narrow(rax, form.bytes), narrow(rax, form.bytes));
   e.branch(form.cond);
 }
@@ -86,7 +83,7 @@ void emit_test_ri_jump(BlockEmitter& e, const Op& op, const Form& form) {
 
 void emit_jump_if_zero(BlockEmitter& e, const Op& op, const Form& form) {
   const Gp a = narrow(e.cache.use(op.a), form.bytes);
-  e.store_everything();
+  e.store_before_branch();
   e.as.test(a, a);
   e.branch(Cond::z);
 }

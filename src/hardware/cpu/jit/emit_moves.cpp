@@ -26,14 +26,12 @@ void emit_mov_ri(BlockEmitter& e, const Op& op, const Form& form) {
 
 void emit_load(BlockEmitter& e, const Op& op, const Form& form) {
   e.address_to_rax();
-  e.load(form.bytes);
-  e.put(op.dst, rax, form.bytes);
+  e.load_to(op.dst, {form.bytes, form.bytes, false});
 }
 
 void emit_load_to_modify(BlockEmitter& e, const Op& op, const Form& form) {
   e.address_to_rax();
-  e.load(form.bytes, Slow::load_to_modify);
-  e.put(op.dst, rax, form.bytes);
+  e.load_to(op.dst, {form.bytes, form.bytes, false}, Slow::load_to_modify);
 }
 
 void emit_store_r(BlockEmitter& e, const Op& op, const Form& form) {
@@ -47,32 +45,22 @@ void emit_store_i(BlockEmitter& e, const Op&, const Form& form) {
   e.store_immediate(form.bytes, Slow::store_alone);
 }
 
-// `from`, which holds form.bytes, to a destination of form.result bytes.
-void put_extended(BlockEmitter& e, const Op& op, const Form& form, Gp from) {
-  const Gp to = form.result >= 4 ? e.cache.define(op.dst) : e.cache.change(op.dst);
-  if (!form.is_signed) {
-    if (form.result >= 4)
-      e.as.movzx(to.r32(), narrow(from, form.bytes));
-    else
-      e.as.movzx(to.r16(), narrow(from, form.bytes));
-  } else if (form.bytes == 4) {
-    e.as.movsxd(to, from.r32());
-  } else {
-    e.as.movsx(narrow(to, form.result), narrow(from, form.bytes));
-  }
-}
-
 void emit_load_extended(BlockEmitter& e, const Op& op, const Form& form) {
   e.address_to_rax();
-  e.load(form.bytes);
-  put_extended(e, op, form, rax);
+  e.load_to(op.dst, {form.bytes, form.result, form.is_signed});
 }
 
 void emit_mov_extended(BlockEmitter& e, const Op& op, const Form& form) {
-  put_extended(e, op, form, e.cache.use(op.a));
+  const Gp from = e.cache.use(op.a);
+  const Gp to = form.result >= 4 ? e.cache.define(op.dst) : e.cache.change(op.dst);
+  e.extend(to, narrow(from, form.bytes), {form.bytes, form.result, form.is_signed});
 }
 
 void emit_lea(BlockEmitter& e, const Op& op, const Form& form) {
+  if (form.bytes == 8) {
+    e.address_to_slot(op.dst);
+    return;
+  }
   e.address_to_rax();
   e.put(op.dst, rax, form.bytes);
 }
@@ -154,8 +142,7 @@ void emit_mov_to_128(BlockEmitter& e, const Op& op, const Form& form) {
 // --- By conditions.
 
 void set_by(BlockEmitter& e, const Op& op, Cond host) {
-  e.as.emit(setcc_of(host), x86::al);
-  e.put(op.dst, rax, 1);
+  e.as.emit(setcc_of(host), e.cache.change(op.dst).r8());
 }
 
 // A move that clears the upper half of 32 bits does so whether or not the condition holds, as the host's does.

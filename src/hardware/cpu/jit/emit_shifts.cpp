@@ -24,17 +24,17 @@ void combine_carry_and_overflow(BlockEmitter& e, bool differs_from_carry) {
   e.as.or_(x86::ecx, x86::edx);
 }
 
-// EDX = the top bit of RAX.
-void top_bit_to_edx(BlockEmitter& e, unsigned bytes) {
-  e.as.mov(rdx, rax);
+// EDX = the top bit of the value.
+void top_bit_to_edx(BlockEmitter& e, Gp value, unsigned bytes) {
+  e.as.mov(rdx, value);
   e.as.shr(narrow(rdx, bytes), Imm{8 * bytes - 1});
 }
 
 // RCX = CF and OF of the shift that was just done, in the host's CF; RDX: the operand's top bit before.
-void set_shift_flags(BlockEmitter& e, const Form& form) {
+void set_shift_flags(BlockEmitter& e, Gp result, const Form& form) {
   if (form.host == Inst::kIdShl) {
     e.as.setc(x86::cl);
-    top_bit_to_edx(e, form.bytes);
+    top_bit_to_edx(e, result, form.bytes);
     e.as.movzx(x86::ecx, x86::cl);
     e.as.xor_(x86::edx, x86::ecx);
     e.as.shl(x86::edx, Imm{11});
@@ -45,15 +45,16 @@ void set_shift_flags(BlockEmitter& e, const Form& form) {
     e.as.setc(x86::cl);
     e.as.movzx(x86::ecx, x86::cl);
   }
-  e.set_flags_of_result(rax, form.bytes);
+  e.set_flags_of_result(result, form.bytes);
 }
 
 void emit_shift_ri(BlockEmitter& e, const Op& op, const Form& form) {
-  e.as.mov(rax, e.cache.use(op.a));
-  if (form.flagged && form.host == Inst::kIdShr) top_bit_to_edx(e, form.bytes);
-  e.as.emit(form.host, narrow(rax, form.bytes), Imm{op.imm & (8u * form.bytes - 1)});
-  if (form.flagged) set_shift_flags(e, form);
-  e.put(op.dst, rax, form.bytes);
+  const Gp a = e.cache.use(op.a);
+  const Gp to = e.cache.define(op.dst);
+  if (to != a) e.as.mov(to, a);
+  if (form.flagged && form.host == Inst::kIdShr) top_bit_to_edx(e, to, form.bytes);
+  e.as.emit(form.host, narrow(to, form.bytes), Imm{op.imm & (8u * form.bytes - 1)});
+  if (form.flagged) set_shift_flags(e, to, form);
 }
 
 // By zero, the value stays, as the host's does.

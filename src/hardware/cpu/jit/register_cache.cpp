@@ -89,6 +89,25 @@ void RegisterCache::store_at_end() {
   store_all();
 }
 
+RegisterCache::Snapshot RegisterCache::without_temporaries() const {
+  Snapshot kept{};
+  for (unsigned i = 0; i < places; ++i)
+    if (values_[i].slot != Place::no_slot && !is_temporary(values_[i].slot))
+      kept[i] = {.slot = values_[i].slot, .dirty = values_[i].dirty};
+  return kept;
+}
+
+void RegisterCache::become(const Snapshot& wanted) {
+  for (unsigned i = 0; i < places; ++i) {
+    const bool stays_dirty = values_[i].slot == wanted[i].slot && wanted[i].dirty;
+    if (values_[i].dirty && !stays_dirty && !is_temporary(values_[i].slot)) store(values_, i);
+  }
+  for (unsigned i = 0; i < places; ++i)
+    if (wanted[i].slot != Place::no_slot && values_[i].slot != wanted[i].slot)
+      as_->mov(hosts[i], in_state(wanted[i].slot, 8));
+  values_ = wanted;
+}
+
 void RegisterCache::load_all(const Snapshot& snapshot) {
   for (unsigned i = 0; i < places; ++i)
     if (snapshot[i].slot != Place::no_slot) as_->mov(hosts[i], in_state(snapshot[i].slot, 8));

@@ -58,6 +58,11 @@ class RegisterCache {
   void store_all(const Snapshot& snapshot);
   void load_all(const Snapshot& snapshot);
 
+  // For a loop: what the registers hold when it begins again, and the moves that make it so.
+  [[nodiscard]] Snapshot without_temporaries() const;
+  void start_with(const Snapshot& snapshot) { values_ = snapshot; }
+  void become(const Snapshot& wanted);
+
  private:
   [[nodiscard]] int find(Slot slot) const;
   [[nodiscard]] unsigned take_place();

@@ -1,5 +1,7 @@
 #include "cpu/jit/translator.hpp"
 
+#include <algorithm>
+
 #include "cpu/jit/forms.hpp"
 
 namespace cbit::cpu::jit {
@@ -39,6 +41,12 @@ bool has_code(const isa::Op& op, const Form& form) {
 }
 
 bool is_exit(const isa::Op& op) { return op.code == isa::OpCode::exit || op.code == isa::OpCode::exit_page; }
+
+bool may_loop(const CodeBlock& block) {
+  return std::any_of(static_cast<const isa::Op*>(block.exits), block.end, [&](const isa::Op& exit) {
+    return exit.code == isa::OpCode::exit && isa::place_of_exit(exit) == block.place();
+  });
+}
 
 const std::byte* address_of(const asmjit::CodeHolder& code, asmjit::Label label, const std::byte* base) {
   return base + code.labelOffsetFromBase(label);
@@ -120,19 +128,10 @@ bool Translator::emit_shared_code() {
   return true;
 }
 
-Translator::Result Translator::translate(CodeBlock& block) {
-  if (memory_->left() < block_bytes_max) return Result::full;
-  const std::byte* const base = memory_->next();
-  asmjit::CodeHolder code;
-  Failure failure;
-  (void)code.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(base));
-  code.setErrorHandler(&failure);
-  x86::Assembler as{&code};
-
-  BlockEmitter emitter{as, block, shared_};
+void Translator::emit(BlockEmitter& emitter, const CodeBlock& block, const RegisterCache::Snapshot* loop) {
   const isa::Op* op = block.ops;
   emitter.begin(*op++);
-  emitter.enter();
+  emitter.enter(loop);
   for (; op != block.end && !is_exit(*op); ++op) {
     const Form& form = form_table()[op->code];
     emitter.begin(*op);
@@ -142,6 +141,29 @@ Translator::Result Translator::translate(CodeBlock& block) {
       emitter.call_handler(handler_of(op->code));
   }
   emitter.finish();
+}
+
+// What a loop keeps in registers is known when it has been emitted without.
+std::optional<RegisterCache::Snapshot> Translator::loop_of(const CodeBlock& block) const {
+  asmjit::CodeHolder code;
+  (void)code.init(asmjit::Environment::host());
+  x86::Assembler as{&code};
+  BlockEmitter emitter{as, block, shared_};
+  emit(emitter, block, nullptr);
+  return emitter.loop_end();
+}
+
+Translator::Result Translator::translate(CodeBlock& block) {
+  if (memory_->left() < block_bytes_max) return Result::full;
+  const auto loop = may_loop(block) ? loop_of(block) : std::nullopt;
+  const std::byte* const base = memory_->next();
+  asmjit::CodeHolder code;
+  Failure failure;
+  (void)code.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(base));
+  code.setErrorHandler(&failure);
+  x86::Assembler as{&code};
+  BlockEmitter emitter{as, block, shared_};
+  emit(emitter, block, loop ? &*loop : nullptr);
   if (!place(code) || failure.happened()) return Result::refused;
 
   Translation& to = block.translation;
