@@ -99,9 +99,11 @@ void copy_forward(std::byte* to, const std::byte* from, std::uint64_t bytes, uns
     std::memmove(to + done, from + done, element_bytes);
 }
 
+// Pages are cleared by eight bytes at a time.
 void fill(std::byte* to, std::uint64_t elements, unsigned bytes, std::uint64_t value) {
-  if (bytes == 1) {
-    std::memset(to, static_cast<int>(value & 0xff), elements);
+  const std::uint64_t first = value & 0xff;
+  if (((value ^ first * 0x0101'0101'0101'0101) & mask_of(bytes)) == 0) {
+    std::memset(to, static_cast<int>(first), elements * bytes);
     return;
   }
   for (std::uint64_t i = 0; i < elements; ++i) std::memcpy(to + i * bytes, &value, bytes);

@@ -410,8 +410,10 @@ void LazyMemory::view(const Piece& piece, KeyId key, ByteSpan to) const {
   const ByteSpan blocks{buffer.data(), bytes};
   if (encrypt != nullptr)
     encrypt->encrypt(first, stored, blocks);
-  else
+  else if (piece.page.stored)
     std::memcpy(blocks.data(), stored.data(), bytes);
+  else  // what the host has not backed yet stays so
+    std::ranges::fill(blocks, std::byte{0});
   if (decrypt != nullptr) decrypt->decrypt(first, blocks, blocks);
   std::memcpy(to.data(), blocks.data() + skip, piece.bytes);
 }
