@@ -28,7 +28,11 @@ const TlbInfo& Tlb::insert(TlbSet set, std::uint64_t linear, const TlbInfo& info
   Set& in = sets_[static_cast<std::size_t>(set)];
   const std::size_t index = tlb_index(linear);
   TlbEntry& entry = in.entries[index];
-  if (entry.read_tag == empty_tag) in.used.push_back(static_cast<std::uint16_t>(index));
+  if (entry.read_tag == empty_tag)
+    in.used.push_back(static_cast<std::uint16_t>(index));
+  else
+    counts_.remove(in.infos[index].page);
+  counts_.add(info.page);
   const std::uint64_t page = linear & page_mask;
   entry.read_tag = fast_read ? page : page | slow_bit;
   entry.write_tag = fast_write ? page : empty_tag;
@@ -44,6 +48,7 @@ void Tlb::erase_if(Condition&& condition) {
     std::erase_if(in.used, [&](std::uint16_t index) {
       if (!condition(in.entries[index], in.infos[index])) return false;
       in.entries[index] = TlbEntry{};
+      counts_.remove(in.infos[index].page);
       return true;
     });
   }
@@ -64,17 +69,27 @@ void Tlb::flush_page(std::uint64_t linear) {
 }
 
 void Tlb::drop(PhysAddr page) {
+  if (counts_.of(page) == 0) return;
   erase_if([&](const TlbEntry&, const TlbInfo& info) { return info.page == page; });
 }
 
 void CodeTlb::flush() {
-  for (auto& entries : entries_) entries.fill(Entry{});
+  for (auto& entries : entries_) {
+    for (const Entry& entry : entries)
+      if (entry.page != Entry{}.page) counts_.remove(entry.phys);
+    entries.fill(Entry{});
+  }
 }
 
 void CodeTlb::drop(PhysAddr page) {
-  for (auto& entries : entries_)
-    for (Entry& entry : entries)
-      if (entry.phys == page) entry = Entry{};
+  if (counts_.of(page) == 0) return;
+  for (auto& entries : entries_) {
+    for (Entry& entry : entries) {
+      if (entry.page == Entry{}.page || entry.phys != page) continue;
+      counts_.remove(page);
+      entry = Entry{};
+    }
+  }
 }
 
 }  // namespace cbit::cpu

@@ -32,6 +32,20 @@ struct TlbInfo {
   bool global = false;
 };
 
+// How many entries of a TLB are of a physical page, so that a page which is taken away costs nothing where no
+// entry has it. Pages may share a count.
+class PageCounts {
+ public:
+  void add(PhysAddr page) { ++counts_[index(page)]; }
+  void remove(PhysAddr page) { --counts_[index(page)]; }
+  [[nodiscard]] unsigned of(PhysAddr page) const { return counts_[index(page)]; }
+
+ private:
+  static std::size_t index(PhysAddr page) { return page.page_number() % counted_pages_; }
+  static constexpr std::size_t counted_pages_ = 1u << 16;
+  std::vector<std::uint16_t> counts_ = std::vector<std::uint16_t>(counted_pages_);
+};
+
 class Tlb {
  public:
   Tlb();
@@ -59,6 +73,7 @@ class Tlb {
   void erase_if(Condition&& condition);
 
   std::array<Set, static_cast<std::size_t>(TlbSet::count)> sets_;
+  PageCounts counts_;
 };
 
 // Where code lies: translations of fetches.
@@ -75,7 +90,10 @@ class CodeTlb {
     return entry.page == (linear & page_mask) ? &entry : nullptr;
   }
   const Entry& insert(bool user, const Entry& entry) {
-    return entries_[user ? 1 : 0][index(entry.page)] = entry;
+    Entry& at = entries_[user ? 1 : 0][index(entry.page)];
+    if (at.page != Entry{}.page) counts_.remove(at.phys);
+    counts_.add(entry.phys);
+    return at = entry;
   }
   void flush();
   void drop(PhysAddr page);
@@ -84,6 +102,7 @@ class CodeTlb {
   static constexpr std::size_t size_ = 256;
   static std::size_t index(std::uint64_t linear) { return linear >> 12 & (size_ - 1); }
   std::array<std::array<Entry, size_>, 2> entries_{};
+  PageCounts counts_;
 };
 
 }  // namespace cbit::cpu
