@@ -187,6 +187,9 @@ void print_stats(std::ostream& out, guest::Pc& pc, const guest::RunReport& repor
              report.code.blocks, report.code.invalidated, report.code.flushes, report.memory.owner_changes);
   fmt::print(out, "cbit: {} blocks translated into {} KiB; translations cleared {} times\n",
              report.code.translated, report.code.translated_bytes / 1024, report.code.translations_cleared);
+  if (report.code.runs_judged != 0)
+    fmt::print(out, "cbit: the interpreter judged {} runs of blocks, and {} not, which reach beyond memory\n",
+               report.code.runs_judged, report.code.runs_not_judged);
   for (const std::string& name : pc.missing_instructions())
     fmt::print(out, "cbit: the processor does not have the instruction {}\n", name);
   for (const std::uint32_t msr : pc.unknown_msrs()) fmt::print(out, "cbit: unknown MSR {:#x}\n", msr);

@@ -62,6 +62,9 @@ struct CodeCacheStats {
   std::uint64_t translated = 0;   // into code of the host
   std::uint64_t translated_bytes = 0;
   std::uint64_t translations_cleared = 0;
+  // Runs of blocks under Config::check_translations: judged; not, because they reach beyond memory.
+  std::uint64_t runs_judged = 0;
+  std::uint64_t runs_not_judged = 0;
 };
 
 class CodeCache final : public mem::LeaseHolder {
@@ -106,6 +109,7 @@ class CodeCache final : public mem::LeaseHolder {
 
   // While no generated code runs. False: the block stays interpreted.
   bool translate(CodeBlock& block);
+  void note_judgement(bool judged) { ++(judged ? stats_.runs_judged : stats_.runs_not_judged); }
   // nullptr: blocks are interpreted.
   [[nodiscard]] EnterTranslation enter_translation() const;
 

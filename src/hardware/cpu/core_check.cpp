@@ -136,6 +136,7 @@ void Core::run_checked(CodeBlock& found) {
   static_cast<State&>(*this) = before;
   unlinked_exit_ = {};
   run_block(found.ops);
+  board.code.note_judgement(!rehearsal.given_up);
   if (rehearsal.given_up) return;
   if (unlinked_exit_.block != exit_before.block || unlinked_exit_.number != exit_before.number ||
       rehearsal.first_difference() != nullptr || !is_same(expected, *this))

@@ -11,6 +11,11 @@ constexpr std::uint64_t slow_bit = 1;
 
 bool holds(std::uint64_t tag, std::uint64_t linear) { return (tag & ~slow_bit) == (linear & page_mask); }
 
+// Of an entry among all sets'.
+std::uint16_t number_of(TlbSet set, std::size_t index) {
+  return static_cast<std::uint16_t>(static_cast<std::size_t>(set) * tlb_entries + index);
+}
+
 }  // namespace
 
 Tlb::Tlb() = default;
@@ -28,11 +33,12 @@ const TlbInfo& Tlb::insert(TlbSet set, std::uint64_t linear, const TlbInfo& info
   Set& in = sets_[static_cast<std::size_t>(set)];
   const std::size_t index = tlb_index(linear);
   TlbEntry& entry = in.entries[index];
-  if (entry.read_tag == empty_tag)
+  if (entry.read_tag != empty_tag) uses_.remove(in.infos[index].page);
+  uses_.add(info.page, number_of(set, index));
+  if (!in.listed.test(index)) {
     in.used.push_back(static_cast<std::uint16_t>(index));
-  else
-    counts_.remove(in.infos[index].page);
-  counts_.add(info.page);
+    in.listed.set(index);
+  }
   const std::uint64_t page = linear & page_mask;
   entry.read_tag = fast_read ? page : page | slow_bit;
   entry.write_tag = fast_write ? page : empty_tag;
@@ -41,14 +47,20 @@ const TlbInfo& Tlb::insert(TlbSet set, std::uint64_t linear, const TlbInfo& info
   return in.infos[index];
 }
 
+void Tlb::erase(Set& in, std::uint16_t index) {
+  in.entries[index] = TlbEntry{};
+  uses_.remove(in.infos[index].page);
+}
+
 // Used indices are few against all of them, at each of thousands of address space switches.
 template <class Condition>
 void Tlb::erase_if(Condition&& condition) {
   for (Set& in : sets_) {
     std::erase_if(in.used, [&](std::uint16_t index) {
-      if (!condition(in.entries[index], in.infos[index])) return false;
-      in.entries[index] = TlbEntry{};
-      counts_.remove(in.infos[index].page);
+      const bool holds_something = in.entries[index].read_tag != empty_tag;
+      if (holds_something && !condition(in.entries[index], in.infos[index])) return false;
+      if (holds_something) erase(in, index);
+      in.listed.reset(index);
       return true;
     });
   }
@@ -69,24 +81,31 @@ void Tlb::flush_page(std::uint64_t linear) {
 }
 
 void Tlb::drop(PhysAddr page) {
-  if (counts_.of(page) == 0) return;
+  const PageUses::Use use = uses_.of(page);
+  if (use.count == 0) return;
+  Set& in = sets_[use.last / tlb_entries];
+  const auto index = static_cast<std::uint16_t>(use.last % tlb_entries);
+  if (use.count == 1 && in.entries[index].read_tag != empty_tag && in.infos[index].page == page) {
+    erase(in, index);
+    return;
+  }
   erase_if([&](const TlbEntry&, const TlbInfo& info) { return info.page == page; });
 }
 
 void CodeTlb::flush() {
   for (auto& entries : entries_) {
     for (const Entry& entry : entries)
-      if (entry.page != Entry{}.page) counts_.remove(entry.phys);
+      if (entry.page != Entry{}.page) uses_.remove(entry.phys);
     entries.fill(Entry{});
   }
 }
 
 void CodeTlb::drop(PhysAddr page) {
-  if (counts_.of(page) == 0) return;
+  if (uses_.of(page).count == 0) return;
   for (auto& entries : entries_) {
     for (Entry& entry : entries) {
       if (entry.page == Entry{}.page || entry.phys != page) continue;
-      counts_.remove(page);
+      uses_.remove(page);
       entry = Entry{};
     }
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <vector>
 
 #include "base/ids.hpp"
@@ -32,18 +33,25 @@ struct TlbInfo {
   bool global = false;
 };
 
-// How many entries of a TLB are of a physical page, so that a page which is taken away costs nothing where no
-// entry has it. Pages may share a count.
-class PageCounts {
+// Which entries of a TLB are of a physical page, so that a page that is taken away costs little: how many, and
+// which was added last. Pages may share a place.
+class PageUses {
  public:
-  void add(PhysAddr page) { ++counts_[index(page)]; }
-  void remove(PhysAddr page) { --counts_[index(page)]; }
-  [[nodiscard]] unsigned of(PhysAddr page) const { return counts_[index(page)]; }
+  struct Use {
+    std::uint16_t count = 0;
+    std::uint16_t last = 0;
+  };
+  void add(PhysAddr page, std::uint16_t entry = 0) {
+    Use& use = uses_[index(page)];
+    use = {static_cast<std::uint16_t>(use.count + 1), entry};
+  }
+  void remove(PhysAddr page) { --uses_[index(page)].count; }
+  [[nodiscard]] Use of(PhysAddr page) const { return uses_[index(page)]; }
 
  private:
-  static std::size_t index(PhysAddr page) { return page.page_number() % counted_pages_; }
-  static constexpr std::size_t counted_pages_ = 1u << 16;
-  std::vector<std::uint16_t> counts_ = std::vector<std::uint16_t>(counted_pages_);
+  static std::size_t index(PhysAddr page) { return page.page_number() % places_; }
+  static constexpr std::size_t places_ = 1u << 16;
+  std::vector<Use> uses_ = std::vector<Use>(places_);
 };
 
 class Tlb {
@@ -68,12 +76,14 @@ class Tlb {
     std::vector<TlbEntry> entries = std::vector<TlbEntry>(tlb_entries);
     std::vector<TlbInfo> infos = std::vector<TlbInfo>(tlb_entries);
     std::vector<std::uint16_t> used;  // indices that may hold something
+    std::bitset<tlb_entries> listed;  // those of `used`
   };
   template <class Condition>
   void erase_if(Condition&& condition);
+  void erase(Set& in, std::uint16_t index);
 
   std::array<Set, static_cast<std::size_t>(TlbSet::count)> sets_;
-  PageCounts counts_;
+  PageUses uses_;
 };
 
 // Where code lies: translations of fetches.
@@ -91,8 +101,8 @@ class CodeTlb {
   }
   const Entry& insert(bool user, const Entry& entry) {
     Entry& at = entries_[user ? 1 : 0][index(entry.page)];
-    if (at.page != Entry{}.page) counts_.remove(at.phys);
-    counts_.add(entry.phys);
+    if (at.page != Entry{}.page) uses_.remove(at.phys);
+    uses_.add(entry.phys);
     return at = entry;
   }
   void flush();
@@ -102,7 +112,7 @@ class CodeTlb {
   static constexpr std::size_t size_ = 256;
   static std::size_t index(std::uint64_t linear) { return linear >> 12 & (size_ - 1); }
   std::array<std::array<Entry, size_>, 2> entries_{};
-  PageCounts counts_;
+  PageUses uses_;
 };
 
 }  // namespace cbit::cpu

@@ -52,6 +52,15 @@ const std::byte* address_of(const asmjit::CodeHolder& code, asmjit::Label label,
   return base + code.labelOffsetFromBase(label);
 }
 
+// LAHF and SAHF are the only instructions used that not every x86-64 processor has.
+bool is_host_known() {
+#if defined(__x86_64__)
+  return asmjit::CpuInfo::host().hasFeature(asmjit::CpuFeatures::X86::kLAHFSAHF);
+#else
+  return false;
+#endif
+}
+
 constexpr x86::Gp saved[] = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14, x86::r15};
 
 void emit_enter(x86::Assembler& as) {
@@ -85,6 +94,7 @@ const FormTable& form_table() {
 }
 
 std::unique_ptr<Translator> Translator::create() {
+  if (!is_host_known()) return nullptr;
   auto memory = CodeMemory::create(memory_bytes);
   if (memory == nullptr) return nullptr;
   std::unique_ptr<Translator> translator{new Translator{std::move(memory)}};
