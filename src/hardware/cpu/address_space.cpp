@@ -100,7 +100,8 @@ MemoryFault AddressSpace::fault_of(const Fault& fault, std::uint64_t linear, pag
   return result;
 }
 
-Accessed<const TlbInfo*> AddressSpace::page_for(TlbSet set, std::uint64_t linear, bool write) {
+Accessed<const TlbInfo*> AddressSpace::page_for(TlbSet set, std::uint64_t linear, bool write,
+                                                bool overwrites) {
   if (const TlbInfo* known = tlb_.find(set, linear, write)) return known;
   const paging::Intent intent = write ? paging::Intent::write : paging::Intent::read;
   const paging::Privilege privilege = privilege_of(set);
@@ -113,8 +114,10 @@ Accessed<const TlbInfo*> AddressSpace::page_for(TlbSet set, std::uint64_t linear
                .level = walked->level,
                .writable = write,
                .global = walked->flags.global && registers_.global};
-  info.host = physical_->lease(info.page, info.key, write ? mem::LeaseIntent::write : mem::LeaseIntent::read,
-                               *holder_);
+  const auto lease = overwrites ? mem::LeaseIntent::overwrite
+                     : write    ? mem::LeaseIntent::write
+                                : mem::LeaseIntent::read;
+  info.host = physical_->lease(info.page, info.key, lease, *holder_);
   const bool fast = info.host != nullptr && set != TlbSet::closed;
   return &tlb_.insert(set, linear, info, fast, fast && write);
 }

@@ -67,7 +67,8 @@ class AddressSpace {
   [[nodiscard]] PhysicalSpace& physical() { return *physical_; }
 
   // A page for an access of the kind that the set stands for; what it returns is valid until the next call.
-  Accessed<const TlbInfo*> page_for(TlbSet set, std::uint64_t linear, bool write);
+  // `overwrites`: every byte of the page is written at once if the page can be used by its host's bytes.
+  Accessed<const TlbInfo*> page_for(TlbSet set, std::uint64_t linear, bool write, bool overwrites = false);
   Accessed<CodeTlb::Entry> page_of_code(bool user, std::uint64_t linear);
 
   void flush_all();

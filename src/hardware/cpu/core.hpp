@@ -204,6 +204,8 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] bool check_access(std::uint64_t linear, unsigned bytes, bool write);
   // Host bytes of [linear, its page's end) if they may be used at once; nullptr otherwise, without a fault.
   [[nodiscard]] std::byte* direct(TlbSet set, std::uint64_t linear, bool write);
+  // Likewise, of a whole page whose every byte the caller writes now if it gets them.
+  [[nodiscard]] std::byte* direct_to_overwrite(TlbSet set, std::uint64_t linear);
   // Likewise of what is read and what is written, also where their translations displace each other.
   struct DirectPair {
     const std::byte* source;

@@ -153,6 +153,14 @@ std::byte* Core::direct(TlbSet set, std::uint64_t linear_at, bool write) {
   return reinterpret_cast<std::byte*>(entry.addend + linear_at);
 }
 
+std::byte* Core::direct_to_overwrite(TlbSet set, std::uint64_t linear_at) {
+  if (std::byte* known = direct(set, linear_at, true)) return known;
+  // Where accesses are watched, each is made by itself.
+  if (tlb != memory.tlb().entries(set) || !watches_.empty()) return nullptr;
+  if (!memory.page_for(set, linear_at, true, true)) return nullptr;
+  return direct(set, linear_at, true);
+}
+
 std::optional<Core::DirectPair> Core::direct_pair(TlbSet set, std::uint64_t from, std::uint64_t to) {
   const std::byte* source = direct(set, from, false);
   std::byte* target = direct(set, to, true);

@@ -220,6 +220,8 @@ Result<void> LazyMemory::write_piece(const Piece& piece, ConstByteSpan from, con
 Result<std::byte*> LazyMemory::lease(PhysAddr at, const Access& access, LeaseIntent intent,
                                      LeaseHolder& holder) {
   CBIT_ASSERT(at.is_aligned(page_size));
+  const bool overwrites = intent == LeaseIntent::overwrite;
+  if (overwrites) intent = LeaseIntent::write;
   const bool write = intent == LeaseIntent::write;
   if (!contains(at, page_size)) return fault(FaultKind::no_memory, at.value(), write);
   if (config_.cache != CacheModel::coherent || config_.protection == MemoryProtection::td) return nullptr;
@@ -229,19 +231,19 @@ Result<std::byte*> LazyMemory::lease(PhysAddr at, const Access& access, LeaseInt
   const Piece whole{page, at, page_size};
   CBIT_TRY(write ? before_write(whole, access) : before_read(whole, access));
   if (write) record_write(whole, access);
-  own_for_lease(whole, access);
+  own_for_lease(whole, access, overwrites);
   if (intent == LeaseIntent::execute) leases_.revoke(at, LeaseIntent::write);
   page.leases = leases_.add(at, intent, holder);
   page.stored = true;  // a holder writes without a word
   return store_.data(at);
 }
 
-void LazyMemory::own_for_lease(const Piece& whole, const Access& access) {
+void LazyMemory::own_for_lease(const Piece& whole, const Access& access, bool overwrites) {
   if (whole.page.owner == access.key) return;
   if (same_representation(whole.page.owner, access.key))
     take_ownership(whole, access);
   else
-    change_owner(whole.page, whole.at, access.key, access);
+    change_owner(whole.page, whole.at, access.key, access, overwrites);
 }
 
 void LazyMemory::revoke_all(PageState& page, PhysAddr at) {
@@ -379,12 +381,12 @@ void LazyMemory::count_foreign(const Piece& piece, const Access& access) {
   if (total >= foreign_blocks_max) change_owner(piece.page, piece.at.page(), access.key, access);
 }
 
-void LazyMemory::change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by) {
+void LazyMemory::change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by, bool overwrites) {
   revoke_leases(page, at);
   lent_.settle();
   const Piece whole{page, at, page_size};
   const ByteSpan stored{store_.data(at), page_size};
-  view(whole, to, stored);
+  if (!overwrites) view(whole, to, stored);
   page.stored = true;
   const KeyId from = std::exchange(page.owner, to);
   page.foreign_blocks = 0;

@@ -59,11 +59,11 @@ class LazyMemory final : public Memory {
   }
   void revoke_all(PageState& page, PhysAddr at);
   // Makes the page its owner's whose lease it will be.
-  void own_for_lease(const Piece& whole, const Access& access);
+  void own_for_lease(const Piece& whole, const Access& access, bool overwrites);
   // The page's whole contents are the access's.
   void take_ownership(const Piece& piece, const Access& access);
   Result<void> clear_blank_page(const Piece& piece, const Access& access);
-  void change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by);
+  void change_owner(PageState& page, PhysAddr at, KeyId to, const Access& by, bool overwrites = false);
 
   Result<void> read_piece(const Piece& piece, ByteSpan to, const Access& access);
   // The bytes that the access reads: the stored ones where it sees those, else a view in `buffer`.

@@ -20,8 +20,9 @@ namespace cbit::mem {
 
 enum class LeaseIntent : std::uint8_t {
   read = 1,
-  write = 2,    // reads, too; counts as a write of the page now: history names the holder from here on
-  execute = 4,  // reads, too; nobody has a lease to write the page as long as this lasts
+  write = 2,      // reads, too; counts as a write of the page now: history names the holder from here on
+  overwrite = 8,  // a lease to write, whose holder writes every byte at once: what the page had is lost
+  execute = 4,    // reads, too; nobody has a lease to write the page as long as this lasts
 };
 
 class LeaseHolder {
