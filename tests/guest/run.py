@@ -137,6 +137,9 @@ class EachKernel(unittest.TestCase):
     def which(self):
         return kernels
 
+    def path(self, name):
+        return Path(folder_for_run.name) / name
+
     def each(self, *options, command):
         for kernel in self.which():
             with self.subTest(kernel=kernel.name):
@@ -444,9 +447,6 @@ class RootOnNvme(EachKernel):
 class Results(EachKernel):
     """What a run tells programs: tests, pictures, the second witness of page states."""
 
-    def path(self, name):
-        return Path(folder_for_run.name) / name
-
     def test_of_tests_in_the_guest_become_junit(self):
         junit = self.path("junit.xml")
         ktap = "TAP version 13\\n1..3\\nok 1 maps\\nnot ok 2 syncs # exit=1\\nok 3 frees # SKIP no memory\\n"
@@ -499,6 +499,29 @@ class Results(EachKernel):
             # Whatever the kernel shares by its own calls, it tells; .bss..decrypted it tells besides.
             shared = told["conversions"]["pages_shared"] - told["conversions"]["pages_made_private"]
             self.assertGreaterEqual(told["told"]["pages_shared"], shared)
+
+
+class Translator(EachKernel):
+    """Blocks that run often as code of the host, which shows in nothing but the time."""
+
+    def test_leaves_the_trace_of_an_encrypted_boot_as_the_interpreter_makes_it(self):
+        traces = {"on": self.path("translated.jsonl"), "off": self.path("interpreted.jsonl")}
+        for kernel in kernels:
+            with self.subTest(kernel=kernel.name):
+                for jit, trace in traces.items():
+                    boot = Boot(kernel, "--sev", "--jit", jit, "--trace", trace, "--trace-format", "jsonl",
+                                command=["true"])
+                    self.assertEqual(boot.status, 0, boot)
+                    (self.assertNotIn if jit == "off" else self.assertIn)("KiB; translations", boot.console)
+                digests = {jit: hashlib.sha256(trace.read_bytes()).hexdigest() for jit, trace in traces.items()}
+                self.assertEqual(digests["on"], digests["off"])
+
+    def test_is_found_right_by_the_interpreter_at_each_run_of_each_block(self):
+        for _, boot in self.each("--sev", "--check-jit", "--append", "cryptomgr.notests", command=["true"]):
+            self.assertEqual(boot.status, 0, boot)
+            judged, not_judged = map(int, re.search(
+                r"judged (\d+) runs of blocks, and (\d+) not", boot.console).groups())
+            self.assertGreater(judged, 20 * not_judged, boot)
 
 
 class Memory(EachKernel):

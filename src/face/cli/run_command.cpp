@@ -129,8 +129,8 @@ constexpr OptionSpec option_table[] = {
     {"--dump-as-host", "", "Such a dump has what the host sees: ciphertext", ""},
     {"--jit", "WORD", "Whether blocks of code that run often become code of the host: on or off", "on",
      run_jit_choices},
-    {"--check-jit", "", "Let the interpreter judge that code, at each run of each block: some fifty times slower",
-     ""},
+    {"--check-jit", "",
+     "Let the interpreter judge that code, at each run of each block: some fifty times slower", ""},
     {"--stats", "", "Tell at the end what the run was made of, on standard error", ""},
     {"--seed", "N", "Seed of keys and of the processor's random numbers", "1"},
 };
@@ -185,8 +185,9 @@ void print_stats(std::ostream& out, guest::Pc& pc, const guest::RunReport& repor
              static_cast<double>(report.virtual_ns) / 1e9);
   fmt::print(out, "cbit: {} blocks of code decoded, {} invalidated, {} flushes; {} changes of page owners\n",
              report.code.blocks, report.code.invalidated, report.code.flushes, report.memory.owner_changes);
-  fmt::print(out, "cbit: {} blocks translated into {} KiB; translations cleared {} times\n",
-             report.code.translated, report.code.translated_bytes / 1024, report.code.translations_cleared);
+  if (report.code.translated != 0)
+    fmt::print(out, "cbit: {} blocks translated into {} KiB; translations cleared {} times\n",
+               report.code.translated, report.code.translated_bytes / 1024, report.code.translations_cleared);
   if (report.code.runs_judged != 0)
     fmt::print(out, "cbit: the interpreter judged {} runs of blocks, and {} not, which reach beyond memory\n",
                report.code.runs_judged, report.code.runs_not_judged);
