@@ -166,6 +166,18 @@ class Kernels(EachKernel):
             self.assertEqual(boot.status, 0, boot)
             self.assertRegex(boot.output, "Memory Encryption (Features|is) active: AMD SME", boot)
 
+    def test_boots_with_less_to_do_when_the_host_has_unpacked_it(self):
+        for kernel in kernels:
+            with self.subTest(kernel=kernel.name):
+                for platform, said in ((), "Linux version"), (("--sev",), "AMD SEV"), (("--sme",), "AMD SME"):
+                    done = {}
+                    for more in (), ("--fast-decompress",):
+                        boot = Boot(kernel, *platform, *more, command=["dmesg"])
+                        self.assertEqual(boot.status, 0, boot)
+                        self.assertRegex(boot.output, said)
+                        done[more] = int(re.search(r"(\d+) instructions in", boot.console)[1])
+                    self.assertLess(done["--fast-decompress",], done[()])
+
     def test_finds_no_encryption_where_there_is_none_and_the_clocks_of_a_pc(self):
         for _, boot in self.each(command=["dmesg"]):
             self.assertEqual(boot.status, 0, boot)

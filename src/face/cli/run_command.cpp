@@ -127,6 +127,8 @@ constexpr OptionSpec option_table[] = {
      .help = "Where the kernel panics or the machine dies, write its memory for drgn and crash",
      .file = FileUse::binary_output},
     {"--dump-as-host", "", "Such a dump has what the host sees: ciphertext", ""},
+    {"--fast-decompress", "",
+     "Unpack the kernel before the run: what starts, and is measured, is its vmlinux, without KASLR", ""},
     {"--jit", "WORD", "Whether blocks of code that run often become code of the host: on or off", "on",
      run_jit_choices},
     {"--check-jit", "",

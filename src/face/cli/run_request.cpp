@@ -19,6 +19,7 @@
 #include "guest/host_root.hpp"
 #include "guest/network.hpp"
 #include "guest/share.hpp"
+#include "linux/image.hpp"
 #include "os/descriptor.hpp"
 #include "os/file_name.hpp"
 
@@ -204,6 +205,17 @@ OrError<void> check_release(const boot::ModuleTree& tree, const fs::path& folder
       fmt::format("name the folder lib/modules/{}", release));
 }
 
+// What the stub in the kernel's file does, before the run.
+OrError<void> unpack_kernel(RunRequest& request) {
+  if (request.kind == boot::KernelKind::vmlinux) return {};
+  if (request.kind != boot::KernelKind::bzimage)
+    return usage_error("--fast-decompress is for Linux kernels", "leave it away for an image of another kind");
+  const auto image = CBIT_TRY(linux::KernelImage::open(std::move(request.kernel), request.kernel_name));
+  request.kernel.assign(image.vmlinux().begin(), image.vmlinux().end());
+  request.kind = CBIT_TRY(boot::kernel_kind(request.kernel, request.kernel_name));
+  return {};
+}
+
 // The kernel into the request; the folder of its modules, as far as one is known.
 OrError<std::optional<fs::path>> read_kernel(RunRequest& request, const Arguments& arguments,
                                              Streams& streams) {
@@ -226,9 +238,10 @@ OrError<std::optional<fs::path>> read_kernel(RunRequest& request, const Argument
     modules = kernel.modules;
   }
   request.kernel = CBIT_TRY(boot::read_file(request.kernel_name));
-  request.kind = CBIT_TRY(boot::kernel_kind(request.kernel, request.kernel_name, request.pc.platform));
+  request.kind = CBIT_TRY(boot::kernel_kind(request.kernel, request.kernel_name));
   if (request.kind == boot::KernelKind::bzimage)
     request.release = CBIT_TRY(boot::read_bzimage(request.kernel, request.kernel_name)).release();
+  if (arguments.has("--fast-decompress")) CBIT_TRY(unpack_kernel(request));
   if (const auto folder = arguments.text("--modules")) return std::optional<fs::path>{*folder};
   if (!modules) modules = modules_beside(request.kernel_name, request.release);
   return modules;

@@ -63,7 +63,7 @@ std::string_view to_string(KernelKind kind) {
   return "?";
 }
 
-OrError<KernelKind> kernel_kind(ConstByteSpan file, std::string_view name, Platform platform) {
+OrError<KernelKind> kernel_kind(ConstByteSpan file, std::string_view name) {
   if (is_bzimage(file)) return KernelKind::bzimage;
   const auto multiboot = find_multiboot_header(file);
   if (!is_elf(file)) {
@@ -73,9 +73,8 @@ OrError<KernelKind> kernel_kind(ConstByteSpan file, std::string_view name, Platf
   const ElfFile elf = CBIT_TRY(ElfFile::open(file, name));
   const bool placed = multiboot && multiboot->header.flags.get<spec::MultibootHeaderFlags::HasAddresses>();
   if (multiboot && (placed || !elf.is_64_bit())) return KernelKind::multiboot;
-  const bool linux_64 = elf.is_64_bit() && elf.is_executable() && is_linux(elf);
-  if (pvh_entry(elf) && !(linux_64 && is_encrypted(platform))) return KernelKind::pvh;
-  if (linux_64) return KernelKind::vmlinux;
+  if (elf.is_64_bit() && elf.is_executable() && is_linux(elf)) return KernelKind::vmlinux;
+  if (pvh_entry(elf)) return KernelKind::pvh;
   if (multiboot) return KernelKind::multiboot;  // its own message says what is missing
   if (elf.is_relocatable())
     return bad_input(fmt::format("{} is an object file or kernel module, no kernel", name),
@@ -85,7 +84,7 @@ OrError<KernelKind> kernel_kind(ConstByteSpan file, std::string_view name, Platf
 }
 
 OrError<LoadPlan> plan_image(const Board& board, const BootImage& image) {
-  switch (CBIT_TRY(kernel_kind(image.kernel, image.name, board.platform))) {
+  switch (CBIT_TRY(kernel_kind(image.kernel, image.name))) {
     case KernelKind::bzimage: return plan_bzimage(board, image);
     case KernelKind::multiboot: return plan_multiboot(board, image);
     case KernelKind::pvh: return plan_pvh(board, image);

@@ -16,10 +16,10 @@ enum class KernelKind : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(KernelKind kind);
 
-// In the order that QEMU tries them in: boot header, multiboot header, PVH note. Where memory is encrypted,
-// Linux as ELF file is `vmlinux`: its PVH entry does not know the encryption bit.
+// In the order that QEMU tries them in: boot header, multiboot header, PVH note; but
+// Linux for 64 bits as an ELF file is `vmlinux`: its PVH entry does not know the encryption bit.
 // Errors (input): none of them; the message says what the file is instead, as far as its first bytes tell.
-OrError<KernelKind> kernel_kind(ConstByteSpan file, std::string_view name, Platform platform);
+OrError<KernelKind> kernel_kind(ConstByteSpan file, std::string_view name);
 
 // The plan of whatever it is. Errors (input): those of kernel_kind() and of the kind's own plan.
 OrError<LoadPlan> plan_image(const Board& board, const BootImage& image);

@@ -23,6 +23,8 @@ class KernelImage {
   static OrError<KernelImage> open(Bytes file, std::string_view name);
 
   [[nodiscard]] const ElfFile& elf() const { return elf_; }
+  // The bytes of that ELF file, unpacked.
+  [[nodiscard]] ConstByteSpan vmlinux() const { return *unpacked_; }
   // nullopt: the file was a vmlinux.
   [[nodiscard]] const std::optional<spec::LinuxSetupHeader>& setup_header() const { return setup_header_; }
 

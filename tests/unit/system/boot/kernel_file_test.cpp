@@ -36,8 +36,8 @@ FakeElf elf(bool is_64_bit, std::vector<FakeElf::Segment> more = {}) {
   return made;
 }
 
-std::string kind_of(const Bytes& file, Platform platform = Platform::plain) {
-  const auto kind = kernel_kind(file, "f", platform);
+std::string kind_of(const Bytes& file) {
+  const auto kind = kernel_kind(file, "f");
   return kind ? std::string{to_string(*kind)} : kind.error().message;
 }
 
@@ -66,13 +66,9 @@ TEST(KernelKind, PrefersAWorkingWayForA64BitElfFileWithAMultibootHeader) {
   EXPECT_EQ(kind_of(fake.file()), "multiboot");
 }
 
-TEST(KernelKind, TakesLinuxAtItsOwnEntryWhereMemoryIsEncrypted) {
-  const Bytes linux_file = elf(true, {note_segment("Xen", 18), note_segment("Linux", 0x100)}).file();
-  EXPECT_EQ(kind_of(linux_file), "PVH");
-  EXPECT_EQ(kind_of(linux_file, Platform::sev), "vmlinux");
-  EXPECT_EQ(kind_of(linux_file, Platform::sme), "vmlinux");
+TEST(KernelKind, TakesLinuxAtItsOwnEntryWhateverElseItHas) {
+  EXPECT_EQ(kind_of(elf(true, {note_segment("Xen", 18), note_segment("Linux", 0x100)}).file()), "vmlinux");
   EXPECT_EQ(kind_of(elf(true, {note_segment("Linux", 0x100)}).file()), "vmlinux");
-  EXPECT_EQ(kind_of(elf(true, {note_segment("Xen", 18)}).file(), Platform::sev), "PVH");
 }
 
 TEST(KernelKind, SaysWhatAFileIsInstead) {
