@@ -209,7 +209,8 @@ OrError<void> check_release(const boot::ModuleTree& tree, const fs::path& folder
 OrError<void> unpack_kernel(RunRequest& request) {
   if (request.kind == boot::KernelKind::vmlinux) return {};
   if (request.kind != boot::KernelKind::bzimage)
-    return usage_error("--fast-decompress is for Linux kernels", "leave it away for an image of another kind");
+    return usage_error("--fast-decompress is for Linux kernels",
+                       "leave it away for an image of another kind");
   const auto image = CBIT_TRY(linux::KernelImage::open(std::move(request.kernel), request.kernel_name));
   request.kernel.assign(image.vmlinux().begin(), image.vmlinux().end());
   request.kind = CBIT_TRY(boot::kernel_kind(request.kernel, request.kernel_name));

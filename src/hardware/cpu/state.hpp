@@ -54,7 +54,8 @@ enum class Leave : std::uint8_t {
 };
 
 struct State;
-// Runs generated code, and comes back with the operation to interpret next; nullptr: straight-line code ended.
+// Runs generated code; comes back with the operation to interpret next, or nullptr where straight-line code
+// ended.
 using EnterTranslation = const isa::Op* (*)(State*, const void* code);
 
 struct State {

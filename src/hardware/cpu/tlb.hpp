@@ -33,8 +33,8 @@ struct TlbInfo {
   bool global = false;
 };
 
-// Which entries of a TLB are of a physical page, so that a page that is taken away costs little: how many, and
-// which was added last. Pages may share a place.
+// Which entries of a TLB are of a physical page, so that a page that is taken away costs little: how many,
+// and which was added last. Pages may share a place.
 class PageUses {
  public:
   struct Use {

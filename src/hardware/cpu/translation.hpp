@@ -1,7 +1,7 @@
-// How generated code finds its way: what a block that was translated has beside its operations.
+// How generated code finds its way: what a translated block has beside its operations.
 //
-// Generated code never changes once it stands. Where it goes next is read from here, so that blocks are linked
-// and unlinked by storing a pointer. Plain data; generated code addresses it by offset.
+// Generated code never changes once it stands. Where it goes next is read from here, so that blocks are
+// linked and unlinked by storing a pointer. Plain data; generated code addresses it by offset.
 #pragma once
 
 #include <array>

@@ -19,7 +19,6 @@ using x86::rcx;
 using x86::rdx;
 
 constexpr auto offset_kind = offset_flags + offsetof(Flags, kind);
-constexpr auto offset_budget = offsetof(State, budget);
 constexpr auto offset_block = offsetof(State, block);
 constexpr auto offset_jumps = offsetof(State, jumps);
 constexpr auto offset_page = std::size_t{isa::slot_page};

@@ -145,7 +145,7 @@ void set_by(BlockEmitter& e, const Op& op, Cond host) {
   e.as.emit(setcc_of(host), e.cache.change(op.dst).r8());
 }
 
-// A move that clears the upper half of 32 bits does so whether or not the condition holds, as the host's does.
+// A move of 32 bits clears the upper half whether or not the condition holds, as the host's does.
 void move_by(BlockEmitter& e, const Op& op, unsigned bytes, Cond host) {
   const Gp from = e.cache.use(op.a);
   e.as.emit(cmovcc_of(host), narrow(e.cache.change(op.dst), bytes), narrow(from, bytes));
