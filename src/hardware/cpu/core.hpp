@@ -117,7 +117,6 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   const Cpu::Board board;
   SystemRegisters sys;
   fp::X87 x87;
-  fp::Mxcsr mxcsr;
   AddressSpace memory;
 
   // --- core_run.cpp: time, and the way from block to block.

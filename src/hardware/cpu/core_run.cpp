@@ -157,7 +157,9 @@ const isa::Op* run_helper(State& s, const isa::Op* op) {
   }
   core.set_current(*op);
   switch (helper_functions[static_cast<std::size_t>(op->helper)](core, *op)) {
-    case Outcome::next: return core.goes_on_behind(*op) ? op + 1 : nullptr;
+    case Outcome::next:
+      // A vector operation raises nothing, and may be code of the host.
+      return op->helper == isa::Helper::sse || core.goes_on_behind(*op) ? op + 1 : nullptr;
     case Outcome::fault: core.stop_at(*op); return nullptr;
     case Outcome::leave: s.leave = Leave::lookup; return nullptr;
   }

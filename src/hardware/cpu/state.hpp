@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "cpu/flags.hpp"
+#include "cpu/fp/sse.hpp"
 #include "isa/op.hpp"
 #include "isa/registers.hpp"
 
@@ -70,6 +71,9 @@ struct State {
   std::uint64_t rip_mask = ~std::uint64_t{0};
   Leave leave = Leave::lookup;
   bool direction = false;  // RFLAGS.DF
+  fp::Mxcsr mxcsr;
+  // The host's, for its own code: no exceptions, round to nearest.
+  std::uint32_t host_mxcsr = fp::mxcsr_at_reset.raw;
 };
 
 // A register's bytes at a slot. Writing 32 bits clears the upper half: APM vol. 1, 3.1.2.

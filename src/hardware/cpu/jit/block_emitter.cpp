@@ -21,6 +21,8 @@ using x86::rdx;
 constexpr auto offset_kind = offset_flags + offsetof(Flags, kind);
 constexpr auto offset_block = offsetof(State, block);
 constexpr auto offset_jumps = offsetof(State, jumps);
+constexpr auto offset_mxcsr = offsetof(State, mxcsr) + offsetof(fp::Mxcsr, raw);
+constexpr auto offset_host_mxcsr = offsetof(State, host_mxcsr);
 constexpr auto offset_page = std::size_t{isa::slot_page};
 
 constexpr std::size_t offset_translation = offsetof(CodeBlock, translation);
@@ -93,6 +95,15 @@ void BlockEmitter::settle(const RegisterCache::Snapshot& snapshot, const KnownFl
   if (!known.kind_is_stored) as.mov(in_state(offset_kind, 1), Imm{static_cast<unsigned>(*known.kind)});
   as.mov(rcx, Imm{number_of(block_)});
   as.mov(in_state(offset_block, 8), rcx);
+  if (known.floats) {
+    as.stmxcsr(in_state(offset_mxcsr, 4));
+    as.ldmxcsr(in_state(offset_host_mxcsr, 4));
+  }
+}
+
+void BlockEmitter::unsettle(const RegisterCache::Snapshot& snapshot, const KnownFlags& known) {
+  cache.load_all(snapshot);
+  if (known.floats) as.ldmxcsr(in_state(offset_mxcsr, 4));
 }
 
 void BlockEmitter::call(const void* function) {
@@ -118,7 +129,7 @@ void BlockEmitter::finish() {
 
 // --- Starts, and whole operations.
 
-void BlockEmitter::enter(const RegisterCache::Snapshot* loop) {
+void BlockEmitter::enter(const LoopState* loop) {
   const isa::Op& head = op();
   const Label used_up = as.newLabel();
   as.test(reg_budget, reg_budget);
@@ -131,8 +142,10 @@ void BlockEmitter::enter(const RegisterCache::Snapshot* loop) {
   if (loop == nullptr) return;
   loop_ = loop;
   loop_start_ = as.newLabel();
-  cache.load_all(*loop);
-  cache.start_with(*loop);
+  if (loop->floats) load_guest_mxcsr(block_->ops[1]);
+  cache.load_all(loop->registers);
+  cache.start_with(loop->registers);
+  flags.floats = loop->floats;
   as.bind(loop_start_);
 }
 
@@ -140,6 +153,7 @@ void BlockEmitter::call_handler(Handler handler) {
   const isa::OpInfo& info = isa::info_of(op().code);
   cache.store_all();
   store_flag_kind();
+  end_floats();
   settle({}, {});
   as.mov(x86::rdi, reg_state);
   as.mov(x86::rsi, Imm{number_of(&op())});
@@ -238,6 +252,11 @@ void BlockEmitter::set_flags_of_result(Gp result, unsigned bytes) {
   set_flag_kind(FlagKind::result);
 }
 
+void BlockEmitter::set_flags_to_image() {
+  as.mov(cache.define(slot_flag_b), rcx);
+  set_flag_kind(FlagKind::flags);
+}
+
 void BlockEmitter::store_flag_kind() {
   if (flags.kind_is_stored) return;
   as.mov(in_state(offset_kind, 1), Imm{static_cast<unsigned>(*flags.kind)});
@@ -289,7 +308,7 @@ Cond BlockEmitter::ask_interpreter(Cond cond, bool of_comparison_first) {
     settle(snapshot, known);
     as.mov(x86::rdi, reg_state);
     call(reinterpret_cast<const void*>(questions[static_cast<unsigned>(base)]));
-    cache.load_all(snapshot);
+    unsettle(snapshot, known);
     as.test(x86::al, x86::al);
     as.jmp(resume);
   });
@@ -325,6 +344,37 @@ Cond BlockEmitter::test(Cond cond) {
     return cond;
   }
   return ask_interpreter(cond, false);
+}
+
+// --- Floats.
+
+// Out of line, the interpreter goes on from `op`.
+void BlockEmitter::load_guest_mxcsr(const isa::Op& op) {
+  constexpr auto masks = static_cast<std::uint32_t>(fp::mxcsr_at_reset.raw);
+  const Label wants_exceptions = as.newLabel();
+  as.mov(x86::eax, in_state(offset_mxcsr, 4));
+  as.and_(x86::eax, Imm{masks});
+  as.cmp(x86::eax, Imm{masks});
+  as.jne(wants_exceptions);
+  as.ldmxcsr(in_state(offset_mxcsr, 4));
+  cold(wants_exceptions, [this, op = &op, snapshot = cache.snapshot(), known = flags] {
+    settle(snapshot, known);
+    as.mov(rax, Imm{number_of(op)});
+    leave_with_rax();
+  });
+}
+
+void BlockEmitter::begin_floats() {
+  if (flags.floats) return;
+  load_guest_mxcsr(op());
+  flags.floats = true;
+}
+
+void BlockEmitter::end_floats() {
+  if (!flags.floats) return;
+  as.stmxcsr(in_state(offset_mxcsr, 4));
+  as.ldmxcsr(in_state(offset_host_mxcsr, 4));
+  flags.floats = false;
 }
 
 // --- Memory.
@@ -396,7 +446,7 @@ void BlockEmitter::slow_load(Label miss, Label resume, Slow slow, unsigned bytes
     call(slow == Slow::load ? reinterpret_cast<const void*>(&load_slowly)
                             : reinterpret_cast<const void*>(&load_to_modify_slowly));
     leave_if_zero(x86::dl);
-    cache.load_all(snapshot);
+    unsettle(snapshot, known);
     if (behind) behind();
     as.jmp(resume);
   });
@@ -416,7 +466,7 @@ void BlockEmitter::slow_store(Label miss, Label resume, Slow slow, unsigned byte
     call(slow == Slow::store ? reinterpret_cast<const void*>(&store_slowly)
                              : reinterpret_cast<const void*>(&store_alone_slowly));
     leave_if_zero(x86::al);
-    cache.load_all(snapshot);
+    unsettle(snapshot, known);
     as.jmp(resume);
   });
 }
@@ -495,7 +545,7 @@ void BlockEmitter::slow_128(Slow slow, Slot slot, Label miss, Label resume) {
     call(slow == Slow::load_128 ? reinterpret_cast<const void*>(&load_128_slowly)
                                 : reinterpret_cast<const void*>(&store_128_slowly));
     leave_if_zero(x86::al);
-    cache.load_all(snapshot);
+    unsettle(snapshot, known);
     as.jmp(resume);
   });
 }
@@ -525,6 +575,7 @@ void BlockEmitter::store_128(Slot from) {
 void BlockEmitter::store_everything() {
   cache.store_at_end();
   store_flag_kind();
+  end_floats();
 }
 
 void BlockEmitter::emit_unlinked_exit(unsigned number) {
@@ -576,7 +627,7 @@ void BlockEmitter::branch(Cond host) {
 
 void BlockEmitter::leave_by(unsigned exit) {
   if (leads_back(exit)) {
-    loop_end_ = cache.without_temporaries();
+    loop_end_ = LoopState{cache.without_temporaries(), flags.floats};
     if (loop_ != nullptr) {
       go_back(exit);
       return;
@@ -590,7 +641,8 @@ void BlockEmitter::leave_by(unsigned exit) {
 void BlockEmitter::go_back(unsigned exit) {
   const Label ends = as.newLabel();
   store_flag_kind();
-  cache.become(*loop_);
+  cache.become(loop_->registers);
+  if (!loop_->floats) end_floats();
   as.mov(rax, Imm{number_of(block_)});
   as.cmp(x86::Mem{rax, static_cast<std::int32_t>(offsetof(CodeBlock, stale)), 1}, Imm{0});
   as.jne(ends);
@@ -599,8 +651,8 @@ void BlockEmitter::go_back(unsigned exit) {
   as.sub(reg_budget, Imm{block_->ops[0].disp});
   as.jmp(loop_start_);
   emit_unlinked_exit(exit);
-  cold(ends, [this, exit, snapshot = cache.snapshot()] {
-    settle(snapshot, {});
+  cold(ends, [this, exit, snapshot = cache.snapshot(), floats = flags.floats] {
+    settle(snapshot, {.floats = floats});
     as.mov(rax, rcx);
     as.jmp(unlinked_exits[exit]);
   });

@@ -26,10 +26,17 @@ struct SharedCode {
   const void* call = nullptr;         // RAX: a function, which may look at the budget and change it
 };
 
-// The flags as far as the block knows them. The two words are slots of the register cache.
+// The flags, and MXCSR, as far as the block knows them. The two words are slots of the register cache.
 struct KnownFlags {
   std::optional<FlagKind> kind;  // nullopt: what State::flags.kind says
   bool kind_is_stored = true;
+  bool floats = false;  // MXCSR is the guest's, whose exceptions are all masked
+};
+
+// What a loop keeps from turn to turn.
+struct LoopState {
+  RegisterCache::Snapshot registers;
+  bool floats = false;
 };
 
 inline constexpr std::size_t offset_flags = offsetof(State, flags);
@@ -53,9 +60,9 @@ class BlockEmitter {
 
   // The start of a block: asks whether it may begin. A block that is a loop keeps in registers, from turn to
   // turn, what `loop` says, which loop_end() of an emission without it has told.
-  void enter(const RegisterCache::Snapshot* loop);
+  void enter(const LoopState* loop);
   // Where the block went back to its own start; nullopt: it is no loop.
-  [[nodiscard]] const std::optional<RegisterCache::Snapshot>& loop_end() const { return loop_end_; }
+  [[nodiscard]] const std::optional<LoopState>& loop_end() const { return loop_end_; }
   // Whatever the operation does, by the interpreter's function.
   void call_handler(Handler handler);
   // The code out of line; after the last operation.
@@ -85,15 +92,22 @@ class BlockEmitter {
   void set_flags_of_sum(Gp sum, Gp addend, unsigned bytes);
   void set_flags_of_sum_with_immediate(Gp sum, unsigned bytes);
   void set_flags_of_logic(Gp result, unsigned bytes);
+  // RCX: all six in their places.
+  void set_flags_to_image();
   // `others`: RCX, CF, AF and OF in their places.
   void set_flags_of_result(Gp result, unsigned bytes);
-  void flags_are_unknown() { flags = {}; }
+  void flags_are_unknown() { flags = {.floats = flags.floats}; }
   void store_flag_kind();
   // The host's CF becomes the guest's; takes RAX.
   void carry_to_host();
   // The host's condition that holds where `cond` does; takes RAX. What the flags are must be known, or of
   // a comparison; else the interpreter is asked.
   [[nodiscard]] Cond test(Cond cond);
+
+  // --- Floats: between these, the host computes by the guest's MXCSR, and collects its flags there. Where the
+  // guest wants exceptions, the operation is the interpreter's. The host's flags stay at the end.
+  void begin_floats();
+  void end_floats();
 
   // --- Memory: the operation's address, or another, to RAX.
   void address_to_rax() { address_to(asmjit::x86::rax); }
@@ -140,6 +154,8 @@ class BlockEmitter {
   }
   // Out of line: the State becomes right, as far as `snapshot` says it is not.
   void settle(const RegisterCache::Snapshot& snapshot, const KnownFlags& known);
+  void unsettle(const RegisterCache::Snapshot& snapshot, const KnownFlags& known);
+  void load_guest_mxcsr(const isa::Op& op);
   void call(const void* function);
   void leave_with_rax() { as.jmp(reinterpret_cast<std::uint64_t>(shared_->leave)); }
   void call_handler_and_leave(const isa::Op& op, Handler handler);
@@ -153,7 +169,7 @@ class BlockEmitter {
   void leave_if_zero(Gp ok);
   void slow_128(Slow slow, Slot slot, asmjit::Label miss, asmjit::Label resume);
   void store_flag_b_immediate(unsigned bytes);
-  void set_flag_kind(FlagKind kind) { flags = {kind, false}; }
+  void set_flag_kind(FlagKind kind) { flags = {kind, false, flags.floats}; }
   [[nodiscard]] Cond ask_interpreter(Cond cond, bool of_comparison_first);
   [[nodiscard]] Cond test_image_bit(unsigned bit, Cond cond);
   void emit_unlinked_exit(unsigned number);
@@ -165,8 +181,8 @@ class BlockEmitter {
   const isa::Op* op_ = nullptr;
   std::vector<Cold> colds_;
   asmjit::Label loop_start_;
-  const RegisterCache::Snapshot* loop_ = nullptr;
-  std::optional<RegisterCache::Snapshot> loop_end_;
+  const LoopState* loop_ = nullptr;
+  std::optional<LoopState> loop_end_;
 
  public:
   std::array<asmjit::Label, Translation::exits_max> unlinked_exits{};

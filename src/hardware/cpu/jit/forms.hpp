@@ -78,4 +78,7 @@ void add_branches(FormTable& table);
 
 [[nodiscard]] const FormTable& form_table();
 
+// Of an operation that is Helper::sse, where the host has the same instruction. False: nothing was emitted.
+[[nodiscard]] bool emit_vector(BlockEmitter& e, const isa::Op& op);
+
 }  // namespace cbit::cpu::jit

@@ -138,7 +138,7 @@ bool Translator::emit_shared_code() {
   return true;
 }
 
-void Translator::emit(BlockEmitter& emitter, const CodeBlock& block, const RegisterCache::Snapshot* loop) {
+void Translator::emit(BlockEmitter& emitter, const CodeBlock& block, const LoopState* loop) {
   const isa::Op* op = block.ops;
   emitter.begin(*op++);
   emitter.enter(loop);
@@ -147,14 +147,14 @@ void Translator::emit(BlockEmitter& emitter, const CodeBlock& block, const Regis
     emitter.begin(*op);
     if (has_code(*op, form))
       form.emit(emitter, *op, form);
-    else
+    else if (!emit_vector(emitter, *op))
       emitter.call_handler(handler_of(op->code));
   }
   emitter.finish();
 }
 
 // What a loop keeps in registers is known when it has been emitted without.
-std::optional<RegisterCache::Snapshot> Translator::loop_of(const CodeBlock& block) const {
+std::optional<LoopState> Translator::loop_of(const CodeBlock& block) const {
   asmjit::CodeHolder code;
   (void)code.init(asmjit::Environment::host());
   x86::Assembler as{&code};

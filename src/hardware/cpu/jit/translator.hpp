@@ -35,8 +35,8 @@ class Translator {
  private:
   explicit Translator(std::unique_ptr<CodeMemory> memory) : memory_{std::move(memory)} {}
   [[nodiscard]] bool emit_shared_code();
-  static void emit(BlockEmitter& emitter, const CodeBlock& block, const RegisterCache::Snapshot* loop);
-  [[nodiscard]] std::optional<RegisterCache::Snapshot> loop_of(const CodeBlock& block) const;
+  static void emit(BlockEmitter& emitter, const CodeBlock& block, const LoopState* loop);
+  [[nodiscard]] std::optional<LoopState> loop_of(const CodeBlock& block) const;
   // Moves what was assembled to where it was assembled for.
   [[nodiscard]] bool place(asmjit::CodeHolder& code);
 
