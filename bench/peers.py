@@ -10,8 +10,8 @@ from pathlib import Path
 QEMU_CPUS = ("qemu64", "max,-erms,-fsrm")
 
 
-def initramfs(folder, init, modules=()):
-    """A cpio archive of busybox, an init, and modules in its root."""
+def initramfs(folder, init, files=()):
+    """A cpio archive of busybox, an init, and files (modules, programs) in its root."""
     busybox = shutil.which("busybox") or sys.exit("there is no busybox: apt-get install busybox-static")
     root = folder / "root"
     (root / "bin").mkdir(parents=True)
@@ -20,8 +20,8 @@ def initramfs(folder, init, modules=()):
     (root / "bin/sh").symlink_to("busybox")
     (root / "init").write_text(init, encoding="utf-8")
     (root / "init").chmod(0o755)
-    for module in modules:
-        shutil.copy(module, root)
+    for file in files:
+        shutil.copy(file, root)
     names = "\n".join(str(path.relative_to(root)) for path in root.rglob("*"))
     archive = folder / "initrd"
     with open(archive, "wb") as file:
@@ -37,8 +37,8 @@ def fetched_kernel(program):
     return next((cache / "cbit/kernels").rglob("vmlinuz*"))
 
 
-def qemu(cpu, kernel, initrd, command_line, *options):
+def qemu(cpu, kernel, initrd, command_line, *options, program="qemu-system-x86_64"):
     """QEMU's TCG with a processor like that of cbit run, its console on standard output."""
-    return ["qemu-system-x86_64", "-accel", "tcg", "-cpu", cpu, "-m", "512", "-nodefaults", "-no-reboot",
+    return [program, "-accel", "tcg", "-cpu", cpu, "-m", "512", "-nodefaults", "-no-reboot",
             "-display", "none", "-serial", "stdio",
             "-kernel", kernel, "-initrd", initrd, "-append", command_line, *options]
