@@ -50,10 +50,10 @@ void CodeCache::Arena::clear() {
   used_ = chunk_bytes_;
 }
 
-CodeCache::CodeCache(PhysicalSpace& memory, unsigned runs_before_translation)
+CodeCache::CodeCache(PhysicalSpace& memory, unsigned runs_before_translation, std::size_t translation_bytes)
     : memory_{&memory}, table_(buckets_) {
   if (runs_before_translation == 0 || runs_before_translation > std::numeric_limits<isa::Slot>::max()) return;
-  translator_ = jit::Translator::create();
+  translator_ = jit::Translator::create(translation_bytes);
   if (translator_ != nullptr) runs_before_translation_ = static_cast<isa::Slot>(runs_before_translation);
 }
 

@@ -79,7 +79,10 @@ class CodeCache final : public mem::LeaseHolder {
 
   // Pages with code are leased from `memory`, which outlives the cache. Blocks that have run so many times
   // become code of the host, where the host can do that (jit/translator.hpp); 0, or more than 65535: none.
-  explicit CodeCache(PhysicalSpace& memory, unsigned runs_before_translation = 0);
+  // When that code has filled `translation_bytes`, all of it goes.
+  static constexpr std::size_t translation_bytes_max = 64u << 20;
+  explicit CodeCache(PhysicalSpace& memory, unsigned runs_before_translation = 0,
+                     std::size_t translation_bytes = translation_bytes_max);
   ~CodeCache() override;
   CodeCache(const CodeCache&) = delete;
   CodeCache& operator=(const CodeCache&) = delete;

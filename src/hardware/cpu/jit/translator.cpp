@@ -9,7 +9,6 @@ namespace {
 
 namespace x86 = asmjit::x86;
 
-constexpr std::size_t memory_bytes = 64u << 20;
 // More than the code of any block: 64 instructions.
 constexpr std::size_t block_bytes_max = 256u << 10;
 
@@ -93,9 +92,9 @@ const FormTable& form_table() {
   return table;
 }
 
-std::unique_ptr<Translator> Translator::create() {
+std::unique_ptr<Translator> Translator::create(std::size_t bytes) {
   if (!is_host_known()) return nullptr;
-  auto memory = CodeMemory::create(memory_bytes);
+  auto memory = CodeMemory::create(bytes);
   if (memory == nullptr) return nullptr;
   std::unique_ptr<Translator> translator{new Translator{std::move(memory)}};
   return translator->emit_shared_code() ? std::move(translator) : nullptr;

@@ -20,8 +20,9 @@ namespace cbit::cpu::jit {
 
 class Translator {
  public:
-  // nullptr where this host has no translator, or does not let programs execute what they wrote.
-  [[nodiscard]] static std::unique_ptr<Translator> create();
+  // With room for so many bytes of code: a whole number of pages, and more than the largest block has, 256
+  // KiB. nullptr where this host has no translator, or does not let programs execute what they wrote.
+  [[nodiscard]] static std::unique_ptr<Translator> create(std::size_t bytes);
 
   enum class Result : std::uint8_t { done, full, refused };
   // Gives the block its code, if there is room; its exits lead back to the interpreter.

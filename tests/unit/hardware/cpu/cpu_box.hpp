@@ -11,9 +11,9 @@
 
 #include "base/bytes.hpp"
 #include "base/clock.hpp"
-#include "bus/interrupt_source.hpp"
 #include "bus/port_io.hpp"
 #include "cpu/cpu.hpp"
+#include "support/fake_interrupts.hpp"
 
 namespace cbit::test {
 
@@ -100,48 +100,6 @@ class FlatMemory final : public cpu::PhysicalSpace {
   std::map<PhysAddr, mem::LeaseHolder*> code_;
 };
 
-// An interrupt controller without registers: a test raises vectors, and sees what was acknowledged.
-class FakeInterrupts final : public bus::InterruptSource {
- public:
-  void raise(std::uint8_t vector) {
-    pending_.push_back(vector);
-    set_signal(bus::CpuSignal::intr, true);
-  }
-  void raise_nmi() { set_signal(bus::CpuSignal::nmi, true); }
-
-  std::uint8_t acknowledge() override {
-    const std::uint8_t vector = pending_.front();
-    pending_.erase(pending_.begin());
-    set_signal(bus::CpuSignal::intr, !pending_.empty());
-    acknowledged.push_back(vector);
-    return vector;
-  }
-  bool take_nmi() override { return take(bus::CpuSignal::nmi); }
-  bool take_smi() override { return take(bus::CpuSignal::smi); }
-  bool take_init() override { return take(bus::CpuSignal::init); }
-  std::optional<std::uint8_t> take_startup() override { return std::nullopt; }
-  std::uint8_t cr8() const override { return cr8_; }
-  void set_cr8(std::uint8_t priority) override { cr8_ = priority; }
-  bool enabled() const override { return true; }
-  std::optional<std::uint64_t> read_msr(std::uint32_t) override { return std::nullopt; }
-  bool write_msr(std::uint32_t, std::uint64_t) override { return false; }
-  std::optional<PhysAddr> page() const override { return std::nullopt; }
-  bus::MmioRegion& registers() override { return none_; }
-  void set_tsc(const TickCounter&) override {}
-
-  std::vector<std::uint8_t> acknowledged;
-
- private:
-  bool take(bus::CpuSignal signal) {
-    const bool there = signals().has(signal);
-    set_signal(signal, false);
-    return there;
-  }
-  std::vector<std::uint8_t> pending_;
-  std::uint8_t cr8_ = 0;
-  bus::RamBar none_{page_size};
-};
-
 using Code = std::vector<std::uint8_t>;
 
 // 64-bit mode, all of memory mapped as it lies by pages of 2 MiB that user code may use, too. Tables at 4
@@ -167,8 +125,11 @@ struct CpuBox {
   static constexpr std::uint16_t task = 0x30;
   static constexpr std::uint16_t code_32 = 0x40;
 
-  explicit CpuBox(const cpu::Model& model = cpu::default_model(), cpu::Supervisor* supervisor = nullptr)
-      : cpu{{.model = model}, {memory, ports, interrupts, clock, code, supervisor}} {
+  explicit CpuBox(const cpu::Model& model = cpu::default_model(), cpu::Supervisor* supervisor = nullptr,
+                  unsigned runs_before_translation = translate_after(),
+                  std::size_t translation_bytes = cpu::CodeCache::translation_bytes_max)
+      : code{memory, runs_before_translation, translation_bytes},
+        cpu{{.model = model}, {memory, ports, interrupts, clock, code, supervisor}} {
     build_tables();
     cpu.set_registers(kernel_registers());
   }
@@ -245,7 +206,7 @@ struct CpuBox {
   bus::PortSpace ports;
   FakeInterrupts interrupts;
   Clock clock;
-  cpu::CodeCache code{memory, translate_after()};
+  cpu::CodeCache code;
   Cpu cpu;
 };
 
