@@ -129,7 +129,11 @@ Accessed<CodeTlb::Entry> AddressSpace::page_of_code(bool user, std::uint64_t lin
   if (!walked) return tl::unexpected{fault_of(walked.error(), linear, paging::Intent::execute, user)};
   // A guest with memory encryption fetches privately, whatever the C-bit says: APM vol. 2, 15.34.5.
   const KeyId key = config_.view.walks_private ? config_.view.key(1) : walked->key;
-  return code_tlb_.insert(user, {linear & page_mask, walked->phys.page(), key});
+  return code_tlb_.insert(user, {.page = linear & page_mask,
+                                 .phys = walked->phys.page(),
+                                 .key = key,
+                                 .level = walked->level,
+                                 .global = walked->flags.global && registers_.global});
 }
 
 void AddressSpace::flush_all() {
@@ -139,12 +143,12 @@ void AddressSpace::flush_all() {
 
 void AddressSpace::flush_non_global() {
   tlb_.flush_non_global();
-  code_tlb_.flush();
+  code_tlb_.flush_non_global();
 }
 
 void AddressSpace::flush_page(std::uint64_t linear) {
   tlb_.flush_page(linear);
-  code_tlb_.flush();
+  code_tlb_.flush_page(linear);
 }
 
 void AddressSpace::drop_page(PhysAddr page) {

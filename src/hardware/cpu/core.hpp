@@ -378,17 +378,38 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void note_delivery(const Event& event);
 
   struct JumpCache {
+    struct PageOf {
+      paging::PageLevel level{};
+      bool global = false;
+    };
     std::vector<JumpEntry> entries = std::vector<JumpEntry>(jump_entries);
+    std::vector<PageOf> pages = std::vector<PageOf>(jump_entries);
     std::vector<std::uint16_t> used;
     isa::Mode mode;
 
+    template <class Condition>
+    void forget_if(Condition&& condition) {
+      std::erase_if(used, [&](std::uint16_t index) {
+        if (!condition(entries[index], pages[index])) return false;
+        entries[index] = {};
+        return true;
+      });
+    }
     void forget() {
-      for (const std::uint16_t index : used) entries[index] = {};
-      used.clear();
+      forget_if([](const JumpEntry&, PageOf) { return true; });
+    }
+    void forget_non_global() {
+      forget_if([](const JumpEntry&, PageOf page) { return !page.global; });
+    }
+    // Outside of 64-bit mode RIP is no linear address.
+    void forget_page(std::uint64_t linear) {
+      forget_if([&](const JumpEntry& entry, PageOf page) {
+        return !mode.is_64() || is_in_page(entry.rip, linear, page.level);
+      });
     }
   };
   void select_jumps();
-  void remember_jump(const JumpEntry& entry);
+  void remember_jump(const JumpEntry& entry, const CodeTlb::Entry& page);
 
   isa::Lowerer lowerer_;
   isa::Mode mode_;

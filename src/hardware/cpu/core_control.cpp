@@ -102,11 +102,12 @@ void Core::forget_jumps() {
   for (JumpCache& cache : jump_caches_) cache.forget();
 }
 
-void Core::remember_jump(const JumpEntry& entry) {
+void Core::remember_jump(const JumpEntry& entry, const CodeTlb::Entry& page) {
   JumpCache& cache = jump_caches_[sys.cpl != 0 ? 1 : 0];
   const std::size_t index = jump_index(entry.rip);
   if (cache.entries[index].op == nullptr) cache.used.push_back(static_cast<std::uint16_t>(index));
   cache.entries[index] = entry;
+  cache.pages[index] = {page.level, page.global};
 }
 
 void Core::update_paging() {
@@ -123,16 +124,18 @@ void Core::update_paging() {
 }
 
 void Core::flush_translations(bool global_too) {
-  if (global_too)
+  if (global_too) {
     memory.flush_all();
-  else
-    memory.flush_non_global();
-  forget_jumps();
+    forget_jumps();
+    return;
+  }
+  memory.flush_non_global();
+  for (JumpCache& cache : jump_caches_) cache.forget_non_global();
 }
 
 void Core::flush_page(std::uint64_t linear_at) {
   memory.flush_page(linear_at);
-  forget_jumps();
+  for (JumpCache& cache : jump_caches_) cache.forget_page(linear_at);
 }
 
 // APM vol. 2, 3.1.1 and 14.6.

@@ -414,7 +414,7 @@ const isa::Op* Core::find_code(bool one_step) {
   if (found == nullptr) return nullptr;
   regs.page = rip - (at & ~page_mask);
   if (found->crosses || one_step) return found->ops;
-  remember_jump({.rip = rip, .page = regs.page, .op = found->ops, .block = found});
+  remember_jump({.rip = rip, .page = regs.page, .op = found->ops, .block = found}, *page);
   // A flush has taken the exit, too.
   if (exit.block != nullptr && flushes == board.code.stats().flushes && regs.page == unlinked_page_ &&
       exit.block->exits[exit.number].code == isa::OpCode::exit)

@@ -21,10 +21,19 @@ struct X87Access {
   [[nodiscard]] unsigned other() const { return with.first | with.second; }
   [[nodiscard]] std::uint64_t address() const { return address_of(core, &op); }
   [[nodiscard]] bool read(void* to, unsigned bytes) const {
-    return core.read(core.data_set(), address(), to, bytes, op.stack_fault);
+    const std::uint64_t at = address();
+    const TlbEntry& entry = core.tlb[tlb_index(at)];
+    if (entry.read_tag != tag_of(at, bytes)) return core.read(core.data_set(), at, to, bytes, op.stack_fault);
+    std::memcpy(to, reinterpret_cast<const void*>(entry.addend + at), bytes);
+    return true;
   }
   [[nodiscard]] bool write(const void* from, unsigned bytes) const {
-    return core.write(core.data_set(), address(), from, bytes, op.stack_fault);
+    const std::uint64_t at = address();
+    const TlbEntry& entry = core.tlb[tlb_index(at)];
+    if (entry.write_tag != tag_of(at, bytes))
+      return core.write(core.data_set(), at, from, bytes, op.stack_fault);
+    std::memcpy(reinterpret_cast<void*>(entry.addend + at), from, bytes);
+    return true;
   }
   template <class T>
   [[nodiscard]] std::optional<T> value() const {
@@ -422,32 +431,37 @@ constexpr X87Row rows[] = {
     {"fsetpm287_nop", nothing, true},
 };
 
-std::vector<const X87Row*> rows_by_mnemonic() {
-  std::unordered_map<std::string_view, const X87Row*> by_name;
-  for (const X87Row& row : rows) by_name.emplace(row.name, &row);
-  std::vector<const X87Row*> result(isa::mnemonic_count());
-  for (std::uint16_t mnemonic = 0; mnemonic < isa::mnemonic_count(); ++mnemonic)
-    if (const auto row = by_name.find(isa::mnemonic_name(mnemonic)); row != by_name.end())
-      result[mnemonic] = row->second;
-  return result;
-}
-
 // Control instructions leave the pointers to the last instruction as they are: APM vol. 1, 6.2.5.
 bool is_noted(const X87Row& row) {
   return !row.control && row.function != load_control && row.function != load_environment &&
          row.function != restore_all && row.name != "fwait";
 }
 
+struct KnownRow {
+  const X87Row* row = nullptr;
+  bool noted = false;
+};
+
+std::vector<KnownRow> rows_by_mnemonic() {
+  std::unordered_map<std::string_view, const X87Row*> by_name;
+  for (const X87Row& row : rows) by_name.emplace(row.name, &row);
+  std::vector<KnownRow> result(isa::mnemonic_count());
+  for (std::uint16_t mnemonic = 0; mnemonic < isa::mnemonic_count(); ++mnemonic)
+    if (const auto row = by_name.find(isa::mnemonic_name(mnemonic)); row != by_name.end())
+      result[mnemonic] = {row->second, is_noted(*row->second)};
+  return result;
+}
+
 }  // namespace
 
 Outcome x87(Core& core, const isa::Op& op) {
-  static const std::vector<const X87Row*> by_mnemonic = rows_by_mnemonic();
+  static const std::vector<KnownRow> by_mnemonic = rows_by_mnemonic();
   const X87Access access{core, op, X87Parameters::unpacked(op.imm)};
-  const X87Row* const row = by_mnemonic[access.with.mnemonic];
+  const auto [row, noted] = by_mnemonic[access.with.mnemonic];
   if (row == nullptr) return core.raise(vector::ud);
   if (!row->control && core.x87.pending()) return core.raise(vector::mf);
   const Outcome outcome = row->function(access);
-  if (outcome != Outcome::next || !is_noted(*row)) return outcome;
+  if (outcome != Outcome::next || !noted) return outcome;
   core.x87.note_instruction(access.with.opcode, core.segment(isa::Segment::cs).selector, core.rip_of(op));
   if (access.in_memory()) core.x87.note_data(core.segment(isa::Segment::ds).selector, access.address());
   return outcome;

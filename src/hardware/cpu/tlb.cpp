@@ -76,7 +76,7 @@ void Tlb::flush_non_global() {
 
 void Tlb::flush_page(std::uint64_t linear) {
   erase_if([&](const TlbEntry& entry, const TlbInfo& info) {
-    return ((entry.read_tag ^ linear) & ~(paging::level_bytes(info.level) - 1)) == 0;
+    return is_in_page(entry.read_tag, linear, info.level);
   });
 }
 
@@ -92,23 +92,32 @@ void Tlb::drop(PhysAddr page) {
   erase_if([&](const TlbEntry&, const TlbInfo& info) { return info.page == page; });
 }
 
-void CodeTlb::flush() {
+template <class Condition>
+void CodeTlb::erase_if(Condition&& condition) {
   for (auto& entries : entries_) {
-    for (const Entry& entry : entries)
-      if (entry.page != Entry{}.page) uses_.remove(entry.phys);
-    entries.fill(Entry{});
+    for (Entry& entry : entries) {
+      if (entry.page == Entry{}.page || !condition(entry)) continue;
+      uses_.remove(entry.phys);
+      entry = Entry{};
+    }
   }
+}
+
+void CodeTlb::flush() {
+  erase_if([](const Entry&) { return true; });
+}
+
+void CodeTlb::flush_non_global() {
+  erase_if([](const Entry& entry) { return !entry.global; });
+}
+
+void CodeTlb::flush_page(std::uint64_t linear) {
+  erase_if([&](const Entry& entry) { return entry.translates(linear); });
 }
 
 void CodeTlb::drop(PhysAddr page) {
   if (uses_.of(page).count == 0) return;
-  for (auto& entries : entries_) {
-    for (Entry& entry : entries) {
-      if (entry.page == Entry{}.page || entry.phys != page) continue;
-      uses_.remove(page);
-      entry = Entry{};
-    }
-  }
+  erase_if([&](const Entry& entry) { return entry.phys == page; });
 }
 
 }  // namespace cbit::cpu

@@ -54,6 +54,11 @@ class PageUses {
   std::vector<Use> uses_ = std::vector<Use>(places_);
 };
 
+// Whether an address lies in the page, of that size, that another lies in.
+[[nodiscard]] constexpr bool is_in_page(std::uint64_t other, std::uint64_t linear, paging::PageLevel level) {
+  return ((other ^ linear) & ~(paging::level_bytes(level) - 1)) == 0;
+}
+
 class Tlb {
  public:
   Tlb();
@@ -93,6 +98,11 @@ class CodeTlb {
     std::uint64_t page = ~std::uint64_t{0};  // linear
     PhysAddr phys;
     KeyId key = no_key;
+    paging::PageLevel level{};
+    bool global = false;
+
+    // Of the page, whatever its size, that has this address.
+    [[nodiscard]] bool translates(std::uint64_t linear) const { return is_in_page(page, linear, level); }
   };
   // By `user`: CPL 3.
   [[nodiscard]] const Entry* find(bool user, std::uint64_t linear) const {
@@ -106,9 +116,14 @@ class CodeTlb {
     return at = entry;
   }
   void flush();
+  void flush_non_global();
+  void flush_page(std::uint64_t linear);  // INVLPG: whatever the size of its page
   void drop(PhysAddr page);
 
  private:
+  template <class Condition>
+  void erase_if(Condition&& condition);
+
   static constexpr std::size_t size_ = 256;
   static std::size_t index(std::uint64_t linear) { return linear >> 12 & (size_ - 1); }
   std::array<std::array<Entry, size_>, 2> entries_{};

@@ -46,7 +46,9 @@ void drop_dead_flags(Block& block) {
     }
     const Effect effect = effect_of(info->effect);
     if (effect.sets) live = false;
-    if (effect.reads || info->kind != OpKind::plain) live = true;
+    // A branch that sets flags, by its comparison, shows nobody the old ones.
+    const bool shows_flags = info->kind != OpKind::plain && !(info->kind == OpKind::branch && effect.sets);
+    if (effect.reads || shows_flags) live = true;
   }
   std::erase_if(block.ops, [](const Op& op) { return op.code == OpCode::nop; });
 }
