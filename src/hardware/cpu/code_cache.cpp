@@ -72,12 +72,13 @@ CodeBlock* CodeCache::find(PhysAddr at, KeyId key, isa::Mode mode) const {
 }
 
 CodeBlock* CodeCache::insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::Block& from,
-                             PhysAddr second_page) {
+                             PhysAddr second_page, KeyId second_key) {
   if (arena_.bytes() > bytes_max) flush();
   ++stats_.blocks;
   CodeBlock& block = blocks_.emplace_back();
   block.at = at;
   block.second_page = second_page;
+  block.second_key = second_key;
   block.key = key;
   block.mode = mode;
   block.crosses = from.crosses;

@@ -38,6 +38,7 @@ struct CodeBlock {
   PhysAddr at;           // of its first byte
   PhysAddr second_page;  // of a block that crosses
   KeyId key = no_key;
+  KeyId second_key = no_key;
   isa::Mode mode;
   bool crosses = false;
   bool stale = false;
@@ -91,8 +92,9 @@ class CodeCache final : public mem::LeaseHolder {
   void remove_user(User& user) { std::erase(users_, &user); }
 
   [[nodiscard]] CodeBlock* find(PhysAddr at, KeyId key, isa::Mode mode) const;
-  // `second_page` is where a block that crosses goes on.
-  CodeBlock* insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::Block& block, PhysAddr second_page);
+  // `second_page` and its key are where a block that crosses goes on.
+  CodeBlock* insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::Block& block, PhysAddr second_page,
+                    KeyId second_key);
   // The exit leads to the block from now on.
   void link(BlockExit exit, CodeBlock& to);
 

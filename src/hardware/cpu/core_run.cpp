@@ -404,7 +404,7 @@ const isa::Op* Core::find_code(bool one_step) {
   if (found != nullptr && found->crosses) {
     CodeTlb::Entry second;
     if (!second_page_of(at, second)) return nullptr;
-    if (found->second_page != second.phys) {
+    if (found->second_page != second.phys || found->second_key != second.key) {
       board.code.invalidate(found->at, 1);
       found = nullptr;
     }
@@ -468,7 +468,7 @@ CodeBlock* Core::decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa
     const bool done = lowerer_.lower({wanted, place, bytes}, lowered_, probed);
     CBIT_ASSERT(done);
   }
-  return board.code.insert(page.phys + offset, page.key, wanted, lowered_, second.phys);
+  return board.code.insert(page.phys + offset, page.key, wanted, lowered_, second.phys, second.key);
 }
 
 void Core::add_probe(VirtAddr at) {
