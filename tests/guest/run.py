@@ -1019,14 +1019,14 @@ class SoftwareRdma(EachKernel):
 
 
 class Displays(EachKernel):
-    """What a process and the console draw, where TTM has it, and what is on the screen; the model beside it."""
+    """What a process and the console draw, wherever TTM has it, and what the screen shows; and the model."""
 
     PAGE = HERE.parent.parent / "docs/display.md"
     MODEL = HERE / "display/moves.toml"
     PLATFORMS = {"plain": [], "sme": ["--sme"], "sev": ["--sev"]}
     # It waits behind its last line; the guest is powered off with the picture on the screen.
     BUFFERS = """
-        /mnt/share/display_work buffers > /tmp/said 2>&1 &
+        : > /tmp/said; /mnt/share/display_work buffers > /tmp/said 2>&1 &
         while ! grep -q '^done$' /tmp/said && kill -0 $! 2> /dev/null; do sleep 0.1; done
         cat /tmp/said"""
     CONSOLE = "/mnt/share/display_work console"
@@ -1054,7 +1054,8 @@ class Displays(EachKernel):
     def picture(width, height, number):
         """As display_work.c draws it: red, green and blue of each pixel."""
         rows = (bytes(part for x in range(width)
-                      for part in ((3 * x + 40 * number) & 0xff, 5 * y & 0xff, ((x ^ y) + 16 * number) & 0xff))
+                      for part in ((3 * x + 40 * number) & 0xff, 5 * y & 0xff,
+                                   ((x ^ y) + 16 * number) & 0xff))
                 for y in range(height))
         return b"".join(rows)
 
@@ -1083,7 +1084,7 @@ class Displays(EachKernel):
                 self.assertNotIn("0000:00:03.0", [device["device"] for device in told["devices"]])
 
     def on_model(self, platform):
-        """The places where the model's process saw what was drawn: what the experiment's comments call them."""
+        """Where the model's process saw what was drawn: what the experiment's comments call the places."""
         experiment = self.folder / "moves.toml"
         text = self.MODEL.read_text()
         experiment.write_text(text.replace('platform = "sev"', f'platform = "{platform}"'))
