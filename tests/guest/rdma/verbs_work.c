@@ -79,13 +79,14 @@ static struct ibv_context* open_device(const char* name) {
   return NULL;
 }
 
-// The entry of the port's table that is this IPv4 address.
+// The entry of the port's table that is this IPv4 address. The kernel makes it some time after the address.
 static int find_gid(struct ibv_context* device, const char* ipv4) {
   uint8_t wanted[16] = {[10] = 0xff, 0xff};
   inet_pton(AF_INET, ipv4, wanted + 12);
   union ibv_gid gid;
-  for (int n = 0; n < 16; ++n)
-    if (!ibv_query_gid(device, 1, n, &gid) && !memcmp(gid.raw, wanted, sizeof wanted)) return n;
+  for (int tries = 0; tries < 100; ++tries, usleep(100000))
+    for (int n = 0; n < 16; ++n)
+      if (!ibv_query_gid(device, 1, n, &gid) && !memcmp(gid.raw, wanted, sizeof wanted)) return n;
   errno = EADDRNOTAVAIL;
   die(ipv4);
   return -1;
