@@ -9,7 +9,6 @@ if(NOT cli_parts OR NOT EXISTS ${CMAKE_SOURCE_DIR}/src/face/cli/main.cpp)
 endif()
 
 find_package(CLI11 REQUIRED)
-find_package(PNG REQUIRED)
 add_library(cbit_cli_parts STATIC ${cli_parts})
 target_link_libraries(cbit_cli_parts PUBLIC cbit_lab cbit_gdb cbit_stream cbit_doctor cbit_launch
   cbit_process cbit_recorder cbit_recording CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG)

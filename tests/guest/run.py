@@ -28,6 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import compare
+import two_guests
 from terminal import PROMPT, AtTerminal
 
 try:
@@ -844,6 +845,268 @@ class HostRoot(EachKernel):
                 self.assertEqual([path.name for path in folder.iterdir()], ["file"])
                 self.assertEqual((folder / "file").read_text(), "a line\n")
                 self.assertEqual(handed_out(out, "./file"), "a line\nmore\n")
+
+
+def module_of(kernel, name):
+    """A module of the kernel, where its own are in a folder beside it; None: it has none of this name."""
+    release = release_of(kernel)
+    for folder in kernel.parent / "lib", kernel.parent.parent / "lib", Path("/lib"):
+        found = sorted((folder / "modules" / release).rglob(f"{name}.ko*"))
+        if found:
+            return found[0]
+    return None
+
+
+def rows_of_table(text, first):
+    """The rows of the table in Markdown whose first column is named so, each as {column: cell}."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    begin = next(number for number, cells in enumerate(lines) if cells[0] == first)
+    rows = []
+    for cells in lines[begin + 2:]:
+        if len(cells) != len(lines[begin]):
+            break
+        rows.append(dict(zip(lines[begin], cells)))
+    return rows
+
+
+class SoftwareRdma(EachKernel):
+    """What a program does with rdma_rxe over the guest's network device, and the model's table beside it."""
+
+    PAGE = HERE.parent.parent / "docs/rdma-linux.md"
+    SETUP = """
+        ip address add {address}/24 dev eth0 2> /dev/null
+        rdma link add rxe0 type rxe netdev eth0 || exit 1
+        for device in /sys/bus/pci/devices/*; do
+          if [ $(cat $device/device) = 0xcb17 ]; then echo 1 > $device/enable; BAR=$device/resource0; fi
+        done
+        """
+    # By the names of the model's platforms: what the guest is and has.
+    GUESTS = {
+        "plain": ([], ""),
+        "SME, 64-bit NIC": (["--sme"], ""),
+        "SME, 47-bit NIC": (["--sme"], ",model=e1000"),
+        "SME, 47-bit NIC, IOMMU": (["--sme", "--iommu", "amd"], ",model=e1000"),
+        "SEV": (["--sev"], ""),
+    }
+
+    @classmethod
+    def setUpClass(cls):
+        if os.uname().machine != "x86_64" or not shutil.which("rdma", path="/usr/bin:/bin:/usr/sbin:/sbin"):
+            raise unittest.SkipTest("this host has no iproute2 with rdma for the guest")
+        cls.folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        built = subprocess.run(["cc", "-O2", "-o", cls.folder / "verbs_work", HERE / "rdma/verbs_work.c",
+                                "-libverbs"], text=True, capture_output=True)
+        if "infiniband/verbs.h: No such file" in built.stderr:
+            raise unittest.SkipTest("there is no libibverbs to build with")
+        assert built.returncode == 0, built.stderr
+        cls.page = cls.PAGE.read_text()
+
+    def which(self):
+        """Those that have the driver; the checksum is a module of its own, which modprobe would load."""
+        found = [kernel for kernel in kernels if module_of(kernel, "rdma_rxe")]
+        if not found:
+            self.skipTest("no kernel has the module rdma_rxe")
+        return found
+
+    def words(self, kernel, address, *what):
+        modules = [module for name in ("crc32_generic", "rdma_rxe") if (module := module_of(kernel, name))]
+        options = [word for module in modules for word in ("--module", module)]
+        # <folder>/lib/modules/RELEASE/kernel/...
+        folder = next(parent for parent in modules[0].parents if parent.name == release_of(kernel))
+        script = f"{self.SETUP.format(address=address)} /mnt/share/verbs_work {' '.join(what)}"
+        return [*options, "--modules", folder, "--root", "/", "--share", self.folder, "--timeout", HANGS_S,
+                kernel, "--", "sh", "-c", script]
+
+    @staticmethod
+    def told(output):
+        return dict(line.split(": ", 1) for line in output.splitlines() if ": " in line)
+
+    def test_registers_what_is_memory_and_refuses_the_rest(self):
+        documented = {row["what"]: row["outcome"] for row in rows_of_table(self.page, "what")}
+        report = self.folder / "report.json"
+        for kernel in self.which():
+            for platform, (options, model) in self.GUESTS.items():
+                if "47-bit" in platform:
+                    continue
+                with self.subTest(kernel=kernel.name, platform=platform):
+                    words = self.words(kernel, "10.0.2.15", "alone", "rxe0", "10.0.2.15", "$BAR")
+                    boot = subprocess.run(
+                        [program, "run", *options, "--net", "user", "--device", "test-dma", "--report-json",
+                         report, "--secret", "verbs_work, transfer 3", *map(str, words)],
+                        text=True, capture_output=True, errors="replace", timeout=HANGS_S + 60)
+                    print(f"{kernel.name} {platform}: rxe alone", flush=True)
+                    self.assertEqual(boot.returncode, 0, boot.stdout + boot.stderr[-3000:])
+                    self.assertEqual(self.told(boot.stdout), documented)
+                    said = read_report(report)
+                    self.assertEqual(said["causes"], [])
+                    # Between two queue pairs of one device nothing leaves the guest's own memory.
+                    if "SEV" in platform:
+                        self.assertEqual(said["secrets"][0]["host"], 0)
+
+    def meet(self, kernel, options, model, trace, report):
+        first = [program, "run", *options, *two_guests.nic(0, model), "--report-json", report, "--secret",
+                 "verbs_work, transfer 1", "--trace", trace, "--trace-format", "jsonl",
+                 *self.words(kernel, "10.9.0.1", "meet", "rxe0", "10.9.0.1", "10.9.0.2")]
+        second = [program, "run", *two_guests.nic(1),
+                  *self.words(kernel, "10.9.0.2", "serve", "rxe0", "10.9.0.2")]
+        done = two_guests.run(first, second, 2 * HANGS_S)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr[-3000:] + done.peer[-3000:])
+        self.assertIn("ping-pong of the peer: yes", done.peer)
+        return self.told(done.stdout)
+
+    def test_over_the_wire_does_what_the_models_table_says(self):
+        reason = two_guests.cannot_be()
+        if reason:
+            self.skipTest(reason)
+        table = subprocess.run([program, "table", "rdma", "--format", "markdown"], text=True,
+                               capture_output=True)
+        model = {row["platform"]: row for row in rows_of_table(table.stdout, "platform")
+                 if row["method"] == "software RDMA, 6.1"}
+        documented = {row["platform"]: row for row in rows_of_table(self.page, "platform")}
+        self.assertEqual(documented.keys(), model.keys())
+        self.assertEqual(self.GUESTS.keys(), model.keys())
+        trace, report = self.folder / "trace.jsonl", self.folder / "report.json"
+        for kernel in self.which():
+            for platform, (options, nic) in self.GUESTS.items():
+                with self.subTest(kernel=kernel.name, platform=platform):
+                    linux = self.meet(kernel, options, nic, trace, report)
+                    traffic = self.traffic_of(compare.read(trace))
+                    print(f"{kernel.name} {platform}: {traffic}", flush=True)
+                    self.hold_against(model[platform], linux, traffic)
+                    self.hold_against_page(documented[platform], model[platform], traffic)
+                    said = read_report(report)
+                    self.assertEqual(said["causes"], [])
+                    # The wire's own encryption there is none: frames in the pool are for everybody.
+                    if "SEV" in platform:
+                        self.assertGreater(said["secrets"][0]["host"], 0)
+
+    @staticmethod
+    def traffic_of(events):
+        """What the network device's driver mapped and bounced during the writes, and what registering did."""
+        nic = "0000:00:03.0"
+        during, registering = (
+            compare.between(events, (f"verbs_work: {what} begins", f"verbs_work: {what} ends"))
+            for what in ("traffic", "registration"))
+        mapped = [event for event in during if event["event"] == "dma_map" and event["device"] == nic]
+        bounced = [event["bytes"] for event in during if event["event"] == "swiotlb_bounce"]
+        return {"paths": sorted({event["path"] for event in mapped}), "frames": len(mapped),
+                "bytes": sum(event["bytes"] for event in mapped),
+                "copies": len(bounced), "bytes bounced": sum(bounced),
+                "kinds": sorted({event["kind"] for event in mapped}),
+                "for registration": sum(event["event"] in ("dma_map", "set_memory") and
+                                        event.get("device") in (None, nic) for event in registering)}
+
+    def hold_against(self, model, linux, traffic):
+        for column in "registration", "NIC's data arrives", "application's data arrives":
+            self.assertEqual(linux[column], model[column])
+        for what in "read", "ping-pong", "after deregistration":
+            self.assertEqual(linux[what], "yes", what)
+        # Frames are mapped, and never a region: neither when it is registered, nor as a list of pages.
+        self.assertEqual(traffic["for registration"], 0)
+        self.assertNotIn("sg", traffic["kinds"])
+        self.assertGreaterEqual(traffic["bytes"], 65536)
+        self.assertEqual(traffic["copies"] > 0, model["copies"] != "0", traffic)
+        self.assertEqual(traffic["bytes bounced"] > 0, model["bytes bounced"] != "0", traffic)
+        if model["copies"] != "0":  # each way once at least
+            self.assertGreaterEqual(traffic["bytes bounced"], 2 * 65536)
+
+    def hold_against_page(self, row, model, traffic):
+        for column in "registration", "NIC's data arrives", "application's data arrives":
+            self.assertEqual(row[column], model[column])
+        for column in "copies", "bytes bounced":
+            self.assertEqual(row[f"model: {column}"], model[column])
+        self.assertEqual(row["Linux: its frames go"], ", ".join(traffic["paths"]))
+
+
+class Displays(EachKernel):
+    """What a process and the console draw, wherever TTM has it, and what the screen shows; and the model."""
+
+    PAGE = HERE.parent.parent / "docs/display.md"
+    MODEL = HERE / "display/moves.toml"
+    PLATFORMS = {"plain": [], "sme": ["--sme"], "sev": ["--sev"]}
+    # It waits behind its last line; the guest is powered off with the picture on the screen.
+    BUFFERS = """
+        : > /tmp/said; /mnt/share/display_work buffers > /tmp/said 2>&1 &
+        while ! grep -q '^done$' /tmp/said && kill -0 $! 2> /dev/null; do sleep 0.1; done
+        cat /tmp/said"""
+    CONSOLE = "/mnt/share/display_work console"
+
+    @classmethod
+    def setUpClass(cls):
+        if os.uname().machine != "x86_64":
+            raise unittest.SkipTest("this host's programs are none for the guest")
+        cls.folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        built = subprocess.run(["cc", "-O2", "-static", "-I/usr/include/libdrm", "-o",
+                                cls.folder / "display_work", HERE / "display/display_work.c"], text=True,
+                               capture_output=True)
+        if "drm.h: No such file" in built.stderr:
+            raise unittest.SkipTest("there is no libdrm to build with")
+        assert built.returncode == 0, built.stderr
+        cls.page = cls.PAGE.read_text()
+
+    def which(self):
+        found = [kernel for kernel in kernels if module_of(kernel, "bochs") and module_of(kernel, "9p")]
+        if not found:
+            self.skipTest("no kernel has the modules bochs and 9p; linux-image-amd64 has them")
+        return found
+
+    @staticmethod
+    def picture(width, height, number):
+        """As display_work.c draws it: red, green and blue of each pixel."""
+        rows = (bytes(part for x in range(width)
+                      for part in ((3 * x + 40 * number) & 0xff, 5 * y & 0xff,
+                                   ((x ^ y) + 16 * number) & 0xff))
+                for y in range(height))
+        return b"".join(rows)
+
+    def assert_shows(self, screen, width, height, number, boot):
+        header, file = b"P6\n%d %d\n255\n" % (width, height), screen.read_bytes()
+        self.assertEqual(file[:len(header)], header, boot)
+        seen, drawn = file[len(header):], self.picture(width, height, number)
+        wrong = [at for at in range(0, len(drawn), 3) if seen[at:at + 3] != drawn[at:at + 3]]
+        self.assertEqual(wrong[:1], [], f"{len(wrong)} of {width * height} pixels are other{boot}")
+
+    def boots(self, script):
+        """Of each platform and kernel: the run, and the screen at its end."""
+        screen, report = self.folder / "screen.ppm", self.folder / "report.json"
+        for platform, options in self.PLATFORMS.items():
+            for _, boot in self.each(
+                    *options, "--display", "bochs", "--screendump", str(screen), "--share", str(self.folder),
+                    "--report-json", str(report), "--append", "vt.global_cursor_default=0",
+                    command=["sh", "-c", script]):
+                self.assertEqual(boot.status, 0, boot)
+                yield platform, boot, screen
+                # Where a mapping of video memory has the C-bit, it reaches nothing.
+                self.assertNotIn("accesses were refused", boot.console)
+                told = read_report(report)
+                self.assertEqual(told["causes"], [])
+                # The display, which is in the first slot, does no DMA.
+                self.assertNotIn("0000:00:03.0", [device["device"] for device in told["devices"]])
+
+    def on_model(self, platform):
+        """Where the model's process saw what was drawn: what the experiment's comments call the places."""
+        experiment = self.folder / "moves.toml"
+        text = self.MODEL.read_text()
+        experiment.write_text(text.replace('platform = "sev"', f'platform = "{platform}"'))
+        done = subprocess.run([program, "lab", "run", experiment], text=True, capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return re.findall(r"^# the buffer: (.*)$", text, re.MULTILINE)
+
+    def test_show_buffers_wherever_ttm_has_moved_them(self):
+        documented = {row["the buffer"]: row for row in rows_of_table(self.page, "the buffer")}
+        for platform, boot, screen in self.boots(self.BUFFERS):
+            *lines, last = boot.output.splitlines()
+            self.assertEqual(last, "done", boot)
+            self.assertEqual(dict(line.split(": ") for line in lines),
+                             {place: row["Linux: the process sees"] for place, row in documented.items()})
+            self.assertEqual(self.on_model(platform),
+                             [place for place, row in documented.items() if row["the model"] == "same"])
+            self.assert_shows(screen, 640, 480, 2, boot)
+
+    def test_show_what_is_drawn_on_the_console(self):
+        for _, boot, screen in self.boots(self.CONSOLE):
+            self.assertEqual(boot.output, "drawn: 1024x768\n", boot)
+            self.assert_shows(screen, 1024, 768, 7, boot)
 
 
 class WithDriver(unittest.TestCase):

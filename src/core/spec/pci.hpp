@@ -75,6 +75,7 @@ namespace pci_class {
 inline constexpr PciClass mass_storage_scsi{0x01, 0x00};
 inline constexpr PciClass mass_storage_nvme{0x01, 0x08, 0x02};
 inline constexpr PciClass network_ethernet{0x02, 0x00};
+inline constexpr PciClass display_other{0x03, 0x80};
 inline constexpr PciClass bridge_host{0x06, 0x00};
 inline constexpr PciClass communication_other{0x07, 0x80};
 inline constexpr PciClass system_iommu{0x08, 0x06};

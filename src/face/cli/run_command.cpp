@@ -18,6 +18,7 @@
 #include "gdb/server.hpp"
 #include "guest/junit.hpp"
 #include "guest/run.hpp"
+#include "guest/screen.hpp"
 #include "machine/slots.hpp"
 #include "os/output_file.hpp"
 
@@ -67,6 +68,11 @@ constexpr OptionSpec option_table[] = {
      .help = "Plug in a device: test-dma, virtio-rng, virtio-net, ...",
      .repeated = true,
      .names = device_names},
+    {"--display", "KIND[,OPTION=VALUE]", "Plug in a display: bochs, with a frame buffer; or none", "none"},
+    {.name = "--screendump",
+     .metavar = "FILE",
+     .help = "Write what the display shows at the end: PNG, or PPM where the name does not end with .png",
+     .file = FileUse::binary_output},
     {.name = "--module",
      .metavar = "FILE",
      .help = "Load this module of the kernel's",
@@ -249,20 +255,33 @@ OrError<std::optional<os::OutputFile>> open_output(const Arguments& arguments, s
   return CBIT_TRY(os::OutputFile::create(std::string{*file}));
 }
 
-// What a run leaves behind, beside its report: --junit, --out.
-struct RunOutputs {
-  std::optional<os::OutputFile> junit;
-  std::optional<os::OutputFile> out;
-
-  static OrError<RunOutputs> open(const Arguments& arguments) {
-    return RunOutputs{CBIT_TRY(open_output(arguments, "--junit")), CBIT_TRY(open_output(arguments, "--out"))};
-  }
-};
-
 OrError<void> write_out(const RunRequest& request, os::OutputFile& out) {
   CBIT_TRY(request.hand_out->write_to(out.stream()));
   return out.commit();
 }
+
+// What a run leaves behind, beside its report: --junit, --out, --screendump.
+struct RunOutputs {
+  std::optional<os::OutputFile> junit;
+  std::optional<os::OutputFile> out;
+  std::optional<os::OutputFile> screen;
+  std::vector<Error> troubles;  // of those that were written
+
+  static OrError<RunOutputs> open(const Arguments& arguments) {
+    return RunOutputs{.junit = CBIT_TRY(open_output(arguments, "--junit")),
+                      .out = CBIT_TRY(open_output(arguments, "--out")),
+                      .screen = CBIT_TRY(open_output(arguments, "--screendump")),
+                      .troubles = {}};
+  }
+  // All but the results of tests, which tell how the run ended.
+  void write(const Arguments& arguments, const RunRequest& request, const guest::Pc& pc) {
+    if (out)
+      if (const auto written = write_out(request, *out); !written) troubles.push_back(written.error());
+    if (!screen) return;
+    const auto written = guest::write_screen(pc, *arguments.text("--screendump"), std::move(*screen));
+    if (!written) troubles.push_back(written.error());
+  }
+};
 
 std::string name_of(const RunRequest& request) {
   return fmt::format("{}, {}", request.release.empty() ? request.kernel_name : "Linux " + request.release,
@@ -309,8 +328,7 @@ OrError<ExitCode> conclude(const Arguments& arguments, const RunRequest& request
                            std::optional<ExitCode> failed, std::ostream& err) {
   print_ending(err, ending, report.tests.counts);
   std::vector<Error> troubles = troubles_of(request, report);
-  if (outputs.out)
-    if (const auto written = write_out(request, *outputs.out); !written) troubles.push_back(written.error());
+  troubles.insert(troubles.end(), outputs.troubles.begin(), outputs.troubles.end());
   for (const Error& trouble : troubles) print_error(trouble, err);
   const ExitCode code = final_code(ending, troubles, failed);
   if (outputs.junit) {
@@ -333,6 +351,8 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
   RunOutputs outputs = CBIT_TRY(RunOutputs::open(arguments));
   const auto pc = CBIT_TRY(make_pc(request));
+  if (outputs.screen && !guest::has_display(*pc))
+    return usage_error("--screendump has no display to look at", "add --display bochs");
 
   const bool with_command = !arguments.behind.empty();
   std::optional<Keyboard> keyboard;
@@ -357,6 +377,7 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   if (report.ended_at_console)
     fmt::print(streams.err, "cbit: ended from the {}\n",
                debugger && debugger->killed() ? "debugger" : "console");
+  outputs.write(arguments, request, *pc);
   return conclude(arguments, request, std::move(outputs), report, ending, failed, streams.err);
 }
 

@@ -141,6 +141,19 @@ OrError<void> add_hand_out(RunRequest& request) {
   return {};
 }
 
+// QEMU has the same device as bochs-display.
+OrError<void> add_display(RunRequest& request, std::string_view text) {
+  if (text == "none") return {};
+  constexpr std::string_view bochs = "bochs";
+  const std::size_t comma = std::min(text.find(','), text.size());
+  if (text.substr(0, comma) != bochs)
+    return usage_error(fmt::format("--display {}: there is no such display", text),
+                       did_you_mean(text.substr(0, comma), {bochs, "none"}));
+  request.devices.push_back(
+      CBIT_TRY(machine::parse_device(fmt::format("bochs-display{}", text.substr(comma)))));
+  return {};
+}
+
 OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
   for (const std::string& disk : arguments.all("--disk")) CBIT_TRY(add_disk(request, disk));
   for (const std::string& text : arguments.all("--device")) {
@@ -151,6 +164,7 @@ OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
       return usage_error("--device has no folder to share", "use --share DIR");
     request.devices.push_back(std::move(device));
   }
+  if (const auto text = arguments.text("--display")) CBIT_TRY(add_display(request, *text));
   if (const auto text = arguments.text("--net")) CBIT_TRY(add_network(request, *text));
   if (const auto folder = arguments.text("--share"))
     request.share = CBIT_TRY(dev::SharedFolder::open(std::string{*folder}));

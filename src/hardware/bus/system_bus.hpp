@@ -36,6 +36,8 @@ class RamBar final : public MmioRegion {
   Result<void> write(std::uint64_t offset, ConstByteSpan from) override;
   Result<void> peek(std::uint64_t offset, ByteSpan to) const override;
   [[nodiscard]] ByteSpan data() { return data_; }
+  [[nodiscard]] ConstByteSpan data() const { return data_; }
+  [[nodiscard]] std::uint64_t size() const { return data_.size(); }
 
  private:
   Bytes data_;

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <iterator>
 
 #include "base/format.hpp"
 #include "base/text.hpp"
+#include "base/words.hpp"
+#include "dev/display/bochs_display_pci.hpp"
 #include "dev/e1000/e1000_pci.hpp"
 #include "dev/nvme/nvme_pci.hpp"
 #include "dev/test_dma_pci.hpp"
@@ -90,6 +93,14 @@ OrError<void> set_seed(DeviceOptions& options, std::string_view value) {
   std::get<dev::VirtioRngOptions>(options).seed = CBIT_TRY(parse_count(value, 0, ~std::uint64_t{0}));
   return {};
 }
+OrError<void> set_vram(DeviceOptions& options, std::string_view value) {
+  const auto bytes = parse_size(value);
+  if (!bytes || !std::has_single_bit(*bytes) || *bytes < spec::bochs_display::vram_bytes_min ||
+      *bytes > spec::bochs_display::vram_bytes_max)
+    return usage_error(fmt::format("{:?} is no power of two from 4M to 256M", value));
+  std::get<dev::BochsDisplayOptions>(options).vram_bytes = *bytes;
+  return {};
+}
 OrError<void> add_port(DeviceOptions& options, std::string_view value) {
   std::get<dev::VirtioConsoleOptions>(options).ports.push_back({.name = std::string{value}});
   return {};
@@ -134,6 +145,8 @@ constexpr auto options_of_rng = with_own(DeviceOption{"seed", "NUMBER", "of the 
 constexpr DeviceOption mac_option{"mac", "XX:XX:XX:XX:XX:XX", "its address", set_mac};
 constexpr auto options_of_net = with_own(mac_option);
 constexpr DeviceOption options_of_e1000[] = {mac_option};
+constexpr DeviceOption options_of_bochs_display[] = {
+    {"vgamem", "4M..256M", "video memory, a power of two", set_vram}};
 constexpr auto options_of_console =
     with_own(DeviceOption{"port", "NAME", "adds a port with a name; may be repeated", add_port});
 
@@ -153,6 +166,12 @@ OrError<PluggedDevice> make_e1000(bus::SystemBus& bus, Clock* clock, const Devic
       bus, bus::DmaPortConfig{.device = place.name, .requester = place.requester},
       std::get<dev::E1000Options>(options), clock);
   return PluggedDevice{std::make_unique<dev::E1000Pci>(std::move(device))};
+}
+
+OrError<PluggedDevice> make_bochs_display(bus::SystemBus&, Clock*, const DevicePlace&,
+                                          const DeviceOptions& options) {
+  return PluggedDevice{std::make_unique<dev::BochsDisplayPci>(
+      std::make_unique<dev::BochsDisplay>(std::get<dev::BochsDisplayOptions>(options)))};
 }
 
 // A disk behind virtio.
@@ -191,6 +210,9 @@ OrError<PluggedDevice> make_virtio(bus::SystemBus& bus, Clock*, const DevicePlac
 }
 
 const DeviceKind kinds[] = {
+    {"bochs-display", "a display with a frame buffer; `cbit run --display bochs` plugs it in",
+     dev::BochsDisplayPci::identity, dev::BochsDisplayOptions{}, options_of_bochs_display,
+     make_bochs_display},
     {"e1000", "Intel's 82540EM: a network device of plain PCI, with 32 address lines",
      dev::E1000Pci::identity, dev::E1000Options{}, options_of_e1000, make_e1000},
     {"nvme", "a disk, behind an NVMe controller", dev::NvmePci::identity, NvmeDiskOptions{}, options_of_nvme,

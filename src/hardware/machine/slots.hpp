@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "bus/pci/pci_bus.hpp"
+#include "dev/display/bochs_display.hpp"
 #include "dev/e1000/e1000.hpp"
 #include "dev/nvme/controller.hpp"
 #include "dev/test_dma.hpp"
@@ -47,9 +48,10 @@ struct ShareOptions {
 };
 
 // What a device may be told; the alternative is that of its kind.
-using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, NvmeDiskOptions, ScsiDiskOptions,
-                                   ShareOptions, dev::VirtioRngOptions, dev::VirtioNetOptions,
-                                   dev::VirtioConsoleOptions, dev::VirtioIommuOptions, dev::E1000Options>;
+using DeviceOptions =
+    std::variant<TestDmaOptions, DiskOptions, NvmeDiskOptions, ScsiDiskOptions, ShareOptions,
+                 dev::VirtioRngOptions, dev::VirtioNetOptions, dev::VirtioConsoleOptions,
+                 dev::VirtioIommuOptions, dev::E1000Options, dev::BochsDisplayOptions>;
 
 // Where the options of a disk have its backend; nullptr: the device is no disk.
 [[nodiscard]] dev::BlockBackend** backend_of(DeviceOptions& options);

@@ -15,7 +15,8 @@ struct Row {
 // drivers/iommu/virtio-iommu.c, drivers/net/virtio_net.c,
 // drivers/net/ethernet/intel/e1000/e1000_main.c, drivers/char/hw_random/virtio-rng.c,
 // net/9p/trans_virtio.c; virtio's find their device through virtio_pci. 9p is the file system (fs/9p).
-// drivers/nvme/host/pci.c. sd_mod is for what drivers/scsi/virtio_scsi.c finds.
+// drivers/nvme/host/pci.c, drivers/gpu/drm/tiny/bochs.c. sd_mod is for what drivers/scsi/virtio_scsi.c finds.
+constexpr std::string_view bochs[] = {"bochs"};
 constexpr std::string_view blk[] = {"virtio_pci", "virtio_blk"};
 constexpr std::string_view console[] = {"virtio_pci", "virtio_console"};
 constexpr std::string_view iommu[] = {"virtio_pci", "virtio_iommu"};
@@ -25,14 +26,9 @@ constexpr std::string_view nvme[] = {"nvme"};
 constexpr std::string_view rng[] = {"virtio_pci", "virtio_rng"};
 constexpr std::string_view scsi[] = {"virtio_pci", "virtio_scsi", "sd_mod"};
 constexpr std::string_view share[] = {"virtio_pci", "9pnet_virtio", "9p"};
-constexpr Row rows[] = {{"e1000", e1000},
-                        {"nvme", nvme},
-                        {"virtio-9p", share},
-                        {"virtio-blk", blk},
-                        {"virtio-console", console},
-                        {"virtio-iommu", iommu},
-                        {"virtio-net", net},
-                        {"virtio-rng", rng},
+constexpr Row rows[] = {{"bochs-display", bochs}, {"e1000", e1000},    {"nvme", nvme},
+                        {"virtio-9p", share},     {"virtio-blk", blk}, {"virtio-console", console},
+                        {"virtio-iommu", iommu},  {"virtio-net", net}, {"virtio-rng", rng},
                         {"virtio-scsi", scsi}};
 
 }  // namespace

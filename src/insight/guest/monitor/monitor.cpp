@@ -11,6 +11,7 @@
 #include "guest/monitor/page_states.hpp"
 #include "guest/monitor/register_text.hpp"
 #include "guest/monitor/table_text.hpp"
+#include "guest/screen.hpp"
 
 namespace cbit::guest {
 namespace {
@@ -88,6 +89,8 @@ const std::vector<Monitor::Command>& Monitor::commands() {
       {"cpu", "", "NUMBER", "look through the eyes of this processor from now on", &Monitor::choose_cpu},
       {"dump-guest-memory", "", "[--as-host] FILE",
        "a crash dump; --as-host: with ciphertext, as the host has it", &Monitor::dump},
+      {"screendump", "", "FILE", "the display's picture, as PPM, or as PNG by its name",
+       &Monitor::dump_screen},
       {"cont", "c", "", "let the guest go on, and go back to its console", &Monitor::go_on},
       {"stop", "", "", "let the guest stand still at its console, too, until cont", &Monitor::stop},
       {"quit", "q", "", "end the run", &Monitor::quit},
@@ -216,11 +219,15 @@ Monitor::Answer Monitor::choose_cpu(std::string_view rest) {
   return "";
 }
 
+OrError<void> Monitor::check_files() const {
+  if (files_ == Files::written) return {};
+  return usage_error("no files are written for who sits here", "use the monitor at the run's own terminal");
+}
+
 // QEMU, hmp-commands.hx.
 Monitor::Answer Monitor::dump(std::string_view rest) {
   constexpr std::string_view as_host = "--as-host";
-  if (files_ == Files::refused)
-    return usage_error("no files are written for who sits here", "use the monitor at the run's own terminal");
+  CBIT_TRY(check_files());
   const bool host = words_of(rest).size() > 1 && rest.starts_with(as_host);
   if (host) rest = trimmed(rest.substr(as_host.size()));
   if (rest.empty()) return usage_error("dump to which file?");
@@ -229,6 +236,14 @@ Monitor::Answer Monitor::dump(std::string_view rest) {
   if (kernel) return "";
   return "without VMCOREINFO, as the kernel is not known\n"
          "begin with --report, --gdb-symbols or --dump-on-panic for that\n";
+}
+
+Monitor::Answer Monitor::dump_screen(std::string_view rest) {
+  CBIT_TRY(check_files());
+  if (rest.empty()) return usage_error("dump to which file?");
+  const std::string path{rest};
+  CBIT_TRY(write_screen(*pc_, path, CBIT_TRY(os::OutputFile::create(path))));
+  return "";
 }
 
 Monitor::Answer Monitor::go_on(std::string_view rest) {

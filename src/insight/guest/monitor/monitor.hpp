@@ -48,6 +48,8 @@ class Monitor {
   Answer print(std::string_view rest);
   Answer choose_cpu(std::string_view rest);
   Answer dump(std::string_view rest);
+  Answer dump_screen(std::string_view rest);
+  [[nodiscard]] OrError<void> check_files() const;
   Answer go_on(std::string_view rest);
   Answer stop(std::string_view rest);
   Answer quit(std::string_view rest);
