@@ -104,7 +104,7 @@ class BlockEmitter {
   // a comparison; else the interpreter is asked.
   [[nodiscard]] Cond test(Cond cond);
 
-  // --- Floats: between these, the host computes by the guest's MXCSR, and collects its flags there. Where the
+  // --- Floats: between these, the host computes by the guest's MXCSR and collects its flags there. Where the
   // guest wants exceptions, the operation is the interpreter's. The host's flags stay at the end.
   void begin_floats();
   void end_floats();

@@ -1,7 +1,7 @@
 // Code of SSE: the host's own instruction, on the guest's registers in the State.
 //
-// Left to the helper: approximations, which differ from processor to processor, and what sets flags in ways of
-// its own (strings, PTEST) or takes XMM0 besides.
+// Left to the helper: approximations, which differ from processor to processor, and what sets flags in ways
+// of its own (strings, PTEST) or takes XMM0 besides.
 #include <unordered_map>
 
 #include "cpu/jit/forms.hpp"
