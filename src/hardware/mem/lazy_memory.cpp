@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "mem/copy_page.hpp"
 
 namespace cbit::mem {
 namespace {
@@ -207,7 +208,10 @@ Result<void> LazyMemory::write_piece(const Piece& piece, ConstByteSpan from, con
   if (piece.bytes == page_size) take_ownership(piece, access);
   if (piece.page.owner == access.key) {
     piece.page.stored = true;
-    std::memcpy(store_.data(piece.at), from.data(), piece.bytes);
+    if (piece.bytes == page_size)
+      copy_page(store_.data(piece.at), from.data());
+    else
+      std::memcpy(store_.data(piece.at), from.data(), piece.bytes);
     return {};
   }
   store_under(piece, access.key, from);
