@@ -1,16 +1,12 @@
 // Buffers of a display's driver, as a process draws into them and the driver moves them: `WHAT: OUTCOME`,
 // line by line. tests/guest/run.py reads it, and compares the picture that is left on the screen.
 //
-//   display_work buffers   more buffers than video memory holds, shown one after the other by /dev/dri/card0;
-//                          the last line is "done", and then it waits, so that its picture stays
-//   display_work console   a picture by way of /dev/fb0, whose driver copies it to video memory
-//
-// Linux, include/uapi/drm/drm_mode.h and include/uapi/linux/fb.h.
+// It shows more buffers than video memory holds one after the other by /dev/dri/card0; its last line is "done",
+// and then it waits, so that its picture stays. Linux, include/uapi/drm/drm_mode.h.
 #include <drm.h>
 #include <drm_mode.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fb.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,33 +153,7 @@ static void show_buffers(void) {
   pause();
 }
 
-// ---- console --------------------------------------------------------------------------------------------
-
-static void draw_on_console(void) {
-  const int console = open("/dev/fb0", O_RDWR);
-  if (console < 0) die("/dev/fb0");
-  struct fb_var_screeninfo shape;
-  struct fb_fix_screeninfo memory;
-  if (ioctl(console, FBIOGET_VSCREENINFO, &shape) || ioctl(console, FBIOGET_FSCREENINFO, &memory))
-    die("FBIOGET_VSCREENINFO");
-  uint32_t* const row = calloc(1, memory.line_length);
-  for (unsigned y = 0; y < shape.yres; ++y) {
-    for (unsigned x = 0; x < shape.xres; ++x) row[x] = color(x, y, 7);
-    if (pwrite(console, row, memory.line_length, (off_t)y * memory.line_length) !=
-        (ssize_t)memory.line_length)
-      die("/dev/fb0");
-  }
-  // The driver copies what was drawn when its time has come: fb_defio's delay, HZ / 20.
-  sleep(1);
-  printf("drawn: %ux%u\n", shape.xres, shape.yres);
-}
-
-int main(int count, char** words) {
-  if (count == 2 && !strcmp(words[1], "buffers"))
-    show_buffers();
-  else if (count == 2 && !strcmp(words[1], "console"))
-    draw_on_console();
-  else
-    return fprintf(stderr, "usage: display_work buffers | console\n"), 2;
+int main(void) {
+  show_buffers();
   return 0;
 }
