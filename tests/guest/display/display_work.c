@@ -1,8 +1,8 @@
 // Buffers of a display's driver, as a process draws into them and the driver moves them: `WHAT: OUTCOME`,
 // line by line. tests/guest/run.py reads it, and compares the picture that is left on the screen.
 //
-// It shows more buffers than video memory holds one after the other by /dev/dri/card0; its last line is "done",
-// and then it waits, so that its picture stays. Linux, include/uapi/drm/drm_mode.h.
+// It shows more buffers than video memory holds, one after the other, by /dev/dri/card0; its last line is
+// "done", and then it waits, so that its picture stays. Linux, include/uapi/drm/drm_mode.h.
 #include <drm.h>
 #include <drm_mode.h>
 #include <errno.h>
