@@ -1028,7 +1028,7 @@ class Displays(EachKernel):
     PLATFORMS = {"plain": [], "sme": ["--sme"], "sev": ["--sev"]}
     # It waits behind its last line; the guest is powered off with the picture on the screen.
     BUFFERS = """
-        : > /tmp/said; /mnt/share/display_work > /tmp/said 2>&1 &
+        : > /tmp/said; /mnt/share/display_work buffers > /tmp/said 2>&1 &
         while ! grep -q '^done$' /tmp/said && kill -0 $! 2> /dev/null; do sleep 0.1; done
         cat /tmp/said"""
 
@@ -1103,6 +1103,11 @@ class Displays(EachKernel):
             self.assertEqual(self.on_model(platform),
                              [place for place, row in documented.items() if row["the model"] == "same"])
             self.assert_shows(screen, 640, 480, 2, boot)
+
+    def test_show_what_is_drawn_on_the_console(self):
+        for _, boot, screen in self.boots("/mnt/share/display_work console"):
+            self.assertEqual(boot.output, "done\n", boot)
+            self.assert_shows(screen, 1024, 768, 7, boot)
 
 
 class WithDriver(unittest.TestCase):

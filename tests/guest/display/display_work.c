@@ -1,8 +1,12 @@
 // Buffers of a display's driver, as a process draws into them and the driver moves them: `WHAT: OUTCOME`,
 // line by line. tests/guest/run.py reads it, and compares the picture that is left on the screen.
 //
-// It shows more buffers than video memory holds, one after the other, by /dev/dri/card0; its last line is
-// "done", and then it waits, so that its picture stays. Linux, include/uapi/drm/drm_mode.h.
+//   display_work buffers   shows more buffers than video memory holds, one after the other, by
+//                          /dev/dri/card0; its last line is "done", and then it waits, so that its picture
+//                          stays
+//   display_work console   writes a picture of 1024 x 768 into /dev/fb0, whose driver copies it
+//
+// Linux, include/uapi/drm/drm_mode.h.
 #include <drm.h>
 #include <drm_mode.h>
 #include <errno.h>
@@ -153,7 +157,27 @@ static void show_buffers(void) {
   pause();
 }
 
-int main(void) {
-  show_buffers();
+// ---- console --------------------------------------------------------------------------------------------
+
+// In one piece: of a write that is one whole row drm_fb_helper_memory_range_to_clip() of Linux 6.1 makes an
+// empty rectangle, and nothing is copied to the screen.
+static void draw_on_console(void) {
+  enum { console_width = 1024, console_height = 768 };
+  static uint32_t pixels[console_height][console_width];
+  for (unsigned y = 0; y < console_height; ++y)
+    for (unsigned x = 0; x < console_width; ++x) pixels[y][x] = color(x, y, 7);
+  const int console = open("/dev/fb0", O_WRONLY);
+  if (console < 0 || write(console, pixels, sizeof pixels) != (ssize_t)sizeof pixels) die("/dev/fb0");
+  sleep(1);  // what copies it is a work of the kernel's
+  puts("done");
+}
+
+int main(int count, char** words) {
+  if (count == 2 && !strcmp(words[1], "buffers"))
+    show_buffers();
+  else if (count == 2 && !strcmp(words[1], "console"))
+    draw_on_console();
+  else
+    return fprintf(stderr, "usage: display_work buffers | console\n"), 2;
   return 0;
 }
