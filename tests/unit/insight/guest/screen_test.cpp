@@ -21,7 +21,9 @@ class ScreenTest : public testing::Test {
  protected:
   Pc& boot(Platform platform, bool with_display = true) {
     pc_ = std::move(*Pc::create({.platform = platform, .memory_bytes = 32 << 20}));
-    if (with_display) EXPECT_TRUE(pc_->plug(*machine::parse_device("bochs-display"), 3));
+    if (with_display) {
+      EXPECT_TRUE(pc_->plug(*machine::parse_device("bochs-display"), 3));
+    }
     return *pc_;
   }
   // 64 by 64 pixels at 32 bits, the first of a color: registers of QEMU's include/hw/display/bochs-vbe.h.
