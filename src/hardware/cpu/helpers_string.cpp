@@ -177,8 +177,8 @@ Outcome store_string(Core& core, const isa::Op& op) {
     if (!to) return Outcome::fault;
     const std::uint64_t fast = std::min(run.left(), elements_in_page(*to, bytes));
     const bool whole_page = may_go_fast(core) && fast * bytes == page_size;
-    std::byte* target = whole_page ? core.direct_to_overwrite(core.data_set(), *to)
-                                   : core.direct(core.data_set(), *to, true);
+    std::byte* target =
+        whole_page ? core.direct_to_overwrite(core.data_set(), *to) : core.direct(core.data_set(), *to, true);
     std::uint64_t elements = 1;
     if (may_go_fast(core) && fast > 0 && target != nullptr) {
       elements = fast;
