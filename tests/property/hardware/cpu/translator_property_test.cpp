@@ -83,7 +83,7 @@ class TranslatedProgram : public ::testing::TestWithParam<bool> {
 };
 
 TEST_P(TranslatedProgram, IsWhereTheInterpreterIsAtEachLook) {
-  constexpr std::uint64_t cases = 5000;
+  constexpr std::uint64_t cases = 1500;
   const RandomCode code{mode(), cpu::default_model().features, [](const isa::Row&) { return true; }};
   for (std::uint64_t seed = 1; seed <= cases; ++seed) {
     Random random{seed};
