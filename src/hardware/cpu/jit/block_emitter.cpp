@@ -111,10 +111,19 @@ void BlockEmitter::call(const void* function) {
   as.call(number_of(shared_->call));
 }
 
-void BlockEmitter::call_handler_and_leave(const isa::Op& op, Handler handler) {
+void BlockEmitter::call_for(const isa::Op& op, const void* function) {
   as.mov(x86::rdi, reg_state);
   as.mov(x86::rsi, Imm{number_of(&op)});
-  call(reinterpret_cast<const void*>(handler));
+  call(function);
+}
+
+void BlockEmitter::call_slowly(const isa::Op& op, const void* function) {
+  as.mov(rdx, rax);
+  call_for(op, function);
+}
+
+void BlockEmitter::call_handler_and_leave(const isa::Op& op, Handler handler) {
+  call_for(op, reinterpret_cast<const void*>(handler));
   leave_with_rax();
 }
 
@@ -155,9 +164,7 @@ void BlockEmitter::call_handler(Handler handler) {
   store_flag_kind();
   end_floats();
   settle({}, {});
-  as.mov(x86::rdi, reg_state);
-  as.mov(x86::rsi, Imm{number_of(&op())});
-  call(reinterpret_cast<const void*>(handler));
+  call_for(op(), reinterpret_cast<const void*>(handler));
   cache.forget_all();
   const bool changes_flags = info.effect != isa::FlagEffect::none && info.effect != isa::FlagEffect::reads;
   if (changes_flags) flags_are_unknown();
@@ -439,12 +446,9 @@ void BlockEmitter::slow_load(Label miss, Label resume, Slow slow, unsigned bytes
                              const RegisterCache::Snapshot& snapshot, std::function<void()> behind) {
   cold(miss, [this, resume, slow, bytes, behind = std::move(behind), op = &op(), snapshot, known = flags] {
     settle(snapshot, known);
-    as.mov(rdx, rax);
-    as.mov(x86::rdi, reg_state);
-    as.mov(x86::rsi, Imm{number_of(op)});
     as.mov(x86::ecx, Imm{bytes});
-    call(slow == Slow::load ? reinterpret_cast<const void*>(&load_slowly)
-                            : reinterpret_cast<const void*>(&load_to_modify_slowly));
+    call_slowly(*op, slow == Slow::load ? reinterpret_cast<const void*>(&load_slowly)
+                                        : reinterpret_cast<const void*>(&load_to_modify_slowly));
     leave_if_zero(x86::dl);
     unsettle(snapshot, known);
     if (behind) behind();
@@ -459,12 +463,9 @@ void BlockEmitter::slow_store(Label miss, Label resume, Slow slow, unsigned byte
               snapshot = cache.snapshot(), known = flags] {
     settle(snapshot, known);
     argument();
-    as.mov(rdx, rax);
-    as.mov(x86::rdi, reg_state);
-    as.mov(x86::rsi, Imm{number_of(op)});
     as.mov(x86::ecx, Imm{bytes});
-    call(slow == Slow::store ? reinterpret_cast<const void*>(&store_slowly)
-                             : reinterpret_cast<const void*>(&store_alone_slowly));
+    call_slowly(*op, slow == Slow::store ? reinterpret_cast<const void*>(&store_slowly)
+                                         : reinterpret_cast<const void*>(&store_alone_slowly));
     leave_if_zero(x86::al);
     unsettle(snapshot, known);
     as.jmp(resume);
@@ -538,12 +539,9 @@ void BlockEmitter::store_immediate(unsigned bytes, Slow slow) {
 void BlockEmitter::slow_128(Slow slow, Slot slot, Label miss, Label resume) {
   cold(miss, [this, resume, slow, slot, op = &op(), snapshot = cache.snapshot(), known = flags] {
     settle(snapshot, known);
-    as.mov(rdx, rax);
-    as.mov(x86::rdi, reg_state);
-    as.mov(x86::rsi, Imm{number_of(op)});
     as.lea(rcx, in_state(slot, 16));
-    call(slow == Slow::load_128 ? reinterpret_cast<const void*>(&load_128_slowly)
-                                : reinterpret_cast<const void*>(&store_128_slowly));
+    call_slowly(*op, slow == Slow::load_128 ? reinterpret_cast<const void*>(&load_128_slowly)
+                                            : reinterpret_cast<const void*>(&store_128_slowly));
     leave_if_zero(x86::al);
     unsettle(snapshot, known);
     as.jmp(resume);

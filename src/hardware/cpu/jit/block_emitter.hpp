@@ -157,6 +157,9 @@ class BlockEmitter {
   void unsettle(const RegisterCache::Snapshot& snapshot, const KnownFlags& known);
   void load_guest_mxcsr(const isa::Op& op);
   void call(const void* function);
+  // With the State and the operation; of an access, also with the address in RAX.
+  void call_for(const isa::Op& op, const void* function);
+  void call_slowly(const isa::Op& op, const void* function);
   void leave_with_rax() { as.jmp(reinterpret_cast<std::uint64_t>(shared_->leave)); }
   void call_handler_and_leave(const isa::Op& op, Handler handler);
   void probe_tlb(unsigned bytes, Access access, asmjit::Label miss, bool aligned);

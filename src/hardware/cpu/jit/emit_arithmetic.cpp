@@ -5,15 +5,6 @@
 namespace cbit::cpu::jit {
 namespace {
 
-namespace x86 = asmjit::x86;
-using asmjit::Imm;
-using isa::Op;
-using isa::OpCode;
-namespace Inst = x86::Inst;
-using x86::rax;
-using x86::rcx;
-using x86::rdx;
-
 constexpr Slot slot_rax = isa::slot_of(isa::Gpr::rax);
 constexpr Slot slot_rdx = isa::slot_of(isa::Gpr::rdx);
 

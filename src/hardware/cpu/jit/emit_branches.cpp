@@ -5,16 +5,6 @@
 namespace cbit::cpu::jit {
 namespace {
 
-namespace x86 = asmjit::x86;
-using asmjit::Imm;
-using isa::Op;
-using isa::OpCode;
-using Slow = BlockEmitter::Slow;
-using x86::rax;
-using x86::rcx;
-
-constexpr Slot slot_rsp = isa::slot_of(isa::Gpr::rsp);
-
 void emit_jump(BlockEmitter& e, const Op&, const Form&) { e.leave_by(0); }
 
 void emit_jump_if(BlockEmitter& e, const Op&, const Form& form) {

@@ -5,16 +5,6 @@
 namespace cbit::cpu::jit {
 namespace {
 
-namespace x86 = asmjit::x86;
-using asmjit::Imm;
-using isa::Op;
-using isa::OpCode;
-using Slow = BlockEmitter::Slow;
-using x86::rax;
-using x86::rcx;
-
-constexpr Slot slot_rsp = isa::slot_of(isa::Gpr::rsp);
-
 void emit_mov_rr(BlockEmitter& e, const Op& op, const Form& form) {
   e.put(op.dst, e.cache.use(op.a), form.bytes);
 }

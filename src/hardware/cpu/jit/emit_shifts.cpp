@@ -4,25 +4,7 @@
 namespace cbit::cpu::jit {
 namespace {
 
-namespace x86 = asmjit::x86;
-using asmjit::Imm;
-using isa::Op;
-using isa::OpCode;
-namespace Inst = x86::Inst;
-using x86::rax;
-using x86::rcx;
-using x86::rdx;
-
 constexpr Slot slot_rcx = isa::slot_of(isa::Gpr::rcx);
-
-// RCX = CF and OF. RDX: the bit that OF is, or that it is when it differs from CF.
-void combine_carry_and_overflow(BlockEmitter& e, bool differs_from_carry) {
-  e.as.setc(x86::cl);
-  e.as.movzx(x86::ecx, x86::cl);
-  if (differs_from_carry) e.as.xor_(x86::edx, x86::ecx);
-  e.as.shl(x86::edx, Imm{11});
-  e.as.or_(x86::ecx, x86::edx);
-}
 
 // EDX = the top bit of the value.
 void top_bit_to_edx(BlockEmitter& e, Gp value, unsigned bytes) {
@@ -30,20 +12,17 @@ void top_bit_to_edx(BlockEmitter& e, Gp value, unsigned bytes) {
   e.as.shr(narrow(rdx, bytes), Imm{8 * bytes - 1});
 }
 
-// RCX = CF and OF of the shift that was just done, in the host's CF; RDX: the operand's top bit before.
+// Of the shift that was just done: CF is the host's. OF: to the left, whether the top bit differs from CF; to
+// the right, EDX, the operand's top bit before; none of an arithmetic shift.
 void set_shift_flags(BlockEmitter& e, Gp result, const Form& form) {
-  if (form.host == Inst::kIdShl) {
-    e.as.setc(x86::cl);
-    top_bit_to_edx(e, result, form.bytes);
-    e.as.movzx(x86::ecx, x86::cl);
-    e.as.xor_(x86::edx, x86::ecx);
+  const bool left = form.host == Inst::kIdShl;
+  e.as.setc(x86::cl);
+  if (left) top_bit_to_edx(e, result, form.bytes);
+  e.as.movzx(x86::ecx, x86::cl);
+  if (left) e.as.xor_(x86::edx, x86::ecx);
+  if (form.host != Inst::kIdSar) {
     e.as.shl(x86::edx, Imm{11});
     e.as.or_(x86::ecx, x86::edx);
-  } else if (form.host == Inst::kIdShr) {
-    combine_carry_and_overflow(e, false);
-  } else {
-    e.as.setc(x86::cl);
-    e.as.movzx(x86::ecx, x86::cl);
   }
   e.set_flags_of_result(result, form.bytes);
 }

@@ -11,11 +11,7 @@
 namespace cbit::cpu::jit {
 namespace {
 
-namespace x86 = asmjit::x86;
-using asmjit::Imm;
-using isa::Op;
 using isa::VectorParameters;
-using x86::rax;
 using x86::xmm0;
 using x86::xmm1;
 

@@ -8,6 +8,18 @@
 
 namespace cbit::cpu::jit {
 
+// What code is written in: emit_*.cpp.
+namespace x86 = asmjit::x86;
+namespace Inst = asmjit::x86::Inst;
+using asmjit::Imm;
+using isa::Op;
+using isa::OpCode;
+using Slow = BlockEmitter::Slow;
+using x86::rax;
+using x86::rcx;
+using x86::rdx;
+inline constexpr Slot slot_rsp = isa::slot_of(isa::Gpr::rsp);
+
 // An operation as its family's function sees it.
 struct Form {
   using Emit = void (*)(BlockEmitter& e, const isa::Op& op, const Form& form);

@@ -7,8 +7,6 @@
 namespace cbit::cpu::jit {
 namespace {
 
-namespace x86 = asmjit::x86;
-
 // More than the code of any block: 64 instructions.
 constexpr std::size_t block_bytes_max = 256u << 10;
 
@@ -38,8 +36,6 @@ bool has_code(const isa::Op& op, const Form& form) {
   if (form.emit == nullptr || is_high_byte(op.dst) || is_high_byte(op.a) || is_high_byte(op.b)) return false;
   return is_vector(op.dst) == form.vector_dst && is_vector(op.a) == form.vector_a && !is_vector(op.b);
 }
-
-bool is_exit(const isa::Op& op) { return op.code == isa::OpCode::exit || op.code == isa::OpCode::exit_page; }
 
 bool may_loop(const CodeBlock& block) {
   return std::any_of(static_cast<const isa::Op*>(block.exits), block.end, [&](const isa::Op& exit) {
@@ -141,7 +137,7 @@ void Translator::emit(BlockEmitter& emitter, const CodeBlock& block, const LoopS
   const isa::Op* op = block.ops;
   emitter.begin(*op++);
   emitter.enter(loop);
-  for (; op != block.end && !is_exit(*op); ++op) {
+  for (; op != block.exits; ++op) {
     const Form& form = form_table()[op->code];
     emitter.begin(*op);
     if (has_code(*op, form))
