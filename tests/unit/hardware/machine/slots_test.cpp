@@ -22,9 +22,9 @@ TEST(Slots, EachKindHasANameOfItsOwnAndAnIdentity) {
     std::set<std::string_view> options;
     for (const DeviceOption& option : kind.options) EXPECT_TRUE(options.insert(option.name).second);
   }
-  EXPECT_EQ(names, (std::set<std::string_view>{"e1000", "nvme", "test-dma", "virtio-9p", "virtio-blk",
-                                               "virtio-console", "virtio-iommu", "virtio-net", "virtio-rng",
-                                               "virtio-scsi"}));
+  EXPECT_EQ(names, (std::set<std::string_view>{"bochs-display", "e1000", "nvme", "test-dma", "virtio-9p",
+                                               "virtio-blk", "virtio-console", "virtio-iommu", "virtio-net",
+                                               "virtio-rng", "virtio-scsi"}));
 }
 
 TEST(Slots, PlugsEveryKindIntoPciWithTheIdentityOfTheTable) {
