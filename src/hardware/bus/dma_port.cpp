@@ -48,12 +48,14 @@ Result<void> DmaPort::write(DmaAddr to, ConstByteSpan from) {
   });
 }
 
-Result<void> DmaPort::snapshot(DmaAddr from, std::uint64_t bytes, mem::Snapshot& to) {
-  return transfer(from, bytes, false, Look::access, [&](const Piece& piece, std::uint64_t) {
+Result<void> DmaPort::snapshot(DmaAddr from, std::uint64_t bytes, mem::SnapshotQueue& to) {
+  return transfer(from, bytes, false, Look::access, [&](const Piece& piece, std::uint64_t) -> Result<void> {
     if (piece.mmio.region == nullptr)
       return bus_->memory().snapshot(piece.phys, piece.bytes, to, access(piece));
-    return move_to_peer(piece, false,
-                        [&] { return piece.mmio.region->read(piece.mmio.offset, to.extend(piece.bytes)); });
+    UnfilledBytes own(piece.bytes);
+    CBIT_TRY(move_to_peer(piece, false, [&] { return piece.mmio.region->read(piece.mmio.offset, own); }));
+    to.extend(std::move(own));
+    return {};
   });
 }
 

@@ -48,8 +48,8 @@ class DmaPort {
   // transferred.
   Result<void> read(DmaAddr from, ByteSpan to);
   Result<void> write(DmaAddr to, ConstByteSpan from);
-  // A read whose bytes come to the snapshot's end.
-  Result<void> snapshot(DmaAddr from, std::uint64_t bytes, mem::Snapshot& to);
+  // A read whose bytes come to the queue's end.
+  Result<void> snapshot(DmaAddr from, std::uint64_t bytes, mem::SnapshotQueue& to);
 
   template <class T>
   Result<T> load(DmaAddr from) {

@@ -84,7 +84,8 @@ Result<void> LazyMemory::write(PhysAddr to, ConstByteSpan from, const Access& ac
   return {};
 }
 
-Result<void> LazyMemory::snapshot(PhysAddr from, std::uint64_t bytes, Snapshot& to, const Access& access) {
+Result<void> LazyMemory::snapshot(PhysAddr from, std::uint64_t bytes, SnapshotQueue& to,
+                                  const Access& access) {
   if (!contains(from, bytes)) return fault(FaultKind::no_memory, from.value());
   while (bytes != 0) {
     const std::size_t now = bytes_in_page(from, bytes);
@@ -93,10 +94,13 @@ Result<void> LazyMemory::snapshot(PhysAddr from, std::uint64_t bytes, Snapshot& 
     const Piece piece{page, from, now};
     CBIT_TRY(before_read(piece, access));
     const bool written_without_a_word = (page.leases & LeaseTable::bit(LeaseIntent::write)) != 0;
-    if (sees_stored(piece, access) && !written_without_a_word)
+    if (sees_stored(piece, access) && !written_without_a_word) {
       to.extend(ConstByteSpan{store_.data(from), now}, lent_);
-    else
-      take_bytes(piece, to.extend(now), access);
+    } else {
+      UnfilledBytes own(now);
+      take_bytes(piece, own, access);
+      to.extend(std::move(own));
+    }
     from += now;
     bytes -= now;
   }

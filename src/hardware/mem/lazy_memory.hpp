@@ -20,7 +20,7 @@ class LazyMemory final : public Memory {
 
   Result<void> read(PhysAddr from, ByteSpan to, const Access& access) override;
   Result<void> write(PhysAddr to, ConstByteSpan from, const Access& access) override;
-  Result<void> snapshot(PhysAddr from, std::uint64_t bytes, Snapshot& to, const Access& access) override;
+  Result<void> snapshot(PhysAddr from, std::uint64_t bytes, SnapshotQueue& to, const Access& access) override;
   void settle_snapshots() override { lent_.settle(); }
   Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
                     std::uint64_t bytes) override;

@@ -43,8 +43,11 @@ OrError<std::unique_ptr<Memory>> Memory::create(const MemoryConfig& config, KeyT
   return memory;
 }
 
-Result<void> Memory::snapshot(PhysAddr from, std::uint64_t bytes, Snapshot& to, const Access& access) {
-  return read(from, to.extend(bytes), access);
+Result<void> Memory::snapshot(PhysAddr from, std::uint64_t bytes, SnapshotQueue& to, const Access& access) {
+  UnfilledBytes own(bytes);
+  CBIT_TRY(read(from, own, access));
+  to.extend(std::move(own));
+  return {};
 }
 Result<std::byte*> Memory::lease(PhysAddr, const Access&, LeaseIntent, LeaseHolder&) { return nullptr; }
 void Memory::end_leases(PhysAddr, LeaseHolder&) {}

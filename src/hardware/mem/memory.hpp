@@ -71,7 +71,7 @@ struct MemoryConfig {
   KeyId initial_owner = no_key;  // key under which untouched memory reads as zeros (TDX: accepted pages)
 };
 
-class Snapshot;
+class SnapshotQueue;
 
 // How an access reaches memory: under which key, by whom, from where.
 struct Access {
@@ -111,11 +111,12 @@ class Memory {
 
   virtual Result<void> read(PhysAddr from, ByteSpan to, const Access& access) = 0;
   virtual Result<void> write(PhysAddr to, ConstByteSpan from, const Access& access) = 0;
-  // A read whose bytes come to the snapshot's end, and stay where they are if they can.
-  virtual Result<void> snapshot(PhysAddr from, std::uint64_t bytes, Snapshot& to, const Access& access);
+  // A read whose bytes come to the queue's end, and stay where they are if they can.
+  virtual Result<void> snapshot(PhysAddr from, std::uint64_t bytes, SnapshotQueue& to, const Access& access);
   // All snapshots have copies of their own from here on. Before a write of bytes that a snapshot holds.
   virtual void settle_snapshots() {}
-  // memcpy between two ranges that do not overlap; each side under its own key.
+  // memcpy between two ranges that do not overlap, nor share a block of the cipher: a write under another key
+  // changes all of a block. Each side under its own key.
   virtual Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
                             std::uint64_t bytes) = 0;
   virtual Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) = 0;

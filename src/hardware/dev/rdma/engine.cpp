@@ -224,12 +224,11 @@ Result<void, int> Engine::post_recv(std::uint32_t number, const ibv_recv_wr& wr)
   return {};
 }
 
-void Engine::send(PortAddress to, const Packet& packet, WirePacket&& wire) {
-  const std::size_t bytes = wire.behind.bytes().size();
+void Engine::send(PortAddress to, const Packet& packet, mem::Snapshot payload) {
+  const std::size_t bytes = payload.bytes().size();
   if (const std::size_t padding = padding_of(bytes); padding != 0)
-    std::ranges::fill(wire.behind.extend(padding), std::byte{0});
-  wire.headers = headers_of(packet, bytes);
-  send_(to, std::move(wire));
+    std::ranges::fill(payload.extend(padding), std::byte{0});
+  send_(to, {headers_of(packet, bytes), std::move(payload)});
 }
 
 void Engine::receive(PortAddress from, const WirePacket& wire) {
@@ -425,9 +424,9 @@ Result<void> each_entry(const RegionTable& regions, const std::vector<ibv_sge>& 
 
 }  // namespace
 
-Result<void> Engine::gather(const std::vector<ibv_sge>& entries, std::uint64_t offset, std::uint64_t bytes,
-                            mem::Snapshot& to) {
-  return each_entry(regions_, entries, offset, bytes,
+Result<void> Engine::gather(const std::vector<ibv_sge>& entries, std::uint64_t bytes,
+                            mem::SnapshotQueue& to) {
+  return each_entry(regions_, entries, 0, bytes,
                     [&](const Region& region, std::uint64_t at, std::uint64_t, std::uint64_t n) {
                       return snapshot_segments(*memory_, region.segments, at, n, to);
                     });

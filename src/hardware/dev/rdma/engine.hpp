@@ -93,13 +93,12 @@ class Engine {
   // ---- scatter and gather, for both sides ----
   // The reason why one of the entries may not be accessed so; reported.
   std::string_view check_entries(const QueuePair& qp, const std::vector<ibv_sge>& entries, unsigned access);
-  Result<void> gather(const std::vector<ibv_sge>& entries, std::uint64_t offset, std::uint64_t bytes,
-                      mem::Snapshot& to);
+  Result<void> gather(const std::vector<ibv_sge>& entries, std::uint64_t bytes, mem::SnapshotQueue& to);
   Result<void> scatter(const std::vector<ibv_sge>& entries, std::uint64_t offset, ConstByteSpan from);
   [[nodiscard]] static std::uint64_t length_of(const std::vector<ibv_sge>& entries);
 
-  // `wire` has its payload; padding and headers are added.
-  void send(PortAddress to, const Packet& packet, WirePacket&& wire = {});
+  // Headers and padding are added.
+  void send(PortAddress to, const Packet& packet, mem::Snapshot payload = {});
 
   // ---- requester.cpp ----
   void transmit(QueuePair& qp);
@@ -108,8 +107,8 @@ class Engine {
   bool send_message(QueuePair& qp, SendWork& work);
   bool send_datagram(QueuePair& qp, const SendWork& work);
   void send_read_or_atomic(QueuePair& qp, const SendWork& work);
-  Result<void> read_payload(const SendWork& work, std::uint64_t offset, std::uint64_t bytes,
-                            mem::Snapshot& to);
+  // All of it at once; what lies before a fault comes, too.
+  Result<void> read_payload(const SendWork& work, mem::SnapshotQueue& to);
   // The first unfinished request ends with this status, and the queue pair with it.
   void fail_request(QueuePair& qp, ibv_wc_status status);
   void on_response(QueuePair& qp, const Packet& packet);

@@ -15,15 +15,20 @@ void Fabric::detach(PortAddress address) {
 
 void Fabric::run() {
   if (std::exchange(running_, true)) return;
-  for (; !frames_.empty(); frames_.pop_front()) {
-    const Frame& frame = frames_.front();  // stays in place while others are sent
-    if (frame.destination == 0 || frame.destination > ports_.size()) continue;
-    FabricPort* const port = ports_[frame.destination - 1];
-    if (port == nullptr) continue;
-    ++delivered_;
-    port->receive(frame);
+  while (!frames_.empty()) {
+    std::swap(frames_, in_delivery_);
+    for (const Frame& frame : in_delivery_) deliver(frame);
+    in_delivery_.clear();
   }
   running_ = false;
+}
+
+void Fabric::deliver(const Frame& frame) {
+  if (frame.destination == 0 || frame.destination > ports_.size()) return;
+  FabricPort* const port = ports_[frame.destination - 1];
+  if (port == nullptr) return;
+  ++delivered_;
+  port->receive(frame);
 }
 
 }  // namespace cbit::dev::rdma

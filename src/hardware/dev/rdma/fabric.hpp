@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <vector>
 
 #include "dev/rdma/wire.hpp"
@@ -44,8 +43,11 @@ class Fabric {
   [[nodiscard]] std::uint64_t frames_delivered() const { return delivered_; }
 
  private:
+  void deliver(const Frame& frame);
+
   std::vector<FabricPort*> ports_;
-  std::deque<Frame> frames_;
+  std::vector<Frame> frames_;       // sent, in this order
+  std::vector<Frame> in_delivery_;  // before them; kept for its room
   std::uint64_t delivered_ = 0;
   bool running_ = false;
 };

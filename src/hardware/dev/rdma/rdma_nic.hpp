@@ -29,7 +29,7 @@ class RdmaNic final : public FabricPort {
     Result<void> write(std::uint64_t at, ConstByteSpan from) override {
       return port.write(DmaAddr{at}, from);
     }
-    Result<void> snapshot(std::uint64_t at, std::uint64_t bytes, mem::Snapshot& to) override {
+    Result<void> snapshot(std::uint64_t at, std::uint64_t bytes, mem::SnapshotQueue& to) override {
       return port.snapshot(DmaAddr{at}, bytes, to);
     }
     bus::DmaPort port;

@@ -34,7 +34,7 @@ Result<void> read_segments(RegionMemory& memory, const std::vector<Segment>& seg
 }
 
 Result<void> snapshot_segments(RegionMemory& memory, const std::vector<Segment>& segments,
-                               std::uint64_t offset, std::uint64_t bytes, mem::Snapshot& to) {
+                               std::uint64_t offset, std::uint64_t bytes, mem::SnapshotQueue& to) {
   return each_part(segments, offset, bytes, [&](std::uint64_t at, std::uint64_t, std::uint64_t n) {
     return memory.snapshot(at, n, to);
   });

@@ -52,9 +52,12 @@ class RegionMemory {
   virtual ~RegionMemory() = default;
   virtual Result<void> read(std::uint64_t at, ByteSpan to) = 0;
   virtual Result<void> write(std::uint64_t at, ConstByteSpan from) = 0;
-  // A read whose bytes come to the snapshot's end.
-  virtual Result<void> snapshot(std::uint64_t at, std::uint64_t bytes, mem::Snapshot& to) {
-    return read(at, to.extend(bytes));
+  // A read whose bytes come to the queue's end.
+  virtual Result<void> snapshot(std::uint64_t at, std::uint64_t bytes, mem::SnapshotQueue& to) {
+    UnfilledBytes own(bytes);
+    CBIT_TRY(read(at, own));
+    to.extend(std::move(own));
+    return {};
   }
 };
 
@@ -62,7 +65,7 @@ class RegionMemory {
 Result<void> read_segments(RegionMemory& memory, const std::vector<Segment>& segments, std::uint64_t offset,
                            ByteSpan to);
 Result<void> snapshot_segments(RegionMemory& memory, const std::vector<Segment>& segments,
-                               std::uint64_t offset, std::uint64_t bytes, mem::Snapshot& to);
+                               std::uint64_t offset, std::uint64_t bytes, mem::SnapshotQueue& to);
 Result<void> write_segments(RegionMemory& memory, const std::vector<Segment>& segments, std::uint64_t offset,
                             ConstByteSpan from);
 

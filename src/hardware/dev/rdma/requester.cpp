@@ -97,17 +97,20 @@ bool Engine::start(QueuePair& owner, SendWork& work) {
   return true;
 }
 
-Result<void> Engine::read_payload(const SendWork& work, std::uint64_t offset, std::uint64_t bytes,
-                                  mem::Snapshot& to) {
-  if ((work.wr.send_flags & IBV_SEND_INLINE) == 0) return gather(work.wr.sg_list, offset, bytes, to);
-  std::ranges::copy(ConstByteSpan{work.inline_data}.subspan(offset, bytes), to.extend(bytes).begin());
+Result<void> Engine::read_payload(const SendWork& work, mem::SnapshotQueue& to) {
+  if ((work.wr.send_flags & IBV_SEND_INLINE) == 0) return gather(work.wr.sg_list, work.bytes, to);
+  to.extend(UnfilledBytes(work.inline_data.begin(), work.inline_data.end()));
   return {};
 }
 
 bool Engine::send_message(QueuePair& owner, SendWork& work) {
   const std::uint32_t count = packets_of(work.bytes, mtu(owner));
+  mem::SnapshotQueue payload;
+  const bool whole = read_payload(work, payload).has_value();
   for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint64_t offset = std::uint64_t{i} * mtu(owner);
+    const std::uint64_t bytes =
+        std::min<std::uint64_t>(mtu(owner), work.bytes - std::uint64_t{i} * mtu(owner));
+    if (!whole && payload.size() < bytes) return false;  // what lies before the fault was sent
     const bool first = i == 0, last = i + 1 == count;
     Packet packet;
     packet.bth = {.opcode = message_opcode(work.wr.opcode, first, last),
@@ -118,10 +121,7 @@ bool Engine::send_message(QueuePair& owner, SendWork& work) {
     if (packet.info().reth)
       packet.reth = Reth{work.wr.rdma.remote_addr, work.wr.rdma.rkey, static_cast<std::uint32_t>(work.bytes)};
     if (packet.info().immediate) packet.immediate = work.wr.imm_data;
-    WirePacket wire;
-    if (!read_payload(work, offset, std::min<std::uint64_t>(mtu(owner), work.bytes - offset), wire.behind))
-      return false;
-    send(owner.attr.ah_attr, packet, std::move(wire));
+    send(owner.attr.ah_attr, packet, payload.take(bytes));
   }
   return true;
 }
@@ -137,9 +137,9 @@ bool Engine::send_datagram(QueuePair& owner, const SendWork& work) {
   const bool own = (work.wr.ud.remote_qkey & 1u << 31) != 0;
   packet.deth = Deth{own ? owner.attr.qkey : work.wr.ud.remote_qkey, owner.number};
   if (packet.info().immediate) packet.immediate = work.wr.imm_data;
-  WirePacket wire;
-  if (!read_payload(work, 0, work.bytes, wire.behind)) return false;
-  send(work.wr.ud.ah, packet, std::move(wire));
+  mem::SnapshotQueue payload;
+  if (!read_payload(work, payload)) return false;
+  send(work.wr.ud.ah, packet, payload.take(work.bytes));
   return true;
 }
 

@@ -195,7 +195,13 @@ Engine::Verdict Engine::execute_read(QueuePair& to, const Packet& packet) {
   const std::uint32_t count = source.bytes == 0 ? 1 : (source.bytes - 1) / mtu(to) + 1;
   to.expected_psn = psn_add(packet.bth.psn, count);
   to.msn = psn_add(to.msn, 1);
-  const Region* const region = regions_.find(source.rkey);
+  mem::SnapshotQueue payload;
+  bool whole = true;
+  if (source.bytes != 0) {
+    const Region& region = *regions_.find(source.rkey);
+    whole = snapshot_segments(*memory_, region.segments, source.address - region.first, source.bytes, payload)
+                .has_value();
+  }
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint64_t offset = std::uint64_t{i} * mtu(to);
     const bool first = i == 0, last = i + 1 == count;
@@ -204,13 +210,11 @@ Engine::Verdict Engine::execute_read(QueuePair& to, const Packet& packet) {
                           : last        ? Opcode::rc_read_response_last
                                         : Opcode::rc_read_response_middle;
     const std::uint64_t bytes = std::min<std::uint64_t>(mtu(to), source.bytes - offset);
-    WirePacket wire;
-    if (bytes != 0 && !snapshot_segments(*memory_, region->segments, source.address + offset - region->first,
-                                         bytes, wire.behind))
+    if (!whole && payload.size() < bytes)
       return refuse_remote(to, source.rkey, source.address + offset, bytes, refusal::memory_fault);
     send(to.attr.ah_attr,
          response(to, opcode, psn_add(packet.bth.psn, i), syndrome_of(syndrome_ack, no_credits)),
-         std::move(wire));
+         payload.take(bytes));
   }
   return {};
 }

@@ -20,7 +20,7 @@ class TableMappings : public IommuMappings {
   }
   std::uint64_t unmap(DmaAddr iova, std::uint64_t bytes) override {
     const std::uint64_t unmapped_bytes = domain_->unmap(iova, bytes);
-    unmapped(iova, bytes / page_size);
+    unmapped(iova, unmapped_bytes / page_size);  // a driver may name more than it has mapped
     return unmapped_bytes;
   }
   [[nodiscard]] std::optional<PhysAddr> iova_to_phys(DmaAddr iova) const override {

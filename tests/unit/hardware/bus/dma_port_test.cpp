@@ -61,8 +61,9 @@ TEST(DmaPort, ASnapshotIsAReadWhoseBytesStayAsTheyWere) {
     const Bytes data = pattern_bytes(2 * page_size, 1);
     b.machine.put(buffer, data, mem::host_key);
     const Bytes seen = b.read((buffer.value() + 100) | c, 6000);
-    mem::Snapshot snapshot;
-    ASSERT_TRUE(b.port.snapshot(DmaAddr{(buffer.value() + 100) | c}, 6000, snapshot));
+    mem::SnapshotQueue read;
+    ASSERT_TRUE(b.port.snapshot(DmaAddr{(buffer.value() + 100) | c}, 6000, read));
+    const mem::Snapshot snapshot = read.take(6000);
     const auto told = b.machine.log.all<DeviceAccess>();
     ASSERT_EQ(told.size(), 2u) << "one of the read, one like it of the snapshot";
     EXPECT_EQ(std::tie(told[0].phys, told[0].bytes, told[0].key, told[0].write),

@@ -148,7 +148,8 @@ class Pair {
   }
   void copy(PhysAddr to, std::size_t bytes, const Access& to_access) {
     const PhysAddr from{random_.below(ram_bytes - bytes)};
-    if (protected_ || (from < to + bytes && to < from + bytes)) return;
+    const std::uint64_t near = bytes + crypt::cipher_block_size;  // closer, and they may share a block
+    if (protected_ || (from < to + near && to < from + near)) return;
     const Access from_access{{AgentKind::cpu, 0}, static_cast<KeyId>(random_.below(keys_count))};
     ASSERT_TRUE(lazy_->copy(to, to_access, from, from_access, bytes));
     ASSERT_TRUE(eager_->copy(to, to_access, from, from_access, bytes));
@@ -168,18 +169,28 @@ class Pair {
   void take_snapshot(PhysAddr at, std::size_t bytes, const Access& access) {
     Flight flight;
     flight.read.resize(bytes);
-    if (!lazy_->snapshot(at, bytes, flight.snapshot, access)) {
+    if (!lazy_->snapshot(at, bytes, flight.queue, access)) {
       ASSERT_TRUE(protected_);
       return;
     }
     ASSERT_TRUE(eager_->read(at, flight.read, access));
+    flight.snapshot = flight.queue.take(random_.below(bytes + 1));  // the rest stays in the queue
     flights_.push_back(std::move(flight));
     if (flights_.size() > 4) end_snapshot();
   }
   void end_snapshot() {
     if (flights_.empty()) return;
     const std::size_t number = random_.below(flights_.size());
-    ASSERT_TRUE(std::ranges::equal(flights_[number].snapshot.bytes(), flights_[number].read));
+    Flight& flight = flights_[number];
+    ASSERT_EQ(flight.queue.size() + flight.snapshot.bytes().size(), flight.read.size());
+    ASSERT_TRUE(std::ranges::equal(flight.snapshot.bytes(),
+                                   ConstByteSpan{flight.read}.first(flight.snapshot.bytes().size())));
+    ConstByteSpan rest = ConstByteSpan{flight.read}.subspan(flight.snapshot.bytes().size());
+    while (!rest.empty()) {
+      const std::size_t now = 1 + random_.below(rest.size());
+      ASSERT_TRUE(std::ranges::equal(flight.queue.take(now).bytes(), rest.first(now)));
+      rest = rest.subspan(now);
+    }
     std::swap(flights_[number], flights_.back());
     flights_.pop_back();
   }
@@ -256,6 +267,7 @@ class Pair {
   }
 
   struct Flight {
+    SnapshotQueue queue;
     Snapshot snapshot;
     Bytes read;
   };
