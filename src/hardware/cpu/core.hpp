@@ -144,14 +144,16 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] std::uint64_t current_rip() const {
     return current_op_ != nullptr ? rip_of(*current_op_) : rip;
   }
-  [[nodiscard]] std::uint64_t rip_of(const isa::Op& op) const;
+  [[nodiscard]] std::uint64_t rip_of(const isa::Op& op) const {
+    return (regs.page + block->marks[op.instruction].place) & rip_mask;
+  }
   [[nodiscard]] std::uint64_t next_rip(const isa::Op& op) const;
   // RIP becomes the instruction's, and nothing from it on counts as executed.
   void stop_at(const isa::Op& op);
   // RIP becomes the next instruction's (or another's), and the instruction counts.
   Outcome leave_to(const isa::Op& op, std::uint64_t rip);
   // Whether the next operation is to follow: what an instruction has raised is looked at behind it.
-  [[nodiscard]] bool goes_on_behind(const isa::Op& op);
+  [[nodiscard]] bool goes_on_behind(const isa::Op& op) { return !attention_ || stays_in_instruction(op); }
   Outcome leave_behind(const isa::Op& op) { return leave_to(op, next_rip(op)); }
   // Interrupts are not looked at before the next instruction has been executed.
   void shadow_interrupts(const isa::Op& op);
@@ -242,6 +244,9 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
 
   // --- core_segments.cpp
   [[nodiscard]] SegmentRegister segment(isa::Segment which) const;
+  [[nodiscard]] std::uint16_t selector(isa::Segment which) const {
+    return sys.segments[static_cast<std::size_t>(which)].selector;
+  }
   void set_segment(isa::Segment which, const SegmentRegister& value);
   void load_code_segment(const Descriptor& descriptor, unsigned rpl);
   // nullopt: a fault was raised, with this vector and the selector for an error code.
@@ -312,6 +317,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void run_block(const isa::Op* op);
   void leave_block();
   void after_leave();
+  bool stays_in_instruction(const isa::Op& op);
   [[nodiscard]] bool take_signals();
   void take_init();
   void take_startup(std::uint8_t start_vector);

@@ -71,10 +71,6 @@ void Core::after_device() {
   if (deadline && *deadline < planned) kick();
 }
 
-std::uint64_t Core::rip_of(const isa::Op& op) const {
-  return (regs.page + block->marks[op.instruction].place) & rip_mask;
-}
-
 std::uint64_t Core::next_rip(const isa::Op& op) const {
   const isa::InstructionMark& mark = block->marks[op.instruction];
   return (regs.page + mark.place + mark.length) & rip_mask;
@@ -85,8 +81,8 @@ void Core::stop_at(const isa::Op& op) {
   budget += block->instructions - op.instruction;
 }
 
-bool Core::goes_on_behind(const isa::Op& op) {
-  if (!attention_ || (&op + 1)->instruction == op.instruction) return true;
+bool Core::stays_in_instruction(const isa::Op& op) {
+  if ((&op + 1)->instruction == op.instruction) return true;
   leave_behind(op);
   leave = Leave::lookup;
   return false;
@@ -116,6 +112,21 @@ void Core::step_by_new_flags() {
 void Core::halt() {
   halted_ = true;
   kick();
+}
+
+namespace {
+
+constexpr HelperRunner runners[] = {
+#define CBIT_HELPER(name, ends) run<helpers::name>,
+    CBIT_ISA_HELPERS(CBIT_HELPER)
+#undef CBIT_HELPER
+};
+
+}  // namespace
+
+HelperRunner runner_of(const isa::Op& op) {
+  return op.helper == isa::Helper::x87 ? helpers::x87_runner(op)
+                                       : runners[static_cast<std::size_t>(op.helper)];
 }
 
 namespace ops {
@@ -150,20 +161,7 @@ bool check_target(State& s, const isa::Op* op, std::uint64_t rip) {
 }
 
 const isa::Op* run_helper(State& s, const isa::Op* op) {
-  Core& core = core_of(s);
-  if (core.rehearses()) {
-    core.give_up_rehearsal();
-    return nullptr;
-  }
-  core.set_current(*op);
-  switch (helper_functions[static_cast<std::size_t>(op->helper)](core, *op)) {
-    case Outcome::next:
-      // A vector operation raises nothing, and may be code of the host.
-      return op->helper == isa::Helper::sse || core.goes_on_behind(*op) ? op + 1 : nullptr;
-    case Outcome::fault: core.stop_at(*op); return nullptr;
-    case Outcome::leave: s.leave = Leave::lookup; return nullptr;
-  }
-  return nullptr;
+  return runners[static_cast<std::size_t>(op->helper)](s, op);
 }
 
 bool translate(State& s) { return core_of(s).translate_block(); }

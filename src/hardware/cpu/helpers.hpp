@@ -15,11 +15,32 @@ CBIT_ISA_HELPERS(CBIT_HELPER)
 #undef CBIT_HELPER
 }  // namespace helpers
 
-inline constexpr HelperFunction helper_functions[] = {
-#define CBIT_HELPER(name, ends) helpers::name,
-    CBIT_ISA_HELPERS(CBIT_HELPER)
-#undef CBIT_HELPER
-};
+// Runs an operation's helper; the operation to go on with, or nullptr where straight-line code ends.
+template <HelperFunction function>
+const isa::Op* run(State& s, const isa::Op* op) {
+  Core& core = core_of(s);
+  if (core.rehearses()) {
+    core.give_up_rehearsal();
+    return nullptr;
+  }
+  core.set_current(*op);
+  switch (function(core, *op)) {
+    case Outcome::next:
+      // A vector operation raises nothing, and may be code of the host.
+      return op->helper == isa::Helper::sse || core.goes_on_behind(*op) ? op + 1 : nullptr;
+    case Outcome::fault: core.stop_at(*op); return nullptr;
+    case Outcome::leave: s.leave = Leave::lookup; return nullptr;
+  }
+  return nullptr;
+}
+
+using HelperRunner = const isa::Op* (*)(State&, const isa::Op*);
+// run() of what does this operation and nothing else.
+[[nodiscard]] HelperRunner runner_of(const isa::Op& op);
+namespace helpers {
+// Of one x87 instruction.
+[[nodiscard]] HelperRunner x87_runner(const isa::Op& op);
+}  // namespace helpers
 
 // General registers by name, and a register of `bytes` at a slot.
 [[nodiscard]] inline std::uint64_t& gpr(State& s, isa::Gpr reg) {

@@ -432,39 +432,56 @@ constexpr X87Row rows[] = {
 };
 
 // Control instructions leave the pointers to the last instruction as they are: APM vol. 1, 6.2.5.
-bool is_noted(const X87Row& row) {
+constexpr bool is_noted(const X87Row& row) {
   return !row.control && row.function != load_control && row.function != load_environment &&
          row.function != restore_all && row.name != "fwait";
 }
 
-struct KnownRow {
-  const X87Row* row = nullptr;
-  bool noted = false;
+template <std::size_t number>
+Outcome instruction(Core& core, const isa::Op& op) {
+  constexpr X87Row row = rows[number];
+  if (!row.control && core.x87.pending()) return core.raise(vector::mf);
+  const X87Access access{core, op, X87Parameters::unpacked(op.imm)};
+  const Outcome outcome = row.function(access);
+  if (outcome != Outcome::next || !is_noted(row)) return outcome;
+  core.x87.note_instruction(access.with.opcode, core.selector(isa::Segment::cs), core.rip_of(op));
+  if (access.in_memory()) core.x87.note_data(core.selector(isa::Segment::ds), access.address());
+  return outcome;
+}
+
+Outcome unknown(Core& core, const isa::Op&) { return core.raise(vector::ud); }
+
+// What does an instruction: as a helper, and for an operation of its own.
+struct Doer {
+  HelperFunction function = unknown;
+  HelperRunner runner = run<unknown>;
 };
 
-std::vector<KnownRow> rows_by_mnemonic() {
-  std::unordered_map<std::string_view, const X87Row*> by_name;
-  for (const X87Row& row : rows) by_name.emplace(row.name, &row);
-  std::vector<KnownRow> result(isa::mnemonic_count());
+template <std::size_t... numbers>
+constexpr std::array<Doer, sizeof...(numbers)> doers_of(std::index_sequence<numbers...>) {
+  return {Doer{instruction<numbers>, run<instruction<numbers>>}...};
+}
+
+std::vector<Doer> doers_by_mnemonic() {
+  constexpr auto doers = doers_of(std::make_index_sequence<std::size(rows)>{});
+  std::unordered_map<std::string_view, Doer> by_name;
+  for (std::size_t i = 0; i < doers.size(); ++i) by_name.emplace(rows[i].name, doers[i]);
+  std::vector<Doer> result(isa::mnemonic_count());
   for (std::uint16_t mnemonic = 0; mnemonic < isa::mnemonic_count(); ++mnemonic)
-    if (const auto row = by_name.find(isa::mnemonic_name(mnemonic)); row != by_name.end())
-      result[mnemonic] = {row->second, is_noted(*row->second)};
+    if (const auto doer = by_name.find(isa::mnemonic_name(mnemonic)); doer != by_name.end())
+      result[mnemonic] = doer->second;
   return result;
+}
+
+const Doer& doer_of(const isa::Op& op) {
+  static const std::vector<Doer> by_mnemonic = doers_by_mnemonic();
+  return by_mnemonic[X87Parameters::unpacked(op.imm).mnemonic];
 }
 
 }  // namespace
 
-Outcome x87(Core& core, const isa::Op& op) {
-  static const std::vector<KnownRow> by_mnemonic = rows_by_mnemonic();
-  const X87Access access{core, op, X87Parameters::unpacked(op.imm)};
-  const auto [row, noted] = by_mnemonic[access.with.mnemonic];
-  if (row == nullptr) return core.raise(vector::ud);
-  if (!row->control && core.x87.pending()) return core.raise(vector::mf);
-  const Outcome outcome = row->function(access);
-  if (outcome != Outcome::next || !noted) return outcome;
-  core.x87.note_instruction(access.with.opcode, core.segment(isa::Segment::cs).selector, core.rip_of(op));
-  if (access.in_memory()) core.x87.note_data(core.segment(isa::Segment::ds).selector, access.address());
-  return outcome;
-}
+Outcome x87(Core& core, const isa::Op& op) { return doer_of(op).function(core, op); }
+
+HelperRunner x87_runner(const isa::Op& op) { return doer_of(op).runner; }
 
 }  // namespace cbit::cpu::helpers

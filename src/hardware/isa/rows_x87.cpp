@@ -25,8 +25,8 @@ void lower_x87(Builder& b, const Instruction& i) {
     const Operand& operand = i.operands[number];
     if (operand.is_memory()) {
       with.memory_bytes = operand.bytes;
-      // An exception that waits comes before the segment's, too.
-      if (waits(mnemonic_name(i.mnemonic))) b.call(Helper::check_x87);
+      // An exception that waits comes before the segment's, too; in 64-bit mode segments have none.
+      if (!b.is_64() && waits(mnemonic_name(i.mnemonic))) b.call(Helper::check_x87);
       at = b.address(operand, operand.bytes,
                      stores(mnemonic_name(i.mnemonic)) ? AccessKind::write : AccessKind::read);
     } else if (operand.kind == OperandKind::x87) {

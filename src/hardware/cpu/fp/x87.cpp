@@ -3,55 +3,6 @@
 #include <limits>
 
 namespace cbit::cpu::fp {
-namespace {
-
-// By the field PC; 1 is reserved, and means extended precision here.
-constexpr std::array<std::uint8_t, 4> significand_bits_of = {24, 64, 53, 64};
-
-}  // namespace
-
-void X87::note_instruction(std::uint16_t opcode, std::uint16_t code_segment,
-                           std::uint64_t instruction_pointer) {
-  state.opcode = opcode & 0x7ff;
-  state.code_segment = code_segment;
-  state.instruction_pointer = instruction_pointer;
-}
-
-void X87::note_data(std::uint16_t data_segment, std::uint64_t data_pointer) {
-  state.data_segment = data_segment;
-  state.data_pointer = data_pointer;
-}
-
-void X87::set_st(unsigned i, Float80 value) {
-  state.registers[physical(i)] = value;
-  state.in_use = static_cast<std::uint8_t>(state.in_use | 1u << physical(i));
-}
-
-void X87::move_top(int by) {
-  const unsigned top = state.status.get<X87Status::Top>();
-  state.status = state.status.with<X87Status::Top>((top + static_cast<unsigned>(by)) & 7);
-}
-
-void X87::push(Float80 value) {
-  move_top(-1);
-  set_st(0, value);
-}
-
-void X87::pop(Pops pops) {
-  for (int left = static_cast<int>(pops); left > 0; --left) {
-    state.in_use = static_cast<std::uint8_t>(state.in_use & ~(1u << physical(0)));
-    move_top(1);
-  }
-}
-
-Environment X87::environment() const {
-  return {.rounding = state.control.get<X87Control::RoundingControl>(),
-          .significand_bits = significand_bits_of[state.control.get<X87Control::PrecisionControl>()],
-          .masked = state.control.get<X87Control::Masks>()};
-}
-
-bool X87::is_masked(Exceptions which) const { return (state.control.get<X87Control::Masks>() & which) != 0; }
-
 void X87::raise(Exceptions which) {
   state.status.raw = static_cast<std::uint16_t>(state.status.raw | which);
   summarize_errors();
@@ -62,8 +13,6 @@ void X87::summarize_errors() {
       state.status.get<X87Status::Flags>() & ~unsigned{state.control.get<X87Control::Masks>()};
   state.status = state.status.with<X87Status::ErrorSummary>(waiting != 0).with<X87Status::Busy>(waiting != 0);
 }
-
-void X87::set_c1(bool value) { state.status = state.status.with<X87Status::C1>(value); }
 
 void X87::set_conditions(bool c3, bool c2, bool c0) {
   state.status = state.status.with<X87Status::C3>(c3).with<X87Status::C2>(c2).with<X87Status::C0>(c0);
@@ -82,15 +31,6 @@ bool X87::stack_overflow() {
   set_c1(true);
   raise(ie);
   return is_masked(ie);
-}
-
-// Takes over flags and C1. Whether there is a result: an unmasked precomputation exception leaves the
-// operands.
-bool X87::commit(const Environment& env) {
-  set_c1(env.rounded_up);
-  if (env.raised == 0) return true;
-  raise(env.raised);
-  return (env.unmasked() & precomputation) == 0;
 }
 
 // --- Loads.
@@ -116,7 +56,7 @@ void X87::fld(Float32 value) { fld_converted(value); }
 
 void X87::fld(Float64 value) { fld_converted(value); }
 
-void X87::fld(Float80 value) { load(value, environment()); }
+void X87::fld(Float80 value) { load(value, {}); }
 
 void X87::fld_register(unsigned i) {
   if (is_empty(i)) {

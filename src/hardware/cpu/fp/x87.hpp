@@ -93,8 +93,15 @@ class X87 {
   // An unmasked exception waits: the next waiting instruction, or MMX instruction, raises #MF.
   [[nodiscard]] bool pending() const { return state.status.get<X87Status::ErrorSummary>(); }
 
-  void note_instruction(std::uint16_t opcode, std::uint16_t code_segment, std::uint64_t instruction_pointer);
-  void note_data(std::uint16_t data_segment, std::uint64_t data_pointer);
+  void note_instruction(std::uint16_t opcode, std::uint16_t code_segment, std::uint64_t instruction_pointer) {
+    state.opcode = opcode & 0x7ff;
+    state.code_segment = code_segment;
+    state.instruction_pointer = instruction_pointer;
+  }
+  void note_data(std::uint16_t data_segment, std::uint64_t data_pointer) {
+    state.data_segment = data_segment;
+    state.data_pointer = data_pointer;
+  }
 
   // --- Loads.
   void fld(Float32 value);
@@ -187,20 +194,49 @@ class X87 {
   [[nodiscard]] unsigned physical(unsigned i) const { return (state.status.get<X87Status::Top>() + i) % 8; }
   [[nodiscard]] bool is_empty(unsigned i) const { return (state.in_use >> physical(i) & 1) == 0; }
   [[nodiscard]] Float80 st(unsigned i) const { return state.registers[physical(i)]; }
-  void set_st(unsigned i, Float80 value);
-  void move_top(int by);
-  void push(Float80 value);
-  void pop(Pops pops);
+  void set_st(unsigned i, Float80 value) {
+    state.registers[physical(i)] = value;
+    state.in_use = static_cast<std::uint8_t>(state.in_use | 1u << physical(i));
+  }
+  void move_top(int by) {
+    const unsigned top = state.status.get<X87Status::Top>();
+    state.status = state.status.with<X87Status::Top>((top + static_cast<unsigned>(by)) & 7);
+  }
+  void push(Float80 value) {
+    move_top(-1);
+    set_st(0, value);
+  }
+  void pop(Pops pops) {
+    for (int left = static_cast<int>(pops); left > 0; --left) {
+      state.in_use = static_cast<std::uint8_t>(state.in_use & ~(1u << physical(0)));
+      move_top(1);
+    }
+  }
 
-  [[nodiscard]] Environment environment() const;
-  [[nodiscard]] bool is_masked(Exceptions which) const;
+  [[nodiscard]] Environment environment() const {
+    // By the field PC; 1 is reserved, and means extended precision here.
+    constexpr std::array<std::uint8_t, 4> significand_bits_of = {24, 64, 53, 64};
+    return {.rounding = state.control.get<X87Control::RoundingControl>(),
+            .significand_bits = significand_bits_of[state.control.get<X87Control::PrecisionControl>()],
+            .masked = state.control.get<X87Control::Masks>()};
+  }
+  [[nodiscard]] bool is_masked(Exceptions which) const {
+    return (state.control.get<X87Control::Masks>() & which) != 0;
+  }
   void raise(Exceptions which);
   void summarize_errors();
-  void set_c1(bool value);
+  void set_c1(bool value) { state.status = state.status.with<X87Status::C1>(value); }
   void set_conditions(bool c3, bool c2, bool c0);
   bool stack_underflow();
   bool stack_overflow();
-  bool commit(const Environment& env);
+  // Takes over flags and C1. Whether there is a result: an unmasked precomputation exception leaves the
+  // operands.
+  bool commit(const Environment& env) {
+    set_c1(env.rounded_up);
+    if (env.raised == 0) return true;
+    raise(env.raised);
+    return (env.unmasked() & precomputation) == 0;
+  }
   void load(Float80 value, const Environment& env);
   template <Format F>
   void fld_converted(F value);

@@ -107,8 +107,12 @@ void BlockEmitter::unsettle(const RegisterCache::Snapshot& snapshot, const Known
 }
 
 void BlockEmitter::call(const void* function) {
+  // A call of its own, which the host's processor foretells.
+  as.mov(in_state(offsetof(State, budget), 8), reg_budget);
   as.mov(rax, Imm{number_of(function)});
-  as.call(number_of(shared_->call));
+  as.call(rax);
+  as.mov(reg_budget, in_state(offsetof(State, budget), 8));
+  as.mov(reg_tlb, in_state(offsetof(State, tlb), 8));
 }
 
 void BlockEmitter::call_for(const isa::Op& op, const void* function) {

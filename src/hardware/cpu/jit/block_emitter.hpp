@@ -23,7 +23,6 @@ struct SharedCode {
   const void* enter = nullptr;        // called from C++: (State*, code) -> the operation to go on with
   const void* leave = nullptr;        // RAX: the operation; ends `enter`
   const void* leave_block = nullptr;  // RAX: a CodeBlock, to be interpreted
-  const void* call = nullptr;         // RAX: a function, which may look at the budget and change it
 };
 
 // The flags, and MXCSR, as far as the block knows them. The two words are slots of the register cache.

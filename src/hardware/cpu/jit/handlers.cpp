@@ -1,5 +1,6 @@
 #include "cpu/jit/handlers.hpp"
 
+#include "cpu/helpers.hpp"
 #include "cpu/ops_branch.hpp"
 
 namespace cbit::cpu::jit {
@@ -19,5 +20,9 @@ constexpr Handler handlers[] = {
 }  // namespace
 
 Handler handler_of(isa::OpCode code) { return handlers[static_cast<std::size_t>(code)]; }
+
+Handler handler_of(const isa::Op& op) {
+  return op.code == isa::OpCode::helper ? runner_of(op) : handler_of(op.code);
+}
 
 }  // namespace cbit::cpu::jit

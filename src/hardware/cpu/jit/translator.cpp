@@ -57,9 +57,12 @@ bool is_host_known() {
 }
 
 constexpr x86::Gp saved[] = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14, x86::r15};
+// With them and a return address, to 16 bytes.
+constexpr int stack_for_alignment = 8;
 
 void emit_enter(x86::Assembler& as) {
   for (const x86::Gp& reg : saved) as.push(reg);
+  as.sub(x86::rsp, stack_for_alignment);
   as.mov(reg_state, x86::rdi);
   as.mov(reg_budget, in_state(offsetof(State, budget), 8));
   as.mov(reg_tlb, in_state(offsetof(State, tlb), 8));
@@ -68,16 +71,8 @@ void emit_enter(x86::Assembler& as) {
 
 void emit_leave(x86::Assembler& as) {
   as.mov(in_state(offsetof(State, budget), 8), reg_budget);
+  as.add(x86::rsp, stack_for_alignment);
   for (auto reg = std::rbegin(saved); reg != std::rend(saved); ++reg) as.pop(*reg);
-  as.ret();
-}
-
-// The stack is aligned here, by the saved registers and two return addresses.
-void emit_call(x86::Assembler& as) {
-  as.mov(in_state(offsetof(State, budget), 8), reg_budget);
-  as.call(x86::rax);
-  as.mov(reg_budget, in_state(offsetof(State, budget), 8));
-  as.mov(reg_tlb, in_state(offsetof(State, tlb), 8));
   as.ret();
 }
 
@@ -115,20 +110,16 @@ bool Translator::emit_shared_code() {
   const asmjit::Label enter = as.newLabel();
   const asmjit::Label leave = as.newLabel();
   const asmjit::Label leave_block = as.newLabel();
-  const asmjit::Label call = as.newLabel();
   as.bind(enter);
   emit_enter(as);
   as.bind(leave_block);
   as.mov(x86::rax, x86::Mem{x86::rax, offsetof(CodeBlock, ops)});
   as.bind(leave);
   emit_leave(as);
-  as.bind(call);
-  emit_call(as);
   if (!place(code) || failure.happened()) return false;
   shared_ = {.enter = address_of(code, enter, base),
              .leave = address_of(code, leave, base),
-             .leave_block = address_of(code, leave_block, base),
-             .call = address_of(code, call, base)};
+             .leave_block = address_of(code, leave_block, base)};
   shared_bytes_ = memory_->used();
   return true;
 }
@@ -143,7 +134,7 @@ void Translator::emit(BlockEmitter& emitter, const CodeBlock& block, const LoopS
     if (has_code(*op, form))
       form.emit(emitter, *op, form);
     else if (!emit_vector(emitter, *op))
-      emitter.call_handler(handler_of(op->code));
+      emitter.call_handler(handler_of(*op));
   }
   emitter.finish();
 }
