@@ -2,6 +2,7 @@
 // take any bytes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>

@@ -2,6 +2,7 @@
 // completions, so none of them can say something else than the others.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <iosfwd>
 #include <optional>

@@ -17,6 +17,8 @@
 // reads them, too). Followed by _or_none or _or_reads where a quiet twin four places on does just that.
 #pragma once
 
+#include <cstdint>
+
 #define CBIT_OPS_SIZED(OP, name, kind, effect, fn) \
   OP(name##_8, kind, effect, fn<std::uint8_t>)     \
   OP(name##_16, kind, effect, fn<std::uint16_t>)   \

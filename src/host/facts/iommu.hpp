@@ -1,6 +1,7 @@
 // The IOMMUs, and the type of each group's default domain.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>

@@ -1,6 +1,7 @@
 // The running kernel: its release, command line, configuration, and the parameters of its KVM modules.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>

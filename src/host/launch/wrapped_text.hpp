@@ -1,6 +1,7 @@
 // Text for people, in lines of a terminal's width.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 

@@ -1,6 +1,7 @@
 // Files of /proc, which have no size that one could ask for.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
+#include <type_traits>
 #include <vector>
 
 #include "explain/table.hpp"

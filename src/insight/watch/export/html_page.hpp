@@ -1,6 +1,7 @@
 // What all reports as pages have in common. Plain HTML and SVG: it opens anywhere, also years later.
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>

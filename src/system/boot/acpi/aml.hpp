@@ -2,6 +2,7 @@
 // ACPI Specification 6.3, chapter 20.2. Code is compiled from ASL instead.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>

@@ -5,6 +5,7 @@
 // path.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>

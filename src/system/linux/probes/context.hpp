@@ -7,6 +7,7 @@
 // the machine.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
