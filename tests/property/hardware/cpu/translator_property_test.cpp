@@ -1,5 +1,7 @@
 // Random code on both tiers: the same state wherever it is looked at, flags included, of which generated code
 // keeps only what the next block asks for.
+#include <cstdlib>
+
 #include "isa/decode.hpp"
 #include "unit/hardware/cpu/cpu_box.hpp"
 #include "unit/hardware/cpu/random_code.hpp"
@@ -83,7 +85,8 @@ class TranslatedProgram : public ::testing::TestWithParam<bool> {
 };
 
 TEST_P(TranslatedProgram, IsWhereTheInterpreterIsAtEachLook) {
-  constexpr std::uint64_t cases = 1500;
+  const char* const fewer = std::getenv("CBIT_TRANSLATED_PROGRAMS");
+  const std::uint64_t cases = fewer != nullptr ? std::strtoull(fewer, nullptr, 10) : 1500;
   const RandomCode code{mode(), cpu::default_model().features, [](const isa::Row&) { return true; }};
   for (std::uint64_t seed = 1; seed <= cases; ++seed) {
     Random random{seed};

@@ -14,7 +14,7 @@ namespace reg = spec::apic_register;
 using bus::CpuSignal;
 using test::TestPc;
 
-constexpr std::uint64_t masked = 1 << 16;
+constexpr std::uint64_t entry_masked = 1 << 16;
 constexpr std::uint64_t level = 1 << 15;
 constexpr std::uint64_t remote_irr = 1 << 14;
 constexpr std::uint64_t active_low = 1 << 13;
@@ -38,7 +38,7 @@ TEST_F(IoapicTest, HasTheRegistersOfItsVersion) {
   EXPECT_EQ(pc.ioapic(0x02), 0x0f00'0000u);
   pc.set_ioapic(0x01, 0);
   EXPECT_EQ(pc.ioapic(0x01), 0x0017'0020u);
-  for (unsigned p = 0; p < 24; ++p) EXPECT_EQ(pc.entry(p), masked);
+  for (unsigned p = 0; p < 24; ++p) EXPECT_EQ(pc.entry(p), entry_masked);
   EXPECT_EQ(pc.ioapic(0x40), 0u);
   EXPECT_EQ(pc.ioapic(0xff), 0u);
   pc.set_ioapic(0x40, 0xffff'ffff);
@@ -73,7 +73,7 @@ TEST_F(IoapicTest, MakesOneInterruptOfAnEdge) {
 }
 
 TEST_F(IoapicTest, LosesAnEdgeThatIsMasked) {
-  pc.set_entry(pin, masked | 0x77);
+  pc.set_entry(pin, entry_masked | 0x77);
   device.raise();
   pc.set_entry(pin, 0x77);
   EXPECT_FALSE(pc.intr());
@@ -100,7 +100,7 @@ TEST_F(IoapicTest, MakesOneInterruptOfALevelAndAnotherAfterItsEoi) {
 }
 
 TEST_F(IoapicTest, OffersALevelWhenItIsUnmasked) {
-  pc.set_entry(pin, level | masked | 0x77);
+  pc.set_entry(pin, level | entry_masked | 0x77);
   device.raise();
   EXPECT_FALSE(pc.intr());
   pc.set_entry(pin, level | 0x77);
@@ -111,7 +111,7 @@ TEST_F(IoapicTest, HoldsALevelBackWhenItIsMaskedBeforeTheEoi) {
   pc.set_entry(pin, level | 0x77);
   device.raise();
   EXPECT_EQ(pc.take(), 0x77);
-  pc.set_entry(pin, level | masked | 0x77);
+  pc.set_entry(pin, level | entry_masked | 0x77);
   pc.eoi();
   EXPECT_FALSE(pc.intr());
   pc.set_entry(pin, level | 0x77);
@@ -152,8 +152,8 @@ TEST_F(IoapicTest, EndsAnInterruptByASwitchToEdgeAndBack) {
   pc.set_entry(pin, level | 0x77);
   device.raise();
   EXPECT_EQ(pc.take(), 0x77);
-  pc.set_entry(pin, masked | 0x77);
-  pc.set_entry(pin, level | masked | 0x77);
+  pc.set_entry(pin, entry_masked | 0x77);
+  pc.set_entry(pin, level | entry_masked | 0x77);
   EXPECT_EQ(pc.entry(pin) & remote_irr, 0u);
 }
 

@@ -12,7 +12,7 @@ namespace reg = spec::apic_register;
 using bus::CpuSignal;
 using test::TestPc;
 
-constexpr std::uint32_t masked = 1 << 16;
+constexpr std::uint32_t lvt_masked = 1 << 16;
 constexpr std::uint32_t self = 1 << 18;  // ICR: destination shorthand
 
 struct LapicTest : testing::Test {
@@ -40,7 +40,7 @@ TEST(LapicReset, LeavesTheStateOfPowerUp) {
   EXPECT_EQ(pc.apic(reg::dfr), 0xffff'ffffu);
   for (const auto lvt :
        {reg::lvt_timer, reg::lvt_thermal, reg::lvt_perf, reg::lvt_lint0, reg::lvt_lint1, reg::lvt_error})
-    EXPECT_EQ(pc.apic(lvt), masked);
+    EXPECT_EQ(pc.apic(lvt), lvt_masked);
   for (const auto zero : {reg::id, reg::tpr, reg::ppr, reg::ldr, reg::esr, reg::icr, reg::icr_high,
                           reg::initial_count, reg::current_count, reg::divide, reg::irr, reg::isr})
     EXPECT_EQ(pc.apic(zero), 0u);
@@ -136,12 +136,12 @@ TEST_F(LapicTest, KeepsWhatIsPendingWhenSoftwareDisablesItAndTakesNoMore) {
   pc.set_apic(reg::lvt_error, 0xfe);
   self_ipi(0x41);
   pc.set_apic(reg::svr, 0xff);
-  EXPECT_EQ(pc.apic(reg::lvt_error), 0xfe | masked);
+  EXPECT_EQ(pc.apic(reg::lvt_error), 0xfe | lvt_masked);
   self_ipi(0x42);
   EXPECT_FALSE(irr(0x42));
   EXPECT_EQ(pc.take(), 0x41);
   pc.set_apic(reg::lvt_error, 0xfe);
-  EXPECT_EQ(pc.apic(reg::lvt_error), 0xfe | masked) << "cannot be unmasked";
+  EXPECT_EQ(pc.apic(reg::lvt_error), 0xfe | lvt_masked) << "cannot be unmasked";
   // It still answers INIT, NMI, SMI and start-up messages.
   pc.set_apic(reg::icr, self | 4 << 8);
   EXPECT_TRUE(lapic.signals().has(CpuSignal::nmi));
@@ -269,7 +269,7 @@ TEST_F(LapicTest, MakesAnNmiOfAnEdgeAtLint1) {
   lapic.set_input(Lapic::lint1, true);
   EXPECT_TRUE(lapic.take_nmi());
   EXPECT_FALSE(lapic.take_nmi());
-  pc.set_apic(reg::lvt_lint1, 0x400 | masked);
+  pc.set_apic(reg::lvt_lint1, 0x400 | lvt_masked);
   lapic.set_input(Lapic::lint1, false);
   lapic.set_input(Lapic::lint1, true);
   EXPECT_FALSE(lapic.take_nmi());

@@ -11,7 +11,7 @@ namespace {
 namespace reg = spec::apic_register;
 using test::TestPc;
 
-constexpr std::uint32_t masked = 1 << 16;
+constexpr std::uint32_t timer_masked = 1 << 16;
 constexpr std::uint32_t periodic = 1 << 17;
 constexpr std::uint32_t tsc_mode = 2 << 17;
 constexpr std::uint32_t deadline_msr = 0x6e0;
@@ -76,12 +76,12 @@ TEST_F(LapicTimerTest, HasNoDeadlineThatNobodyWouldNotice) {
   pc.clock.advance(10'000'000'000);  // would be 10^10 expiries
   EXPECT_EQ(pc.take(), 0xee);
   EXPECT_EQ(pc.clock.next_deadline(), pc.clock.now_ns() + 1) << "the next one can be noticed again";
-  pc.set_apic(reg::lvt_timer, periodic | masked | 0xee);
+  pc.set_apic(reg::lvt_timer, periodic | timer_masked | 0xee);
   EXPECT_FALSE(pc.clock.next_deadline());
 }
 
 TEST_F(LapicTimerTest, LosesAnExpiryThatIsMasked) {
-  pc.set_apic(reg::lvt_timer, masked | 0xee);
+  pc.set_apic(reg::lvt_timer, timer_masked | 0xee);
   pc.set_apic(reg::initial_count, 1000);
   pc.clock.advance(1500);
   EXPECT_EQ(pc.apic(reg::current_count), 0u);
@@ -91,7 +91,7 @@ TEST_F(LapicTimerTest, LosesAnExpiryThatIsMasked) {
 }
 
 TEST_F(LapicTimerTest, InterruptsIfItIsUnmaskedInTime) {
-  pc.set_apic(reg::lvt_timer, masked | 0xee);
+  pc.set_apic(reg::lvt_timer, timer_masked | 0xee);
   pc.set_apic(reg::initial_count, 1000);
   pc.clock.advance(500);
   pc.set_apic(reg::lvt_timer, 0xee);
@@ -123,15 +123,15 @@ TEST_F(LapicTimerTest, RestartsWithEveryInitialCount) {
 TEST_F(LapicTimerTest, GoesOnWithItsCountWhenOneShotBecomesPeriodicAndBack) {
   pc.set_apic(reg::initial_count, 1000);
   pc.clock.advance(700);
-  pc.set_apic(reg::lvt_timer, periodic | masked);
+  pc.set_apic(reg::lvt_timer, periodic | timer_masked);
   EXPECT_EQ(pc.apic(reg::current_count), 300u);
   pc.clock.advance(400);
   EXPECT_EQ(pc.apic(reg::current_count), 900u);  // wrapped
-  pc.set_apic(reg::lvt_timer, masked);
+  pc.set_apic(reg::lvt_timer, timer_masked);
   EXPECT_EQ(pc.apic(reg::current_count), 900u);
   pc.clock.advance(1000);
   EXPECT_EQ(pc.apic(reg::current_count), 0u);
-  pc.set_apic(reg::lvt_timer, periodic | masked);
+  pc.set_apic(reg::lvt_timer, periodic | timer_masked);
   pc.clock.advance(10);
   EXPECT_EQ(pc.apic(reg::current_count), 0u) << "it has stopped";
 }
@@ -189,7 +189,7 @@ TEST_F(LapicTimerTest, DisarmsADeadlineWithZero) {
 }
 
 TEST_F(LapicTimerTest, ClearsADeadlineThatPassesMasked) {
-  pc.set_apic(reg::lvt_timer, tsc_mode | masked | 0xef);
+  pc.set_apic(reg::lvt_timer, tsc_mode | timer_masked | 0xef);
   EXPECT_TRUE(lapic.write_msr(deadline_msr, 1000));
   pc.clock.advance(999);
   EXPECT_EQ(lapic.read_msr(deadline_msr), 1000u);

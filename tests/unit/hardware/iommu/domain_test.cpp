@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/cost.hpp"
+#include "support/sizes.hpp"
 #include "unit/hardware/iommu/domain_fixture.hpp"
 
 namespace cbit::iommu {
@@ -11,8 +12,6 @@ namespace {
 
 using test::Encryption;
 using test::SmallMachine;
-
-constexpr std::uint64_t mib = 1 << 20;
 
 TEST(IommuDomain, TranslatesToPhysicalAddressKeyAndRestOfTheLeaf) {
   DomainFixture f{test::Encryption::sme};

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/random.hpp"
+#include "support/sizes.hpp"
 #include "unit/hardware/iommu/domain_fixture.hpp"
 
 namespace cbit::iommu {
@@ -12,7 +13,6 @@ namespace {
 
 using test::Encryption;
 
-constexpr std::uint64_t mib = 1 << 20;
 constexpr std::uint64_t pr = 1;
 constexpr std::uint64_t rights = 3ull << 61;
 constexpr std::uint64_t next_level(std::uint64_t level) { return level << 9; }

@@ -7,12 +7,12 @@
 #include <set>
 
 #include "base/random.hpp"
+#include "support/sizes.hpp"
 #include "unit/hardware/iommu/domain_fixture.hpp"
 
 namespace cbit::iommu {
 namespace {
 
-constexpr std::uint64_t mib = 1 << 20;
 constexpr std::uint64_t window = 64 * mib;  // IOVAs that the test uses
 constexpr std::uint64_t phys_window = 32 * mib;
 

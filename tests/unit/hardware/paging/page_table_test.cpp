@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include "fixture.hpp"
+#include "support/sizes.hpp"
 
 namespace cbit::paging {
 namespace {
 
 constexpr VirtAddr gigabyte{0xffff'8880'4000'0000};
-constexpr std::uint64_t mib = 1ull << 20;
 
 struct Leaf {
   VirtAddr at;

@@ -52,7 +52,7 @@ std::vector<Finding> judged(const std::string& xml) {
   return config ? judge(*config, {.host = &host}) : std::vector<Finding>{};
 }
 
-std::vector<std::string> found(const std::string& xml) {
+std::vector<std::string> found_in_xml(const std::string& xml) {
   std::vector<std::string> result;
   for (const Finding& finding : judged(xml)) {
     result.emplace_back(finding.rule->name);
@@ -80,7 +80,7 @@ TEST(LibvirtDomain, IsReadAsQemusOptions) {
   EXPECT_EQ(config->command.value("device", "driver"), "virtio-net-pci");
 }
 
-TEST(LibvirtDomain, IsSilentIfItIsRight) { EXPECT_THAT(found(good), IsEmpty()); }
+TEST(LibvirtDomain, IsSilentIfItIsRight) { EXPECT_THAT(found_in_xml(good), IsEmpty()); }
 
 // qemuBuildSEVSNPCommandLine() of libvirt 11.3; <launchSecurity type='tdx'> of 11.6.
 TEST(LibvirtDomain, GivesAttestationWhatItsElementsSay) {
@@ -168,7 +168,7 @@ TEST(LibvirtDomain, IsJudgedByTheSameRules) {
        "migration-not-possible"},
   };
   for (const auto& [from, to, rule] : changes) {
-    const auto names = found(edit(good, from, to));
+    const auto names = found_in_xml(edit(good, from, to));
     if (rule.empty()) {
       EXPECT_THAT(names, IsEmpty()) << to;
     } else {
@@ -188,19 +188,19 @@ TEST(LibvirtDomain, WithoutLaunchSecurityIsNotEncrypted) {
 
 TEST(LibvirtDomain, MayLeaveOutWhatLibvirtAsksQemuFor) {
   EXPECT_THAT(
-      found(edit(edit(good, "<cbitpos>51</cbitpos>", ""), "<reducedPhysBits>1</reducedPhysBits>", "")),
+      found_in_xml(edit(edit(good, "<cbitpos>51</cbitpos>", ""), "<reducedPhysBits>1</reducedPhysBits>", "")),
       IsEmpty());
 }
 
 TEST(LibvirtDomain, OfSevEsAndSnpHasTheirRules) {
   const std::string es = edit(good, "0x0001", "5");
-  EXPECT_THAT(found(es), IsEmpty());
-  EXPECT_THAT(found(edit(es, "<vcpu>4", "<vcpu current='2'>4")), Contains("cpu-hotplug"));
-  EXPECT_THAT(found(edit(es, "<cpu ", "<features><smm state='on'/></features><cpu ")),
+  EXPECT_THAT(found_in_xml(es), IsEmpty());
+  EXPECT_THAT(found_in_xml(edit(es, "<vcpu>4", "<vcpu current='2'>4")), Contains("cpu-hotplug"));
+  EXPECT_THAT(found_in_xml(edit(es, "<cpu ", "<features><smm state='on'/></features><cpu ")),
               Contains("smm-with-encrypted-state"));
   const std::string snp = edit(edit(good, "type='sev'", "type='sev-snp'"), "0x0001", "0x30000");
-  EXPECT_THAT(found(snp), Contains("pflash-with-snp-or-tdx"));
-  EXPECT_THAT(found(edit(snp, "type='pflash'", "type='rom'")), IsEmpty());
+  EXPECT_THAT(found_in_xml(snp), Contains("pflash-with-snp-or-tdx"));
+  EXPECT_THAT(found_in_xml(edit(snp, "type='pflash'", "type='rom'")), IsEmpty());
 }
 
 TEST(LibvirtDomain, NamesTheElement) {

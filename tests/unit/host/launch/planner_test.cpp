@@ -11,7 +11,8 @@ using namespace launch_sites;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr Protection all[] = {Protection::sev, Protection::sev_es, Protection::sev_snp, Protection::tdx};
+constexpr Protection protections[] = {Protection::sev, Protection::sev_es, Protection::sev_snp,
+                                      Protection::tdx};
 
 LaunchPlan planned(const LaunchRequest& request, const LaunchSite& site = capable_site()) {
   const auto plan = plan_launch(request, site);
@@ -71,7 +72,7 @@ TEST(Planner, PassesOverWhatQemuOrTheFirmwareDoesNotHave) {
 }
 
 TEST(Planner, MakesPlansInWhichTheRulesFindNothing) {
-  for (const Protection protection : all) {
+  for (const Protection protection : protections) {
     const LaunchRequest request{.protection = protection,
                                 .kernel = "/k",
                                 .initrd = "/i",
@@ -85,7 +86,7 @@ TEST(Planner, MakesPlansInWhichTheRulesFindNothing) {
 }
 
 TEST(Planner, GivesEveryOptionAReasonAndASource) {
-  for (const Protection protection : all)
+  for (const Protection protection : protections)
     for (const PlannedOption& option : planned({.protection = protection, .kernel = "/k"}).options) {
       EXPECT_FALSE(option.reason.why.empty()) << option.name;
       EXPECT_FALSE(option.reason.source.empty()) << option.name;

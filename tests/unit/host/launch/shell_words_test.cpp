@@ -16,7 +16,7 @@ std::vector<std::string> words(std::string_view text) {
   return result.value_or(std::vector<std::string>{"refused"});
 }
 
-std::string refusal(std::string_view text) {
+std::string words_refusal(std::string_view text) {
   const auto result = shell_words(text);
   EXPECT_FALSE(result) << text;
   if (result) return {};
@@ -47,29 +47,30 @@ TEST(ShellWords, EndAtAComment) {
 }
 
 TEST(ShellWords, AreRefusedWhereOnlyAShellKnowsThem) {
-  EXPECT_THAT(refusal("qemu -m $MEM"), HasSubstr("column 9 of the command line: '$'"));
-  EXPECT_THAT(refusal("qemu \"$(id)\""), HasSubstr("'$'"));
-  EXPECT_THAT(refusal("qemu `id`"), HasSubstr("'`'"));
-  EXPECT_THAT(refusal("qemu *.img"), HasSubstr("'*'"));
-  EXPECT_THAT(refusal("qemu -bios ~/OVMF.fd"), HasSubstr("'~'"));
-  EXPECT_THAT(refusal("qemu -device {\"driver\":\"nvme\"}"), HasSubstr("'{'"));
+  EXPECT_THAT(words_refusal("qemu -m $MEM"), HasSubstr("column 9 of the command line: '$'"));
+  EXPECT_THAT(words_refusal("qemu \"$(id)\""), HasSubstr("'$'"));
+  EXPECT_THAT(words_refusal("qemu `id`"), HasSubstr("'`'"));
+  EXPECT_THAT(words_refusal("qemu *.img"), HasSubstr("'*'"));
+  EXPECT_THAT(words_refusal("qemu -bios ~/OVMF.fd"), HasSubstr("'~'"));
+  EXPECT_THAT(words_refusal("qemu -device {\"driver\":\"nvme\"}"), HasSubstr("'{'"));
   EXPECT_THAT(words("a~b x=\\~"), ElementsAre("a~b", "x=~"));
 }
 
 TEST(ShellWords, AreOneSimpleCommand) {
-  EXPECT_THAT(refusal("qemu -S > log"), HasSubstr("column 9"));
-  EXPECT_THAT(refusal("qemu & sleep 1"), HasSubstr("ends a command"));
-  EXPECT_THAT(refusal("qemu -S\nqemu"), HasSubstr("line 2, column 1 of the command line: a second command"));
+  EXPECT_THAT(words_refusal("qemu -S > log"), HasSubstr("column 9"));
+  EXPECT_THAT(words_refusal("qemu & sleep 1"), HasSubstr("ends a command"));
+  EXPECT_THAT(words_refusal("qemu -S\nqemu"),
+              HasSubstr("line 2, column 1 of the command line: a second command"));
 }
 
 TEST(ShellWords, NeedTheirQuotesClosed) {
-  EXPECT_THAT(refusal("qemu 'abc"), HasSubstr("column 6"));
-  EXPECT_THAT(refusal("qemu \"abc\\\""), HasSubstr("never closed"));
+  EXPECT_THAT(words_refusal("qemu 'abc"), HasSubstr("column 6"));
+  EXPECT_THAT(words_refusal("qemu \"abc\\\""), HasSubstr("never closed"));
 }
 
 TEST(ShellWords, AreBounded) {
-  EXPECT_THAT(refusal(std::string(9 << 20, 'a')), HasSubstr("8 MiB"));
-  EXPECT_THAT(refusal(std::string_view{"a\0b", 3}), HasSubstr("zero byte"));
+  EXPECT_THAT(words_refusal(std::string(9 << 20, 'a')), HasSubstr("8 MiB"));
+  EXPECT_THAT(words_refusal(std::string_view{"a\0b", 3}), HasSubstr("zero byte"));
 }
 
 TEST(ShellText, IsTakenApartIntoTheSameWords) {

@@ -15,7 +15,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr PhysAddr hidden{0x10'0000}, open{0x20'0000};
+constexpr PhysAddr hidden_page{0x10'0000}, open_page{0x20'0000};
 
 struct TwinsTest : ::testing::Test {
   test::SmallMachine machine{test::Encryption::sev};
@@ -37,73 +37,74 @@ struct TwinsTest : ::testing::Test {
 };
 
 TEST_F(TwinsTest, AreFoundHoweverTheCopyIsAligned) {
-  write_private(hidden, part(0, page_size));
+  write_private(hidden_page, part(0, page_size));
   for (const std::size_t from : {0, 1, 13, 500})
     for (const std::size_t to : {0, 3, 8, 31, 64}) {
-      write_shared(open, Bytes(page_size));
-      write_shared(open + to, part(from, 100));
-      EXPECT_THAT(find(), ElementsAre(Twin{open + to, hidden + from, 100})) << from << " to " << to;
+      write_shared(open_page, Bytes(page_size));
+      write_shared(open_page + to, part(from, 100));
+      EXPECT_THAT(find(), ElementsAre(Twin{open_page + to, hidden_page + from, 100})) << from << " to " << to;
     }
 }
 
 TEST_F(TwinsTest, AreFoundAcrossPagesOfEitherSide) {
-  write_private(hidden + page_size - 40, part(0, 80));
-  write_shared(open + 8, part(0, 80));
-  write_shared(open + 2 * page_size - 21, part(0, 80));
-  EXPECT_THAT(find(), ElementsAre(Twin{open + 8, hidden + page_size - 40, 80},
-                                  Twin{open + 2 * page_size - 21, hidden + page_size - 40, 80}));
+  write_private(hidden_page + page_size - 40, part(0, 80));
+  write_shared(open_page + 8, part(0, 80));
+  write_shared(open_page + 2 * page_size - 21, part(0, 80));
+  EXPECT_THAT(find(), ElementsAre(Twin{open_page + 8, hidden_page + page_size - 40, 80},
+                                  Twin{open_page + 2 * page_size - 21, hidden_page + page_size - 40, 80}));
 }
 
 TEST_F(TwinsTest, AreTheWholeOfACopyAndNothingAroundIt) {
-  write_private(hidden, Bytes(2 * page_size));
-  write_shared(open, Bytes(2 * page_size));
-  write_private(hidden + 320, part(0, 5000));
-  write_shared(open + 320, part(0, 5000));
-  EXPECT_THAT(find(), ElementsAre(Twin{open + 320, hidden + 320, 5000}));
+  write_private(hidden_page, Bytes(2 * page_size));
+  write_shared(open_page, Bytes(2 * page_size));
+  write_private(hidden_page + 320, part(0, 5000));
+  write_shared(open_page + 320, part(0, 5000));
+  EXPECT_THAT(find(), ElementsAre(Twin{open_page + 320, hidden_page + 320, 5000}));
 }
 
 TEST_F(TwinsTest, OfOnePrivatePlaceAreFoundInEverySharedOne) {
-  write_private(hidden, part(0, 256));
-  for (std::uint64_t i = 0; i < 20; ++i) write_shared(open + i * page_size, part(0, 256));
+  write_private(hidden_page, part(0, 256));
+  for (std::uint64_t i = 0; i < 20; ++i) write_shared(open_page + i * page_size, part(0, 256));
   EXPECT_EQ(find().size(), 20u);
 }
 
 TEST_F(TwinsTest, DoNotOverlapWherePrivatePlacesDo) {
-  write_private(hidden, part(0, 200));
-  write_private(hidden + page_size, part(100, 300));
-  write_shared(open, part(0, 400));
-  EXPECT_THAT(find(), ElementsAre(Twin{open, hidden, 200}, Twin{open + 200, hidden + page_size + 100, 200}));
+  write_private(hidden_page, part(0, 200));
+  write_private(hidden_page + page_size, part(100, 300));
+  write_shared(open_page, part(0, 400));
+  EXPECT_THAT(find(), ElementsAre(Twin{open_page, hidden_page, 200},
+                                  Twin{open_page + 200, hidden_page + page_size + 100, 200}));
 }
 
 TEST_F(TwinsTest, AreNotWhatIsShort) {
-  write_private(hidden, part(0, page_size));
-  write_shared(open, part(64, 63));
+  write_private(hidden_page, part(0, page_size));
+  write_shared(open_page, part(64, 63));
   EXPECT_THAT(find(), IsEmpty());
 }
 
 TEST_F(TwinsTest, AreNotCiphertextAndItsPage) {
-  write_private(hidden, part(0, page_size));
+  write_private(hidden_page, part(0, page_size));
   Bytes dram(page_size);
-  ASSERT_TRUE(machine.memory->probe(hidden, dram));
-  write_shared(open, dram);
+  ASSERT_TRUE(machine.memory->probe(hidden_page, dram));
+  write_shared(open_page, dram);
   EXPECT_THAT(find(), IsEmpty()) << "the host had that before";
 }
 
 TEST_F(TwinsTest, AreNotOfPagesThatAreBothPrivateOrBothShared) {
-  write_private(hidden, part(0, 256));
-  write_private(hidden + page_size, part(0, 256));
-  write_shared(open, part(512, 256));
-  write_shared(open + page_size, part(512, 256));
+  write_private(hidden_page, part(0, 256));
+  write_private(hidden_page + page_size, part(0, 256));
+  write_shared(open_page, part(512, 256));
+  write_shared(open_page + page_size, part(512, 256));
   EXPECT_THAT(find(), IsEmpty());
 }
 
 TEST_F(TwinsTest, AreNotWhatWasSharedBeforeTheTimeInQuestion) {
   machine.clock.advance(100);
-  write_private(hidden, part(0, 256));
-  write_shared(open, part(0, 256));
+  write_private(hidden_page, part(0, 256));
+  write_shared(open_page, part(0, 256));
   machine.clock.advance(100);
   EXPECT_THAT(find(150), IsEmpty());
-  write_shared(open, part(0, 256));
+  write_shared(open_page, part(0, 256));
   EXPECT_EQ(find(150).size(), 1u);
 }
 
@@ -126,8 +127,8 @@ TEST_F(TwinsTest, AreNotFillNorTablesOfNumbers) {
                             numbers(1, 0, 1), numbers(2, 0, 3), numbers(4, 0, 1), numbers(4, 0x1234'5678, 9),
                             numbers(8, 0x8000'0000'1234'5067, 0x1000), numbers(8, 0, 1)}) {
     EXPECT_FALSE(has_substance(ConstByteSpan{dull}.first(Twins::block_bytes)));
-    write_private(hidden, dull);
-    write_shared(open, dull);
+    write_private(hidden_page, dull);
+    write_shared(open_page, dull);
     EXPECT_THAT(find(), IsEmpty()) << to_hex(ConstByteSpan{dull}.first(32));
   }
 }
@@ -139,8 +140,8 @@ TEST_F(TwinsTest, AreKeysTextPointersAndDigits) {
                512),
       repeated("4929 1740 2281 0063 8174 5520 9916 3347 7002 8465 1193 6690 5581 2274 3306 9918 ", 512)};
   for (const Bytes& one : alike) {
-    write_private(hidden, one);
-    write_shared(open, one);
+    write_private(hidden_page, one);
+    write_shared(open_page, one);
     EXPECT_EQ(find().size(), 1u) << to_hex(ConstByteSpan{one}.first(32));
   }
 }
@@ -151,12 +152,12 @@ TEST_F(TwinsTest, OfAHostileGuestTakeBoundedTime) {
   Bytes page(page_size);
   for (std::size_t i = 0; i < page_size; ++i) page[i] = block[i % block.size()];
   for (std::uint64_t i = 0; i < 256; ++i) {
-    write_private(hidden + i * page_size, page);
-    write_shared(open + i * page_size, page);
+    write_private(hidden_page + i * page_size, page);
+    write_shared(open_page + i * page_size, page);
   }
   const Twins found = find_twins(*machine.memory, machine.key, 0);
   ASSERT_FALSE(found.runs.empty());
-  EXPECT_EQ(found.runs.front().at, open);
+  EXPECT_EQ(found.runs.front().at, open_page);
   EXPECT_LE(found.runs.size(), 256u);
 }
 

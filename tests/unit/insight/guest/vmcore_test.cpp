@@ -16,14 +16,14 @@
 namespace cbit::guest {
 namespace {
 
-constexpr std::uint64_t memory_bytes = 16 << 20;
+constexpr std::uint64_t core_memory_bytes = 16 << 20;
 constexpr std::uint64_t secret_at = 0x50'0000;
 constexpr std::uint32_t secret = 0x1234'5678;
 
 class VmcoreTest : public testing::Test {
  protected:
   Pc& boot(Platform platform) {
-    pc_ = std::move(*Pc::create({.platform = platform, .memory_bytes = memory_bytes}));
+    pc_ = std::move(*Pc::create({.platform = platform, .memory_bytes = core_memory_bytes}));
     const Bytes image = test::GuestCode{}.store(secret_at, secret).exit(3).multiboot();
     EXPECT_TRUE(pc_->load({.name = "image", .kernel = image, .command_line = ""}));
     EXPECT_TRUE(pc_->run(1'000'000).ending);
@@ -107,10 +107,10 @@ TEST_F(VmcoreTest, TellsWhereTheKernelIs) {
 TEST_F(VmcoreTest, HasHolesForZeros) {
   boot(Platform::plain);
   const Bytes file = dump();
-  EXPECT_GE(file.size(), memory_bytes);
+  EXPECT_GE(file.size(), core_memory_bytes);
   struct stat found{};
   ASSERT_EQ(::stat(folder_.file("core").c_str(), &found), 0);
-  EXPECT_LT(static_cast<std::uint64_t>(found.st_blocks) * 512, memory_bytes / 4);
+  EXPECT_LT(static_cast<std::uint64_t>(found.st_blocks) * 512, core_memory_bytes / 4);
 }
 
 TEST_F(VmcoreTest, LeavesNothingWhereItCannotBeWritten) {

@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr std::string_view secret = "forty-two words";
+constexpr std::string_view told_secret = "forty-two words";
 
 KeyId key_of(machine::Machine& machine) { return machine.paging().view.encrypted_key; }
 
@@ -29,8 +29,9 @@ std::unique_ptr<machine::Machine> machine_with(std::string_view text, PhysAddr a
 
 TEST(SecretSearch, FindsWhatStandsInSharedMemoryAcrossTwoPages) {
   const PhysAddr at{0x10'0000 + page_size - 7};
-  const auto machine = machine_with(secret, at, false);
-  const auto found = search_secrets(machine->memory(), key_of(*machine), {std::string{secret}, "another"});
+  const auto machine = machine_with(told_secret, at, false);
+  const auto found =
+      search_secrets(machine->memory(), key_of(*machine), {std::string{told_secret}, "another"});
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[0].host, 1u);
   EXPECT_EQ(found[0].dram, 1u);
@@ -39,19 +40,19 @@ TEST(SecretSearch, FindsWhatStandsInSharedMemoryAcrossTwoPages) {
 }
 
 TEST(SecretSearch, FindsNothingOfWhatIsEncrypted) {
-  const auto machine = machine_with(secret, PhysAddr{0x10'0000}, true);
-  const auto found = search_secrets(machine->memory(), key_of(*machine), {std::string{secret}});
+  const auto machine = machine_with(told_secret, PhysAddr{0x10'0000}, true);
+  const auto found = search_secrets(machine->memory(), key_of(*machine), {std::string{told_secret}});
   EXPECT_EQ(found[0].host + found[0].dram, 0u);
 }
 
 TEST(SecretSearch, FindsUnderTheGuestsKeyWhatNobodyElseSees) {
   const PhysAddr at{0x10'0000 + 32};
-  const auto machine = machine_with(secret, at, true);
-  const auto found = search_secrets(machine->memory(), key_of(*machine), {std::string{secret}});
+  const auto machine = machine_with(told_secret, at, true);
+  const auto found = search_secrets(machine->memory(), key_of(*machine), {std::string{told_secret}});
   EXPECT_EQ(found[0].guest, 1u);
   ASSERT_TRUE(found[0].views);
   EXPECT_EQ(found[0].views->at, at);
-  const auto expected = std::as_bytes(std::span{secret}).first(SecretViews::bytes_max - 1);
+  const auto expected = std::as_bytes(std::span{told_secret}).first(SecretViews::bytes_max - 1);
   EXPECT_TRUE(std::ranges::equal(std::span{found[0].views->guest}.first(expected.size()), expected));
   EXPECT_EQ(found[0].views->host, found[0].views->dram) << "without a key one sees what is in the chips";
   EXPECT_NE(found[0].views->host, found[0].views->guest);
@@ -64,7 +65,7 @@ TEST(SecretSearch, CountsEveryPlaceAndNamesTheFirst) {
   const auto found = search_secrets(machine->memory(), key_of(*machine), {"ab", ""});
   EXPECT_EQ(found[0].host, 20u);
   EXPECT_EQ(found[0].places.size(), SecretFound::places_max);
-  EXPECT_EQ(found[1].host, 0u) << "nothing is no secret";
+  EXPECT_EQ(found[1].host, 0u) << "nothing is no told_secret";
 }
 
 struct TrafficTest : ::testing::Test {

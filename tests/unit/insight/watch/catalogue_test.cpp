@@ -6,6 +6,7 @@
 #include <iterator>
 #include <set>
 
+#include "agents.hpp"
 #include "stage.hpp"
 #include "watch/causes.hpp"
 
@@ -42,7 +43,6 @@ void negotiate(Stage& s, std::uint64_t offered, std::uint64_t accepted, std::uin
 
 constexpr std::uint64_t version_1 = 1ull << 32;
 constexpr std::uint64_t access_platform = 1ull << 33;
-constexpr Agent cpu0{AgentKind::cpu, 0};
 
 ExplainerContext guest_of_6_6() {
   ExplainerContext context = Stage::guest();

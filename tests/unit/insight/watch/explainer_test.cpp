@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agents.hpp"
 #include "stage.hpp"
 
 namespace cbit::watch {
@@ -11,9 +12,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-constexpr Agent cpu0{AgentKind::cpu, 0};
-constexpr Agent some_device{AgentKind::device, 0x18};
 
 // ---- a correct run yields none ---------------------------------------------------------------------------
 

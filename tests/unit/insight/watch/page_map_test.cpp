@@ -5,15 +5,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agents.hpp"
+
 namespace cbit::watch {
 namespace {
 
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-constexpr Agent cpu0{AgentKind::cpu, 0};
-constexpr Agent some_device{AgentKind::device, 0x18};
 
 // A real memory controller with a guest's key, and nobody between it and the test.
 class PageMapTest : public testing::Test {

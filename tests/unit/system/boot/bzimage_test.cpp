@@ -9,6 +9,7 @@
 #include "boot/linux_params.hpp"
 #include "support/boot_board.hpp"
 #include "support/boot_images.hpp"
+#include "support/sizes.hpp"
 
 namespace cbit::boot {
 namespace {
@@ -18,8 +19,6 @@ using test::small_board;
 using test::text_at;
 using test::value_at;
 using testing::HasSubstr;
-
-constexpr std::uint64_t mib = 1 << 20;
 
 // Where the plan has boot_params: RSI at entry.
 template <class T>

@@ -5,14 +5,13 @@
 
 #include "support/boot_board.hpp"
 #include "support/boot_images.hpp"
+#include "support/sizes.hpp"
 
 namespace cbit::boot {
 namespace {
 
 using test::FakeElf;
 using testing::HasSubstr;
-
-constexpr std::uint64_t mib = 1 << 20;
 
 Bytes multiboot_header(std::uint32_t flags) {
   Bytes bytes;

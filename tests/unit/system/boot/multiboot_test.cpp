@@ -6,6 +6,7 @@
 
 #include "support/boot_board.hpp"
 #include "support/boot_images.hpp"
+#include "support/sizes.hpp"
 
 namespace cbit::boot {
 namespace {
@@ -17,7 +18,6 @@ using test::text_at;
 using test::value_at;
 using testing::HasSubstr;
 
-constexpr std::uint64_t mib = 1 << 20;
 constexpr std::uint32_t has_addresses = 1 << 16;
 
 void put_header(Bytes& file, std::size_t at, std::uint32_t flags, std::vector<std::uint32_t> addresses = {}) {
@@ -38,7 +38,7 @@ Bytes elf_kernel(bool is_64_bit = false) {
       .file();
 }
 
-std::string refusal_of(const Bytes& file) {
+std::string image_refusal(const Bytes& file) {
   const auto plan = plan_multiboot(small_board(), {.name = "k", .kernel = file});
   EXPECT_FALSE(plan);
   return plan ? std::string{} : plan.error().message;
@@ -190,7 +190,7 @@ TEST(MultibootPlan, RefusesAHeaderThatContradictsItself) {
   const auto refused = [](std::vector<std::uint32_t> addresses) {
     Bytes file(0x3000);
     put_header(file, 0x400, has_addresses, std::move(addresses));
-    return refusal_of(file);
+    return image_refusal(file);
   };
   EXPECT_THAT(refused({0x1f'ffff, 0x20'0000, 0, 0, 0}), HasSubstr("header_addr < load_addr"));
   EXPECT_THAT(refused({0x20'0401, 0x20'0000, 0, 0, 0}), HasSubstr("before the file's beginning"));
@@ -202,13 +202,13 @@ TEST(MultibootPlan, RefusesAHeaderThatContradictsItself) {
 }
 
 TEST(MultibootPlan, RefusesWhatItCannotDo) {
-  EXPECT_THAT(refusal_of(elf_kernel(true)), HasSubstr("64-bit multiboot kernel"));
-  EXPECT_THAT(refusal_of(Bytes(64)), HasSubstr("no multiboot header"));
+  EXPECT_THAT(image_refusal(elf_kernel(true)), HasSubstr("64-bit multiboot kernel"));
+  EXPECT_THAT(image_refusal(Bytes(64)), HasSubstr("no multiboot header"));
   Bytes file(64);
   put_header(file, 0, 0x10);
-  EXPECT_THAT(refusal_of(file), HasSubstr("flags 0x10"));
+  EXPECT_THAT(image_refusal(file), HasSubstr("flags 0x10"));
   put_header(file, 0, 0);
-  EXPECT_THAT(refusal_of(file), HasSubstr("no ELF file"));
+  EXPECT_THAT(image_refusal(file), HasSubstr("no ELF file"));
 }
 
 TEST(MultibootPlan, RefusesModulesThatDoNotFit) {

@@ -4,11 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "support/boot_board.hpp"
+#include "support/sizes.hpp"
 
 namespace cbit::boot {
 namespace {
-
-constexpr std::uint64_t mib = 1 << 20;
 
 LoadPlan empty_plan() { return LoadPlan{{{PhysAddr{0}, 16 * mib}, {PhysAddr{1ull << 32}, 2 * mib}}}; }
 

@@ -6,6 +6,7 @@
 
 #include "support/boot_board.hpp"
 #include "support/boot_images.hpp"
+#include "support/sizes.hpp"
 
 namespace cbit::boot {
 namespace {
@@ -16,7 +17,6 @@ using test::text_at;
 using test::value_at;
 using testing::HasSubstr;
 
-constexpr std::uint64_t mib = 1 << 20;
 constexpr std::uint64_t kernel_map = 0xffff'ffff'8000'0000;  // __START_KERNEL_map
 
 Bytes entry_note(std::uint64_t entry, bool wide = true) {

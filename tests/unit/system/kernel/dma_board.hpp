@@ -13,11 +13,11 @@
 #include "bus/dma_port.hpp"
 #include "kernel/dma/iommu_dma.hpp"
 #include "kernel/kernel.hpp"
+#include "support/sizes.hpp"
 #include "support/small_machine.hpp"
 
 namespace cbit::kernel {
 
-inline constexpr std::uint64_t gib = 1ull << 30;
 inline constexpr std::uint64_t c_bit_47 = 1ull << 47;
 inline constexpr std::uint64_t small_pool_slots = 1024;
 

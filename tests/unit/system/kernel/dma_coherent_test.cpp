@@ -11,7 +11,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr std::uint64_t length = 8192;
+constexpr std::uint64_t two_pages = 8192;
 
 Bytes zeros(std::uint64_t bytes) { return Bytes(bytes); }
 
@@ -35,11 +35,11 @@ TEST(DmaCoherent, StaysEncryptedForASmeDeviceThatReachesTheCBit) {
   DmaBoard board{Platform::sme};
   Device& dev = board.add_device();
   bus::DmaPort port = board.port(dev);
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
+  const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages).value();
   EXPECT_EQ(buffer.dma.value(), phys_of(board, buffer).value() | c_bit_47);
-  EXPECT_EQ(board.seen(buffer.cpu, length), zeros(length));
+  EXPECT_EQ(board.seen(buffer.cpu, two_pages), zeros(two_pages));
   expect_consistent(board, port, buffer);
-  EXPECT_NE(board.raw(phys_of(board, buffer), length), board.seen(buffer.cpu, length));
+  EXPECT_NE(board.raw(phys_of(board, buffer), two_pages), board.seen(buffer.cpu, two_pages));
   EXPECT_THAT(board.log.all<PageConversion>(), IsEmpty());
 }
 
@@ -48,11 +48,11 @@ TEST(DmaCoherent, IsDecryptedForASmeDeviceWithASmallMask) {
     DmaBoard board{Platform::sme};
     Device& dev = board.add_device(bits);
     bus::DmaPort port = board.port(dev, bits);
-    const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
+    const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages).value();
     EXPECT_EQ(buffer.dma.value(), phys_of(board, buffer).value());
-    EXPECT_EQ(board.raw(phys_of(board, buffer), length), zeros(length));
+    EXPECT_EQ(board.raw(phys_of(board, buffer), two_pages), zeros(two_pages));
     expect_consistent(board, port, buffer);
-    EXPECT_EQ(board.raw(phys_of(board, buffer), length), board.seen(buffer.cpu, length));
+    EXPECT_EQ(board.raw(phys_of(board, buffer), two_pages), board.seen(buffer.cpu, two_pages));
     EXPECT_TRUE(board.decided("force_dma_unencrypted", {"does not reach the C-bit (47)", "decrypted"}));
   }
 }
@@ -82,25 +82,25 @@ TEST_P(CoherentGuest, IsSharedAndZeroedThroughTheSharedView) {
   DmaBoard board{GetParam()};
   Device& dev = board.add_device();
   bus::DmaPort port = board.port(dev);
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
+  const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages).value();
   EXPECT_EQ(buffer.dma.value(), phys_of(board, buffer).value());
-  EXPECT_EQ(board.seen(buffer.cpu, length), zeros(length));
-  EXPECT_EQ(board.raw(phys_of(board, buffer), length), zeros(length));
+  EXPECT_EQ(board.seen(buffer.cpu, two_pages), zeros(two_pages));
+  EXPECT_EQ(board.raw(phys_of(board, buffer), two_pages), zeros(two_pages));
   expect_consistent(board, port, buffer);
-  EXPECT_EQ(board.raw(phys_of(board, buffer), length), board.seen(buffer.cpu, length));
+  EXPECT_EQ(board.raw(phys_of(board, buffer), two_pages), board.seen(buffer.cpu, two_pages));
 }
 
 TEST_P(CoherentGuest, IsEncryptedAgainWhenItIsFreed) {
   DmaBoard board{GetParam()};
   Device& dev = board.add_device();
   const std::uint64_t free_before = board.kernel->mm().page_allocator().free_pages();
-  const auto warm_up = board.dma().alloc(board.cpu(), dev, length).value();
+  const auto warm_up = board.dma().alloc(board.cpu(), dev, two_pages).value();
   board.dma().free(board.cpu(), dev, warm_up);
   const std::uint64_t free_after_split = board.kernel->mm().page_allocator().free_pages();
   EXPECT_LE(free_before - free_after_split, 2u)
       << "only the split of a large page of the direct map may stay";
 
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
+  const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages).value();
   const PhysAddr phys = phys_of(board, buffer);
   board.dma().free(board.cpu(), dev, buffer);
   EXPECT_EQ(board.kernel->mm().page_allocator().free_pages(), free_after_split);
@@ -113,45 +113,45 @@ TEST_P(CoherentGuest, IsEncryptedAgainWhenItIsFreed) {
 TEST_P(CoherentGuest, MapsIntoAProcessWithTheKernelsAttribute) {
   DmaBoard board{GetParam()};
   Device& dev = board.add_device();
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
+  const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages).value();
   auto user = board.kernel->mm().create_user_space().value();
   const VirtAddr right = board.dma().mmap(dev, *user, buffer).value();
-  const Bytes data = pattern_bytes(length, 104);
+  const Bytes data = pattern_bytes(two_pages, 104);
   ASSERT_TRUE(board.port(dev).write(buffer.dma, data));
-  EXPECT_EQ(board.seen_by(user->mmu(), right, length), data);
+  EXPECT_EQ(board.seen_by(user->mmu(), right, two_pages), data);
 }
 
 TEST(DmaCoherent, MapsIntoAProcessEncryptedWhereItIsEncrypted) {
   DmaBoard board{Platform::sme};
   for (const unsigned bits : {64u, 32u}) {
     Device& dev = board.add_device(bits);
-    const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
+    const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages).value();
     auto user = board.kernel->mm().create_user_space().value();
     const VirtAddr at = board.dma().mmap(dev, *user, buffer).value();
-    const Bytes data = pattern_bytes(length, 104);
+    const Bytes data = pattern_bytes(two_pages, 104);
     ASSERT_TRUE(board.port(dev).write(buffer.dma, data));
-    EXPECT_EQ(board.seen_by(user->mmu(), at, length), data) << bits;
+    EXPECT_EQ(board.seen_by(user->mmu(), at, two_pages), data) << bits;
   }
 }
 
 TEST(DmaCoherent, LooksLikeNoiseToAProcessWithTheDefaultProtection) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
+  const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages).value();
   auto user = board.kernel->mm().create_user_space().value();
   const VirtAddr wrong = user->remap_pfn_range(phys_of(board, buffer), 2, 1).value();
-  const Bytes data = pattern_bytes(length, 105);
+  const Bytes data = pattern_bytes(two_pages, 105);
   ASSERT_TRUE(board.port(dev).write(buffer.dma, data));
-  EXPECT_NE(board.seen_by(user->mmu(), wrong, length), data);
-  EXPECT_EQ(board.seen_by(user->mmu(), wrong, length), board.plain(phys_of(board, buffer), length));
+  EXPECT_NE(board.seen_by(user->mmu(), wrong, two_pages), data);
+  EXPECT_EQ(board.seen_by(user->mmu(), wrong, two_pages), board.plain(phys_of(board, buffer), two_pages));
 }
 
 TEST(DmaCoherent, RefusesToMapWhatIsNoCoherentBuffer) {
   DmaBoard board{Platform::plain};
   Device& dev = board.add_device();
   auto user = board.kernel->mm().create_user_space().value();
-  CoherentBuffer buffer = board.dma().alloc(board.cpu(), dev, length).value();
-  buffer.bytes = length + 1;
+  CoherentBuffer buffer = board.dma().alloc(board.cpu(), dev, two_pages).value();
+  buffer.bytes = two_pages + 1;
   EXPECT_EQ(board.dma().mmap(dev, *user, buffer).error(), Errno::enxio);
   buffer.bytes = 0;
   EXPECT_EQ(board.dma().mmap(dev, *user, buffer).error(), Errno::enxio);
@@ -204,7 +204,8 @@ TEST(DmaCoherent, IsAtMostOneBlockOfThePageAllocator) {
 TEST(DmaCoherent, GivesACookieInsteadOfAMappingWhenAskedTo) {
   DmaBoard board{Platform::sme};
   Device& dev = board.add_device();
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length, false, dma_attr::no_kernel_mapping).value();
+  const auto buffer =
+      board.dma().alloc(board.cpu(), dev, two_pages, false, dma_attr::no_kernel_mapping).value();
   EXPECT_FALSE(board.kernel->mm().in_direct_map(buffer.cpu));
   EXPECT_FALSE(board.cpu().load<std::uint64_t>(buffer.cpu));
   const std::uint64_t free_pages = board.kernel->mm().page_allocator().free_pages();
@@ -216,8 +217,9 @@ TEST(DmaCoherent, GivesACookieInsteadOfAMappingWhenAskedTo) {
 TEST(DmaCoherent, IgnoresNoKernelMappingWhereMemoryHasToBeDecrypted) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length, false, dma_attr::no_kernel_mapping).value();
-  EXPECT_EQ(board.seen(buffer.cpu, length), zeros(length));
+  const auto buffer =
+      board.dma().alloc(board.cpu(), dev, two_pages, false, dma_attr::no_kernel_mapping).value();
+  EXPECT_EQ(board.seen(buffer.cpu, two_pages), zeros(two_pages));
 }
 
 // ---- failures --------------------------------------------------------------------------------------------
@@ -227,7 +229,7 @@ TEST(DmaCoherent, LeaksPagesThatCouldNotBeDecrypted) {
   Device& dev = board.add_device();
   const std::uint64_t free_pages = board.kernel->mm().page_allocator().free_pages();
   board.kernel->mm().fail_conversion_after(1);
-  EXPECT_EQ(board.dma().alloc(board.cpu(), dev, length), std::nullopt);
+  EXPECT_EQ(board.dma().alloc(board.cpu(), dev, two_pages), std::nullopt);
   EXPECT_LE(board.kernel->mm().page_allocator().free_pages(), free_pages - 2);
   EXPECT_THAT(board.failures(), ElementsAre(DmaFailure::conversion_failed));
 }
@@ -235,7 +237,7 @@ TEST(DmaCoherent, LeaksPagesThatCouldNotBeDecrypted) {
 TEST(DmaCoherent, LeaksPagesThatCouldNotBeEncryptedAgain) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
+  const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages).value();
   const std::uint64_t free_pages = board.kernel->mm().page_allocator().free_pages();
   board.kernel->mm().fail_conversion_after(1);
   board.dma().free(board.cpu(), dev, buffer);
@@ -246,7 +248,7 @@ TEST(DmaCoherent, LeaksPagesThatCouldNotBeEncryptedAgain) {
 TEST(DmaCoherent, FreesNothingForAnAddressThatItDidNotGive) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length).value();
+  const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages).value();
   const std::uint64_t free_pages = board.kernel->mm().page_allocator().free_pages();
   board.dma().free(board.cpu(), dev, {buffer.cpu + page_size, buffer.dma + page_size, page_size});
   board.dma().free(board.cpu(), dev, {VirtAddr{0x1234}, DmaAddr{0x1234}, 1});
@@ -296,9 +298,9 @@ TEST(DmaAtomicPool, ServesCallersThatMayNotSleepWithoutConvertingPages) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
   bus::DmaPort port = board.port(dev);
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length, true).value();
+  const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages, true).value();
   EXPECT_THAT(board.log.all<PageConversion>(), IsEmpty());
-  EXPECT_EQ(board.raw(phys_of(board, buffer), length), zeros(length));
+  EXPECT_EQ(board.raw(phys_of(board, buffer), two_pages), zeros(two_pages));
   expect_consistent(board, port, buffer);
   EXPECT_TRUE(board.decided("dma_direct_alloc", {"atomic pool"}));
 }
@@ -307,24 +309,24 @@ TEST(DmaAtomicPool, IsDecryptedOnSmeHostsAndOnlyUsedForLimitedDevices) {
   DmaBoard board{Platform::sme};
   Device& limited = board.add_device(32);
   bus::DmaPort port = board.port(limited, 32);
-  const auto pooled = board.dma().alloc(board.cpu(), limited, length, true).value();
+  const auto pooled = board.dma().alloc(board.cpu(), limited, two_pages, true).value();
   EXPECT_LT(pooled.dma.value(), 4 * gib);
   expect_consistent(board, port, pooled);
-  EXPECT_EQ(board.raw(phys_of(board, pooled), length), board.seen(pooled.cpu, length));
+  EXPECT_EQ(board.raw(phys_of(board, pooled), two_pages), board.seen(pooled.cpu, two_pages));
 
-  const auto own = board.dma().alloc(board.cpu(), board.add_device(64), length, true).value();
+  const auto own = board.dma().alloc(board.cpu(), board.add_device(64), two_pages, true).value();
   EXPECT_NE(own.dma.value() & c_bit_47, 0u) << "nothing to decrypt, so nothing to wait for";
 }
 
 TEST(DmaAtomicPool, ZeroesReusedMemory) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
-  const auto first = board.dma().alloc(board.cpu(), dev, length, true).value();
-  ASSERT_TRUE(board.port(dev).write(first.dma, pattern_bytes(length, 106)));
+  const auto first = board.dma().alloc(board.cpu(), dev, two_pages, true).value();
+  ASSERT_TRUE(board.port(dev).write(first.dma, pattern_bytes(two_pages, 106)));
   board.dma().free(board.cpu(), dev, first);
-  const auto second = board.dma().alloc(board.cpu(), dev, length, true).value();
+  const auto second = board.dma().alloc(board.cpu(), dev, two_pages, true).value();
   EXPECT_EQ(second.cpu, first.cpu);
-  EXPECT_EQ(board.seen(second.cpu, length), zeros(length));
+  EXPECT_EQ(board.seen(second.cpu, two_pages), zeros(two_pages));
   EXPECT_THAT(board.complaints(), IsEmpty());
 }
 
@@ -416,13 +418,13 @@ TEST(DmaCoherent, FromARemappedAtomicPoolHasAnAddressOfVmallocAndIsFreedByIt) {
   DmaBoard board{Platform::sev, {.direct_remap = true}};
   Device& dev = board.add_device();
   const auto sizes = board.dma().atomic_pools();
-  const auto buffer = board.dma().alloc(board.cpu(), dev, length, true).value();
+  const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages, true).value();
   EXPECT_FALSE(board.kernel->mm().in_direct_map(buffer.cpu));
-  ASSERT_TRUE(board.cpu().write(buffer.cpu, pattern_bytes(length, 3)));
+  ASSERT_TRUE(board.cpu().write(buffer.cpu, pattern_bytes(two_pages, 3)));
   bus::DmaPort port = board.port(dev);
-  EXPECT_EQ(DmaBoard::read_by(port, buffer.dma, length), pattern_bytes(length, 3));
+  EXPECT_EQ(DmaBoard::read_by(port, buffer.dma, two_pages), pattern_bytes(two_pages, 3));
   board.dma().free(board.cpu(), dev, buffer);
-  EXPECT_EQ(board.dma().alloc(board.cpu(), dev, length, true)->cpu, buffer.cpu);
+  EXPECT_EQ(board.dma().alloc(board.cpu(), dev, two_pages, true)->cpu, buffer.cpu);
   EXPECT_EQ(board.dma().atomic_pools().kernel, sizes.kernel);
 }
 
@@ -437,7 +439,7 @@ TEST(DmaCoherent, ComesFromTheRestrictedPoolOfItsDevice) {
   dev.restricted_pool = pool.get();
   bus::DmaPort port = board.port(dev);
   for (const bool atomic : {false, true}) {
-    const auto buffer = board.dma().alloc(board.cpu(), dev, length, atomic).value();
+    const auto buffer = board.dma().alloc(board.cpu(), dev, two_pages, atomic).value();
     EXPECT_TRUE(pool->contains(dev, phys_of(board, buffer)));
     expect_consistent(board, port, buffer);
   }

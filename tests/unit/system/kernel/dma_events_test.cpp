@@ -10,7 +10,7 @@ using Direction = DmaDirection;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr std::uint64_t length = 4096;
+constexpr std::uint64_t one_page = 4096;
 
 template <class Payload>
 Payload only(const DmaBoard& board) {
@@ -31,14 +31,15 @@ std::size_t position(const DmaBoard& board) {
 TEST(DmaEvents, TraceTheOriginalsAddressBeforeSlotsAreSought) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device(40);
-  const KernelBuffer b = board.buffer(length, 1);
-  ASSERT_NE(board.dma().map_single(board.cpu(), dev, b.at, length, Direction::to_device), dma_mapping_error);
+  const KernelBuffer b = board.buffer(one_page, 1);
+  ASSERT_NE(board.dma().map_single(board.cpu(), dev, b.at, one_page, Direction::to_device),
+            dma_mapping_error);
   const auto bounced = only<SwiotlbBounced>(board);
   EXPECT_EQ(bounced.device, dev.name_id);
   EXPECT_EQ(bounced.dma_mask, bit_mask(40));
   EXPECT_EQ(bounced.dev_addr.value(), b.phys.value() | c_bit_47)
       << "phys_to_dma() of the original, not the bounce";
-  EXPECT_EQ(bounced.size, length);
+  EXPECT_EQ(bounced.size, one_page);
   EXPECT_TRUE(bounced.force);
   EXPECT_LT(position<SwiotlbBounced>(board), position<SwiotlbAllocated>(board));
 }
@@ -69,11 +70,11 @@ TEST(DmaEvents, TraceThePlainAddressBehindAnIommu) {
 TEST(DmaEvents, DescribeAMappingFromBeginningToEnd) {
   DmaBoard board{Platform::sev};
   Device& dev = board.add_device();
-  const KernelBuffer b = board.buffer(length, 1);
-  const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, length, Direction::from_device);
+  const KernelBuffer b = board.buffer(one_page, 1);
+  const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, one_page, Direction::from_device);
   board.dma().sync_single_for_cpu(board.cpu(), dev, dma, 100, Direction::from_device);
   board.dma().sync_single_for_device(board.cpu(), dev, dma, 100, Direction::from_device);
-  board.dma().unmap_single(board.cpu(), dev, dma, length, Direction::from_device);
+  board.dma().unmap_single(board.cpu(), dev, dma, one_page, Direction::from_device);
 
   const auto mapped = only<DmaMapped>(board);
   EXPECT_EQ(mapped.kind, DmaMappingKind::single);
@@ -136,8 +137,8 @@ TEST(DmaEvents, NameThePathAndTheBitOfEachKindOfMapping) {
   for (const Row& row : rows) {
     DmaBoard board{row.platform, {.iommu = row.mode}};
     Device& dev = board.add_device(row.mask);
-    const KernelBuffer b = board.buffer(length, 1);
-    ASSERT_NE(board.dma().map_page(board.cpu(), dev, b.phys, length, Direction::to_device),
+    const KernelBuffer b = board.buffer(one_page, 1);
+    ASSERT_NE(board.dma().map_page(board.cpu(), dev, b.phys, one_page, Direction::to_device),
               dma_mapping_error);
     const auto mapped = only<DmaMapped>(board);
     EXPECT_EQ(mapped.path, row.path) << to_string(row.platform) << " " << row.mask;
@@ -156,8 +157,9 @@ std::vector<std::string> functions(const DmaBoard& board) {
 TEST(DmaEvents, TellTheDecisionsOfADirectMappingInOrder) {
   DmaBoard board{Platform::sme};
   Device& dev = board.add_device();
-  const KernelBuffer b = board.buffer(length, 1);
-  ASSERT_NE(board.dma().map_single(board.cpu(), dev, b.at, length, Direction::to_device), dma_mapping_error);
+  const KernelBuffer b = board.buffer(one_page, 1);
+  ASSERT_NE(board.dma().map_single(board.cpu(), dev, b.at, one_page, Direction::to_device),
+            dma_mapping_error);
   EXPECT_THAT(functions(board), ElementsAre("phys_to_dma", "dma_capable", "dma_direct_map_page"));
   EXPECT_TRUE(board.decided("dma_capable", {"+ 4096 - 1 needs 48 bits, the device has 64: true"}));
 }
@@ -165,8 +167,9 @@ TEST(DmaEvents, TellTheDecisionsOfADirectMappingInOrder) {
 TEST(DmaEvents, TellTheDecisionsOfABounceInOrder) {
   DmaBoard board{Platform::sme};
   Device& dev = board.add_device(32);
-  const KernelBuffer b = board.buffer(length, 1);
-  ASSERT_NE(board.dma().map_single(board.cpu(), dev, b.at, length, Direction::to_device), dma_mapping_error);
+  const KernelBuffer b = board.buffer(one_page, 1);
+  ASSERT_NE(board.dma().map_single(board.cpu(), dev, b.at, one_page, Direction::to_device),
+            dma_mapping_error);
   const auto names = functions(board);
   ASSERT_GE(names.size(), 5u);
   EXPECT_THAT(std::vector<std::string>(names.begin(), names.begin() + 3),
@@ -180,8 +183,9 @@ TEST(DmaEvents, ShowAMaskWithHolesAsItIs) {
   DmaBoard board{Platform::plain};
   Device& dev = board.add_device();
   dev.dma_mask = 0xf0f0'0000'0000;
-  const KernelBuffer b = board.buffer(length, 1);
-  ASSERT_NE(board.dma().map_single(board.cpu(), dev, b.at, length, Direction::to_device), dma_mapping_error);
+  const KernelBuffer b = board.buffer(one_page, 1);
+  ASSERT_NE(board.dma().map_single(board.cpu(), dev, b.at, one_page, Direction::to_device),
+            dma_mapping_error);
   EXPECT_TRUE(board.decided("dma_capable", {"the device has the mask 0xf0f000000000"}));
 }
 
@@ -191,8 +195,8 @@ TEST(DmaEvents, CostNothingThatTheDriverCouldSee) {
   alone.machine->tracer().detach(alone.log);
   const auto run = [](DmaBoard& board) {
     Device& dev = board.add_device();
-    const KernelBuffer b = board.buffer(length, 1);
-    const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, length, Direction::bidirectional);
+    const KernelBuffer b = board.buffer(one_page, 1);
+    const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, one_page, Direction::bidirectional);
     const auto buffer = board.dma().alloc(board.cpu(), dev, 100).value();
     return std::pair{dma, buffer.dma};
   };

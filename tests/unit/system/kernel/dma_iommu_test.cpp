@@ -12,8 +12,8 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr DmaConfig translated{.iommu = IommuMode::translated, .iommu_strict = true};
-constexpr std::uint64_t length = 1000;
+constexpr DmaConfig strictly_translated{.iommu = IommuMode::translated, .iommu_strict = true};
+constexpr std::uint64_t odd_length = 1000;
 
 DmaConfig translated_by(KernelVersion version) {
   return {.version = version, .iommu = IommuMode::translated};
@@ -41,21 +41,21 @@ TEST(DmaIommu, PassthroughBouncesALimitedSmeDeviceAsWithoutIommu) {
   Device& dev = board.add_device(32);
   ASSERT_EQ(dev.iommu, nullptr);
   bus::DmaPort port = board.port(dev, 32);
-  const KernelBuffer b = board.buffer(length, 1);
+  const KernelBuffer b = board.buffer(odd_length, 1);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, b.bytes, Direction::to_device);
   EXPECT_TRUE(board.bounced(dev, dma));
-  EXPECT_EQ(board.read_by(port, dma, length), board.seen(b));
-  EXPECT_EQ(board.raw(board.target(dev, dma), length), board.seen(b));
+  EXPECT_EQ(board.read_by(port, dma, odd_length), board.seen(b));
+  EXPECT_EQ(board.raw(board.target(dev, dma), odd_length), board.seen(b));
 }
 
 TEST(DmaIommu, PassthroughHandsTheCBitOnToMemory) {
   DmaBoard board{Platform::sme, {.iommu = IommuMode::passthrough}};
   Device& dev = board.add_device(64);
   bus::DmaPort port = board.port(dev);
-  const KernelBuffer b = board.buffer(length, 1);
+  const KernelBuffer b = board.buffer(odd_length, 1);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, b.bytes, Direction::to_device);
   EXPECT_EQ(dma.value(), b.phys.value() | c_bit_47);
-  EXPECT_EQ(board.read_by(port, dma, length), board.seen(b));
+  EXPECT_EQ(board.read_by(port, dma, odd_length), board.seen(b));
 }
 
 TEST(DmaIommu, TranslatesUntrustedDevicesEvenWithPassthrough) {
@@ -65,7 +65,7 @@ TEST(DmaIommu, TranslatesUntrustedDevicesEvenWithPassthrough) {
 }
 
 TEST(DmaIommu, BlocksADeviceThatWasNeverConfigured) {
-  DmaBoard board{Platform::plain, translated};
+  DmaBoard board{Platform::plain, strictly_translated};
   Device stranger;
   stranger.requester = 0x1234;
   Bytes data(16);
@@ -73,7 +73,7 @@ TEST(DmaIommu, BlocksADeviceThatWasNeverConfigured) {
 }
 
 TEST(DmaIommu, LetsGoOfTheDeviceTableWithTheKernel) {
-  DmaBoard board{Platform::plain, translated};
+  DmaBoard board{Platform::plain, strictly_translated};
   Device& dev = board.add_device();
   const RequesterId requester = dev.requester;
   EXPECT_NE(board.machine->iommu()->domain_of(requester), nullptr);
@@ -84,10 +84,10 @@ TEST(DmaIommu, LetsGoOfTheDeviceTableWithTheKernel) {
 // ---- trusted devices -------------------------------------------------------------------------------------
 
 TEST(DmaIommu, ALimitedSmeDeviceReachesEncryptedMemoryWithoutBouncing) {
-  DmaBoard board{Platform::sme, translated};
+  DmaBoard board{Platform::sme, strictly_translated};
   Device& dev = board.add_device(32);
   bus::DmaPort port = board.port(dev, 32);
-  const KernelBuffer b = board.buffer(pattern_bytes(length, 2), PhysAddr{6 * gib});
+  const KernelBuffer b = board.buffer(pattern_bytes(odd_length, 2), PhysAddr{6 * gib});
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at + 0x123, 500, Direction::to_device);
   ASSERT_NE(dma, dma_mapping_error);
   EXPECT_LT(dma.value(), 4 * gib);
@@ -96,22 +96,23 @@ TEST(DmaIommu, ALimitedSmeDeviceReachesEncryptedMemoryWithoutBouncing) {
   EXPECT_EQ(board.target(dev, dma), b.phys + 0x123);
   EXPECT_EQ(board.slots_used(), 0u);
   EXPECT_EQ(board.read_by(port, dma, 500), board.seen(b.at + 0x123, 500));
-  EXPECT_NE(board.raw(b.phys, length), board.seen(b));
+  EXPECT_NE(board.raw(b.phys, odd_length), board.seen(b));
 }
 
 TEST(DmaIommu, GivesTheDeviceTheRightsOfTheDirectionAndInStrictModeOnlyWhileMapped) {
   DmaBoard board{Platform::plain, {.iommu = IommuMode::translated, .iommu_strict = true}};
   Device& dev = board.add_device();
   bus::DmaPort port = board.port(dev);
-  const KernelBuffer b = board.buffer(length, 3);
+  const KernelBuffer b = board.buffer(odd_length, 3);
   Bytes data(16);
-  const DmaAddr read_only = board.dma().map_single(board.cpu(), dev, b.at, length, Direction::to_device);
+  const DmaAddr read_only = board.dma().map_single(board.cpu(), dev, b.at, odd_length, Direction::to_device);
   EXPECT_TRUE(port.read(read_only, data));
   EXPECT_EQ(port.write(read_only, data).error().kind, FaultKind::iommu_protection);
-  const DmaAddr write_only = board.dma().map_single(board.cpu(), dev, b.at, length, Direction::from_device);
+  const DmaAddr write_only =
+      board.dma().map_single(board.cpu(), dev, b.at, odd_length, Direction::from_device);
   EXPECT_TRUE(port.write(write_only, data));
   EXPECT_EQ(port.read(write_only, data).error().kind, FaultKind::iommu_protection);
-  board.dma().unmap_single(board.cpu(), dev, write_only, length, Direction::from_device);
+  board.dma().unmap_single(board.cpu(), dev, write_only, odd_length, Direction::from_device);
   EXPECT_EQ(port.write(write_only, data).error().kind, FaultKind::iommu_not_present);
 }
 
@@ -180,19 +181,19 @@ TEST(DmaIommuLazy, IsNotForUntrustedDevicesNorForEmulatedIommusNorWithIommuStric
 }
 
 TEST(DmaIommu, KeepsDevicesOutOfEachOthersDomains) {
-  DmaBoard board{Platform::plain, translated};
+  DmaBoard board{Platform::plain, strictly_translated};
   Device& dev = board.add_device();
   Device& other = board.add_device();
-  const KernelBuffer b = board.buffer(length, 4);
-  const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, length, Direction::bidirectional);
+  const KernelBuffer b = board.buffer(odd_length, 4);
+  const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, odd_length, Direction::bidirectional);
   Bytes data(16);
   EXPECT_EQ(board.port(other).read(dma, data).error().kind, FaultKind::iommu_not_present);
 }
 
 TEST(DmaIommu, NeverGivesAddressesOfMmioAsIovas) {
-  DmaBoard board{Platform::plain, translated};
+  DmaBoard board{Platform::plain, strictly_translated};
   Device& dev = board.add_device();
-  const KernelBuffer b = board.buffer(length, 4);
+  const KernelBuffer b = board.buffer(odd_length, 4);
   std::vector<std::uint64_t> first;
   for (int i = 0; i < 6000; ++i) {
     const DmaAddr dma = board.dma().map_page(board.cpu(), dev, b.phys, 1, Direction::to_device);
@@ -202,7 +203,7 @@ TEST(DmaIommu, NeverGivesAddressesOfMmioAsIovas) {
 }
 
 TEST(DmaIommu, NeverDecryptsCoherentMemory) {
-  DmaBoard board{Platform::sme, translated};
+  DmaBoard board{Platform::sme, strictly_translated};
   Device& dev = board.add_device(32);
   bus::DmaPort port = board.port(dev, 32);
   for (const bool atomic : {false, true})
@@ -229,7 +230,7 @@ TEST(DmaIommu, NeverDecryptsCoherentMemory) {
 }
 
 TEST(DmaIommu, GivesBackAllPagesAndIovasOfCoherentMemory) {
-  DmaBoard board{Platform::sme, translated};
+  DmaBoard board{Platform::sme, strictly_translated};
   Device& dev = board.add_device(32);
   const auto cycle = [&] {
     const auto buffer = board.dma().alloc(board.cpu(), dev, 100 * page_size).value();
@@ -243,7 +244,7 @@ TEST(DmaIommu, GivesBackAllPagesAndIovasOfCoherentMemory) {
 }
 
 TEST(DmaIommu, MapsMmioWithTheCBitAsWell) {
-  DmaBoard board{Platform::sme, translated};
+  DmaBoard board{Platform::sme, strictly_translated};
   Device& dev = board.add_device();
   const mem::PhysRange bar = board.machine->add_bar(std::make_unique<bus::RamBar>(page_size), page_size);
   const DmaAddr dma =
@@ -254,7 +255,7 @@ TEST(DmaIommu, MapsMmioWithTheCBitAsWell) {
 }
 
 TEST(DmaIommu, ReachesMmioOfAnotherDeviceWithoutEncryption) {
-  DmaBoard board{Platform::plain, translated};
+  DmaBoard board{Platform::plain, strictly_translated};
   Device& dev = board.add_device();
   bus::DmaPort port = board.port(dev);
   const mem::PhysRange bar = board.machine->add_bar(std::make_unique<bus::RamBar>(page_size), page_size);
@@ -269,26 +270,26 @@ TEST(DmaIommu, ReachesMmioOfAnotherDeviceWithoutEncryption) {
 
 TEST(DmaIommu, AGuestHandsPrivatePagesToADeviceThatReadsCiphertext) {
   for (const Platform platform : {Platform::sev, Platform::sev_es}) {
-    DmaBoard board{platform, translated};
+    DmaBoard board{platform, strictly_translated};
     Device& dev = board.add_device();
     bus::DmaPort port = board.port(dev);
-    const KernelBuffer b = board.buffer(length, 8);
-    const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, length, Direction::bidirectional);
+    const KernelBuffer b = board.buffer(odd_length, 8);
+    const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, odd_length, Direction::bidirectional);
     ASSERT_NE(dma, dma_mapping_error);
     EXPECT_EQ(board.slots_used(), 0u);
     EXPECT_EQ(board.target(dev, dma), b.phys);
-    EXPECT_EQ(board.read_by(port, dma, length), board.raw(b.phys, length));
-    EXPECT_NE(board.read_by(port, dma, length), board.seen(b));
+    EXPECT_EQ(board.read_by(port, dma, odd_length), board.raw(b.phys, odd_length));
+    EXPECT_NE(board.read_by(port, dma, odd_length), board.seen(b));
     EXPECT_TRUE(board.decided("iommu_dma_map_page", {"SWIOTLB_FORCE is not consulted"}));
 
-    const Bytes data = pattern_bytes(length, 9);
+    const Bytes data = pattern_bytes(odd_length, 9);
     ASSERT_TRUE(port.write(dma, data));
     EXPECT_NE(board.seen(b), data);
   }
 }
 
 TEST(DmaIommu, AGuestsCoherentMemoryStaysPrivate) {
-  DmaBoard board{Platform::sev, translated};
+  DmaBoard board{Platform::sev, strictly_translated};
   Device& dev = board.add_device();
   bus::DmaPort port = board.port(dev);
   const auto buffer = board.dma().alloc(board.cpu(), dev, page_size).value();
@@ -301,10 +302,10 @@ TEST(DmaIommu, AGuestWithPassthroughBouncesAsAlways) {
   DmaBoard board{Platform::sev, {.iommu = IommuMode::passthrough}};
   Device& dev = board.add_device();
   bus::DmaPort port = board.port(dev);
-  const KernelBuffer b = board.buffer(length, 11);
-  const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, length, Direction::to_device);
+  const KernelBuffer b = board.buffer(odd_length, 11);
+  const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, odd_length, Direction::to_device);
   EXPECT_TRUE(board.bounced(dev, dma));
-  EXPECT_EQ(board.read_by(port, dma, length), board.seen(b));
+  EXPECT_EQ(board.read_by(port, dma, odd_length), board.seen(b));
 }
 
 // ---- untrusted devices -----------------------------------------------------------------------------------
@@ -368,7 +369,7 @@ TEST_P(DmaUntrusted, KeepsTheDeviceBitsOfTheAddressThatItAsksFor) {
 }
 
 TEST(DmaUntrusted, DoesNotBounceWholePages) {
-  DmaBoard board{Platform::plain, translated};
+  DmaBoard board{Platform::plain, strictly_translated};
   Device& dev = board.add_device(64, 64, true);
   const KernelBuffer b = board.buffer(page_size, 17);
   const DmaAddr dma = board.dma().map_single(board.cpu(), dev, b.at, page_size, Direction::to_device);
@@ -376,7 +377,7 @@ TEST(DmaUntrusted, DoesNotBounceWholePages) {
 }
 
 TEST(DmaUntrusted, SyncsItsBounces) {
-  DmaBoard board{Platform::plain, translated};
+  DmaBoard board{Platform::plain, strictly_translated};
   Device& dev = board.add_device(64, 64, true);
   bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(512, 18);
@@ -394,7 +395,7 @@ TEST(DmaUntrusted, SyncsItsBounces) {
 TEST(DmaUntrusted, SeesCiphertextOnAnSmeHost) {
   // An erratum of the kernels that are modelled: the CPU writes the pool without C-bit, the IOMMU's entry has
   // it.
-  DmaBoard board{Platform::sme, translated};
+  DmaBoard board{Platform::sme, strictly_translated};
   Device& dev = board.add_device(64, 64, true);
   bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(512, 21);
@@ -416,7 +417,7 @@ TEST(DmaUntrusted, FailsToMapPartsOfPagesWithoutSwiotlb) {
 }
 
 TEST(DmaUntrusted, BouncesEachEntryOfAScatterlist) {
-  DmaBoard board{Platform::plain, translated};
+  DmaBoard board{Platform::plain, strictly_translated};
   Device& dev = board.add_device(64, 64, true);
   bus::DmaPort port = board.port(dev);
   const KernelBuffer b = board.buffer(2 * page_size, 23);
@@ -436,14 +437,14 @@ TEST(DmaUntrusted, BouncesEachEntryOfAScatterlist) {
 }
 
 TEST(DmaUntrusted, IsLimitedToTheLargestBounce) {
-  DmaBoard board{Platform::plain, translated};
+  DmaBoard board{Platform::plain, strictly_translated};
   EXPECT_EQ(board.dma().max_mapping_size(board.add_device(64, 64, true)), 262144u);
   EXPECT_EQ(board.dma().max_mapping_size(board.add_device(64)), ~0ull);
 }
 
 // iommu_dma_opt_mapping_size(): what the IOVA caches hold, 32 pages.
 TEST(DmaIommu, OptimalMappingsAreThoseThatTheIovaCachesHold) {
-  DmaBoard behind{Platform::plain, translated};
+  DmaBoard behind{Platform::plain, strictly_translated};
   EXPECT_EQ(behind.dma().opt_mapping_size(behind.add_device(64)), 128u << 10);
   DmaBoard direct{Platform::sev};
   Device& dev = direct.add_device(64);

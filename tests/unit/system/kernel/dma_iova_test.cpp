@@ -9,23 +9,25 @@ namespace cbit::kernel {
 namespace {
 
 constexpr auto to_device = DmaDirection::to_device;
-constexpr auto bidirectional = DmaDirection::bidirectional;
+constexpr auto both_ways = DmaDirection::bidirectional;
 
-DmaConfig translated(KernelVersion version) { return {.version = version, .iommu = IommuMode::translated}; }
+DmaConfig translated_in(KernelVersion version) {
+  return {.version = version, .iommu = IommuMode::translated};
+}
 
 struct IovaBoard : DmaBoard {
   explicit IovaBoard(KernelVersion version = KernelVersion::v7_3, bool untrusted = false,
                      Platform platform = Platform::plain)
-      : DmaBoard{platform, translated(version)}, dev{add_device(64, 64, untrusted)} {
+      : DmaBoard{platform, translated_in(version)}, dev{add_device(64, 64, untrusted)} {
     dev.min_align_mask = 0xfff;
   }
   bool take(PhysAddr phys, std::uint64_t bytes) {
     return dma().iova_try_alloc(cpu(), dev, state, phys, bytes);
   }
   Result<void, Errno> link(PhysAddr phys, std::uint64_t offset, std::uint64_t bytes, DmaAttrs attrs = {}) {
-    return dma().iova_link(cpu(), dev, state, phys, offset, bytes, bidirectional, attrs);
+    return dma().iova_link(cpu(), dev, state, phys, offset, bytes, both_ways, attrs);
   }
-  void destroy(std::uint64_t mapped) { dma().iova_destroy(cpu(), dev, state, mapped, bidirectional); }
+  void destroy(std::uint64_t mapped) { dma().iova_destroy(cpu(), dev, state, mapped, both_ways); }
 
   Device& dev;
   DmaIovaState state;

@@ -8,6 +8,7 @@
 
 #include "base/random.hpp"
 #include "unit/system/kernel/dma_board.hpp"
+#include "versions.hpp"
 
 namespace cbit::kernel {
 namespace {
@@ -15,7 +16,6 @@ namespace {
 using Direction = DmaDirection;
 
 constexpr Direction directions[] = {Direction::bidirectional, Direction::to_device, Direction::from_device};
-constexpr KernelVersion versions[] = {KernelVersion::v6_1, KernelVersion::v6_6, KernelVersion::v6_10};
 constexpr IommuMode modes[] = {IommuMode::none, IommuMode::passthrough, IommuMode::translated};
 
 // Nobody listens to these boards.

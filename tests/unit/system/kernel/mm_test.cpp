@@ -4,11 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "mm_fixture.hpp"
+#include "support/sizes.hpp"
 
 namespace cbit::kernel {
 namespace {
-
-constexpr std::uint64_t gib = std::uint64_t{1} << 30;
 
 TEST(Mm, MapsAllOfRamAndNothingElse) {
   MmBox box{Platform::sme, {.memory_bytes = 8 * gib}};

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "support/sizes.hpp"
+
 namespace cbit::kernel {
 namespace {
-
-constexpr std::uint64_t mib = 1ull << 20, gib = 1ull << 30, tib = 1ull << 40;
 
 // As the machine lays out RAM: 3 GiB below the PCI hole, the rest from 4 GiB.
 std::vector<mem::PhysRange> ram(std::uint64_t bytes) {

@@ -2,11 +2,11 @@
 #include <gtest/gtest.h>
 
 #include "mm_fixture.hpp"
+#include "support/sizes.hpp"
 
 namespace cbit::kernel {
 namespace {
 
-constexpr std::uint64_t mib = 1ull << 20;
 constexpr Platform encrypted_platforms[] = {Platform::sme, Platform::sev, Platform::sev_es, Platform::sev_snp,
                                             Platform::tdx};
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "swiotlb_board.hpp"
+#include "versions.hpp"
 
 namespace cbit::kernel {
 namespace {
@@ -12,9 +13,8 @@ using testing::HasSubstr;
 using testing::SizeIs;
 using Direction = DmaDirection;
 
-constexpr PhysAddr buffer = SwiotlbBoard::buffers;
+constexpr PhysAddr grown_buffer = SwiotlbBoard::buffers;
 constexpr KernelVersion growing_versions[] = {KernelVersion::v6_6, KernelVersion::v6_10};
-constexpr KernelVersion versions[] = {KernelVersion::v6_1, KernelVersion::v6_6, KernelVersion::v6_10};
 
 // A host whose pool is forced, so that transient pools come from the page allocator.
 SwiotlbBoardConfig host(KernelVersion version) {
@@ -22,7 +22,7 @@ SwiotlbBoardConfig host(KernelVersion version) {
 }
 
 void fill(SwiotlbBoard& board) {
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(board.map(buffer, 262144));
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(board.map(grown_buffer, 262144));
 }
 
 // ---- transient pools ------------------------------------------------------------------------------------
@@ -33,8 +33,8 @@ TEST(SwiotlbGrowth, GivesAMappingAPoolOfItsOwnWhenThereAreNoSlots) {
     fill(board);
     const std::uint64_t free_pages = board.mm->page_allocator().free_pages();
     const Bytes data = pattern_bytes(6000, 1);
-    board.put(buffer, data);
-    const auto bounce = board.map(buffer, 6000, Direction::bidirectional);
+    board.put(grown_buffer, data);
+    const auto bounce = board.map(grown_buffer, 6000, Direction::bidirectional);
     ASSERT_TRUE(bounce);
     EXPECT_FALSE(board.swiotlb->default_pool().contains(*bounce, 1));
     EXPECT_EQ(board.device_sees(*bounce, 6000), data);
@@ -50,7 +50,7 @@ TEST(SwiotlbGrowth, GivesAMappingAPoolOfItsOwnWhenThereAreNoSlots) {
     const Bytes written = pattern_bytes(6000, 2);
     board.device_writes(*bounce, written);
     EXPECT_TRUE(board.unmap(*bounce, 6000, Direction::bidirectional));
-    EXPECT_EQ(board.seen(buffer, 6000), written);
+    EXPECT_EQ(board.seen(grown_buffer, 6000), written);
     EXPECT_FALSE(board.swiotlb->contains(board.dev, *bounce));
     EXPECT_EQ(board.mm->page_allocator().free_pages(), free_pages);
     usage = board.swiotlb->usage();
@@ -68,7 +68,7 @@ TEST(SwiotlbGrowth, DoesNotHappenIn61NorUnlessItIsConfigured) {
   for (const SwiotlbBoardConfig& config : {old, fixed}) {
     SwiotlbBoard board{config};
     fill(board);
-    EXPECT_FALSE(board.map(buffer, 512));
+    EXPECT_FALSE(board.map(grown_buffer, 512));
     EXPECT_FALSE(board.log.all<SwiotlbFull>().back().growth_possible);
     EXPECT_FALSE(board.swiotlb->run_worker(board.cpu()));
   }
@@ -77,11 +77,11 @@ TEST(SwiotlbGrowth, DoesNotHappenIn61NorUnlessItIsConfigured) {
 TEST(SwiotlbGrowth, TransientPoolsLieBelowTheDevicesMask) {
   SwiotlbBoard board{host(KernelVersion::v6_10)};
   fill(board);
-  EXPECT_GE(board.map(buffer, 4096).value(), PhysAddr{16 << 20}) << "a device that reaches everything";
+  EXPECT_GE(board.map(grown_buffer, 4096).value(), PhysAddr{16 << 20}) << "a device that reaches everything";
   board.dev.dma_mask = bit_mask(24);
-  EXPECT_LT(board.map(buffer, 4096).value(), PhysAddr{16 << 20});
+  EXPECT_LT(board.map(grown_buffer, 4096).value(), PhysAddr{16 << 20});
   board.dev.bus_dma_limit = 0xfff;  // no page is that low
-  ASSERT_FALSE(board.map(buffer, 4096));
+  ASSERT_FALSE(board.map(grown_buffer, 4096));
   const SwiotlbFull facts = board.log.all<SwiotlbFull>().back();
   EXPECT_TRUE(facts.growth_possible);
   EXPECT_TRUE(facts.growth_failed);
@@ -90,13 +90,13 @@ TEST(SwiotlbGrowth, TransientPoolsLieBelowTheDevicesMask) {
 TEST(SwiotlbGrowth, In66TriesForRequestsThatNoPoolCanServe) {
   SwiotlbBoard older{host(KernelVersion::v6_6)};
   const std::uint64_t free_pages = older.mm->page_allocator().free_pages();
-  EXPECT_FALSE(older.map(buffer, 262145));
+  EXPECT_FALSE(older.map(grown_buffer, 262145));
   EXPECT_TRUE(older.log.all<SwiotlbFull>().back().growth_failed);
   EXPECT_EQ(older.mm->page_allocator().free_pages(), free_pages) << "the transient pool is gone again";
   EXPECT_TRUE(older.swiotlb->run_worker(older.cpu()));
 
   SwiotlbBoard newer{host(KernelVersion::v6_10)};
-  EXPECT_FALSE(newer.map(buffer, 262145));
+  EXPECT_FALSE(newer.map(grown_buffer, 262145));
   EXPECT_FALSE(newer.log.all<SwiotlbFull>().back().growth_failed);
   EXPECT_FALSE(newer.swiotlb->run_worker(newer.cpu()));
 }
@@ -115,10 +115,10 @@ class SwiotlbGuestGrowth : public testing::Test {
 };
 
 TEST_F(SwiotlbGuestGrowth, NeedsTheAtomicPools) {
-  ASSERT_FALSE(board.map(buffer, 4096));
+  ASSERT_FALSE(board.map(grown_buffer, 4096));
   EXPECT_TRUE(board.log.all<SwiotlbFull>().back().growth_failed);
   EXPECT_THAT(board.messages().back(),
-              HasSubstr("buffer is full (sz: 4096 bytes), total 512 (slots), used 512"));
+              HasSubstr("grown_buffer is full (sz: 4096 bytes), total 512 (slots), used 512"));
 }
 
 TEST_F(SwiotlbGuestGrowth, TakesTransientPoolsFromTheAtomicPools) {
@@ -135,8 +135,8 @@ TEST_F(SwiotlbGuestGrowth, TakesTransientPoolsFromTheAtomicPools) {
              return true;
            }});
   const Bytes data = pattern_bytes(5000, 1);
-  board.put(buffer, data);
-  const auto bounce = board.map(buffer, 5000, Direction::from_device);
+  board.put(grown_buffer, data);
+  const auto bounce = board.map(grown_buffer, 5000, Direction::from_device);
   ASSERT_EQ(bounce, first);
   EXPECT_EQ(board.device_sees(*bounce, 5000), data);
   EXPECT_TRUE(board.unmap(*bounce, 5000, Direction::from_device));
@@ -149,7 +149,7 @@ TEST_F(SwiotlbGuestGrowth, EncryptsAndFreesInAnRcuCallbackWhatTheAtomicPoolsDeny
   board.swiotlb->use_atomic_memory(
       {.alloc = [&](paging::Mmu&, Device&, std::uint64_t) { return std::optional{first}; },
        .free = [](VirtAddr, std::uint64_t) { return false; }});
-  const auto bounce = board.map(buffer, 4096);
+  const auto bounce = board.map(grown_buffer, 4096);
   ASSERT_EQ(bounce, first);
   const std::uint64_t free_pages = board.mm->page_allocator().free_pages();
   EXPECT_FALSE(board.unmap(*bounce, 4096));
@@ -163,7 +163,7 @@ TEST(SwiotlbGrowth, MaySleepWhereItAddsAPoolAndNotWhereItFreesOne) {
   config.platform = Platform::sme;
   SwiotlbBoard board{config};
   fill(board);
-  const auto bounce = board.map(buffer, 4096);
+  const auto bounce = board.map(grown_buffer, 4096);
   ASSERT_TRUE(bounce);
   ASSERT_TRUE(board.swiotlb->run_worker(board.cpu()));
   EXPECT_THAT(board.messages(), testing::Not(Contains(HasSubstr("BUG: sleeping"))));
@@ -173,14 +173,14 @@ TEST(SwiotlbGrowth, MaySleepWhereItAddsAPoolAndNotWhereItFreesOne) {
 
 TEST_F(SwiotlbGuestGrowth, TheWorkerAddsADecryptedPool) {
   EXPECT_FALSE(board.swiotlb->run_worker(board.cpu())) << "nothing was asked of it";
-  ASSERT_FALSE(board.map(buffer, 4096));
+  ASSERT_FALSE(board.map(grown_buffer, 4096));
   ASSERT_TRUE(board.swiotlb->run_worker(board.cpu()));
   EXPECT_FALSE(board.swiotlb->run_worker(board.cpu()));
   EXPECT_EQ(board.swiotlb->usage().io_tlb_nslabs, 1024u);
 
   const Bytes data = pattern_bytes(4096, 1);
-  board.put(buffer, data);
-  const auto bounce = board.map(buffer, 4096);
+  board.put(grown_buffer, data);
+  const auto bounce = board.map(grown_buffer, 4096);
   ASSERT_TRUE(bounce);
   EXPECT_FALSE(board.swiotlb->default_pool().contains(*bounce, 1));
   EXPECT_TRUE(board.swiotlb->contains(Device{}, *bounce)) << "it is for all devices";
@@ -190,7 +190,7 @@ TEST_F(SwiotlbGuestGrowth, TheWorkerAddsADecryptedPool) {
 }
 
 TEST_F(SwiotlbGuestGrowth, TheWorkerReportsThatItFailed) {
-  ASSERT_FALSE(board.map(buffer, 4096));
+  ASSERT_FALSE(board.map(grown_buffer, 4096));
   while (board.mm->page_allocator().allocate(256)) {
   }
   EXPECT_FALSE(board.swiotlb->run_worker(board.cpu()));
@@ -204,7 +204,7 @@ TEST(SwiotlbGrowth, PoolsOfTheWorkerAreAtMostABlockOfThePageAllocator) {
   config.parameter = "4096,4,force";
   config.cpus = 4;
   SwiotlbBoard board{config};
-  for (int i = 0; i < 33; ++i) ASSERT_TRUE(board.map(buffer, 262144));
+  for (int i = 0; i < 33; ++i) ASSERT_TRUE(board.map(grown_buffer, 262144));
   ASSERT_TRUE(board.swiotlb->run_worker(board.cpu()));
   EXPECT_EQ(board.swiotlb->usage().io_tlb_nslabs, 4096u + 2048);
 }
@@ -213,10 +213,10 @@ TEST(SwiotlbGrowth, SearchesNewerPoolsFirst) {
   for (const KernelVersion version : growing_versions) {
     SwiotlbBoard board{host(version)};
     fill(board);
-    ASSERT_TRUE(board.map(buffer, 512));
+    ASSERT_TRUE(board.map(grown_buffer, 512));
     ASSERT_TRUE(board.swiotlb->run_worker(board.cpu()));
     board.unmap(board.swiotlb->default_pool().first, 262144);
-    EXPECT_FALSE(board.swiotlb->default_pool().contains(board.map(buffer, 512).value(), 1));
+    EXPECT_FALSE(board.swiotlb->default_pool().contains(board.map(grown_buffer, 512).value(), 1));
   }
 }
 
@@ -227,11 +227,11 @@ TEST(SwiotlbGrowth, In610PrefersTheCpusOwnAreaToANewerPool) {
     config.parameter = "512,2,force";
     config.cpus = 2;
     SwiotlbBoard board{config};
-    for (int i = 0; i < 5; ++i) ASSERT_TRUE(board.map(buffer, 262144));  // the last is transient
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(board.map(grown_buffer, 262144));  // the last is transient
     ASSERT_TRUE(board.swiotlb->run_worker(board.cpu()));
-    for (int i = 0; i < 2; ++i) ASSERT_TRUE(board.map(buffer, 262144, Direction::to_device, {}, 1));
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE(board.map(grown_buffer, 262144, Direction::to_device, {}, 1));
     board.unmap(board.swiotlb->default_pool().first + 256 * 2048, 262144);  // area 1
-    const PhysAddr bounce = board.map(buffer, 512, Direction::to_device, {}, 1).value();
+    const PhysAddr bounce = board.map(grown_buffer, 512, Direction::to_device, {}, 1).value();
     EXPECT_EQ(board.swiotlb->default_pool().contains(bounce, 1), version == KernelVersion::v6_10);
   }
 }
@@ -241,9 +241,9 @@ TEST(SwiotlbGrowth, LeaksPagesThatCannotBeEncryptedAgain) {
   SwiotlbBoard board{{.platform = Platform::sme, .version = KernelVersion::v6_10, .dynamic = true}};
   fill(board);
   const std::uint64_t before = board.mm->page_allocator().free_pages();
-  const auto bounce = board.map(buffer, 4096);
+  const auto bounce = board.map(grown_buffer, 4096);
   ASSERT_TRUE(bounce);
-  EXPECT_EQ(board.device_sees(*bounce, 4096), board.seen(buffer, 4096));
+  EXPECT_EQ(board.device_sees(*bounce, 4096), board.seen(grown_buffer, 4096));
   board.mm->fail_conversion_after(1);
   board.unmap(*bounce, 4096);
   EXPECT_EQ(board.mm->page_allocator().free_pages(), before - 1);
@@ -255,7 +255,7 @@ TEST(SwiotlbGrowth, In66ReturnsPagesThatCouldNotBeDecrypted) {
     fill(board);
     const std::uint64_t before = board.mm->page_allocator().free_pages();
     board.mm->fail_conversion_after(1);
-    EXPECT_FALSE(board.map(buffer, 4096));
+    EXPECT_FALSE(board.map(grown_buffer, 4096));
     EXPECT_EQ(board.mm->page_allocator().free_pages(), before);
   }
 }
@@ -278,7 +278,7 @@ TEST(SwiotlbRestricted, ServesStreamingMappingsAndCoherentMemory) {
   EXPECT_TRUE(page->is_aligned(page_size));
   EXPECT_EQ(pool->usage().io_tlb_used, 4u);
   const auto bounce =
-      pool->tbl_map_single(board.cpu(), board.dev, buffer, 512, 512, 0, Direction::to_device, {});
+      pool->tbl_map_single(board.cpu(), board.dev, grown_buffer, 512, 512, 0, Direction::to_device, {});
   ASSERT_TRUE(bounce);
   EXPECT_FALSE(board.swiotlb->contains(board.dev, *bounce));
   EXPECT_TRUE(pool->free(board.cpu(), board.dev, *page, 8192));
@@ -314,7 +314,8 @@ TEST(SwiotlbRestricted, CoherentMemoryOverlapsNoMapping) {
     SwiotlbBoard board{{.version = version}};
     const auto pool = Swiotlb::create_restricted(*board.mm, board.cc, version, 1 << 20).value();
     const PhysAddr bounce =
-        pool->tbl_map_single(board.cpu(), board.dev, buffer, 512, 512, 0, Direction::to_device, {}).value();
+        pool->tbl_map_single(board.cpu(), board.dev, grown_buffer, 512, 512, 0, Direction::to_device, {})
+            .value();
     EXPECT_NE(pool->alloc(board.cpu(), board.dev, 4096).value(), bounce.page());
   }
 }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "kernel/dma/swiotlb.hpp"
+#include "support/sizes.hpp"
 
 namespace cbit::kernel {
 namespace {
@@ -9,9 +10,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-constexpr std::uint64_t mib = 1 << 20;
-constexpr std::uint64_t gib = 1 << 30;
 
 CcPlatform on(Platform platform) {
   switch (platform) {
@@ -105,7 +103,7 @@ TEST(SwiotlbParameter, RefusesNumbersThatNoMachineHas) {
 
 // ---- size -----------------------------------------------------------------------------------------------
 
-struct Row {
+struct OptionRow {
   std::uint64_t memory_mib;
   unsigned cpus;
   std::uint64_t slots;
@@ -113,9 +111,10 @@ struct Row {
 };
 
 TEST(SwiotlbSize, IsSixPercentOfAGuestsMemoryRoundedToAPowerOfTwo) {
-  for (const Row row : {Row{512, 1, 32768, 1}, Row{1024, 1, 32768, 1}, Row{2048, 1, 65536, 1},
-                        Row{2048, 4, 65536, 4}, Row{4096, 8, 131072, 8}, Row{8192, 8, 262144, 8},
-                        Row{16384, 16, 524288, 16}, Row{32768, 64, 524288, 64}}) {
+  for (const OptionRow row :
+       {OptionRow{512, 1, 32768, 1}, OptionRow{1024, 1, 32768, 1}, OptionRow{2048, 1, 65536, 1},
+        OptionRow{2048, 4, 65536, 4}, OptionRow{4096, 8, 131072, 8}, OptionRow{8192, 8, 262144, 8},
+        OptionRow{16384, 16, 524288, 16}, OptionRow{32768, 64, 524288, 64}}) {
     for (const Platform guest : {Platform::sev, Platform::sev_es, Platform::sev_snp, Platform::tdx}) {
       const auto size = size_swiotlb(on(guest), row.memory_mib * mib, row.memory_mib > 3072, row.cpus, {});
       ASSERT_TRUE(size);

@@ -12,6 +12,7 @@
 #include "base/random.hpp"
 #include "kernel/dma/swiotlb.hpp"
 #include "swiotlb_reference.hpp"
+#include "versions.hpp"
 
 namespace cbit::kernel {
 namespace {
@@ -22,7 +23,6 @@ using Request = SwiotlbPool::Request;
 
 constexpr PhysAddr pool_start{0x4000'0000};
 constexpr PhysAddr somewhere{0x1'2345'6000};  // an original that no mask sees
-constexpr KernelVersion versions[] = {KernelVersion::v6_1, KernelVersion::v6_6, KernelVersion::v6_10};
 
 SwiotlbPool make_pool(KernelVersion version = KernelVersion::v6_1, unsigned areas = 1,
                       std::uint64_t slots = 512) {

@@ -9,6 +9,7 @@
 #include "base/random.hpp"
 #include "kernel/kernel.hpp"
 #include "swiotlb_board.hpp"
+#include "versions.hpp"
 
 namespace cbit::kernel {
 namespace {
@@ -24,7 +25,6 @@ using testing::SizeIs;
 using Direction = DmaDirection;
 
 constexpr PhysAddr buffer = SwiotlbBoard::buffers;
-constexpr KernelVersion versions[] = {KernelVersion::v6_1, KernelVersion::v6_6, KernelVersion::v6_10};
 
 Bytes slice(const Bytes& bytes, std::size_t first, std::size_t count) {
   return {bytes.begin() + static_cast<std::ptrdiff_t>(first),

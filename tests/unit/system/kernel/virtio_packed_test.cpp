@@ -57,9 +57,9 @@ TEST(PackedVring, RingIsSharedMemoryAndTheBufferIsNot) {
 }
 
 // The test is the device.
-class PassiveDevice final : public dev::VirtioDevice {
+class PassivePackedDevice final : public dev::VirtioDevice {
  public:
-  PassiveDevice(bus::SystemBus& bus, RequesterId requester, const dev::VirtioOptions& options)
+  PassivePackedDevice(bus::SystemBus& bus, RequesterId requester, const dev::VirtioOptions& options)
       : dev::VirtioDevice{bus, {.device = "passive", .requester = requester}, options, 0, {8}} {}
   [[nodiscard]] std::uint16_t device_id() const override { return 63; }
   int kicks = 0;
@@ -77,7 +77,7 @@ class PackedVringTest : public ::testing::Test {
   void make(bool indirect = false, bool event_idx = false) {
     board = std::make_unique<DmaBoard>(Platform::sev, small_pool, small_guest);
     parent = &board->add_device();
-    device = std::make_unique<PassiveDevice>(
+    device = std::make_unique<PassivePackedDevice>(
         board->machine->bus(), parent->requester,
         dev::VirtioOptions{.indirect_desc = indirect, .event_idx = event_idx, .packed = true});
     binding = std::make_unique<VirtioBinding>(*board->kernel, *device, *parent, VirtioDriverOptions{});
@@ -120,7 +120,7 @@ class PackedVringTest : public ::testing::Test {
 
   std::unique_ptr<DmaBoard> board;
   Device* parent = nullptr;
-  std::unique_ptr<PassiveDevice> device;
+  std::unique_ptr<PassivePackedDevice> device;
   std::unique_ptr<VirtioBinding> binding;
   std::unique_ptr<Vring> ring;
   std::unique_ptr<bus::DmaPort> port;

@@ -15,7 +15,7 @@ using test::FakeGuest;
 
 constexpr VirtAddr text{0xffff'ffff'8100'0000};
 constexpr VirtAddr offsets_at{0xffff'ffff'82c0'0000};
-constexpr VirtAddr stack{0xffff'c900'0001'0000};
+constexpr VirtAddr stack_at{0xffff'c900'0001'0000};
 
 // One entry as a dialect has it. In the numbers of orc_types.h; `end` and `signal` where a dialect has them.
 struct Entry {
@@ -111,7 +111,7 @@ TEST(OrcTable, IsNotMadeOfTablesThatDoNotBelongTogether) {
   EXPECT_FALSE(OrcTable::create({}, offsets_at, {}, OrcDialect::v6_1));
 }
 
-// A function without a frame, called by one with a frame pointer, called by the end of the stack.
+// A function without a frame, called by one with a frame pointer, called by the end of the stack_at.
 std::vector<Entry> plain_calls() {
   return {{0x000, 8, 0, 5, 0, 2}, {0x100, 16, -16, 4, 1, 2}, {0x200, 0, 0, 0, 0, 1}, {0x300}};
 }
@@ -119,11 +119,11 @@ std::vector<Entry> plain_calls() {
 TEST(Unwind, FollowsCallsToTheEndOfTheStack) {
   const FakeCode code{orc_table(plain_calls(), OrcDialect::v6_4)};
   FakeGuest guest;
-  guest.put(stack, (text + 0x108).value());        // the caller of the first
-  guest.put(stack + 0x40, std::uint64_t{0x1234});  // its caller's rbp
-  guest.put(stack + 0x48, (text + 0x208).value());
-  CpuView cpu = cpu_at(0x0, stack, guest);
-  cpu.gpr[CpuView::rbp] = (stack + 0x40).value();
+  guest.put(stack_at, (text + 0x108).value());        // the caller of the first
+  guest.put(stack_at + 0x40, std::uint64_t{0x1234});  // its caller's rbp
+  guest.put(stack_at + 0x48, (text + 0x208).value());
+  CpuView cpu = cpu_at(0x0, stack_at, guest);
+  cpu.gpr[CpuView::rbp] = (stack_at + 0x40).value();
   const auto frames = unwind(cpu, code, 10);
   EXPECT_EQ(offsets_of(frames), (Offsets{0x0, 0x108, 0x208}));
   EXPECT_FALSE(frames[0].called);
@@ -138,9 +138,9 @@ TEST(Unwind, AsksForTheCallAndNotForWhatFollowsIt) {
       {{0x000, 8, 0, 5, 0, 2}, {0x100, 24, 0, 5, 0, 2}, {0x110, 0, 0, 0, 0, 0}, {0x200, 0, 0, 0, 0, 1}},
       OrcDialect::v6_4)};
   FakeGuest guest;
-  guest.put(stack, (text + 0x110).value());
-  guest.put(stack + 0x18, (text + 0x201).value());
-  EXPECT_EQ(offsets_of(unwind(cpu_at(0x4, stack, guest), code, 10)), (Offsets{0x4, 0x110, 0x201}));
+  guest.put(stack_at, (text + 0x110).value());
+  guest.put(stack_at + 0x18, (text + 0x201).value());
+  EXPECT_EQ(offsets_of(unwind(cpu_at(0x4, stack_at, guest), code, 10)), (Offsets{0x4, 0x110, 0x201}));
 }
 
 TEST(Unwind, PassesAnInterruptToWhatWasInterrupted) {
@@ -150,38 +150,38 @@ TEST(Unwind, PassesAnInterruptToWhatWasInterrupted) {
                                  {0x300, 0, 0, 0, 0, 1}},
                                 OrcDialect::v6_4)};
   FakeGuest guest;
-  const VirtAddr other = stack + 0x8000;
-  guest.put(stack, (text + 0x108).value());
-  const VirtAddr regs = stack + 8;
+  const VirtAddr other = stack_at + 0x8000;
+  guest.put(stack_at, (text + 0x108).value());
+  const VirtAddr regs = stack_at + 8;
   guest.put(regs + 32, (other + 0x40).value());   // rbp
   guest.put(regs + 128, (text + 0x200).value());  // exactly the first instruction of its rule
   guest.put(regs + 136, std::uint64_t{0x10});     // cs
   guest.put(regs + 152, other.value());           // rsp
   guest.put(other + 0x40, std::uint64_t{0});
   guest.put(other + 0x48, (text + 0x301).value());
-  const auto frames = unwind(cpu_at(0x0, stack, guest), code, 10);
+  const auto frames = unwind(cpu_at(0x0, stack_at, guest), code, 10);
   EXPECT_EQ(offsets_of(frames), (Offsets{0x0, 0x108, 0x200, 0x301}));
   EXPECT_FALSE(frames[2].called);
   guest.put(regs + 136, std::uint64_t{0x33});
-  EXPECT_EQ(offsets_of(unwind(cpu_at(0x0, stack, guest), code, 10)), (Offsets{0x0, 0x108})) << "user code";
+  EXPECT_EQ(offsets_of(unwind(cpu_at(0x0, stack_at, guest), code, 10)), (Offsets{0x0, 0x108})) << "user code";
 }
 
 TEST(Unwind, FindsTheStackThroughARegisterOnlyWhereItIsKnown) {
   const FakeCode code{
       orc_table({{0x000, 0, 0, 6, 0, 2}, {0x100, 0, 0, 6, 0, 2}, {0x200, 0, 0, 0, 0, 1}}, OrcDialect::v6_4)};
   FakeGuest guest;
-  guest.put(stack + 0x38, (text + 0x108).value());
-  CpuView cpu = cpu_at(0x0, stack, guest);
-  cpu.gpr[CpuView::r10] = (stack + 0x40).value();
+  guest.put(stack_at + 0x38, (text + 0x108).value());
+  CpuView cpu = cpu_at(0x0, stack_at, guest);
+  cpu.gpr[CpuView::r10] = (stack_at + 0x40).value();
   EXPECT_EQ(offsets_of(unwind(cpu, code, 10)), (Offsets{0x0, 0x108})) << "R10 of the caller is gone";
 }
 
 TEST(Unwind, EndsWhereTheStackDoesNotRiseOrCannotBeRead) {
   const FakeCode code{orc_table({{0x000, 0, 0, 5, 0, 2}, {0x100, 8, 0, 5, 0, 2}}, OrcDialect::v6_4)};
   FakeGuest guest;
-  guest.put(stack - 8, (text + 0x8).value());
-  EXPECT_EQ(offsets_of(unwind(cpu_at(0x0, stack, guest), code, 1000)), (Offsets{0x0}));
-  EXPECT_EQ(offsets_of(unwind(cpu_at(0x100, stack + 0x10'0000, guest), code, 10)), (Offsets{0x100}));
+  guest.put(stack_at - 8, (text + 0x8).value());
+  EXPECT_EQ(offsets_of(unwind(cpu_at(0x0, stack_at, guest), code, 1000)), (Offsets{0x0}));
+  EXPECT_EQ(offsets_of(unwind(cpu_at(0x100, stack_at + 0x10'0000, guest), code, 10)), (Offsets{0x100}));
 }
 
 TEST(ScanStack, KeepsWordsThatACallPutThere) {
@@ -202,12 +202,12 @@ TEST(ScanStack, KeepsWordsThatACallPutThere) {
   std::uint64_t at = 0;
   for (const std::uint64_t word :
        {(text + 0x105).value(), std::uint64_t{17}, (text + 0x600).value(), (text + 0x400).value(),
-        (text + 0x502).value(), (text + 0x202).value(), stack.value(), (text + 0x307).value()})
-    guest.put(stack + 8 * at++, word);
-  const auto frames = scan_stack(cpu_at(0x50, stack, guest), code, 10);
+        (text + 0x502).value(), (text + 0x202).value(), stack_at.value(), (text + 0x307).value()})
+    guest.put(stack_at + 8 * at++, word);
+  const auto frames = scan_stack(cpu_at(0x50, stack_at, guest), code, 10);
   EXPECT_EQ(offsets_of(frames), (Offsets{0x50, 0x105, 0x202, 0x307}));
   EXPECT_FALSE(frames[1].reliable);
-  EXPECT_EQ(scan_stack(cpu_at(0x50, stack, guest), code, 2).size(), 2u);
+  EXPECT_EQ(scan_stack(cpu_at(0x50, stack_at, guest), code, 2).size(), 2u);
 }
 
 TEST(GuestMemory, GivesTextThatIsSafeToPrint) {

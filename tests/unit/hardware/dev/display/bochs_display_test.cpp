@@ -4,6 +4,7 @@
 
 #include "dev/display/bochs_display_pci.hpp"
 #include "support/pci_board.hpp"
+#include "support/sizes.hpp"
 
 namespace cbit::dev {
 namespace {
@@ -13,7 +14,6 @@ constexpr unsigned slot = 2;
 constexpr std::uint64_t id = 0x500, xres = 0x502, yres = 0x504, bpp = 0x506, enable = 0x508, bank = 0x50a;
 constexpr std::uint64_t virt_width = 0x50c, virt_height = 0x50e, x_offset = 0x510, y_offset = 0x512;
 constexpr std::uint64_t video_memory_64k = 0x514, extended_size = 0x600, byte_order = 0x604;
-constexpr std::uint64_t mib = 1 << 20;
 
 struct BochsDisplayTest : testing::Test {
   void plug(std::uint64_t vram_bytes = 16 * mib) {
