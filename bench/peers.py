@@ -1,5 +1,6 @@
 """What comparisons of a real kernel's speed share: the kernel, an initramfs for it, and QEMU."""
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -8,6 +9,16 @@ from pathlib import Path
 
 # What TCG is fastest with: it moves the bytes of `rep movsb` one by one.
 QEMU_CPUS = ("qemu64", "max,-erms,-fsrm")
+
+
+def arguments(doc, rounds):
+    """The program, rounds and peer of a comparison's command line; `doc` is its text, with a usage line."""
+    usage = next(line for line in doc.splitlines() if line.startswith("usage: "))
+    parser = argparse.ArgumentParser(usage=usage.removeprefix("usage: ").partition("   ")[0])
+    parser.add_argument("program", type=lambda name: Path(name).resolve())
+    parser.add_argument("rounds", type=int, nargs="?", default=rounds)
+    parser.add_argument("--qemu", default="qemu-system-x86_64")
+    return parser.parse_args()
 
 
 def initramfs(folder, init, files=()):
