@@ -47,6 +47,21 @@ bool Clock::cancel(Id id) {
   return true;
 }
 
+bool Clock::schedule_again(Id id, std::uint64_t deadline_ns, Callback callback) {
+  if (id.number > scheduled_ || !deadlines_.emplace(id.number, deadline_ns).second) return false;
+  due_.emplace(Key{deadline_ns, id.number}, std::move(callback));
+  return true;
+}
+
+void Clock::transfer(StateStream& s) {
+  std::uint64_t now = now_ns();
+  s(now, scheduled_);
+  if (!s.loads() || !s.good()) return;
+  due_.clear();
+  deadlines_.clear();
+  set_now(now);
+}
+
 std::optional<std::uint64_t> Clock::next_deadline() const {
   if (due_.empty()) return std::nullopt;
   return due_.begin()->first.first;
@@ -54,10 +69,25 @@ std::optional<std::uint64_t> Clock::next_deadline() const {
 
 void Timer::start(std::uint64_t deadline_ns) {
   stop();
-  id_ = clock_->schedule(deadline_ns, [this] {
+  id_ = clock_->schedule(deadline_ns, expiry());
+}
+
+Clock::Callback Timer::expiry() {
+  return [this] {
     id_ = {};
     callback_();
-  });
+  };
+}
+
+void Timer::transfer(StateStream& s) {
+  std::uint64_t number = id_.number;
+  std::uint64_t deadline_ns = id_ ? clock_->deadline_of(id_) : 0;
+  s(number, deadline_ns);
+  if (!s.loads() || !s.good()) return;
+  id_ = {};
+  if (number == 0) return;
+  s.require(clock_->schedule_again({number}, deadline_ns, expiry()), "a deadline is on no clock");
+  if (s.good()) id_ = {number};
 }
 
 void Timer::stop() {

@@ -17,6 +17,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/state_stream.hpp"
+
 namespace cbit {
 
 inline constexpr std::uint64_t ns_per_second = 1'000'000'000;
@@ -57,9 +59,16 @@ class Clock {
 
   [[nodiscard]] std::optional<std::uint64_t> next_deadline() const;
 
+  // The time. Loading forgets what was scheduled: Timers schedule it again, in the same order.
+  void transfer(StateStream& s);
+
  private:
+  friend class Timer;
   using Key = std::pair<std::uint64_t, std::uint64_t>;  // deadline, number
 
+  [[nodiscard]] std::uint64_t deadline_of(Id id) const { return deadlines_.at(id.number); }
+  // As it was scheduled before: false if that cannot be.
+  [[nodiscard]] bool schedule_again(Id id, std::uint64_t deadline_ns, Callback callback);
   void set_now(std::uint64_t ns) { now_ns_.store(ns, std::memory_order_relaxed); }
 
   static inline thread_local char this_thread_mark_ = 0;  // its address tells threads apart
@@ -86,8 +95,12 @@ class Timer {
   void stop();
   [[nodiscard]] bool pending() const { return static_cast<bool>(id_); }
   [[nodiscard]] Clock& clock() const { return *clock_; }
+  // After its clock.
+  void transfer(StateStream& s);
 
  private:
+  Clock::Callback expiry();
+
   Clock* clock_;
   Clock::Callback callback_;
   Clock::Id id_;
@@ -107,6 +120,7 @@ class TickCounter {
   void set(std::uint64_t now_ns, std::uint64_t value);
   // The first time, from its origin on, at which it has reached `value`; the end of time if never.
   [[nodiscard]] std::uint64_t time_of(std::uint64_t value) const;
+  void transfer(StateStream& s) { s(origin_ns_, origin_value_); }
 
  private:
   std::uint64_t hz_ = ns_per_second;

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "base/state_stream.hpp"
+
 namespace cbit {
 
 class Random {
@@ -17,6 +19,7 @@ class Random {
   }
   // Uniform enough in [0, limit); limit > 0.
   constexpr std::uint64_t below(std::uint64_t limit) { return next() % limit; }
+  void transfer(StateStream& s) { s(state_); }
 
  private:
   std::uint64_t state_;

@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "base/clock.hpp"
+#include "base/state_stream.hpp"
 #include "bus/system_bus.hpp"
 #include "cbit/addr.hpp"
 
@@ -35,8 +36,10 @@ class CpuSignals {
     bits_ = static_cast<std::uint8_t>(on ? bits_ | bit(signal) : bits_ & ~bit(signal));
   }
   friend constexpr bool operator==(CpuSignals, CpuSignals) = default;
+  void transfer(StateStream& s) { s.up_to(bits_, all); }
 
  private:
+  static constexpr std::uint8_t all = 0x1f;
   static constexpr std::uint8_t bit(CpuSignal signal) { return static_cast<std::uint8_t>(signal); }
   std::uint8_t bits_ = 0;
 };
@@ -93,6 +96,8 @@ class InterruptSource {
   virtual void set_tsc(const TickCounter& tsc) = 0;
 
  protected:
+  // Loading tells no listener.
+  void transfer_signals(StateStream& s) { s(signals_); }
   void set_signal(CpuSignal signal, bool on) {
     const bool rises = on && !signals_.has(signal);
     signals_.set(signal, on);

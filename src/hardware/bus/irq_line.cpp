@@ -35,4 +35,12 @@ void IrqDriver::pulse() {
   lower();
 }
 
+void IrqDriver::transfer(StateStream& s) {
+  bool asserted = asserted_;
+  s(asserted);
+  if (asserted == asserted_) return;
+  asserted_ = asserted;
+  asserted ? ++line_->asserting_ : --line_->asserting_;
+}
+
 }  // namespace cbit::bus

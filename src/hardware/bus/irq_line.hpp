@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/assert.hpp"
+#include "base/state_stream.hpp"
 
 namespace cbit::bus {
 
@@ -77,6 +78,8 @@ class IrqDriver {
   [[nodiscard]] bool asserted() const { return asserted_; }
   [[nodiscard]] const std::string& device() const { return device_; }
   [[nodiscard]] IrqLine& line() const { return *line_; }
+  // Loading tells no controller: those have states of their own.
+  void transfer(StateStream& s);
 
  private:
   IrqLine* line_;

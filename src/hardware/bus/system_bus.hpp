@@ -9,6 +9,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
+#include "base/state_stream.hpp"
 #include "base/trace.hpp"
 #include "iommu/iommu.hpp"
 #include "mem/memory.hpp"
@@ -38,6 +39,7 @@ class RamBar final : public MmioRegion {
   [[nodiscard]] ByteSpan data() { return data_; }
   [[nodiscard]] ConstByteSpan data() const { return data_; }
   [[nodiscard]] std::uint64_t size() const { return data_.size(); }
+  void transfer(StateStream& s) { s.raw(data_); }
 
  private:
   Bytes data_;

@@ -130,4 +130,8 @@ void AcpiPm::sleep() {
   if (control_.get<AcpiPm1Control::SleepType>() == s5_sleep_type) platform_->power_off();
 }
 
+void AcpiPm::transfer(StateStream& s) {
+  s(sci_, counter_, status_, enable_, control_, carries_seen_, timer_);
+}
+
 }  // namespace cbit::chipset

@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "base/clock.hpp"
+#include "base/state_stream.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/port_io.hpp"
 #include "chipset/platform_control.hpp"
@@ -40,6 +41,7 @@ class AcpiPm final : public bus::PioRegion {
 
   std::uint32_t read(std::uint16_t offset, unsigned bytes) override;
   void write(std::uint16_t offset, unsigned bytes, std::uint32_t value) override;
+  void transfer(StateStream& s);
 
  private:
   [[nodiscard]] std::uint8_t read_byte(std::uint16_t offset) const;

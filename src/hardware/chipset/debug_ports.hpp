@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "base/state_stream.hpp"
 #include "bus/port_io.hpp"
 #include "chipset/platform_control.hpp"
 #include "chipset/serial_peer.hpp"
@@ -24,6 +25,7 @@ class PostCode final : public bus::PioRegion {
     code_ = static_cast<std::uint8_t>(value);
   }
   [[nodiscard]] std::uint8_t code() const { return code_; }
+  void transfer(StateStream& s) { s(code_); }
 
  private:
   std::uint8_t code_ = 0;

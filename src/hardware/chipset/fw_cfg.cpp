@@ -42,4 +42,10 @@ void FwCfg::write(std::uint16_t offset, unsigned bytes, std::uint32_t value) {
   position_ = 0;
 }
 
+void FwCfg::transfer(StateStream& s) {
+  std::uint64_t position = position_;
+  s(selected_, position);
+  position_ = static_cast<std::size_t>(position);
+}
+
 }  // namespace cbit::chipset

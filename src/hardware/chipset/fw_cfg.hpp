@@ -10,6 +10,7 @@
 #include <map>
 
 #include "base/bytes.hpp"
+#include "base/state_stream.hpp"
 #include "bus/port_io.hpp"
 
 namespace cbit::chipset {
@@ -29,6 +30,7 @@ class FwCfg final : public bus::PioRegion {
   void reset();
   std::uint32_t read(std::uint16_t offset, unsigned bytes) override;
   void write(std::uint16_t offset, unsigned bytes, std::uint32_t value) override;
+  void transfer(StateStream& s);
 
  private:
   std::map<std::uint16_t, Bytes> items_;

@@ -125,4 +125,6 @@ bool Ioapic::send(const Pin& pin) {
                          requester_});
 }
 
+void Ioapic::transfer(StateStream& s) { s(id_, selected_, pins_); }
+
 }  // namespace cbit::chipset

@@ -14,6 +14,7 @@
 #include <array>
 #include <cstdint>
 
+#include "base/state_stream.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/message_interrupt.hpp"
 #include "chipset/apic_bus.hpp"
@@ -37,11 +38,13 @@ class Ioapic final : public bus::MmioRegion, public bus::IrqInput, public EoiLis
   Result<void> write(std::uint64_t offset, ConstByteSpan from) override;
   void set_input(unsigned pin, bool high) override;
   void end_of_interrupt(std::uint8_t vector) override;
+  void transfer(StateStream& s);
 
  private:
   struct Pin {
     spec::IoapicEntry entry;
     bool high = false;
+    void transfer(StateStream& s) { s(entry, high); }
   };
 
   [[nodiscard]] std::uint32_t read_selected() const;

@@ -134,4 +134,8 @@ void KeyboardController::update() {
   irq_.set(status_.get<Status::OutputFull>() && mode_.get<Mode::Interrupt>());
 }
 
+void KeyboardController::transfer(StateStream& s) {
+  s(irq_, status_, mode_, output_, a20_, waits_for_parameter_);
+}
+
 }  // namespace cbit::chipset

@@ -15,6 +15,7 @@
 #include <optional>
 
 #include "base/reg.hpp"
+#include "base/state_stream.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/port_io.hpp"
 #include "chipset/platform_control.hpp"
@@ -52,6 +53,7 @@ class KeyboardController final {
   // One port each.
   [[nodiscard]] bus::PioRegion& data_port() { return data_port_; }
   [[nodiscard]] bus::PioRegion& command_port() { return command_port_; }
+  void transfer(StateStream& s);
 
  private:
   class DataPort final : public bus::PioRegion {

@@ -273,4 +273,10 @@ void Lapic::log_error(ApicEsr error) {
   update();
 }
 
+void Lapic::transfer(StateStream& s) {
+  transfer_signals(s);
+  s(base_, xapic_id_, tpr_, ldr_, dfr_, svr_, esr_, errors_, icr_low_, icr_high_, divide_, lvt_);
+  s(irr_, isr_, tmr_, lint_, ext_int_latched_, startup_, timer_);
+}
+
 }  // namespace cbit::chipset

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/state_stream.hpp"
 #include "bus/interrupt_source.hpp"
 #include "bus/irq_line.hpp"
 #include "chipset/apic_bus.hpp"
@@ -69,6 +70,8 @@ class Lapic final : public bus::InterruptSource, public bus::IrqInput, public Ap
   [[nodiscard]] bool accepts_fixed() const override { return enabled() && software_enabled(); }
   [[nodiscard]] std::uint8_t arbitration_priority() const override;
   bool accept(const ApicMessage& message) override;
+  // Before the CPU's, which asks it where its page is.
+  void transfer(StateStream& s);
 
   [[nodiscard]] bool x2apic_mode() const { return enabled() && base_.get<spec::ApicBase::Extd>(); }
   [[nodiscard]] std::uint32_t id() const { return x2apic_mode() ? config_.id : xapic_id_; }

@@ -123,4 +123,10 @@ void LapicTimer::on_time() {
   settle();
 }
 
+void LapicTimer::transfer(StateStream& s) {
+  s.choice(mode_, ApicTimerMode::tsc_deadline);
+  s(bus_, divisor_, initial_, first_, deadline_, tsc_, watched_, timer_);
+  s.require(std::has_single_bit(divisor_) && divisor_ <= 128, "a timer has no such divisor");
+}
+
 }  // namespace cbit::chipset

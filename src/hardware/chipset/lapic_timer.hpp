@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "base/clock.hpp"
+#include "base/state_stream.hpp"
 #include "spec/apic.hpp"
 
 namespace cbit::chipset {
@@ -38,6 +39,7 @@ class LapicTimer {
   // Arms, or disarms with 0; ignored, and 0, in other modes. A deadline that has passed expires at once.
   void set_tsc_deadline(std::uint64_t tsc);
   [[nodiscard]] std::uint64_t tsc_deadline();
+  void transfer(StateStream& s);
 
  private:
   [[nodiscard]] bool counts() const;

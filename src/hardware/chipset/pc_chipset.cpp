@@ -113,4 +113,16 @@ void PcChipset::flush() {
   debug_console_.flush();
 }
 
+void PcChipset::transfer(StateStream& s) {
+  s.section("local APICs", [&] { s.same_size(lapics_); });
+  s.section("ioapic", [&] { s(ioapic_); });
+  s.section("pic", [&] { s(pic_); });
+  s.section("pit", [&] { s(pit_, port_b_); });
+  s.section("rtc", [&] { s(rtc_); });
+  s.section("acpi", [&] { s(acpi_pm_); });
+  s.section("keyboard", [&] { s(keyboard_, reset_control_, port_a_); });
+  s.section("serial ports", [&] { s(com1_, com2_); });
+  s.section("debug ports", [&] { s(post_code_, test_data_, test_irqs_, test_memory_, fw_cfg_); });
+}
+
 }  // namespace cbit::chipset

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/state_stream.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/message_interrupt.hpp"
 #include "bus/port_io.hpp"
@@ -57,6 +58,8 @@ class PcChipset {
 
   // A platform reset.
   void reset();
+  // After the clock, and before the CPUs'. Peers of the serial ports are the host's.
+  void transfer(StateStream& s);
   // What has been transmitted shall be seen: before the machine ends.
   void flush();
 

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "base/state_stream.hpp"
 #include "bus/pci/firmware.hpp"
 #include "chipset/pc_map.hpp"
 
@@ -83,6 +84,10 @@ Result<void> PciHost::Ecam::write(std::uint64_t offset, ConstByteSpan from) {
   if (from.size() <= sizeof(std::uint64_t))
     bus_->write_config(function_at(offset), register_at(offset), from);
   return {};
+}
+
+void PciHost::transfer(StateStream& s) {
+  s.section("pci", [&] { s(address_, bus_); });
 }
 
 }  // namespace cbit::chipset

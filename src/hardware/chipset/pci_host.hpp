@@ -10,6 +10,7 @@
 // Threading: one thread, that of the machine.
 #pragma once
 
+#include "base/state_stream.hpp"
 #include "bus/pci/pci_bus.hpp"
 #include "chipset/pc_chipset.hpp"
 
@@ -33,6 +34,8 @@ class PciHost {
   void assign_resources();
   // A platform reset.
   void reset();
+  // With the functions on the bus; before the chipset's, whose controllers their lines lead to.
+  void transfer(StateStream& s);
 
  private:
   class Address final : public bus::PioRegion {
@@ -41,6 +44,7 @@ class PciHost {
     void write(std::uint16_t, unsigned, std::uint32_t value) override { register_.raw = value & settable; }
     [[nodiscard]] spec::PciConfigAddress value() const { return register_; }
     void reset() { register_ = {}; }
+    void transfer(StateStream& s) { s(register_); }
 
    private:
     static constexpr std::uint32_t settable = 0x80ff'fffc;
@@ -69,7 +73,15 @@ class PciHost {
   bus::SystemBus* memory_;
   bus::PortSpace* ports_;
   bus::PciBus bus_;
-  bus::PciFunction bridge_{bridge_identity, nullptr};
+  // Its configuration space is all there is.
+  class Bridge final : public bus::PciFunction {
+   public:
+    Bridge() : PciFunction{bridge_identity, nullptr} {}
+
+   private:
+    void transfer_device(StateStream&) override {}
+  };
+  Bridge bridge_;
   Address address_;
   Data data_{address_, bus_};
   Ecam ecam_{bus_};

@@ -222,4 +222,14 @@ void PicPair::ElcrPorts::write(std::uint16_t offset, unsigned, std::uint32_t val
   pair_->update();
 }
 
+void Pic8259::transfer(StateStream& s) {
+  s(lines_, irr_, isr_, imr_, elcr_, vector_base_);
+  s.up_to(lowest_, 7u);
+  s.choice(expects_, Expects::icw4);
+  s(single_, wants_icw4_, auto_eoi_, rotates_on_auto_eoi_, special_mask_, special_fully_nested_, reads_isr_,
+    polled_);
+}
+
+void PicPair::transfer(StateStream& s) { s(master_, slave_, output_); }
+
 }  // namespace cbit::chipset

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/state_stream.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/port_io.hpp"
 #include "chipset/ext_int_source.hpp"
@@ -47,6 +48,7 @@ class Pic8259 {
   [[nodiscard]] std::uint8_t read_data();
   void write_elcr(std::uint8_t value);
   [[nodiscard]] std::uint8_t elcr() const { return elcr_; }
+  void transfer(StateStream& s);
 
  private:
   enum class Expects : std::uint8_t { nothing, icw2, icw3, icw4 };
@@ -89,6 +91,7 @@ class PicPair final : public bus::IrqInput, public ExtIntSource {
   // Inputs 0 to 15; 2 is the slave's.
   void set_input(unsigned input, bool high) override;
   std::uint8_t acknowledge() override;
+  void transfer(StateStream& s);
 
   // Two ports each.
   [[nodiscard]] bus::PioRegion& master_ports() { return master_ports_; }

@@ -277,4 +277,14 @@ void Pit::update() {
   edge ? timer_.start(input_.time_of(*edge)) : timer_.stop();
 }
 
+void PitCounter::transfer(StateStream& s) {
+  s(control_, bcd_, gate_, count_register_, writes_high_, reads_high_, latched_count_, latched_status_);
+  s.up_to(mode_, 5u);
+  s.choice(access_, Access::low_high);
+  s.up_to(count_, 0x1'0000u);
+  s(loaded_at_, before_, out_before_, missed_, stopped_at_, starts_high_, null_count_, armed_, reload_at_);
+}
+
+void Pit::transfer(StateStream& s) { s(irq_, counters_, input_, timer_); }
+
 }  // namespace cbit::chipset

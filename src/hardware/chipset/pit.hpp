@@ -18,6 +18,7 @@
 #include <optional>
 
 #include "base/clock.hpp"
+#include "base/state_stream.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/port_io.hpp"
 
@@ -44,6 +45,7 @@ class PitCounter {
   [[nodiscard]] bool out(Ticks now);
   // The next tick after `now` at which OUT may change.
   [[nodiscard]] std::optional<Ticks> next_edge(Ticks now);
+  void transfer(StateStream& s);
 
  private:
   enum class Access : std::uint8_t { latch = 0, low = 1, high = 2, low_high = 3 };
@@ -104,6 +106,7 @@ class Pit final : public bus::PioRegion {
   void set_gate2(bool gate);
   [[nodiscard]] bool gate2() const { return counters_[2].gate(); }
   [[nodiscard]] bool out2();
+  void transfer(StateStream& s);
 
  private:
   [[nodiscard]] PitCounter::Ticks now() const { return input_.at(timer_.clock().now_ns()); }

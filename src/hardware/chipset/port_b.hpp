@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "base/reg.hpp"
+#include "base/state_stream.hpp"
 #include "bus/port_io.hpp"
 #include "chipset/pit.hpp"
 
@@ -32,6 +33,7 @@ class PortB final : public bus::PioRegion {
   void reset() { write(0, 1, 0); }
   std::uint32_t read(std::uint16_t offset, unsigned bytes) override;
   void write(std::uint16_t offset, unsigned bytes, std::uint32_t value) override;
+  void transfer(StateStream& s) { s(bits_); }
 
  private:
   const Clock* clock_;

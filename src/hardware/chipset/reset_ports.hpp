@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "base/reg.hpp"
+#include "base/state_stream.hpp"
 #include "bus/port_io.hpp"
 #include "chipset/platform_control.hpp"
 
@@ -27,6 +28,7 @@ class ResetControl final : public bus::PioRegion {
 
   explicit ResetControl(PlatformControl& platform) : platform_{&platform} {}
   void reset() { bits_ = {}; }
+  void transfer(StateStream& s) { s(bits_); }
   std::uint32_t read(std::uint16_t, unsigned) override { return bits_.raw; }
   void write(std::uint16_t offset, unsigned bytes, std::uint32_t value) override;
 
@@ -45,6 +47,7 @@ class PortA final : public bus::PioRegion {
   explicit PortA(PlatformControl& platform) : platform_{&platform} { reset(); }
   // The gate is open, as firmware leaves it.
   void reset() { bits_ = Bits{}.with<Bits::A20>(true); }
+  void transfer(StateStream& s) { s(bits_); }
   std::uint32_t read(std::uint16_t, unsigned) override { return bits_.raw; }
   void write(std::uint16_t offset, unsigned bytes, std::uint32_t value) override;
 

@@ -251,4 +251,9 @@ void Rtc::write_b(std::uint8_t value) {
   if (b_.get<RegisterB::Set>()) b_ = b_.with<RegisterB::UpdateEnable>(false);
 }
 
+void Rtc::transfer(StateStream& s) {
+  s(irq_, bytes_, a_, b_, flags_, nmi_masked_, oscillator_, phase_, updates_seen_, periods_seen_, timer_);
+  s.up_to(index_, static_cast<std::uint8_t>(bytes_.size() - 1));
+}
+
 }  // namespace cbit::chipset

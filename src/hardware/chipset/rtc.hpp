@@ -19,6 +19,7 @@
 
 #include "base/clock.hpp"
 #include "base/reg.hpp"
+#include "base/state_stream.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/port_io.hpp"
 
@@ -81,6 +82,7 @@ class Rtc final : public bus::PioRegion {
   void write(std::uint16_t offset, unsigned bytes, std::uint32_t value) override;
 
   [[nodiscard]] bool nmi_masked() const { return nmi_masked_; }
+  void transfer(StateStream& s);
 
  private:
   [[nodiscard]] std::uint64_t now() const { return timer_.clock().now_ns(); }

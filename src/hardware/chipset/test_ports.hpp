@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 
+#include "base/state_stream.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/port_io.hpp"
 
@@ -20,6 +21,7 @@ class TestData final : public bus::PioRegion {
  public:
   std::uint32_t read(std::uint16_t offset, unsigned bytes) override;
   void write(std::uint16_t offset, unsigned bytes, std::uint32_t value) override;
+  void transfer(StateStream& s) { s(data_); }
 
  private:
   std::uint32_t data_ = 0;
@@ -35,6 +37,7 @@ class TestIrqs final : public bus::PioRegion {
   void reset();
   std::uint32_t read(std::uint16_t offset, unsigned bytes) override;
   void write(std::uint16_t offset, unsigned bytes, std::uint32_t value) override;
+  void transfer(StateStream& s) { s.same_size(drivers_); }
 
  private:
   std::deque<bus::IrqDriver> drivers_;

@@ -227,4 +227,10 @@ void Uart::update() {
   irq_.set(pending() != iir_none && mcr_.get<Mcr::Out2>() && !loop());
 }
 
+void Uart::transfer(StateStream& s) {
+  s(irq_, ier_, fcr_, lcr_, mcr_, msr_, scratch_, divisor_);
+  s.list(received_, fifo_bytes);
+  s(overrun_, break_, transmitter_pending_);
+}
+
 }  // namespace cbit::chipset

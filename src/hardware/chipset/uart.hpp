@@ -18,6 +18,7 @@
 #include <string>
 
 #include "base/reg.hpp"
+#include "base/state_stream.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/port_io.hpp"
 #include "chipset/serial_peer.hpp"
@@ -91,14 +92,17 @@ class Uart final : public bus::PioRegion {
   void set_peer(SerialPeer* peer);
   void input_available();
   void flush();
+  // The peer is the host's, and comes later: set_peer() finds the modem lines as they were.
+  void transfer(StateStream& s);
 
   std::uint32_t read(std::uint16_t offset, unsigned bytes) override;
   void write(std::uint16_t offset, unsigned bytes, std::uint32_t value) override;
 
  private:
   struct Received {
-    std::uint8_t byte;
+    std::uint8_t byte = 0;
     bool is_break = false;
+    void transfer(StateStream& s) { s(byte, is_break); }
   };
 
   [[nodiscard]] bool divisor_latch() const { return lcr_.get<Lcr::DivisorLatch>(); }

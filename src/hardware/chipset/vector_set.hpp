@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/state_stream.hpp"
+
 namespace cbit::chipset {
 
 class VectorSet {
@@ -18,6 +20,7 @@ class VectorSet {
     word = on ? word | bit : word & ~bit;
   }
   void clear() { words_ = {}; }
+  void transfer(StateStream& s) { s(words_); }
   [[nodiscard]] std::uint32_t word(std::size_t index) const { return words_[index]; }
   [[nodiscard]] std::optional<std::uint8_t> highest() const {
     for (std::size_t i = words_.size(); i-- > 0;)

@@ -12,6 +12,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/state_stream.hpp"
 #include "cpu/address_space.hpp"
 #include "cpu/code_cache.hpp"
 #include "cpu/cpu.hpp"
@@ -103,6 +104,8 @@ struct SystemRegisters {
   std::uint64_t sysenter_eip = 0;
   std::uint64_t pat = 0;
   std::uint64_t tsc_aux = 0;
+
+  void transfer(StateStream& s);
 };
 
 class Core final : public State, public mem::LeaseHolder, public CodeCache::User {
@@ -306,6 +309,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
 
   [[nodiscard]] Registers registers() const;
   void set_registers(const Registers& registers);
+  void transfer(StateStream& s);
   [[nodiscard]] std::string report() const;
   [[nodiscard]] bool inspect(VirtAddr from, ByteSpan to);
 
@@ -414,6 +418,9 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
       });
     }
   };
+  void transfer_straight_line_state(StateStream& s);
+  void transfer_kept_msrs(StateStream& s);
+  void forget_what_follows();
   void select_jumps();
   void remember_jump(const JumpEntry& entry, const CodeTlb::Entry& page);
 

@@ -42,6 +42,7 @@ Stop Cpu::run(std::uint64_t until_ns) { return core_->run(until_ns); }
 void Cpu::request_stop() { core_->request_stop(); }
 Stop Cpu::step(bool hold_interrupts) { return core_->step(hold_interrupts); }
 std::uint64_t Cpu::instructions() const { return core_->instructions(); }
+void Cpu::transfer(StateStream& s) { core_->transfer(s); }
 void Cpu::signal_raised() {
   core_->kick();
   if (core_->board.supervisor != nullptr) core_->board.supervisor->signal_raised(*this);

@@ -21,6 +21,7 @@
 
 #include "base/bytes.hpp"
 #include "base/clock.hpp"
+#include "base/state_stream.hpp"
 #include "bus/interrupt_source.hpp"
 #include "bus/port_io.hpp"
 #include "cpu/code_cache.hpp"
@@ -158,6 +159,8 @@ class Cpu final : public bus::InterruptListener {
 
   [[nodiscard]] std::uint64_t instructions() const;  // executed since construction
   void signal_raised() override;
+  // Between runs. Not a debugger's breakpoints, nor probes. Loading forgets translations; after the chipset's.
+  void transfer(StateStream& s);
 
   // How linear addresses are translated now; nullopt: they are not, CR0.PG is clear.
   [[nodiscard]] std::optional<paging::PagingConfig> paging() const;

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "base/reg.hpp"
+#include "base/state_stream.hpp"
 #include "isa/registers.hpp"
 
 namespace cbit::cpu {
@@ -99,6 +100,7 @@ struct SegmentRegister {
   std::uint32_t limit = 0;
   std::uint64_t base = 0;
 
+  void transfer(StateStream& s) { s(selector, attributes, limit, base); }
   friend constexpr bool operator==(const SegmentRegister&, const SegmentRegister&) = default;
 };
 
@@ -106,6 +108,7 @@ struct TableRegister {
   std::uint64_t base = 0;
   std::uint16_t limit = 0;
 
+  void transfer(StateStream& s) { s(base, limit); }
   friend constexpr bool operator==(const TableRegister&, const TableRegister&) = default;
 };
 

@@ -65,4 +65,12 @@ void Turns::spin_wait() {
   if (!others_idle()) current().request_stop();
 }
 
+void Turns::transfer(StateStream& s) {
+  std::uint64_t turn = turn_;
+  s.up_to(turn, std::uint64_t{seats_.size() - 1});
+  turn_ = static_cast<std::size_t>(turn);
+  s(turn_ends_ns_);
+  for (Seat& seat : seats_) s(seat.urgent);
+}
+
 }  // namespace cbit::cpu

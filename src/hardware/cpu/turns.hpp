@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/state_stream.hpp"
 #include "cpu/cpu.hpp"
 
 namespace cbit::cpu {
@@ -33,6 +34,9 @@ class Turns {
   // What processors tell their Supervisor, who passes it on.
   void signal_raised(const Cpu& cpu);
   void spin_wait();
+
+  // Whose turn it is, and for how long; the CPUs' own states are not in it.
+  void transfer(StateStream& s);
 
  private:
   struct Seat {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/state_stream.hpp"
 #include "base/trace.hpp"
 #include "cbit/platform.hpp"
 #include "mem/key_layout.hpp"
@@ -44,6 +45,7 @@ class Hypervisor {
   // The guest asked to be ended, in the words of the GHCB protocol: reason set and reason.
   void terminate(Agent agent, std::uint8_t reason_set, std::uint8_t reason);
   [[nodiscard]] bool terminated() const { return terminated_; }
+  void transfer(StateStream& s) { s(terminated_); }
 
  private:
   Platform platform_;

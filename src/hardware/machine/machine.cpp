@@ -190,4 +190,13 @@ mem::PhysRange Machine::add_bar(std::unique_ptr<bus::MmioRegion> region, std::ui
   return range;
 }
 
+void Machine::transfer(StateStream& s) {
+  s.require(!iommu_ && !sev_ && !tme_ && regions_.empty(), "a machine of this kind cannot be saved");
+  s.section("clock", [&] { s(clock_); });
+  s.section("keys", [&] { s(keys_); });
+  s.section("memory", [&] { s(*memory_); });
+  s.section("hypervisor", [&] { s(*hypervisor_); });
+  if (launch_firmware_) s.section("firmware", [&] { s(*launch_firmware_); });
+}
+
 }  // namespace cbit::machine

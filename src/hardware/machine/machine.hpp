@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "base/state_stream.hpp"
 #include "base/trace.hpp"
 #include "bus/system_bus.hpp"
 #include "cbit/words.hpp"
@@ -97,6 +98,10 @@ class Machine {
 
   // Backs MMIO at the next free, naturally aligned place in the PCI hole; owns the region.
   mem::PhysRange add_bar(std::unique_ptr<bus::MmioRegion> region, std::uint64_t bytes);
+
+  // Clock, keys, memory without its contents, hypervisor, the firmware that launched it: of a machine as a
+  // guest::Pc has it, without an IOMMU or guests of its own. Before all that has timers.
+  void transfer(StateStream& s);
 
  private:
   explicit Machine(const MachineConfig& config);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/ids.hpp"
+#include "base/state_stream.hpp"
 #include "crypt/xex.hpp"
 
 namespace cbit::mem {
@@ -26,6 +27,8 @@ class KeyTable {
   void set(KeyId id, const crypt::Key128& key);
   void set_derived(KeyId id, std::string_view label) { set(id, crypt::derive_key(seed_, label)); }
   void clear(KeyId id);
+  // The keys themselves. Before the memory's.
+  void transfer(StateStream& s);
   void replace(KeyId id, const std::optional<crypt::Key128>& key) { key ? set(id, *key) : clear(id); }
 
   // nullptr for no_key and for keys that were never installed: such an access is not encrypted.
@@ -39,6 +42,7 @@ class KeyTable {
   crypt::CipherMode mode_;
   std::shared_ptr<const crypt::TweakTable> tweaks_;
   std::vector<std::unique_ptr<const crypt::Cipher>> ciphers_;
+  std::vector<std::optional<crypt::Key128>> keys_;  // by number, as the ciphers
 };
 
 }  // namespace cbit::mem

@@ -505,13 +505,7 @@ PageHistory LazyMemory::describe(const PageState& page, PhysAddr at) const {
 }
 
 void LazyMemory::for_each_touched(const std::function<void(PhysAddr, const PageHistory&)>& visit) const {
-  std::vector<PhysAddr> pages;
-  {
-    const std::lock_guard lock{touched_mutex_};
-    pages = touched_;
-  }
-  std::ranges::sort(pages);
-  for (const PhysAddr at : pages) {
+  for (const PhysAddr at : touched_pages()) {
     const PageHistory now = history(at);
     if (now.writer.kind != AgentKind::none || now.ever_converted) visit(at, now);
   }
@@ -585,29 +579,75 @@ std::uint64_t LazyMemory::flush(PhysAddr first, std::uint64_t bytes) {
 
 std::uint64_t LazyMemory::flush_all() {
   std::uint64_t lines = 0;
-  std::vector<PhysAddr> pages;
-  {
-    const std::lock_guard lock{touched_mutex_};
-    pages = touched_;
-  }
-  for (const PhysAddr at : pages) lines += flush(at, page_size);
+  for (const PhysAddr at : touched_pages()) lines += flush(at, page_size);
   return lines;
 }
 
 void LazyMemory::rekey(KeyId id, const std::optional<crypt::Key128>& key) {
   const Access controller{};
-  std::vector<PhysAddr> pages;
-  {
-    const std::lock_guard lock{touched_mutex_};
-    pages = touched_;
-  }
   // What the old key protects keeps its ciphertext: store it as such.
-  for (const PhysAddr at : pages) {
+  for (const PhysAddr at : touched_pages()) {
     PageState& page = store_.page(at);
     const PageLock lock{page};
     if (page.owner == id) change_owner(page, at, no_key, controller);
   }
   keys_->replace(id, key);
+}
+
+// ---- saving ---------------------------------------------------------------------------------------------
+
+std::vector<PhysAddr> LazyMemory::touched_pages() const {
+  std::vector<PhysAddr> pages;
+  {
+    const std::lock_guard lock{touched_mutex_};
+    pages = touched_;
+  }
+  std::ranges::sort(pages);
+  return pages;
+}
+
+// The file has DRAM's contents, so pages are nobody's until somebody uses them.
+void LazyMemory::transfer(StateStream& s) {
+  s.require(config_.cache == CacheModel::coherent, "caches that do not agree cannot be saved");
+  CBIT_ASSERT(!s.loads() || touched_.empty());
+  std::vector<PhysAddr> pages = touched_pages();
+  const std::size_t count = s.count(pages.size(), store_.page_count());
+  std::uint64_t next = 0;
+  for (std::size_t i = 0; i < count && s.good(); ++i) {
+    std::uint64_t number = s.loads() ? 0 : pages[i].page_number();
+    s(number);
+    s.require(number >= next && number < store_.page_count() && contains(PhysAddr{number * page_size}, 1),
+              "a page is not where one can be");
+    if (!s.good()) return;
+    next = number + 1;
+    PageState& page = store_.page(PhysAddr{number * page_size});
+    if (s.loads()) {
+      page.touched = page.stored = true;
+      page.owner = no_key;
+      touched_.push_back(PhysAddr{number * page_size});
+    }
+    transfer_page(s, page);
+  }
+}
+
+void LazyMemory::transfer_page(StateStream& s, PageState& page) const {
+  bool shared = page.shared;
+  bool ever_converted = page.ever_converted;
+  s(shared, ever_converted, page.writer_index, page.writer_key, page.written_ns);
+  s.choice(page.writer_kind, AgentKind::loader);
+  page.shared = shared;
+  page.ever_converted = ever_converted;
+  if (ever_converted) s(page.converted_ns);
+  if (config_.protection == MemoryProtection::rmp) s(page.rmp);
+  if (config_.protection == MemoryProtection::td) s(page.td_foreign_lines);
+}
+
+OrError<void> LazyMemory::map_dram(int fd, std::uint64_t offset) {
+  for (const PhysRange& range : config_.ram) {
+    CBIT_TRY(store_.map(range.first, range.bytes, fd, offset));
+    offset += range.bytes;
+  }
+  return {};
 }
 
 }  // namespace cbit::mem

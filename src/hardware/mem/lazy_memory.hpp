@@ -43,6 +43,9 @@ class LazyMemory final : public Memory {
   std::uint64_t flush(PhysAddr first, std::uint64_t bytes) override;
   std::uint64_t flush_all() override;
   void rekey(KeyId id, const std::optional<crypt::Key128>& key) override;
+  void transfer(StateStream& s) override;
+  [[nodiscard]] std::vector<PhysAddr> touched_pages() const override;
+  OrError<void> map_dram(int fd, std::uint64_t offset) override;
 
  private:
   // The part of an access that lies in one page, with the page locked.
@@ -53,6 +56,7 @@ class LazyMemory final : public Memory {
   };
 
   void touch(PageState& page, PhysAddr at);
+  void transfer_page(StateStream& s, PageState& page) const;
   void revoke_leases(PageState& page, PhysAddr at) {
     if (page.leases != 0) [[unlikely]]
       revoke_all(page, at);

@@ -26,6 +26,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
+#include "base/state_stream.hpp"
 #include "base/trace.hpp"
 #include "base/words.hpp"
 #include "cbit/addr.hpp"
@@ -158,6 +159,18 @@ class Memory {
   // Replaces a key, or takes it away (nullopt: accesses under it are not encrypted from then on); what was
   // stored under the old one keeps its ciphertext and so becomes noise.
   virtual void rekey(KeyId id, const std::optional<crypt::Key128>& key) = 0;
+
+  // What is known of each page but its contents; of sites nothing, which are names of this process. Loading:
+  // nobody has used the memory yet, and map_dram() comes next.
+  virtual void transfer(StateStream& s) { s.refuse("this memory cannot be saved"); }
+  // Those of which DRAM may have something else than zeros, ascending: what probe() is to be asked for.
+  [[nodiscard]] virtual std::vector<PhysAddr> touched_pages() const { return {}; }
+  // DRAM is, from now on, what the file has from there on, range after range of ram(); what is written stays
+  // in this process. The file is not made shorter as long as the memory lives. Errors (input): the host
+  // cannot map it.
+  virtual OrError<void> map_dram(int /*fd*/, std::uint64_t /*offset*/) {
+    return usage_error("this memory maps no file");
+  }
 };
 
 // Memory::create(), or what puts something in its place.

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace cbit::mem {
@@ -36,6 +38,14 @@ PageStore::~PageStore() {
   if (data_ == nullptr) return;
   munmap(pages_, state_bytes(bytes_));
   munmap(data_, bytes_);
+}
+
+OrError<void> PageStore::map(PhysAddr first, std::uint64_t bytes, int fd, std::uint64_t offset) {
+  void* const mapped = mmap(data(first), bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, static_cast<off_t>(offset));
+  if (mapped != MAP_FAILED) return {};
+  return bad_input(fmt::format("cannot map {} MiB of a file as the machine's memory: {}", bytes >> 20,
+                               std::strerror(errno)));
 }
 
 }  // namespace cbit::mem

@@ -46,6 +46,9 @@ class PageStore {
 
   [[nodiscard]] std::byte* data(PhysAddr at) const { return data_ + at.value(); }
   [[nodiscard]] PageState& page(PhysAddr at) const { return pages_[at.page_number()]; }
+  [[nodiscard]] std::uint64_t page_count() const { return bytes_ / page_size; }
+  // The bytes are a private copy of a file's from now on. Whole pages. Errors (input): the host refuses.
+  OrError<void> map(PhysAddr first, std::uint64_t bytes, int fd, std::uint64_t offset);
 
  private:
   PageStore(std::byte* data, PageState* pages, std::uint64_t bytes)

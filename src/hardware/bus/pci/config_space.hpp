@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "base/bytes.hpp"
+#include "base/state_stream.hpp"
 #include "spec/pci.hpp"
 
 namespace cbit::bus {
@@ -42,6 +43,7 @@ class PciConfigSpace {
   void read(std::uint32_t offset, ByteSpan to) const;
   void write(std::uint32_t offset, ConstByteSpan from);
   void reset() { bytes_ = at_reset_; }
+  void transfer(StateStream& s) { s(bytes_); }
 
  private:
   using Space = std::array<std::byte, spec::pci_extended_config_bytes>;

@@ -256,4 +256,13 @@ void PciFunction::detach() {
   bus_ = nullptr;
 }
 
+void PciFunction::transfer(StateStream& s) {
+  s(config_);
+  if (msix_) s(*msix_);
+  s(intx_);
+  if (line_) s(*line_);
+  transfer_device(s);
+  if (s.loads() && s.good()) update();
+}
+
 }  // namespace cbit::bus

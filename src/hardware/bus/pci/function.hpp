@@ -21,6 +21,7 @@
 #include <functional>
 #include <optional>
 
+#include "base/state_stream.hpp"
 #include "bus/dma_port.hpp"
 #include "bus/irq_line.hpp"
 #include "bus/pci/config_space.hpp"
@@ -80,8 +81,12 @@ class PciFunction {
   void write_config(std::uint32_t offset, ConstByteSpan from);
   // A reset of the bus; software resets the function alone through PCI Express.
   void reset();
+  // With that of the device. Loading maps the BARs; interrupt controllers and memory come after it.
+  void transfer(StateStream& s);
 
  protected:
+  // The device's own state. One that does not say what it is cannot be saved.
+  virtual void transfer_device(StateStream& s) { s.refuse("the device cannot be saved"); }
   // The device forgets everything; registers of the function are reset after it.
   virtual void on_reset() {}
   // Around software's accesses to configuration space, for registers that are more than bytes.

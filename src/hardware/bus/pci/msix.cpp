@@ -4,6 +4,8 @@
 #include <bit>
 #include <span>
 
+#include "base/state_stream.hpp"
+
 namespace cbit::bus {
 namespace {
 
@@ -60,6 +62,11 @@ void PciMsixTable::write_dword(std::uint64_t offset, std::uint32_t value) {
     case 2: entry.data = value; break;
     default: entry.vector_control = value & spec::pci_msix::entry_masked; break;
   }
+}
+
+void PciMsixTable::transfer(StateStream& s) {
+  for (spec::PciMsixEntry& entry : entries_) s(entry.address, entry.data, entry.vector_control);
+  s.same_size(pending_);
 }
 
 }  // namespace cbit::bus

@@ -8,6 +8,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/state_stream.hpp"
 #include "bus/system_bus.hpp"
 #include "spec/pci.hpp"
 
@@ -31,6 +32,8 @@ class PciMsixTable final : public MmioRegion {
   [[nodiscard]] bool pending(unsigned vector) const;
   void set_pending(unsigned vector, bool pending);
   void reset();
+  // Loading tells nobody of a change.
+  void transfer(StateStream& s);
 
   Result<void> read(std::uint64_t offset, ByteSpan to) override { return peek(offset, to); }
   Result<void> write(std::uint64_t offset, ConstByteSpan from) override;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.hpp"
+#include "base/format.hpp"
 
 namespace cbit::bus {
 
@@ -53,6 +54,16 @@ void PciBus::decode(PciFunction& function) {
   function.claim_bars();
   for (PciFunction* const other : devices_)
     if (other != nullptr) other->claim_bars();
+}
+
+void PciBus::transfer(StateStream& s) {
+  for (unsigned number = 0; number < devices_.size(); ++number) {
+    bool there = devices_[number] != nullptr;
+    s(there);
+    s.require(there == (devices_[number] != nullptr), "other devices are plugged in");
+    if (there && s.good())
+      s.section(fmt::format("PCI device {}", number), [&] { s(*devices_[number]); });
+  }
 }
 
 }  // namespace cbit::bus

@@ -10,6 +10,7 @@
 #include <array>
 #include <functional>
 
+#include "base/state_stream.hpp"
 #include "bus/message_interrupt.hpp"
 #include "bus/pci/function.hpp"
 
@@ -43,6 +44,8 @@ class PciBus {
 
   // The bus' RST#: every function is as after power-on.
   void reset();
+  // Of the functions, which are plugged in before.
+  void transfer(StateStream& s);
 
  private:
   friend class PciFunction;

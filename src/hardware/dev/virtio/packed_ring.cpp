@@ -88,4 +88,12 @@ OrTrouble<bool> PackedRing::finish() {
   return spec::packed_need_event(event, next_used_, pushed, config_.size);
 }
 
+void PackedRing::transfer(StateStream& s) {
+  for (spec::PackedPlace* const place : {&next_avail_, &next_used_}) {
+    s.up_to(place->index, static_cast<std::uint16_t>(config_.size - 1));
+    s(place->wrap);
+  }
+  s(pushed_);
+}
+
 }  // namespace cbit::dev

@@ -21,6 +21,7 @@ class PackedRing final : public VirtRing {
   OrTrouble<VirtChain> pop() override;
   OrTrouble<void> push(const VirtChain& chain, std::uint32_t written) override;
   OrTrouble<bool> finish() override;
+  void transfer(StateStream& s) override;
 
  private:
   using VirtRing::VirtRing;

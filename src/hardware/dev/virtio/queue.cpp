@@ -30,4 +30,16 @@ void VirtQueue::reset() {
   config_ = {};
 }
 
+void VirtQueue::transfer(StateStream& s, const VirtRingFeatures& features) {
+  bool is_enabled = enabled();
+  VirtQueueConfig config = config_;
+  s(is_enabled, config);
+  if (!s.good()) return;
+  if (s.loads()) {
+    reset();
+    if (is_enabled) s.require(enable(config, features).has_value(), "a queue is none that can be");
+  }
+  if (enabled()) s(*ring_);
+}
+
 }  // namespace cbit::dev

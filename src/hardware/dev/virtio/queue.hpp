@@ -22,6 +22,8 @@ class VirtQueue {
   // Trouble: size zero or above the maximum, and what the ring's format demands of size and areas.
   OrTrouble<void> enable(const VirtQueueConfig& config, const VirtRingFeatures& features);
   void reset();
+  // `features`: those that it was enabled with.
+  void transfer(StateStream& s, const VirtRingFeatures& features);
 
   [[nodiscard]] bool enabled() const { return ring_ != nullptr; }
   [[nodiscard]] std::uint16_t size_max() const { return size_max_; }

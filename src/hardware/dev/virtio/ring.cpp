@@ -42,4 +42,13 @@ OrTrouble<std::uint32_t> VirtRing::indirect_entries(DmaAddr at, std::uint32_t le
   return entries;
 }
 
+void VirtQueueConfig::transfer(StateStream& s) {
+  s(size);
+  for (DmaAddr* const area : {&descriptors, &available, &used}) {
+    std::uint64_t at = area->value();
+    s(at);
+    *area = DmaAddr{at};
+  }
+}
+
 }  // namespace cbit::dev

@@ -3,6 +3,7 @@
 // What the driver wrote is read once and checked; nothing that it could write is a Fault or an assertion.
 #pragma once
 
+#include "base/state_stream.hpp"
 #include "dev/virtio/chain.hpp"
 #include "spec/virtio.hpp"
 
@@ -14,6 +15,8 @@ struct VirtQueueConfig {
   DmaAddr descriptors;
   DmaAddr available;  // driver area
   DmaAddr used;       // device area
+
+  void transfer(StateStream& s);
 };
 
 // The negotiated features that the format depends on.
@@ -32,6 +35,8 @@ class VirtRing {
   virtual OrTrouble<VirtChain> pop() = 0;
   virtual OrTrouble<void> push(const VirtChain& chain, std::uint32_t written) = 0;
   virtual OrTrouble<bool> finish() = 0;
+  // How far the device is; the areas are the queue's.
+  virtual void transfer(StateStream& s) = 0;
 
  protected:
   VirtRing(bus::DmaPort& port, const VirtQueueConfig& config, const VirtRingFeatures& features)

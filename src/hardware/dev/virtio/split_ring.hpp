@@ -18,6 +18,7 @@ class SplitRing final : public VirtRing {
   OrTrouble<VirtChain> pop() override;
   OrTrouble<void> push(const VirtChain& chain, std::uint32_t written) override;
   OrTrouble<bool> finish() override;
+  void transfer(StateStream& s) override { s(last_avail_, used_, signalled_); }
 
  private:
   using VirtRing::VirtRing;

@@ -41,6 +41,8 @@ class VirtioBlk final : public VirtioDevice {
  protected:
   OrTrouble<void> kicked(std::uint16_t queue) override;
   [[nodiscard]] ConstByteSpan config_space() const override { return bytes_of(config_); }
+  // The disk is the host's.
+  void transfer_type(StateStream&) override {}
 
  private:
   struct Request;

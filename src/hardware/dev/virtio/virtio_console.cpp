@@ -180,4 +180,21 @@ void VirtioConsole::write_config(std::uint32_t offset, ConstByteSpan from) {
   ports_[0].peer->output(from.first(1));
 }
 
+void VirtioConsole::transfer_type(StateStream& s) {
+  constexpr std::size_t bytes_max = 64 << 20;
+  constexpr std::size_t messages_max = 1 << 16;
+  const auto bytes = [&s](Bytes& of) {
+    const std::size_t size = s.count(of.size(), bytes_max);
+    if (s.loads()) of.resize(size);
+    s.raw(of);
+  };
+  for (Port& port : ports_) {
+    s(port.open);
+    bytes(port.waiting);
+  }
+  const std::size_t messages = s.count(unsent_.size(), messages_max);
+  if (s.loads()) unsent_.resize(messages);
+  for (Bytes& message : unsent_) bytes(message);
+}
+
 }  // namespace cbit::dev

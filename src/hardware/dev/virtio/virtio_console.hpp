@@ -56,6 +56,8 @@ class VirtioConsole final : public VirtioDevice {
   OrTrouble<void> kicked(std::uint16_t queue) override;
   [[nodiscard]] ConstByteSpan config_space() const override { return bytes_of(config_); }
   void on_reset() override;
+  // Peers are the host's.
+  void transfer_type(StateStream& s) override;
 
  private:
   struct Port {

@@ -104,9 +104,7 @@ bool VirtioDevice::queue_enabled(std::uint16_t queue) const {
 
 void VirtioDevice::enable_queue(std::uint16_t queue, const VirtQueueConfig& config) {
   if (queue >= queues_.size() || broken_) return;
-  const auto enabled = queues_[queue].enable(config, {.indirect = has(spec::virtio_feature::indirect_desc),
-                                                      .event_idx = has(spec::virtio_feature::event_idx),
-                                                      .packed = has(spec::virtio_feature::ring_packed)});
+  const auto enabled = queues_[queue].enable(config, ring_features());
   if (!enabled) stop(queue, enabled.error());
 }
 
@@ -160,6 +158,21 @@ void VirtioDevice::read_config(std::uint32_t offset, ByteSpan to) const {
 
 void VirtioDevice::interrupt(const VirtioInterrupt& interrupt) const {
   if (interrupt_) interrupt_(interrupt);
+}
+
+VirtRingFeatures VirtioDevice::ring_features() const {
+  return {.indirect = has(spec::virtio_feature::indirect_desc),
+          .event_idx = has(spec::virtio_feature::event_idx),
+          .packed = has(spec::virtio_feature::ring_packed)};
+}
+
+void VirtioDevice::transfer(StateStream& s) {
+  s(driver_features_, status_, broken_);
+  s.require((driver_features_ & ~device_features_) == 0, "it has features that the device does not offer");
+  if (!s.good()) return;
+  if (s.loads()) choose_address_space();
+  for (VirtQueue& queue : queues_) queue.transfer(s, ring_features());
+  transfer_type(s);
 }
 
 }  // namespace cbit::dev

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/state_stream.hpp"
 #include "bus/dma_port.hpp"
 #include "dev/virtio/queue.hpp"
 
@@ -100,6 +101,9 @@ class VirtioDevice {
     for (VirtQueue& queue : queues_) queue.set_forger(forger);
   }
 
+  // With that of the device's type. Loading tells neither driver nor transport.
+  void transfer(StateStream& s);
+
   [[nodiscard]] bus::DmaPort& port() { return port_; }
   [[nodiscard]] const bus::DmaPort& port() const { return port_; }
 
@@ -112,6 +116,8 @@ class VirtioDevice {
   virtual OrTrouble<void> kicked(std::uint16_t queue) = 0;
   [[nodiscard]] virtual ConstByteSpan config_space() const = 0;
   virtual void on_reset() {}
+  // What the type has beyond queues and features. One that does not say cannot be saved.
+  virtual void transfer_type(StateStream& s) { s.refuse("the device cannot be saved"); }
   // The driver wrote the status, and the write had an effect.
   virtual void on_status() {}
 
@@ -135,6 +141,7 @@ class VirtioDevice {
  private:
   [[nodiscard]] bool runs() const;
   [[nodiscard]] bool accepts_features() const;
+  [[nodiscard]] VirtRingFeatures ring_features() const;
   void choose_address_space();
   void reset();
   void interrupt(const VirtioInterrupt& interrupt) const;

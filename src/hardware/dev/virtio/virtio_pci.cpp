@@ -370,4 +370,10 @@ void VirtioPci::place_selected(std::uint32_t page) {
   device_->enable_queue(queue_select_, queue->config);
 }
 
+void VirtioPci::transfer_device(StateStream& s) {
+  s.same_size(queues_);
+  s(device_feature_select_, driver_feature_select_, queue_select_, config_vector_, generation_, isr_,
+    *device_);
+}
+
 }  // namespace cbit::dev

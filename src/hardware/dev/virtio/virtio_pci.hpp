@@ -33,6 +33,7 @@ class VirtioPci final : public bus::PciFunction {
 
  protected:
   void on_reset() override;
+  void transfer_device(StateStream& s) override;
   void before_config_read(std::uint32_t offset, std::size_t bytes) override;
   void after_config_write(std::uint32_t offset, std::size_t bytes) override;
 
@@ -65,6 +66,7 @@ class VirtioPci final : public bus::PciFunction {
   struct Queue {
     VirtQueueConfig config;
     std::uint16_t vector = spec::virtio_msi_no_vector;
+    void transfer(StateStream& s) { s(config, vector); }
   };
 
   void add_modern_interface();

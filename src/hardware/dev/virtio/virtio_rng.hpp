@@ -28,6 +28,7 @@ class VirtioRng final : public VirtioDevice {
  protected:
   OrTrouble<void> kicked(std::uint16_t queue) override;
   [[nodiscard]] ConstByteSpan config_space() const override { return {}; }
+  void transfer_type(StateStream& s) override { s(random_); }
 
  private:
   VirtioRng(bus::SystemBus& bus, bus::DmaPortConfig port, const VirtioRngOptions& options);

@@ -156,4 +156,9 @@ OrTrouble<std::uint32_t> VirtioScsi::control(const VirtChain& chain) {
   return sizeof response;
 }
 
+void VirtioScsi::transfer_type(StateStream& s) {
+  s(config_.cdb_size, config_.sense_size);
+  s.require(config_.cdb_size >= cdb_bytes_min, "commands are too short");
+}
+
 }  // namespace cbit::dev

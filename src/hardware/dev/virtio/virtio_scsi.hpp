@@ -33,6 +33,8 @@ class VirtioScsi final : public VirtioDevice {
   OrTrouble<void> kicked(std::uint16_t queue) override;
   [[nodiscard]] ConstByteSpan config_space() const override { return bytes_of(config_); }
   void on_reset() override;
+  // The disk is the host's; it has no state of its own between commands.
+  void transfer_type(StateStream& s) override;
 
  private:
   VirtioScsi(bus::SystemBus& bus, bus::DmaPortConfig port, BlockBackend& disk,

@@ -23,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/state_stream.hpp"
 #include "base/trace.hpp"
 #include "crypt/ecdh.hpp"
 #include "machine/sev/sev_session.hpp"
@@ -144,6 +145,9 @@ class SevFirmware {
   // VMRUN with this ASID enters a guest: it is bound to one that runs.
   [[nodiscard]] bool asid_is_valid(unsigned asid) const;
 
+  // Of a firmware between commands, whose guests run: not one that is being launched.
+  void transfer(StateStream& s);
+
  private:
   enum class AsidState : std::uint8_t { dirty, clean, allocated, in_use };
   struct Guest {
@@ -154,6 +158,7 @@ class SevFirmware {
     SevTransportKeys transport;
     std::unique_ptr<crypt::Sha256> launch_digest;
     crypt::Sha256Digest measure{};
+    void transfer(StateStream& s);
   };
   using Done = Result<void, spec::SevStatusCode>;
 
