@@ -13,6 +13,7 @@
 #include "cli/run_ending.hpp"
 #include "cli/run_hostile.hpp"
 #include "cli/run_request.hpp"
+#include "cli/run_snapshot.hpp"
 #include "cli/run_terminal.hpp"
 #include "cli/run_watch.hpp"
 #include "gdb/server.hpp"
@@ -139,6 +140,8 @@ constexpr OptionSpec option_table[] = {
      run_jit_choices},
     {"--check-jit", "",
      "Let the interpreter judge that code, at each run of each block: some fifty times slower", ""},
+    {"--snapshot", "NAME",
+     "Go on from where this guest had booted, and run the command there; without a file NAME, make it", ""},
     {"--stats", "", "Tell at the end what the run was made of, on standard error", ""},
     {"--seed", "N", "Seed of keys and of the processor's random numbers", "1"},
 };
@@ -347,10 +350,11 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   CBIT_TRY(check_companions(arguments));
   auto debugger_socket = CBIT_TRY(open_debugger_socket(arguments));
   const auto hostile = CBIT_TRY(RunHostile::open(arguments));
+  const auto snapshot = CBIT_TRY(RunSnapshot::open(arguments));
   RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
   const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
   RunOutputs outputs = CBIT_TRY(RunOutputs::open(arguments));
-  const auto pc = CBIT_TRY(make_pc(request));
+  const auto pc = CBIT_TRY(snapshot ? snapshot->make_pc(request) : make_pc(request));
   if (outputs.screen && !guest::has_display(*pc))
     return usage_error("--screendump has no display to look at", "add --display bochs");
 
@@ -362,12 +366,14 @@ OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
   watch->attach(*pc, options);
   hostile->attach(*pc);
+  if (snapshot) snapshot->attach(*pc, options, streams.err);
   std::optional<gdb::Server> debugger;
   if (debugger_socket)
     attach_debugger(debugger, std::move(*debugger_socket), arguments, *pc, *watch, options, streams.err);
   const guest::RunReport report =
       run_at_console(*pc, options, *watch, keyboard && !arguments.has("--quiet"), streams);
 
+  if (report.trouble) return tl::unexpected{*report.trouble};
   dump_if_dead(arguments, *pc, *watch, report, streams.err);
   CBIT_TRY(hostile->finish(*pc, streams.err));
   const auto failed = CBIT_TRY(watch->finish(streams));

@@ -401,8 +401,8 @@ OrError<Bytes> make_initramfs(RunRequest& request, const Arguments& arguments,
   request.modules = CBIT_TRY(modules_of_user(request, arguments, tree && !tree->is_built_here()));
   contents.modules =
       CBIT_TRY(find_modules(request, tree, root_file_system(arguments.text("--append").value_or(""))));
-  for (const std::string& word : arguments.behind)
-    contents.command += (contents.command.empty() ? "" : " ") + shell_quoted(word);
+  contents.asks = arguments.has("--snapshot");
+  if (!contents.asks) contents.command = command_of(arguments);
   return boot::build_initramfs(contents);
 }
 
@@ -425,6 +425,9 @@ OrError<Bytes> find_initrd(RunRequest& request, const Arguments& arguments,
     return boot::read_file(*file);
   }
   if (is_linux(request.kind)) return make_initramfs(request, arguments, modules, streams);
+  if (arguments.has("--snapshot"))
+    return usage_error("only Linux, with cbit's initramfs, tells when it has booted",
+                       "leave --snapshot away for an image of another kind");
   if (!arguments.behind.empty())
     return usage_error("only Linux runs a command", "leave it away for an image of another kind");
   return Bytes{};
@@ -456,14 +459,30 @@ OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& stream
   return request;
 }
 
-OrError<std::unique_ptr<guest::Pc>> make_pc(RunRequest& request) {
+std::string command_of(const Arguments& arguments) {
+  std::string command;
+  for (const std::string& word : arguments.behind)
+    command += (command.empty() ? "" : " ") + shell_quoted(word);
+  return command;
+}
+
+OrError<std::unique_ptr<guest::Pc>> plug_pc(const RunRequest& request) {
   auto pc = CBIT_TRY(guest::Pc::create(request.pc));
   unsigned slot = first_slot;
   for (const machine::DeviceRequest& device : request.devices) CBIT_TRY(pc->plug(device, slot++));
+  return pc;
+}
+
+OrError<void> load_image(guest::Pc& pc, const RunRequest& request) {
   boot::BootImage image{
       .name = request.kernel_name, .kernel = request.kernel, .command_line = request.command_line};
   if (!request.initrd.empty()) image.modules.push_back({"initrd", request.initrd});
-  CBIT_TRY(pc->load(image));
+  return pc.load(image);
+}
+
+OrError<std::unique_ptr<guest::Pc>> make_pc(const RunRequest& request) {
+  auto pc = CBIT_TRY(plug_pc(request));
+  CBIT_TRY(load_image(*pc, request));
   return pc;
 }
 

@@ -47,7 +47,13 @@ struct RunRequest {
 // (usage); files that are not what they are given as, no kernel or busybox to be had (input).
 OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& streams);
 
+// The command behind --, as a shell is given it; empty: none.
+[[nodiscard]] std::string command_of(const Arguments& arguments);
+
 // A machine with all that, ready for its first instruction. The request outlives it.
-OrError<std::unique_ptr<guest::Pc>> make_pc(RunRequest& request);
+OrError<std::unique_ptr<guest::Pc>> make_pc(const RunRequest& request);
+// The two halves of it.
+OrError<std::unique_ptr<guest::Pc>> plug_pc(const RunRequest& request);
+OrError<void> load_image(guest::Pc& pc, const RunRequest& request);
 
 }  // namespace cbit::cli

@@ -40,6 +40,7 @@ constexpr Refusal refusals[] = {
 }  // namespace
 
 void Console::transmit(std::byte byte) {
+  if (told_ && byte == request_) return told_();
   const char c = static_cast<char>(byte);
   waiting_ += c;
   if (c != '\n' && line_.size() < line_bytes_max) {
@@ -53,7 +54,11 @@ void Console::transmit(std::byte byte) {
   line_.clear();
 }
 
-std::optional<std::byte> Console::receive() { return ends_.input ? ends_.input() : std::nullopt; }
+std::optional<std::byte> Console::receive() {
+  if (source_)
+    if (const auto byte = source_()) return byte;
+  return ends_.input ? ends_.input() : std::nullopt;
+}
 
 void Console::flush() {
   if (!waiting_.empty() && ends_.output) ends_.output(waiting_);

@@ -28,12 +28,22 @@ class Console final : public chipset::SerialPeer {
   std::optional<std::byte> receive() override;
   void flush() override;
 
+  // Told of this byte, which is not passed on.
+  void set_request(std::byte byte, std::function<void()> told) {
+    request_ = byte;
+    told_ = std::move(told);
+  }
+  // Where bytes come from besides, before those of SerialEnds::input.
+  void set_source(std::function<std::optional<std::byte>()> source) { source_ = std::move(source); }
   // Told of each line, without its end.
   void set_reader(std::function<void(std::string_view)> reader) { reader_ = std::move(reader); }
 
  private:
   SerialEnds ends_;
   std::function<void(std::string_view)> reader_;
+  std::byte request_{};
+  std::function<void()> told_;  // empty: of no byte
+  std::function<std::optional<std::byte>()> source_;
   std::string line_;     // what has come of it so far
   std::string waiting_;  // not passed on yet
 };

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/state_stream.hpp"
 #include "cpu/cpu.hpp"
 #include "machine/machine.hpp"
 
@@ -26,6 +27,7 @@ class KvmInterface {
   void hypercall(cpu::Cpu& cpu);
   [[nodiscard]] std::optional<std::uint64_t> read_msr(std::uint32_t msr) const;
   bool write_msr(std::uint32_t msr, std::uint64_t value);
+  void transfer(StateStream& s) { s(migration_control_); }
 
  private:
   machine::Machine* machine_;

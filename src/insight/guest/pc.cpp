@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "boot/kernel_file.hpp"
@@ -224,7 +225,9 @@ void Pc::enter(const boot::EntryState& state) {
 
 Pc::Progress Pc::run(std::uint64_t until_ns, bool stop_when_idle) {
   while (!ending_ && clock().now_ns() < until_ns) {
-    switch (turns_.run(until_ns)) {
+    const cpu::Stop stop = turns_.run(until_ns);
+    if (std::exchange(pause_requested_, false) && !ending_) return {.paused = true};
+    switch (stop) {
       case cpu::Stop::deadline:
       case cpu::Stop::requested: break;
       case cpu::Stop::debugger: return {.debugger = true};
@@ -237,6 +240,11 @@ Pc::Progress Pc::run(std::uint64_t until_ns, bool stop_when_idle) {
   }
   if (ending_) chipset_.flush();
   return {.ending = ending_};
+}
+
+void Pc::request_pause() {
+  pause_requested_ = true;
+  turns_.request_stop();
 }
 
 bool Pc::step(cpu::Cpu& cpu, bool hold_interrupts, std::uint64_t until_ns) {

@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "base/state_stream.hpp"
 #include "boot/boot_image.hpp"
 #include "boot/plan.hpp"
 #include "boot/sev_launch.hpp"
@@ -113,6 +114,11 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   // image's bytes need not outlive the call.
   OrError<void> load(const boot::BootImage& image);
   [[nodiscard]] const std::string& protocol() const { return protocol_; }
+  // Instead of load(): all that a guest can tell, but for memory's contents (mem::Memory::map_dram()), what is
+  // outside of the machine (disks, peers of the serial ports), and what debuggers and probes have set. Saving:
+  // it has been loaded, and does not run. Loading: the same configuration and devices; trouble leaves a
+  // machine that is good for nothing.
+  void transfer(StateStream& s);
   // What the image was told to be RAM that it may use.
   [[nodiscard]] const std::vector<mem::PhysRange>& usable_ram() const { return usable_ram_; }
   // The guest's own, once loaded; no_key: its memory is not encrypted.
@@ -127,8 +133,11 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
     std::optional<Ending> ending;
     bool idle = false;
     bool debugger = false;
+    bool paused = false;
   };
   Progress run(std::uint64_t until_ns, bool stop_when_idle = false);
+  // From a device's peer, while it runs: run() returns behind the instruction.
+  void request_pause();
   // One instruction, as Cpu::step() does it, while the others stand still. Where the processor is halted they
   // run until an interrupt has woken it, which is not held back then, or until the clock shows `until_ns`:
   // false.
@@ -152,6 +161,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   void leave_as_firmware_does();
   OrError<void> put_into_memory(const boot::LoadPlan& plan);
   void enter(const boot::EntryState& state);
+  void transfer_launch(StateStream& s);
   [[nodiscard]] bool can_wake() const;
   void sleep(std::uint64_t until_ns);
 
@@ -196,6 +206,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   std::vector<mem::PhysRange> usable_ram_;
   std::optional<boot::SevLaunchReport> launch_;
   std::optional<KvmInterface> kvm_;
+  bool pause_requested_ = false;
   std::optional<Ending> ending_;
   std::uint32_t exit_status_ = 0;
   std::set<std::string> missing_;

@@ -32,6 +32,10 @@ class Runner {
     pc_.chipset().com1().set_peer(&com1_);
     pc_.chipset().com2().set_peer(&com2_);
     pc_.chipset().debug_console().set_peer(&debug_console_);
+    if (options_.handover == nullptr) return;
+    com2_.set_source([this] { return options_.handover->next(); });
+    if (!options_.handover->has_asked())
+      com2_.set_request(Handover::request, [this] { pc_.request_pause(); });
   }
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
@@ -42,6 +46,7 @@ class Runner {
   }
 
   RunReport run() {
+    if (options_.handover != nullptr && options_.handover->has_asked()) give_command();
     while (!report_.ending && !is_over()) {
       const Wish wish = ask();
       if (wish == Wish::end) {
@@ -55,6 +60,7 @@ class Runner {
       const std::uint64_t now = pc_.clock().now_ns();
       const Pc::Progress done = pc_.run(now + std::min(slice(), left_ns(now)), lives_in_host_time());
       report_.ending = done.ending;
+      if (done.paused && !save()) break;
       if (done.idle)
         idle();
       else if (is_networked())
@@ -67,7 +73,7 @@ class Runner {
     report_.tests = command_tests_.finish();
     report_.tests += console_tests_.finish();
     report_.exit_status = pc_.exit_status();
-    report_.instructions = pc_.instructions();
+    report_.instructions = pc_.instructions() - instructions_before_;
     report_.virtual_ns = pc_.clock().now_ns();
     report_.host_time = HostClock::now() - began_;
     report_.code = pc_.code().stats();
@@ -76,6 +82,22 @@ class Runner {
   }
 
  private:
+  // What has been transmitted so far is of the run that saves, and of none that goes on from there.
+  [[nodiscard]] bool save() {
+    com1_.flush();
+    com2_.set_request({}, {});
+    if (const auto saved = options_.handover->save(); !saved) {
+      report_.trouble = saved.error();
+      return false;
+    }
+    give_command();
+    return true;
+  }
+  void give_command() {
+    options_.handover->begin();
+    pc_.chipset().com2().input_available();
+  }
+
   [[nodiscard]] std::uint64_t left_ns(std::uint64_t now) const {
     const auto limit = options_.limits.virtual_ns;
     return limit ? *limit - std::min(*limit, now) : std::numeric_limits<std::uint64_t>::max();
@@ -133,6 +155,7 @@ class Runner {
   Console com2_;
   Console debug_console_;
   HostClock::time_point began_;
+  std::uint64_t instructions_before_ = pc_.instructions();
   std::uint64_t next_look_ns_ = 0;
   KtapReader console_tests_;
   KtapReader command_tests_;

@@ -9,6 +9,7 @@
 
 #include "dev/net_backend.hpp"
 #include "guest/console.hpp"
+#include "guest/handover.hpp"
 #include "guest/ktap.hpp"
 #include "guest/pc.hpp"
 #include "os/poll_set.hpp"
@@ -34,6 +35,8 @@ struct RunOptions {
   // What a network device is connected to, whose other side lives in the host's time: once the device has a
   // driver, the guest's does not run ahead of it. Outlives the run; nullptr: nothing.
   dev::NetBackend* network = nullptr;
+  // For a guest that asks for its command; outlives the run. nullptr: it has one.
+  Handover* handover = nullptr;
   // All are asked all the time, and when a debugger is to be told of something. While one says stand_still,
   // no virtual time passes, and input is waited for.
   std::vector<std::function<Wish()>> wishes;
@@ -44,6 +47,7 @@ struct RunOptions {
 struct RunReport {
   std::optional<Ending> ending;  // nullopt: a limit was reached, or it was ended from the console
   bool ended_at_console = false;
+  std::optional<Error> trouble;  // the machine was to be saved, and could not be: it ended there
   std::uint32_t exit_status = 0;
   LinuxWords words;
   KtapResults tests;  // on either serial port

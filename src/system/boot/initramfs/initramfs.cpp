@@ -42,10 +42,18 @@ done
 if [ -n "$root" ]; then
   if why=$(mount -t "$type" -o "$flags" "$root" /sysroot 2>&1); then
     for folder in dev proc sys tmp; do mount -o bind "/$folder" "/sysroot/$folder"; done
-    [ -e /cbit/command ] || exec switch_root /sysroot "$init"
+    [ -e /cbit/command ] || [ -e /cbit/ask ] || exec switch_root /sysroot "$init"
   else
     echo "<3>cbit: root=$root was not mounted: ${why##*: }" > /dev/kmsg
   fi
+fi
+if [ -e /cbit/ask ]; then
+  stty -F /dev/ttyS1 raw -echo
+  exec 3<> /dev/ttyS1
+  printf '\005' >&3
+  read -r bytes <&3
+  [ "$bytes" = 0 ] || head -c "$bytes" <&3 > /cbit/command
+  exec 3>&-
 fi
 enter=
 if [ -e /cbit/enter ]; then
@@ -104,6 +112,7 @@ OrError<Bytes> build_initramfs(const InitramfsContents& contents) {
   CBIT_TRY(archive.add_file("cbit/modules.order", bytes_of_text(order)));
   if (!contents.command.empty())
     CBIT_TRY(archive.add_file("cbit/command", bytes_of_text(contents.command), 0755));
+  if (contents.asks) CBIT_TRY(archive.add_file("cbit/ask", {}));
   if (!contents.setup.empty()) CBIT_TRY(archive.add_file("cbit/setup", bytes_of_text(contents.setup), 0755));
   if (!contents.enter.empty()) CBIT_TRY(archive.add_file("cbit/enter", bytes_of_text(contents.enter), 0755));
   if (!contents.finish.empty())

@@ -7,6 +7,9 @@
 //   /cbit/enter          what runs the words behind it somewhere else than in the initramfs, where that is
 //                        wanted
 //   /cbit/command        what runs instead of a shell, where there is one
+//   /cbit/ask            where the command is to be asked for when all else is done: init writes ENQ (05h) to
+//                        ttyS1, and reads there how many bytes the command has, in decimal and with a newline,
+//                        and these; none: a shell
 //   /cbit/finish         what runs behind it, where there is one
 #pragma once
 
@@ -47,6 +50,7 @@ struct InitramfsContents {
   std::string setup;    // a shell script, run when the modules are loaded; empty: none
   std::string enter;    // a shell script that runs its arguments; empty: they run where they are
   std::string command;  // a shell script; empty: none
+  bool asks = false;    // for its command, which is not in it
   std::string finish;   // a shell script, run when the command or shell has ended; empty: none
 };
 
