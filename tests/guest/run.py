@@ -514,6 +514,69 @@ class Results(EachKernel):
             self.assertGreaterEqual(told["told"]["pages_shared"], shared)
 
 
+class Snapshots(EachKernel):
+    # What differs with each interrupt, and with each nanosecond.
+    TELLING = ["cat", "/proc/interrupts", "/proc/stat", "/proc/uptime"]
+
+    def test_go_on_as_the_run_did_that_made_them_and_run_other_commands(self):
+        for options in ([], ["--sev"], ["--sme"], ["--sev", "--cpus", "2"]):
+            path = self.path("snapshot")
+            for kernel in kernels:
+                with self.subTest(kernel=kernel.name, options=options):
+                    path.unlink(missing_ok=True)
+                    first = Boot(kernel, *options, "--snapshot", path, command=self.TELLING)
+                    self.assertEqual(first.status, 0, first)
+                    self.assertIn("the guest has booted, and is saved as", first.console)
+                    self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+                    again = Boot(kernel, *options, "--snapshot", path, command=self.TELLING)
+                    print(f"{kernel.name} {' '.join(options)}: {first.seconds:.1f} s,"
+                          f" then {again.seconds:.2f} s", flush=True)
+                    self.assertEqual(again.status, 0, again)
+                    self.assertRegex(first.output, r"LOC: +\d+")
+                    self.assertEqual(again.output, first.output)
+                    self.assertNotIn("Linux version", again.console)
+                    other = Boot(kernel, *options, "--snapshot", path,
+                                 command=["sh", "-c", "echo $((6 * 7)); exit 9"])
+                    self.assertEqual((other.status, other.output), (9, "42\n"), other)
+
+    def test_keep_an_encrypted_guests_memory_ciphertext_and_its_disk_at_work(self):
+        disk, path = self.path("snapshot.img"), self.path("snapshot-of-disk")
+        secret = b"a secret that the guest alone shall know"
+        disk.write_bytes(bytes(range(256)) * 4096)
+        options = ["--sev", "--disk", f"{disk},ro", "--device", "virtio-rng", "--device", "virtio-console",
+                   "--append", f"secret={secret.decode().replace(' ', '-')}"]
+        read = ["sh", "-c", "sha256sum /dev/vda; cat /proc/cmdline; head -c 16 /dev/hwrng | wc -c;"
+                            " dmesg | grep -c AMD.SEV"]
+        for kernel in kernels:
+            with self.subTest(kernel=kernel.name):
+                path.unlink(missing_ok=True)
+                self.assertEqual(Boot(kernel, *options, "--snapshot", path, command=["true"]).status, 0)
+                boot = Boot(kernel, *options, "--snapshot", path, command=read)
+                self.assertEqual(boot.status, 0, boot)
+                digest, line, random, sev = boot.output.splitlines()
+                self.assertEqual(digest.split()[0], hashlib.sha256(disk.read_bytes()).hexdigest(), boot)
+                self.assertIn("secret=a-secret", line)
+                self.assertEqual((random, sev), ("16", "1"), boot)
+
+    def test_of_another_machine_are_refused_and_told_why(self):
+        disk, path = self.path("changing.img"), self.path("refused")
+        disk.write_bytes(bytes(1 << 20))
+        kernel = kernels[0]
+        self.assertEqual(Boot(kernel, "--disk", disk, "--snapshot", path, command=["true"]).status, 0)
+        for options, why in [(["--sev", "--disk", disk], "the platform was plain, and is sev"),
+                             (["--memory", "1G", "--disk", disk], "the memory was 536870912 bytes, and is"),
+                             (["--disk", f"{disk},ro"], f"the disk {disk},ro was not there"),
+                             (["--append", "quiet", "--disk", disk], "the kernel's command line was")]:
+            boot = Boot(kernel, *options, "--snapshot", path, command=["true"])
+            self.assertEqual(boot.status, 65, boot)
+            self.assertIn(why, boot.console)
+            self.assertIn("give --snapshot another name, or remove", boot.console)
+        disk.write_bytes(bytes(1 << 20))
+        boot = Boot(kernel, "--disk", disk, "--snapshot", path, command=["true"])
+        self.assertEqual(boot.status, 65, boot)
+        self.assertIn("last changed at", boot.console)
+
+
 class Translator(EachKernel):
     """Blocks that run often as code of the host, which shows in nothing but the time."""
 

@@ -15,8 +15,8 @@ namespace cbit::cli {
 
 class RunSnapshot {
  public:
-  // Before the request is read. nullptr: none was asked for. Errors (usage): a name that is none, an option
-  // that goes not with it.
+  // Before the request is read. nullptr: none was asked for. Errors (usage): a name that is none, an
+  // option that does not go with it.
   static OrError<std::unique_ptr<RunSnapshot>> open(const Arguments& arguments);
 
   // The machine of the request, ready to go on: as it was saved, or before its first instruction. Errors also:

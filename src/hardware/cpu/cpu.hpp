@@ -159,7 +159,7 @@ class Cpu final : public bus::InterruptListener {
 
   [[nodiscard]] std::uint64_t instructions() const;  // executed since construction
   void signal_raised() override;
-  // Between runs. Not a debugger's breakpoints, nor probes. Loading forgets translations; after the chipset's.
+  // Between runs. No breakpoints, nor probes. Loading forgets translations; it comes after the chipset's.
   void transfer(StateStream& s);
 
   // How linear addresses are translated now; nullopt: they are not, CR0.PG is clear.

@@ -114,10 +114,10 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   // image's bytes need not outlive the call.
   OrError<void> load(const boot::BootImage& image);
   [[nodiscard]] const std::string& protocol() const { return protocol_; }
-  // Instead of load(): all that a guest can tell, but for memory's contents (mem::Memory::map_dram()), what is
-  // outside of the machine (disks, peers of the serial ports), and what debuggers and probes have set. Saving:
-  // it has been loaded, and does not run. Loading: the same configuration and devices; trouble leaves a
-  // machine that is good for nothing.
+  // Instead of load(): all that a guest can tell, but for memory's contents (mem::Memory::map_dram()), what
+  // is outside of the machine (disks, peers of the serial ports), and what debuggers and probes have set.
+  // Saving: it has been loaded, and does not run. Loading: the same configuration and devices; trouble
+  // leaves a machine that is good for nothing.
   void transfer(StateStream& s);
   // What the image was told to be RAM that it may use.
   [[nodiscard]] const std::vector<mem::PhysRange>& usable_ram() const { return usable_ram_; }

@@ -1,5 +1,5 @@
-// A machine in a file, to go on from later: memory as DRAM has it, which is ciphertext where a key protects it,
-// and the state of all else, keys included.
+// A machine in a file, to go on from later: memory as DRAM has it, which is ciphertext where a key protects
+// it, and the state of all else, keys included.
 //
 //   4096 bytes   magic, version, where the state is and how long, its SHA-256
 //   the state    facts that the machine was made by, then Pc::transfer() (base/state_stream.hpp)
@@ -37,8 +37,8 @@ using SnapshotFacts = std::vector<SnapshotFact>;
 // Takes the place of a file that is there, when all of it is written.
 OrError<void> save_snapshot(Pc& pc, SnapshotFacts facts, const std::string& path);
 
-// Into a machine that has been made, and plugged, by these facts, and has not been loaded. `remedy`: what to do
-// about a file that is not of this machine.
+// Into a machine that has been made, and plugged, by these facts, and has not been loaded. `remedy`: what to
+// do about a file that is not of this machine.
 OrError<void> load_snapshot(Pc& pc, const SnapshotFacts& facts, const std::string& path,
                             const std::string& remedy);
 

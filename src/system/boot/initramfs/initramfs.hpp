@@ -7,9 +7,9 @@
 //   /cbit/enter          what runs the words behind it somewhere else than in the initramfs, where that is
 //                        wanted
 //   /cbit/command        what runs instead of a shell, where there is one
-//   /cbit/ask            where the command is to be asked for when all else is done: init writes ENQ (05h) to
-//                        ttyS1, and reads there how many bytes the command has, in decimal and with a newline,
-//                        and these; none: a shell
+//   /cbit/ask            where the command is to be asked for when all else is done: init writes ENQ (05h)
+//                        to ttyS1, and reads there how many bytes the command has, in decimal and with a
+//                        newline, and these; none: a shell
 //   /cbit/finish         what runs behind it, where there is one
 #pragma once
 
