@@ -565,7 +565,7 @@ class Snapshots(EachKernel):
         self.assertEqual(Boot(kernel, "--disk", disk, "--snapshot", path, command=["true"]).status, 0)
         for options, why in [(["--sev", "--disk", disk], "the platform was plain, and is sev"),
                              (["--memory", "1G", "--disk", disk], "the memory was 536870912 bytes, and is"),
-                             (["--disk", f"{disk},ro"], f"the disk {disk},ro was not there"),
+                             (["--disk", f"{disk},ro"], f"--disk was {disk}, and is {disk},ro"),
                              (["--append", "quiet", "--disk", disk], "the kernel's command line was")]:
             boot = Boot(kernel, *options, "--snapshot", path, command=["true"])
             self.assertEqual(boot.status, 65, boot)

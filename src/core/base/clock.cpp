@@ -81,7 +81,7 @@ Clock::Callback Timer::expiry() {
 
 void Timer::transfer(StateStream& s) {
   std::uint64_t number = id_.number;
-  std::uint64_t deadline_ns = id_ ? clock_->deadline_of(id_) : 0;
+  std::uint64_t deadline_ns = id_ && !s.loads() ? clock_->deadline_of(id_) : 0;
   s(number, deadline_ns);
   if (!s.loads() || !s.good()) return;
   id_ = {};

@@ -1,7 +1,9 @@
 #include "cli/run_snapshot.hpp"
 
+#include <elf.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
+#include <link.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -66,6 +68,31 @@ OrError<std::string> path_of(std::string_view name) {
   return (folder / name).string();
 }
 
+// The linker's, of this very program: the state's format is its own. Empty: it has none.
+std::string build_id() {
+  std::string id;
+  const auto look = [](dl_phdr_info* object, std::size_t, void* to) {
+    for (unsigned n = 0; n < object->dlpi_phnum; ++n) {
+      const ElfW(Phdr)& segment = object->dlpi_phdr[n];
+      if (segment.p_type != PT_NOTE) continue;
+      ConstByteSpan notes{reinterpret_cast<const std::byte*>(object->dlpi_addr + segment.p_vaddr),
+                          segment.p_memsz};
+      while (notes.size() >= sizeof(ElfW(Nhdr))) {
+        const auto note = load<ElfW(Nhdr)>(notes);
+        const std::size_t at = sizeof note + align_up(note.n_namesz, 4);
+        const std::size_t end = at + align_up(note.n_descsz, 4);
+        if (end > notes.size()) break;
+        if (note.n_type == NT_GNU_BUILD_ID)
+          *static_cast<std::string*>(to) = to_hex(notes.subspan(at, note.n_descsz));
+        notes = notes.subspan(end);
+      }
+    }
+    return 1;  // the program itself comes first
+  };
+  dl_iterate_phdr(look, &id);
+  return id;
+}
+
 std::string digest_of(ConstByteSpan bytes) { return to_hex(crypt::sha256(bytes)); }
 
 // The guest has parts of a disk in its memory.
@@ -97,6 +124,8 @@ OrError<std::unique_ptr<RunSnapshot>> RunSnapshot::open(const Arguments& argumen
   std::unique_ptr<RunSnapshot> snapshot{new RunSnapshot};
   snapshot->path_ = CBIT_TRY(path_of(*name));
   snapshot->command_ = command_of(arguments);
+  snapshot->disks_ = fmt::format("{}", fmt::join(arguments.all("--disk"), " "));
+  snapshot->devices_ = fmt::format("{}", fmt::join(arguments.all("--device"), " "));
   if (snapshot->command_.size() > guest::Handover::command_bytes_max)
     return usage_error(fmt::format("--snapshot: a command of {} bytes is too long to be handed to a guest",
                                    snapshot->command_.size()),
@@ -111,7 +140,7 @@ std::string RunSnapshot::remedy() const {
 guest::SnapshotFacts RunSnapshot::facts() const {
   const RunRequest& request = *request_;
   guest::SnapshotFacts facts{
-      {"cbit", CBIT_VERSION},
+      {"the cbit that runs it", fmt::format("{} {}", CBIT_VERSION, build_id())},
       {"the platform", std::string{to_string(request.pc.platform)}},
       {"the memory", fmt::format("{} bytes", request.pc.memory_bytes)},
       {"the number of processors", std::to_string(request.pc.cpus)},
@@ -120,9 +149,9 @@ guest::SnapshotFacts RunSnapshot::facts() const {
       {"the kernel's command line", request.command_line},
       {"the kernel (SHA-256)", digest_of(request.kernel)},
       {"the initramfs (SHA-256)", digest_of(request.initrd)},
+      {"--disk", disks_},
+      {"--device", devices_},
   };
-  for (std::size_t i = 0; i < request.devices.size(); ++i)
-    facts.push_back({fmt::format("device {}", i + 1), std::string{request.devices[i].kind->name}});
   for (const auto& disk : request.disks)
     facts.push_back(
         {fmt::format("the disk {}{}", disk->path(), disk->read_only() ? ",ro" : ""), state_of(*disk)});

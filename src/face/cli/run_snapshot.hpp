@@ -19,8 +19,8 @@ class RunSnapshot {
   // option that does not go with it.
   static OrError<std::unique_ptr<RunSnapshot>> open(const Arguments& arguments);
 
-  // The machine of the request, ready to go on: as it was saved, or before its first instruction. Errors also:
-  // those of guest::load_snapshot(); a device that cannot be saved (usage).
+  // The machine of the request, ready to go on: as it was saved, or before its first instruction. Errors
+  // also: those of guest::load_snapshot(); a device that cannot be saved (usage).
   OrError<std::unique_ptr<guest::Pc>> make_pc(RunRequest& request);
 
   // The guest is given this run's command, and saved before where it was not.
@@ -33,6 +33,8 @@ class RunSnapshot {
 
   std::string path_;
   std::string command_;
+  std::string disks_;    // as they were given
+  std::string devices_;  // likewise
   bool restored_ = false;
   const RunRequest* request_ = nullptr;
   std::optional<guest::Handover> handover_;

@@ -254,7 +254,8 @@ bool Pc::step(cpu::Cpu& cpu, bool hold_interrupts, std::uint64_t until_ns) {
     const std::uint64_t now = clock().now_ns();
     if (now >= until_ns) return false;
     const Progress done = run(std::min(until_ns, now + look_ns), true);
-    if (done.debugger) return true;
+    if (done.paused) pause_requested_ = true;  // run() is to say so
+    if (done.debugger || done.paused) return true;
     if (done.idle) sleep(until_ns);
   }
   if (!ending_ && cpu.step(hold_interrupts && !woken) == cpu::Stop::shutdown) end(Ending::shutdown);

@@ -93,7 +93,7 @@ class SparseWriter {
   Bytes waiting_;
 };
 
-bool is_zero(ConstByteSpan bytes) {
+bool is_blank_page(ConstByteSpan bytes) {
   return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
 }
 
@@ -103,7 +103,7 @@ OrError<void> write_memory(SparseWriter& file, const mem::Memory& memory, std::u
   std::array<std::byte, page_size> page;
   for (const mem::PhysRange& range : memory.ram()) {
     for (; next != pages.end() && *next < range.end(); ++next) {
-      if (!memory.probe(*next, page) || is_zero(page)) continue;
+      if (!memory.probe(*next, page) || is_blank_page(page)) continue;
       CBIT_TRY(file.put(offset + (*next - range.first), page));
     }
     offset += range.bytes;
@@ -161,6 +161,10 @@ OrError<OpenSnapshot> open_snapshot(const std::string& path, const std::string& 
   return opened;
 }
 
+std::string_view words_or_none(const std::string& value) {
+  return value.empty() ? "none" : std::string_view{value};
+}
+
 // The first that differs.
 OrError<void> compare(const SnapshotFacts& there, const SnapshotFacts& here, const std::string& path,
                       const std::string& remedy) {
@@ -172,7 +176,8 @@ OrError<void> compare(const SnapshotFacts& there, const SnapshotFacts& here, con
   for (const SnapshotFact& fact : here) {
     const auto old = std::ranges::find(there, fact.name, &SnapshotFact::name);
     if (old == there.end()) return differs(fact.name, "not there", fact.value);
-    if (old->value != fact.value) return differs(fact.name, old->value, fact.value);
+    if (old->value != fact.value)
+      return differs(fact.name, words_or_none(old->value), words_or_none(fact.value));
   }
   for (const SnapshotFact& fact : there)
     if (std::ranges::find(here, fact.name, &SnapshotFact::name) == here.end())
