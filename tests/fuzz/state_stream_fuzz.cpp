@@ -31,7 +31,7 @@ std::unique_ptr<guest::Pc> make_pc(unsigned kind) {
                                .translate_after = 0};
   auto pc = std::move(*guest::Pc::create(config));
   unsigned slot = 3;
-  for (const std::string_view device : {"virtio-rng", "virtio-console,port=a,packed=on"})
+  for (const std::string_view device : {"virtio-rng", "virtio-console,port=a,packed=on", "test-dma"})
     require(pc->plug(*machine::parse_device(device), slot++).has_value());
   return pc;
 }

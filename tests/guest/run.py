@@ -543,9 +543,9 @@ class Snapshots(EachKernel):
         disk, path = self.path("snapshot.img"), self.path("snapshot-of-disk")
         secret = b"a secret that the guest alone shall know"
         disk.write_bytes(bytes(range(256)) * 4096)
-        options = ["--sev", "--disk", f"{disk},ro", "--device", "virtio-rng", "--device", "virtio-console",
+        options = ["--sev", "--disk", f"{disk},ro", "--disk", f"{disk},ro,if=nvme", "--device", "virtio-rng", "--device", "virtio-console",
                    "--append", f"secret={secret.decode().replace(' ', '-')}"]
-        read = ["sh", "-c", "sha256sum /dev/vda; cat /proc/cmdline; head -c 16 /dev/hwrng | wc -c;"
+        read = ["sh", "-c", "sha256sum < /dev/vda; sha256sum < /dev/nvme0n1; cat /proc/cmdline; head -c 16 /dev/hwrng | wc -c;"
                             " dmesg | grep -c AMD.SEV"]
         for kernel in kernels:
             with self.subTest(kernel=kernel.name):
@@ -553,8 +553,9 @@ class Snapshots(EachKernel):
                 self.assertEqual(Boot(kernel, *options, "--snapshot", path, command=["true"]).status, 0)
                 boot = Boot(kernel, *options, "--snapshot", path, command=read)
                 self.assertEqual(boot.status, 0, boot)
-                digest, line, random, sev = boot.output.splitlines()
-                self.assertEqual(digest.split()[0], hashlib.sha256(disk.read_bytes()).hexdigest(), boot)
+                virtio, nvme, line, random, sev = boot.output.splitlines()
+                for digest in (virtio, nvme):
+                    self.assertEqual(digest.split()[0], hashlib.sha256(disk.read_bytes()).hexdigest(), boot)
                 self.assertIn("secret=a-secret", line)
                 self.assertEqual((random, sev), ("16", "1"), boot)
 

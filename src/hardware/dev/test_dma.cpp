@@ -163,4 +163,22 @@ Result<ByteSpan> TestDma::local_part(std::uint64_t offset, std::uint64_t count) 
   return local().subspan(offset, count);
 }
 
+void TestDma::Work::transfer(StateStream& s) {
+  s.choice(command, Command::reset);
+  s(source, destination, count, pattern);
+}
+
+void TestDma::transfer(StateStream& s) {
+  s.raw(local_);
+  s(next_, waiting_, result_, delay_ns_, interrupt_enable_, interrupt_status_, interrupt_wanted_, status_);
+  bool faulted = fault_.has_value();
+  s(faulted);
+  if (s.loads() && s.good()) faulted ? void(fault_.emplace()) : fault_.reset();
+  if (fault_ && faulted) {
+    s.choice(fault_->kind, FaultKind::guest_terminated);
+    s(fault_->address, fault_->write);
+  }
+  if (timer_) s(*timer_);
+}
+
 }  // namespace cbit::dev

@@ -20,6 +20,7 @@
 #include "base/clock.hpp"
 #include "base/reg.hpp"
 #include "base/result.hpp"
+#include "base/state_stream.hpp"
 #include "bus/dma_port.hpp"
 
 namespace cbit::dev {
@@ -97,6 +98,9 @@ class TestDma final : public bus::MmioRegion {
   // Registers and local memory become zero.
   void reset();
 
+  // With a command that waits for its time. Loading tells nobody of an interrupt.
+  void transfer(StateStream& s);
+
  private:
   [[nodiscard]] std::uint64_t get(Reg64 reg) const;
   void set(Reg64 reg, std::uint64_t value);
@@ -107,6 +111,7 @@ class TestDma final : public bus::MmioRegion {
     std::uint64_t destination = 0;
     std::uint64_t count = 0;
     std::uint64_t pattern = 0;
+    void transfer(StateStream& s);
   };
   void start(Command command);
   void run(const Work& work);

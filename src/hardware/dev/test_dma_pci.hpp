@@ -25,6 +25,7 @@ class TestDmaPci final : public bus::PciFunction {
 
  protected:
   void on_reset() override { device_->reset(); }
+  void transfer_device(StateStream& s) override { s(*device_); }
 
  private:
   std::unique_ptr<TestDma> device_;

@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "base/state_stream.hpp"
 #include "bus/dma_port.hpp"
 #include "dev/block_backend.hpp"
 #include "dev/nvme/features.hpp"
@@ -72,6 +73,9 @@ class Nvme final : public bus::MmioRegion {
   [[nodiscard]] bus::DmaPort& port() { return port_; }
   [[nodiscard]] spec::nvme::Csts status() const { return csts_; }
 
+  // Between commands. Loading tells nobody of an interrupt.
+  void transfer(StateStream& s);
+
  private:
   struct SubmissionQueue {
     DmaAddr at;
@@ -79,6 +83,7 @@ class Nvme final : public bus::MmioRegion {
     std::uint16_t completion = 0;  // its completion queue
     std::uint32_t head = 0;
     std::uint32_t tail = 0;
+    void transfer(StateStream& s);
   };
   struct CompletionQueue {
     DmaAddr at;
@@ -90,11 +95,15 @@ class Nvme final : public bus::MmioRegion {
     std::uint16_t vector = 0;
     bool told = true;  // nothing was completed since the last interrupt
 
+    void transfer(StateStream& s);
     [[nodiscard]] bool full() const { return (tail + 1) % entries == head; }
     [[nodiscard]] std::uint32_t used() const { return (tail + entries - head) % entries; }
   };
 
   Nvme(bus::SystemBus& bus, bus::DmaPortConfig port, BlockBackend& disk, const NvmeOptions& options);
+
+  void transfer_queues(StateStream& s);
+  void transfer_events(StateStream& s);
 
   // ---- registers ----
   void write_dword(std::uint64_t offset, std::uint32_t value);

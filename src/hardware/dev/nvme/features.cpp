@@ -147,4 +147,14 @@ std::uint8_t NvmeFeatures::critical_warning() const {
   return nvme_temperature >= too_hot_ || nvme_temperature <= too_cold_ ? warning_temperature : 0;
 }
 
+void NvmeFeatures::transfer(StateStream& s) {
+  s(arbitration_, power_, error_recovery_, write_cache_, coalescing_, atomicity_, async_event_, too_hot_,
+    too_cold_);
+  for (std::size_t vector = 0; vector < uncoalesced_.size(); ++vector) {
+    bool on = uncoalesced_[vector];
+    s(on);
+    uncoalesced_[vector] = on;
+  }
+}
+
 }  // namespace cbit::dev

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/state_stream.hpp"
 #include "dev/nvme/data_pointer.hpp"
 #include "spec/nvme.hpp"
 
@@ -34,6 +35,8 @@ class NvmeFeatures {
   [[nodiscard]] bool wants_event(std::uint32_t of_async_event) const {
     return (async_event_ & of_async_event) != 0;
   }
+
+  void transfer(StateStream& s);
 
  private:
   struct Row;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/state_stream.hpp"
 #include "dev/block_backend.hpp"
 #include "dev/nvme/data_pointer.hpp"
 
@@ -32,6 +33,7 @@ class NvmeNamespace {
     std::uint64_t blocks_read = 0;
     std::uint64_t blocks_written = 0;
     std::uint64_t disk_errors = 0;
+    void transfer(StateStream& s) { s(reads, writes, blocks_read, blocks_written, disk_errors); }
   };
 
   // block_bytes: a power of two from 512 to 4096, of which the disk is a multiple.
@@ -45,6 +47,9 @@ class NvmeNamespace {
   [[nodiscard]] std::uint32_t block_bytes() const { return block_bytes_; }
   [[nodiscard]] bool read_only() const { return disk_->read_only(); }
   [[nodiscard]] const Counts& counts() const { return counts_; }
+
+  // The disk is the host's.
+  void transfer(StateStream& s) { s(counts_); }
 
  private:
   struct Transfer;

@@ -26,6 +26,7 @@ class NvmePci final : public bus::PciFunction {
 
  protected:
   void on_reset() override { controller_->reset(); }
+  void transfer_device(StateStream& s) override { s(*controller_); }
 
  private:
   std::unique_ptr<Nvme> controller_;
