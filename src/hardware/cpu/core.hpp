@@ -130,6 +130,8 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void kick();
   void request_stop();
   [[nodiscard]] std::uint64_t instructions() const;
+  [[nodiscard]] std::uint64_t position() const;
+  void pause_at(std::uint64_t position) { pause_at_ = position; }
   // Executed before the operation's instruction, while its block runs.
   [[nodiscard]] std::uint64_t instructions_before(const isa::Op& op) const;
   // Brings the machine's clock up to the operation's instruction; deadlines may be called.
@@ -138,7 +140,6 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void after_device();
   void halt();
   void unblock_nmi() { nmi_blocked_ = false; }
-  [[nodiscard]] bool wants_attention() const { return attention_ || budget < 0; }
   [[nodiscard]] bool is_kicked() const { return attention_; }
   [[nodiscard]] bool halted() const { return halted_; }
   [[nodiscard]] bool idle() const { return (halted_ || waits_for_startup_) && !attention_; }
@@ -318,6 +319,8 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   std::optional<Stop> attend();
   void execute();
   void execute_one();
+  void execute_rest();
+  void run_alone(const isa::Op* op);
   void run_block(const isa::Op* op);
   void leave_block();
   void after_leave();
@@ -386,6 +389,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] bool enter_handler_32(const Event& event, std::uint64_t gate, const Descriptor& code);
   [[nodiscard]] std::optional<Event> combined(const Event& first, const Event& second) const;
   void note_delivery(const Event& event);
+  void count_delivery(const Event& event);
 
   struct JumpCache {
     struct PageOf {
@@ -436,6 +440,8 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   isa::Block lowered_;
 
   std::uint64_t until_ns_ = 0;
+  std::uint64_t pause_at_ = never;
+  std::uint64_t delivered_count_ = 0;
   std::uint64_t counted_ = 0;  // instructions up to the last set_budget()
   std::int64_t granted_ = 0;
   std::int64_t withheld_ = 0;  // of the budget, by kick()

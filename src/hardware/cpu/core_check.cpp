@@ -94,7 +94,7 @@ bool Core::rehearse_store(std::uint64_t linear_at, const void* from, unsigned by
 // As execute(), one block at a time: the counter lets no second one begin.
 void Core::execute_checked() {
   unlinked_exit_ = {};
-  while (budget >= 0 && !attention_) {
+  while (budget > 0 && !attention_) {
     const isa::Op* op = find_code(false);
     if (op == nullptr) {
       deliver_pending();
@@ -103,7 +103,8 @@ void Core::execute_checked() {
     // The first operation of a block has its address.
     auto* const found = reinterpret_cast<CodeBlock*>(static_cast<std::uintptr_t>(op->imm));
     const std::int64_t left = budget;
-    set_budget(std::int64_t{found->instructions} - 1);
+    if (left < found->instructions) return execute_rest();
+    set_budget(found->instructions);
     const std::uint64_t before = instructions();
     run_checked(*found);
     const auto done = static_cast<std::int64_t>(instructions() - before);

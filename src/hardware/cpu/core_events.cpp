@@ -83,6 +83,14 @@ void Core::note_delivery(const Event& event) {
                          .external = event.kind == EventKind::external});
 }
 
+// Not those that belong to an instruction that counts: traps, and what its delivery becomes.
+void Core::count_delivery(const Event& event) {
+  const bool is_trap = event.vector == vector::db || event.vector == vector::bp || event.vector == vector::of;
+  if (event.kind != EventKind::external && is_trap) return;
+  ++delivered_count_;
+  if (position() >= pause_at_) kick();
+}
+
 // What a fault during the delivery of another event becomes; nullopt: shutdown. APM vol. 2, table 8-5.
 std::optional<Event> Core::combined(const Event& first, const Event& second) const {
   const Severity before = severity_of(first);
@@ -98,6 +106,7 @@ std::optional<Event> Core::combined(const Event& first, const Event& second) con
 void Core::deliver(const Event& event) {
   Event current = event;
   leave_block();
+  count_delivery(event);
   delivered_ = true;
   for (;;) {
     note_delivery(current);

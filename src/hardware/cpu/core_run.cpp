@@ -30,6 +30,8 @@ std::uint64_t Core::instructions_before(const isa::Op& op) const {
   return instructions() - block->instructions + op.instruction;
 }
 
+std::uint64_t Core::position() const { return instructions() + delivered_count_; }
+
 void Core::set_budget(std::int64_t count) {
   counted_ = instructions();
   granted_ = budget = count;
@@ -64,11 +66,11 @@ void Core::sync_clock(const isa::Op& op) {
 }
 
 void Core::after_device() {
+  std::uint64_t count = static_cast<std::uint64_t>(std::max<std::int64_t>(budget, 0));
+  if (current_op_ != nullptr) count += block->instructions - current_op_->instruction;
+  const std::uint64_t planned = board.clock.now_ns() + count * ns_per_instruction;
   const auto deadline = board.clock.next_deadline();
-  const std::uint64_t planned =
-      board.clock.now_ns() +
-      static_cast<std::uint64_t>(std::max<std::int64_t>(budget, 0)) * ns_per_instruction;
-  if (deadline && *deadline < planned) kick();
+  if (planned > until_ns_ || (deadline && *deadline < planned)) kick();
 }
 
 std::uint64_t Core::next_rip(const isa::Op& op) const {
@@ -227,16 +229,20 @@ std::optional<Stop> Core::attend() {
   advance_clock();
   if (shut_down_) return Stop::shutdown;
   if (debug_stop_) return Stop::debugger;
+  if (!stepping_ && position() >= pause_at_) return Stop::debugger;
   if (stop_requested_) return Stop::requested;
   if (board.clock.now_ns() >= until_ns_) return Stop::deadline;
   attention_ = false;
-  if (interrupt_pending() && !in_shadow() && !holds_interrupts_ && take_signals() && shut_down_)
-    return Stop::shutdown;
+  if (interrupt_pending() && !in_shadow() && !holds_interrupts_ && take_signals()) {
+    if (shut_down_) return Stop::shutdown;
+    if (!stepping_ && position() >= pause_at_) return Stop::debugger;
+  }
   if (halted_ || waits_for_startup_) return Stop::halted;
   const std::uint64_t now = board.clock.now_ns();
   std::uint64_t next = until_ns_;
   if (const auto deadline = board.clock.next_deadline()) next = std::min(next, *deadline);
-  const std::uint64_t count = next > now ? (next - now) / ns_per_instruction : 1;
+  std::uint64_t count = next > now ? (next - now) / ns_per_instruction : 1;
+  if (!stepping_) count = std::min(count, pause_at_ - position());
   set_budget(static_cast<std::int64_t>(std::min<std::uint64_t>(count, budget_max)));
   return std::nullopt;
 }
@@ -291,7 +297,7 @@ void Core::take_startup(std::uint8_t start_vector) {
 // From block to block, until the budget is used up.
 void Core::execute() {
   unlinked_exit_ = {};
-  while (budget >= 0 && !attention_) {
+  while (budget > 0 && !attention_) {
     const isa::Op* op = find_code(false);
     if (op == nullptr) {
       deliver_pending();
@@ -316,11 +322,27 @@ void Core::leave_block() {
 
 void Core::after_leave() {
   switch (leave) {
-    case Leave::lookup:
-    case Leave::budget: return;
+    case Leave::lookup: return;
+    case Leave::budget: execute_rest(); return;
     case Leave::fault: deliver_pending(); return;
     case Leave::retry: execute_one(); return;
   }
+}
+
+// A block has more instructions than there is time for: deadlines fall between two instructions, wherever
+// blocks begin and end.
+void Core::execute_rest() {
+  while (budget > 0 && !attention_) execute_one();
+}
+
+// What it jumps to may be known, and does not begin.
+void Core::run_alone(const isa::Op* op) {
+  const std::int64_t left = budget;
+  const std::uint64_t before = instructions();
+  set_budget(1);
+  run_block(op);
+  unlinked_exit_ = {};
+  if (!attention_) set_budget(left - static_cast<std::int64_t>(instructions() - before));
 }
 
 void Core::execute_one() {
@@ -335,11 +357,9 @@ void Core::execute_one() {
     return;
   }
   unlinked_exit_ = {};
-  if (budget < 1) set_budget(1);
   const bool resumed = (sys.flags & rflags::resume) != 0;
   const std::uint64_t before = instructions();
-  run_block(op);
-  unlinked_exit_ = {};
+  run_alone(op);
   if (leave == Leave::fault) {
     data_hits_ = 0;
     debug_stop_.reset();  // what it accessed before is undone

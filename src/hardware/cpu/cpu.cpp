@@ -41,6 +41,8 @@ bool Cpu::idle() const { return core_->idle(); }
 Stop Cpu::run(std::uint64_t until_ns) { return core_->run(until_ns); }
 void Cpu::request_stop() { core_->request_stop(); }
 Stop Cpu::step(bool hold_interrupts) { return core_->step(hold_interrupts); }
+std::uint64_t Cpu::position() const { return core_->position(); }
+void Cpu::pause_at(std::uint64_t position) { core_->pause_at(position); }
 std::uint64_t Cpu::instructions() const { return core_->instructions(); }
 void Cpu::transfer(StateStream& s) { core_->transfer(s); }
 void Cpu::signal_raised() {

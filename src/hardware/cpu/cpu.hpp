@@ -36,6 +36,8 @@ namespace cbit::cpu {
 class Core;
 class Cpu;
 
+inline constexpr std::uint64_t never = ~std::uint64_t{0};
+
 // What only the machine can answer. Each has a default.
 class Supervisor {
  public:
@@ -153,6 +155,13 @@ class Cpu final : public bus::InterruptListener {
   Stop run(std::uint64_t until_ns);
   // From a device or a Supervisor: run() returns before the next block.
   void request_stop();
+  // How far it has come: instructions executed since construction, and exceptions and interrupts delivered,
+  // but for those that an instruction brings along (INT, a trap). With the same inputs the same position is
+  // the same state, and each is passed.
+  [[nodiscard]] std::uint64_t position() const;
+  // run() ends there, as for a debugger whom take_debug_stop() tells of nothing, and goes on as if it had
+  // not. `never`: nowhere.
+  void pause_at(std::uint64_t position);
   // Exactly one instruction, or one delivery of an exception or interrupt. With `hold_interrupts` interrupts
   // wait. No breakpoint of a debugger counts.
   Stop step(bool hold_interrupts = false);

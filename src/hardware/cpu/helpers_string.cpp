@@ -62,18 +62,12 @@ std::uint64_t elements_in_page(std::uint64_t linear_at, unsigned bytes) {
   return (page_size - linear_at % page_size) / bytes;
 }
 
-// Whether a repeated instruction stops to be interrupted: behind an access that raised attention, and else at
-// the end of a page. So it stops at the same element whether it goes by pages or by elements.
+// Whether a repeated instruction stops to be interrupted: behind an access of its own that raised attention,
+// which is an element's by itself. So it stops at the same element wherever its block began.
 class Pauses {
  public:
   explicit Pauses(const Core& core) : core_{&core}, kicked_before_{core.is_kicked()} {}
-  // `next` are the linear addresses of its operands' next elements.
-  template <class... Address>
-  [[nodiscard]] bool before(unsigned bytes, Address... next) const {
-    if (!core_->wants_attention()) return false;
-    if (core_->is_kicked() && !kicked_before_) return true;
-    return ((next % page_size == 0 || elements_in_page(next, bytes) == 0) || ...);
-  }
+  [[nodiscard]] bool now() const { return core_->is_kicked() && !kicked_before_; }
 
  private:
   const Core* core_;
@@ -161,8 +155,7 @@ Outcome move_string(Core& core, const isa::Op& op) {
     run.target.advance(run.step * elements);
     run.done(elements);
     if (!run.repeats()) return Outcome::next;
-    if (run.left() > 0 && pauses.before(bytes, *from + run.step * elements, *to + run.step * elements))
-      return pause(core, op);
+    if (run.left() > 0 && pauses.now()) return pause(core, op);
   }
   return Outcome::next;
 }
@@ -189,7 +182,7 @@ Outcome store_string(Core& core, const isa::Op& op) {
     run.target.advance(run.step * elements);
     run.done(elements);
     if (!run.repeats()) return Outcome::next;
-    if (run.left() > 0 && pauses.before(bytes, *to + run.step * elements)) return pause(core, op);
+    if (run.left() > 0 && pauses.now()) return pause(core, op);
   }
   return Outcome::next;
 }
@@ -206,7 +199,7 @@ Outcome load_string(Core& core, const isa::Op& op) {
     run.source.advance(run.step);
     run.done(1);
     if (!run.repeats()) return Outcome::next;
-    if (run.left() > 0 && pauses.before(bytes, *from + run.step)) return pause(core, op);
+    if (run.left() > 0 && pauses.now()) return pause(core, op);
   }
   return Outcome::next;
 }
@@ -228,7 +221,7 @@ Outcome compare_string(Core& core, const isa::Op& op) {
     run.target.advance(run.step);
     run.done(1);
     if (!run.repeats() || !comparison_goes_on(core, run.with.repeat)) return Outcome::next;
-    if (run.left() > 0 && pauses.before(bytes, *first + run.step, *second + run.step)) return pause(core, op);
+    if (run.left() > 0 && pauses.now()) return pause(core, op);
   }
   return Outcome::next;
 }
@@ -246,7 +239,7 @@ Outcome scan_string(Core& core, const isa::Op& op) {
     run.target.advance(run.step);
     run.done(1);
     if (!run.repeats() || !comparison_goes_on(core, run.with.repeat)) return Outcome::next;
-    if (run.left() > 0 && pauses.before(bytes, *at + run.step)) return pause(core, op);
+    if (run.left() > 0 && pauses.now()) return pause(core, op);
   }
   return Outcome::next;
 }
@@ -265,7 +258,7 @@ Outcome input_string(Core& core, const isa::Op& op) {
     run.target.advance(run.step);
     run.done(1);
     if (!run.repeats()) return Outcome::next;
-    if (run.left() > 0 && pauses.before(bytes, *to + run.step)) return pause(core, op);
+    if (run.left() > 0 && pauses.now()) return pause(core, op);
   }
   return Outcome::next;
 }
@@ -284,7 +277,7 @@ Outcome output_string(Core& core, const isa::Op& op) {
     run.source.advance(run.step);
     run.done(1);
     if (!run.repeats()) return Outcome::next;
-    if (run.left() > 0 && pauses.before(bytes, *from + run.step)) return pause(core, op);
+    if (run.left() > 0 && pauses.now()) return pause(core, op);
   }
   return Outcome::next;
 }

@@ -44,7 +44,8 @@ CBIT_HANDLER follow(const isa::Op* exit) {
 
 CBIT_HANDLER enter(State& s, const isa::Op* op) {
   s.block = reinterpret_cast<const CodeBlock*>(static_cast<std::uintptr_t>(op->imm));
-  if (s.budget < 0) [[unlikely]]
+  // A block that would go beyond the deadline does not begin.
+  if (s.budget < op->disp) [[unlikely]]
     return stop_for_budget(s, op);
   // A block's runs are counted in its first operation, which is the block's to change.
   if (--const_cast<isa::Op*>(op)->b == 0) [[unlikely]] {

@@ -145,10 +145,10 @@ void BlockEmitter::finish() {
 void BlockEmitter::enter(const LoopState* loop) {
   const isa::Op& head = op();
   const Label used_up = as.newLabel();
-  as.test(reg_budget, reg_budget);
-  as.js(used_up);
   as.sub(reg_budget, Imm{head.disp});
+  as.js(used_up);
   cold(used_up, [this, &head] {
+    as.add(reg_budget, Imm{head.disp});
     settle({}, {});
     call_handler_and_leave(head, &ops::stop_for_budget);
   });
@@ -642,18 +642,20 @@ void BlockEmitter::leave_by(unsigned exit) {
 // Another turn of the loop, unless the counter is used up or the block's bytes have changed.
 void BlockEmitter::go_back(unsigned exit) {
   const Label ends = as.newLabel();
+  const Label used_up = as.newLabel();
   store_flag_kind();
   cache.become(loop_->registers);
   if (!loop_->floats) end_floats();
   as.mov(rax, Imm{number_of(block_)});
   as.cmp(x86::Mem{rax, static_cast<std::int32_t>(offsetof(CodeBlock, stale)), 1}, Imm{0});
   as.jne(ends);
-  as.test(reg_budget, reg_budget);
-  as.js(ends);
   as.sub(reg_budget, Imm{block_->ops[0].disp});
+  as.js(used_up);
   as.jmp(loop_start_);
   emit_unlinked_exit(exit);
-  cold(ends, [this, exit, snapshot = cache.snapshot(), floats = flags.floats] {
+  cold(used_up, [this, exit, ends, snapshot = cache.snapshot(), floats = flags.floats] {
+    as.add(reg_budget, Imm{block_->ops[0].disp});
+    as.bind(ends);
     settle(snapshot, {.floats = floats});
     as.mov(rax, rcx);
     as.jmp(unlinked_exits[exit]);

@@ -63,7 +63,7 @@ class TranslatedProgram : public ::testing::TestWithParam<bool> {
   void compare(Random& random) {
     constexpr unsigned looks_max = 64;
     for (unsigned look = 0; look < looks_max; ++look) {
-      const std::uint64_t ns = 1 + random() % 30;
+      const std::uint64_t ns = 1 + random() % 100;
       const cpu::Stop stop = interpreted_.cpu.run(interpreted_.clock.now_ns() + ns);
       ASSERT_EQ(translated_.cpu.run(translated_.clock.now_ns() + ns), stop);
       const cpu::Registers expected = interpreted_.cpu.registers();
