@@ -174,6 +174,8 @@ void CodeCache::flush() {
   if (translator_ != nullptr) translator_->clear();
 }
 
+bool CodeCache::part() { return translator_ == nullptr || translator_->part(); }
+
 EnterTranslation CodeCache::enter_translation() const {
   if (translator_ == nullptr) return nullptr;
   return reinterpret_cast<EnterTranslation>(reinterpret_cast<std::uintptr_t>(translator_->shared().enter));

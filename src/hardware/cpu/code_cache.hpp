@@ -111,6 +111,9 @@ class CodeCache final : public mem::LeaseHolder {
   void revoke(PhysAddr page) override;
   void code_written(PhysAddr at, std::uint64_t bytes) override { invalidate(at, bytes); }
   void flush();
+  // In a process that another has made (fork(2)): its translations are its own from now on. False: the system
+  // refuses, and there must be no more of them.
+  [[nodiscard]] bool part();
 
   // While no generated code runs. False: the block stays interpreted.
   bool translate(CodeBlock& block);

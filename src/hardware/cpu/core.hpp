@@ -184,6 +184,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void add_breakpoint(VirtAddr at);
   void remove_breakpoint(VirtAddr at) { breakpoints_.erase(at.value()); }
   void set_watches(std::vector<DataWatch> watches);
+  void pass_breakpoint() { passed_at_ = position(); }
   [[nodiscard]] std::optional<DebugStop> take_debug_stop() { return std::exchange(debug_stop_, {}); }
 
   // --- core_memory.cpp: accesses that fast paths do not do. False: State::leave says why.
@@ -361,6 +362,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] bool goes_beyond_4g(std::uint64_t linear, unsigned bytes) const;
   [[nodiscard]] bool pieces_of(TlbSet set, std::uint64_t linear, unsigned bytes, bool write, bool stack,
                                std::array<Piece, 2>& to);
+  [[nodiscard]] bool reads_a_device(const std::array<Piece, 2>& pieces) const;
   [[nodiscard]] bool changes_running_code(const std::array<Piece, 2>& pieces) const;
   [[nodiscard]] bool runs_alone() const { return block == nullptr || block->mode.get<isa::Mode::OneStep>(); }
   void read_piece(const Piece& piece, std::byte* to);
@@ -441,6 +443,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
 
   std::uint64_t until_ns_ = 0;
   std::uint64_t pause_at_ = never;
+  std::uint64_t passed_at_ = never;  // where a breakpoint does not count
   std::uint64_t delivered_count_ = 0;
   std::uint64_t counted_ = 0;  // instructions up to the last set_budget()
   std::int64_t granted_ = 0;

@@ -1,4 +1,5 @@
 // Accesses to memory that fast paths leave to a processor.
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/core.hpp"
@@ -108,11 +109,23 @@ bool Core::changes_running_code(const std::array<Piece, 2>& pieces) const {
   return false;
 }
 
+// What a device raises is looked at behind the instruction that reads it, which runs on its own for that; a
+// store sees to it by itself, where it is all that an operation does.
+bool Core::reads_a_device(const std::array<Piece, 2>& pieces) const {
+  if (runs_alone()) return false;
+  return std::ranges::any_of(pieces, [this](const Piece& piece) {
+    return piece.bytes != 0 && piece.info.host == nullptr && !board.memory.is_memory(piece.at, piece.bytes);
+  });
+}
+
 bool Core::read(TlbSet set, std::uint64_t linear_at, void* to, unsigned bytes, bool stack) {
   std::array<Piece, 2> pieces;
-  if (!pieces_of(set, linear_at, bytes, false, stack, pieces) ||
-      !note_watched_access(linear_at, bytes, false))
+  if (!pieces_of(set, linear_at, bytes, false, stack, pieces)) return false;
+  if (reads_a_device(pieces)) {
+    leave = Leave::retry;
     return false;
+  }
+  if (!note_watched_access(linear_at, bytes, false)) return false;
   auto* out = static_cast<std::byte*>(to);
   for (const Piece& piece : pieces) {
     if (piece.bytes != 0) read_piece(piece, out);

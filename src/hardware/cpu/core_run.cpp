@@ -501,7 +501,7 @@ void Core::remove_probe(VirtAddr at) {
 
 Outcome Core::take_probe(const isa::Op& op) {
   const VirtAddr at{linear(isa::Segment::cs, rip_of(op))};
-  if (breaks_at(at)) {
+  if (breaks_at(at) && instructions_before(op) + delivered_count_ != passed_at_) {
     debug_stop_ = DebugStop{at, {}};
     kick();
     stop_at(op);

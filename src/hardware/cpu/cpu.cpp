@@ -90,6 +90,7 @@ void Cpu::remove_probe(VirtAddr at) { core_->remove_probe(at); }
 void Cpu::add_breakpoint(VirtAddr at) { core_->add_breakpoint(at); }
 void Cpu::remove_breakpoint(VirtAddr at) { core_->remove_breakpoint(at); }
 void Cpu::set_watches(std::vector<DataWatch> watches) { core_->set_watches(std::move(watches)); }
+void Cpu::pass_breakpoint() { core_->pass_breakpoint(); }
 std::optional<DebugStop> Cpu::take_debug_stop() { return core_->take_debug_stop(); }
 
 std::vector<Delivery> Cpu::deliveries() const {

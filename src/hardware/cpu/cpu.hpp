@@ -199,6 +199,8 @@ class Cpu final : public bus::InterruptListener {
   void add_breakpoint(VirtAddr at);
   void remove_breakpoint(VirtAddr at);
   void set_watches(std::vector<DataWatch> watches);
+  // The next instruction runs although there is a breakpoint at it.
+  void pass_breakpoint();
   // Of the last run() or step(), once.
   [[nodiscard]] std::optional<DebugStop> take_debug_stop();
 

@@ -15,16 +15,34 @@ constexpr std::uint64_t urgent_slice_ns = 10'000;
 Stop Turns::run(std::uint64_t until_ns) {
   stop_requested_ = false;
   while (!stop_requested_) {
+    if (std::exchange(pass_is_due_, false)) (void)pass();
     if (current().idle() && !pass()) return Stop::halted;
+    if (pause_at_ != never) {
+      const std::uint64_t position = this->position();
+      if (position >= pause_at_) return Stop::debugger;
+      current().pause_at(current().position() + (pause_at_ - position));
+    }
     const std::uint64_t end_ns = others_idle() ? until_ns : std::min(until_ns, turn_ends_ns_);
     running_ = true;
     const Stop stop = current().run(end_ns);
     running_ = false;
     if (stop == Stop::shutdown || stop == Stop::debugger) return stop;
+    pass_is_due_ = false;
     if (stop == Stop::deadline && clock_->now_ns() >= until_ns) return stop;
     if (stop != Stop::halted) (void)pass();
   }
   return Stop::requested;
+}
+
+std::uint64_t Turns::position() const {
+  std::uint64_t sum = 0;
+  for (const Seat& seat : seats_) sum += seat.cpu->position();
+  return sum;
+}
+
+void Turns::pause_at(std::uint64_t position) {
+  pause_at_ = position;
+  for (const Seat& seat : seats_) seat.cpu->pause_at(never);
 }
 
 bool Turns::others_idle() const {
@@ -58,11 +76,17 @@ void Turns::signal_raised(const Cpu& cpu) {
   const auto seat = std::ranges::find(seats_, &cpu, &Seat::cpu);
   if (seat == seats_.end()) return;
   seat->urgent = true;
-  if (running_) current().request_stop();
+  if (running_) end_turn();
 }
 
 void Turns::spin_wait() {
-  if (!others_idle()) current().request_stop();
+  if (!others_idle()) end_turn();
+}
+
+// Also where a debugger stops at the same instruction.
+void Turns::end_turn() {
+  pass_is_due_ = true;
+  current().request_stop();
 }
 
 void Turns::transfer(StateStream& s) {

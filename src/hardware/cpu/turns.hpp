@@ -30,6 +30,10 @@ class Turns {
   // As Cpu::run(), for all of them; halted: all are idle. What a debugger is told of changes no turn.
   Stop run(std::uint64_t until_ns);
   void request_stop();
+  // run() ends, as for a debugger, when all of them together have come so far (Cpu::position()); `never`:
+  // nowhere.
+  void pause_at(std::uint64_t position);
+  [[nodiscard]] std::uint64_t position() const;
 
   // What processors tell their Supervisor, who passes it on.
   void signal_raised(const Cpu& cpu);
@@ -45,6 +49,7 @@ class Turns {
   };
 
   [[nodiscard]] bool others_idle() const;
+  void end_turn();
   // False: all are idle.
   [[nodiscard]] bool pass();
 
@@ -52,7 +57,9 @@ class Turns {
   std::vector<Seat> seats_;
   std::size_t turn_ = 0;
   std::uint64_t turn_ends_ns_ = 0;
+  std::uint64_t pause_at_ = never;
   bool running_ = false;
+  bool pass_is_due_ = false;
   bool stop_requested_ = false;
 };
 

@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "base/assert.hpp"
 #include "cbit/addr.hpp"
 
@@ -43,6 +45,19 @@ std::span<std::byte> CodeMemory::take(std::size_t bytes) {
   const std::span taken{writable_ + used_, bytes};
   used_ = std::min<std::size_t>(align_up(used_ + bytes, alignment), bytes_);
   return taken;
+}
+
+// At the same addresses, which code and blocks have in them.
+bool CodeMemory::part() {
+  const int file = memfd_create("cbit-code", MFD_CLOEXEC);
+  if (file < 0) return false;
+  bool done = ftruncate(file, static_cast<off_t>(bytes_)) == 0 &&
+              pwrite(file, writable_, used_, 0) == static_cast<ssize_t>(used_);
+  for (const auto& [at, protection] :
+       {std::pair{writable_, PROT_READ | PROT_WRITE}, std::pair{executable_, PROT_READ | PROT_EXEC}})
+    done = done && mmap(at, bytes_, protection, MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED;
+  close(file);
+  return done;
 }
 
 void CodeMemory::cut_to(std::size_t used) {

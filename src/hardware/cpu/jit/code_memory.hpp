@@ -24,6 +24,9 @@ class CodeMemory {
   [[nodiscard]] std::size_t used() const { return used_; }
   // The bytes to write that piece to; at most left().
   [[nodiscard]] std::span<std::byte> take(std::size_t bytes);
+  // In a process that another has made: what is written from now on is its own. False: the system refuses,
+  // and nothing is to be run here any more.
+  [[nodiscard]] bool part();
   // Everything behind the first `used` bytes is free again, and no longer occupies the host's memory.
   void cut_to(std::size_t used);
 

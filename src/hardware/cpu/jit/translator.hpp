@@ -29,6 +29,8 @@ class Translator {
   [[nodiscard]] Result translate(CodeBlock& block);
   // No translation is used any more, and none runs.
   void clear();
+  // CodeMemory::part()
+  [[nodiscard]] bool part() { return memory_->part(); }
 
   [[nodiscard]] const SharedCode& shared() const { return shared_; }
   [[nodiscard]] std::size_t bytes() const { return memory_->used(); }

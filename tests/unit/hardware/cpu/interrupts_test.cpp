@@ -119,6 +119,23 @@ TEST(CpuInterrupts, OfADeviceAreTakenBehindTheInstructionThatAsksForThem) {
   EXPECT_EQ(box[Gpr::rcx], 1u);
 }
 
+// As behind a port; the block goes on behind it otherwise.
+TEST(CpuInterrupts, OfADeviceThatIsReadAreTakenBehindThatInstruction) {
+  InterruptBox box;
+  box.memory.store(CpuBox::pt, std::uint64_t{CpuBox::memory_bytes | 3});  // no memory there
+  box.memory.on_device = [&box] { box.interrupts.raise(0x40); };
+  box.put_code({
+      0xfb,                                      // sti
+      0x90,                                      // nop
+      0x8b, 0x04, 0x25, 0x00, 0x00, 0x20, 0x00,  // mov eax, [small_pages]
+      0x89, 0xf9,                                // mov ecx, edi
+      0xf4                                       // hlt
+  });
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  EXPECT_EQ(box[Gpr::rcx], 1u);
+  EXPECT_EQ(box.memory.device_reads.size(), 1u);
+}
+
 TEST(CpuInterrupts, AreHeldOffAfterALoadOfSs) {
   InterruptBox box;
   box.put_code(

@@ -143,6 +143,31 @@ TEST_F(CpuTurns, DoNotLoseASignalThatWaitsAsTheProcessorHalts) {
   }
 }
 
+// Two that give way to each other.
+class TwoThatSpin final : public CpuTurns {
+ public:
+  TwoThatSpin() { put(spin, {0xff, 0xc0, 0xf3, 0x90, 0x90, 0xeb, 0xf9}); }  // 1: inc eax; pause; nop; jmp 1b
+  void TestBody() override {}
+  // Pausing each so many positions; 0: not at all.
+  std::vector<std::uint64_t> run_with_pauses(std::uint64_t every) {
+    constexpr std::uint64_t ns = 5'000;
+    std::uint64_t pauses = 0;
+    if (every != 0) turns_.pause_at(every);
+    while (turns_.run(ns) == Stop::debugger) {
+      EXPECT_EQ(turns_.position(), every * ++pauses);
+      turns_.pause_at(every * (pauses + 1));
+    }
+    EXPECT_EQ(pauses, every == 0 ? 0 : ns / every);
+    return {box_.clock.now_ns(), box_.cpu.instructions(), second_.instructions(), turns_.current().index()};
+  }
+};
+
+TEST(CpuTurnsWithPauses, AreAsTheyWereWithout) {
+  const auto without = TwoThatSpin{}.run_with_pauses(0);
+  for (const std::uint64_t every : {1, 2, 3, 7, 100})
+    EXPECT_EQ(TwoThatSpin{}.run_with_pauses(every), without);
+}
+
 TEST_F(CpuTurns, StopWhenAsked) {
   put(tell_first, for_ever);
   Bell rings{box_.clock, [&] { turns_.request_stop(); }};
