@@ -26,7 +26,7 @@ RunEnding died(guest::Pc& pc, guest::Ending ending) {
 }  // namespace
 
 RunEnding ending_of(guest::Pc& pc, const guest::RunReport& report, bool with_command) {
-  if (report.ended_at_console) return {};
+  if (report.ended_at_console || report.recording_ended) return {};
   if (!report.ending) return {.code = ExitCode::timeout, .what = "the time is up"};
   if (report.words.panicked()) return {.code = guest_panicked, .what = report.words.panic()};
   switch (*report.ending) {

@@ -98,6 +98,27 @@ OrError<void> check_is_plugged_once(const RunRequest& request, const std::string
   return {};
 }
 
+// In a replay there is only what was recorded of it.
+OrError<dev::BlockBackend*> open_disk(RunRequest& request, const std::string& path,
+                                      dev::DiskImage::Mode mode) {
+  const bool replays = request.journal != nullptr && request.journal->replays();
+  dev::DiskImage* image = nullptr;
+  if (!replays) {
+    CBIT_TRY(check_is_plugged_once(request, path, mode));
+    image = request.disks.emplace_back(CBIT_TRY(dev::DiskImage::open(path, mode))).get();
+  }
+  if (request.journal == nullptr) return image;
+  const std::size_t number = request.journaled_disks.size();
+  guest::RecordedDisk shape;
+  if (!replays)
+    shape = {image->bytes(), image->read_only()};
+  else if (number < request.journal->header().disks.size())
+    shape = request.journal->header().disks[number];
+  return request.journaled_disks
+      .emplace_back(std::make_unique<guest::JournaledDisk>(*request.journal, number, shape, image))
+      .get();
+}
+
 // FILE[,ro][,if=INTERFACE][,OPTION=VALUE]; a comma that no option follows is the file name's.
 OrError<void> add_disk(RunRequest& request, std::string_view text) {
   auto mode = dev::DiskImage::Mode::read_write;
@@ -114,16 +135,15 @@ OrError<void> add_disk(RunRequest& request, std::string_view text) {
     else
       break;
   }
-  CBIT_TRY(check_is_plugged_once(request, std::string{text}, mode));
-  request.disks.push_back(CBIT_TRY(dev::DiskImage::open(std::string{text}, mode)));
   machine::DeviceRequest device = CBIT_TRY(machine::parse_device(std::string{kind} + options));
-  *machine::backend_of(device.options) = request.disks.back().get();
+  *machine::backend_of(device.options) = CBIT_TRY(open_disk(request, std::string{text}, mode));
   request.devices.push_back(std::move(device));
   return {};
 }
 
 OrError<void> add_network(RunRequest& request, std::string_view text) {
-  guest::Network network = CBIT_TRY(guest::open_network(CBIT_TRY(guest::parse_network(text))));
+  guest::Network network =
+      CBIT_TRY(guest::open_network(CBIT_TRY(guest::parse_network(text)), request.journal));
   if (!network.backend) return {};
   request.network = std::move(network.backend);
   request.network_setup = std::move(network.setup);
@@ -182,8 +202,13 @@ OrError<void> check_slots(const RunRequest& request) {
 
 // A folder behind a device.
 OrError<void> plug_folder(RunRequest& request, const dev::SharedFolder& folder,
-                          const dev::Virtio9pOptions& options) {
+                          dev::Virtio9pOptions options) {
   machine::DeviceRequest device = CBIT_TRY(machine::parse_device("virtio-9p"));
+  const auto source = &folder == request.root.get() ? guest::Source::root : guest::Source::share;
+  if (request.journal != nullptr)
+    options.through = [journal = request.journal, source](const guest::Journal::Live& answer) {
+      return journal->ask(source, answer);
+    };
   device.options = machine::ShareOptions{options, &folder};
   request.devices.push_back(std::move(device));
   return {};
@@ -449,8 +474,9 @@ std::string command_line_of(const RunRequest& request, const Arguments& argument
 
 }  // namespace
 
-OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& streams) {
+OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& streams, guest::Journal* journal) {
   RunRequest request{.pc = CBIT_TRY(pc_config(arguments))};
+  request.journal = journal;
   CBIT_TRY(add_devices(request, arguments));
   const auto modules = CBIT_TRY(read_kernel(request, arguments, streams));
   request.initrd = CBIT_TRY(find_initrd(request, arguments, modules, streams));

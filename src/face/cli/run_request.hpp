@@ -16,6 +16,7 @@
 #include "dev/net_backend.hpp"
 #include "dev/p9/shared_folder.hpp"
 #include "guest/hand_out.hpp"
+#include "guest/journal_devices.hpp"
 #include "guest/pc.hpp"
 
 namespace cbit::cli {
@@ -35,17 +36,21 @@ struct RunRequest {
   Bytes initrd;                                        // empty: none
   std::vector<boot::ModuleFile> modules;               // those that were named one by one
   std::vector<std::unique_ptr<dev::DiskImage>> disks;  // the devices' own
-  std::unique_ptr<dev::SharedFolder> share;            // nullptr: none
-  std::unique_ptr<dev::SharedFolder> root;             // nullptr: the initramfs
-  std::optional<guest::HandOut> hand_out;              // nullopt: nothing comes back
-  std::unique_ptr<dev::NetBackend> network;            // nullptr: none
-  std::string network_setup;                           // guest::Network
-  std::vector<machine::DeviceRequest> devices;         // in the order of their slots
+  guest::Journal* journal = nullptr;                   // nullptr: nothing is recorded or replayed
+  std::vector<std::unique_ptr<guest::JournaledDisk>> journaled_disks;  // the devices' own, then
+  std::unique_ptr<dev::SharedFolder> share;                            // nullptr: none
+  std::unique_ptr<dev::SharedFolder> root;                             // nullptr: the initramfs
+  std::optional<guest::HandOut> hand_out;                              // nullopt: nothing comes back
+  std::unique_ptr<dev::NetBackend> network;                            // nullptr: none
+  std::string network_setup;                                           // guest::Network
+  std::vector<machine::DeviceRequest> devices;                         // in the order of their slots
 };
 
 // Tells what takes a while on streams.err. Errors: words that contradict each other, devices that are none
 // (usage); files that are not what they are given as, no kernel or busybox to be had (input).
-OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& streams);
+// `journal`, which outlives the request: where what comes from outside is written, or comes from.
+OrError<RunRequest> read_run_request(const Arguments& arguments, Streams& streams,
+                                     guest::Journal* journal = nullptr);
 
 // The command behind --, as a shell is given it; empty: none.
 [[nodiscard]] std::string command_of(const Arguments& arguments);

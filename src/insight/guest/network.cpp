@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/text.hpp"
+#include "guest/journal_devices.hpp"
 #include "net/tap.hpp"
 
 namespace cbit::guest {
@@ -218,15 +219,19 @@ OrError<NetworkRequest> parse_network(std::string_view text) {
   return request;
 }
 
-OrError<Network> open_network(NetworkRequest request) {
+OrError<Network> open_network(NetworkRequest request, Journal* journal) {
   Network network{.device = std::move(request.device)};
+  const bool lives = journal == nullptr || !journal->replays();
   if (const auto* const user = std::get_if<net::UserNetworkOptions>(&request.where)) {
-    network.backend = CBIT_TRY(net::UserNetwork::create(*user));
+    if (lives) network.backend = CBIT_TRY(net::UserNetwork::create(*user));
     network.setup = setup_of(*user);
   } else if (const auto* const tap = std::get_if<TapOptions>(&request.where)) {
-    network.backend = CBIT_TRY(net::Tap::open(tap->interface));
+    if (lives) network.backend = CBIT_TRY(net::Tap::open(tap->interface));
     network.setup = setup_of(*tap);
   }
+  const bool is_one = !std::holds_alternative<std::monostate>(request.where);
+  if (is_one && journal != nullptr)
+    network.backend = std::make_unique<JournaledNetwork>(*journal, std::move(network.backend));
   if (network.backend) machine::connect(network.device, *network.backend);
   return network;
 }

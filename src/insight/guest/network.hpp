@@ -9,6 +9,7 @@
 
 #include "base/result.hpp"
 #include "dev/net_backend.hpp"
+#include "guest/journal.hpp"
 #include "machine/slots.hpp"
 #include "net/user_network.hpp"
 
@@ -34,7 +35,8 @@ struct NetworkRequest {
 // are the device's. Errors (usage): each names what there is.
 OrError<NetworkRequest> parse_network(std::string_view text);
 
+// With a journal between, if there is one; in a replay nothing of the host's is opened.
 // Errors: those of net::UserNetwork and net::Tap.
-OrError<Network> open_network(NetworkRequest request);
+OrError<Network> open_network(NetworkRequest request, Journal* journal = nullptr);
 
 }  // namespace cbit::guest

@@ -142,6 +142,12 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   // run until an interrupt has woken it, which is not held back then, or until the clock shows `until_ns`:
   // false.
   bool step(cpu::Cpu& cpu, bool hold_interrupts, std::uint64_t until_ns);
+  // How far it has come: the sum of its processors' positions (cpu/cpu.hpp). In a replay the same position is
+  // the same state. run() pauses there, as for a debugger; cpu::never: nowhere.
+  [[nodiscard]] std::uint64_t position() const { return turns_.position(); }
+  void pause_at(std::uint64_t position) { turns_.pause_at(position); }
+  // In a process that another has made: cpu::CodeCache::part().
+  [[nodiscard]] bool part() { return code_.part(); }
   [[nodiscard]] const std::optional<Ending>& ending() const { return ending_; }
 
   [[nodiscard]] std::uint32_t exit_status() const { return exit_status_; }

@@ -14,14 +14,28 @@ constexpr std::uint64_t slice_ns = 20'000'000;
 constexpr std::uint64_t interactive_slice_ns = 2'000'000;
 // With frames that may come at any time.
 constexpr std::uint64_t network_slice_ns = 500'000;
+// With a journal: always the same.
+constexpr std::uint64_t journal_slice_ns = 2'000'000;
+
+SerialEnds with_journal(SerialEnds ends, Journal* journal, Source source) {
+  if (journal == nullptr || !ends.input) return ends;
+  ends.input = [journal, source, live = std::move(ends.input)]() -> std::optional<std::byte> {
+    const Bytes answer = journal->ask(source, [&] {
+      const auto byte = live();
+      return byte ? Bytes{*byte} : Bytes{};
+    });
+    return answer.empty() ? std::nullopt : std::optional{answer.front()};
+  };
+  return ends;
+}
 
 class Runner {
  public:
   Runner(Pc& pc, const RunOptions& options)
       : pc_{pc},
         options_{options},
-        com1_{options.com1},
-        com2_{options.com2},
+        com1_{with_journal(options.com1, options.journal, Source::com1)},
+        com2_{with_journal(options.com2, options.journal, Source::com2)},
         debug_console_{options.debug_console},
         began_{HostClock::now()} {
     com1_.set_reader([this](std::string_view line) {
@@ -29,6 +43,8 @@ class Runner {
       console_tests_.read(line);
     });
     com2_.set_reader([this](std::string_view line) { command_tests_.read(line); });
+    if (options.journal != nullptr)
+      options.journal->set_place([&pc] { return Journal::Stamp{pc.clock().now_ns(), pc.cpu().index()}; });
     pc_.chipset().com1().set_peer(&com1_);
     pc_.chipset().com2().set_peer(&com2_);
     pc_.chipset().debug_console().set_peer(&debug_console_);
@@ -47,28 +63,22 @@ class Runner {
 
   RunReport run() {
     if (options_.handover != nullptr && options_.handover->has_asked()) give_command();
-    while (!report_.ending && !is_over()) {
+    while (!report_.trouble) {
+      if (report_.ending || is_over()) {
+        if (!options_.when_over || options_.when_over() == Wish::end) break;
+        continue;
+      }
       const Wish wish = ask();
       if (wish == Wish::end) {
         report_.ended_at_console = true;
         break;
       }
-      if (wish == Wish::stand_still) {
-        if (options_.await_input) wait(std::chrono::nanoseconds{slice_ns}, false);
-        continue;
-      }
-      const std::uint64_t now = pc_.clock().now_ns();
-      const Pc::Progress done = pc_.run(now + std::min(slice(), left_ns(now)), lives_in_host_time());
-      report_.ending = done.ending;
-      if (done.paused && !save()) break;
-      if (done.idle)
-        idle();
-      else if (is_networked())
-        wait(std::chrono::nanoseconds{0}, true);
-      look_around();
-      if (options_.com1.input) pc_.chipset().com1().input_available();
-      if (options_.com2.input) pc_.chipset().com2().input_available();
+      if (wish == Wish::go_on)
+        go_on();
+      else if (options_.await_input)
+        wait(std::chrono::nanoseconds{slice_ns}, false);
     }
+    report_.recording_ended = !report_.ending && is_at_recordings_end();
     pc_.chipset().flush();
     report_.tests = command_tests_.finish();
     report_.tests += console_tests_.finish();
@@ -102,7 +112,11 @@ class Runner {
     const auto limit = options_.limits.virtual_ns;
     return limit ? *limit - std::min(*limit, now) : std::numeric_limits<std::uint64_t>::max();
   }
+  [[nodiscard]] bool is_at_recordings_end() const {
+    return options_.journal != nullptr && options_.journal->at_end();
+  }
   [[nodiscard]] bool is_over() const {
+    if (is_at_recordings_end() || (options_.journal != nullptr && options_.journal->failure())) return true;
     if (left_ns(pc_.clock().now_ns()) == 0) return true;
     return options_.limits.host_time && HostClock::now() - began_ >= *options_.limits.host_time;
   }
@@ -112,6 +126,7 @@ class Runner {
   }
   [[nodiscard]] bool lives_in_host_time() const { return options_.await_input || is_networked(); }
   [[nodiscard]] std::uint64_t slice() const {
+    if (options_.journal != nullptr) return options_.network != nullptr ? network_slice_ns : journal_slice_ns;
     if (is_networked()) return network_slice_ns;
     return options_.wishes.empty() ? slice_ns : interactive_slice_ns;
   }
@@ -119,6 +134,25 @@ class Runner {
     Wish strongest = Wish::go_on;
     for (const auto& wish : options_.wishes) strongest = std::max(strongest, wish());
     return strongest;
+  }
+
+  void go_on() {
+    const std::uint64_t now = pc_.clock().now_ns();
+    if (options_.journal == nullptr || now >= slice_end_ns_)
+      slice_end_ns_ = now + std::min(slice(), left_ns(now));
+    const Pc::Progress done = pc_.run(slice_end_ns_, lives_in_host_time());
+    report_.ending = done.ending;
+    if (done.paused && !save()) return;
+    // A debugger's stop is no time to ask: there is none in the next replay.
+    if (done.debugger && options_.journal != nullptr && pc_.clock().now_ns() < slice_end_ns_) return;
+    if (done.idle)
+      idle();
+    else if (is_networked())
+      wait(std::chrono::nanoseconds{0}, true);
+    look_around();
+    if (options_.com1.input) pc_.chipset().com1().input_available();
+    if (options_.com2.input) pc_.chipset().com2().input_available();
+    if (options_.journal != nullptr) options_.journal->check();
   }
 
   void look_around() {
@@ -132,9 +166,11 @@ class Runner {
   void wait(std::chrono::nanoseconds most, bool serves_network) {
     os::PollSet set;
     set.limit(most);
-    if (options_.await_input) options_.await_input(set);
-    if (serves_network) options_.network->prepare(set);
-    set.wait();
+    if (options_.journal == nullptr || !options_.journal->replays()) {
+      if (options_.await_input) options_.await_input(set);
+      if (serves_network) options_.network->prepare(set);
+      set.wait();
+    }
     if (serves_network) options_.network->serve(set);
   }
 
@@ -146,7 +182,17 @@ class Runner {
     const auto before = HostClock::now();
     wait(std::chrono::nanoseconds{most}, is_networked());
     const std::chrono::nanoseconds waited = HostClock::now() - before;
-    pc_.clock().advance(std::min(most, static_cast<std::uint64_t>(waited.count())));
+    pc_.clock().advance(journaled(std::min(most, static_cast<std::uint64_t>(waited.count()))));
+  }
+  [[nodiscard]] std::uint64_t journaled(std::uint64_t waited) const {
+    if (options_.journal == nullptr) return waited;
+    const Bytes answer = options_.journal->ask(Source::idle, [waited] {
+      Bytes number;
+      if (waited != 0) put_number(number, waited);
+      return number;
+    });
+    ConstByteSpan rest{answer};
+    return take_number(rest).value_or(0);
   }
 
   Pc& pc_;
@@ -157,6 +203,7 @@ class Runner {
   HostClock::time_point began_;
   std::uint64_t instructions_before_ = pc_.instructions();
   std::uint64_t next_look_ns_ = 0;
+  std::uint64_t slice_end_ns_ = 0;
   KtapReader console_tests_;
   KtapReader command_tests_;
   RunReport report_;

@@ -10,6 +10,7 @@
 #include "dev/net_backend.hpp"
 #include "guest/console.hpp"
 #include "guest/handover.hpp"
+#include "guest/journal.hpp"
 #include "guest/ktap.hpp"
 #include "guest/pc.hpp"
 #include "os/poll_set.hpp"
@@ -37,6 +38,12 @@ struct RunOptions {
   dev::NetBackend* network = nullptr;
   // For a guest that asks for its command; outlives the run. nullptr: it has one.
   Handover* handover = nullptr;
+  // What comes from outside is written down there, or comes from there (guest/journal.hpp), in which case
+  // nothing is waited for. Virtual time is cut into slices of one length then, so that the same is asked at
+  // the same time whatever the host does; input and network are asked for if they are here. nullptr: neither.
+  Journal* journal = nullptr;
+  // Asked when the run is over, until it answers `end`: a debugger may want to look. Empty: it ends.
+  std::function<Wish()> when_over;
   // All are asked all the time, and when a debugger is to be told of something. While one says stand_still,
   // no virtual time passes, and input is waited for.
   std::vector<std::function<Wish()>> wishes;
@@ -48,6 +55,7 @@ struct RunReport {
   std::optional<Ending> ending;  // nullopt: a limit was reached, or it was ended from the console
   bool ended_at_console = false;
   std::optional<Error> trouble;  // the machine was to be saved, and could not be: it ended there
+  bool recording_ended = false;  // of a replay: somebody ended it there
   std::uint32_t exit_status = 0;
   LinuxWords words;
   KtapResults tests;  // on either serial port

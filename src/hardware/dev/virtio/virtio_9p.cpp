@@ -37,6 +37,7 @@ Virtio9p::Virtio9p(bus::SystemBus& bus, bus::DmaPortConfig port, const SharedFol
                    spec::virtio_9p_feature::mount_tag,
                    {options.queue_size}},
       server_{folder, options.fids_max},
+      through_{options.through},
       config_(sizeof(std::uint16_t) + options.tag.size()) {
   store(config_, 0, static_cast<std::uint16_t>(options.tag.size()));
   std::ranges::copy(std::as_bytes(std::span{options.tag}), config_.begin() + sizeof(std::uint16_t));
@@ -59,7 +60,10 @@ OrTrouble<std::uint32_t> Virtio9p::handle(const VirtChain& chain) {
                                                std::min<std::uint64_t>(readable, P9Server::msize_max));
   Bytes message(bytes);
   CBIT_TRY(read_segments(dma(), chain.readable, message));
-  const Bytes answer = server_.answer(message, std::min<std::uint64_t>(writable, P9Server::msize_max));
+  const std::size_t room = std::min<std::uint64_t>(writable, P9Server::msize_max);
+  const auto ask = [&] { return server_.answer(message, room); };
+  Bytes answer = through_ ? through_(ask) : ask();
+  answer.resize(std::min(answer.size(), room));
   CBIT_TRY(write_segments(dma(), chain.writable, answer));
   return static_cast<std::uint32_t>(answer.size());
 }

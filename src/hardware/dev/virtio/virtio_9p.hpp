@@ -5,6 +5,7 @@
 // Whatever else is wrong with it is answered (p9/server.hpp). Threading: one thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,8 @@ struct Virtio9pOptions {
   std::uint16_t queue_size = 128;  // a power of two
   std::string tag = "share";       // what the guest mounts it by; 1 to 32 bytes
   std::size_t fids_max = P9Server::default_fids_max;
+  // What the server's answers go through; none: they go straight to the guest.
+  std::function<Bytes(const std::function<Bytes()>& answer)> through;
 };
 
 class Virtio9p final : public VirtioDevice {
@@ -42,6 +45,7 @@ class Virtio9p final : public VirtioDevice {
   OrTrouble<std::uint32_t> handle(const VirtChain& chain);
 
   P9Server server_;
+  std::function<Bytes(const std::function<Bytes()>&)> through_;
   Bytes config_;
 };
 
