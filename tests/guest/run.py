@@ -1406,6 +1406,138 @@ class Debugger(EachKernel):
         self.assertIn("0x65762078756e694c", said)  # "Linux ve": the guest's own view
 
 
+class Replays(EachKernel):
+    """A run that was written down, done once more: without its network, its disk and whoever typed."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+
+    def digest(self, name):
+        return hashlib.sha256((self.folder / name).read_bytes()).hexdigest()
+
+    def type_into(self, words, lines):
+        """A shell at the console is given a line at each prompt; what it has said."""
+        said = ""
+        with subprocess.Popen(words, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as run:
+            for line in [*lines, None]:
+                while line is not None and not said.endswith("/ # "):
+                    byte = run.stdout.read(1)
+                    self.assertTrue(byte, said)
+                    said += byte.decode(errors="replace")
+                if line is not None:
+                    run.stdin.write(f"{line}\n".encode())
+                    run.stdin.flush()
+                    said += " "
+            rest, errors = run.communicate(timeout=HANGS_S)
+        self.assertEqual(run.returncode, 0, said + errors.decode(errors="replace"))
+        return said + rest.decode(errors="replace")
+
+    def test_are_the_same_run_with_network_disk_console_and_three_processors(self):
+        disk = os.urandom(1 << 20)
+        (self.folder / "disk.img").write_bytes(disk)
+        (self.folder / "data").write_bytes(os.urandom(100_000))
+        fetched = self.digest("data")
+        handler = functools.partial(QuietHandler, directory=self.folder)
+        web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        machine = ["--sev", "--cpus", "3", "--net", "user", "--disk", "disk.img"]
+        said = self.type_into(
+            [program, "run", *machine, "--record", "a.rec", "--trace", "a.trace", "--timeout", str(HANGS_S),
+             kernels[0]],
+            [f"wget -q -O - http://10.0.2.2:{web.server_port}/data | sha256sum",
+             "sha256sum /dev/vda; echo changed > /dev/vda; sync", "poweroff -f"])
+        web.shutdown()
+        web.server_close()
+        self.assertIn(fetched, said)
+        self.assertIn(hashlib.sha256(disk).hexdigest(), said)
+        os.remove(self.folder / "disk.img")
+        for jit in ("on", "off"):
+            words = [program, "run", "--replay", "a.rec", "--trace", "b.trace", "--jit", jit, "--timeout",
+                     str(HANGS_S)]
+            again = subprocess.run(words, cwd=self.folder, text=True, errors="replace", capture_output=True,
+                                   stdin=subprocess.DEVNULL, timeout=HANGS_S)
+            self.assertEqual(again.returncode, 0, again.stderr)
+            self.assertIn(fetched, again.stdout)
+            self.assertEqual(self.digest("a.trace"), self.digest("b.trace"))
+
+    def test_of_another_initramfs_are_refused(self):
+        recording = self.folder / "a.rec"
+        boot = Boot(kernels[0], "--record", recording, command=["true"])
+        self.assertEqual(boot.status, 0, boot)
+        (self.folder / "busybox").write_bytes(Path(shutil.which("busybox")).read_bytes() + b"\0")
+        boot = subprocess.run([program, "run", "--replay", recording, "--busybox", self.folder / "busybox"],
+                              text=True, capture_output=True, stdin=subprocess.DEVNULL)
+        self.assertEqual(boot.returncode, 65, boot.stderr)
+        self.assertIn("the initramfs is another than that of", boot.stderr)
+
+    def test_go_backwards_for_a_debugger(self):
+        if not shutil.which("gdb"):
+            self.skipTest("there is no gdb")
+        boot = Boot(kernels[0], "--sev", "--record", self.folder / "a.rec", "--gdb-symbols",
+                    self.folder / "kernel.sym", command=["echo", "done"])
+        self.assertEqual(boot.status, 0, boot)
+        (self.folder / "script.gdb").write_text(f"""target remote {self.folder}/socket
+            set pagination off
+            define tell
+              echo $arg0=
+              printf "rip %lx rsp %lx rax %lx jiffies %lu\\n", $rip, $rsp, $rax, *(long *)&jiffies
+            end
+            hbreak start_kernel
+            continue
+            tell start
+            stepi
+            tell stepped
+            reverse-stepi
+            tell start_again
+            hbreak do_one_initcall
+            continue
+            tell first
+            continue
+            tell second
+            reverse-continue
+            tell first_again
+            reverse-continue
+            tell start_once_more
+            delete 2
+            watch *(long *)&jiffies
+            continue
+            tell ticked
+            reverse-continue
+            tell not_yet_ticked
+            delete
+            continue
+            reverse-stepi
+            stepi
+            tell end
+            hbreak start_kernel
+            reverse-continue
+            tell start_at_last
+            delete
+            reverse-continue
+            kill
+            """.replace("\n            ", "\n"))
+        words = [program, "run", "--replay", "a.rec", "--gdb", f"unix:{self.folder}/socket", "--freeze"]
+        with subprocess.Popen(words, cwd=self.folder, text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+            self.assertIn("for a debugger", run.stderr.readline())
+            gdb = subprocess.run(["gdb", "-nx", "-batch", "-x", "script.gdb", "kernel.sym"], cwd=self.folder,
+                                 text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=HANGS_S)
+            output, errors = run.communicate(timeout=HANGS_S)
+        said = gdb.stdout + gdb.stderr + errors
+        self.assertEqual(output, "done\n", said)  # once
+        places = dict(re.findall(r"^(\w+)=(rip .*)$", gdb.stdout, re.MULTILINE))
+        self.assertEqual(len(places), 11, said)
+        self.assertNotEqual(places["start"], places["stepped"])
+        for again in ("start_again", "start_once_more", "start_at_last"):
+            self.assertEqual(places["start"], places[again], said)
+        self.assertNotEqual(places["first"], places["second"])
+        self.assertEqual(places["first"], places["first_again"], said)
+        ticks = [int(re.search(r"jiffies (\d+)", places[when])[1]) for when in ("not_yet_ticked", "ticked")]
+        self.assertEqual(ticks[0] + 1, ticks[1], said)
+        self.assertEqual(said.count("No more reverse-execution history"), 2, said)  # the end, the beginning
+
+
 class Dumps(EachKernel):
     def test_of_a_panic_tell_the_kernels_log(self):
         core = Path(folder_for_run.name) / "panic.core"

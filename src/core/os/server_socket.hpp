@@ -26,6 +26,7 @@ class Connection {
   bool receive(std::string& to, std::chrono::milliseconds most);
   // False: the peer is gone, or takes nothing.
   bool send(std::string_view bytes);
+  [[nodiscard]] int fd() const { return descriptor_.fd(); }
 
  private:
   Descriptor descriptor_;

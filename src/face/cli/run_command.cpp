@@ -12,6 +12,7 @@
 #include "cli/platform_options.hpp"
 #include "cli/run_ending.hpp"
 #include "cli/run_hostile.hpp"
+#include "cli/run_recording.hpp"
 #include "cli/run_request.hpp"
 #include "cli/run_snapshot.hpp"
 #include "cli/run_terminal.hpp"
@@ -122,6 +123,14 @@ constexpr OptionSpec option_table[] = {
     trace_option,
     trace_format_option,
     trace_events_option,
+    {.name = "--record",
+     .metavar = "FILE",
+     .help = "Write down what comes from outside, keys, frames, disks, so that --replay can do the run again",
+     .file = FileUse::binary_output},
+    {.name = "--replay",
+     .metavar = "FILE",
+     .help = "Do a recorded run once more; with --gdb backwards, too (reverse-stepi, reverse-continue)",
+     .file = FileUse::input},
     {"--gdb", "ADDRESS",
      "Let a debugger attach here: tcp::1234, tcp:HOST:1234, 1234, or unix:PATH; port 0 is any free one", ""},
     {"--freeze", "", "Stand still before the first instruction, until the debugger lets the guest go", ""},
@@ -175,13 +184,19 @@ std::function<void(std::string_view)> text_writer(std::ostream& to) {
   };
 }
 
-guest::RunOptions run_options(const Arguments& arguments, Streams& streams, Keyboard* keyboard) {
+// `is_replay`: keys come from the recording.
+guest::RunOptions run_options(const Arguments& arguments, Streams& streams, Keyboard* keyboard,
+                              bool is_replay) {
   guest::RunOptions options;
   const bool with_command = !arguments.behind.empty();
   // The command's own output is the data then.
   if (!arguments.has("--quiet")) options.com1.output = text_writer(with_command ? streams.err : streams.out);
   options.com2.output = streams.bytes != nullptr ? writer(*streams.bytes) : text_writer(streams.out);
   options.debug_console.output = text_writer(streams.out);
+  if (is_replay && !with_command) {
+    options.com1.input = [] { return std::optional<std::byte>{}; };
+    options.await_input = [](os::PollSet&) {};
+  }
   if (keyboard == nullptr) return options;
   options.com1.input = [keyboard] { return keyboard->next(); };
   options.await_input = [keyboard](os::PollSet& set) { keyboard->await(set); };
@@ -325,6 +340,42 @@ void attach_debugger(std::optional<gdb::Server>& debugger, os::ServerSocket sock
   options.wishes.emplace_back([&debugger] { return debugger->attend(); });
 }
 
+// What the guest's output has been: what a child shows that has gone back is not shown again.
+struct ShownOutput {
+  std::uint64_t passed = 0;
+  std::uint64_t shown = 0;
+
+  void attach(guest::RunOptions& options) {
+    for (guest::SerialEnds* ends : {&options.com1, &options.com2, &options.debug_console})
+      if (ends->output)
+        ends->output = [this, to = std::move(ends->output)](std::string_view text) { show(text, to); };
+  }
+  void show(std::string_view text, const std::function<void(std::string_view)>& to) {
+    const std::uint64_t known = std::min<std::uint64_t>(shown - std::min(shown, passed), text.size());
+    passed += text.size();
+    shown = std::max(shown, passed);
+    to(text.substr(known));
+  }
+};
+
+// A debugger of a replay has a way back. The exit code of what has become of it, in the process that keeps
+// the machine as it was; nullopt: this is to run it.
+OrError<std::optional<ExitCode>> keep_way_back(std::optional<gdb::Keeper>& keeper, gdb::Server& debugger,
+                                               ShownOutput& output, guest::Pc& pc, guest::RunOptions& options,
+                                               Streams& streams) {
+  for (std::ostream* stream : {&streams.out, &streams.err}) *stream << std::flush;
+  keeper.emplace(CBIT_TRY(gdb::Keeper::keep()));
+  if (keeper->status()) return static_cast<ExitCode>(*keeper->status());
+  if (!pc.part())
+    return tl::unexpected{Error{"there is no memory for code that is made in a process of its own",
+                                "replay with --jit off", ExitCode::no_memory}};
+  output.shown = keeper->journey().shown;
+  output.attach(options);
+  debugger.replay(*keeper, [&output] { return output.shown; });
+  options.when_over = [&debugger] { return debugger.at_end(); };
+  return std::nullopt;
+}
+
 // How it ended, in words, files and the exit code. `failed`: what --fail-on says.
 OrError<ExitCode> conclude(const Arguments& arguments, const RunRequest& request, RunOutputs outputs,
                            const guest::RunReport& report, const RunEnding& ending,
@@ -345,46 +396,68 @@ OrError<ExitCode> conclude(const Arguments& arguments, const RunRequest& request
   return troubles.empty() ? bisect_code(code, report.tests.counts) : bisect_skip;
 }
 
-OrError<ExitCode> run_guest(const Arguments& arguments, Streams& streams) {
-  const auto timeout = CBIT_TRY(arguments.number("--timeout", 1, timeout_seconds_max));
-  CBIT_TRY(check_companions(arguments));
-  auto debugger_socket = CBIT_TRY(open_debugger_socket(arguments));
+// Why a run has ended that neither the guest nor a limit has ended.
+void print_end_from_outside(std::ostream& err, const guest::RunReport& report, const RunRecording& recording,
+                            const std::optional<gdb::Server>& debugger) {
+  if (report.recording_ended) fmt::print(err, "cbit: here the recording ends\n");
+  if (!report.ended_at_console) return;
+  const bool by_debugger = debugger && debugger->killed();
+  fmt::print(err, "cbit: ended {}\n",
+             by_debugger               ? "from the debugger"
+             : recording.interrupted() ? "by a signal"
+                                       : "from the console");
+}
+
+OrError<ExitCode> run_guest(const Arguments& given, Streams& streams) {
+  const auto timeout = CBIT_TRY(given.number("--timeout", 1, timeout_seconds_max));
+  CBIT_TRY(check_companions(given));
+  const auto recording = CBIT_TRY(RunRecording::open(given));
+  const Arguments& arguments = recording->arguments();
+  auto debugger_socket = CBIT_TRY(open_debugger_socket(given));
   const auto hostile = CBIT_TRY(RunHostile::open(arguments));
-  const auto snapshot = CBIT_TRY(RunSnapshot::open(arguments));
-  RunRequest request = CBIT_TRY(read_run_request(arguments, streams));
-  const auto watch = CBIT_TRY(RunWatch::open(arguments, request));
-  RunOutputs outputs = CBIT_TRY(RunOutputs::open(arguments));
+  const auto snapshot = CBIT_TRY(RunSnapshot::open(given));
+  RunRequest request = CBIT_TRY(read_run_request(arguments, streams, recording->journal()));
+  CBIT_TRY(recording->begin(request));
+  const auto watch = CBIT_TRY(RunWatch::open(given, request));
+  RunOutputs outputs = CBIT_TRY(RunOutputs::open(given));
   const auto pc = CBIT_TRY(snapshot ? snapshot->make_pc(request) : make_pc(request));
   if (outputs.screen && !guest::has_display(*pc))
     return usage_error("--screendump has no display to look at", "add --display bochs");
 
   const bool with_command = !arguments.behind.empty();
   std::optional<Keyboard> keyboard;
-  if (!with_command) keyboard.emplace();
-  guest::RunOptions options = run_options(arguments, streams, keyboard ? &*keyboard : nullptr);
+  if (!with_command && !recording->replays()) keyboard.emplace();
+  guest::RunOptions options =
+      run_options(arguments, streams, keyboard ? &*keyboard : nullptr, recording->replays());
   options.network = request.network.get();
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
+  recording->attach(options);
   watch->attach(*pc, options);
   hostile->attach(*pc);
   if (snapshot) snapshot->attach(*pc, options, streams.err);
   std::optional<gdb::Server> debugger;
   if (debugger_socket)
-    attach_debugger(debugger, std::move(*debugger_socket), arguments, *pc, *watch, options, streams.err);
+    attach_debugger(debugger, std::move(*debugger_socket), given, *pc, *watch, options, streams.err);
+  std::optional<gdb::Keeper> keeper;
+  ShownOutput output;
+  if (debugger && recording->replays())
+    if (const auto code = CBIT_TRY(keep_way_back(keeper, *debugger, output, *pc, options, streams)))
+      return *code;
   const guest::RunReport report =
-      run_at_console(*pc, options, *watch, keyboard && !arguments.has("--quiet"), streams);
+      run_at_console(*pc, options, *watch, keyboard && !given.has("--quiet"), streams);
 
   if (report.trouble) return tl::unexpected{*report.trouble};
-  dump_if_dead(arguments, *pc, *watch, report, streams.err);
+  dump_if_dead(given, *pc, *watch, report, streams.err);
   CBIT_TRY(hostile->finish(*pc, streams.err));
+  const auto recorded = recording->finish(report);
   const auto failed = CBIT_TRY(watch->finish(streams));
-  if (arguments.has("--stats")) print_stats(streams.err, *pc, report);
+  if (given.has("--stats")) print_stats(streams.err, *pc, report);
   const RunEnding ending = ending_of(*pc, report, with_command);
   if (debugger) debugger->finish(static_cast<unsigned>(ending.code));
-  if (report.ended_at_console)
-    fmt::print(streams.err, "cbit: ended from the {}\n",
-               debugger && debugger->killed() ? "debugger" : "console");
-  outputs.write(arguments, request, *pc);
-  return conclude(arguments, request, std::move(outputs), report, ending, failed, streams.err);
+  print_end_from_outside(streams.err, report, *recording, debugger);
+  outputs.write(given, request, *pc);
+  CBIT_TRY(recorded);
+  return conclude(given, request, std::move(outputs), report, ending, failed, streams.err);
 }
 
 OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {

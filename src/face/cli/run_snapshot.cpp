@@ -38,6 +38,8 @@ constexpr std::pair<std::string_view, std::string_view> refused_options[] = {
     {"--secret", "it counts from the kernel's first instruction"},
     {"--fail-on", "it counts from the kernel's first instruction"},
     {"--trace", "it counts from the kernel's first instruction"},
+    {"--record", "a recording begins with the kernel's first instruction"},
+    {"--replay", "a recording begins with the kernel's first instruction"},
     {"--hostile", "an attack begins with the kernel's first instruction"},
     {"--hostile-script", "an attack begins with the kernel's first instruction"},
 };

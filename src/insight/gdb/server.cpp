@@ -18,9 +18,74 @@ constexpr std::uint64_t sleep_ns = 20'000'000;
 Server::Server(guest::Pc& pc, const guest::KernelKnowledge* knowledge, os::ServerSocket socket, bool frozen)
     : socket_{std::move(socket)},
       stub_{pc, knowledge, [this](std::string_view data) { tell(std::string{data}); }},
-      frozen_{frozen} {}
+      frozen_{frozen},
+      pc_{&pc} {}
+
+void Server::replay(Keeper& keeper, std::function<std::uint64_t()> shown) {
+  keeper_ = &keeper;
+  shown_ = std::move(shown);
+  stub_.replay();
+  if (keeper.journey().kind != Journey::Kind::none) set_out();
+}
+
+void Server::set_out() {
+  journey_ = keeper_->journey();
+  peer_.emplace(keeper_->take_peer());
+  last_stop_ = {.kind = Journey::Kind::to_position,
+                .processor = journey_->processor,
+                .reason = journey_->reason,
+                .debugger = journey_->debugger};
+  if (journey_->kind == Journey::Kind::of_a_processor)
+    pc_->cpu(journey_->processor).pause_at(journey_->position);
+  else
+    pc_->pause_at(journey_->position);
+  if (journey_->kind == Journey::Kind::to_last_stop) stub_.set_points(journey_->debugger.points);
+}
+
+bool Server::travel() {
+  if (journey_->kind == Journey::Kind::to_last_stop)
+    while (const auto stop = stub_.take_stop()) note_stop(*stop);
+  const bool is_there = journey_->kind == Journey::Kind::of_a_processor
+                            ? pc_->cpu(journey_->processor).position() >= journey_->position
+                            : pc_->position() >= journey_->position;
+  if (!is_there && !pc_->ending()) return false;
+  if (journey_->kind == Journey::Kind::to_last_stop) go_back(last_stop_);
+  pc_->pause_at(cpu::never);
+  const Journey done = *std::exchange(journey_, {});
+  tell(stub_.arrive(done));
+  return true;
+}
+
+// Backwards, one stops before what is watched is accessed.
+void Server::note_stop(const Target::Stop& stop) {
+  const bool watches = stop.point.kind >= PointKind::write;
+  const std::uint64_t position = pc_->position() - (watches ? 1 : 0);
+  if (!watches) pc_->cpu(stop.processor).pass_breakpoint();
+  if (position >= journey_->position) return;
+  last_stop_.position = position;
+  last_stop_.processor = stop.processor;
+  last_stop_.reason = stub_.describe(stop);
+}
+
+void Server::go_back(const Journey& journey) {
+  Journey next = journey;
+  next.shown = shown_();
+  keeper_->go_back(next, peer_->fd());
+}
+
+guest::Wish Server::at_end() {
+  if (journey_ && !travel()) return guest::Wish::end;
+  if (peer_ && stub_.attached() && stub_.state() == State::runs) {
+    const auto stop = stub_.look_for_stop();  // of the last instruction
+    tell(stop ? stop : stub_.end_of_recording());
+  }
+  if (!peer_ || !stub_.attached()) return guest::Wish::end;
+  serve();
+  return peer_ && !killed() ? guest::Wish::stand_still : guest::Wish::end;
+}
 
 guest::Wish Server::attend() {
+  if (journey_ && !travel()) return guest::Wish::go_on;
   if (!peer_) welcome();
   if (peer_) serve();
   if (killed()) return guest::Wish::end;
@@ -46,6 +111,7 @@ void Server::serve() {
     if (steps) tell(stub_.step(sleep_ns));
     if (!listen(steps ? 0ms : patience) && !steps) break;
   }
+  if (peer_ && stub_.state() == State::goes_back) go_back(stub_.journey());
   if (peer_) return;
   frozen_ = stub_.state() != State::runs;
   if (!frozen_) stub_.let_go();  // what it has set would stop the machine for nobody

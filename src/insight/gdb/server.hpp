@@ -23,6 +23,12 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
+  // In a child of the keeper, before the machine's first instruction. `shown`: how much of the guest's output
+  // there has been, over all.
+  void replay(Keeper& keeper, std::function<std::uint64_t()> shown);
+  // The replay has come to its end, and whoever is attached may go back.
+  guest::Wish at_end();
+
   // Reads what has come, does it, and tells what the machine is to do now. While it stands still, it waits a
   // little for more.
   guest::Wish attend();
@@ -31,6 +37,11 @@ class Server {
   [[nodiscard]] bool killed() const { return stub_.state() == Stub::State::killed; }
 
  private:
+  void set_out();
+  // On the way to where a debugger wanted to go back to; true: it is there.
+  bool travel();
+  void note_stop(const Target::Stop& stop);
+  [[noreturn]] void go_back(const Journey& journey);
   void welcome();
   void serve();
   // False: nothing came within so much time.
@@ -43,6 +54,11 @@ class Server {
   PacketReader reader_;
   Stub stub_;
   bool frozen_;
+  guest::Pc* pc_;
+  Keeper* keeper_ = nullptr;  // of a replay
+  std::function<std::uint64_t()> shown_;
+  std::optional<Journey> journey_;  // under way
+  Journey last_stop_;               // that was found on the way
   std::string last_sent_;
 };
 

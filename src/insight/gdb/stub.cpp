@@ -62,6 +62,8 @@ std::span<const Stub::Command> Stub::commands() {
       {"X", &Stub::set_memory_binary},
       {"H", &Stub::select_thread},
       {"T", &Stub::is_thread_alive},
+      {"bs", &Stub::reverse_step},
+      {"bc", &Stub::reverse_continue},
       {"c", &Stub::go_on},
       {"s", &Stub::step_once},
       {"vCont", &Stub::resume},
@@ -89,6 +91,8 @@ Stub::Reply Stub::execute(std::string_view packet) {
 
 void Stub::attach() {
   target_.remove_all();
+  target_.forget_pause();
+  attached_ = true;
   acknowledges_ = true;
   physical_ = reports_breaks_ = false;
   step_mode_ = default_step_mode;
@@ -99,6 +103,7 @@ void Stub::attach() {
 
 std::string Stub::stopped(unsigned signal, std::size_t processor, std::string_view reason) {
   state_ = State::stopped;
+  target_.forget_pause();
   thread_ = processor;
   last_stop_ = fmt::format("T{:02x}thread:{};{}", signal, thread_name(processor), reason);
   return last_stop_;
@@ -116,9 +121,9 @@ std::string Stub::describe(const Target::Stop& stop) const {
 }
 
 Stub::Reply Stub::look_for_stop() {
-  const auto stop = target_.take_stop();
-  if (!stop) return std::nullopt;
-  return stopped(signal_trap, stop->processor, describe(*stop));
+  if (const auto stop = target_.take_stop()) return stopped(signal_trap, stop->processor, describe(*stop));
+  if (target_.take_pause()) return stopped(signal_trap, stepping_);
+  return std::nullopt;
 }
 
 Stub::Reply Stub::step(std::uint64_t for_ns) {
@@ -166,7 +171,15 @@ Stub::Reply Stub::go_on(std::string_view rest) {
 
 Stub::Reply Stub::step_once(std::string_view rest) {
   if (!set_rip(rest)) return error_invalid;
-  return start(State::steps, thread_);
+  return start_step(thread_);
+}
+
+// An instruction of a replay is run as the others are.
+Stub::Reply Stub::start_step(std::size_t processor) {
+  if (!replays_) return start(State::steps, processor);
+  const Reply none = start(State::runs, processor);
+  target_.pause_after_step(processor);
+  return none;
 }
 
 // "?", or ";ACTION[:THREAD]..."; where a processor is to step, no other one runs meanwhile.
@@ -188,12 +201,14 @@ Stub::Reply Stub::resume(std::string_view rest) {
     else
       return error_invalid;
   }
-  if (steps) return start(State::steps, *steps);
+  if (steps) return start_step(*steps);
   return runs ? start(State::runs, thread_) : error_invalid;
 }
 
 void Stub::let_go() {
   target_.remove_all();
+  target_.forget_pause();
+  attached_ = false;
   state_ = State::runs;
 }
 
@@ -211,6 +226,62 @@ Stub::Reply Stub::kill_process(std::string_view) {
   state_ = State::killed;
   return reply_ok;
 }
+
+// ---- back, in a replay ----------------------------------------------------------------------------------
+
+// GDB's manual, "Stop Reply Packets" and "Packets", of a target that has a log of what happened.
+constexpr std::string_view begin_reason = "replaylog:begin;";
+constexpr std::string_view end_reason = "replaylog:end;";
+
+Stub::Reply Stub::start_back(const Journey& journey) {
+  journey_ = journey;
+  journey_.debugger = {.acknowledges = acknowledges_,
+                       .physical = physical_,
+                       .reports_breaks = reports_breaks_,
+                       .step_mode = step_mode_,
+                       .thread = thread_,
+                       .points = target_.points()};
+  state_ = State::goes_back;
+  return std::nullopt;
+}
+
+Stub::Reply Stub::reverse_step(std::string_view) {
+  if (!replays_) return "";
+  const std::uint64_t position = selected().cpu->position();
+  if (position == 0) return stopped(signal_trap, thread_, begin_reason);
+  return start_back({.kind = Journey::Kind::of_a_processor,
+                     .position = position - 1,
+                     .processor = thread_,
+                     .reason = {},
+                     .debugger = {}});
+}
+
+Stub::Reply Stub::reverse_continue(std::string_view) {
+  if (!replays_) return "";
+  const std::uint64_t position = target_.pc().position();
+  if (position == 0) return stopped(signal_trap, thread_, begin_reason);
+  return start_back({.kind = Journey::Kind::to_last_stop,
+                     .position = position,
+                     .processor = thread_,
+                     .reason = std::string{begin_reason},
+                     .debugger = {}});
+}
+
+void Stub::set_points(const std::vector<Point>& points) {
+  for (const Point& point : points) (void)target_.insert(point);
+}
+
+std::string Stub::arrive(const Journey& journey) {
+  attach();
+  acknowledges_ = journey.debugger.acknowledges;
+  physical_ = journey.debugger.physical;
+  reports_breaks_ = journey.debugger.reports_breaks;
+  step_mode_ = static_cast<unsigned>(journey.debugger.step_mode);
+  set_points(journey.debugger.points);
+  return stopped(signal_trap, static_cast<std::size_t>(journey.processor), journey.reason);
+}
+
+std::string Stub::end_of_recording() { return stopped(signal_trap, thread_, end_reason); }
 
 // ---- registers and memory -------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "gdb/keeper.hpp"
 #include "gdb/target.hpp"
 #include "guest/monitor/monitor.hpp"
 
@@ -20,7 +21,7 @@ namespace cbit::gdb {
 class Stub {
  public:
   // What the debugger wants of the machine now.
-  enum class State : std::uint8_t { stopped, runs, steps, killed };
+  enum class State : std::uint8_t { stopped, runs, steps, goes_back, killed };
   // Sends a packet of its own accord: the monitor's output.
   using Send = std::function<void(std::string_view data)>;
 
@@ -41,6 +42,20 @@ class Stub {
   std::optional<std::string> look_for_stop();
   // While it steps: one instruction, or time up to so much; nullopt: it has not come to one.
   std::optional<std::string> step(std::uint64_t for_ns);
+  // The machine replays: nothing but what was recorded happens, and there is a way back. A step is one of the
+  // replay, interrupts and other processors' instructions included.
+  void replay() { replays_ = true; }
+  // Where a debugger wants to go back to, while State is goes_back.
+  [[nodiscard]] const Journey& journey() const { return journey_; }
+  // It has come there: what its debugger had set is set again.
+  std::string arrive(const Journey& journey);
+  // Likewise, for the time of the way.
+  void set_points(const std::vector<Point>& points);
+  [[nodiscard]] std::optional<Target::Stop> take_stop() { return target_.take_stop(); }
+  [[nodiscard]] std::string describe(const Target::Stop& stop) const;
+  // The replay is over, while a debugger is attached: nothing is behind here.
+  std::string end_of_recording();
+  [[nodiscard]] bool attached() const { return attached_; }
   // Ctrl-C; nullopt: the machine stands still already.
   std::optional<std::string> interrupt();
 
@@ -81,6 +96,10 @@ class Stub {
   Reply go_on(std::string_view rest);
   Reply step_once(std::string_view rest);
   Reply resume(std::string_view rest);
+  Reply reverse_step(std::string_view rest);
+  Reply reverse_continue(std::string_view rest);
+  Reply start_back(const Journey& journey);
+  Reply start_step(std::size_t processor);
   Reply insert_point(std::string_view rest);
   Reply remove_point(std::string_view rest);
   Reply detach(std::string_view rest);
@@ -94,7 +113,6 @@ class Stub {
   bool set_rip(std::string_view address);
   Reply start(State state, std::size_t processor);
   std::string stopped(unsigned signal, std::size_t processor, std::string_view reason = {});
-  [[nodiscard]] std::string describe(const Target::Stop& stop) const;
 
   Target target_;
   guest::Monitor monitor_;
@@ -103,6 +121,9 @@ class Stub {
   bool acknowledges_ = true;
   bool physical_ = false;
   bool reports_breaks_ = false;  // the debugger knows swbreak and hwbreak
+  bool replays_ = false;
+  bool attached_ = false;
+  Journey journey_;
   unsigned step_mode_ = 0;
   std::size_t thread_ = 0;    // of registers and memory
   std::size_t stepping_ = 0;  // while it steps

@@ -53,8 +53,8 @@ Stub::Reply Stub::query(std::string_view packet) {
 Stub::Reply Stub::supported(std::string_view rest) {
   reports_breaks_ = rest.find("swbreak+") != rest.npos && rest.find("hwbreak+") != rest.npos;
   return fmt::format(
-      "PacketSize={:x};qXfer:features:read+;vContSupported+;QStartNoAckMode+;swbreak+;hwbreak+",
-      packet_bytes_max);
+      "PacketSize={:x};qXfer:features:read+;vContSupported+;QStartNoAckMode+;swbreak+;hwbreak+{}",
+      packet_bytes_max, replays_ ? ";ReverseStep+;ReverseContinue+" : "");
 }
 
 // "OFFSET,LENGTH"

@@ -113,6 +113,24 @@ std::optional<Target::Stop> Target::take_stop() {
   return std::nullopt;
 }
 
+void Target::pause_after_step(std::size_t processor) {
+  cpu::Cpu& cpu = *processors_[processor].cpu;
+  pause_ = Pause{processor, cpu.position() + 1};
+  cpu.pass_breakpoint();
+  cpu.pause_at(pause_->position);
+}
+
+void Target::forget_pause() {
+  if (pause_) processors_[pause_->processor].cpu->pause_at(cpu::never);
+  pause_.reset();
+}
+
+bool Target::take_pause() {
+  if (!pause_ || processors_[pause_->processor].cpu->position() < pause_->position) return false;
+  forget_pause();
+  return true;
+}
+
 bool Target::step(std::size_t processor, bool hold_interrupts, std::uint64_t for_ns) {
   return pc_->step(*processors_[processor].cpu, hold_interrupts, pc_->clock().now_ns() + for_ns);
 }

@@ -62,6 +62,16 @@ class Target {
   // Of the last run or step, once.
   [[nodiscard]] std::optional<Stop> take_stop();
 
+  [[nodiscard]] const std::vector<Point>& points() const { return points_; }
+
+  // In a replay, where nothing may change what happens: run() pauses when the processor has come a position
+  // further, whoever else runs before.
+  void pause_after_step(std::size_t processor);
+  void forget_pause();
+  // Whether it has come there, once.
+  [[nodiscard]] bool take_pause();
+  [[nodiscard]] guest::Pc& pc() { return *pc_; }
+
   // guest::Pc::step()
   bool step(std::size_t processor, bool hold_interrupts, std::uint64_t for_ns);
   [[nodiscard]] bool ended() const { return pc_->ending().has_value(); }
@@ -76,6 +86,11 @@ class Target {
   guest::Inspector inspector_;
   std::vector<Processor> processors_;
   std::vector<Point> points_;
+  struct Pause {
+    std::size_t processor;
+    std::uint64_t position;
+  };
+  std::optional<Pause> pause_;
 };
 
 }  // namespace cbit::gdb

@@ -17,6 +17,7 @@ namespace {
 using State = Stub::State;
 using test::GuestCode;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 // mov al, 'h'; out 0xe9, al; mov dword [500000h], 1234; ...; HLT is never reached.
@@ -253,6 +254,53 @@ TEST_P(StubTest, LeavesNothingBehindWhereItIsDetached) {
 TEST_P(StubTest, EndsTheRunWhereItIsKilled) {
   EXPECT_EQ(say("vKill;1"), "OK");
   EXPECT_EQ(stub_->state(), State::killed);
+}
+
+TEST_P(StubTest, HasNoWayBackWhereNothingIsReplayed) {
+  EXPECT_THAT(say("qSupported:swbreak+"), Not(HasSubstr("Reverse")));
+  EXPECT_EQ(say("bs"), "");
+  EXPECT_EQ(say("bc"), "");
+  EXPECT_EQ(stub_->state(), State::stopped);
+}
+
+TEST_P(StubTest, HasAWayBackInAReplayButNotBeforeItsBeginning) {
+  stub_->replay();
+  EXPECT_THAT(say("qSupported:swbreak+"), HasSubstr(";ReverseStep+;ReverseContinue+"));
+  EXPECT_EQ(say("bs"), "T05thread:1;replaylog:begin;");
+  EXPECT_EQ(say("bc"), "T05thread:1;replaylog:begin;");
+  EXPECT_EQ(say("Z1,1000,1"), "OK");
+  EXPECT_EQ(go("s"), "T05thread:1;");
+  EXPECT_EQ(go("vCont;s:1"), "T05thread:1;");
+  EXPECT_EQ(pc_->position(), 2u);
+  EXPECT_EQ(say("bs"), "(later)");
+  EXPECT_EQ(stub_->state(), State::goes_back);
+  EXPECT_EQ(stub_->journey().kind, Journey::Kind::of_a_processor);
+  EXPECT_EQ(stub_->journey().position, 1u);
+  const auto carried = Journey::from_bytes(stub_->journey().to_bytes());
+  ASSERT_TRUE(carried);
+  EXPECT_EQ(carried->position, 1u);
+  ASSERT_EQ(carried->debugger.points.size(), 1u);
+  EXPECT_EQ(carried->debugger.points[0], (Point{PointKind::hardware_break, VirtAddr{0x1000}, 0}));
+}
+
+TEST_P(StubTest, ArrivesWithWhatTheDebuggerHadSet) {
+  stub_->replay();
+  Journey journey{.kind = Journey::Kind::to_position, .reason = "replaylog:begin;", .debugger = {}};
+  journey.debugger.acknowledges = false;
+  journey.debugger.points = {{PointKind::hardware_break, VirtAddr{entry + 2}, 0}};
+  EXPECT_EQ(stub_->arrive(journey), "T05thread:1;replaylog:begin;");
+  EXPECT_FALSE(stub_->acknowledges());
+  EXPECT_THAT(go("c"), StartsWith("T05thread:1;"));
+  EXPECT_EQ(rip(), entry + 2);
+  EXPECT_EQ(stub_->end_of_recording(), "T05thread:1;replaylog:end;");
+}
+
+// The step counts although there is a breakpoint at the instruction, and changes nothing.
+TEST_P(StubTest, StepsInAReplayAsItWouldRun) {
+  stub_->replay();
+  EXPECT_EQ(say(fmt::format("Z1,{:x},1", entry)), "OK");
+  EXPECT_EQ(go("s"), "T05thread:1;");
+  EXPECT_EQ(rip(), entry + 2);
 }
 
 TEST_P(StubTest, SaysAndTakesHowItSteps) {
