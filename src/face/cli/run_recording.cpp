@@ -100,9 +100,9 @@ OrError<Arguments> merged(const Arguments& given, const guest::RecordingHeader& 
     if (!is_given(given, name)) put_values(merged, name, values_of(header, name));
   if (given.positional.empty()) merged.positional = header.positional;
   if (!given.behind.empty() && given.behind != header.command)
-    return contradicts("the command", file,
-                       header.command.empty() ? "no command"
-                                              : fmt::format("{}", fmt::join(header.command, " ")));
+    return contradicts(
+        "the command", file,
+        header.command.empty() ? "no command" : fmt::format("{}", fmt::join(header.command, " ")));
   merged.behind = header.command;
   return merged;
 }
