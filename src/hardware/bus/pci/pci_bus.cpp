@@ -61,8 +61,7 @@ void PciBus::transfer(StateStream& s) {
     bool there = devices_[number] != nullptr;
     s(there);
     s.require(there == (devices_[number] != nullptr), "other devices are plugged in");
-    if (there && s.good())
-      s.section(fmt::format("PCI device {}", number), [&] { s(*devices_[number]); });
+    if (there && s.good()) s.section(fmt::format("PCI device {}", number), [&] { s(*devices_[number]); });
   }
 }
 
