@@ -545,8 +545,8 @@ class Snapshots(EachKernel):
         disk.write_bytes(bytes(range(256)) * 4096)
         options = ["--sev", "--disk", f"{disk},ro", "--disk", f"{disk},ro,if=nvme", "--device", "virtio-rng", "--device", "virtio-console",
                    "--append", f"secret={secret.decode().replace(' ', '-')}"]
-        read = ["sh", "-c", "sha256sum < /dev/vda; sha256sum < /dev/nvme0n1; cat /proc/cmdline; head -c 16 /dev/hwrng | wc -c;"
-                            " dmesg | grep -c AMD.SEV"]
+        read = ["sh", "-c", "sha256sum < /dev/vda; sha256sum < /dev/nvme0n1; cat /proc/cmdline;"
+                            " head -c 16 /dev/hwrng | wc -c; dmesg | grep -c AMD.SEV"]
         for kernel in kernels:
             with self.subTest(kernel=kernel.name):
                 path.unlink(missing_ok=True)
