@@ -543,7 +543,8 @@ class Snapshots(EachKernel):
         disk, path = self.path("snapshot.img"), self.path("snapshot-of-disk")
         secret = b"a secret that the guest alone shall know"
         disk.write_bytes(bytes(range(256)) * 4096)
-        options = ["--sev", "--disk", f"{disk},ro", "--disk", f"{disk},ro,if=nvme", "--device", "virtio-rng", "--device", "virtio-console",
+        options = ["--sev", "--disk", f"{disk},ro", "--disk", f"{disk},ro,if=nvme",
+                   "--device", "virtio-rng", "--device", "virtio-console",
                    "--append", f"secret={secret.decode().replace(' ', '-')}"]
         read = ["sh", "-c", "sha256sum < /dev/vda; sha256sum < /dev/nvme0n1; cat /proc/cmdline;"
                             " head -c 16 /dev/hwrng | wc -c; dmesg | grep -c AMD.SEV"]
