@@ -8,7 +8,7 @@
 namespace cbit::guest {
 namespace {
 
-constexpr std::string_view magic = "CBITPLAY";
+constexpr std::string_view recording_magic = "CBITPLAY";
 constexpr unsigned bits_of_byte = 7;
 constexpr unsigned bits_of_number = 64;
 
@@ -25,7 +25,7 @@ void put_texts(Bytes& to, const std::vector<std::string>& texts) {
 
 Bytes bytes_of_header(const RecordingHeader& header) {
   Bytes bytes;
-  put_bytes(bytes, std::as_bytes(std::span{magic}));
+  put_bytes(bytes, std::as_bytes(std::span{recording_magic}));
   for (unsigned i = 0; i < sizeof recording_format; ++i)
     bytes.push_back(static_cast<std::byte>(recording_format >> (8 * i)));
   put_text(bytes, header.version);
@@ -130,8 +130,8 @@ tl::unexpected<Error> cut_short(const std::string& name, std::size_t at, std::st
 }
 
 OrError<void> check_format(Reader& in, const std::string& name) {
-  const ConstByteSpan mark = in.take(magic.size());
-  if (!in.good() || std::memcmp(mark.data(), magic.data(), magic.size()) != 0)
+  const ConstByteSpan mark = in.take(recording_magic.size());
+  if (!in.good() || std::memcmp(mark.data(), recording_magic.data(), recording_magic.size()) != 0)
     return no_recording(name, "is no recording of a run");
   const ConstByteSpan words = in.take(sizeof recording_format);
   if (!in.good()) return cut_short(name, in.place(), "the version of its format");
