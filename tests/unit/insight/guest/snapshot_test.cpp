@@ -20,7 +20,7 @@ namespace {
 using test::GuestCode;
 using testing::HasSubstr;
 
-constexpr std::uint64_t limit_ns = 50'000'000;
+constexpr std::uint64_t saved_limit_ns = 50'000'000;
 constexpr std::uint32_t kept_at = 0x60'0000;
 const SnapshotFacts facts{{"the memory", "16 MiB"}, {"the kernel", "one"}};
 const std::string remedy = "remove it";
@@ -44,7 +44,7 @@ Bytes asking_image() {
       .multiboot();
 }
 
-struct Outcome {
+struct RunOutcome {
   RunReport report;
   std::string debug;
   std::uint64_t instructions = 0;
@@ -63,24 +63,24 @@ class Snapshots : public testing::TestWithParam<PcConfig> {
     return std::move(*pc);
   }
   // Boots, saves, and goes on.
-  Outcome boot(std::string_view command, const std::string& to) {
+  RunOutcome boot(std::string_view command, const std::string& to) {
     const auto pc = made();
     const Bytes image = asking_image();
     EXPECT_TRUE(pc->load({.name = "image", .kernel = image, .command_line = ""}));
     Handover handover{command, [&] { return save_snapshot(*pc, facts, to); }};
     return run_with(*pc, handover);
   }
-  Outcome go_on(std::string_view command, const std::string& from) {
+  RunOutcome go_on(std::string_view command, const std::string& from) {
     const auto pc = made();
     const auto loaded = load_snapshot(*pc, facts, from, remedy);
     EXPECT_TRUE(loaded) << loaded.error().message;
     Handover handover{command, {}};
     return run_with(*pc, handover);
   }
-  static Outcome run_with(Pc& pc, Handover& handover) {
-    Outcome outcome;
+  static RunOutcome run_with(Pc& pc, Handover& handover) {
+    RunOutcome outcome;
     RunOptions options;
-    options.limits.virtual_ns = limit_ns;
+    options.limits.virtual_ns = saved_limit_ns;
     options.handover = &handover;
     options.debug_console.output = [&](std::string_view text) { outcome.debug += text; };
     outcome.report = run(pc, options);
@@ -113,10 +113,10 @@ INSTANTIATE_TEST_SUITE_P(
                     PcConfig{.memory_bytes = 16 << 20, .cpus = 2}));
 
 TEST_P(Snapshots, GoOnAsTheRunDidThatMadeThem) {
-  const Outcome first = boot("ab!", path("s"));
+  const RunOutcome first = boot("ab!", path("s"));
   EXPECT_EQ(first.debug, "boot 3\nab!K");
   EXPECT_EQ(first.report.ending, Ending::exited);
-  const Outcome again = go_on("ab!", path("s"));
+  const RunOutcome again = go_on("ab!", path("s"));
   EXPECT_EQ(again.debug, "3\nab!K");
   EXPECT_EQ(again.report.exit_status, first.report.exit_status);
   EXPECT_EQ(again.report.virtual_ns, first.report.virtual_ns);
@@ -200,7 +200,7 @@ TEST_P(Snapshots, ThatAreDamagedOrCutShortAreRefused) {
 }
 
 TEST_P(Snapshots, ThatCannotBeWrittenEndTheRun) {
-  const Outcome outcome = boot("!", path("no/such/folder"));
+  const RunOutcome outcome = boot("!", path("no/such/folder"));
   ASSERT_TRUE(outcome.report.trouble);
   EXPECT_EQ(outcome.report.trouble->code, ExitCode::output_failed);
   EXPECT_EQ(outcome.debug, "boot ");
