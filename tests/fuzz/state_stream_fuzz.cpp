@@ -17,6 +17,9 @@ namespace {
 using namespace cbit;
 
 constexpr std::uint64_t run_ns = 100'000;
+// A processor that was led astray meets new code all the time, which takes some microseconds each; so not all
+// go on.
+constexpr std::uint64_t behind_ns = 3'000;
 
 void require(bool holds) {
   if (!holds) std::abort();
@@ -57,6 +60,7 @@ const Bytes& state_of(unsigned kind) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   FuzzInput input{data, size};
   const unsigned kind = input.below(6);
+  const bool goes_on = input.below(16) == 0;
   const Bytes state = patched(state_of(kind), input);
   const auto pc = make_pc(kind);
   StateStream s{state};
@@ -66,6 +70,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   StateStream again;
   again(*pc);
   require(again.good());
-  pc->run(pc->clock().now_ns() + run_ns);
+  if (goes_on) pc->run(pc->clock().now_ns() + behind_ns);
   return 0;
 }
