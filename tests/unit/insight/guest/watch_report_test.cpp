@@ -65,7 +65,7 @@ TEST(SecretSearch, CountsEveryPlaceAndNamesTheFirst) {
   const auto found = search_secrets(machine->memory(), key_of(*machine), {"ab", ""});
   EXPECT_EQ(found[0].host, 20u);
   EXPECT_EQ(found[0].places.size(), SecretFound::places_max);
-  EXPECT_EQ(found[1].host, 0u) << "nothing is no told_secret";
+  EXPECT_EQ(found[1].host, 0u) << "nothing is no secret";
 }
 
 struct TrafficTest : ::testing::Test {

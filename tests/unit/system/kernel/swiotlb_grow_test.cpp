@@ -118,7 +118,7 @@ TEST_F(SwiotlbGuestGrowth, NeedsTheAtomicPools) {
   ASSERT_FALSE(board.map(grown_buffer, 4096));
   EXPECT_TRUE(board.log.all<SwiotlbFull>().back().growth_failed);
   EXPECT_THAT(board.messages().back(),
-              HasSubstr("grown_buffer is full (sz: 4096 bytes), total 512 (slots), used 512"));
+              HasSubstr("swiotlb buffer is full (sz: 4096 bytes), total 512 (slots), used 512"));
 }
 
 TEST_F(SwiotlbGuestGrowth, TakesTransientPoolsFromTheAtomicPools) {

@@ -111,7 +111,7 @@ TEST(OrcTable, IsNotMadeOfTablesThatDoNotBelongTogether) {
   EXPECT_FALSE(OrcTable::create({}, offsets_at, {}, OrcDialect::v6_1));
 }
 
-// A function without a frame, called by one with a frame pointer, called by the end of the stack_at.
+// A function without a frame, called by one with a frame pointer, called by the end of the stack.
 std::vector<Entry> plain_calls() {
   return {{0x000, 8, 0, 5, 0, 2}, {0x100, 16, -16, 4, 1, 2}, {0x200, 0, 0, 0, 0, 1}, {0x300}};
 }
