@@ -27,6 +27,8 @@ class Arguments {
   [[nodiscard]] std::optional<std::string_view> text(std::string_view name) const;
   // The values of an option that may be given more than once.
   [[nodiscard]] std::span<const std::string> all(std::string_view name) const;
+  // Once or more than once.
+  [[nodiscard]] bool has_any(std::string_view name) const { return has(name) || !all(name).empty(); }
 
   // Decimal, 0x hexadecimal; nullopt when the option was not given. The bounds are inclusive.
   [[nodiscard]] OrError<std::optional<std::uint64_t>> number(std::string_view name, std::uint64_t min,

@@ -26,10 +26,6 @@ constexpr std::string_view written_options[] = {"--trace", "--report-json", "--h
 
 constexpr std::array ending_signals{SIGINT, SIGTERM, SIGHUP};
 
-bool is_given(const Arguments& arguments, std::string_view name) {
-  return arguments.has(name) || !arguments.all(name).empty();
-}
-
 std::vector<std::string> values_of(const Arguments& arguments, std::string_view name) {
   const auto all = arguments.all(name);
   if (!all.empty()) return {all.begin(), all.end()};
@@ -73,7 +69,7 @@ OrError<void> check_companions(const Arguments& given) {
                        "record without --gdb, and attach the debugger to the replay");
   if (!given.has("--replay") || !given.has("--gdb")) return {};
   for (const std::string_view option : written_options)
-    if (is_given(given, option))
+    if (given.has_any(option))
       return usage_error(
           fmt::format("{} is of one run, and a debugger's replay goes back and begins again", option),
           fmt::format("replay without --gdb to have {}", option));
@@ -93,11 +89,11 @@ OrError<Arguments> merged(const Arguments& given, const guest::RecordingHeader& 
   }
   for (const std::string_view name : present_options) {
     const auto recorded = values_of(header, name);
-    if (is_given(given, name) && recorded.empty()) return contradicts(name, file, words_of(name, recorded));
-    if (!is_given(given, name)) put_values(merged, name, recorded);
+    if (given.has_any(name) && recorded.empty()) return contradicts(name, file, words_of(name, recorded));
+    if (!given.has_any(name)) put_values(merged, name, recorded);
   }
   for (const std::string_view name : place_options)
-    if (!is_given(given, name)) put_values(merged, name, values_of(header, name));
+    if (!given.has_any(name)) put_values(merged, name, values_of(header, name));
   if (given.positional.empty()) merged.positional = header.positional;
   if (!given.behind.empty() && given.behind != header.command)
     return contradicts(
@@ -120,7 +116,7 @@ guest::RecordingHeader header_of(const Arguments& arguments, const RunRequest& r
       for (std::string& value : values_of(arguments, name))
         header.options.emplace_back(name, std::move(value));
   for (const std::string_view name : present_options)
-    if (is_given(arguments, name)) header.options.emplace_back(name, "");
+    if (arguments.has_any(name)) header.options.emplace_back(name, "");
   for (const auto& disk : request.journaled_disks) header.disks.push_back(disk->shape());
   return header;
 }

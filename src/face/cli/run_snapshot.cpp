@@ -46,9 +46,8 @@ constexpr std::pair<std::string_view, std::string_view> refused_options[] = {
 
 OrError<void> check_options(const Arguments& arguments) {
   for (const auto& [option, why] : refused_options) {
-    const bool given = arguments.has(option) || !arguments.all(option).empty();
     const bool means_none = arguments.text(option) == "none";
-    if (given && !means_none)
+    if (arguments.has_any(option) && !means_none)
       return usage_error(fmt::format("--snapshot does not go with {}: {}", option, why),
                          fmt::format("leave {} away", option));
   }
