@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <variant>
 
 #include "base/events/bus.hpp"
@@ -32,7 +33,18 @@ using EventPayload =
                  PageKeyChanged, KeyRequestRefused, SevCommand, RegionPinned, FrameCopied, PageMoveRefused,
                  PageDiscarded, PageStateRequest, MappedMemoryFreed, PrivateBytesShared, DmaPagesReturned>;
 
+// What copies, moves and ends some fifty kinds of payload is compiled once, not in every file.
 struct Event {
+  Event();
+  template <class Payload>
+  Event(std::uint64_t begins_ns, std::uint64_t takes_ns, Agent who, Payload&& what)
+      : time_ns{begins_ns}, duration_ns{takes_ns}, agent{who}, payload{std::forward<Payload>(what)} {}
+  Event(const Event&);
+  Event(Event&&) noexcept;
+  Event& operator=(const Event&);
+  Event& operator=(Event&&) noexcept;
+  ~Event();
+
   std::uint64_t time_ns = 0;      // virtual time at which it began
   std::uint64_t duration_ns = 0;  // virtual cost
   Agent agent;                    // who did it
