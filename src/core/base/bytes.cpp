@@ -4,6 +4,12 @@
 
 namespace cbit {
 
+// All are equal to the one before them, and the first is zero.
+bool all_zero(ConstByteSpan bytes) {
+  return bytes.empty() ||
+         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
 std::string to_hex(ConstByteSpan bytes) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string text;

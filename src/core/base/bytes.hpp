@@ -54,6 +54,8 @@ template <class T>
   return std::as_bytes(std::span{&value, 1});
 }
 
+[[nodiscard]] bool all_zero(ConstByteSpan bytes);
+
 // Lower-case hex without separators: "00ff".
 [[nodiscard]] std::string to_hex(ConstByteSpan bytes);
 

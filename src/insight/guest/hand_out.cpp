@@ -54,7 +54,7 @@ OrError<std::uint64_t> HandOut::end_of_archive() const {
     std::array<std::byte, tar_block> header;
     CBIT_TRY(disk_->read(at, header));
     at += tar_block;
-    if (std::ranges::all_of(header, [](std::byte b) { return b == std::byte{0}; })) return at + tar_block;
+    if (all_zero(header)) return at + tar_block;
     const char* const digits = reinterpret_cast<const char*>(header.data()) + tar_size_at;
     std::uint64_t bytes = 0;
     const auto [end, error] = std::from_chars(digits, digits + tar_size_digits, bytes, 8);

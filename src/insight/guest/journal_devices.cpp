@@ -18,8 +18,7 @@ Bytes marked(std::byte mark, ConstByteSpan rest) {
 
 Bytes answer_of(const OrError<void>& done, ConstByteSpan read) {
   if (!done) return marked(answer_error, std::as_bytes(std::span{done.error().message}));
-  const bool is_zeros = std::ranges::all_of(read, [](std::byte byte) { return byte == std::byte{0}; });
-  return is_zeros ? Bytes{} : marked(answer_bytes, read);
+  return all_zero(read) ? Bytes{} : marked(answer_bytes, read);
 }
 
 // What an answer of a network begins with, before its frames.

@@ -13,6 +13,7 @@
 #include "base/state_stream.hpp"
 #include "crypt/sha256.hpp"
 #include "os/descriptor.hpp"
+#include "os/file_io.hpp"
 #include "os/input_file.hpp"
 #include "os/output_file.hpp"
 
@@ -75,14 +76,7 @@ class SparseWriter {
 
  private:
   OrError<void> flush() {
-    ConstByteSpan left{waiting_};
-    while (!left.empty()) {
-      const auto put =
-          os::retry([&] { return ::pwrite(fd_, left.data(), left.size(), static_cast<off_t>(at_)); });
-      if (put < 0) return cannot_write(*path_);
-      at_ += static_cast<std::uint64_t>(put);
-      left = left.subspan(static_cast<std::size_t>(put));
-    }
+    if (!os::write_at(fd_, at_, waiting_)) return cannot_write(*path_);
     waiting_.clear();
     return {};
   }
@@ -93,17 +87,13 @@ class SparseWriter {
   Bytes waiting_;
 };
 
-bool is_blank_page(ConstByteSpan bytes) {
-  return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
-}
-
 OrError<void> write_memory(SparseWriter& file, const mem::Memory& memory, std::uint64_t offset) {
   const std::vector<PhysAddr> pages = memory.touched_pages();
   auto next = pages.begin();
   std::array<std::byte, page_size> page;
   for (const mem::PhysRange& range : memory.ram()) {
     for (; next != pages.end() && *next < range.end(); ++next) {
-      if (!memory.probe(*next, page) || is_blank_page(page)) continue;
+      if (!memory.probe(*next, page) || all_zero(page)) continue;
       CBIT_TRY(file.put(offset + (*next - range.first), page));
     }
     offset += range.bytes;
@@ -123,16 +113,6 @@ struct OpenSnapshot {
   Bytes state;
 };
 
-bool read_at(int fd, std::uint64_t offset, ByteSpan to) {
-  while (!to.empty()) {
-    const auto got = os::retry([&] { return ::pread(fd, to.data(), to.size(), static_cast<off_t>(offset)); });
-    if (got <= 0) return false;
-    offset += static_cast<std::uint64_t>(got);
-    to = to.subspan(static_cast<std::size_t>(got));
-  }
-  return true;
-}
-
 OrError<OpenSnapshot> open_snapshot(const std::string& path, const std::string& remedy) {
   OpenSnapshot opened;
   opened.file =
@@ -144,7 +124,7 @@ OrError<OpenSnapshot> open_snapshot(const std::string& path, const std::string& 
   opened.bytes = static_cast<std::uint64_t>(info.st_size);
   Header header{};
   const ByteSpan header_bytes = std::as_writable_bytes(std::span{&header, 1});
-  if (opened.bytes < state_offset || !read_at(opened.file.fd(), 0, header_bytes))
+  if (opened.bytes < state_offset || !os::read_at(opened.file.fd(), 0, header_bytes))
     return no_snapshot(path, "it is too short", remedy);
   if (header.magic != magic) return no_snapshot(path, "it does not begin as one does", remedy);
   if (header.version != version)
@@ -154,7 +134,7 @@ OrError<OpenSnapshot> open_snapshot(const std::string& path, const std::string& 
   if (header.state_bytes > std::min(opened.bytes - state_offset, state_bytes_max))
     return no_snapshot(path, "it is cut short", remedy);
   opened.state.resize(header.state_bytes);
-  if (!read_at(opened.file.fd(), state_offset, opened.state))
+  if (!os::read_at(opened.file.fd(), state_offset, opened.state))
     return no_snapshot(path, "it is cut short", remedy);
   if (crypt::sha256(opened.state) != header.state_digest)
     return no_snapshot(path, "its state is damaged (SHA-256)", remedy);

@@ -13,6 +13,7 @@
 #include "base/safe_text.hpp"
 #include "guest/monitor/inspector.hpp"
 #include "linux/elf_header.hpp"
+#include "os/file_io.hpp"
 #include "os/output_file.hpp"
 
 namespace cbit::guest {
@@ -208,13 +209,7 @@ class Writer {
   Writer(int fd, std::string_view path) : fd_{fd}, path_{path} {}
 
   OrError<void> put(std::uint64_t at, ConstByteSpan bytes) const {
-    while (!bytes.empty()) {
-      const ssize_t count =
-          os::retry([&] { return ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at)); });
-      if (count <= 0) return failed(count < 0 ? errno : ENOSPC);
-      bytes = bytes.subspan(static_cast<std::size_t>(count));
-      at += static_cast<std::uint64_t>(count);
-    }
+    if (!os::write_at(fd_, at, bytes)) return failed(errno);
     return {};
   }
   [[nodiscard]] OrError<void> end_at(std::uint64_t bytes) const {
@@ -234,7 +229,6 @@ class Writer {
 
 OrError<void> write_range(const Writer& writer, const Inspector& inspector, const mem::PhysRange& range,
                           std::uint64_t offset, DumpView view) {
-  static constexpr std::array<std::byte, page_size> zeros{};
   std::array<std::byte, page_size> page;
   for (std::uint64_t done = 0; done < range.bytes; done += page_size) {
     const PhysAddr at = range.first + done;
@@ -242,7 +236,7 @@ OrError<void> write_range(const Writer& writer, const Inspector& inspector, cons
     const KeyId key = view == DumpView::guest ? inspector.key_of_page(at) : no_key;
     const ByteSpan into = std::span{page}.first(bytes);
     // What cannot be read, as where the platform protects memory, stays a hole.
-    if (!inspector.read({at, key}, into) || std::memcmp(page.data(), zeros.data(), bytes) == 0) continue;
+    if (!inspector.read({at, key}, into) || all_zero(into)) continue;
     CBIT_TRY(writer.put(offset + done, into));
   }
   return {};

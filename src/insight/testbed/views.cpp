@@ -11,10 +11,6 @@ constexpr std::string_view alphabets[] = {"abcdefghijklmnop", "ABCDEFGHIJKLMNOP"
 
 bool equal(ConstByteSpan a, ConstByteSpan b) { return std::ranges::equal(a, b); }
 
-bool all_zero(ConstByteSpan bytes) {
-  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
-}
-
 // Every byte is the data's, the old contents' or zero: what somebody who holds the key knows.
 bool is_known(ConstByteSpan bytes, ConstByteSpan data, ConstByteSpan old) {
   for (std::size_t i = 0; i < bytes.size(); ++i)

@@ -52,9 +52,6 @@ class Scene {
 };
 
 bool same(ConstByteSpan a, ConstByteSpan b) { return std::ranges::equal(a, b); }
-bool zeros(ConstByteSpan a) {
-  return std::ranges::all_of(a, [](std::byte b) { return b == std::byte{0}; });
-}
 ConstByteSpan block_of(const Bytes& bytes, std::uint64_t n) {
   return ConstByteSpan{bytes}.subspan(n * block, block);
 }
@@ -81,7 +78,7 @@ std::string read_memory(Scene& scene) {
   const auto seen = scene.host_reads(0);
   if (!seen) return refused(seen.error());
   if (same(*seen, scene.first)) return "plaintext";
-  return zeros(*seen) ? "zeros" : "ciphertext";
+  return all_zero(*seen) ? "zeros" : "ciphertext";
 }
 
 std::string overwrite(Scene& scene) {

@@ -81,7 +81,7 @@ class MktmeScene {
   // "the text", "zeros" or "noise".
   [[nodiscard]] std::string word_for(ConstByteSpan seen) const {
     if (std::ranges::equal(seen, text)) return "the text";
-    return std::ranges::all_of(seen, [](std::byte b) { return b == std::byte{0}; }) ? "zeros" : "noise";
+    return all_zero(seen) ? "zeros" : "noise";
   }
   std::string read(kernel::Process& reader, VirtAddr at) {
     Bytes seen(text.size());
