@@ -47,8 +47,11 @@ class RdmaSide final : public FabricPort {
   explicit RdmaSide(Fabric& fabric)
       : memory{arena_bytes + cq_entries * sizeof(Cqe)},
         address{fabric.attach(*this)},
-        engine{memory, tracer, {}, [this, &fabric](PortAddress to, WirePacket&& packet) {
-                 fabric.send(address, to, std::move(packet));
+        engine{memory,
+               tracer,
+               {},
+               [this, &fabric](PortAddress to, const Packet& packet, mem::Snapshot&& payload) {
+                 fabric.send(address, to, packet, std::move(payload));
                }} {
     cq = engine.create_cq(cq_entries, {{ring_at, cq_entries * sizeof(Cqe)}}).value();
     qp = engine.create_qp({.type = IBV_QPT_RC, .pd = pd, .send_cq = cq, .recv_cq = cq, .cap = {}}).value();

@@ -224,13 +224,6 @@ Result<void, int> Engine::post_recv(std::uint32_t number, const ibv_recv_wr& wr)
   return {};
 }
 
-void Engine::send(PortAddress to, const Packet& packet, mem::Snapshot payload) {
-  const std::size_t bytes = payload.bytes().size();
-  if (const std::size_t padding = padding_of(bytes); padding != 0)
-    std::ranges::fill(payload.extend(padding), std::byte{0});
-  send_(to, {headers_of(packet, bytes), std::move(payload)});
-}
-
 void Engine::receive(PortAddress from, const WirePacket& wire) {
   const auto packet = parse(wire);
   if (!packet) return refuse(0, 0, 0, wire.size(), refusal::malformed_packet);

@@ -29,7 +29,8 @@ struct EngineConfig {
 
 class Engine {
  public:
-  using Send = std::function<void(PortAddress to, WirePacket&& packet)>;
+  // Headers and padding are still to be added (WirePacket::put()).
+  using Send = std::function<void(PortAddress to, const Packet& packet, mem::Snapshot&& payload)>;
 
   // All outlive the engine.
   Engine(RegionMemory& memory, Tracer& tracer, EngineConfig config, Send send)
@@ -97,8 +98,9 @@ class Engine {
   Result<void> scatter(const std::vector<ibv_sge>& entries, std::uint64_t offset, ConstByteSpan from);
   [[nodiscard]] static std::uint64_t length_of(const std::vector<ibv_sge>& entries);
 
-  // Headers and padding are added.
-  void send(PortAddress to, const Packet& packet, mem::Snapshot payload = {});
+  void send(PortAddress to, const Packet& packet, mem::Snapshot payload = {}) {
+    send_(to, packet, std::move(payload));
+  }
 
   // ---- requester.cpp ----
   void transmit(QueuePair& qp);

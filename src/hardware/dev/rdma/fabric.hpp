@@ -37,6 +37,9 @@ class Fabric {
   void send(PortAddress source, PortAddress destination, WirePacket&& packet) {
     frames_.emplace_back(source, destination, std::move(packet));
   }
+  void send(PortAddress source, PortAddress destination, const Packet& packet, mem::Snapshot&& payload) {
+    frames_.emplace_back(source, destination).packet.put(packet, std::move(payload));
+  }
   // Delivers until no frame is left, including those sent meanwhile. A call from within does nothing.
   void run();
 

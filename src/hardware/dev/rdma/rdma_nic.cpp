@@ -7,11 +7,12 @@ RdmaNic::RdmaNic(bus::SystemBus& bus, bus::DmaPortConfig config, Fabric& fabric,
     : memory_{bus, std::move(config)},
       fabric_{&fabric},
       address_{fabric.attach(*this)},
-      engine_{
-          memory_,
-          bus.tracer(),
-          {memory_.port.name(), {AgentKind::device, memory_.port.config().requester}, limits},
-          [this](PortAddress to, WirePacket&& packet) { fabric_->send(address_, to, std::move(packet)); }} {}
+      engine_{memory_,
+              bus.tracer(),
+              {memory_.port.name(), {AgentKind::device, memory_.port.config().requester}, limits},
+              [this](PortAddress to, const Packet& packet, mem::Snapshot&& payload) {
+                fabric_->send(address_, to, packet, std::move(payload));
+              }} {}
 
 RdmaNic::~RdmaNic() { fabric_->detach(address_); }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 
 #include "base/assert.hpp"
 
@@ -58,40 +59,46 @@ constexpr OpcodeInfo opcodes[] = {
      .last = true},
 };
 
-// BTH, 12 bytes. 9.2.
-constexpr std::size_t bth_bytes = 12;
-struct BthByte1 : Register<BthByte1, std::uint8_t> {
-  using SolicitedEvent = Field<7, 7, bool>;
-  using MigReq = Field<6, 6, bool>;
-  using PadCnt = Field<5, 4>;
-  using TVer = Field<3, 0>;
+// Headers are words of 32 bits, and numbers of two of them. BTH: 9.2, AETH: 9.3.5.
+struct BthWord0 : Register<BthWord0, std::uint32_t> {
+  using OpCode = Field<31, 24, std::uint8_t>;
+  using SolicitedEvent = Field<23, 23, bool>;
+  using MigReq = Field<22, 22, bool>;
+  using PadCnt = Field<21, 20, std::uint8_t>;
+  using TVer = Field<19, 16>;
+  using PKey = Field<15, 0, std::uint16_t>;
 };
-struct BthByte8 : Register<BthByte8, std::uint8_t> {
-  using AckReq = Field<7, 7, bool>;
+struct BthWord1 : Register<BthWord1, std::uint32_t> {
+  using DestQp = Field<23, 0>;
 };
+struct BthWord2 : Register<BthWord2, std::uint32_t> {
+  using AckReq = Field<31, 31, bool>;
+  using Psn = Field<23, 0>;
+};
+struct AethWord : Register<AethWord, std::uint32_t> {
+  using Syndrome = Field<31, 24, std::uint8_t>;
+  using Msn = Field<23, 0>;
+};
+// To and from the order of the wire: the most significant byte first.
+template <std::unsigned_integral T>
+T swapped(T number) {
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8);
+  if constexpr (sizeof(T) == 4)
+    return __builtin_bswap32(number);
+  else
+    return __builtin_bswap64(number);
+}
 
 class Reader {
  public:
   explicit Reader(ConstByteSpan wire) : rest_{wire} {}
 
-  [[nodiscard]] std::size_t left() const { return rest_.size(); }
-  // The next `bytes` bytes as a number, most significant first; nothing is read when they are not there.
-  [[nodiscard]] std::optional<std::uint64_t> number(std::size_t bytes) {
-    if (rest_.size() < bytes) return std::nullopt;
-    std::uint64_t value = 0;
-    for (const std::byte b : rest_.first(bytes)) value = value << 8 | std::to_integer<std::uint64_t>(b);
-    rest_ = rest_.subspan(bytes);
-    return value;
-  }
+  // False, and nothing is read, when the number is not there.
   template <class T>
-  bool read(T& to, std::size_t bytes = sizeof(T)) {
-    const auto value = number(bytes);
-    if (value) to = static_cast<T>(*value);
-    return value.has_value();
-  }
-  [[nodiscard]] bool skip(std::size_t bytes) {
-    if (rest_.size() < bytes) return false;
-    rest_ = rest_.subspan(bytes);
+  [[nodiscard]] bool read(T& to) {
+    if (rest_.size() < sizeof(T)) return false;
+    to = swapped(load<T>(rest_));
+    rest_ = rest_.subspan(sizeof(T));
     return true;
   }
   [[nodiscard]] ConstByteSpan rest() const { return rest_; }
@@ -100,24 +107,36 @@ class Reader {
   ConstByteSpan rest_;
 };
 
+class Writer {
+ public:
+  explicit Writer(ByteSpan to) : to_{to} {}
+
+  template <class T>
+  void add(T number) {
+    store(to_, size_, swapped(number));
+    size_ += sizeof(T);
+  }
+  [[nodiscard]] std::size_t size() const { return size_; }
+
+ private:
+  ByteSpan to_;
+  std::size_t size_ = 0;
+};
+
 std::optional<ParseError> parse_bth(Reader& in, Bth& bth) {
-  if (in.left() < bth_bytes) return ParseError::too_short;
-  std::uint8_t opcode = 0;
-  BthByte1 byte1;
-  BthByte8 byte8;
-  in.read(opcode);
-  in.read(byte1.raw);
-  in.read(bth.pkey);
-  (void)in.skip(1);
-  in.read(bth.destination_qp, 3);
-  in.read(byte8.raw);
-  in.read(bth.psn, 3);
-  if (find_opcode(opcode) == nullptr) return ParseError::unknown_opcode;
-  if (byte1.get<BthByte1::TVer>() != 0) return ParseError::bad_version;
-  bth.opcode = Opcode{opcode};
-  bth.solicited = byte1.get<BthByte1::SolicitedEvent>();
-  bth.pad_count = byte1.get<BthByte1::PadCnt>();
-  bth.ack_request = byte8.get<BthByte8::AckReq>();
+  BthWord0 word0;
+  BthWord1 word1;
+  BthWord2 word2;
+  if (!in.read(word0.raw) || !in.read(word1.raw) || !in.read(word2.raw)) return ParseError::too_short;
+  if (find_opcode(word0.get<BthWord0::OpCode>()) == nullptr) return ParseError::unknown_opcode;
+  if (word0.get<BthWord0::TVer>() != 0) return ParseError::bad_version;
+  bth = {.opcode = Opcode{word0.get<BthWord0::OpCode>()},
+         .solicited = word0.get<BthWord0::SolicitedEvent>(),
+         .pad_count = word0.get<BthWord0::PadCnt>(),
+         .pkey = word0.get<BthWord0::PKey>(),
+         .destination_qp = word1.get<BthWord1::DestQp>(),
+         .ack_request = word2.get<BthWord2::AckReq>(),
+         .psn = word2.get<BthWord2::Psn>()};
   return std::nullopt;
 }
 
@@ -135,11 +154,13 @@ bool parse_extended(Reader& in, Packet& packet) {
   }
   if (info.deth) {
     Deth& deth = packet.deth.emplace();
-    if (!in.read(deth.qkey) || !in.skip(1) || !in.read(deth.source_qp, 3)) return false;
+    if (!in.read(deth.qkey) || !in.read(deth.source_qp)) return false;
+    deth.source_qp &= mask_24_bits;
   }
   if (info.aeth) {
-    Aeth& aeth = packet.aeth.emplace();
-    if (!in.read(aeth.syndrome.raw) || !in.read(aeth.msn, 3)) return false;
+    AethWord word;
+    if (!in.read(word.raw)) return false;
+    packet.aeth = Aeth{{{word.get<AethWord::Syndrome>()}}, word.get<AethWord::Msn>()};
   }
   if (info.atomic_ack && !in.read(packet.atomic_ack.emplace())) return false;
   return !info.immediate || in.read(packet.immediate.emplace());
@@ -180,7 +201,7 @@ namespace {
 std::optional<ParseError> parse_into(Packet& packet, Reader in, ConstByteSpan behind) {
   if (const auto error = parse_bth(in, packet.bth)) return error;
   if (!parse_extended(in, packet)) return ParseError::too_short;
-  if (in.left() != 0) behind = in.rest();
+  if (!in.rest().empty()) behind = in.rest();
   const std::size_t padding = packet.bth.pad_count;
   if (!packet.info().payload) {
     if (!behind.empty()) return ParseError::trailing_bytes;
@@ -206,51 +227,65 @@ Result<Packet, ParseError> parse(const WirePacket& wire) {
   return headers.empty() ? parse(behind) : parse_parts(headers, behind);
 }
 
-HeaderBytes headers_of(const Packet& packet, std::size_t payload_bytes) {
+namespace {
+
+// How many zeros come behind such a payload.
+constexpr std::size_t padding_of(std::size_t payload_bytes) { return (4 - payload_bytes % 4) % 4; }
+
+// What comes before it; gives its size.
+std::size_t put_headers(ByteSpan to, const Packet& packet, std::size_t payload_bytes) {
   const OpcodeInfo& info = packet.info();
   CBIT_ASSERT(info.reth == packet.reth.has_value() && info.atomic == packet.atomic.has_value());
   CBIT_ASSERT(info.deth == packet.deth.has_value() && info.aeth == packet.aeth.has_value());
-  HeaderBytes out;
-  out.add(static_cast<std::uint8_t>(packet.bth.opcode), 1);
-  out.add(BthByte1{}
-              .with<BthByte1::SolicitedEvent>(packet.bth.solicited)
-              .with<BthByte1::MigReq>(true)
-              .with<BthByte1::PadCnt>(static_cast<std::uint8_t>(padding_of(payload_bytes)))
-              .raw,
-          1);
-  out.add(packet.bth.pkey, 2);
-  out.add(0, 1);
-  out.add(packet.bth.destination_qp, 3);
-  out.add(BthByte8{}.with<BthByte8::AckReq>(packet.bth.ack_request).raw, 1);
-  out.add(packet.bth.psn, 3);
+  Writer out{to};
+  out.add(BthWord0{}
+              .with<BthWord0::OpCode>(static_cast<std::uint8_t>(packet.bth.opcode))
+              .with<BthWord0::SolicitedEvent>(packet.bth.solicited)
+              .with<BthWord0::MigReq>(true)
+              .with<BthWord0::PadCnt>(static_cast<std::uint8_t>(padding_of(payload_bytes)))
+              .with<BthWord0::PKey>(packet.bth.pkey)
+              .raw);
+  out.add(BthWord1{}.with<BthWord1::DestQp>(packet.bth.destination_qp).raw);
+  out.add(BthWord2{}.with<BthWord2::AckReq>(packet.bth.ack_request).with<BthWord2::Psn>(packet.bth.psn).raw);
   if (packet.reth) {
-    out.add(packet.reth->address, 8);
-    out.add(packet.reth->rkey, 4);
-    out.add(packet.reth->bytes, 4);
+    out.add(packet.reth->address);
+    out.add(packet.reth->rkey);
+    out.add(packet.reth->bytes);
   }
   if (packet.atomic) {
-    out.add(packet.atomic->address, 8);
-    out.add(packet.atomic->rkey, 4);
-    out.add(packet.atomic->swap_or_add, 8);
-    out.add(packet.atomic->compare, 8);
+    out.add(packet.atomic->address);
+    out.add(packet.atomic->rkey);
+    out.add(packet.atomic->swap_or_add);
+    out.add(packet.atomic->compare);
   }
   if (packet.deth) {
-    out.add(packet.deth->qkey, 4);
-    out.add(0, 1);
-    out.add(packet.deth->source_qp, 3);
+    out.add(packet.deth->qkey);
+    out.add(packet.deth->source_qp & mask_24_bits);
   }
-  if (packet.aeth) {
-    out.add(packet.aeth->syndrome.raw, 1);
-    out.add(packet.aeth->msn, 3);
-  }
-  if (info.atomic_ack) out.add(packet.atomic_ack.value_or(0), 8);
-  if (info.immediate) out.add(packet.immediate.value_or(0), 4);
-  return out;
+  if (packet.aeth)
+    out.add(AethWord{}
+                .with<AethWord::Syndrome>(packet.aeth->syndrome.raw)
+                .with<AethWord::Msn>(packet.aeth->msn)
+                .raw);
+  if (info.atomic_ack) out.add(packet.atomic_ack.value_or(0));
+  if (info.immediate) out.add(packet.immediate.value_or(0));
+  return out.size();
+}
+
+}  // namespace
+
+void WirePacket::put(const Packet& packet, mem::Snapshot&& payload) {
+  const std::size_t bytes = payload.bytes().size();
+  headers.size = static_cast<std::uint8_t>(put_headers(headers.room, packet, bytes));
+  if (const std::size_t padding = padding_of(bytes); padding != 0)
+    std::ranges::fill(payload.extend(padding), std::byte{0});
+  behind = std::move(payload);
 }
 
 UnfilledBytes serialize(const Packet& packet) {
-  const HeaderBytes headers = headers_of(packet, packet.payload.size());
-  UnfilledBytes wire(headers.bytes().begin(), headers.bytes().end());
+  std::array<std::byte, HeaderBytes::bytes_max> headers;
+  const std::size_t bytes = put_headers(headers, packet, packet.payload.size());
+  UnfilledBytes wire(headers.begin(), headers.begin() + bytes);
   wire.insert(wire.end(), packet.payload.begin(), packet.payload.end());
   wire.insert(wire.end(), padding_of(packet.payload.size()), std::byte{0});
   return wire;

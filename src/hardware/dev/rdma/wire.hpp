@@ -133,26 +133,24 @@ enum class ParseError : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(ParseError error);
 
-// A packet's headers: so many bytes at most.
-class HeaderBytes {
- public:
+// A packet's headers.
+struct HeaderBytes {
   static constexpr std::size_t bytes_max = 44;  // a BTH, and an AtomicETH or what else is no longer
 
-  // The lowest `bytes` bytes of the number, most significant first.
-  void add(std::uint64_t number, std::size_t bytes) {
-    for (std::size_t i = bytes; i-- > 0;) bytes_[size_++] = static_cast<std::byte>(number >> 8 * i);
-  }
-  [[nodiscard]] ConstByteSpan bytes() const { return std::span{bytes_}.first(size_); }
+  HeaderBytes() {}  // not defaulted, which would clear what is then filled in
+  [[nodiscard]] ConstByteSpan bytes() const { return std::span{room}.first(size); }
 
- private:
-  std::array<std::byte, bytes_max> bytes_;
-  std::uint8_t size_ = 0;
+  std::array<std::byte, bytes_max> room;
+  std::uint8_t size = 0;
 };
 
 // A packet on its way. What its maker had as bytes is all behind no headers; else the payload, with its
 // padding, may lie in the sender's memory still.
 struct WirePacket {
   [[nodiscard]] static WirePacket of(UnfilledBytes all) { return {{}, mem::Snapshot{std::move(all)}}; }
+  // Into one that is empty: what its opcode asks for must be there; packet.payload is left out. A packet is
+  // written where it stays, for bytes that were stored one by one are slow to copy at once.
+  void put(const Packet& packet, mem::Snapshot&& payload);
   [[nodiscard]] std::size_t size() const { return headers.bytes().size() + behind.bytes().size(); }
   [[nodiscard]] UnfilledBytes joined() const;
 
@@ -165,10 +163,5 @@ struct WirePacket {
 [[nodiscard]] Result<Packet, ParseError> parse(const WirePacket& wire);
 // The headers that the opcode asks for must be there.
 [[nodiscard]] UnfilledBytes serialize(const Packet& packet);
-// What comes before such a payload, and the number of zeros behind it; packet.payload is left out.
-[[nodiscard]] HeaderBytes headers_of(const Packet& packet, std::size_t payload_bytes);
-[[nodiscard]] constexpr std::size_t padding_of(std::size_t payload_bytes) {
-  return (4 - payload_bytes % 4) % 4;
-}
 
 }  // namespace cbit::dev::rdma

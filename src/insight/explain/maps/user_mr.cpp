@@ -24,7 +24,7 @@ class UserMr final : public MapStrategy {
         engine_{memory_,
                 bench.bed.tracer(),
                 {bench.device.driver.name_id, {AgentKind::device, bench.device.driver.requester}, {}},
-                [](dev::rdma::PortAddress, const dev::rdma::WirePacket&) {}},
+                [](dev::rdma::PortAddress, const dev::rdma::Packet&, mem::Snapshot&&) {}},
         buffer_{bench} {}
 
   OrError<void> prepare() override { return buffer_.allocate(bench_.before); }

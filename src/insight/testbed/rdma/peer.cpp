@@ -30,8 +30,11 @@ Result<void> RdmaPeer::Flat::write(std::uint64_t at, ConstByteSpan from) {
 RdmaPeer::RdmaPeer(dev::rdma::Fabric& fabric)
     : fabric_{&fabric},
       address_{fabric.attach(*this)},
-      engine_{memory_, tracer_, {}, [this](dev::rdma::PortAddress to, dev::rdma::WirePacket&& packet) {
-                fabric_->send(address_, to, std::move(packet));
+      engine_{memory_,
+              tracer_,
+              {},
+              [this](dev::rdma::PortAddress to, const dev::rdma::Packet& packet, mem::Snapshot&& payload) {
+                fabric_->send(address_, to, packet, std::move(payload));
               }} {
   memory_.ring.resize(peer_cq_entries * sizeof(dev::rdma::Cqe));
   key_ = *engine_.register_region(

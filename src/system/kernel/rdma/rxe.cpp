@@ -28,8 +28,10 @@ Result<std::unique_ptr<Rxe>, Errno> Rxe::create(Kernel& kernel, dev::rdma::Fabri
       rxe->memory_, tracer,
       dev::rdma::EngineConfig{
           .device = tracer.intern(config.name), .agent = kernel.cpu(0).agent(), .limits = {}},
-      [self](dev::rdma::PortAddress to, const dev::rdma::WirePacket& packet) {
-        self->transmit(to, packet.joined());
+      [self](dev::rdma::PortAddress to, const dev::rdma::Packet& packet, mem::Snapshot&& payload) {
+        dev::rdma::WirePacket wire;
+        wire.put(packet, std::move(payload));
+        self->transmit(to, wire.joined());
       });
   rxe->ib_ =
       std::make_unique<IbDevice>(kernel, config.name, *rxe->engine_, fabric, rxe->nic_->address(), nullptr);
