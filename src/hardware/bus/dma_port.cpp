@@ -111,10 +111,13 @@ Result<void> DmaPort::move_told(Piece& piece, std::uint64_t before, bool write, 
       moved = stopped >= piece.phys && stopped - piece.phys < piece.bytes ? stopped - piece.phys : 0;
     }
     if (moved != 0) {
-      bus_->tracer().emit(agent(),
-                          DeviceAccess{name_, config_.requester, piece.bus, piece.phys, moved, write,
-                                       piece.translated, piece.key, page_key},
-                          transfer_ns(before, moved));
+      bus_->tracer().emit_if_heard(
+          agent(),
+          [&] {
+            return DeviceAccess{name_, config_.requester, piece.bus, piece.phys, moved,
+                                write, piece.translated,  piece.key, page_key};
+          },
+          transfer_ns(before, moved));
     }
     if (!result) return refuse(piece.bus + moved, result.error(), Look::access);
     piece.bus += moved;
