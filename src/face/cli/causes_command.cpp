@@ -16,11 +16,11 @@
 namespace cbit::cli {
 namespace {
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec causes_specs[] = {
     {"--markdown", "", "The whole catalogue as a document (docs/causes.md)", ""},
     {"--json", "", "Print the object of schema/causes.schema.json", ""},
 };
-constexpr std::string_view examples[] = {
+constexpr std::string_view causes_examples[] = {
     "cbit causes",
     "cbit causes page-still-private",
     "cbit causes swiotlb buffer is full",
@@ -84,7 +84,7 @@ OrError<watch::CausesOfWords> find(const std::vector<std::string>& positional) {
   return found;
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+OrError<ExitCode> run_causes(const Arguments& arguments, Streams& streams) {
   if (arguments.has("--markdown")) {
     if (arguments.has("--json") || !arguments.positional.empty())
       return usage_error("--markdown prints the whole catalogue as a document", "give it alone");
@@ -107,13 +107,13 @@ const CommandSpec causes_command{
     "Prints the catalogue of causes: the names are stable and are the ones in JSON output and experiments. "
     "Words of a kernel's message find the causes that it may have; a whole line, as pasted from dmesg, is "
     "judged by its numbers.",
-    option_table,
+    causes_specs,
     {.metavar = "NAME|WORDS",
      .help = "The cause to describe, or what Linux says",
      .repeated = true,
      .names = watch::cause_names},
-    examples,
-    run,
+    causes_examples,
+    run_causes,
 };
 
 }  // namespace cbit::cli

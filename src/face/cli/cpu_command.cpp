@@ -13,13 +13,13 @@
 namespace cbit::cli {
 namespace {
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec cpu_specs[] = {
     {"--missing", "", "Only instructions that the processor does not have", ""},
     table_format_option,
     table_json_option,
 };
 
-constexpr std::string_view examples[] = {
+constexpr std::string_view cpu_examples[] = {
     "cbit cpu coverage --missing",
     "cbit cpu coverage --json",
 };
@@ -82,7 +82,7 @@ explain::Table make_table(const isa::Coverage& coverage, bool only_missing) {
   return table;
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+OrError<ExitCode> run_cpu(const Arguments& arguments, Streams& streams) {
   const explain::TableFormat format = CBIT_TRY(table_format(arguments));
   const isa::Coverage coverage = isa::coverage(cpu::default_model().features);
   streams.out << explain::render(make_table(coverage, arguments.has("--missing")), format, streams.columns);
@@ -98,10 +98,10 @@ const CommandSpec cpu_coverage_command{
     "processor of cbit run offers it, and whether it is implemented. One that is not is an invalid opcode "
     "(#UD) to the guest, and cbit run --stats names it. --json prints the object of "
     "schema/table.schema.json.",
-    option_table,
+    cpu_specs,
     {},
-    examples,
-    run,
+    cpu_examples,
+    run_cpu,
 };
 
 }  // namespace cbit::cli

@@ -23,7 +23,7 @@
 namespace cbit::cli {
 namespace {
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec doctor_specs[] = {
     {.name = "--root",
      .metavar = "DIR",
      .help = "Diagnose a captured tree, a folder or an archive, instead of the running system",
@@ -56,7 +56,7 @@ constexpr OptionSpec option_table[] = {
     color_option,
 };
 
-constexpr std::string_view examples[] = {
+constexpr std::string_view doctor_examples[] = {
     "cbit doctor",
     "cbit doctor --json",
     "cbit doctor --root tests/doctor/epyc-snp-iommu-pt",
@@ -175,7 +175,7 @@ OrError<void> write_capture(const facts::HostTree& tree, os::OutputFile file, St
   return {};
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+OrError<ExitCode> run_doctor(const Arguments& arguments, Streams& streams) {
   CBIT_TRY(check_options(arguments));
   if (const auto trace = arguments.text("--trace"))
     return explain_trace(std::string{*trace}, arguments, streams);
@@ -209,10 +209,10 @@ const CommandSpec doctor_command{
     "says what it could not. Exit code 1: a check failed. With --trace it is about a recording instead: "
     "which device bounces how much, who does not unmap, which request can never fit, and why; exit code 1: "
     "a cause of trouble was found.",
-    option_table,
+    doctor_specs,
     {},
-    examples,
-    run,
+    doctor_examples,
+    run_doctor,
 };
 
 }  // namespace cbit::cli

@@ -27,7 +27,7 @@ constexpr auto direction_choices = choices_of(dma_direction_words);
 std::vector<std::string_view> attr_names() { return {attr_choices.begin(), attr_choices.end()}; }
 std::vector<std::string_view> offer_names() { return {offer_choices.begin(), offer_choices.end()}; }
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec explain_specs[] = {
     platform_option,
     cbit_option,
     memory_option,
@@ -90,7 +90,7 @@ constexpr OptionSpec option_table[] = {
     color_option,
 };
 
-constexpr std::string_view examples[] = {
+constexpr std::string_view explain_examples[] = {
     "cbit explain --platform sev --direction from-device --size 512 --device-writes 100",
     "cbit explain --platform sme --mask 47 --map coherent",
     "cbit explain --platform sev --map raw-phys",
@@ -193,7 +193,7 @@ OrError<explain::ExplainOptions> explain_options(const Arguments& arguments) {
   return options;
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+OrError<ExitCode> run_explain(const Arguments& arguments, Streams& streams) {
   const explain::ExplainOptions options = CBIT_TRY(explain_options(arguments));
   auto trace = CBIT_TRY(TraceFile::open(arguments));
   const explain::Explanation explanation =
@@ -213,10 +213,10 @@ const CommandSpec explain_command{
     "Sets up a machine, boots the model kernel, lets a driver and a test device perform one DMA, and reports "
     "the path that it took with the kernel function behind each step, the bytes as the CPU, the device and "
     "the host see them, the verdict, and the causes of what went wrong with their remedies.",
-    option_table,
+    explain_specs,
     {},
-    examples,
-    run,
+    explain_examples,
+    run_explain,
 };
 
 }  // namespace cbit::cli

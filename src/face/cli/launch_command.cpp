@@ -24,7 +24,7 @@
 namespace cbit::cli {
 namespace {
 
-constexpr std::string_view examples[] = {
+constexpr std::string_view launch_examples[] = {
     "cbit launch --kernel vmlinuz --initrd initrd.img --disk root.qcow2,format=qcow2 --net user",
     "cbit launch --kernel vmlinuz --disk root.img --explain",
     "cbit launch --protection sev-snp --kernel vmlinuz --initrd initrd.img --format libvirt",
@@ -43,7 +43,7 @@ std::string host_of(const Arguments& arguments) {
   return host.value_or("/") == "live" ? "/" : std::string{host.value_or("/")};
 }
 
-OrError<void> check_words(const Arguments& arguments) {
+OrError<void> check_launch_words(const Arguments& arguments) {
   const auto refuse = [](std::string_view one, std::string_view other) {
     return usage_error(fmt::format("{} contradicts {}", one, other), "give one of them");
   };
@@ -145,8 +145,8 @@ OrError<std::string> render(const launch::LaunchPlan& plan, const std::vector<la
   return explain ? launch::to_explanation(plan) : launch::to_shell(plan);
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
-  CBIT_TRY(check_words(arguments));
+OrError<ExitCode> run_launch(const Arguments& arguments, Streams& streams) {
+  CBIT_TRY(check_launch_words(arguments));
   if (arguments.has("--check")) return check_launch(arguments, streams);
   const launch::LaunchRequest request = CBIT_TRY(launch_request(arguments));
   const launch::LaunchSite site = CBIT_TRY(site_of(arguments, request));
@@ -183,8 +183,8 @@ const CommandSpec launch_command{
     "QEMU.",
     launch_option_table(),
     {.metavar = "QEMU-OPTION", .help = "After --: options that QEMU gets as they are", .repeated = true},
-    examples,
-    run,
+    launch_examples,
+    run_launch,
 };
 
 }  // namespace cbit::cli

@@ -28,7 +28,7 @@ constexpr auto protection_choices = [] {
 constexpr auto accelerator_choices = names_of(accelerator_words);
 constexpr std::string_view format_choices[] = {"command", "json", "libvirt", "kata"};
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec launch_specs[] = {
     {"--protection", "P", "What encrypts the guest's memory; auto: the strongest that works here", "auto",
      protection_choices},
     {"--no-encryption", "", "The same guest with its memory in clear; as --protection none", ""},
@@ -196,7 +196,7 @@ OrError<launch::AttestationRequest> attestation(const Arguments& arguments) {
 
 }  // namespace
 
-std::span<const OptionSpec> launch_option_table() { return option_table; }
+std::span<const OptionSpec> launch_option_table() { return launch_specs; }
 
 OrError<launch::DiskRequest> parse_disk(std::string_view text) {
   const std::vector<std::string> parts = parts_of(text);

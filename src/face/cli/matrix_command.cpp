@@ -20,7 +20,7 @@ constexpr std::array<std::string_view, n + 1> all_or(const std::array<std::strin
 constexpr auto all_platforms = all_or(platform_choices);
 constexpr auto all_iommus = all_or(iommu_choices);
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec matrix_specs[] = {
     {"--platform", "P", "Only this platform", "all", all_platforms},
     {"--iommu", "MODE", "Only this IOMMU mode", "all", all_iommus},
     cbit_option,
@@ -35,13 +35,13 @@ constexpr OptionSpec option_table[] = {
     seed_option,
 };
 
-constexpr std::string_view examples[] = {
+constexpr std::string_view matrix_examples[] = {
     "cbit matrix --platform sme",
     "cbit matrix --format markdown",
     "cbit matrix --json",
 };
 
-OrError<ExitCode> run(const Arguments& given, Streams& streams) {
+OrError<ExitCode> run_matrix(const Arguments& given, Streams& streams) {
   Arguments arguments = given;
   explain::MatrixOptions matrix;
   if (const auto name = given.text("--platform"); name && *name != "all")
@@ -66,10 +66,10 @@ const CommandSpec matrix_command{
     "and the bytes are compared. The columns are the device's DMA masks; the last column names the causes of "
     "what does not work: cbit causes NAME explains one. --json prints the object of "
     "schema/matrix.schema.json.",
-    option_table,
+    matrix_specs,
     {},
-    examples,
-    run,
+    matrix_examples,
+    run_matrix,
 };
 
 }  // namespace cbit::cli

@@ -12,7 +12,7 @@
 namespace cbit::cli {
 namespace {
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec peek_specs[] = {
     {"--buffer", "NAME", "The buffer to look at; the names are the experiment's", ""},
     {"--offset", "SIZE", "Where to begin in the buffer", "0"},
     {"--length", "SIZE", "How many bytes, up to 64K", "256"},
@@ -38,7 +38,7 @@ constexpr OptionSpec option_table[] = {
      ""},
 };
 
-constexpr std::string_view examples[] = {
+constexpr std::string_view peek_examples[] = {
     "cbit peek outcome-46-sev-host-view --buffer container --length 64",
     "cbit peek outcome-46-sev-host-view --buffer qemu-heap --length 64",
     "cbit peek my-driver.toml --buffer ring --step 4 --json",
@@ -69,7 +69,7 @@ OrError<ExitCode> peek_experiment(const Arguments& arguments, Streams& streams) 
   return ExitCode::ok;
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+OrError<ExitCode> run_peek(const Arguments& arguments, Streams& streams) {
   const bool process = arguments.has("--pid");
   if (process && !arguments.positional.empty())
     return usage_error("an experiment and a process are given", "leave one of them out");
@@ -95,13 +95,13 @@ const CommandSpec peek_command{
     "was given, what the host's software reads without a key, and what lies in the memory chips. With --pid "
     "it reads the memory of a running process, a VMM for one, through /proc, without stopping it, and says "
     "of each page whether it looks like ciphertext, compressed data, text, zeros or other data.",
-    option_table,
+    peek_specs,
     {.metavar = "FILE",
      .help = "A lab file, or the name of an experiment that comes with cbit",
      .files = true,
      .names = builtin_names},
-    examples,
-    run,
+    peek_examples,
+    run_peek,
 };
 
 }  // namespace cbit::cli

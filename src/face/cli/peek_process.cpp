@@ -13,7 +13,7 @@
 namespace cbit::cli {
 namespace {
 
-constexpr std::uint64_t any = ~std::uint64_t{0};
+constexpr std::uint64_t any_number = ~std::uint64_t{0};
 constexpr std::uint64_t runs_shown = 16;
 constexpr std::uint64_t dump_max = 64 * 1024;
 
@@ -184,7 +184,7 @@ OrError<void> check_options(const Arguments& arguments) {
 OrError<ExitCode> peek_process(const Arguments& arguments, Streams& streams) {
   CBIT_TRY(check_options(arguments));
   const auto pid = CBIT_TRY(arguments.number("--pid", 1, std::numeric_limits<int>::max()));
-  const auto runs_max = CBIT_TRY(arguments.number("--runs", 0, any)).value_or(runs_shown);
+  const auto runs_max = CBIT_TRY(arguments.number("--runs", 0, any_number)).value_or(runs_shown);
   const process::ProcessMemory process = CBIT_TRY(process::ProcessMemory::open(static_cast<int>(*pid)));
   if (arguments.has("--ranges")) {
     print_mappings(streams, process, arguments.has("--json"));

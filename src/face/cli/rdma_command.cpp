@@ -13,7 +13,7 @@ namespace {
 
 constexpr auto method_choices = choices_of(testbed::rdma_method_words);
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec rdma_specs[] = {
     platform_option,
     {"--method", "M", "How the application's memory becomes reachable for the NIC", "user-mr",
      method_choices},
@@ -66,7 +66,7 @@ OrError<explain::RdmaRunOptions> run_options(const Arguments& arguments) {
   return options;
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams,
+OrError<ExitCode> run_rdma(const Arguments& arguments, Streams& streams,
                       OrError<explain::RdmaRunReport> (*measure)(const explain::RdmaRunOptions&, EventSink*),
                       std::string (*text)(const explain::RdmaRunReport&), std::string_view test) {
   const explain::RdmaRunOptions options = CBIT_TRY(run_options(arguments));
@@ -85,11 +85,11 @@ const CommandSpec rdma_bw_command{
     "Registers an application's memory on the platform, connects to a NIC of a plain machine, and performs "
     "RDMA writes. Every message is compared on arrival. Time is virtual; the counts of copies, flushes and "
     "conversions tell the cost. Ends with 1 where a byte was wrong.",
-    option_table,
+    rdma_specs,
     {},
     bw_examples,
     [](const Arguments& arguments, Streams& streams) {
-      return run(arguments, streams, explain::rdma_bandwidth, explain::bandwidth_text, "bw");
+      return run_rdma(arguments, streams, explain::rdma_bandwidth, explain::bandwidth_text, "bw");
     },
 };
 
@@ -97,11 +97,11 @@ const CommandSpec rdma_pingpong_command{
     "rdma pingpong",
     "Send to and fro between the platform and a plain machine, and compare the bytes",
     "The same with send and receive, in turns: the platform's application sends, then the peer's.",
-    option_table,
+    rdma_specs,
     {},
     pingpong_examples,
     [](const Arguments& arguments, Streams& streams) {
-      return run(arguments, streams, explain::rdma_pingpong, explain::pingpong_text, "pingpong");
+      return run_rdma(arguments, streams, explain::rdma_pingpong, explain::pingpong_text, "pingpong");
     },
 };
 

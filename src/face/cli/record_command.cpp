@@ -20,7 +20,7 @@ constexpr std::uint64_t seconds_max = 24 * 60 * 60;
 constexpr std::uint64_t buffer_bytes_max = 1ull << 30;  // per CPU
 constexpr std::uint64_t kib = 1024;
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec record_specs[] = {
     {"--seconds", "N", "How long to record, 1 to 86400; Ctrl-C ends it before", "10"},
     {.name = "--output",
      .metavar = "FILE",
@@ -32,13 +32,13 @@ constexpr OptionSpec option_table[] = {
     {"--size", "SIZE", "End when the recording has this size, up to 256M", "256M"},
 };
 
-constexpr std::string_view examples[] = {
+constexpr std::string_view record_examples[] = {
     "cbit record --output recording.txt",
     "cbit record --seconds 60 --device '0000:00:04.0' --output recording.txt",
     "cbit record | cbit doctor --trace -",
 };
 
-constexpr int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+constexpr int recorder_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
 // The kernel's filter has the name within double quotes.
 OrError<std::string> read_device(const Arguments& arguments) {
@@ -62,13 +62,13 @@ OrError<recorder::RecordRequest> read_request(const Arguments& arguments) {
   return request;
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+OrError<ExitCode> run_record(const Arguments& arguments, Streams& streams) {
   const recorder::RecordRequest request = CBIT_TRY(read_request(arguments));
   std::optional<os::OutputFile> file;
   if (const auto path = arguments.text("--output"))
     file.emplace(CBIT_TRY(os::OutputFile::create(std::string{*path})));
   const facts::HostTree host = CBIT_TRY(facts::HostTree::open("/"));
-  const os::Interruption interruption{ending_signals};
+  const os::Interruption interruption{recorder_signals};
   {
     const std::string tracefs = CBIT_TRY(recorder::find_tracefs());
     const auto instance = CBIT_TRY(recorder::TraceInstance::create(tracefs, request));
@@ -88,10 +88,10 @@ const CommandSpec record_command{
     "iommu:*, in a trace instance of its own that goes away with the recording, and writes them as text, "
     "with the pool's counters, the kernel's release, and what of its command line is no secret. cbit doctor "
     "--trace explains it.",
-    option_table,
+    record_specs,
     {},
-    examples,
-    run,
+    record_examples,
+    run_record,
 };
 
 }  // namespace cbit::cli

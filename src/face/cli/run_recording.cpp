@@ -49,7 +49,7 @@ void put_values(Arguments& arguments, std::string_view name, const std::vector<s
   arguments.repeated[key] = values;
 }
 
-std::string words_of(std::string_view name, const std::vector<std::string>& values) {
+std::string option_words(std::string_view name, const std::vector<std::string>& values) {
   std::string words;
   for (const std::string& value : values)
     words += fmt::format("{}{}{}{}", words.empty() ? "" : " ", name, value.empty() ? "" : " ", value);
@@ -61,7 +61,7 @@ tl::unexpected<Error> contradicts(std::string_view what, const std::string& file
                      "leave it away: a replay's machine is that of the recording");
 }
 
-OrError<void> check_companions(const Arguments& given) {
+OrError<void> check_recording_options(const Arguments& given) {
   if (given.has("--record") && given.has("--replay"))
     return usage_error("--record and --replay contradict each other", "give one of them");
   if (given.has("--record") && given.has("--gdb"))
@@ -84,12 +84,12 @@ OrError<Arguments> merged(const Arguments& given, const guest::RecordingHeader& 
     const auto recorded = values_of(header, name);
     const auto now = values_of(given, name);
     if (!now.empty() && now != recorded)
-      return contradicts(words_of(name, now), file, words_of(name, recorded));
+      return contradicts(option_words(name, now), file, option_words(name, recorded));
     put_values(merged, name, recorded);
   }
   for (const std::string_view name : present_options) {
     const auto recorded = values_of(header, name);
-    if (given.has_any(name) && recorded.empty()) return contradicts(name, file, words_of(name, recorded));
+    if (given.has_any(name) && recorded.empty()) return contradicts(name, file, option_words(name, recorded));
     if (!given.has_any(name)) put_values(merged, name, recorded);
   }
   for (const std::string_view name : place_options)
@@ -124,7 +124,7 @@ guest::RecordingHeader header_of(const Arguments& arguments, const RunRequest& r
 }  // namespace
 
 OrError<std::unique_ptr<RunRecording>> RunRecording::open(const Arguments& given) {
-  CBIT_TRY(check_companions(given));
+  CBIT_TRY(check_recording_options(given));
   std::unique_ptr<RunRecording> recording{new RunRecording};
   recording->arguments_ = given;
   if (const auto file = given.text("--record")) {

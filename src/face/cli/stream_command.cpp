@@ -17,7 +17,7 @@ constexpr std::string_view default_files = "/usr/share/common-licenses";
 constexpr std::uint64_t default_image_bytes = 32 << 20;
 constexpr std::uint64_t default_memory_bytes = 512 << 20;
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec stream_specs[] = {
     {.name = "--image",
      .metavar = "FILE",
      .help = "Stream this raw disk image, of up to 16 GiB, instead of building one",
@@ -46,7 +46,7 @@ constexpr OptionSpec option_table[] = {
     seed_option,
 };
 
-constexpr std::string_view examples[] = {
+constexpr std::string_view stream_examples[] = {
     "cbit stream",
     "cbit stream --html report.html",
     "cbit stream --image disk.img --output copy.img --memory 2G",
@@ -84,7 +84,7 @@ OrError<std::optional<os::OutputFile>> open_page(const Arguments& arguments) {
   return std::optional{CBIT_TRY(os::OutputFile::create(std::string{*path}))};
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+OrError<ExitCode> run_stream(const Arguments& arguments, Streams& streams) {
   const stream::StreamOptions options = CBIT_TRY(stream_options(arguments));
   auto trace = CBIT_TRY(TraceFile::open(arguments));
   auto page = CBIT_TRY(open_page(arguments));
@@ -109,10 +109,10 @@ const CommandSpec stream_command{
     "its memory and write it out to another image, and reports: are the images equal, what could the host "
     "read, how many bytes were bounced and what did it cost, which pages are shared. Then the same with a "
     "driver that hands out physical addresses.",
-    option_table,
+    stream_specs,
     {},
-    examples,
-    run,
+    stream_examples,
+    run_stream,
 };
 
 }  // namespace cbit::cli

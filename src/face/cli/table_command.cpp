@@ -15,7 +15,7 @@
 namespace cbit::cli {
 namespace {
 
-constexpr OptionSpec option_table[] = {
+constexpr OptionSpec table_specs[] = {
     {"--platform", "P", "Only what is about this platform", "", platform_choices},
     {.name = "--kernel-version",
      .metavar = "V",
@@ -27,7 +27,7 @@ constexpr OptionSpec option_table[] = {
     seed_option,
 };
 
-constexpr std::string_view examples[] = {
+constexpr std::string_view table_examples[] = {
     "cbit table",
     "cbit table rdma",
     "cbit table linux-versions --platform sev --kernel-version 7.3",
@@ -46,7 +46,7 @@ OrError<const explain::TableSpec*> find_table(std::string_view name) {
   return usage_error(fmt::format("there is no table \"{}\"", name), did_you_mean(name, table_names()));
 }
 
-OrError<ExitCode> run(const Arguments& arguments, Streams& streams) {
+OrError<ExitCode> run_table(const Arguments& arguments, Streams& streams) {
   const explain::TableFormat format = CBIT_TRY(table_format(arguments));
   if (arguments.positional.empty()) {
     for (const std::string_view option : {"--platform", "--kernel-version"})
@@ -77,10 +77,10 @@ const CommandSpec table_command{
     "Runs the same work on many machines, one per cell or row, and prints what came of it. Without a name, "
     "lists the tables. Where something fails, the row names the causes: cbit causes NAME explains one. "
     "--json prints the object of schema/table.schema.json.",
-    option_table,
+    table_specs,
     {.metavar = "NAME", .help = "The table; see the list that cbit table prints", .names = table_names},
-    examples,
-    run,
+    table_examples,
+    run_table,
 };
 
 }  // namespace cbit::cli

@@ -8,14 +8,13 @@
 namespace cbit::cpu {
 namespace {
 
-constexpr std::uint64_t low_32_bits = 0xffff'ffff;
+constexpr std::uint64_t four_gib = std::uint64_t{1} << 32;
 
 }  // namespace
 
 // A segment that needs no other checks ends at 4 GiB all the same.
 bool Core::goes_beyond_4g(std::uint64_t linear, unsigned bytes) const {
-  return !mode_.is_64() && !mode_.get<isa::Mode::Segmented>() &&
-         (linear & low_32_bits) + bytes > low_32_bits + 1;
+  return !mode_.is_64() && !mode_.get<isa::Mode::Segmented>() && linear % four_gib + bytes > four_gib;
 }
 
 // At most two pages. A fault in either leaves everything as it was.
@@ -30,7 +29,7 @@ bool Core::pieces_of(TlbSet set, std::uint64_t linear, unsigned bytes, bool writ
   to[1].bytes = bytes - to[0].bytes;
   for (unsigned i = 0; i < to.size() && to[i].bytes != 0; ++i) {
     std::uint64_t at = i == 0 ? linear : (linear & page_mask) + page_size;
-    if (!mode_.is_64()) at &= low_32_bits;
+    if (!mode_.is_64()) at %= four_gib;
     const auto page = write ? writable_page(set, at) : memory.page_for(set, at, false);
     if (!page) {
       raise_memory_fault(page.error(), stack);

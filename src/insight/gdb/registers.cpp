@@ -15,8 +15,8 @@ using isa::Segment;
 constexpr std::uint32_t msr_kernel_gs_base = 0xc000'0102;
 
 // The whole of a processor, so that many registers are read and written as one.
-struct State {
-  explicit State(const Processor& processor)
+struct WholeState {
+  explicit WholeState(const Processor& processor)
       : general{processor.cpu->registers()},
         extended{processor.cpu->extended_state()},
         kernel_gs_base{processor.cpu->read_msr(msr_kernel_gs_base).value_or(0)},
@@ -41,7 +41,7 @@ unsigned tag_of(ConstByteSpan st) {
   return exponent == 0 || exponent == 0x7fff || fraction >> 63 == 0 ? 2 : 0;
 }
 
-std::uint64_t x87_tags(const State& state) {
+std::uint64_t x87_tags(const WholeState& state) {
   namespace at = cpu::fxsave;
   const ConstByteSpan image{state.extended};
   const auto in_use = load<std::uint8_t>(image, at::tags_at);
@@ -55,7 +55,7 @@ std::uint64_t x87_tags(const State& state) {
   return tags;
 }
 
-void set_x87_tags(State& state, std::uint64_t tags) {
+void set_x87_tags(WholeState& state, std::uint64_t tags) {
   unsigned in_use = 0;
   for (unsigned reg = 0; reg < 8; ++reg)
     if ((tags >> 2 * reg & 3) != tag_empty) in_use |= 1u << reg;
@@ -217,7 +217,7 @@ std::string feature_xml(Feature feature, std::string_view name, const std::strin
 // ---- one register ---------------------------------------------------------------------------------------
 
 // Where a register that is a number lies; nullptr: it is none, or is made up of others.
-std::uint64_t* number_of(State& state, const Row& row) {
+std::uint64_t* number_of(WholeState& state, const Row& row) {
   cpu::Registers& general = state.general;
   switch (row.field) {
     case Field::gpr: return &general.gpr[row.index];
@@ -238,7 +238,7 @@ std::uint64_t* number_of(State& state, const Row& row) {
   return nullptr;
 }
 
-void append(Bytes& to, State& state, const Row& row) {
+void append(Bytes& to, WholeState& state, const Row& row) {
   std::array<std::byte, 16> value{};
   if (const std::uint64_t* const number = number_of(state, row))
     store(value, 0, *number);
@@ -251,7 +251,7 @@ void append(Bytes& to, State& state, const Row& row) {
   to.insert(to.end(), value.begin(), value.begin() + row.bytes);
 }
 
-bool set(State& state, const Row& row, ConstByteSpan from) {
+bool set(WholeState& state, const Row& row, ConstByteSpan from) {
   std::array<std::byte, 16> value{};
   std::memcpy(value.data(), from.data(), row.bytes);
   const auto number = load<std::uint64_t>(value);
@@ -267,8 +267,8 @@ bool set(State& state, const Row& row, ConstByteSpan from) {
 }
 
 // What is as it was is not set: that may drop translations.
-bool set_state(const Processor& processor, const State& to) {
-  const State before{processor};
+bool set_state(const Processor& processor, const WholeState& to) {
+  const WholeState before{processor};
   cpu::Cpu& cpu = *processor.cpu;
   if (to.kernel_gs_base != before.kernel_gs_base && !cpu.write_msr(msr_kernel_gs_base, to.kernel_gs_base))
     return false;
@@ -295,7 +295,7 @@ std::size_t register_count() { return table().size(); }
 std::size_t register_bytes(std::size_t number) { return table()[number].bytes; }
 
 Bytes read_registers(const Processor& processor) {
-  State state{processor};
+  WholeState state{processor};
   Bytes values;
   for (const Row& row : table()) append(values, state, row);
   return values;
@@ -303,14 +303,14 @@ Bytes read_registers(const Processor& processor) {
 
 std::optional<Bytes> read_register(const Processor& processor, std::size_t number) {
   if (number >= table().size()) return std::nullopt;
-  State state{processor};
+  WholeState state{processor};
   Bytes value;
   append(value, state, table()[number]);
   return value;
 }
 
 bool write_registers(const Processor& processor, ConstByteSpan values) {
-  State state{processor};
+  WholeState state{processor};
   for (const Row& row : table()) {
     if (values.size() < row.bytes || !set(state, row, values)) return false;
     values = values.subspan(row.bytes);
@@ -320,7 +320,7 @@ bool write_registers(const Processor& processor, ConstByteSpan values) {
 
 bool write_register(const Processor& processor, std::size_t number, ConstByteSpan value) {
   if (number >= table().size() || value.size() != table()[number].bytes) return false;
-  State state{processor};
+  WholeState state{processor};
   return set(state, table()[number], value) && set_state(processor, state);
 }
 

@@ -12,7 +12,7 @@ namespace cbit::linux {
 namespace {
 
 constexpr std::size_t code_ranges_max = 1 << 16;
-constexpr std::size_t nesting_max = 64;
+constexpr std::size_t inlining_max = 64;
 constexpr std::size_t name_bytes_max = 255;
 
 int find_no_other_file(Dwfl_Module*, void**, const char*, Dwarf_Addr, const char*, const char*, GElf_Word,
@@ -92,7 +92,7 @@ std::vector<SourceLine> lines_in(Dwarf_Die unit, Dwarf_Addr pc) {
   if (dwarf_getsrcfiles(&unit, &files, &count) != 0) files = nullptr;
   std::vector<SourceLine> found;
   auto part = part_at(unit, pc);
-  for (std::size_t depth = 0; part && depth < nesting_max; part = part_at(*part, pc), ++depth) {
+  for (std::size_t depth = 0; part && depth < inlining_max; part = part_at(*part, pc), ++depth) {
     if (dwarf_tag(&*part) == DW_TAG_lexical_block) continue;
     if (dwarf_tag(&*part) == DW_TAG_inlined_subroutine) {
       auto call = call_of(*part, files);

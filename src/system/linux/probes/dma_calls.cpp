@@ -90,18 +90,18 @@ void sync_for_device(ProbeContext& ctx, CallView& c) { sync(ctx, c, false); }
 
 constexpr std::string_view page_map = "dev page offset size dir attrs";
 constexpr std::string_view resource_map = "dev phys_addr size dir attrs";
-constexpr std::string_view unmap = "dev addr size dir attrs";
+constexpr std::string_view unmap_range = "dev addr size dir attrs";
 constexpr std::string_view sync_range = "dev addr size dir";
 
 // dma_map_single() is inline on top of the page's. Since 6.10 the inline wrappers of sync skip the call while
 // the device needs none.
-constexpr ProbeRow rows[] = {
+constexpr ProbeRow dma_calls[] = {
     {"dma_map_page_attrs", page_map, "dma_map_phys", enter_page, map_page},
     {"dma_map_resource", resource_map, "dma_map_phys", enter_phys, map_resource},
     {"dma_map_phys", "dev phys size dir attrs", "", enter_phys, map_phys},
-    {"dma_unmap_page_attrs", unmap, "dma_unmap_phys", nullptr, unmap_page},
-    {"dma_unmap_resource", unmap, "dma_unmap_phys", nullptr, unmap_resource},
-    {"dma_unmap_phys", unmap, "", nullptr, unmap_phys},
+    {"dma_unmap_page_attrs", unmap_range, "dma_unmap_phys", nullptr, unmap_page},
+    {"dma_unmap_resource", unmap_range, "dma_unmap_phys", nullptr, unmap_resource},
+    {"dma_unmap_phys", unmap_range, "", nullptr, unmap_phys},
     {"dma_sync_single_for_cpu", sync_range, "__dma_sync_single_for_cpu", nullptr, sync_for_cpu},
     {"dma_sync_single_for_device", sync_range, "__dma_sync_single_for_device", nullptr, sync_for_device},
     {"__dma_sync_single_for_cpu", sync_range, "", nullptr, sync_for_cpu},
@@ -110,6 +110,6 @@ constexpr ProbeRow rows[] = {
 
 }  // namespace
 
-std::span<const ProbeRow> dma_rows() { return rows; }
+std::span<const ProbeRow> dma_rows() { return dma_calls; }
 
 }  // namespace cbit::linux

@@ -158,7 +158,7 @@ void sync_sg_for_device(ProbeContext& ctx, CallView& c) { sync_sg(ctx, c, false)
 constexpr std::string_view list_map = "dev sg nents dir attrs";
 constexpr std::string_view list_sync = "dev sg nelems dir";
 
-constexpr ProbeRow rows[] = {
+constexpr ProbeRow dma_sg_calls[] = {
     {"__dma_map_sg_attrs", list_map, "", enter_map_sg, map_sg},
     {"dma_map_sg_attrs", list_map, "__dma_map_sg_attrs", enter_map_sg, map_sg},
     {"dma_map_sgtable", "dev sgt dir attrs", "__dma_map_sg_attrs", enter_map_sg, map_sgtable},
@@ -171,6 +171,6 @@ constexpr ProbeRow rows[] = {
 
 }  // namespace
 
-std::span<const ProbeRow> dma_sg_rows() { return rows; }
+std::span<const ProbeRow> dma_sg_rows() { return dma_sg_calls; }
 
 }  // namespace cbit::linux

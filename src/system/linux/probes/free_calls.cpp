@@ -75,13 +75,13 @@ constexpr ProbeRow page_row(std::string_view function) {
 
 // Which of the page allocator's own functions a kernel has differs: 6.1 and 6.12 have the first and the last,
 // 6.17 and 7.2 the last two.
-constexpr ProbeRow rows[] = {
+constexpr ProbeRow free_calls[] = {
     object_row<first>("kfree"),      object_row<second>("kmem_cache_free"), page_row("free_unref_page"),
     page_row("__free_frozen_pages"), page_row("__free_pages_ok"),
 };
 
 }  // namespace
 
-std::span<const ProbeRow> free_rows() { return rows; }
+std::span<const ProbeRow> free_rows() { return free_calls; }
 
 }  // namespace cbit::linux

@@ -19,7 +19,7 @@ void map(ProbeContext& ctx, CallView& c) {
 }
 
 // domain, iova; the bytes that were mapped
-void unmap(ProbeContext& ctx, CallView& c) {
+void iommu_unmap(ProbeContext& ctx, CallView& c) {
   if (c.result() == 0) return;
   ctx.emit(c, IommuUnmapped{ctx.domain(c.pointer(0)), DmaAddr{c.argument(1)}, c.result()});
 }
@@ -88,10 +88,10 @@ void destroy(ProbeContext& ctx, CallView& c) {
 
 constexpr std::string_view map_range = "domain iova paddr size";
 
-constexpr ProbeRow rows[] = {
+constexpr ProbeRow iommu_calls[] = {
     {"__iommu_map", map_range, "iommu_map_nosync", nullptr, map},
     {"iommu_map_nosync", map_range, "", nullptr, map},
-    {"__iommu_unmap", "domain iova", "", nullptr, unmap},
+    {"__iommu_unmap", "domain iova", "", nullptr, iommu_unmap},
     {"iommu_dma_alloc_iova", "", "", nullptr, alloc_iova},
     {.function = "iommu_dma_map_page",
      .parameters = "dev size dir attrs page offset",
@@ -114,6 +114,6 @@ constexpr ProbeRow rows[] = {
 
 }  // namespace
 
-std::span<const ProbeRow> iommu_rows() { return rows; }
+std::span<const ProbeRow> iommu_rows() { return iommu_calls; }
 
 }  // namespace cbit::linux

@@ -128,7 +128,7 @@ bool leave(ProbeContext& ctx, CallView&) {
   return false;
 }
 
-constexpr ProbeRow rows[] = {
+constexpr ProbeRow kernel_calls[] = {
     {"printk_sprint", "text flags", "", nullptr, printk},
     {"__warn", "", "", warning},
     {"panic", "", "vpanic", panic},
@@ -143,6 +143,6 @@ constexpr ProbeRow rows[] = {
 
 }  // namespace
 
-std::span<const ProbeRow> kernel_rows() { return rows; }
+std::span<const ProbeRow> kernel_rows() { return kernel_calls; }
 
 }  // namespace cbit::linux

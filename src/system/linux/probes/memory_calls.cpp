@@ -126,7 +126,7 @@ bool is_remapped(const ProbeContext& ctx, const CpuView& cpu) {
 void unmapped(ProbeContext& ctx, CallView& c) { removed(ctx, c, c.pointer(0).page()); }
 void vma_freed(ProbeContext& ctx, CallView& c) { removed(ctx, c, c.pointer(0)); }
 
-constexpr ProbeRow rows[] = {
+constexpr ProbeRow memory_calls[] = {
     {"__set_memory_enc_pgtable", "addr numpages enc", "", enter_conversion, conversion},
     {"early_set_memory_enc_dec", "vaddr size enc", "", enter_conversion, early_conversion},
     {"vmap", "pages count", "", enter_mapping, vmap},
@@ -139,6 +139,6 @@ constexpr ProbeRow rows[] = {
 
 }  // namespace
 
-std::span<const ProbeRow> memory_rows() { return rows; }
+std::span<const ProbeRow> memory_rows() { return memory_calls; }
 
 }  // namespace cbit::linux
