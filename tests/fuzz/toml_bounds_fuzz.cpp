@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                          "\\",  "\n",    "#",      " ",        "1",      "a.",
                                          "[[",  "{a=",   "\"a\".", "[{a=",     "a=1\n",  "]]\n",
                                          "1.5", "x=[\n", "\\\"",   "\"\"\"\"", "'''''",  "\r\n"};
-  constexpr std::size_t bytes_max = 60'000;
+  constexpr std::size_t bytes_max = 20'000;
   cbit::FuzzInput input{data, size};
   std::string text;
   while (!input.empty() && text.size() < bytes_max) {
