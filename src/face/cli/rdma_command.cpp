@@ -67,8 +67,9 @@ OrError<explain::RdmaRunOptions> run_options(const Arguments& arguments) {
 }
 
 OrError<ExitCode> run_rdma(const Arguments& arguments, Streams& streams,
-                      OrError<explain::RdmaRunReport> (*measure)(const explain::RdmaRunOptions&, EventSink*),
-                      std::string (*text)(const explain::RdmaRunReport&), std::string_view test) {
+                           OrError<explain::RdmaRunReport> (*measure)(const explain::RdmaRunOptions&,
+                                                                      EventSink*),
+                           std::string (*text)(const explain::RdmaRunReport&), std::string_view test) {
   const explain::RdmaRunOptions options = CBIT_TRY(run_options(arguments));
   auto trace = CBIT_TRY(TraceFile::open(arguments));
   const explain::RdmaRunReport report = CBIT_TRY(measure(options, trace ? &trace->sink() : nullptr));
