@@ -59,6 +59,7 @@ MISTAKES = {
     "pages_freed_while_mapped": {"freed-while-mapped": "free_pages("},
     "coherent_mapped_encrypted": {"conflicting-encryption-alias": "write_through_user_mapping(",
                                   "mapped-encrypted-but-shared": "write_through_user_mapping("},
+    "encrypted_mmio": {"encrypted-mmio": "readb("},
     "leak_to_shared": {"private-bytes-in-shared-memory": None},  # shows at the end, when nobody is anywhere
 }
 # Of them those that happen in a function which the compiler puts into the mistake's.
@@ -78,6 +79,8 @@ ELSEWHERE = {
     ("raw_physical_address", None): [],
     ("no_sync", "--sme"): [],
     ("no_sync", None): [],
+    ("encrypted_mmio", "--sme"): ["encrypted-mmio"],
+    ("encrypted_mmio", None): [],
 }
 
 program = None

@@ -337,7 +337,10 @@ bool Pc::write_msr(cpu::Cpu&, std::uint32_t msr, std::uint64_t value) {
 
 void Pc::missing_instruction(cpu::Cpu&, std::string_view name) { missing_.emplace(name); }
 
-void Pc::refused(cpu::Cpu&, const Fault&) { ++refused_; }
+void Pc::refused(cpu::Cpu& by, const Fault& fault) {
+  ++refused_;
+  machine_->tracer().emit({AgentKind::cpu, by.index()}, AccessFault{fault});
+}
 
 void Pc::translation_differs(cpu::Cpu&, const std::string& what) {
   if (!difference_.empty()) return;

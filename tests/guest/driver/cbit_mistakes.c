@@ -296,6 +296,21 @@ static int coherent_mapped_encrypted(struct engine *engine, u8 *buffer)
   return error;
 }
 
+/* ioremap() would clear the encryption bit. */
+static int encrypted_mmio(struct engine *engine, u8 *buffer)
+{
+  u8 __iomem *encrypted = ioremap_encrypted(pci_resource_start(engine->pdev, 0) + LOCAL_MEMORY, BYTES);
+  u8 seen;
+
+  if (!encrypted)
+    return -ENOMEM;
+  fill_device(engine);
+  seen = readb(encrypted);
+  pr_info("cbit_mistakes: the driver read %#x\n", seen);
+  iounmap(encrypted);
+  return 0;
+}
+
 static const struct {
   const char *name;
   int (*make)(struct engine *engine, u8 *buffer);
@@ -317,6 +332,7 @@ static const struct {
   { "pages_freed_while_mapped", pages_freed_while_mapped, 64 },
   { "coherent_mapped_encrypted", coherent_mapped_encrypted, 64 },
   { "leak_to_shared", leak_to_shared, 64, true },
+  { "encrypted_mmio", encrypted_mmio, 64 },
   /* With a device of 32 address lines this one's mask is a lie. */
   { "mask_too_wide", none, 64 },
 };

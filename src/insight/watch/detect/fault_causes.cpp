@@ -17,9 +17,10 @@ struct FaultCauses {
     const bool by_guest = scene.facts.context().hosts_guests && scene.event.agent.kind == AgentKind::cpu;
     if (by_guest && refused.fault.kind == FaultKind::rmp_violation) return;  // find_host_causes()
     const PhysAddr at{refused.fault.address};
-    const Evidence who{"access", fmt::format("{} by {} in {}: {}", refused.fault.write ? "write" : "read",
-                                             agent_name(scene.event.agent), scene.facts.name(refused.site),
-                                             to_string(refused.fault.kind))};
+    const std::string in = refused.site == 0 ? "" : fmt::format(" in {}", scene.facts.name(refused.site));
+    const Evidence who{"access",
+                       fmt::format("{} by {}{}: {}", refused.fault.write ? "write" : "read",
+                                   agent_name(scene.event.agent), in, to_string(refused.fault.kind))};
     switch (refused.fault.kind) {
       case FaultKind::rmp_violation: return open_page(rmp_reason(at), 0, at, who);
       case FaultKind::td_integrity: return td_poison(at, who);

@@ -238,6 +238,15 @@ TEST(Explainer, BlamesTheIommuDriverForAnEncryptedEntryOfAPeersBar) {
   EXPECT_THAT(s.first().remedies.back().text, HasSubstr("iommu_v1_map_pages"));
 }
 
+TEST(Explainer, NamesTheFunctionThatReachedEncryptedMmioOnlyWhereItIsKnown) {
+  Stage known{Stage::guest()}, unknown{Stage::guest()};
+  known.cpu(AccessFault{{FaultKind::private_mmio, 0xc000'0000, false}, known.site});
+  unknown.cpu(AccessFault{{FaultKind::private_mmio, 0xc000'0000, false}});
+  EXPECT_EQ(known.evidence("access"),
+            "read by cpu0 in driver_fill: MMIO reached with the encryption bit set");
+  EXPECT_EQ(unknown.evidence("access"), "read by cpu0: MMIO reached with the encryption bit set");
+}
+
 TEST(Explainer, SeesUseAfterUnmapInAnIommuFault) {
   Stage s{Stage::sme()};
   s.map(DmaPath::iommu, iova, 512, DmaDirection::to_device, DmaMappingKind::single, true);
