@@ -800,6 +800,74 @@ class Networks(EachKernel):
             except OSError:
                 time.sleep(0.1)
 
+    # Each by its own device, route and port; and the host in IPv6, at a socket of its own.
+    SEVERAL = """
+        grep -H . /sys/class/net/eth*/address
+        for net in eth0 eth1; do
+            echo $net $(ip -o -4 address show $net | cut -d ' ' -f 7) \
+                 $(ip -o -6 address show $net scope site | cut -d ' ' -f 7)
+        done
+        cat /etc/resolv.conf
+        ip route | grep -c default
+        ls -d /sys/bus/pci/devices/0000:00:0[34].0/virtio*/net/*
+        for host in 10.0.2.2:{web} 10.0.3.2:{web} [fec0::2]:{web6} [fec0:0:0:1::2]:{web6}; do
+            wget -q -O - http://$host/data | sha256sum
+        done
+        echo 'printf "HTTP/1.0 200 OK\r\n\r\nfrom the guest"' > /tmp/answer
+        nc -l -p 80 -e sh /tmp/answer & nc -l -p 81 -e sh /tmp/answer
+        wait"""
+
+    def web_in_ipv6(self):
+        """The same files at ::1; None where this host has no IPv6."""
+        class Server(http.server.ThreadingHTTPServer):
+            address_family = socket.AF_INET6
+        try:
+            web = Server(("::1", 0), self.web.RequestHandlerClass)
+        except OSError:
+            return None
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        self.addCleanup(web.server_close)
+        self.addCleanup(web.shutdown)
+        return web
+
+    def free_port(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return free.getsockname()[1]
+
+    def test_several_at_once_have_each_their_device_and_ports_and_ipv6(self):
+        web6 = self.web_in_ipv6()
+        ports = self.free_port(), self.free_port()
+        words = self.SEVERAL.format(web=self.web.server_port, web6=web6.server_port if web6 else 1)
+        digest = hashlib.sha256(self.contents).hexdigest()
+        for kernel in kernels:
+            told, over = ([], []), threading.Event()
+            asking = [threading.Thread(target=self.ask_guest, args=(port, answers, over))
+                      for port, answers in zip(ports, told)]
+            for thread in asking:
+                thread.start()
+            try:
+                forwards = [f"user,hostfwd=tcp:127.0.0.1:{port}-:{80 + number}"
+                            for number, port in enumerate(ports)]
+                boot = Boot(kernel, "--sev", "--net", forwards[0], "--net", forwards[1],
+                            command=["sh", "-c", words])
+            finally:
+                over.set()
+                for thread in asking:
+                    thread.join()
+            self.assertEqual(boot.status, 0, boot)
+            lines = boot.output.splitlines()
+            for number in range(2):
+                address = f"52:54:00:12:34:{0x56 + number:x}"
+                self.assertIn(f"/sys/class/net/eth{number}/address:{address}", lines, boot)
+            self.assertIn("eth0 10.0.2.15/24 fec0::5054:ff:fe12:3456/64", lines, boot)
+            self.assertIn("eth1 10.0.3.15/24 fec0::1:5054:ff:fe12:3457/64", lines, boot)
+            for line in "nameserver 10.0.2.3", "nameserver 10.0.3.3", "1":
+                self.assertIn(line, lines, boot)
+            self.assertEqual(sum("0000:00:0" in line for line in lines), 2, boot)
+            self.assertEqual(boot.output.count(digest), 4 if web6 else 2, boot)
+            self.assertEqual(told, (["from the guest"], ["from the guest"]), boot)
+
     def test_reach_the_host_and_are_reached_by_it(self):
         report = Path(folder_for_run.name) / "report.json"
         for model, *options in ("virtio", "--sev"), ("virtio",), ("e1000", "--sev"):
@@ -1445,7 +1513,7 @@ class Replays(EachKernel):
         handler = functools.partial(QuietHandler, directory=self.folder)
         web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=web.serve_forever, daemon=True).start()
-        machine = ["--sev", "--cpus", "3", "--net", "user", "--disk", "disk.img"]
+        machine = ["--sev", "--cpus", "3", "--net", "user", "--net", "user", "--disk", "disk.img"]
         said = self.type_into(
             [program, "run", *machine, "--record", "a.rec", "--trace", "a.trace", "--timeout", str(HANGS_S),
              kernels[0]],

@@ -56,9 +56,11 @@ constexpr OptionSpec option_table[] = {
      .help = "Plug in this raw image as a disk: if=virtio, nvme or scsi; ro: the guest may not write",
      .repeated = true,
      .file = FileUse::input_with_options},
-    {"--net", "user|tap|none[,OPTION=VALUE]...",
-     "Plug in a network device: user[,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT]..., tap,ifname=NAME, or none",
-     "none"},
+    {.name = "--net",
+     .metavar = "user|tap|none[,OPTION=VALUE]...",
+     .help =
+         "Plug in a network device: user[,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT]..., tap,ifname=NAME, or none",
+     .repeated = true},
     {"--share", "DIR", "Let the guest read this folder, at /mnt/share", ""},
     {.name = "--out",
      .metavar = "FILE",
@@ -429,7 +431,7 @@ OrError<ExitCode> run_guest(const Arguments& given, Streams& streams) {
   if (!with_command && !recording->replays()) keyboard.emplace();
   guest::RunOptions options =
       run_options(arguments, streams, keyboard ? &*keyboard : nullptr, recording->replays());
-  options.network = request.network.get();
+  for (const auto& network : request.networks) options.networks.push_back(network.get());
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
   recording->attach(options);
   watch->attach(*pc, options);

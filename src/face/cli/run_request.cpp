@@ -141,13 +141,30 @@ OrError<void> add_disk(RunRequest& request, std::string_view text) {
   return {};
 }
 
-OrError<void> add_network(RunRequest& request, std::string_view text) {
-  guest::Network network =
-      CBIT_TRY(guest::open_network(CBIT_TRY(guest::parse_network(text)), request.journal));
-  if (!network.backend) return {};
-  request.network = std::move(network.backend);
-  request.network_setup = std::move(network.setup);
-  request.devices.push_back(std::move(network.device));
+// Devices that are connected to nothing have an address, too.
+void give_addresses(RunRequest& request, std::vector<guest::NetworkRequest>& networks) {
+  std::vector<machine::DeviceRequest*> devices;
+  for (machine::DeviceRequest& device : request.devices) devices.push_back(&device);
+  for (guest::NetworkRequest& network : networks) devices.push_back(&network.device);
+  machine::give_addresses(devices);
+}
+
+OrError<void> add_networks(RunRequest& request, std::span<const std::string> texts) {
+  std::vector<guest::NetworkRequest> networks;
+  for (const std::string& text : texts) {
+    guest::NetworkRequest network = CBIT_TRY(guest::parse_network(text));
+    if (!std::holds_alternative<std::monostate>(network.where)) networks.push_back(std::move(network));
+  }
+  guest::share_out_networks(networks);
+  give_addresses(request, networks);
+  for (guest::NetworkRequest& one : networks) {
+    const guest::NetworkPlace place{.slot = first_slot + static_cast<unsigned>(request.devices.size()),
+                                    .number = request.networks.size()};
+    guest::Network network = CBIT_TRY(guest::open_network(std::move(one), place, request.journal));
+    request.networks.push_back(std::move(network.backend));
+    request.network_setup += network.setup;
+    request.devices.push_back(std::move(network.device));
+  }
   return {};
 }
 
@@ -185,7 +202,7 @@ OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
     request.devices.push_back(std::move(device));
   }
   if (const auto text = arguments.text("--display")) CBIT_TRY(add_display(request, *text));
-  if (const auto text = arguments.text("--net")) CBIT_TRY(add_network(request, *text));
+  CBIT_TRY(add_networks(request, arguments.all("--net")));
   if (const auto folder = arguments.text("--share"))
     request.share = CBIT_TRY(dev::SharedFolder::open(std::string{*folder}));
   if (const auto folder = arguments.text("--root"))

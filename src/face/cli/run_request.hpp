@@ -41,8 +41,8 @@ struct RunRequest {
   std::unique_ptr<dev::SharedFolder> share;                            // nullptr: none
   std::unique_ptr<dev::SharedFolder> root;                             // nullptr: the initramfs
   std::optional<guest::HandOut> hand_out;                              // nullopt: nothing comes back
-  std::unique_ptr<dev::NetBackend> network;                            // nullptr: none
-  std::string network_setup;                                           // guest::Network
+  std::vector<std::unique_ptr<dev::NetBackend>> networks;              // the devices' own
+  std::string network_setup;                                           // guest::Network, of all
   std::vector<machine::DeviceRequest> devices;                         // in the order of their slots
 };
 

@@ -46,7 +46,10 @@ constexpr std::pair<std::string_view, std::string_view> refused_options[] = {
 
 OrError<void> check_options(const Arguments& arguments) {
   for (const auto& [option, why] : refused_options) {
-    const bool means_none = arguments.text(option) == "none";
+    const auto is_none = [](const std::string& value) { return value == "none"; };
+    const bool means_none =
+        arguments.text(option) == "none" ||
+        (!arguments.all(option).empty() && std::ranges::all_of(arguments.all(option), is_none));
     if (arguments.has_any(option) && !means_none)
       return usage_error(fmt::format("--snapshot does not go with {}: {}", option, why),
                          fmt::format("leave {} away", option));

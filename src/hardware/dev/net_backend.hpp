@@ -42,7 +42,7 @@ class NetBackend : public NetEnd {
 
 // What a network device is told, whatever its kind.
 struct NetOptions {
-  MacAddress mac = default_mac;
+  std::optional<MacAddress> mac;  // nullopt: default_mac
   NetBackend* network = nullptr;  // what it is connected to, which outlives it; nullptr: nothing
 };
 

@@ -301,6 +301,25 @@ void connect(DeviceRequest& request, dev::NetBackend& network) {
   if (dev::NetOptions* const options = net_of(request.options)) options->network = &network;
 }
 
+std::optional<dev::MacAddress> address_of(const DeviceRequest& device) {
+  DeviceOptions options = device.options;
+  const dev::NetOptions* const net = net_of(options);
+  return net == nullptr ? std::nullopt : net->mac;
+}
+
+void give_addresses(std::span<DeviceRequest* const> devices) {
+  const auto is_taken = [&](const dev::MacAddress& mac) {
+    return std::ranges::any_of(devices, [&](const DeviceRequest* one) { return address_of(*one) == mac; });
+  };
+  dev::MacAddress next = dev::default_mac;
+  for (DeviceRequest* const device : devices) {
+    dev::NetOptions* const net = net_of(device->options);
+    if (net == nullptr || net->mac) continue;
+    while (is_taken(next)) ++next.back();
+    net->mac = next;
+  }
+}
+
 std::unique_ptr<bus::PciFunction> PluggedDevice::take_function() && {
   if (auto* const nvme = std::get_if<std::unique_ptr<dev::Nvme>>(&device_))
     return std::make_unique<dev::NvmePci>(std::move(*nvme));

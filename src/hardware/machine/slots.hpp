@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -121,6 +122,11 @@ struct DeviceRequest {
 OrError<DeviceRequest> parse_device(std::string_view text);
 // Of a network device: what it is connected to, which outlives it. Of another one, nothing.
 void connect(DeviceRequest& request, dev::NetBackend& network);
+// Network devices that were given no address of their own get the first of QEMU's that none of them has:
+// 52:54:00:12:34:56, then :57 (qemu_macaddr_default_if_unset()).
+void give_addresses(std::span<DeviceRequest* const> devices);
+// nullopt: no network device, or one without an address yet.
+[[nodiscard]] std::optional<dev::MacAddress> address_of(const DeviceRequest& device);
 
 // A device of the table, which stands for itself. `options` are those of its kind.
 // Errors (usage): what the device's create() says of its options.

@@ -11,6 +11,8 @@ constexpr std::uint64_t recording_bytes_max = 16ull << 30;
 
 std::string name_of(std::uint8_t source) {
   constexpr auto first_disk = static_cast<std::uint8_t>(Source::disk);
+  constexpr auto second_network = static_cast<std::uint8_t>(Source::more_networks);
+  if (source >= second_network) return fmt::format("network {}", source - second_network + 1);
   if (source >= first_disk) return fmt::format("disk {}", source - first_disk);
   switch (static_cast<Source>(source)) {
     case Source::end: return "the end";
@@ -20,7 +22,8 @@ std::string name_of(std::uint8_t source) {
     case Source::network: return "the network";
     case Source::share: return "the shared folder";
     case Source::root: return "the root folder";
-    case Source::disk: break;
+    case Source::disk:
+    case Source::more_networks: break;
   }
   return fmt::format("source {}", source);
 }
@@ -29,6 +32,11 @@ std::string name_of(std::uint8_t source) {
 
 Source source_of_disk(std::size_t number) {
   return static_cast<Source>(static_cast<std::size_t>(Source::disk) + number);
+}
+
+Source source_of_network(std::size_t number) {
+  if (number == 0) return Source::network;
+  return static_cast<Source>(static_cast<std::size_t>(Source::more_networks) + number - 1);
 }
 
 OrError<std::unique_ptr<Journal>> Journal::record(const std::string& path) {

@@ -22,9 +22,21 @@
 
 namespace cbit::guest {
 
-// Who asks. A disk has `disk` and its number.
-enum class Source : std::uint8_t { end = record_end, com1, com2, idle, network, share, root, disk = 16 };
+// Who asks. A disk has `disk` and its number; the first network has `network`, others `more_networks` and
+// what comes behind the second.
+enum class Source : std::uint8_t {
+  end = record_end,
+  com1,
+  com2,
+  idle,
+  network,
+  share,
+  root,
+  disk = 16,
+  more_networks = 64
+};
 [[nodiscard]] Source source_of_disk(std::size_t number);
+[[nodiscard]] Source source_of_network(std::size_t number);
 
 class Journal {
  public:

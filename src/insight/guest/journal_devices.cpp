@@ -64,8 +64,8 @@ OrError<void> JournaledDisk::flush() {
 
 // ---- networks -------------------------------------------------------------------------------------------
 
-JournaledNetwork::JournaledNetwork(Journal& journal, std::unique_ptr<dev::NetBackend> network)
-    : journal_{&journal}, network_{std::move(network)} {
+JournaledNetwork::JournaledNetwork(Journal& journal, Source source, std::unique_ptr<dev::NetBackend> network)
+    : journal_{&journal}, source_{source}, network_{std::move(network)} {
   if (network_) network_->connect(&collector_);
 }
 
@@ -74,7 +74,7 @@ JournaledNetwork::~JournaledNetwork() {
 }
 
 bool JournaledNetwork::ask(const std::function<bool()>& live) {
-  const Bytes answer = journal_->ask(Source::network, [&] {
+  const Bytes answer = journal_->ask(source_, [&] {
     const bool taken = live();
     Bytes made;
     if (taken && collector_.frames.empty()) return made;

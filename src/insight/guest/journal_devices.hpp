@@ -39,7 +39,7 @@ class JournaledDisk final : public dev::BlockBackend {
 class JournaledNetwork final : public dev::NetBackend {
  public:
   // `network` is nullptr in a replay. The journal outlives this.
-  JournaledNetwork(Journal& journal, std::unique_ptr<dev::NetBackend> network);
+  JournaledNetwork(Journal& journal, Source source, std::unique_ptr<dev::NetBackend> network);
   ~JournaledNetwork() override;
 
   bool receive(ConstByteSpan frame) override;
@@ -60,6 +60,7 @@ class JournaledNetwork final : public dev::NetBackend {
   bool ask(const std::function<bool()>& live);
 
   Journal* journal_;
+  Source source_;
   std::unique_ptr<dev::NetBackend> network_;
   Collector collector_;
 };

@@ -27,6 +27,8 @@ std::string_view take_until(std::string_view& text, char end) {
 
 // ---- values ---------------------------------------------------------------------------------------------
 
+net::Ipv4 mask_of(unsigned prefix_bits) { return ~net::Ipv4{0} << (32 - prefix_bits); }
+
 std::optional<std::uint16_t> parse_port(std::string_view text) {
   const auto port = decimal(text);
   if (!port || *port == 0 || *port > port_max) return std::nullopt;
@@ -77,7 +79,19 @@ OrError<void> set_net(net::UserNetworkOptions& options, std::string_view value) 
                        fmt::format("use net=ADDRESS/BITS, {} to {} bits, as in net=192.168.76.0/24",
                                    prefix_bits_min, prefix_bits_max));
   options.prefix_bits = static_cast<unsigned>(*bits);
-  options.network = *address & ~net::Ipv4{0} << (32 - options.prefix_bits);
+  options.network = *address & mask_of(options.prefix_bits);
+  return {};
+}
+
+OrError<void> set_net6(net::UserNetworkOptions& options, std::string_view value) {
+  std::string_view rest = value;
+  auto address = net::parse_ipv6(take_until(rest, '/'));
+  const bool has_bits = value.find('/') != std::string_view::npos;
+  if (!address || (has_bits && decimal(rest) != net::ipv6_prefix_bits))
+    return usage_error(fmt::format("ipv6-net: {:?} is no network", value),
+                       "use ipv6-net=PREFIX/64, as in ipv6-net=fd00:1::/64");
+  std::fill(address->begin() + net::ipv6_prefix_bits / 8, address->end(), std::uint8_t{0});
+  options.prefix = *address;
   return {};
 }
 
@@ -86,10 +100,17 @@ OrError<void> set_forward(net::UserNetworkOptions& options, std::string_view val
   return {};
 }
 
+// QEMU's words for a switch.
+OrError<bool> parse_switch(std::string_view name, std::string_view value) {
+  if (value == "on" || value == "y" || value == "yes") return true;
+  if (value == "off" || value == "n" || value == "no") return false;
+  return usage_error(fmt::format("{}: {:?} is neither on nor off", name, value),
+                     fmt::format("use {}=on", name));
+}
+
 OrError<void> set_restrict(net::UserNetworkOptions& options, std::string_view value) {
-  options.restricted = value == "on" || value == "y" || value == "yes";
-  if (options.restricted || value == "off" || value == "n" || value == "no") return {};
-  return usage_error(fmt::format("restrict: {:?} is neither on nor off", value), "use restrict=on");
+  options.restricted = CBIT_TRY(parse_switch("restrict", value));
+  return {};
 }
 
 OrError<void> set_ifname(TapOptions& options, std::string_view value) {
@@ -104,8 +125,22 @@ struct NetworkOption {
   std::string_view name;
   OrError<void> (*set)(Options& options, std::string_view value);
 };
+constexpr std::string_view ipv4_option = "ipv4";
+constexpr std::string_view ipv6_option = "ipv6";
+// Whether there is IPv4 and IPv6 is known when both were read.
+template <bool net::UserNetworkOptions::* field>
+OrError<void> set_protocol(net::UserNetworkOptions& options, std::string_view value) {
+  options.*field =
+      CBIT_TRY(parse_switch(field == &net::UserNetworkOptions::ipv4 ? ipv4_option : ipv6_option, value));
+  return {};
+}
 constexpr NetworkOption<net::UserNetworkOptions> user_options[] = {
-    {"hostfwd", set_forward}, {"net", set_net}, {"restrict", set_restrict}};
+    {"hostfwd", set_forward},
+    {ipv4_option, set_protocol<&net::UserNetworkOptions::ipv4>},
+    {ipv6_option, set_protocol<&net::UserNetworkOptions::ipv6>},
+    {"ipv6-net", set_net6},
+    {"net", set_net},
+    {"restrict", set_restrict}};
 constexpr NetworkOption<TapOptions> tap_options[] = {{"ifname", set_ifname}};
 
 // The words behind the kind, shared out.
@@ -172,30 +207,127 @@ OrError<std::string> take_options(const Words& words, std::span<const NetworkOpt
   return device;
 }
 
-// ---- the guest's side -----------------------------------------------------------------------------------
-
-// The first interface that is a device's.
-constexpr std::string_view find_interface =
-    "for net in /sys/class/net/*; do\n"
-    "  [ ! -e $net/device ] || break\n"
-    "done\n"
-    "net=${net##*/}\n"
-    "ifconfig lo 127.0.0.1\n";
-
-std::string setup_of(const net::UserNetworkOptions& options) {
-  return fmt::format(
-      "{}ifconfig $net {} netmask {} && route add default gw {} ||\n"
-      "  echo '<3>cbit: the network was not brought up' > /dev/kmsg\n"
-      "mkdir -p /etc\n"
-      "echo nameserver {} > /etc/resolv.conf\n",
-      find_interface, net::to_text(options.guest()),
-      net::to_text(~net::Ipv4{0} << (32 - options.prefix_bits)), net::to_text(options.host()),
-      net::to_text(options.name_server()));
+bool is_told(const Words& words, std::string_view option) {
+  return std::ranges::any_of(words.options, [option](std::string_view word) {
+    return word.starts_with(option) && word.substr(option.size()).starts_with('=');
+  });
 }
 
-std::string setup_of(const TapOptions&) { return std::string{find_interface} + "ifconfig $net up\n"; }
+// QEMU's net_init_slirp(): one that is asked for without a word of the other is alone.
+OrError<void> choose_protocols(const Words& words, net::UserNetworkOptions& options) {
+  const bool told4 = is_told(words, ipv4_option);
+  const bool told6 = is_told(words, ipv6_option);
+  if (told6 && options.ipv6 && !told4) options.ipv4 = false;
+  if (told4 && options.ipv4 && !told6) options.ipv6 = false;
+  if (!options.ipv4 && !options.ipv6)
+    return usage_error("--net user has neither IPv4 nor IPv6", "leave ipv4=off or ipv6=off out");
+  if (!options.ipv4 && (options.network || !options.forwards.empty()))
+    return usage_error(
+        fmt::format("--net user has no IPv4, and {} is of it", options.network ? "net=" : "hostfwd="),
+        "add ipv4=on");
+  if (!options.ipv6 && options.prefix)
+    return usage_error("--net user has no IPv6, and ipv6-net= is of it", "add ipv6=on");
+  return {};
+}
+
+// ---- the guest's side -----------------------------------------------------------------------------------
+
+// The interface of the device in that slot; a virtio device has one between.
+std::string find_interface(unsigned slot) {
+  return fmt::format(
+      "for net in /sys/bus/pci/devices/0000:00:{:02x}.0/net/* "
+      "/sys/bus/pci/devices/0000:00:{:02x}.0/virtio*/net/*; do\n"
+      "  [ ! -e $net ] || break\n"
+      "done\n"
+      "net=${{net##*/}}\n"
+      "ifconfig lo 127.0.0.1\n",
+      slot, slot);
+}
+
+constexpr std::string_view or_say_so =
+    " ||\n  echo \"<3>cbit: the network was not brought up: $net\" > /dev/kmsg\n";
+
+std::string setup4_of(const net::UserNetworkOptions& options, bool is_first) {
+  std::string setup = fmt::format("ifconfig $net {} netmask {}", net::to_text(options.guest()),
+                                  net::to_text(mask_of(options.prefix_bits)));
+  if (is_first) setup += fmt::format(" && route add default gw {}", net::to_text(options.host()));
+  return setup.append(or_say_so);
+}
+
+// The address that the guest would make of a router's advertisement, now: no other is on this network, so
+// that it need not ask whether somebody has it. A kernel without IPv6 goes without.
+std::string setup6_of(const net::UserNetworkOptions& options, const dev::MacAddress& device, bool is_first) {
+  std::string setup = fmt::format(
+      "if [ -d /proc/sys/net/ipv6/conf/$net ]; then\n"
+      "  for what in accept_dad accept_ra; do echo 0 > /proc/sys/net/ipv6/conf/$net/$what; done\n"
+      "  ifconfig $net up\n"
+      "  ip -6 address add {}/{} dev $net",
+      net::to_text(options.guest6(device)), net::ipv6_prefix_bits);
+  if (is_first)
+    setup += fmt::format(" && ip -6 route add default via {} dev $net", net::to_text(options.host6()));
+  return setup.append(or_say_so).append("fi\n");
+}
+
+std::string setup_of(const net::UserNetworkOptions& options, const NetworkPlace& place,
+                     const dev::MacAddress& device) {
+  const bool is_first = place.number == 0;
+  std::string setup = find_interface(place.slot);
+  if (options.ipv6) setup += setup6_of(options, device, is_first);
+  if (options.ipv4) setup += setup4_of(options, is_first);
+  return setup += fmt::format(
+             "mkdir -p /etc\necho nameserver {} >> /etc/resolv.conf\n",
+             options.ipv4 ? net::to_text(options.name_server()) : net::to_text(options.name_server6()));
+}
+
+std::string setup_of(const TapOptions&, const NetworkPlace& place) {
+  return find_interface(place.slot) + "ifconfig $net up\n";
+}
+
+// ---- which network each has -----------------------------------------------------------------------------
+
+bool overlap(const net::UserNetworkOptions& one, const net::UserNetworkOptions& other) {
+  return ((one.base() ^ other.base()) & mask_of(std::min(one.prefix_bits, other.prefix_bits))) == 0;
+}
+
+// The options of the others, as far as they are user networks that know which.
+std::vector<const net::UserNetworkOptions*> known_networks(std::span<NetworkRequest> requests,
+                                                           bool (*knows)(const net::UserNetworkOptions&)) {
+  std::vector<const net::UserNetworkOptions*> known;
+  for (const NetworkRequest& request : requests)
+    if (const auto* const user = std::get_if<net::UserNetworkOptions>(&request.where);
+        user != nullptr && knows(*user))
+      known.push_back(user);
+  return known;
+}
+
+void choose_network(net::UserNetworkOptions& options, std::span<NetworkRequest> requests) {
+  constexpr net::Ipv4 step = 0x100;
+  const auto others = known_networks(requests, [](const auto& one) { return one.network && one.ipv4; });
+  net::UserNetworkOptions tried = options;
+  for (tried.network = net::default_user_network;
+       std::ranges::any_of(others, [&](const auto* one) { return overlap(*one, tried); });)
+    *tried.network += step;
+  options.network = tried.network;
+}
+
+void choose_prefix(net::UserNetworkOptions& options, std::span<NetworkRequest> requests) {
+  const auto others = known_networks(requests, [](const auto& one) { return one.prefix && one.ipv6; });
+  net::Ipv6 tried = net::default_user_prefix;
+  while (std::ranges::any_of(others, [&](const auto* one) { return *one->prefix == tried; }))
+    ++tried[net::ipv6_prefix_bits / 8 - 1];
+  options.prefix = tried;
+}
 
 }  // namespace
+
+void share_out_networks(std::span<NetworkRequest> requests) {
+  for (NetworkRequest& request : requests) {
+    auto* const user = std::get_if<net::UserNetworkOptions>(&request.where);
+    if (user == nullptr) continue;
+    if (user->ipv4 && !user->network) choose_network(*user, requests);
+    if (user->ipv6 && !user->prefix) choose_prefix(*user, requests);
+  }
+}
 
 OrError<NetworkRequest> parse_network(std::string_view text) {
   NetworkRequest request;
@@ -206,6 +338,7 @@ OrError<NetworkRequest> parse_network(std::string_view text) {
   if (words.kind == "user") {
     auto& options = request.where.emplace<net::UserNetworkOptions>();
     device = CBIT_TRY(take_options<net::UserNetworkOptions>(words, user_options, *kind, options));
+    CBIT_TRY(choose_protocols(words, options));
   } else if (words.kind == "tap") {
     auto& options = request.where.emplace<TapOptions>();
     device = CBIT_TRY(take_options<TapOptions>(words, tap_options, *kind, options));
@@ -219,19 +352,20 @@ OrError<NetworkRequest> parse_network(std::string_view text) {
   return request;
 }
 
-OrError<Network> open_network(NetworkRequest request, Journal* journal) {
+OrError<Network> open_network(NetworkRequest request, const NetworkPlace& place, Journal* journal) {
   Network network{.device = std::move(request.device)};
   const bool lives = journal == nullptr || !journal->replays();
   if (const auto* const user = std::get_if<net::UserNetworkOptions>(&request.where)) {
     if (lives) network.backend = CBIT_TRY(net::UserNetwork::create(*user));
-    network.setup = setup_of(*user);
+    network.setup = setup_of(*user, place, machine::address_of(network.device).value_or(dev::default_mac));
   } else if (const auto* const tap = std::get_if<TapOptions>(&request.where)) {
     if (lives) network.backend = CBIT_TRY(net::Tap::open(tap->interface));
-    network.setup = setup_of(*tap);
+    network.setup = setup_of(*tap, place);
   }
   const bool is_one = !std::holds_alternative<std::monostate>(request.where);
   if (is_one && journal != nullptr)
-    network.backend = std::make_unique<JournaledNetwork>(*journal, std::move(network.backend));
+    network.backend = std::make_unique<JournaledNetwork>(*journal, source_of_network(place.number),
+                                                         std::move(network.backend));
   if (network.backend) machine::connect(network.device, *network.backend);
   return network;
 }

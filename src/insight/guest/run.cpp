@@ -1,6 +1,7 @@
 #include "guest/run.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 namespace cbit::guest {
@@ -122,11 +123,11 @@ class Runner {
   }
 
   [[nodiscard]] bool is_networked() const {
-    return options_.network != nullptr && options_.network->in_use();
+    return std::ranges::any_of(options_.networks, [](const auto* one) { return one->in_use(); });
   }
   [[nodiscard]] bool lives_in_host_time() const { return options_.await_input || is_networked(); }
   [[nodiscard]] std::uint64_t slice() const {
-    if (options_.journal != nullptr) return options_.network != nullptr ? network_slice_ns : journal_slice_ns;
+    if (options_.journal != nullptr) return options_.networks.empty() ? journal_slice_ns : network_slice_ns;
     if (is_networked()) return network_slice_ns;
     return options_.wishes.empty() ? slice_ns : interactive_slice_ns;
   }
@@ -162,16 +163,19 @@ class Runner {
     options_.now_and_then();
   }
 
-  // At most so long, for input and, if it is served, for the network.
-  void wait(std::chrono::nanoseconds most, bool serves_network) {
+  // At most so long, for input and, if they are served, for networks.
+  void wait(std::chrono::nanoseconds most, bool serves_networks) {
+    std::vector<dev::NetBackend*> served;
+    if (serves_networks)
+      std::ranges::copy_if(options_.networks, std::back_inserter(served), &dev::NetBackend::in_use);
     os::PollSet set;
     set.limit(most);
     if (options_.journal == nullptr || !options_.journal->replays()) {
       if (options_.await_input) options_.await_input(set);
-      if (serves_network) options_.network->prepare(set);
+      for (dev::NetBackend* const network : served) network->prepare(set);
       set.wait();
     }
-    if (serves_network) options_.network->serve(set);
+    for (dev::NetBackend* const network : served) network->serve(set);
   }
 
   // As long as the host waits, time passes for the guest, up to its next deadline.

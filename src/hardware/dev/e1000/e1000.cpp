@@ -62,7 +62,7 @@ bus::DmaPortConfig with_32_lines(bus::DmaPortConfig port) {
 E1000::E1000(bus::SystemBus& bus, bus::DmaPortConfig port, const E1000Options& options, Clock* clock)
     : port_{bus, with_32_lines(std::move(port))},
       network_{options.net.network},
-      eeprom_{options.net.mac},
+      eeprom_{options.net.mac.value_or(default_mac)},
       phy_{network_ != nullptr} {
   if (clock != nullptr) more_.emplace(*clock, [this] { transmit(); });
   reset();

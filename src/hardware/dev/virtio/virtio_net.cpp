@@ -31,7 +31,7 @@ VirtioNet::VirtioNet(bus::SystemBus& bus, bus::DmaPortConfig port, const VirtioN
                    {options.queue_size, options.queue_size}},
       network_{options.net.network},
       peer_{options.net.network} {
-  config_.mac = options.net.mac;
+  config_.mac = options.net.mac.value_or(default_mac);
   if (network_ != nullptr) network_->connect(this);
 }
 

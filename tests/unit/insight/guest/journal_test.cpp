@@ -315,12 +315,12 @@ TEST_F(JournalTest, HasANetworksFramesAndWhatItRefused) {
   };
   {
     const auto journal = begin();
-    JournaledNetwork network{*journal, std::make_unique<Echo>()};
+    JournaledNetwork network{*journal, source_of_network(1), std::make_unique<Echo>()};
     use(network);
     ASSERT_TRUE(journal->finish(false));
   }
   const auto journal = again();
-  JournaledNetwork network{*journal, nullptr};
+  JournaledNetwork network{*journal, source_of_network(1), nullptr};
   use(network);
   EXPECT_FALSE(journal->failure());
 }
