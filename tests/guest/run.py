@@ -983,6 +983,45 @@ class HostRoot(EachKernel):
                 self.assertEqual(handed_out(out, "./file"), "a line\nmore\n")
 
 
+class Ssh(EachKernel):
+    def test_leads_into_the_guests_root_and_nobody_else_comes_in(self):
+        needed = [shutil.which(name, path="/usr/sbin:/usr/bin") for name in ("sshd", "ssh", "ssh-keygen")]
+        if os.uname().machine != "x86_64" or None in needed:
+            self.skipTest("there is no openssh-server for x86-64")
+        keys = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        for name in ("in", "out"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", keys / name], check=True)
+        for kernel in kernels:
+            words = [program, "run", "--root", "/", "--ssh", "0", "--ssh-key", keys / "in.pub", "--timeout",
+                     str(HANGS_S), kernel, "--", "sh", "-c", "until [ -e /tmp/enough ]; do sleep 0.2; done"]
+            with subprocess.Popen(words, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, errors="replace") as run:
+                console = []
+                for line in run.stderr:
+                    console.append(line)
+                    if "once the guest has booted: " in line or run.poll() is not None:
+                        break
+                if "once the guest" not in console[-1]:
+                    self.assertIn("--root needs the module", "".join(console))
+                    continue
+                threading.Thread(target=console.extend, args=(run.stderr,), daemon=True).start()
+                line = console[-1].partition("booted: ")[2].strip() + " -o BatchMode=yes "
+
+                def ask(way, command):
+                    return subprocess.run(["sh", "-c", way + command], text=True, capture_output=True)
+
+                answer = None
+                while run.poll() is None and (answer is None or answer.returncode == 255):
+                    answer = ask(line, "'uname -r; id -un; touch /tmp/there'")
+                self.assertEqual((answer.returncode, answer.stdout), (0, f"{release_of(kernel)}\nroot\n"),
+                                 "".join(console[-40:]) + answer.stderr)
+                stranger = line.replace(str(keys / "in"), str(keys / "out")) + " -o IdentitiesOnly=yes "
+                other = ask(stranger, "true")
+                self.assertIn("Permission denied (publickey)", other.stderr)
+                self.assertEqual(ask(line, "'ls /tmp; touch /tmp/enough'").stdout, "there\n")
+                self.assertEqual(run.wait(timeout=HANGS_S), 0)
+
+
 def module_of(kernel, name):
     """A module of the kernel, where its own are in a folder beside it; None: it has none of this name."""
     release = release_of(kernel)

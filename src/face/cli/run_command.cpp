@@ -61,6 +61,13 @@ constexpr OptionSpec option_table[] = {
      .help =
          "Plug in a network device: user[,hostfwd=tcp:[ADDR]:PORT-[ADDR]:PORT]..., tap,ifname=NAME, or none",
      .repeated = true},
+    {"--ssh", "PORT",
+     "Start the sshd of the guest's root (--root), and let this port of the host lead to it; 0: any free one",
+     ""},
+    {.name = "--ssh-key",
+     .metavar = "FILE",
+     .help = "The public key of who may come in by --ssh, instead of those in ~/.ssh",
+     .file = FileUse::input},
     {"--share", "DIR", "Let the guest read this folder, at /mnt/share", ""},
     {.name = "--out",
      .metavar = "FILE",
@@ -445,6 +452,8 @@ OrError<ExitCode> run_guest(const Arguments& given, Streams& streams) {
   if (debugger && recording->replays())
     if (const auto code = CBIT_TRY(keep_way_back(keeper, *debugger, output, *pc, options, streams)))
       return *code;
+  if (request.ssh && !request.ssh->line.empty())
+    fmt::print(streams.err, "cbit: once the guest has booted: {}\n", safe_line(request.ssh->line));
   const guest::RunReport report =
       run_at_console(*pc, options, *watch, keyboard && !given.has("--quiet"), streams);
 

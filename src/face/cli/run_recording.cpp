@@ -13,13 +13,14 @@ namespace {
 
 // What makes a machine and what runs in it. A replay takes each from the recording.
 constexpr std::string_view machine_options[] = {
-    "--sev",    "--sme",     "--hypercalls", "--iommu",   "--memory",          "--cpus",
-    "--append", "--net",     "--share",      "--root",    "--device",          "--disk",
-    "--module", "--display", "--seed",       "--hostile", "--fast-decompress", "--hostile-script"};
+    "--sev",           "--sme",    "--hypercalls", "--iommu", "--memory",  "--cpus",
+    "--append",        "--net",    "--ssh",        "--share", "--root",    "--device",
+    "--disk",          "--module", "--display",    "--seed",  "--hostile", "--fast-decompress",
+    "--hostile-script"};
 // Likewise, but only whether they are there: their values say where something is written.
 constexpr std::string_view present_options[] = {"--out", "--gdb-symbols"};
 // Where files lie may have changed, and what is in them shows.
-constexpr std::string_view place_options[] = {"--initrd", "--busybox", "--modules"};
+constexpr std::string_view place_options[] = {"--initrd", "--busybox", "--modules", "--ssh-key"};
 // What one run writes while it goes on. With a debugger that goes back there is no such one.
 constexpr std::string_view written_options[] = {"--trace", "--report-json", "--html",       "--junit",
                                                 "--out",   "--screendump",  "--hostile-log"};

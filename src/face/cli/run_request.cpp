@@ -19,6 +19,7 @@
 #include "guest/host_root.hpp"
 #include "guest/network.hpp"
 #include "guest/share.hpp"
+#include "guest/ssh.hpp"
 #include "linux/image.hpp"
 #include "os/descriptor.hpp"
 #include "os/file_name.hpp"
@@ -149,12 +150,14 @@ void give_addresses(RunRequest& request, std::vector<guest::NetworkRequest>& net
   machine::give_addresses(devices);
 }
 
-OrError<void> add_networks(RunRequest& request, std::span<const std::string> texts) {
+OrError<void> add_networks(RunRequest& request, const Arguments& arguments) {
   std::vector<guest::NetworkRequest> networks;
-  for (const std::string& text : texts) {
+  for (const std::string& text : arguments.all("--net")) {
     guest::NetworkRequest network = CBIT_TRY(guest::parse_network(text));
     if (!std::holds_alternative<std::monostate>(network.where)) networks.push_back(std::move(network));
   }
+  const bool replays = request.journal != nullptr && request.journal->replays();
+  request.ssh = CBIT_TRY(RunSsh::open(arguments, networks, replays));
   guest::share_out_networks(networks);
   give_addresses(request, networks);
   for (guest::NetworkRequest& one : networks) {
@@ -202,7 +205,7 @@ OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
     request.devices.push_back(std::move(device));
   }
   if (const auto text = arguments.text("--display")) CBIT_TRY(add_display(request, *text));
-  CBIT_TRY(add_networks(request, arguments.all("--net")));
+  CBIT_TRY(add_networks(request, arguments));
   if (const auto folder = arguments.text("--share"))
     request.share = CBIT_TRY(dev::SharedFolder::open(std::string{*folder}));
   if (const auto folder = arguments.text("--root"))
@@ -418,6 +421,10 @@ OrError<void> add_root(RunRequest& request, const std::optional<boot::ModuleTree
   std::error_code error;
   contents.enter = guest::host_root_enter(
       guest::folder_below_root(request.root->path(), fs::current_path(error).string()));
+  if (!request.ssh) return {};
+  const auto keys = std::as_bytes(std::span{request.ssh->keys});
+  contents.files.push_back({std::string{guest::ssh_keys_file}, {keys.begin(), keys.end()}});
+  contents.setup += guest::ssh_setup();
   return {};
 }
 

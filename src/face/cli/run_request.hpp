@@ -12,6 +12,7 @@
 #include "cbit/words.hpp"
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
+#include "cli/run_ssh.hpp"
 #include "dev/disk_image.hpp"
 #include "dev/net_backend.hpp"
 #include "dev/p9/shared_folder.hpp"
@@ -43,6 +44,7 @@ struct RunRequest {
   std::optional<guest::HandOut> hand_out;                              // nullopt: nothing comes back
   std::vector<std::unique_ptr<dev::NetBackend>> networks;              // the devices' own
   std::string network_setup;                                           // guest::Network, of all
+  std::optional<RunSsh> ssh;                                           // nullopt: nobody comes in
   std::vector<machine::DeviceRequest> devices;                         // in the order of their slots
 };
 
