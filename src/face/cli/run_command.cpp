@@ -242,7 +242,7 @@ void print_ending(std::ostream& err, const RunEnding& ending, const guest::KtapC
 
 bool is_dead(const guest::RunReport& report) {
   return report.words.panicked() || report.ending == guest::Ending::shutdown ||
-         report.ending == guest::Ending::hung;
+         report.ending == guest::Ending::hung || report.ending == guest::Ending::init;
 }
 
 // Before the watch ends, which knows the kernel. How the run ended counts more than that there is no dump.

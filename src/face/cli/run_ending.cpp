@@ -32,6 +32,7 @@ RunEnding ending_of(guest::Pc& pc, const guest::RunReport& report, bool with_com
   switch (*report.ending) {
     case guest::Ending::exited: return {.code = static_cast<ExitCode>(report.exit_status & 0xff)};
     case guest::Ending::shutdown:
+    case guest::Ending::init:
     case guest::Ending::hung: return died(pc, *report.ending);
     case guest::Ending::differed:
       return {.code = ExitCode::machine_died,

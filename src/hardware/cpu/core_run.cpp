@@ -269,7 +269,9 @@ bool Core::take_signals() {
   return true;
 }
 
-// APM vol. 2, 14.1.3: as after reset, but caches, XCR0, MSRs and the FPU stay.
+// APM vol. 2, 14.1.3: as after reset, but caches (CR0.CD and NW), XCR0, MSRs and the FPU stay. Only an
+// application processor waits then; the bootstrap processor goes on at the reset vector (Intel SDM vol. 3,
+// "MP Initialization Protocol Requirements and Restrictions").
 void Core::take_init() {
   const SystemRegisters before = sys;
   const fp::X87 x87_before = x87;
@@ -277,11 +279,15 @@ void Core::take_init() {
   reset();
   x87 = x87_before;
   mxcsr = mxcsr_before;
+  constexpr std::uint64_t caching = cr0::cache_disable | cr0::not_write_through;
+  sys.cr0 = (sys.cr0 & ~caching) | (before.cr0 & caching);
   sys.xcr0 = before.xcr0;
-  sys.pat = before.pat;
-  sys.tsc_aux = before.tsc_aux;
-  halted_ = false;
-  waits_for_startup_ = true;
+  for (const auto msr :
+       {&SystemRegisters::star, &SystemRegisters::lstar, &SystemRegisters::cstar, &SystemRegisters::sfmask,
+        &SystemRegisters::kernel_gs_base, &SystemRegisters::sysenter_cs, &SystemRegisters::sysenter_esp,
+        &SystemRegisters::sysenter_eip, &SystemRegisters::pat, &SystemRegisters::tsc_aux})
+    sys.*msr = before.*msr;
+  if (!waits_for_startup_ && board.supervisor != nullptr) board.supervisor->initialized(self);
 }
 
 void Core::take_startup(std::uint8_t start_vector) {

@@ -57,6 +57,8 @@ class Supervisor {
   virtual void refused(Cpu&, const Fault&) {}
   // Generated code did not do what the interpreter does (Config::check_translations): `what` is for a human.
   virtual void translation_differs(Cpu&, const std::string&) {}
+  // The bootstrap processor has had an INIT, and is at the reset vector, F000h:FFF0h.
+  virtual void initialized(Cpu&) {}
   // Its interrupt controller has something for it; and it waits for another processor (PAUSE).
   virtual void signal_raised(Cpu&) {}
   virtual void spin_wait(Cpu&) {}

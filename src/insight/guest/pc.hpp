@@ -71,6 +71,7 @@ enum class Ending : std::uint8_t {
   exited,    // by the debug exit: Pc::exit_status()
   reset,     // the guest asked for a reset, as Linux does after a panic with panic=-1
   shutdown,  // triple fault
+  init,      // an INIT to the bootstrap processor: it is at the reset vector, where no firmware is
   hung,      // halted with interrupts off, or with none to come
   differed,  // generated code did not do what the interpreter does: Pc::difference()
 };
@@ -179,6 +180,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
 
   // cpu::Supervisor
   bool vmmcall(cpu::Cpu& by) override;
+  void initialized(cpu::Cpu&) override { end(Ending::init); }
   void flush_caches(cpu::Cpu& by) override;
   void flush_line(cpu::Cpu& by, PhysAddr at) override;
   std::optional<std::uint64_t> read_msr(cpu::Cpu& by, std::uint32_t msr) override;

@@ -221,6 +221,7 @@ std::string_view to_string(Ending ending) {
     case Ending::exited: return "ended by the debug exit";
     case Ending::reset: return "reset";
     case Ending::shutdown: return "shut down by a triple fault";
+    case Ending::init: return "had an INIT, and no firmware is at the reset vector to go on with";
     case Ending::hung: return "halted for ever";
     case Ending::differed: return "did not do what the interpreter does";
   }

@@ -272,6 +272,30 @@ TEST(GuestPc, StartsAnotherProcessorWhenItIsToldTo) {
   }
 }
 
+// Intel SDM vol. 3, "MP Initialization Protocol Requirements and Restrictions": after an INIT the BSP flag
+// decides whether a processor executes the boot-strap code or waits for a startup interrupt. APM vol. 2, table
+// 14-1: what the registers are.
+TEST(GuestPc, EndsAtAnInitOfTheBootstrapProcessorWhichHasNoFirmwareToGoOnWith) {
+  constexpr std::uint32_t icr_low = 0xfee0'0300, icr_high = 0xfee0'0310, init = 0x4500;
+  GuestCode code;
+  code.store(icr_high, 0).store(icr_low, init);
+  const auto pc = loaded(code.debug("after").bytes({0xf4}).multiboot());
+  const cpu::Registers before = pc->cpu().registers();
+  const Outcome outcome = run_to_end(*pc);
+  EXPECT_EQ(outcome.report.ending, Ending::init);
+  EXPECT_EQ(outcome.debug, "");
+  const cpu::Registers now = pc->cpu().registers();
+  EXPECT_EQ(now.segments[static_cast<std::size_t>(isa::Segment::cs)].selector, 0xf000);
+  EXPECT_EQ(now.segments[static_cast<std::size_t>(isa::Segment::cs)].base, 0xffff'0000u);
+  EXPECT_EQ(now.rip, 0xfff0u);
+  EXPECT_EQ(now.rflags, 2u);
+  constexpr std::uint64_t caching = 0x6000'0000, extension_type = 0x10;
+  EXPECT_EQ(now.cr0, (before.cr0 & caching) | extension_type) << "CD and NW stay as they are";
+  EXPECT_EQ(now.efer, 0u);
+  EXPECT_EQ(now[isa::Gpr::rdx], pc->cpu().model().signature());
+  EXPECT_EQ(now[isa::Gpr::rax], 0u);
+}
+
 TEST(GuestPc, LeavesOtherProcessorsAloneUntilTheyAreStarted) {
   auto pc = std::move(*Pc::create({.memory_bytes = 32 << 20, .cpus = 4}));
   ASSERT_TRUE(pc->load({.name = "image", .kernel = GuestCode{}.exit(0).multiboot(), .command_line = ""}));
