@@ -486,7 +486,7 @@ class Resets(EachKernel):
                     self.assertIn(f"reset {work}", lines, boot)
                     self.assertIn(f"{work} {on_disk}", lines, boot)
                 self.assertEqual(lines.count(f"beside {on_disk}"), 3, boot)
-                self.assertNotRegex(boot.console, "BUG:|WARNING:|hung_task|I/O timeout", boot)
+                self.assertNotRegex(boot.console, "BUG:|cut here|blocked for more than|timeout, aborting", boot)
 
 
 class RootOnNvme(EachKernel):
