@@ -42,10 +42,10 @@ def initramfs(folder, init, files=()):
 
 
 def fetched_kernel(program):
-    """The kernel that cbit has in its cache, once it has fetched it."""
+    """Debian's cloud kernel, which cbit has in its cache once it has fetched it; others may be there, too."""
     subprocess.run([program, "run", "--quiet", "--", "true"], check=True)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return next((cache / "cbit/kernels").rglob("vmlinuz*"))
+    return next((cache / "cbit/kernels/linux-image-cloud-amd64").rglob("vmlinuz*"))
 
 
 def qemu(cpu, kernel, initrd, command_line, *options, program="qemu-system-x86_64"):

@@ -334,7 +334,9 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void advance_clock();
   void set_budget(std::int64_t instructions);
   [[nodiscard]] const isa::Op* find_code(bool one_step);
-  [[nodiscard]] CodeBlock* decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa::Mode mode);
+  // `second`: where a block that crosses goes on.
+  [[nodiscard]] CodeBlock* decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa::Mode mode,
+                                  CodeTlb::Entry& second);
   [[nodiscard]] bool second_page_of(std::uint64_t linear_at, CodeTlb::Entry& to);
   [[nodiscard]] bool read_code(const CodeTlb::Entry& page, std::uint64_t offset, ByteSpan to);
   void deliver_step();
@@ -397,6 +399,14 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
     struct PageOf {
       paging::PageLevel level{};
       bool global = false;
+      bool crosses = false;  // the block goes on in another page
+      paging::PageLevel second_level{};
+
+      // What is at `rip` depends on the translation of `linear`.
+      [[nodiscard]] bool needs(std::uint64_t rip, std::uint64_t linear) const {
+        return is_in_page(rip, linear, level) ||
+               (crosses && is_in_page((rip & page_mask) + page_size, linear, second_level));
+      }
     };
     std::vector<JumpEntry> entries = std::vector<JumpEntry>(jump_entries);
     std::vector<PageOf> pages = std::vector<PageOf>(jump_entries);
@@ -420,7 +430,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
     // Outside of 64-bit mode RIP is no linear address.
     void forget_page(std::uint64_t linear) {
       forget_if([&](const JumpEntry& entry, PageOf page) {
-        return !mode.is_64() || is_in_page(entry.rip, linear, page.level);
+        return !mode.is_64() || page.needs(entry.rip, linear);
       });
     }
   };
@@ -428,7 +438,7 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void transfer_kept_msrs(StateStream& s);
   void forget_what_follows();
   void select_jumps();
-  void remember_jump(const JumpEntry& entry, const CodeTlb::Entry& page);
+  void remember_jump(const JumpEntry& entry, const CodeTlb::Entry& page, const CodeTlb::Entry& second);
 
   isa::Lowerer lowerer_;
   isa::Mode mode_;

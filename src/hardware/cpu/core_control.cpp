@@ -102,12 +102,13 @@ void Core::forget_jumps() {
   for (JumpCache& cache : jump_caches_) cache.forget();
 }
 
-void Core::remember_jump(const JumpEntry& entry, const CodeTlb::Entry& page) {
+void Core::remember_jump(const JumpEntry& entry, const CodeTlb::Entry& page, const CodeTlb::Entry& second) {
   JumpCache& cache = jump_caches_[sys.cpl != 0 ? 1 : 0];
   const std::size_t index = jump_index(entry.rip);
   if (cache.entries[index].op == nullptr) cache.used.push_back(static_cast<std::uint16_t>(index));
   cache.entries[index] = entry;
-  cache.pages[index] = {page.level, page.global};
+  const bool crosses = entry.block->crosses;
+  cache.pages[index] = {page.level, page.global && (!crosses || second.global), crosses, second.level};
 }
 
 void Core::update_paging() {
@@ -204,8 +205,8 @@ bool Core::write_cr4(std::uint64_t value) {
 
 // APM vol. 2, 3.1.7. LMA is the processor's own.
 bool Core::write_efer(std::uint64_t value) {
-  constexpr std::uint64_t known =
-      efer::syscall | efer::long_mode_enable | efer::long_mode_active | efer::no_execute | efer::fast_fxsave;
+  constexpr std::uint64_t known = efer::syscall | efer::long_mode_enable | efer::long_mode_active |
+                                  efer::no_execute | efer::fast_fxsave | efer::automatic_ibrs;
   if ((value & ~known) != 0) return false;
   const std::uint64_t changed = sys.efer ^ value;
   if ((changed & efer::long_mode_enable) != 0 && (sys.cr0 & cr0::paging) != 0) return false;

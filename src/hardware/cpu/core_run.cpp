@@ -184,6 +184,12 @@ const isa::Op* Core::unlinked(const isa::Op* exit) {
     return nullptr;
   }
   rip = ops::rip_of_exit(*this, exit);
+  // No exit is linked to a block that crosses, which depends on where its second page is mapped.
+  if (const JumpEntry& known = jumps[jump_index(rip)];
+      known.rip == rip && known.op != nullptr && known.block->crosses) {
+    regs.page = known.page;
+    return known.op;
+  }
   // Only an exit of the block that runs is asked for; the block is the cache's.
   unlinked_exit_ = {const_cast<CodeBlock*>(block), static_cast<unsigned>(exit - block->exits)};
   unlinked_page_ = regs.page;
@@ -425,8 +431,8 @@ const isa::Op* Core::find_code(bool one_step) {
   }
   const isa::Mode wanted = mode_.with<isa::Mode::OneStep>(one_step);
   CodeBlock* found = board.code.find(page->phys + (at & ~page_mask), page->key, wanted);
+  CodeTlb::Entry second;
   if (found != nullptr && found->crosses) {
-    CodeTlb::Entry second;
     if (!second_page_of(at, second)) return nullptr;
     if (found->second_page != second.phys || found->second_key != second.key) {
       board.code.invalidate(found->at, 1);
@@ -434,11 +440,12 @@ const isa::Op* Core::find_code(bool one_step) {
     }
   }
   const std::uint64_t flushes = board.code.stats().flushes;
-  if (found == nullptr) found = decode(*page, at, wanted);
+  if (found == nullptr) found = decode(*page, at, wanted, second);
   if (found == nullptr) return nullptr;
   regs.page = rip - (at & ~page_mask);
-  if (found->crosses || one_step) return found->ops;
-  remember_jump({.rip = rip, .page = regs.page, .op = found->ops, .block = found}, *page);
+  if (one_step) return found->ops;
+  remember_jump({.rip = rip, .page = regs.page, .op = found->ops, .block = found}, *page, second);
+  if (found->crosses) return found->ops;
   // A flush has taken the exit, too.
   if (exit.block != nullptr && flushes == board.code.stats().flushes && regs.page == unlinked_page_ &&
       exit.block->exits[exit.number].code == isa::OpCode::exit)
@@ -471,7 +478,8 @@ bool Core::read_code(const CodeTlb::Entry& page, std::uint64_t offset, ByteSpan 
   return true;
 }
 
-CodeBlock* Core::decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa::Mode wanted) {
+CodeBlock* Core::decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa::Mode wanted,
+                        CodeTlb::Entry& second) {
   std::array<std::byte, page_size + isa::instruction_bytes_max> buffer;
   const std::uint64_t offset = linear_at & ~page_mask;
   const std::size_t in_page = page_size - offset;
@@ -484,7 +492,6 @@ CodeBlock* Core::decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa
       return may_break_at(at) || probes_.contains(page_start + at);
     };
 
-  CodeTlb::Entry second;
   if (!lowerer_.lower({wanted, place, std::span{buffer}.first(in_page)}, lowered_, probed)) {
     if (!second_page_of(linear_at, second)) return nullptr;
     (void)read_code(second, 0, std::span{buffer}.subspan(in_page, isa::instruction_bytes_max));

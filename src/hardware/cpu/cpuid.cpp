@@ -168,10 +168,23 @@ Leaf second_level_cache(const Request&) {
 // Fn8000_0007 EDX[8]: the TSC runs at one rate always.
 Leaf advanced_power(const Request&) { return {0, 0, 0, 1u << 8}; }
 
+// Nothing is done here before it is known to be wanted, so that there is nothing to be found out from: a
+// kernel need not mend what other processors leak (AMD's "Software Techniques for Managing Speculation";
+// Linux' arch/x86/include/asm/cpufeatures.h).
+constexpr std::uint32_t ebx_8_ssb_no = 1u << 26;
+constexpr std::uint32_t ebx_8_btc_no = 1u << 29;
+constexpr std::uint32_t eax_21_lfence_serializes = 1u << 2;
+constexpr std::uint32_t eax_21_null_select_clears_base = 1u << 6;
+constexpr std::uint32_t eax_21_automatic_ibrs = 1u << 8;
+constexpr std::uint32_t eax_21_srso_no = 1u << 29;
+constexpr std::uint32_t ecx_21_tsa_sq_no = 1u << 1;
+constexpr std::uint32_t ecx_21_tsa_l1_no = 1u << 2;
+
 Leaf address_widths(const Request& request) {
   Leaf leaf = feature_bits(request);
   constexpr std::uint32_t linear_bits = 48;
   leaf[0] = request.model().phys_bits | linear_bits << 8;
+  leaf[1] |= ebx_8_ssb_no | ebx_8_btc_no;
   leaf[2] = core_id_bits(request) << 12 | (request.core.config.cpus - 1u);
   return leaf;
 }
@@ -188,8 +201,10 @@ Leaf encryption(const Request& request) {
           1};
 }
 
-// Fn8000_0021 EAX: LFENCE always serializes (2), a null selector clears the base (6).
-Leaf more_features(const Request&) { return {1u << 2 | 1u << 6, 0, 0, 0}; }
+Leaf more_features(const Request&) {
+  return {eax_21_lfence_serializes | eax_21_null_select_clears_base | eax_21_automatic_ibrs | eax_21_srso_no,
+          0, ecx_21_tsa_sq_no | ecx_21_tsa_l1_no, 0};
+}
 
 // Which have subleaves: cpuid_function_is_indexed() in Linux' arch/x86/include/asm/cpuid.h.
 struct LeafRow {

@@ -71,6 +71,7 @@ inline constexpr std::uint64_t no_execute = 1u << 11;
 inline constexpr std::uint64_t secure_vm = 1u << 12;
 inline constexpr std::uint64_t long_mode_limits = 1u << 13;
 inline constexpr std::uint64_t fast_fxsave = 1u << 14;
+inline constexpr std::uint64_t automatic_ibrs = 1u << 21;
 }  // namespace efer
 
 // The attributes of a descriptor, bits 55:52 and 47:40 put together, as the VMCB has them: APM vol. 2,

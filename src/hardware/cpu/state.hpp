@@ -41,7 +41,7 @@ struct JumpEntry {
   const isa::Op* op = nullptr;
   const CodeBlock* block = nullptr;  // that the operation begins
 };
-inline constexpr std::size_t jump_entries = 4096;
+inline constexpr std::size_t jump_entries = 16384;
 [[nodiscard]] constexpr std::size_t jump_index(std::uint64_t rip) {
   return (rip ^ rip >> 12) & (jump_entries - 1);
 }

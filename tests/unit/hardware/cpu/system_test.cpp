@@ -132,6 +132,22 @@ TEST(CpuSystem, CpuidTellsTheModel) {
   EXPECT_NE(box.cpu.cpuid(1, 0)[2] & 1u << 27, 0u);
 }
 
+// The bits are those of Linux' cpufeatures.h (AMD_SSB_NO, BTC_NO, AUTOIBRS, SRSO_NO) and scattered.c (TSA_*).
+TEST(CpuSystem, CpuidSaysThatThereIsNoSpeculationToMendAndEferTakesAutomaticIbrs) {
+  SystemBox box;
+  constexpr std::uint32_t ssb_no = 1u << 26, btc_no = 1u << 29;
+  EXPECT_EQ(box.cpu.cpuid(0x8000'0008, 0)[1] & (ssb_no | btc_no), ssb_no | btc_no);
+  constexpr std::uint32_t automatic_ibrs = 1u << 8, srso_no = 1u << 29;
+  EXPECT_EQ(box.cpu.cpuid(0x8000'0021, 0)[0] & (automatic_ibrs | srso_no), automatic_ibrs | srso_no);
+  constexpr std::uint32_t tsa_sq_no = 1u << 1, tsa_l1_no = 1u << 2;
+  EXPECT_EQ(box.cpu.cpuid(0x8000'0021, 0)[2] & (tsa_sq_no | tsa_l1_no), tsa_sq_no | tsa_l1_no);
+  constexpr std::uint64_t efer_automatic_ibrs = 1u << 21;
+  const std::uint64_t before = box.cpu.registers().efer;
+  EXPECT_EQ(before & efer_automatic_ibrs, 0u);
+  EXPECT_TRUE(box.set_msr(0xc000'0080, before | efer_automatic_ibrs));
+  EXPECT_EQ(box.cpu.registers().efer, before | efer_automatic_ibrs);
+}
+
 // glibc asks for leaf 1 with whatever ECX holds: get_common_indices() in sysdeps/x86/cpu-features.c.
 TEST(CpuSystem, CpuidLooksAtEcxWhereThereAreSubleavesAlone) {
   SystemBox box;

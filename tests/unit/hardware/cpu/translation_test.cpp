@@ -332,6 +332,50 @@ TEST(CpuCode, RunsAnInstructionThatCrossesPages) {
   EXPECT_EQ(box[Gpr::rbx], 0x1122'5544u);
 }
 
+// Adds the byte at 0x201000 to EAX eight times, maps another page there, flushes, and adds twice more. The block
+// that crosses into that page is reached by a call, and by a jump in its first page.
+std::uint64_t sum_of_block_that_crosses(const Code& flush) {
+  PagingCpuBox box;
+  box.set_page(0, 0, present | writable | global);
+  box.put_code({0xe9, 0xf9, 0x00, 0x00, 0x00}, 0x20'0f00);  // jmp 0x200ffe
+  box.put_code({0x83, 0xc0}, 0x20'0ffe);                    // add eax,
+  box.put_code({0x01, 0xc3}, 0x20'1000);                    // 1; ret
+  box.put_code({0x10, 0xc3}, 0x20'2000);                    // 16; ret
+  Code program = {
+      0x31, 0xc0,                                // xor eax, eax
+      0x48, 0xc7, 0xc3, 0x00, 0x0f, 0x20, 0x00,  // mov rbx, 0x200f00
+      0x48, 0xc7, 0xc6, 0xfe, 0x0f, 0x20, 0x00,  // mov rsi, 0x200ffe
+      0xb9, 0x04, 0x00, 0x00, 0x00,              // mov ecx, 4
+      0xff, 0xd3,                                // 1: call rbx
+      0xff, 0xd6,                                // call rsi
+      0xff, 0xc9,                                // dec ecx
+      0x75, 0xf8,                                // jnz 1b
+      0x48, 0xc7, 0x04, 0x25, 0x08, 0x40, 0x00,
+      0x00, 0x07, 0x20, 0x20, 0x00,  // mov qword ptr [0x4008], 0x202007
+  };
+  program.insert(program.end(), flush.begin(), flush.end());
+  const Code again = {
+      0xff, 0xd3,  // call rbx
+      0xff, 0xd6,  // call rsi
+      0xf4         // hlt
+  };
+  program.insert(program.end(), again.begin(), again.end());
+  box.put_code(program);
+  EXPECT_EQ(box.run(), cpu::Stop::halted);
+  return box[Gpr::rax];
+}
+
+TEST(CpuCode, RunsTheSecondHalfOfABlockWhereItIsMappedAfterEachFlush) {
+  constexpr std::uint64_t before = 8 * 1, after = 2 * 16;
+  const Code invlpg = {0x0f, 0x01, 0x3c, 0x25, 0x00, 0x10, 0x20, 0x00};  // invlpg [0x201000]
+  EXPECT_EQ(sum_of_block_that_crosses(invlpg), before + after);
+  const Code load_cr3 = {
+      0x0f, 0x20, 0xd9,  // mov rcx, cr3
+      0x0f, 0x22, 0xd9   // mov cr3, rcx
+  };
+  EXPECT_EQ(sum_of_block_that_crosses(load_cr3), before + after);
+}
+
 TEST(CpuCode, FetchesTheSecondHalfThroughItsOwnMapping) {
   PagingCpuBox box;
   // MOV EBX at the end of page 0; page 1 changes its frame between two runs, and is gone in a third.
