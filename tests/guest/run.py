@@ -486,7 +486,7 @@ class Resets(EachKernel):
                     self.assertIn(f"reset {work}", lines, boot)
                     self.assertIn(f"{work} {on_disk}", lines, boot)
                 self.assertEqual(lines.count(f"beside {on_disk}"), 3, boot)
-                self.assertNotRegex(boot.console, "BUG:|cut here|blocked for more than|timeout, aborting", boot)
+                self.assertNotRegex(boot.console, "BUG:|cut here|blocked for more|timeout, aborting", boot)
 
 
 class RootOnNvme(EachKernel):

@@ -264,8 +264,8 @@ OrError<void> set_option(const DeviceKind& kind, DeviceOptions& options, std::st
 }
 
 // What people ask for and is left out on purpose, with the reason. Linux' virtballoon_validate() takes
-// ACCESS_PLATFORM back, without which an encrypted guest gives the device no address that it could use, so
-// the driver refuses the device there (virtio_features_ok()); libvirt is to be told <memballoon model='none'/>.
+// ACCESS_PLATFORM back, without which virtio_features_ok() refuses a device in an encrypted guest; libvirt is
+// told <memballoon model='none'/>.
 constexpr std::pair<std::string_view, std::string_view> left_out[] = {
     {"virtio-balloon",
      "leave it away: in an encrypted guest Linux' driver takes ACCESS_PLATFORM back and refuses the device "

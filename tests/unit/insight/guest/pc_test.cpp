@@ -273,8 +273,8 @@ TEST(GuestPc, StartsAnotherProcessorWhenItIsToldTo) {
 }
 
 // Intel SDM vol. 3, "MP Initialization Protocol Requirements and Restrictions": after an INIT the BSP flag
-// decides whether a processor executes the boot-strap code or waits for a startup interrupt. APM vol. 2, table
-// 14-1: what the registers are.
+// decides whether a processor executes the boot-strap code or waits for a startup interrupt. APM vol. 2,
+// table 14-1: what the registers are.
 TEST(GuestPc, EndsAtAnInitOfTheBootstrapProcessorWhichHasNoFirmwareToGoOnWith) {
   constexpr std::uint32_t icr_low = 0xfee0'0300, icr_high = 0xfee0'0310, init = 0x4500;
   GuestCode code;
