@@ -20,6 +20,8 @@ namespace {
 constexpr std::uint64_t rows_max = 999'000;
 constexpr std::uint64_t width_min = 512, row_pages_max = 4096;
 
+}  // namespace
+
 struct Strip {
   process::VirtRange range;
   std::uint64_t first_row = 0;
@@ -46,6 +48,8 @@ struct Shape {
     return std::max(ratio, 1 / ratio);
   }
 };
+
+namespace {
 
 Shape shape_of(std::span<const Strip> strips) {
   Shape best;
