@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <string>
 
 #include "linux/parts.hpp"
@@ -261,9 +262,12 @@ std::optional<SymbolTable> find_kallsyms(ConstByteSpan segment, VirtAddr at) {
   using namespace std::string_view_literals;
   constexpr std::string_view digits = "\0000\0001\0002\0003\0004\0005\0006\0007\0008\0009\0"sv;
   const std::string_view text = as_text(segment);
+  // Looks at few of a segment's bytes, most of which are zeros, as the first of these is.
+  const std::boyer_moore_horspool_searcher searcher{digits.begin(), digits.end()};
   Budget budget;
-  for (auto hit = text.find(digits); hit != text.npos; hit = text.find(digits, hit + 1)) {
-    const auto found = tokens_around(segment, hit + 1);
+  for (auto hit = std::search(text.begin(), text.end(), searcher); hit != text.end();
+       hit = std::search(hit + 1, text.end(), searcher)) {
+    const auto found = tokens_around(segment, static_cast<std::size_t>(hit - text.begin()) + 1);
     if (!found) continue;
     const auto names = find_names(segment, found->start, budget);
     if (!names) continue;

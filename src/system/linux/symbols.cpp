@@ -1,10 +1,42 @@
 #include "linux/symbols.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
-#include <numeric>
 
 namespace cbit::linux {
+namespace {
+
+// Compares as its bytes do.
+std::uint64_t load_big_endian(const std::array<char, sizeof(std::uint64_t)>& bytes) {
+  std::uint64_t value = 0;
+  for (const char byte : bytes) value = value << 8 | static_cast<unsigned char>(byte);
+  return value;
+}
+
+// Their indices in the names' order. Most differ in their first eight bytes, which are compared without a
+// look at the names.
+std::vector<std::uint32_t> order_of(const std::vector<std::string_view>& names) {
+  struct Key {
+    std::uint64_t first;
+    std::uint32_t index;
+  };
+  std::vector<Key> keys;
+  keys.reserve(names.size());
+  for (const std::string_view name : names) {
+    std::array<char, sizeof(std::uint64_t)> start{};
+    std::ranges::copy(name.substr(0, start.size()), start.begin());
+    keys.push_back({load_big_endian(start), static_cast<std::uint32_t>(keys.size())});
+  }
+  std::ranges::sort(keys, [&](const Key& a, const Key& b) {
+    return a.first != b.first ? a.first < b.first : names[a.index] < names[b.index];
+  });
+  std::vector<std::uint32_t> order(keys.size());
+  std::ranges::transform(keys, order.begin(), &Key::index);
+  return order;
+}
+
+}  // namespace
 
 void SymbolTable::reserve(std::size_t symbols, std::size_t name_bytes) {
   entries_.reserve(symbols);
@@ -23,9 +55,10 @@ void SymbolTable::finish() {
   // Names were added in the order of their places.
   std::ranges::sort(
       entries_, [](const Entry& a, const Entry& b) { return a.at != b.at ? a.at < b.at : a.name < b.name; });
-  by_name_.resize(entries_.size());
-  std::iota(by_name_.begin(), by_name_.end(), std::uint32_t{0});
-  std::ranges::sort(by_name_, {}, [this](std::uint32_t index) { return name_of(entries_[index]); });
+  std::vector<std::string_view> names;
+  names.reserve(entries_.size());
+  for (const Entry& entry : entries_) names.push_back(name_of(entry));
+  by_name_ = order_of(names);
 }
 
 Symbol SymbolTable::at(std::size_t index) const {

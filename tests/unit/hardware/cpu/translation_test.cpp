@@ -332,8 +332,8 @@ TEST(CpuCode, RunsAnInstructionThatCrossesPages) {
   EXPECT_EQ(box[Gpr::rbx], 0x1122'5544u);
 }
 
-// Adds the byte at 0x201000 to EAX eight times, maps another page there, flushes, and adds twice more. The block
-// that crosses into that page is reached by a call, and by a jump in its first page.
+// Adds the byte at 0x201000 to EAX eight times, maps another page there, flushes, and adds twice more. The
+// block that crosses into that page is reached by a call, and by a jump in its first page.
 std::uint64_t sum_of_block_that_crosses(const Code& flush) {
   PagingCpuBox box;
   box.set_page(0, 0, present | writable | global);
