@@ -8,6 +8,9 @@
 #include "base/safe_text.hpp"
 #include "base/text.hpp"
 #include "base/words.hpp"
+#include "dev/e1000/e1000_pci.hpp"
+#include "dev/nvme/nvme_pci.hpp"
+#include "dev/virtio/virtio_pci.hpp"
 
 namespace cbit::guest {
 namespace {
@@ -57,6 +60,14 @@ OrError<HostileAct> parse_line(std::string_view line) {
   return act;
 }
 
+// nullptr: it cannot lie.
+dev::ForgeableDevice* forgeable(bus::PciFunction& card) {
+  if (auto* const virtio = dynamic_cast<dev::VirtioPci*>(&card)) return &virtio->device();
+  if (auto* const nvme = dynamic_cast<dev::NvmePci*>(&card)) return &nvme->controller();
+  if (auto* const e1000 = dynamic_cast<dev::E1000Pci*>(&card)) return &e1000->device();
+  return nullptr;
+}
+
 }  // namespace
 
 bool is_of_a_push(HostileKind kind) {
@@ -97,8 +108,8 @@ Hostile::Hostile(Pc& pc, HostilePlan plan, std::function<void(const HostileAct&)
       random_{plan_.seed},
       timer_{pc.clock(), [this] { on_time(); }} {
   for (const auto& card : pc.cards())
-    if (auto* const virtio = dynamic_cast<dev::VirtioPci*>(card.get())) devices_.push_back(&virtio->device());
-  for (dev::VirtioDevice* const device : devices_) device->set_forger(this);
+    if (auto* const device = forgeable(*card)) devices_.push_back(device);
+  for (dev::ForgeableDevice* const device : devices_) device->set_forger(this);
   if (plan_.script) {
     for (const HostileAct& act : *plan_.script)
       (is_of_a_push(act.kind) ? at_push_ : at_time_).emplace(act.when, act);
@@ -110,7 +121,7 @@ Hostile::Hostile(Pc& pc, HostilePlan plan, std::function<void(const HostileAct&)
 }
 
 Hostile::~Hostile() {
-  for (dev::VirtioDevice* const device : devices_) device->set_forger(nullptr);
+  for (dev::ForgeableDevice* const device : devices_) device->set_forger(nullptr);
 }
 
 // ---- what comes next, from the seed ---------------------------------------------------------------------
@@ -172,15 +183,15 @@ HostileAct Hostile::invent() {
 
 // ---- doing it -------------------------------------------------------------------------------------------
 
-bool Hostile::forge(dev::UsedElement& element) {
+bool Hostile::forge(dev::Returned& told) {
   ++pushes_;
   bool twice = false;
   while (!at_push_.empty() && at_push_.begin()->first <= pushes_) {
     const HostileAct act = at_push_.extract(at_push_.begin()).mapped();
     if (plan_.script || pc_->clock().now_ns() >= plan_.from_ns) {
       note(act);
-      if (act.kind == HostileKind::used_id) element.head = static_cast<std::uint16_t>(act.first);
-      if (act.kind == HostileKind::used_length) element.written = static_cast<std::uint32_t>(act.first);
+      if (act.kind == HostileKind::used_id) told.id = static_cast<std::uint16_t>(act.first);
+      if (act.kind == HostileKind::used_length) told.length = static_cast<std::uint32_t>(act.first);
       twice |= act.kind == HostileKind::used_twice;
     }
     if (!plan_.script) plan_next_push();

@@ -1,6 +1,6 @@
 // A host and devices that attack the guest as it runs: `cbit run --hostile`.
 //
-// Devices lie about the buffers that they have used, and write to memory that they reach (dev::UsedForger,
+// Devices lie about the buffers that they have used, and write to memory that they reach (dev::Forger,
 // bus::DmaPort: within their rights). The host writes to the guest's memory as software on the bus does, past
 // the key: it overwrites, replays, moves and swaps what it finds there, ciphertext where that is encrypted.
 //
@@ -24,13 +24,13 @@
 #include <vector>
 
 #include "base/random.hpp"
-#include "dev/virtio/virtio_pci.hpp"
+#include "dev/forger.hpp"
 #include "guest/pc.hpp"
 
 namespace cbit::guest {
 
 enum class HostileKind : std::uint8_t {
-  used_id,      // device: another buffer's number
+  used_id,      // device: another buffer's, or command's, number
   used_length,  // device: another number of bytes
   used_twice,   // device: the same buffer twice
   dma,          // device: eight bytes somewhere
@@ -67,7 +67,7 @@ struct HostilePlan {
   std::optional<std::vector<HostileAct>> script;  // instead of the seed
 };
 
-class Hostile final : private dev::UsedForger {
+class Hostile final : private dev::Forger {
  public:
   // Acts from now on; all devices have been plugged into `pc`, which outlives this. `told` is called with
   // each act before it is done.
@@ -89,7 +89,7 @@ class Hostile final : private dev::UsedForger {
   static constexpr std::size_t block_ = 16;
   using Block = std::array<std::byte, block_>;
 
-  bool forge(dev::UsedElement& element) override;
+  bool forge(dev::Returned& told) override;
   void on_time();
   void plan_next_push();
   void plan_next_time();
@@ -105,7 +105,7 @@ class Hostile final : private dev::UsedForger {
   HostilePlan plan_;
   std::function<void(const HostileAct&)> told_;
   Random random_;
-  std::vector<dev::VirtioDevice*> devices_;
+  std::vector<dev::ForgeableDevice*> devices_;
   std::multimap<std::uint64_t, HostileAct> at_push_;  // that are to come
   std::multimap<std::uint64_t, HostileAct> at_time_;
   Timer timer_;

@@ -21,6 +21,7 @@
 #include "dev/e1000/eeprom.hpp"
 #include "dev/e1000/offload.hpp"
 #include "dev/e1000/phy.hpp"
+#include "dev/forger.hpp"
 #include "dev/net_backend.hpp"
 #include "spec/e1000.hpp"
 
@@ -30,7 +31,7 @@ struct E1000Options {
   NetOptions net;
 };
 
-class E1000 final : public bus::MmioRegion, public NetEnd {
+class E1000 final : public bus::MmioRegion, public NetEnd, public ForgeableDevice {
  public:
   static constexpr unsigned address_bits = 32;
 
@@ -54,7 +55,9 @@ class E1000 final : public bus::MmioRegion, public NetEnd {
   bool receive(ConstByteSpan frame) override;
   [[nodiscard]] bool is_up() const override;
 
-  [[nodiscard]] bus::DmaPort& port() { return port_; }
+  // About what it receives.
+  void set_forger(Forger* forger) override { forger_ = forger; }
+  [[nodiscard]] bus::DmaPort& port() override { return port_; }
 
  private:
   class Ports final : public bus::PioRegion {
@@ -105,9 +108,11 @@ class E1000 final : public bus::MmioRegion, public NetEnd {
   [[nodiscard]] bool accepts_multicast(ConstByteSpan address) const;
   [[nodiscard]] std::size_t buffer_bytes() const;
   bool fill_descriptors(ConstByteSpan packet, std::size_t buffer, std::uint16_t tag, std::uint8_t status);
+  bool give_back(const Ring& descriptors, spec::e1000::RxDescriptor descriptor);
 
   bus::DmaPort port_;
   NetBackend* network_;
+  Forger* forger_ = nullptr;
   E1000Eeprom eeprom_;
   E1000Phy phy_;
   Ports ports_{*this};

@@ -54,8 +54,7 @@ bool E1000::fill_descriptors(ConstByteSpan packet, std::size_t buffer, std::uint
                              std::uint8_t status) {
   while (!packet.empty()) {
     const Ring descriptors = ring(e1000::reg::rdbal);
-    const DmaAddr at_descriptor = descriptors.at(descriptors.head);
-    auto descriptor = port_.load<e1000::RxDescriptor>(at_descriptor);
+    auto descriptor = port_.load<e1000::RxDescriptor>(descriptors.at(descriptors.head));
     if (!descriptor) return false;
     const ConstByteSpan part = packet.first(std::min(packet.size(), buffer));
     packet = packet.subspan(part.size());
@@ -65,10 +64,20 @@ bool E1000::fill_descriptors(ConstByteSpan packet, std::size_t buffer, std::uint
     descriptor->status = static_cast<std::uint8_t>(status | (packet.empty() ? e1000::rxd::eop : 0));
     descriptor->errors = 0;
     descriptor->special = tag;
-    if (!port_.store(at_descriptor, *descriptor)) return false;
+    if (!give_back(descriptors, *descriptor)) return false;
     at(e1000::reg::rdh) = (descriptors.head + 1) % descriptors.entries;
   }
   return true;
+}
+
+// The one at the head.
+bool E1000::give_back(const Ring& descriptors, e1000::RxDescriptor descriptor) {
+  Returned told{static_cast<std::uint16_t>(descriptors.head), descriptor.length};
+  const bool twice = forger_ != nullptr && forger_->forge(told);
+  descriptor.length = static_cast<std::uint16_t>(told.length);
+  const std::uint32_t place = told.id % descriptors.entries;
+  if (!port_.store(descriptors.at(place), descriptor)) return false;
+  return !twice || port_.store(descriptors.at((place + 1) % descriptors.entries), descriptor).has_value();
 }
 
 // 13.4.22: BSIZE, with BSEX sixteen times as much, of which the largest is reserved.

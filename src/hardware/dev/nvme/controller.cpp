@@ -232,16 +232,23 @@ bool Nvme::complete(std::uint16_t queue, const Command& command, Answer answer) 
   }
   const SubmissionQueue& submission = *submissions_[queue];
   CompletionQueue& completion = *completions_[submission.completion];
-  const Completion entry{
-      .result = answer.result,
-      .sq_head = static_cast<std::uint16_t>(submission.head),
-      .sq_id = queue,
-      .cid = command.cid,
-      .status = static_cast<std::uint16_t>(answer.status << 1 | (completion.phase ? 1 : 0))};
-  if (!port_.store(completion.at + completion.tail * sizeof(Completion), entry)) return false;
-  completion.tail = (completion.tail + 1) % completion.entries;
-  if (completion.tail == 0) completion.phase = !completion.phase;
-  completion.told = false;
+  Returned told{command.cid, submission.head};
+  const bool twice = forger_ != nullptr && forger_->forge(told);
+  const Completion entry{.result = answer.result,
+                         .sq_head = static_cast<std::uint16_t>(told.length),
+                         .sq_id = queue,
+                         .cid = told.id,
+                         .status = static_cast<std::uint16_t>(answer.status << 1)};
+  if (!post(completion, entry)) return false;
+  return !twice || completion.full() || post(completion, entry);
+}
+
+bool Nvme::post(CompletionQueue& to, Completion entry) {
+  entry.status |= to.phase ? 1 : 0;
+  if (!port_.store(to.at + to.tail * sizeof(Completion), entry)) return false;
+  to.tail = (to.tail + 1) % to.entries;
+  if (to.tail == 0) to.phase = !to.phase;
+  to.told = false;
   return true;
 }
 

@@ -27,6 +27,7 @@
 #include "base/state_stream.hpp"
 #include "bus/dma_port.hpp"
 #include "dev/block_backend.hpp"
+#include "dev/forger.hpp"
 #include "dev/nvme/features.hpp"
 #include "dev/nvme/identify.hpp"
 #include "dev/nvme/namespace.hpp"
@@ -42,7 +43,7 @@ struct NvmeOptions {
   std::uint32_t logical_block_size = 512;  // a power of two from 512 to 4096
 };
 
-class Nvme final : public bus::MmioRegion {
+class Nvme final : public bus::MmioRegion, public ForgeableDevice {
  public:
   static constexpr std::uint32_t queue_entries_max = 1024;
   static constexpr std::uint32_t io_queue_pairs_max = 1024;
@@ -70,7 +71,8 @@ class Nvme final : public bus::MmioRegion {
   };
   void on_interrupt(Interrupts handlers) { interrupts_ = std::move(handlers); }
 
-  [[nodiscard]] bus::DmaPort& port() { return port_; }
+  void set_forger(Forger* forger) override { forger_ = forger; }
+  [[nodiscard]] bus::DmaPort& port() override { return port_; }
   [[nodiscard]] spec::nvme::Csts status() const { return csts_; }
 
   // Between commands. Loading tells nobody of an interrupt.
@@ -129,6 +131,7 @@ class Nvme final : public bus::MmioRegion {
   // false: the queue cannot be reached in memory. There is room for the completion.
   bool execute(std::uint16_t queue);
   bool complete(std::uint16_t queue, const spec::nvme::Command& command, Answer answer);
+  bool post(CompletionQueue& to, spec::nvme::Completion entry);
   void tell_completions();
   void drive_pin();
 
@@ -154,6 +157,7 @@ class Nvme final : public bus::MmioRegion {
   void deliver_events();
   void note_error(std::uint16_t queue, const spec::nvme::Command& command, spec::nvme::Status status);
 
+  Forger* forger_ = nullptr;
   bus::DmaPort port_;
   NvmeOptions options_;
   NvmeNamespace namespace_;

@@ -17,12 +17,12 @@ OrTrouble<void> VirtQueue::enable(const VirtQueueConfig& config, const VirtRingF
 
 OrTrouble<void> VirtQueue::push(const VirtChain& chain, std::uint32_t written) {
   if (forger_ == nullptr) return ring_->push(chain, written);
-  UsedElement told{chain.head, written};
+  Returned told{chain.head, written};
   const bool twice = forger_->forge(told);
   VirtChain forged = chain;
-  forged.head = told.head;
-  CBIT_TRY(ring_->push(forged, told.written));
-  return twice ? ring_->push(forged, told.written) : OrTrouble<void>{};
+  forged.head = told.id;
+  CBIT_TRY(ring_->push(forged, told.length));
+  return twice ? ring_->push(forged, told.length) : OrTrouble<void>{};
 }
 
 void VirtQueue::reset() {

@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "dev/forger.hpp"
 #include "dev/virtio/ring.hpp"
-#include "dev/virtio/used_forger.hpp"
 
 namespace cbit::dev {
 
@@ -38,7 +38,7 @@ class VirtQueue {
   // order of pop().
   OrTrouble<void> push(const VirtChain& chain, std::uint32_t written);
   // Stands between push() and the ring; nullptr: nobody does. It outlives the queue, or is taken away.
-  void set_forger(UsedForger* forger) { forger_ = forger; }
+  void set_forger(Forger* forger) { forger_ = forger; }
   // Ends a series of pops and pushes: asks for the next notification and says whether the driver wants an
   // interrupt for what was pushed since the last call.
   OrTrouble<bool> finish() { return ring_->finish(); }
@@ -48,7 +48,7 @@ class VirtQueue {
   std::uint16_t size_max_;
   VirtQueueConfig config_;
   std::unique_ptr<VirtRing> ring_;  // nullptr: not enabled
-  UsedForger* forger_ = nullptr;
+  Forger* forger_ = nullptr;
 };
 
 }  // namespace cbit::dev

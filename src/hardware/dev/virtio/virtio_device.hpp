@@ -50,9 +50,8 @@ struct VirtioOptions {
 // ACCESS_PLATFORM nor a packed ring. QEMU says the same of ACCESS_PLATFORM when the device is realized.
 OrError<void> check(const VirtioOptions& options);
 
-class VirtioDevice {
+class VirtioDevice : public ForgeableDevice {
  public:
-  virtual ~VirtioDevice() = default;
   VirtioDevice(const VirtioDevice&) = delete;
   VirtioDevice& operator=(const VirtioDevice&) = delete;
 
@@ -96,15 +95,15 @@ class VirtioDevice {
   // one that the device fills when it likes (virtio-iommu's events) it may.
   void on_interrupt(std::function<void(const VirtioInterrupt&)> handler) { interrupt_ = std::move(handler); }
 
-  // Lies about all queues from now on; nullptr: nobody does.
-  void set_forger(UsedForger* forger) {
+  // About all queues.
+  void set_forger(Forger* forger) final {
     for (VirtQueue& queue : queues_) queue.set_forger(forger);
   }
 
   // With that of the device's type. Loading tells neither driver nor transport.
   void transfer(StateStream& s);
 
-  [[nodiscard]] bus::DmaPort& port() { return port_; }
+  [[nodiscard]] bus::DmaPort& port() final { return port_; }
   [[nodiscard]] const bus::DmaPort& port() const { return port_; }
 
  protected:

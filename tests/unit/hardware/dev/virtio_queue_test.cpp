@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "dev/virtio/queue.hpp"
+#include "unit/hardware/dev/liar.hpp"
 #include "virtio_board.hpp"
 
 namespace cbit::dev {
@@ -103,18 +104,9 @@ TEST_F(VirtQueueTest, TakesAChainAsLongAsTheQueue) {
 
 // ---- a device that lies ----
 
-struct Liar final : UsedForger {
-  bool forge(UsedElement& element) override {
-    element.head = 0x1234;
-    element.written = 0xffff'ffff;
-    return twice;
-  }
-  bool twice = false;
-};
-
 TEST_F(VirtQueueTest, TellsTheDriverWhatAForgerWants) {
   ring.desc(0, {data_at, 16, 0, 0});
-  Liar liar;
+  Liar liar{{0x1234, 0xffff'ffff}};
   queue.set_forger(&liar);
   for (const bool twice : {false, true}) {
     liar.twice = twice;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "dev/e1000/e1000_pci.hpp"
+#include "unit/hardware/dev/liar.hpp"
 #include "unit/hardware/dev/net_recorder.hpp"
 #include "unit/hardware/dev/virtio_board.hpp"
 
@@ -191,6 +192,24 @@ TEST_F(E1000Test, WritesAFrameWithItsCheckSequenceAndInterrupts) {
   EXPECT_NE(get(e1000::reg::icr) & e1000::interrupt::rxt0, 0u);
   EXPECT_FALSE(board.lines[slot].asserted());
   EXPECT_EQ(get(e1000::reg::icr), 0u);
+}
+
+TEST_F(E1000Test, TellsTheDriverWhatAForgerWants) {
+  start();
+  Liar liar{{ring_entries + 5, 0xffff}, true};
+  function.device().set_forger(&liar);
+  network.say(frame(100));
+  EXPECT_EQ(liar.honest.id, 0u);
+  EXPECT_EQ(liar.honest.length, 104u);
+  EXPECT_EQ(received(0).status, 0u) << "another is said to be done";
+  for (const std::uint32_t place : {5u, 6u}) {
+    EXPECT_EQ(received(place).status & 3, 3);
+    EXPECT_EQ(received(place).length, 0xffff);
+  }
+  EXPECT_EQ(get(e1000::reg::rdh), 1u);
+  function.device().set_forger(nullptr);
+  network.say(frame(100));
+  EXPECT_EQ(received(1).length, 104);
 }
 
 // The check value of CRC-32/ISO-HDLC, which is Ethernet's: that of "123456789".

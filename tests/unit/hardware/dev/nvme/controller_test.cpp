@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "nvme_fixture.hpp"
+#include "unit/hardware/dev/liar.hpp"
 
 namespace cbit::dev {
 namespace {
@@ -334,6 +335,37 @@ TEST_F(NvmeController, WaitsForRoomInACompletionQueue) {
   EXPECT_EQ(fifth.cid, 4u);
   EXPECT_EQ(fifth.status & 1, 0) << "the phase is another";
   EXPECT_EQ(board.get<spec::nvme::Completion>(io_cq + 16).cid, 1u) << "as it was";
+}
+
+TEST_F(NvmeController, TellsTheDriverWhatAForgerWants) {
+  enable();
+  ASSERT_EQ(create_cq(1, io_cq, 0x0001'0003, 4), 0u);
+  ASSERT_EQ(create_sq(1, io_sq), 0u);
+  io = {io_sq, io_cq, 1};
+  Liar liar{{0x1234, 0xabcd}, true};
+  function->controller().set_forger(&liar);
+  auto command = transfer(read, 0, 1);
+  command.cid = 7;
+  submit(io, command);
+  ring(io);
+  EXPECT_EQ(liar.honest.id, 7u);
+  EXPECT_EQ(liar.honest.length, 1u) << "the head of the submission queue";
+  for (const std::uint64_t place : {io_cq, io_cq + 16}) {
+    const auto told = board.get<spec::nvme::Completion>(place);
+    EXPECT_EQ(told.cid, 0x1234u);
+    EXPECT_EQ(told.sq_head, 0xabcdu);
+    EXPECT_EQ(told.sq_id, 1u);
+    EXPECT_EQ(told.status, 1u) << "success, with the phase of an entry that is new";
+  }
+  submit(io, command);
+  ring(io);
+  EXPECT_EQ(board.get<spec::nvme::Completion>(io_cq + 32).cid, 0x1234u);
+  EXPECT_EQ(board.get<spec::nvme::Completion>(io_cq + 48).status, 0u) << "twice only where there is room";
+  function->controller().set_forger(nullptr);
+  set_reg(0x100c, 3u);
+  submit(io, command);
+  ring(io);
+  EXPECT_EQ(board.get<spec::nvme::Completion>(io_cq + 48).cid, 7u);
 }
 
 TEST_F(NvmeController, InterruptsByMsixAsEachCompletionQueueSays) {
