@@ -59,7 +59,7 @@ constexpr OpcodeInfo opcodes[] = {
      .last = true},
 };
 
-// Headers are words of 32 bits, and numbers of two of them. BTH: 9.2, AETH: 9.3.5.
+// Headers are words of 32 bits, and numbers of two of them. The BTH: 9.2.
 struct BthWord0 : Register<BthWord0, std::uint32_t> {
   using OpCode = Field<31, 24, std::uint8_t>;
   using SolicitedEvent = Field<23, 23, bool>;
@@ -79,6 +79,7 @@ struct AethWord : Register<AethWord, std::uint32_t> {
   using Syndrome = Field<31, 24, std::uint8_t>;
   using Msn = Field<23, 0>;
 };
+
 // To and from the order of the wire: the most significant byte first.
 template <std::unsigned_integral T>
 T swapped(T number) {
