@@ -16,7 +16,7 @@ struct QpAddress {
 
 // INIT, RTR, RTS with the attributes that each needs.
 inline void connect_qp(Engine& engine, std::uint32_t qp, QpAddress peer, ibv_mtu mtu,
-                       std::uint8_t responder_resources = 4) {
+                       std::uint8_t responder_resources = 4, std::uint32_t rq_psn = 0) {
   ibv_qp_attr attr{
       .qp_state = IBV_QPS_INIT,
       .qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC};
@@ -27,6 +27,7 @@ inline void connect_qp(Engine& engine, std::uint32_t qp, QpAddress peer, ibv_mtu
   attr.dest_qp_num = peer.qp;
   attr.path_mtu = mtu;
   attr.max_dest_rd_atomic = responder_resources;
+  attr.rq_psn = rq_psn;
   CBIT_ASSERT(engine.modify_qp(qp, attr,
                                IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
                                    IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));
@@ -57,7 +58,9 @@ class RdmaSide final : public FabricPort {
     qp = engine.create_qp({.type = IBV_QPT_RC, .pd = pd, .send_cq = cq, .recv_cq = cq, .cap = {}}).value();
   }
 
-  void receive(const Frame& frame) override { engine.receive(frame.source, frame.packet); }
+  void receive(std::span<const Frame> frames) override {
+    while (!frames.empty()) frames = frames.subspan(engine.receive(frames));
+  }
 
   void connect(const RdmaSide& peer, ibv_mtu mtu = IBV_MTU_256, std::uint8_t responder_resources = 4) {
     connect_qp(engine, qp, {peer.address, peer.qp}, mtu, responder_resources);
@@ -82,8 +85,8 @@ class RdmaSide final : public FabricPort {
       std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), to.size(), to.begin());
       return {};
     }
-    Result<void> write(std::uint64_t at, ConstByteSpan from) override {
-      if (at > bytes.size() || from.size() > bytes.size() - at) return fault(FaultKind::no_memory, at, true);
+    Result<void, std::uint64_t> write(std::uint64_t at, ConstByteSpan from) override {
+      if (at > bytes.size() || from.size() > bytes.size() - at) return tl::unexpected{std::uint64_t{0}};
       std::ranges::copy(from, bytes.begin() + static_cast<std::ptrdiff_t>(at));
       return {};
     }

@@ -183,7 +183,10 @@ Result<void> DmaPort::translate(iommu::IommuTranslation& to, DmaAddr at, bool wr
 }
 
 tl::unexpected<Fault> DmaPort::refuse(DmaAddr at, const Fault& why, Look look) const {
-  if (look == Look::access) bus_->tracer().emit(agent(), DeviceFault{name_, config_.requester, at, why});
+  if (look == Look::access) {
+    stopped_at_ = at;
+    bus_->tracer().emit(agent(), DeviceFault{name_, config_.requester, at, why});
+  }
   return tl::unexpected{why};
 }
 

@@ -72,6 +72,8 @@ class DmaPort {
   [[nodiscard]] bool bus_master() const { return bus_master_; }
   // It is accessing another device, which must not come back to this one.
   [[nodiscard]] bool in_peer_access() const { return in_peer_access_; }
+  // Where on the bus the last read or write that faulted had come to.
+  [[nodiscard]] DmaAddr stopped_at() const { return stopped_at_; }
   [[nodiscard]] NameId name() const { return name_; }
   [[nodiscard]] SystemBus& bus() { return *bus_; }
 
@@ -110,6 +112,7 @@ class DmaPort {
   NameId name_;
   bool bus_master_ = true;
   bool in_peer_access_ = false;
+  mutable DmaAddr stopped_at_;  // a fault is noted where it is told, which peeks share
 };
 
 }  // namespace cbit::bus

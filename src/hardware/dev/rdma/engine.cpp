@@ -227,17 +227,37 @@ Result<void, int> Engine::post_recv(std::uint32_t number, const ibv_recv_wr& wr)
 void Engine::receive(PortAddress from, const WirePacket& wire) {
   const auto packet = parse(wire);
   if (!packet) return refuse(0, 0, 0, wire.size(), refusal::malformed_packet);
-  QueuePair* const to = qp(packet->bth.destination_qp);
-  if (to == nullptr || !to->receives() || packet->bth.pkey != default_pkey) return;
-  const bool is_datagram = packet->deth.has_value();
-  if (is_datagram != (to->init.type == IBV_QPT_UD)) return;
-  if (is_datagram) return on_datagram(*to, *packet);
+  if (QueuePair* const to = addressee(from, *packet)) receive(*to, *packet);
+}
+
+std::size_t Engine::receive(std::span<const Frame> frames) {
+  const Frame& first = frames.front();
+  auto packet = parse(first.packet);
+  if (!packet) {
+    refuse(0, 0, 0, first.packet.size(), refusal::malformed_packet);
+    return 1;
+  }
+  QueuePair* const to = addressee(first.source, *packet);
+  if (to == nullptr) return 1;
+  join_write(*to, *packet, frames.subspan(1));
+  const std::size_t taken = packet->joined;
+  receive(*to, *packet);
+  return taken;
+}
+
+QueuePair* Engine::addressee(PortAddress from, const Packet& packet) {
+  QueuePair* const to = qp(packet.bth.destination_qp);
+  if (to == nullptr || !to->receives() || packet.bth.pkey != default_pkey) return nullptr;
+  const bool is_datagram = packet.deth.has_value();
+  if (is_datagram != (to->init.type == IBV_QPT_UD)) return nullptr;
   // A connection is with one port; others cannot speak for it.
-  if (from != to->attr.ah_attr) return;
-  if (packet->info().response)
-    on_response(*to, *packet);
-  else
-    on_request(*to, *packet);
+  return is_datagram || from == to->attr.ah_attr ? to : nullptr;
+}
+
+void Engine::receive(QueuePair& to, const Packet& packet) {
+  if (packet.deth) return on_datagram(to, packet);
+  if (packet.info().response) return on_response(to, packet);
+  on_request(to, packet);
 }
 
 void Engine::tick() {
@@ -396,8 +416,8 @@ namespace {
 // Calls `move(region, offset in it, bytes before, bytes)` for [offset, offset + bytes) of the entries, which
 // have been checked; a region may have gone since.
 template <class Move>
-Result<void> each_entry(const RegionTable& regions, const std::vector<ibv_sge>& entries, std::uint64_t offset,
-                        std::uint64_t bytes, Move&& move) {
+bool each_entry(const RegionTable& regions, const std::vector<ibv_sge>& entries, std::uint64_t offset,
+                std::uint64_t bytes, Move&& move) {
   std::uint64_t done = 0;
   for (const ibv_sge& entry : entries) {
     if (done == bytes) break;
@@ -407,28 +427,26 @@ Result<void> each_entry(const RegionTable& regions, const std::vector<ibv_sge>& 
     }
     const std::uint64_t n = std::min(entry.length - offset, bytes - done);
     const Region* const region = regions.find(entry.lkey);
-    if (region == nullptr) return fault(FaultKind::no_memory, entry.addr);
-    CBIT_TRY(move(*region, entry.addr + offset - region->first, done, n));
+    if (region == nullptr || !move(*region, entry.addr + offset - region->first, done, n)) return false;
     done += n;
     offset = 0;
   }
-  return {};
+  return true;
 }
 
 }  // namespace
 
-Result<void> Engine::gather(const std::vector<ibv_sge>& entries, std::uint64_t bytes,
-                            mem::SnapshotQueue& to) {
+bool Engine::gather(const std::vector<ibv_sge>& entries, std::uint64_t bytes, mem::SnapshotQueue& to) {
   return each_entry(regions_, entries, 0, bytes,
                     [&](const Region& region, std::uint64_t at, std::uint64_t, std::uint64_t n) {
-                      return snapshot_segments(*memory_, region.segments, at, n, to);
+                      return snapshot_segments(*memory_, region.segments, at, n, to).has_value();
                     });
 }
 
-Result<void> Engine::scatter(const std::vector<ibv_sge>& entries, std::uint64_t offset, ConstByteSpan from) {
+bool Engine::scatter(const std::vector<ibv_sge>& entries, std::uint64_t offset, ConstByteSpan from) {
   return each_entry(regions_, entries, offset, from.size(),
                     [&](const Region& region, std::uint64_t at, std::uint64_t done, std::uint64_t n) {
-                      return write_segments(*memory_, region.segments, at, from.subspan(done, n));
+                      return write_segments(*memory_, region.segments, at, from.subspan(done, n)).has_value();
                     });
 }
 

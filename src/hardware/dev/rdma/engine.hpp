@@ -15,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 
 #include "base/trace.hpp"
 #include "dev/rdma/queue_pair.hpp"
@@ -65,6 +66,9 @@ class Engine {
 
   // ---- the wire ----
   void receive(PortAddress from, const WirePacket& packet);
+  // Takes the first frame, or as many as are one RDMA write whose bytes lie one behind the other: they go to
+  // memory at once, and else it is as if they had come one by one. How many were taken.
+  std::size_t receive(std::span<const Frame> frames);
   // A time-out of every queue pair that waits for its peer.
   void tick();
 
@@ -74,6 +78,9 @@ class Engine {
  private:
   // ---- engine.cpp ----
   [[nodiscard]] QueuePair* qp(std::uint32_t number);
+  // Whose the packet is; nullptr: it is dropped.
+  [[nodiscard]] QueuePair* addressee(PortAddress from, const Packet& packet);
+  void receive(QueuePair& to, const Packet& packet);
   void complete(QueuePair& qp, std::uint32_t cq, Cqe entry);
   void complete_send(QueuePair& qp, const SendWork& work, ibv_wc_status status);
   void complete_receive(QueuePair& qp, ibv_wc_status status, ibv_wc_opcode opcode, std::uint64_t bytes,
@@ -94,8 +101,9 @@ class Engine {
   // ---- scatter and gather, for both sides ----
   // The reason why one of the entries may not be accessed so; reported.
   std::string_view check_entries(const QueuePair& qp, const std::vector<ibv_sge>& entries, unsigned access);
-  Result<void> gather(const std::vector<ibv_sge>& entries, std::uint64_t bytes, mem::SnapshotQueue& to);
-  Result<void> scatter(const std::vector<ibv_sge>& entries, std::uint64_t offset, ConstByteSpan from);
+  // False at a fault, as below: what lies before it was moved.
+  bool gather(const std::vector<ibv_sge>& entries, std::uint64_t bytes, mem::SnapshotQueue& to);
+  bool scatter(const std::vector<ibv_sge>& entries, std::uint64_t offset, ConstByteSpan from);
   [[nodiscard]] static std::uint64_t length_of(const std::vector<ibv_sge>& entries);
 
   void send(PortAddress to, const Packet& packet, mem::Snapshot payload = {}) {
@@ -110,7 +118,7 @@ class Engine {
   bool send_datagram(QueuePair& qp, const SendWork& work);
   void send_read_or_atomic(QueuePair& qp, const SendWork& work);
   // All of it at once; what lies before a fault comes, too.
-  Result<void> read_payload(const SendWork& work, mem::SnapshotQueue& to);
+  bool read_payload(const SendWork& work, mem::SnapshotQueue& to);
   // The first unfinished request ends with this status, and the queue pair with it.
   void fail_request(QueuePair& qp, ibv_wc_status status);
   void on_response(QueuePair& qp, const Packet& packet);
@@ -123,6 +131,7 @@ class Engine {
   void retransmit(QueuePair& qp);
 
   // ---- responder.cpp ----
+  static void join_write(const QueuePair& qp, Packet& first, std::span<const Frame> next);
   void on_request(QueuePair& qp, const Packet& packet);
   void on_duplicate(QueuePair& qp, const Packet& packet);
   void on_datagram(QueuePair& qp, const Packet& packet);
@@ -130,6 +139,7 @@ class Engine {
   struct Verdict {
     enum class Kind : std::uint8_t { done, rnr, nak } kind = Kind::done;
     NakCode nak{};
+    std::uint32_t packet = 0;  // which of those that were joined was refused
   };
   [[nodiscard]] bool in_sequence(const QueuePair& qp, const OpcodeInfo& info, const Packet& packet) const;
   Verdict execute(QueuePair& qp, const Packet& packet);
@@ -137,12 +147,14 @@ class Engine {
   Verdict execute_write(QueuePair& qp, const Packet& packet);
   Verdict execute_read(QueuePair& qp, const Packet& packet);
   Verdict execute_atomic(QueuePair& qp, const Packet& packet);
+  Verdict refuse_part(const QueuePair& qp, const Reth& target, std::uint64_t before, const Packet& packet,
+                      std::uint64_t written);
   Verdict end_of_message(QueuePair& qp, const Packet& packet, ibv_wc_opcode opcode, std::uint64_t bytes);
   Verdict refuse_remote(const QueuePair& qp, std::uint32_t key, std::uint64_t at, std::uint64_t bytes,
                         std::string_view reason);
   void answer(const QueuePair& qp, Opcode opcode, std::uint32_t psn, Syndrome syndrome,
               std::optional<std::uint64_t> atomic_ack = {});
-  [[nodiscard]] std::uint32_t mtu(const QueuePair& qp) const { return bytes_of_mtu(qp.attr.path_mtu); }
+  [[nodiscard]] static std::uint32_t mtu(const QueuePair& qp) { return bytes_of_mtu(qp.attr.path_mtu); }
 
   RegionMemory* memory_;
   Tracer* tracer_;

@@ -1,5 +1,6 @@
 #include "dev/rdma/fabric.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace cbit::dev::rdma {
@@ -17,18 +18,26 @@ void Fabric::run() {
   if (std::exchange(running_, true)) return;
   while (!frames_.empty()) {
     std::swap(frames_, in_delivery_);
-    for (const Frame& frame : in_delivery_) deliver(frame);
+    for (std::span<const Frame> left = in_delivery_; !left.empty();) {
+      const auto other = std::ranges::find_if_not(left, [&](const Frame& frame) {
+        return frame.source == left.front().source && frame.destination == left.front().destination;
+      });
+      const auto together = static_cast<std::size_t>(other - left.begin());
+      deliver(left.first(together));
+      left = left.subspan(together);
+    }
     in_delivery_.clear();
   }
   running_ = false;
 }
 
-void Fabric::deliver(const Frame& frame) {
-  if (frame.destination == 0 || frame.destination > ports_.size()) return;
-  FabricPort* const port = ports_[frame.destination - 1];
+void Fabric::deliver(std::span<const Frame> frames) {
+  const PortAddress destination = frames.front().destination;
+  if (destination == 0 || destination > ports_.size()) return;
+  FabricPort* const port = ports_[destination - 1];
   if (port == nullptr) return;
-  ++delivered_;
-  port->receive(frame);
+  delivered_ += frames.size();
+  port->receive(frames);
 }
 
 }  // namespace cbit::dev::rdma

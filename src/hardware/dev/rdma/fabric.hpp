@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "dev/rdma/wire.hpp"
@@ -24,7 +25,8 @@ struct Frame {
 class FabricPort {
  public:
   virtual ~FabricPort() = default;
-  virtual void receive(const Frame& frame) = 0;
+  // One or more from the same sender, in the order in which they were sent.
+  virtual void receive(std::span<const Frame> frames) = 0;
 };
 
 class Fabric {
@@ -46,7 +48,7 @@ class Fabric {
   [[nodiscard]] std::uint64_t frames_delivered() const { return delivered_; }
 
  private:
-  void deliver(const Frame& frame);
+  void deliver(std::span<const Frame> frames);
 
   std::vector<FabricPort*> ports_;
   std::vector<Frame> frames_;       // sent, in this order

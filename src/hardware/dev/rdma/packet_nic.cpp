@@ -14,7 +14,11 @@ Result<void> PacketNic::transmit(PortAddress to, DmaAddr from, std::uint64_t byt
   return {};
 }
 
-void PacketNic::receive(const Frame& frame) {
+void PacketNic::receive(std::span<const Frame> frames) {
+  for (const Frame& frame : frames) receive_one(frame);
+}
+
+void PacketNic::receive_one(const Frame& frame) {
   const UnfilledBytes packet = frame.packet.joined();
   if (buffers_.empty() || buffers_.front().bytes < packet.size()) return;
   const Buffer buffer = buffers_.front();

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <optional>
+#include <span>
 
 #include "bus/dma_port.hpp"
 #include "dev/rdma/fabric.hpp"
@@ -28,13 +29,15 @@ class PacketNic final : public FabricPort {
   // Fault: what the bus says; nothing is sent then.
   Result<void> transmit(PortAddress to, DmaAddr from, std::uint64_t bytes);
   // Frames without a buffer, or that do not fit into one, are lost.
-  void receive(const Frame& frame) override;
+  void receive(std::span<const Frame> frames) override;
 
  private:
   struct Buffer {
     DmaAddr at;
     std::uint64_t bytes = 0;
   };
+  void receive_one(const Frame& frame);
+
   bus::DmaPort port_;
   Fabric* fabric_;
   PortAddress address_;

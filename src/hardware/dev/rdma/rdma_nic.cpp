@@ -16,10 +16,12 @@ RdmaNic::RdmaNic(bus::SystemBus& bus, bus::DmaPortConfig config, Fabric& fabric,
 
 RdmaNic::~RdmaNic() { fabric_->detach(address_); }
 
-void RdmaNic::receive(const Frame& frame) {
-  // What came from this memory may be written to it.
-  memory_.port.bus().memory().settle_snapshots();
-  engine_.receive(frame.source, frame.packet);
+void RdmaNic::receive(std::span<const Frame> frames) {
+  while (!frames.empty()) {
+    // What came from this memory may be written to it.
+    memory_.port.bus().memory().settle_snapshots();
+    frames = frames.subspan(engine_.receive(frames));
+  }
 }
 
 }  // namespace cbit::dev::rdma

@@ -4,6 +4,8 @@
 // to rings in memory by DMA. Threading: one thread.
 #pragma once
 
+#include <span>
+
 #include "bus/dma_port.hpp"
 #include "dev/rdma/engine.hpp"
 
@@ -20,14 +22,15 @@ class RdmaNic final : public FabricPort {
   [[nodiscard]] PortAddress address() const { return address_; }
   [[nodiscard]] Engine& engine() { return engine_; }
   [[nodiscard]] bus::DmaPort& port() { return memory_.port; }
-  void receive(const Frame& frame) override;
+  void receive(std::span<const Frame> frames) override;
 
  private:
   struct DeviceMemory final : RegionMemory {
     DeviceMemory(bus::SystemBus& bus, bus::DmaPortConfig config) : port{bus, std::move(config)} {}
     Result<void> read(std::uint64_t at, ByteSpan to) override { return port.read(DmaAddr{at}, to); }
-    Result<void> write(std::uint64_t at, ConstByteSpan from) override {
-      return port.write(DmaAddr{at}, from);
+    Result<void, std::uint64_t> write(std::uint64_t at, ConstByteSpan from) override {
+      if (!port.write(DmaAddr{at}, from)) return tl::unexpected{port.stopped_at() - DmaAddr{at}};
+      return {};
     }
     Result<void> snapshot(std::uint64_t at, std::uint64_t bytes, mem::SnapshotQueue& to) override {
       return port.snapshot(DmaAddr{at}, bytes, to);

@@ -1,14 +1,15 @@
 #include "dev/rdma/regions.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace cbit::dev::rdma {
 namespace {
 
 // Calls `move(address, bytes before it, bytes)` for the parts of [offset, offset + bytes).
 template <class Move>
-Result<void> each_part(const std::vector<Segment>& segments, std::uint64_t offset, std::uint64_t bytes,
-                       Move&& move) {
+std::invoke_result_t<Move, std::uint64_t, std::uint64_t, std::uint64_t> each_part(
+    const std::vector<Segment>& segments, std::uint64_t offset, std::uint64_t bytes, Move&& move) {
   std::uint64_t done = 0;
   for (const Segment& segment : segments) {
     if (done == bytes) break;
@@ -40,11 +41,14 @@ Result<void> snapshot_segments(RegionMemory& memory, const std::vector<Segment>&
   });
 }
 
-Result<void> write_segments(RegionMemory& memory, const std::vector<Segment>& segments, std::uint64_t offset,
-                            ConstByteSpan from) {
-  return each_part(segments, offset, from.size(), [&](std::uint64_t at, std::uint64_t done, std::uint64_t n) {
-    return memory.write(at, from.subspan(done, n));
-  });
+Result<void, std::uint64_t> write_segments(RegionMemory& memory, const std::vector<Segment>& segments,
+                                           std::uint64_t offset, ConstByteSpan from) {
+  return each_part(segments, offset, from.size(),
+                   [&](std::uint64_t at, std::uint64_t done, std::uint64_t n) -> Result<void, std::uint64_t> {
+                     if (const auto part = memory.write(at, from.subspan(done, n)); !part)
+                       return tl::unexpected{done + part.error()};
+                     return {};
+                   });
 }
 
 std::uint32_t RegionTable::add(Region region, std::uint32_t max) {

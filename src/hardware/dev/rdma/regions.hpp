@@ -51,7 +51,8 @@ class RegionMemory {
  public:
   virtual ~RegionMemory() = default;
   virtual Result<void> read(std::uint64_t at, ByteSpan to) = 0;
-  virtual Result<void> write(std::uint64_t at, ConstByteSpan from) = 0;
+  // The error: so many bytes were written before a fault.
+  virtual Result<void, std::uint64_t> write(std::uint64_t at, ConstByteSpan from) = 0;
   // A read whose bytes come to the queue's end.
   virtual Result<void> snapshot(std::uint64_t at, std::uint64_t bytes, mem::SnapshotQueue& to) {
     UnfilledBytes own(bytes);
@@ -66,8 +67,9 @@ Result<void> read_segments(RegionMemory& memory, const std::vector<Segment>& seg
                            ByteSpan to);
 Result<void> snapshot_segments(RegionMemory& memory, const std::vector<Segment>& segments,
                                std::uint64_t offset, std::uint64_t bytes, mem::SnapshotQueue& to);
-Result<void> write_segments(RegionMemory& memory, const std::vector<Segment>& segments, std::uint64_t offset,
-                            ConstByteSpan from);
+// The error: so many bytes were written before a fault.
+Result<void, std::uint64_t> write_segments(RegionMemory& memory, const std::vector<Segment>& segments,
+                                           std::uint64_t offset, ConstByteSpan from);
 
 class RegionTable {
  public:

@@ -97,16 +97,16 @@ bool Engine::start(QueuePair& owner, SendWork& work) {
   return true;
 }
 
-Result<void> Engine::read_payload(const SendWork& work, mem::SnapshotQueue& to) {
+bool Engine::read_payload(const SendWork& work, mem::SnapshotQueue& to) {
   if ((work.wr.send_flags & IBV_SEND_INLINE) == 0) return gather(work.wr.sg_list, work.bytes, to);
   to.extend(UnfilledBytes(work.inline_data.begin(), work.inline_data.end()));
-  return {};
+  return true;
 }
 
 bool Engine::send_message(QueuePair& owner, SendWork& work) {
   const std::uint32_t count = packets_of(work.bytes, mtu(owner));
   mem::SnapshotQueue payload;
-  const bool whole = read_payload(work, payload).has_value();
+  const bool whole = read_payload(work, payload);
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint64_t bytes =
         std::min<std::uint64_t>(mtu(owner), work.bytes - std::uint64_t{i} * mtu(owner));

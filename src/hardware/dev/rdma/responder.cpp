@@ -21,6 +21,14 @@ bool is_write(Opcode opcode) {
   return opcode >= Opcode::rc_write_first && opcode <= Opcode::rc_write_only_imm;
 }
 
+// Whether a packet of a write is the next behind those that are joined, and its bytes lie there, too.
+bool follows(const Packet& joined, const Packet& next) {
+  return (next.bth.opcode == Opcode::rc_write_middle || next.bth.opcode == Opcode::rc_write_last) &&
+         next.bth.destination_qp == joined.bth.destination_qp && next.bth.pkey == joined.bth.pkey &&
+         next.bth.psn == psn_add(joined.bth.psn, joined.joined) &&
+         next.payload.data() == joined.payload.data() + joined.payload.size();
+}
+
 Packet response(const QueuePair& from, Opcode opcode, std::uint32_t psn, Syndrome syndrome) {
   Packet packet;
   packet.bth = {.opcode = opcode, .destination_qp = from.attr.dest_qp_num, .psn = psn};
@@ -60,13 +68,40 @@ void Engine::on_request(QueuePair& to, const Packet& packet) {
                   syndrome_of(syndrome_rnr_nak, to.attr.min_rnr_timer));
   }
   if (verdict.kind == Verdict::Kind::nak) {
-    answer(to, Opcode::rc_acknowledge, packet.bth.psn,
+    answer(to, Opcode::rc_acknowledge, psn_add(packet.bth.psn, verdict.packet),
            syndrome_of(syndrome_nak, static_cast<std::uint8_t>(verdict.nak)));
     return fail(to,
                 verdict.nak == NakCode::remote_access_error ? IBV_EVENT_QP_ACCESS_ERR : IBV_EVENT_QP_REQ_ERR);
   }
   if (to.receives() && packet.bth.ack_request && (is_send(packet.bth.opcode) || is_write(packet.bth.opcode)))
-    answer(to, Opcode::rc_acknowledge, packet.bth.psn, syndrome_of(syndrome_ack, no_credits));
+    answer(to, Opcode::rc_acknowledge, psn_add(packet.bth.psn, packet.joined - 1),
+           syndrome_of(syndrome_ack, no_credits));
+}
+
+// A write's first packet and all that are to follow it become one that has them all, where they are as they
+// shall be: then nothing but its key and memory can stop them.
+void Engine::join_write(const QueuePair& to, Packet& first, std::span<const Frame> next) {
+  const bool expected = first.bth.psn == to.expected_psn && to.inbound.kind == Inbound::Kind::none &&
+                        (to.attr.qp_access_flags & IBV_ACCESS_REMOTE_WRITE) != 0;
+  if (!expected || first.bth.opcode != Opcode::rc_write_first || first.bth.ack_request ||
+      first.payload.size() != mtu(to))
+    return;
+  Packet all = first;
+  for (const Frame& frame : next) {
+    const auto packet = parse(frame.packet);
+    if (!packet || !follows(all, *packet)) return;
+    all.payload = {all.payload.data(), all.payload.size() + packet->payload.size()};
+    ++all.joined;
+    const bool last = all.payload.size() == first.reth->bytes;
+    if (last != (packet->bth.opcode == Opcode::rc_write_last) || packet->payload.size() > mtu(to)) return;
+    if (last) {
+      all.bth.opcode = Opcode::rc_write_only;
+      all.bth.ack_request = packet->bth.ack_request;
+      first = all;
+      return;
+    }
+    if (packet->bth.ack_request || packet->payload.size() != mtu(to)) return;
+  }
 }
 
 // A request that was executed before: its answer was lost. 9.7.5.1.2.
@@ -100,6 +135,7 @@ bool Engine::in_sequence(const QueuePair& to, const OpcodeInfo& info, const Pack
   if (to.inbound.kind != expected) return false;
   if (!send && !write) return true;
   if (!info.last) return packet.payload.size() == mtu(to);
+  if (packet.joined > 1) return true;
   return packet.payload.size() <= mtu(to) && (info.first || !packet.payload.empty());
 }
 
@@ -167,19 +203,30 @@ Engine::Verdict Engine::execute_write(QueuePair& to, const Packet& packet) {
   if (info.immediate && to.rq.empty()) return {Verdict::Kind::rnr, {}};
   if (!packet.payload.empty()) {
     const Region& region = *regions_.find(target.rkey);
-    if (!write_segments(*memory_, region.segments, target.address + inbound.done - region.first,
-                        packet.payload))
-      return refuse_remote(to, target.rkey, target.address + inbound.done, packet.payload.size(),
-                           refusal::memory_fault);
+    const auto written = write_segments(*memory_, region.segments,
+                                        target.address + inbound.done - region.first, packet.payload);
+    if (!written) return refuse_part(to, target, inbound.done, packet, written.error());
   }
   inbound.done = end;
   to.inbound = inbound;
   return end_of_message(to, packet, IBV_WC_RECV_RDMA_WITH_IMM, end);
 }
 
+// Memory took so many bytes of the payload: it is the packet with the next one that is refused.
+Engine::Verdict Engine::refuse_part(const QueuePair& to, const Reth& target, std::uint64_t before,
+                                    const Packet& packet, std::uint64_t written) {
+  const std::uint32_t part = packet.joined > 1 ? static_cast<std::uint32_t>(written / mtu(to)) : 0;
+  const std::uint64_t at = std::uint64_t{part} * mtu(to);
+  Verdict verdict =
+      refuse_remote(to, target.rkey, target.address + before + at,
+                    std::min<std::uint64_t>(packet.payload.size() - at, mtu(to)), refusal::memory_fault);
+  verdict.packet = part;
+  return verdict;
+}
+
 Engine::Verdict Engine::end_of_message(QueuePair& to, const Packet& packet, ibv_wc_opcode opcode,
                                        std::uint64_t bytes) {
-  to.expected_psn = psn_add(packet.bth.psn, 1);
+  to.expected_psn = psn_add(packet.bth.psn, packet.joined);
   if (!packet.info().last) return {};
   to.inbound = {};
   to.msn = psn_add(to.msn, 1);
@@ -261,7 +308,7 @@ void Engine::on_datagram(QueuePair& to, const Packet& packet) {
   }
   if (!check_entries(to, entries, IBV_ACCESS_LOCAL_WRITE).empty())
     return complete_receive(to, IBV_WC_LOC_PROT_ERR, IBV_WC_RECV, 0, nullptr);
-  const bool written = scatter(entries, ud_grh_bytes, packet.payload).has_value();
+  const bool written = scatter(entries, ud_grh_bytes, packet.payload);
   complete_receive(to, written ? IBV_WC_SUCCESS : IBV_WC_LOC_QP_OP_ERR, IBV_WC_RECV, written ? bytes : 0,
                    &packet);
 }

@@ -120,6 +120,7 @@ struct Packet {
   std::optional<std::uint64_t> atomic_ack;  // the remote value before the operation
   std::optional<std::uint32_t> immediate;   // in host order here
   ConstByteSpan payload;                    // where it lies: in what was parsed, or with whoever sends it
+  std::uint32_t joined = 1;                 // so many of a write, whose payloads lie one behind the other
 
   [[nodiscard]] const OpcodeInfo& info() const { return *find_opcode(static_cast<std::uint8_t>(bth.opcode)); }
 };

@@ -12,7 +12,10 @@ namespace {
 struct PortMemory final : dev::rdma::RegionMemory {
   explicit PortMemory(bus::DmaPort& to) : port{&to} {}
   Result<void> read(std::uint64_t at, ByteSpan to) override { return port->read(DmaAddr{at}, to); }
-  Result<void> write(std::uint64_t at, ConstByteSpan from) override { return port->write(DmaAddr{at}, from); }
+  Result<void, std::uint64_t> write(std::uint64_t at, ConstByteSpan from) override {
+    if (!port->write(DmaAddr{at}, from)) return tl::unexpected{port->stopped_at() - DmaAddr{at}};
+    return {};
+  }
   bus::DmaPort* port;
 };
 

@@ -20,7 +20,7 @@ Result<void> RdmaPeer::Flat::read(std::uint64_t at, ByteSpan to) {
   return {};
 }
 
-Result<void> RdmaPeer::Flat::write(std::uint64_t at, ConstByteSpan from) {
+Result<void, std::uint64_t> RdmaPeer::Flat::write(std::uint64_t at, ConstByteSpan from) {
   Bytes& to = at < memory_bytes ? bytes : ring;
   const std::uint64_t offset = at % memory_bytes;
   std::ranges::copy(from, to.begin() + static_cast<std::ptrdiff_t>(offset));

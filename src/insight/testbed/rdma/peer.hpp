@@ -33,14 +33,16 @@ class RdmaPeer final : public dev::rdma::FabricPort {
   // Anything, as if it were a packet.
   void send_raw(dev::rdma::PortAddress to, ConstByteSpan packet);
   [[nodiscard]] ByteSpan memory() { return memory_.bytes; }
-  void receive(const dev::rdma::Frame& frame) override { engine_.receive(frame.source, frame.packet); }
+  void receive(std::span<const dev::rdma::Frame> frames) override {
+    while (!frames.empty()) frames = frames.subspan(engine_.receive(frames));
+  }
 
  private:
   ibv_wc_status perform(const ibv_send_wr& wr);
 
   struct Flat final : dev::rdma::RegionMemory {
     Result<void> read(std::uint64_t at, ByteSpan to) override;
-    Result<void> write(std::uint64_t at, ConstByteSpan from) override;
+    Result<void, std::uint64_t> write(std::uint64_t at, ConstByteSpan from) override;
     Bytes bytes = Bytes(memory_bytes);
     Bytes ring;  // of the completion queue, behind the memory
   };

@@ -38,8 +38,10 @@ class Rxe {
   struct CpuMemory final : dev::rdma::RegionMemory {
     explicit CpuMemory(paging::Mmu& mmu) : cpu{&mmu} {}
     Result<void> read(std::uint64_t at, ByteSpan to) override { return cpu->read(VirtAddr{at}, to); }
-    Result<void> write(std::uint64_t at, ConstByteSpan from) override {
-      return cpu->write(VirtAddr{at}, from);
+    Result<void, std::uint64_t> write(std::uint64_t at, ConstByteSpan from) override {
+      const auto done = cpu->write(VirtAddr{at}, from);
+      if (!done) return tl::unexpected{done.error().address - at};
+      return {};
     }
     paging::Mmu* cpu;
   };
