@@ -18,6 +18,7 @@
 #include "cpu/cpu.hpp"
 #include "cpu/fp/sse.hpp"
 #include "cpu/fp/x87.hpp"
+#include "cpu/jump_cache.hpp"
 #include "cpu/memory_access.hpp"
 #include "cpu/state.hpp"
 #include "isa/lower.hpp"
@@ -395,45 +396,6 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void note_delivery(const Event& event);
   void count_delivery(const Event& event);
 
-  struct JumpCache {
-    struct PageOf {
-      paging::PageLevel level{};
-      bool global = false;
-      bool crosses = false;  // the block goes on in another page
-      paging::PageLevel second_level{};
-
-      // What is at `rip` depends on the translation of `linear`.
-      [[nodiscard]] bool needs(std::uint64_t rip, std::uint64_t linear) const {
-        return is_in_page(rip, linear, level) ||
-               (crosses && is_in_page((rip & page_mask) + page_size, linear, second_level));
-      }
-    };
-    std::vector<JumpEntry> entries = std::vector<JumpEntry>(jump_entries);
-    std::vector<PageOf> pages = std::vector<PageOf>(jump_entries);
-    std::vector<std::uint16_t> used;
-    isa::Mode mode;
-
-    template <class Condition>
-    void forget_if(Condition&& condition) {
-      std::erase_if(used, [&](std::uint16_t index) {
-        if (!condition(entries[index], pages[index])) return false;
-        entries[index] = {};
-        return true;
-      });
-    }
-    void forget() {
-      forget_if([](const JumpEntry&, PageOf) { return true; });
-    }
-    void forget_non_global() {
-      forget_if([](const JumpEntry&, PageOf page) { return !page.global; });
-    }
-    // Outside of 64-bit mode RIP is no linear address.
-    void forget_page(std::uint64_t linear) {
-      forget_if([&](const JumpEntry& entry, PageOf page) {
-        return !mode.is_64() || page.needs(entry.rip, linear);
-      });
-    }
-  };
   void transfer_straight_line_state(StateStream& s);
   void transfer_kept_msrs(StateStream& s);
   void forget_what_follows();

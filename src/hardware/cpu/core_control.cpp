@@ -91,11 +91,8 @@ void Core::update_data_set() {
 
 void Core::select_jumps() {
   JumpCache& cache = jump_caches_[sys.cpl != 0 ? 1 : 0];
-  if (!(cache.mode == mode_)) {
-    cache.forget();
-    cache.mode = mode_;
-  }
-  jumps = cache.entries.data();
+  if (!(cache.mode() == mode_)) cache.begin(mode_);
+  jumps = cache.entries();
 }
 
 void Core::forget_jumps() {
@@ -104,11 +101,8 @@ void Core::forget_jumps() {
 
 void Core::remember_jump(const JumpEntry& entry, const CodeTlb::Entry& page, const CodeTlb::Entry& second) {
   JumpCache& cache = jump_caches_[sys.cpl != 0 ? 1 : 0];
-  const std::size_t index = jump_index(entry.rip);
-  if (cache.entries[index].op == nullptr) cache.used.push_back(static_cast<std::uint16_t>(index));
-  cache.entries[index] = entry;
   const bool crosses = entry.block->crosses;
-  cache.pages[index] = {page.level, page.global && (!crosses || second.global), crosses, second.level};
+  cache.remember(entry, {page.level, page.global && (!crosses || second.global), crosses, second.level});
 }
 
 void Core::update_paging() {
