@@ -12,9 +12,7 @@ find_package(CLI11 REQUIRED)
 add_library(cbit_cli_parts STATIC ${cli_parts})
 target_link_libraries(cbit_cli_parts PUBLIC cbit_lab cbit_gdb cbit_stream cbit_doctor cbit_launch
   cbit_process cbit_recorder cbit_recording CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG)
-if("cli" IN_LIST CBIT_UNITY)
-  cbit_unity(cbit_cli_parts)
-endif()
+cbit_compiled_as(cbit_cli_parts cli)
 target_compile_definitions(cbit_cli_parts PRIVATE CBIT_VERSION="${PROJECT_VERSION}")
 cbit_room_tests(cli cbit_cli_parts)
 

@@ -48,6 +48,16 @@ function(cbit_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
 endfunction()
 
+# cbit_compiled_as(TARGET ROOM): as CBIT_UNITY and CBIT_TELLING say of the room.
+function(cbit_compiled_as target room)
+  if(room IN_LIST CBIT_UNITY)
+    cbit_unity(${target})
+  endif()
+  if(room IN_LIST CBIT_TELLING)
+    target_compile_options(${target} PRIVATE ${CBIT_TELLING_OPTIONS})
+  endif()
+endfunction()
+
 # cbit_test_headers(TARGET): what all tests include is compiled once for all; g++ gains nothing by it.
 function(cbit_test_headers target)
   if(NOT CBIT_SANITIZE)

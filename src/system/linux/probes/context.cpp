@@ -25,6 +25,9 @@ bool begins_with_any(std::string_view function, std::span<const std::string_view
 
 }  // namespace
 
+Notes::Notes() = default;
+Notes::~Notes() = default;
+
 // ---- names -----------------------------------------------------------------------------------------------
 
 NameId ProbeContext::name_of(std::string_view device) {

@@ -35,6 +35,11 @@ struct ProbeRow;
 
 // What happened inside a call, as far as its own event depends on it; and what was read at its entry.
 struct Notes : CallNotes {
+  Notes();  // not inline: an EventPayload that ends is a great deal of code
+  ~Notes() override;
+  Notes(const Notes&) = delete;
+  Notes& operator=(const Notes&) = delete;
+
   const ProbeRow* row = nullptr;
   bool bounced = false;    // a bounce buffer was given
   bool released = false;   // … and taken back
