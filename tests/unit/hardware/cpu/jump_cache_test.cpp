@@ -22,7 +22,7 @@ bool has(JumpCache& cache, std::uint64_t rip) {
   return entry.op != nullptr && entry.rip == rip;
 }
 
-// APM vol. 2, 5.5.3: INVLPG removes the translation of the page that holds the address, whatever its size.
+// Intel SDM vol. 2, INVLPG: it takes the translations of the page that holds the address, whatever its size.
 bool within(std::uint64_t address, std::uint64_t other, paging::PageLevel level) {
   const std::uint64_t bytes = level == size_4k ? 1ull << 12 : level == size_2m ? 1ull << 21 : 1ull << 30;
   return address / bytes == other / bytes;
