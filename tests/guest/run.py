@@ -198,20 +198,31 @@ class Processors(EachKernel):
         self.contents = os.urandom(4 << 20)
         self.image.write_bytes(self.contents)
 
+    QUARTER = ("for cpu in 0 1 2 3; do "
+               "taskset -c $cpu dd if=/dev/vda bs=1M skip=$cpu count=1 iflag=direct 2> /dev/null | "
+               "sha256sum > /$cpu & done; wait; cat /0 /1 /2 /3; nproc; "
+               "awk '/LOC:/ { print NF - 4 }' /proc/interrupts")
+
+    def check_quarters(self, boot):
+        self.assertEqual(boot.status, 0, boot)
+        digests = boot.output.split()[:8:2]
+        quarters = [self.contents[at:at + (1 << 20)] for at in range(0, 4 << 20, 1 << 20)]
+        self.assertEqual(digests, [hashlib.sha256(part).hexdigest() for part in quarters])
+        self.assertEqual(boot.output.split()[8:], ["4", "4"])
+        self.assertIn("smp: Brought up 1 node, 4 CPUs", boot.console)
+
+    def test_read_a_disk_at_the_same_time(self):
+        for platform in [], ["--sev"]:
+            for _, boot in self.each(*platform, "--cpus", "4", "--threads", "--disk", f"{self.image},ro",
+                                     command=["sh", "-c", self.QUARTER]):
+                self.check_quarters(boot)
+                self.assertIn("reboot: Power down", boot.console, boot)
+
     def test_share_an_encrypted_guests_disk_and_its_pool(self):
         report = Path(folder_for_run.name) / "report.json"
-        quarter = ("for cpu in 0 1 2 3; do "
-                   "taskset -c $cpu dd if=/dev/vda bs=1M skip=$cpu count=1 iflag=direct 2> /dev/null | "
-                   "sha256sum > /$cpu & done; wait; cat /0 /1 /2 /3; nproc; "
-                   "awk '/LOC:/ { print NF - 4 }' /proc/interrupts")
         for _, boot in self.each("--sev", "--cpus", "4", "--disk", f"{self.image},ro", "--report-json",
-                                 str(report), command=["sh", "-c", quarter]):
-            self.assertEqual(boot.status, 0, boot)
-            digests = boot.output.split()[:8:2]
-            quarters = [self.contents[at:at + (1 << 20)] for at in range(0, 4 << 20, 1 << 20)]
-            self.assertEqual(digests, [hashlib.sha256(part).hexdigest() for part in quarters])
-            self.assertEqual(boot.output.split()[8:], ["4", "4"])
-            self.assertIn("smp: Brought up 1 node, 4 CPUs", boot.console)
+                                 str(report), command=["sh", "-c", self.QUARTER]):
+            self.check_quarters(boot)
             told = read_report(report)
             self.assertEqual(told["causes"], [])
             self.assertGreaterEqual(told["swiotlb"]["bytes_out"], len(self.contents))
@@ -806,6 +817,9 @@ class Stress(EachKernel):
 
     def test_finds_no_mistake_of_four_processors_that_share_memory(self):
         self.check("--sev", "--cpus", "4", script=self.TOGETHER, runs=5)
+
+    def test_finds_no_mistake_of_two_processors_at_the_same_time(self):
+        self.check("--sev", "--cpus", "2", "--threads", script=self.TOGETHER, runs=5)
 
 
 class Shares(EachKernel):

@@ -32,6 +32,14 @@ void Clock::advance(std::uint64_t ns) {
   running_ = false;
 }
 
+bool Clock::reach(std::uint64_t ns) {
+  if (!due_.empty() && due_.begin()->first.first <= ns) return false;
+  std::uint64_t now = now_ns();
+  while (now < ns && !now_ns_.compare_exchange_weak(now, ns, std::memory_order_relaxed)) {
+  }
+  return true;
+}
+
 Clock::Id Clock::schedule(std::uint64_t deadline_ns, Callback callback) {
   const std::uint64_t number = ++scheduled_;
   due_.emplace(Key{deadline_ns, number}, std::move(callback));

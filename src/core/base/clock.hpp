@@ -44,6 +44,10 @@ class Clock {
   // 2^64 - 1 ns.
   void advance(std::uint64_t ns);
 
+  // It is at least `ns`, if no deadline falls due until then; else false, and nothing. The one thing here
+  // that several threads may do at the same time, while nobody does anything else.
+  [[nodiscard]] bool reach(std::uint64_t ns);
+
   // Something took this long by a table of costs. May be called from anywhere: what falls due by it is called
   // by the next advance(). On a machine whose CPU counts instructions costs are in these already.
   void charge(std::uint64_t ns) {

@@ -45,7 +45,8 @@ constexpr OptionSpec option_table[] = {
     {"--iommu", "KIND", "The IOMMU in front of the devices: amd, which the kernel's own driver programs",
      "none", run_iommu_choices},
     {"--memory", "SIZE", "RAM of the machine", "512M"},
-    {"--cpus", "N", "Processors of the machine, 1 to 16; they run in turns", "1"},
+    {"--cpus", "N", "Processors of the machine, 1 to 16; without --threads they run in turns", "1"},
+    {"--threads", "", "Processors run at the same time, on threads of the host: no run is like another", ""},
     {"--append", "TEXT", "Add this to the kernel's command line", ""},
     {.name = "--initrd",
      .metavar = "FILE",
@@ -315,7 +316,32 @@ std::string name_of(const RunRequest& request) {
                      to_string(request.pc.platform));
 }
 
+// What asks for the same run once more, or for a machine with one thread.
+constexpr std::pair<std::string_view, std::string_view> refused_with_threads[] = {
+    {"--record", "a recording is of a run that can be done once more"},
+    {"--replay", "a replay is the recorded run once more"},
+    {"--check-jit", "the interpreter judges code against memory that nobody else changes"},
+    {"--gdb", "a debugger steps one processor while the others stand still"},
+    {"--snapshot", "what is saved are processors in turns"},
+    {"--hostile", "an attack is to be found again by its number"},
+    {"--hostile-script", "an attack happens at its place in a run that can be done once more"},
+};
+
+OrError<void> check_threads(const Arguments& arguments) {
+  if (!arguments.has("--threads")) return {};
+#if !defined(__x86_64__)
+  return usage_error("--threads needs a host that orders memory accesses as x86-64 does",
+                     "leave --threads away: the processors run in turns");
+#endif
+  for (const auto& [option, why] : refused_with_threads)
+    if (arguments.has_any(option))
+      return usage_error(fmt::format("--threads does not go with {}: {}", option, why),
+                         fmt::format("leave --threads or {} away", option));
+  return {};
+}
+
 OrError<void> check_companions(const Arguments& arguments) {
+  CBIT_TRY(check_threads(arguments));
   if (arguments.has("--freeze") && !arguments.has("--gdb"))
     return usage_error("--freeze waits for a debugger", "add --gdb 1234");
   if (arguments.has("--check-jit") && !arguments.choice("--jit", run_jit_words).value_or(true))

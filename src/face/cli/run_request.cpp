@@ -53,6 +53,7 @@ OrError<guest::PcConfig> pc_config(const Arguments& arguments) {
   config.memory_bytes = CBIT_TRY(arguments.size("--memory", 1ull << 40)).value_or(config.memory_bytes);
   config.cpus =
       static_cast<unsigned>(CBIT_TRY(arguments.number("--cpus", 1, guest::cpus_max)).value_or(config.cpus));
+  config.threads = arguments.has("--threads");
   config.kvm_interface = arguments.has("--hypercalls");
   if (config.kvm_interface && config.platform != Platform::sev)
     return usage_error("--hypercalls is for a guest that has pages to share", "add --sev");

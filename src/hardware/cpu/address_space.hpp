@@ -70,6 +70,10 @@ class AddressSpace {
   // `overwrites`: every byte of the page is written at once if the page can be used by its host's bytes.
   Accessed<const TlbInfo*> page_for(TlbSet set, std::uint64_t linear, bool write, bool overwrites = false);
   Accessed<CodeTlb::Entry> page_of_code(bool user, std::uint64_t linear);
+  // nullptr: page_of_code() has to look.
+  [[nodiscard]] const CodeTlb::Entry* known_page_of_code(bool user, std::uint64_t linear) const {
+    return code_tlb_.find(user, linear);
+  }
 
   void flush_all();
   void flush_non_global();

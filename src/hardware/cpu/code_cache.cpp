@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "cpu/jit/translator.hpp"
+#include "cpu/standstill.hpp"
 
 namespace cbit::cpu {
 namespace {
@@ -50,10 +52,11 @@ void CodeCache::Arena::clear() {
   used_ = chunk_bytes_;
 }
 
-CodeCache::CodeCache(PhysicalSpace& memory, unsigned runs_before_translation, std::size_t translation_bytes)
-    : memory_{&memory}, table_(buckets_) {
+CodeCache::CodeCache(PhysicalSpace& memory, unsigned runs_before_translation, std::size_t translation_bytes,
+                     const Standstill* others)
+    : memory_{&memory}, others_{others}, table_(buckets_) {
   if (runs_before_translation == 0 || runs_before_translation > std::numeric_limits<isa::Slot>::max()) return;
-  translator_ = jit::Translator::create(translation_bytes);
+  translator_ = jit::Translator::create(translation_bytes, others != nullptr ? &others->wanted() : nullptr);
   if (translator_ != nullptr) runs_before_translation_ = static_cast<isa::Slot>(runs_before_translation);
 }
 
@@ -73,7 +76,8 @@ CodeBlock* CodeCache::find(PhysAddr at, KeyId key, isa::Mode mode) const {
 
 CodeBlock* CodeCache::insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::Block& from,
                              PhysAddr second_page, KeyId second_key) {
-  if (arena_.bytes() > bytes_max) flush();
+  if (arena_.bytes() > bytes_max && others_ == nullptr) flush();
+  wants_flush_ = others_ != nullptr && arena_.bytes() > bytes_max;
   ++stats_.blocks;
   CodeBlock& block = blocks_.emplace_back();
   block.at = at;
@@ -89,6 +93,7 @@ CodeBlock* CodeCache::insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::
   block.ops = static_cast<isa::Op*>(arena_.allocate(ops_bytes));
   std::memcpy(static_cast<void*>(block.ops), from.ops.data(), ops_bytes);
   block.ops[0].imm = pointer_bits(&block);
+  block.ops[0].code = entrance();
   block.ops[0].b = runs_of(mode);
   isa::Op* const end = block.ops + from.ops.size();
   block.end = block.exits = end;
@@ -174,6 +179,11 @@ void CodeCache::flush() {
   if (translator_ != nullptr) translator_->clear();
 }
 
+void CodeCache::clean() {
+  if (std::exchange(wants_flush_, false)) flush();
+  if (std::exchange(wants_clearing_, false)) clear_translations();
+}
+
 bool CodeCache::part() { return translator_ == nullptr || translator_->part(); }
 
 EnterTranslation CodeCache::enter_translation() const {
@@ -189,7 +199,9 @@ bool CodeCache::translate(CodeBlock& block) {
   if (translator_ == nullptr || block.mode.get<isa::Mode::OneStep>()) return false;
   const std::size_t before = translator_->bytes();
   auto result = translator_->translate(block);
-  if (result == jit::Translator::Result::full) {
+  if (result == jit::Translator::Result::full && others_ != nullptr) {
+    wants_clearing_ = true;
+  } else if (result == jit::Translator::Result::full) {
     clear_translations();
     result = translator_->translate(block);
   }
@@ -214,7 +226,7 @@ void CodeCache::clear_translations() {
   for (CodeBlock& block : blocks_) {
     block.translation = {.entry = translator_->shared().leave_block};
     block.ops[0].b = runs_of(block.mode);
-    if (block.ops[0].code == isa::OpCode::translated) block.ops[0].code = isa::OpCode::enter;
+    if (block.ops[0].code == isa::OpCode::translated) block.ops[0].code = entrance();
   }
   translator_->clear();
 }

@@ -26,6 +26,7 @@ namespace cbit::cpu {
 namespace jit {
 class Translator;
 }
+class Standstill;
 
 struct CodeBlock;
 struct BlockExit {
@@ -82,8 +83,11 @@ class CodeCache final : public mem::LeaseHolder {
   // become code of the host, where the host can do that (jit/translator.hpp); 0, or more than 65535: none.
   // When that code has filled `translation_bytes`, all of it goes.
   static constexpr std::size_t translation_bytes_max = 64u << 20;
+  // `others`: its processors run on threads of the host. Its changes are made alone, and what frees blocks or
+  // their code waits for clean().
   explicit CodeCache(PhysicalSpace& memory, unsigned runs_before_translation = 0,
-                     std::size_t translation_bytes = translation_bytes_max);
+                     std::size_t translation_bytes = translation_bytes_max,
+                     const Standstill* others = nullptr);
   ~CodeCache() override;
   CodeCache(const CodeCache&) = delete;
   CodeCache& operator=(const CodeCache&) = delete;
@@ -111,6 +115,9 @@ class CodeCache final : public mem::LeaseHolder {
   void revoke(PhysAddr page) override;
   void code_written(PhysAddr at, std::uint64_t bytes) override { invalidate(at, bytes); }
   void flush();
+  // There is too much, with `others`. clean(): while all processors are outside of blocks.
+  [[nodiscard]] bool wants_cleaning() const { return wants_flush_ || wants_clearing_; }
+  void clean();
   // In a process that another has made (fork(2)): its translations are its own from now on. False: the system
   // refuses, and there must be no more of them.
   [[nodiscard]] bool part();
@@ -144,8 +151,15 @@ class CodeCache final : public mem::LeaseHolder {
   void unlink(BlockExit exit);
   [[nodiscard]] isa::Slot runs_of(isa::Mode mode) const;
   void clear_translations();
+  // The first operation of a block that is interpreted.
+  [[nodiscard]] isa::OpCode entrance() const {
+    return others_ == nullptr ? isa::OpCode::enter : isa::OpCode::enter_among_others;
+  }
 
   PhysicalSpace* memory_;
+  const Standstill* others_;
+  bool wants_flush_ = false;
+  bool wants_clearing_ = false;
   std::unique_ptr<jit::Translator> translator_;
   isa::Slot runs_before_translation_ = 0;
   Arena arena_;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <bitset>
 #include <deque>
 #include <optional>
@@ -20,6 +21,7 @@
 #include "cpu/fp/x87.hpp"
 #include "cpu/jump_cache.hpp"
 #include "cpu/memory_access.hpp"
+#include "cpu/standstill.hpp"
 #include "cpu/state.hpp"
 #include "isa/lower.hpp"
 
@@ -181,6 +183,53 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   void add_probe(VirtAddr at);
   void remove_probe(VirtAddr at);
 
+  // --- core_threads.cpp: among others on threads of the host. Elsewhere a processor is always alone.
+  // Alone as long as this lives; see cpu/standstill.hpp for what is to be looked up anew behind it.
+  class Alone {
+   public:
+    explicit Alone(Core& core, bool wanted = true) : core_{wanted && core.joined_ ? &core : nullptr} {
+      if (core_ != nullptr && core_->alone_++ == 0) core_->lock_others();
+    }
+    ~Alone() {
+      if (core_ != nullptr && --core_->alone_ == 0) core_->board.others->unlock();
+    }
+    Alone(const Alone&) = delete;
+    Alone& operator=(const Alone&) = delete;
+
+   private:
+    Core* core_;
+  };
+  // As long as this lives its thread executes among others, where there are any.
+  class Joined {
+   public:
+    explicit Joined(Core& core) : core_{&core} {
+      if (core.board.others != nullptr) core.join_others();
+    }
+    ~Joined() {
+      if (core_->joined_) core_->leave_others();
+    }
+    Joined(const Joined&) = delete;
+    Joined& operator=(const Joined&) = delete;
+
+   private:
+    Core* core_;
+  };
+  // Others may be executing now.
+  [[nodiscard]] bool is_among_others() const { return joined_ && alone_ == 0; }
+  // Host bytes of an access that lies in one page and is known to be allowed; nullptr: look for it.
+  [[nodiscard]] std::byte* known_bytes(TlbSet set, std::uint64_t linear, unsigned bytes, bool write);
+  // What comes behind happens behind what was before, as others see it. The host orders the rest.
+  void order_accesses() const {
+    if (joined_) std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+  // Alone until release_others(), in the instruction that goes on with a store.
+  void hold_others();
+  [[nodiscard]] bool holds_others() const { return holds_others_; }
+  void release_others() {
+    if (holds_others_) [[unlikely]]
+      do_release_others();
+  }
+
   // --- core_debug.cpp: what a debugger stops for.
   void add_breakpoint(VirtAddr at);
   void remove_breakpoint(VirtAddr at) { breakpoints_.erase(at.value()); }
@@ -317,7 +366,22 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] bool inspect(VirtAddr from, ByteSpan to);
 
  private:
+  // core_threads.cpp
+  void lock_others();
+  void do_release_others();
+  void join_others();
+  void leave_others();
+  // Between blocks; what was known of code may have gone.
+  void let_others();
+  void clean_code();
+  void advance_shared_clock(std::uint64_t passed_ns);
+  [[nodiscard]] const isa::Op* known_code_at_rip(bool one_step);
+  void set_inside(bool inside) {
+    if (joined_) board.others->set_inside(config.index, inside);
+  }
+
   // core_run.cpp
+  Stop run_to_stop();
   std::optional<Stop> attend();
   void execute();
   void execute_one();
@@ -333,8 +397,15 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   [[nodiscard]] bool in_shadow() const { return instructions() < shadow_end_; }
   [[nodiscard]] bool must_step() const;
   void advance_clock();
+  void pass_time(std::uint64_t ns) {
+    if (joined_)
+      advance_shared_clock(ns);
+    else
+      board.clock.advance(ns);
+  }
   void set_budget(std::int64_t instructions);
   [[nodiscard]] const isa::Op* find_code(bool one_step);
+  [[nodiscard]] const isa::Op* look_for_code(bool one_step);
   // `second`: where a block that crosses goes on.
   [[nodiscard]] CodeBlock* decode(const CodeTlb::Entry& page, std::uint64_t linear_at, isa::Mode mode,
                                   CodeTlb::Entry& second);
@@ -432,6 +503,11 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
   bool delivered_ = false;       // an event, by the instruction that was stepped
   bool step_is_due_ = false;     // before the next instruction
   std::uint64_t data_hits_ = 0;  // DR6 bits of data breakpoints
+
+  bool joined_ = false;        // its thread executes among others
+  bool holds_others_ = false;  // hold_others()
+  unsigned alone_ = 0;         // Alones that live
+  std::uint64_t own_ns_ = 0;   // among others: how far this one has come, or the clock if that is more
 
   Rehearsal* rehearsal_ = nullptr;
   std::vector<RehearsedStore> rehearsed_stores_;

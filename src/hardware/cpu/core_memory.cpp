@@ -118,6 +118,13 @@ bool Core::reads_a_device(const std::array<Piece, 2>& pieces) const {
 }
 
 bool Core::read(TlbSet set, std::uint64_t linear_at, void* to, unsigned bytes, bool stack) {
+  if (is_among_others()) {
+    if (const std::byte* known = known_bytes(set, linear_at, bytes, false)) {
+      load_host_bytes(to, known, bytes);
+      return true;
+    }
+  }
+  const Alone alone{*this};
   std::array<Piece, 2> pieces;
   if (!pieces_of(set, linear_at, bytes, false, stack, pieces)) return false;
   if (reads_a_device(pieces)) {
@@ -134,6 +141,13 @@ bool Core::read(TlbSet set, std::uint64_t linear_at, void* to, unsigned bytes, b
 }
 
 bool Core::write(TlbSet set, std::uint64_t linear_at, const void* from, unsigned bytes, bool stack) {
+  if (is_among_others()) {
+    if (std::byte* known = known_bytes(set, linear_at, bytes, true)) {
+      store_host_bytes(known, from, bytes);
+      return true;
+    }
+  }
+  const Alone alone{*this};
   std::array<Piece, 2> pieces;
   if (!pieces_of(set, linear_at, bytes, true, stack, pieces)) return false;
   if (changes_running_code(pieces)) {
@@ -150,6 +164,8 @@ bool Core::write(TlbSet set, std::uint64_t linear_at, const void* from, unsigned
 }
 
 bool Core::probe_write(TlbSet set, std::uint64_t linear_at, unsigned bytes, bool stack) {
+  if (is_among_others() && known_bytes(set, linear_at, bytes, true) != nullptr) return true;
+  const Alone alone{*this};
   std::array<Piece, 2> pieces;
   if (!pieces_of(set, linear_at, bytes, true, stack, pieces)) return false;
   const bool is_watched = !runs_alone() && watch_of(linear_at, bytes, true) != nullptr;
@@ -224,16 +240,28 @@ Loaded load_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes
   return loaded;
 }
 
+// The store cannot fault, so among others nobody comes between: it is fast, as this load is now, or whoever
+// does it is alone from here on.
 Loaded load_to_modify_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes) {
   Core& core = core_of(s);
   Loaded loaded;
   if (core.rehearses()) return core.rehearse_load(at, bytes, true);
   core.set_current(*op);
-  loaded.ok = core.check_access(at, bytes, true) &&
-              core.probe_write(core.data_set(), at, bytes, op->stack_fault) &&
-              core.read(core.data_set(), at, &loaded.value, bytes, op->stack_fault);
-  if (!loaded.ok) core.stop_at(*op);
-  return loaded;
+  const TlbEntry& entry = core.tlb[tlb_index(at)];
+  for (;;) {
+    core.hold_others();
+    loaded.ok = core.check_access(at, bytes, true) &&
+                core.probe_write(core.data_set(), at, bytes, op->stack_fault) &&
+                core.read(core.data_set(), at, &loaded.value, bytes, op->stack_fault);
+    if (!loaded.ok) core.stop_at(*op);
+    const bool is_fast = entry.write_tag == tag_of(at, bytes);
+    if (loaded.ok && (!core.holds_others() || !is_fast)) return loaded;
+    core.release_others();
+    if (!loaded.ok) return loaded;
+    if (entry.write_tag != tag_of(at, bytes)) continue;
+    load_host_bytes(&loaded.value, reinterpret_cast<const std::byte*>(entry.addend + at), bytes);
+    return loaded;
+  }
 }
 
 bool store_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes, std::uint64_t value) {
@@ -243,6 +271,7 @@ bool store_slowly(State& s, const isa::Op* op, std::uint64_t at, unsigned bytes,
   const bool ok =
       core.check_access(at, bytes, true) && core.write(core.data_set(), at, &value, bytes, op->stack_fault);
   if (!ok) core.stop_at(*op);
+  core.release_others();
   return ok;
 }
 

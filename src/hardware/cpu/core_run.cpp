@@ -15,6 +15,8 @@ namespace {
 constexpr std::uint64_t ns_per_instruction = 1;
 // So that a run without deadline looks up now and then.
 constexpr std::int64_t budget_max = 10'000'000;
+// So that processors that share the clock do not come far apart.
+constexpr std::uint64_t shared_clock_slice = 50'000;
 
 // DR6, DR7: APM vol. 2, 13.1.
 constexpr std::uint64_t dr6_single_step = 1 << 14;
@@ -54,7 +56,7 @@ void Core::advance_clock() {
   const std::uint64_t now = instructions();
   const std::uint64_t passed = now - clocked_;
   clocked_ = now;
-  board.clock.advance(passed * ns_per_instruction);
+  pass_time(passed * ns_per_instruction);
 }
 
 void Core::sync_clock(const isa::Op& op) {
@@ -62,7 +64,7 @@ void Core::sync_clock(const isa::Op& op) {
   if (now <= clocked_) return;
   const std::uint64_t passed = now - clocked_;
   clocked_ = now;
-  board.clock.advance(passed * ns_per_instruction);
+  pass_time(passed * ns_per_instruction);
 }
 
 void Core::after_device() {
@@ -168,9 +170,17 @@ const isa::Op* run_helper(State& s, const isa::Op* op) {
 
 bool translate(State& s) { return core_of(s).translate_block(); }
 
+const isa::Op* stop_for_others(State& s, const isa::Op*) {
+  s.rip = (s.regs.page + s.block->place()) & s.rip_mask;
+  s.leave = Leave::lookup;
+  return nullptr;
+}
+
 }  // namespace ops
 
 bool Core::translate_block() {
+  const Alone alone{*this};
+  if (block->ops[0].code == isa::OpCode::translated) return true;
   CodeBlock* const found = board.code.find(block->at, block->key, block->mode);
   if (found != block || must_step() || !board.code.translate(*found)) return false;
   return true;
@@ -202,9 +212,15 @@ bool Core::must_step() const {
 
 Stop Core::run(std::uint64_t until_ns) {
   until_ns_ = until_ns;
-  stop_requested_ = false;
+  const Joined joined{*this};
+  stop_requested_ = joined_ && board.others->stopping();
   debug_stop_.reset();
+  return run_to_stop();
+}
+
+Stop Core::run_to_stop() {
   for (;;) {
+    if (joined_) let_others();
     if (const auto stop = attend()) return *stop;
     if (must_step())
       execute_one();
@@ -232,6 +248,7 @@ Stop Core::step(bool hold_interrupts) {
 
 // Time, signals, and how long to go on.
 std::optional<Stop> Core::attend() {
+  const Alone alone{*this};
   advance_clock();
   if (shut_down_) return Stop::shutdown;
   if (debug_stop_) return Stop::debugger;
@@ -249,6 +266,7 @@ std::optional<Stop> Core::attend() {
   if (const auto deadline = board.clock.next_deadline()) next = std::min(next, *deadline);
   std::uint64_t count = next > now ? (next - now) / ns_per_instruction : 1;
   if (!stepping_) count = std::min(count, pause_at_ - position());
+  if (joined_) count = std::min(count, shared_clock_slice);
   set_budget(static_cast<std::int64_t>(std::min<std::uint64_t>(count, budget_max)));
   return std::nullopt;
 }
@@ -310,12 +328,18 @@ void Core::take_startup(std::uint8_t start_vector) {
 void Core::execute() {
   unlinked_exit_ = {};
   while (budget > 0 && !attention_) {
+    if (joined_ && board.others->wanted().load(std::memory_order_relaxed) != 0) {
+      let_others();
+      continue;
+    }
+    set_inside(true);
     const isa::Op* op = find_code(false);
+    if (op != nullptr) run_block(op);
+    set_inside(false);
     if (op == nullptr) {
       deliver_pending();
       return;
     }
-    run_block(op);
     if (leave == Leave::lookup) continue;
     after_leave();
     return;
@@ -324,6 +348,7 @@ void Core::execute() {
 
 void Core::run_block(const isa::Op* op) {
   interpret(*this, op);
+  release_others();
   current_op_ = nullptr;
 }
 
@@ -349,6 +374,7 @@ void Core::execute_rest() {
 
 // What it jumps to may be known, and does not begin.
 void Core::run_alone(const isa::Op* op) {
+  unlinked_exit_ = {};
   const std::int64_t left = budget;
   const std::uint64_t before = instructions();
   set_budget(1);
@@ -362,16 +388,17 @@ void Core::execute_one() {
   delivered_ = false;
   if (std::exchange(step_is_due_, false)) return deliver_step();
   if (hits_breakpoint(rip)) return;
+  const bool resumed = (sys.flags & rflags::resume) != 0;
+  const std::uint64_t before = instructions();
+  set_inside(true);
   const isa::Op* op = find_code(true);
+  if (op != nullptr) run_alone(op);
+  set_inside(false);
   if (op == nullptr) {
     data_hits_ = 0;
     deliver_pending();
     return;
   }
-  unlinked_exit_ = {};
-  const bool resumed = (sys.flags & rflags::resume) != 0;
-  const std::uint64_t before = instructions();
-  run_alone(op);
   if (leave == Leave::fault) {
     data_hits_ = 0;
     debug_stop_.reset();  // what it accessed before is undone
@@ -418,6 +445,13 @@ bool Core::hits_breakpoint(std::uint64_t rip_at) {
 
 // The block at RIP; nullptr: a fault of the fetch is pending.
 const isa::Op* Core::find_code(bool one_step) {
+  if (is_among_others())
+    if (const isa::Op* known = known_code_at_rip(one_step)) return known;
+  const Alone alone{*this};
+  return look_for_code(one_step);
+}
+
+const isa::Op* Core::look_for_code(bool one_step) {
   const BlockExit exit = std::exchange(unlinked_exit_, {});
   const std::uint64_t at = linear(isa::Segment::cs, rip);
   if (!is_canonical_address(at)) {

@@ -25,8 +25,9 @@ Core::Core(Cpu& face, const Cpu::Config& given, const Cpu::Board& connected)
       config{given},
       board{connected},
       memory{board.memory, *this, {.view = given.view, .phys_bits = given.model.phys_bits}},
-      lowerer_{{.features = given.model.features, .intercepts = {}}},
+      lowerer_{{.features = given.model.features, .intercepts = {}, .atomic = connected.others != nullptr}},
       random_state_{given.seed} {
+  if (board.others != nullptr) wanted = &board.others->wanted();
   board.code.add_user(*this);
   enter_translation = board.code.enter_translation();
   board.interrupts.set_listener(&self);

@@ -8,7 +8,8 @@
 // ends run(). Nothing that a guest does ends the host.
 //
 // Deterministic: the same memory, devices and calls give the same run. Threading: one thread, that of the
-// machine.
+// machine; with Board::others run() may be called by a thread of its own, and then time is not only the
+// processor's: the clock shows that of the one that is farthest.
 #pragma once
 
 #include <array>
@@ -35,6 +36,7 @@ namespace cbit::cpu {
 
 class Core;
 class Cpu;
+class Standstill;
 
 inline constexpr std::uint64_t never = ~std::uint64_t{0};
 
@@ -125,6 +127,8 @@ class Cpu final : public bus::InterruptListener {
     Clock& clock;
     CodeCache& code;
     Supervisor* supervisor = nullptr;
+    // Of processors on threads of the host (cpu/crew.hpp): all of a machine have the same, its code, too.
+    Standstill* others = nullptr;
   };
   // In the state after reset (APM vol. 2, table 14-1).
   Cpu(const Config& config, const Board& board);

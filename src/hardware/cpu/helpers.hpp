@@ -15,6 +15,10 @@ CBIT_ISA_HELPERS(CBIT_HELPER)
 #undef CBIT_HELPER
 }  // namespace helpers
 
+// Helpers that, among others, work on their own processor, and on memory by Core's functions or as atomic
+// accesses. Everything else runs alone.
+[[nodiscard]] bool is_own_affair(isa::Helper helper);
+
 // Runs an operation's helper; the operation to go on with, or nullptr where straight-line code ends.
 template <HelperFunction function>
 const isa::Op* run(State& s, const isa::Op* op) {
@@ -24,6 +28,7 @@ const isa::Op* run(State& s, const isa::Op* op) {
     return nullptr;
   }
   core.set_current(*op);
+  const Core::Alone alone{core, core.is_among_others() && !is_own_affair(op->helper)};
   switch (function(core, *op)) {
     case Outcome::next:
       // A vector operation raises nothing, and may be code of the host.

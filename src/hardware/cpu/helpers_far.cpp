@@ -255,6 +255,7 @@ Outcome return_interrupt_real(Core& core, const isa::Op& op, unsigned bytes) {
 
 // In 64-bit mode SS:rSP is always on the stack; elsewhere only for an outer level.
 Outcome return_interrupt(Core& core, const isa::Op& op) {
+  core.order_accesses();
   const unsigned bytes = static_cast<unsigned>(op.imm);
   if (!core.protected_mode()) return return_interrupt_real(core, op, bytes);
   if ((core.sys.flags & rflags::nested) != 0) return core.raise(vector::gp, 0);

@@ -72,14 +72,63 @@ Outcome decimal_multiply(Core& core, const isa::Op& op) {
   return Outcome::next;
 }
 
+namespace {
+
+struct Pair {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+};
+
+// One access of the host's to `2 * half` aligned bytes; false: `expected` is what was there instead.
+bool exchange_pair(std::byte* at, unsigned half, Pair& expected, const Pair& desired) {
+  if (half == 4) {
+    std::uint64_t old = expected.low | expected.high << 32;
+    const bool equal = __atomic_compare_exchange_n(reinterpret_cast<std::uint64_t*>(at), &old,
+                                                   (desired.low & 0xffff'ffff) | desired.high << 32, false,
+                                                   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    expected = {old & 0xffff'ffff, old >> 32};
+    return equal;
+  }
+  bool equal = false;
+#if defined(__x86_64__)
+  __extension__ using Wide = unsigned __int128;
+  asm volatile("lock cmpxchg16b %1"
+               : "=@ccz"(equal), "+m"(*reinterpret_cast<Wide*>(at)), "+a"(expected.low), "+d"(expected.high)
+               : "b"(desired.low), "c"(desired.high)
+               : "memory");
+#endif
+  return equal;
+}
+
+// The host's bytes of an operand that others may use at the same time; nullptr: it is accessed alone.
+std::byte* shared_pair(Core& core, std::uint64_t at, unsigned bytes) {
+  if (!core.is_among_others() || at % bytes != 0) return nullptr;
+  return core.known_bytes(core.data_set(), at, bytes, true);
+}
+
+}  // namespace
+
 // CMPXCHG8B and CMPXCHG16B: the operand is written in any case.
 Outcome compare_exchange_pair(Core& core, const isa::Op& op) {
   const unsigned half = static_cast<unsigned>(op.imm) / 2;
   const std::uint64_t at = address_of(core, &op);
   if (op.aligned && at % (2 * half) != 0) return core.raise(vector::gp, 0);
+  if (!core.check_access(at, half, true)) return Outcome::fault;
+  if (std::byte* const shared = shared_pair(core, at, 2 * half)) {
+    const std::uint64_t mask = mask_of(half);
+    Pair found{gpr(core, Gpr::rax) & mask, gpr(core, Gpr::rdx) & mask};
+    const bool equal = exchange_pair(shared, half, found, {gpr(core, Gpr::rbx), gpr(core, Gpr::rcx)});
+    if (!equal) {
+      gpr(core, Gpr::rax) = found.low;
+      gpr(core, Gpr::rdx) = found.high;
+    }
+    core.flags.set((core.flags.image() & ~isa::flag_zf) | (equal ? isa::flag_zf : 0));
+    return Outcome::next;
+  }
+  const Core::Alone alone{core};
   std::array<std::byte, 16> raw{};
   const TlbSet set = core.data_set();
-  if (!core.check_access(at, half, true) || !core.probe_write(set, at, 2 * half, op.stack_fault) ||
+  if (!core.probe_write(set, at, 2 * half, op.stack_fault) ||
       !core.read(set, at, raw.data(), 2 * half, op.stack_fault))
     return Outcome::fault;
   std::uint64_t low = 0;

@@ -82,8 +82,33 @@ Outcome pause(Core& core, const isa::Op& op) {
 
 bool may_go_fast(const Core& core) { return !core.direction && !core.mode().get<isa::Mode::Segmented>(); }
 
+// Alone, where what is used is to be looked up first: what is found stays until it has been used.
+struct StringAccess {
+  StringAccess(Core& core, bool is_known) : alone{core, core.is_among_others() && !is_known} {}
+  Core::Alone alone;
+};
+
+bool is_known(Core& core, std::uint64_t at, bool write) {
+  return core.direct(core.data_set(), at, write) != nullptr;
+}
+
+// Among others each element of eight bytes, as they are aligned, is one access.
+void copy_among_others(std::byte* to, const std::byte* from, std::uint64_t bytes, unsigned element_bytes) {
+  const auto distance = reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from);
+  const std::uint64_t step = distance >= 8 && element_bytes < 8 ? 8 : element_bytes;
+  for (std::uint64_t done = 0; done < bytes;) {
+    const std::uint64_t now = std::min(step, bytes - done);
+    std::uint64_t value = 0;
+    load_host_bytes(&value, from + done, now);
+    store_host_bytes(to + done, &value, now);
+    done += now;
+  }
+}
+
 // MOVS by elements repeats what it has just written where the target lies a little behind the source.
-void copy_forward(std::byte* to, const std::byte* from, std::uint64_t bytes, unsigned element_bytes) {
+void copy_forward(const Core& core, std::byte* to, const std::byte* from, std::uint64_t bytes,
+                  unsigned element_bytes) {
+  if (core.is_among_others()) return copy_among_others(to, from, bytes, element_bytes);
   const auto distance = reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from);
   if (distance >= bytes) {
     std::memmove(to, from, bytes);
@@ -94,7 +119,11 @@ void copy_forward(std::byte* to, const std::byte* from, std::uint64_t bytes, uns
 }
 
 // Pages are cleared by eight bytes at a time.
-void fill(std::byte* to, std::uint64_t elements, unsigned bytes, std::uint64_t value) {
+void fill(const Core& core, std::byte* to, std::uint64_t elements, unsigned bytes, std::uint64_t value) {
+  if (core.is_among_others()) {
+    for (std::uint64_t i = 0; i < elements; ++i) store_host_bytes(to + i * bytes, &value, bytes);
+    return;
+  }
   const std::uint64_t first = value & 0xff;
   if (((value ^ first * 0x0101'0101'0101'0101) & mask_of(bytes)) == 0) {
     std::memset(to, static_cast<int>(first), elements * bytes);
@@ -121,7 +150,7 @@ bool read_element(Core& core, std::uint64_t at, unsigned bytes, std::uint64_t& v
   value = 0;
   if (const std::byte* host = core.direct(core.data_set(), at, false);
       host != nullptr && elements_in_page(at, bytes) > 0) {
-    std::memcpy(&value, host, bytes);
+    load_host_bytes(&value, host, bytes);
     return true;
   }
   return core.check_access(at, bytes, false) && core.read(core.data_set(), at, &value, bytes);
@@ -137,6 +166,7 @@ Outcome move_string(Core& core, const isa::Op& op) {
     const auto from = element(core, run.with.segment, run.source, bytes, false);
     const auto to = from ? element(core, Segment::es, run.target, bytes, true) : std::nullopt;
     if (!to) return Outcome::fault;
+    const StringAccess access{core, is_known(core, *from, false) && is_known(core, *to, true)};
     const std::uint64_t fast =
         std::min({run.left(), elements_in_page(*from, bytes), elements_in_page(*to, bytes)});
     std::uint64_t elements = 1;
@@ -144,7 +174,7 @@ Outcome move_string(Core& core, const isa::Op& op) {
         may_go_fast(core) && fast > 0 ? core.direct_pair(core.data_set(), *from, *to) : std::nullopt;
     if (both) {
       elements = fast;
-      copy_forward(both->target, both->source, elements * bytes, bytes);
+      copy_forward(core, both->target, both->source, elements * bytes, bytes);
     } else {
       std::uint64_t value = 0;
       if (!read_element(core, *from, bytes, value) || !core.check_access(*to, bytes, true) ||
@@ -168,6 +198,7 @@ Outcome store_string(Core& core, const isa::Op& op) {
   while (run.left() > 0) {
     const auto to = element(core, Segment::es, run.target, bytes, true);
     if (!to) return Outcome::fault;
+    const StringAccess access{core, is_known(core, *to, true)};
     const std::uint64_t fast = std::min(run.left(), elements_in_page(*to, bytes));
     const bool whole_page = may_go_fast(core) && fast * bytes == page_size;
     std::byte* target =
@@ -175,7 +206,7 @@ Outcome store_string(Core& core, const isa::Op& op) {
     std::uint64_t elements = 1;
     if (may_go_fast(core) && fast > 0 && target != nullptr) {
       elements = fast;
-      fill(target, elements, bytes, value);
+      fill(core, target, elements, bytes, value);
     } else if (!core.check_access(*to, bytes, true) || !core.write(core.data_set(), *to, &value, bytes)) {
       return Outcome::fault;
     }

@@ -145,7 +145,9 @@ Outcome swapgs(Core& core, const isa::Op&) {
   return Outcome::next;
 }
 
+// As all that serialize, it orders accesses, too: APM vol. 2, 7.6.4. What runs alone does so by itself.
 Outcome cpuid(Core& core, const isa::Op&) {
+  core.order_accesses();
   const auto result = core.cpuid(static_cast<std::uint32_t>(gpr(core, Gpr::rax)),
                                  static_cast<std::uint32_t>(gpr(core, Gpr::rcx)));
   gpr(core, Gpr::rax) = result[0];
@@ -293,6 +295,7 @@ Outcome load_table(Core& core, const isa::Op& op) {
   const auto with = Choose<isa::Table>::unpacked(op.imm);
   const bool wide = core.mode().is_64();
   const std::uint64_t at = address_of(core, &op);
+  core.order_accesses();
   TableRegister value;
   if (!core.read(core.data_set(), at, &value.limit, 2, op.stack_fault) ||
       !core.read(core.data_set(), at + 2, &value.base, wide ? 8 : 4, op.stack_fault))
@@ -407,6 +410,7 @@ Outcome adjust_rpl(Core& core, const isa::Op& op) {
 }
 
 Outcome invlpg(Core& core, const isa::Op& op) {
+  core.order_accesses();
   const std::uint64_t at = address_of(core, &op);
   if (core.is_canonical_address(at)) core.flush_page(at);
   return core.leave_behind(op);

@@ -24,7 +24,7 @@ struct X87Access {
     const std::uint64_t at = address();
     const TlbEntry& entry = core.tlb[tlb_index(at)];
     if (entry.read_tag != tag_of(at, bytes)) return core.read(core.data_set(), at, to, bytes, op.stack_fault);
-    std::memcpy(to, reinterpret_cast<const void*>(entry.addend + at), bytes);
+    load_host_bytes(to, reinterpret_cast<const std::byte*>(entry.addend + at), bytes);
     return true;
   }
   [[nodiscard]] bool write(const void* from, unsigned bytes) const {
@@ -32,7 +32,7 @@ struct X87Access {
     const TlbEntry& entry = core.tlb[tlb_index(at)];
     if (entry.write_tag != tag_of(at, bytes))
       return core.write(core.data_set(), at, from, bytes, op.stack_fault);
-    std::memcpy(reinterpret_cast<void*>(entry.addend + at), from, bytes);
+    store_host_bytes(reinterpret_cast<std::byte*>(entry.addend + at), from, bytes);
     return true;
   }
   template <class T>

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "cpu/host_bytes.hpp"
 #include "cpu/state.hpp"
 
 namespace cbit::cpu {
@@ -34,7 +35,7 @@ template <class T>
 [[nodiscard, gnu::always_inline]] inline bool load(State& s, const isa::Op* op, std::uint64_t at, T& value) {
   const TlbEntry& entry = s.tlb[tlb_index(at)];
   if (entry.read_tag == tag_of(at, sizeof(T))) [[likely]] {
-    __builtin_memcpy(&value, reinterpret_cast<const void*>(entry.addend + at), sizeof value);
+    value = load_host<T>(reinterpret_cast<const void*>(entry.addend + at));
     return true;
   }
   const Loaded loaded = load_slowly(s, op, at, sizeof(T));
@@ -47,7 +48,7 @@ template <class T>
                                                              T& value) {
   const TlbEntry& entry = s.tlb[tlb_index(at)];
   if (entry.write_tag == tag_of(at, sizeof(T))) [[likely]] {
-    __builtin_memcpy(&value, reinterpret_cast<const void*>(entry.addend + at), sizeof value);
+    value = load_host<T>(reinterpret_cast<const void*>(entry.addend + at));
     return true;
   }
   const Loaded loaded = load_to_modify_slowly(s, op, at, sizeof(T));
@@ -59,7 +60,7 @@ template <class T, auto slowly = store_slowly>
 [[nodiscard, gnu::always_inline]] inline bool store(State& s, const isa::Op* op, std::uint64_t at, T value) {
   const TlbEntry& entry = s.tlb[tlb_index(at)];
   if (entry.write_tag == tag_of(at, sizeof(T))) [[likely]] {
-    __builtin_memcpy(reinterpret_cast<void*>(entry.addend + at), &value, sizeof value);
+    store_host<T>(reinterpret_cast<void*>(entry.addend + at), value);
     return true;
   }
   return slowly(s, op, at, sizeof(T), value);

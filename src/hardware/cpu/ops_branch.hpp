@@ -39,6 +39,8 @@ CBIT_HANDLER follow(const isa::Op* exit) {
 [[nodiscard]] const isa::Op* stop_for_budget(State& s, const isa::Op* op);
 [[nodiscard]] const isa::Op* exit_unlinked(State& s, const isa::Op* op);
 [[nodiscard]] const isa::Op* run_helper(State& s, const isa::Op* op);
+// Others are to be let alone, before the block begins.
+[[nodiscard]] const isa::Op* stop_for_others(State& s, const isa::Op* op);
 // A block that has run often; false: it goes on being interpreted.
 [[nodiscard]] bool translate(State& s);
 
@@ -50,6 +52,24 @@ CBIT_HANDLER enter(State& s, const isa::Op* op) {
   // A block's runs are counted in its first operation, which is the block's to change.
   if (--const_cast<isa::Op*>(op)->b == 0) [[unlikely]] {
     if (translate(s)) return op;
+  }
+  s.budget -= op->disp;
+  return op + 1;
+}
+
+// Likewise where others run blocks, too. They count its runs together, and may lose some.
+CBIT_HANDLER enter_among_others(State& s, const isa::Op* op) {
+  s.block = reinterpret_cast<const CodeBlock*>(static_cast<std::uintptr_t>(op->imm));
+  const bool alone_in_block = s.block->mode.get<isa::Mode::OneStep>();
+  if (s.wanted->load(std::memory_order_relaxed) != 0 && !alone_in_block) [[unlikely]]
+    return stop_for_others(s, op);
+  if (s.budget < op->disp) [[unlikely]]
+    return stop_for_budget(s, op);
+  if (!alone_in_block) {
+    const isa::Slot runs = load_host<isa::Slot>(&op->b);
+    store_host(const_cast<isa::Slot*>(&op->b), static_cast<isa::Slot>(runs - 1));
+    if (runs == 1 && translate(s)) [[unlikely]]
+      return op;
   }
   s.budget -= op->disp;
   return op + 1;

@@ -143,7 +143,7 @@ CBIT_HANDLER load_128(State& s, const isa::Op* op) {
   const TlbEntry& entry = s.tlb[tlb_index(at)];
   isa::Xmm value;
   if (is_fast_128(entry.read_tag, op, at)) [[likely]]
-    __builtin_memcpy(&value, reinterpret_cast<const void*>(entry.addend + at), sizeof value);
+    load_host_bytes(&value, reinterpret_cast<const std::byte*>(entry.addend + at), sizeof value);
   else if (!load_128_slowly(s, op, at, value))
     return nullptr;
   put(s, op->dst, value);
@@ -155,7 +155,7 @@ CBIT_HANDLER store_128(State& s, const isa::Op* op) {
   const TlbEntry& entry = s.tlb[tlb_index(at)];
   const auto value = get<isa::Xmm>(s, op->a);
   if (is_fast_128(entry.write_tag, op, at)) [[likely]]
-    __builtin_memcpy(reinterpret_cast<void*>(entry.addend + at), &value, sizeof value);
+    store_host_bytes(reinterpret_cast<std::byte*>(entry.addend + at), &value, sizeof value);
   else if (!store_128_slowly(s, op, at, value))
     return nullptr;
   return op + 1;

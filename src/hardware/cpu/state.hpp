@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -74,6 +75,8 @@ struct State {
   fp::Mxcsr mxcsr;
   // The host's, for its own code: no exceptions, round to nearest.
   std::uint32_t host_mxcsr = fp::mxcsr_at_reset.raw;
+  // Among processors on threads of the host: Standstill::wanted().
+  const std::atomic<std::uint32_t>* wanted = nullptr;
 };
 
 // A register's bytes at a slot. Writing 32 bits clears the upper half: APM vol. 1, 3.1.2.

@@ -92,7 +92,7 @@ std::optional<OpCode> fused(OpCode code, Cond cond) {
 
 }  // namespace
 
-Builder::Builder(Mode mode, Block& block) : mode_{mode}, block_{&block} {
+Builder::Builder(Mode mode, Block& block, bool atomic) : mode_{mode}, block_{&block}, atomic_{atomic} {
   block_->ops.push_back({.code = OpCode::enter});
 }
 
@@ -102,6 +102,7 @@ void Builder::begin(const Instruction& instruction, std::uint16_t place) {
   next_place_ = static_cast<std::uint16_t>(place + instruction.length);
   address_bytes_ = instruction.address_bytes;
   temps_ = 0;
+  locked_ = atomic_ && instruction.lock;
 }
 
 void Builder::finish() {
@@ -144,6 +145,16 @@ Op& Builder::call(Helper helper, std::uint64_t imm) {
 void Builder::raise(std::uint8_t vector) { call(Helper::raise, vector); }
 
 void Builder::raise_general_protection() { call(Helper::raise, vector_gp | 1u << 8); }
+
+Slot Builder::atomic(Atomic what, unsigned bytes, const Address& at, Slot a, Slot b) {
+  const Slot old = temp();
+  Op& op = call(Helper::atomic, AtomicParameters{what, bytes}.packed());
+  op.dst = old;
+  op.a = a;
+  op.b = b;
+  set_address(op, at);
+  return old;
+}
 
 Slot Builder::temp() {
   CBIT_ASSERT(temps_ < RegisterFile::temps);

@@ -10,6 +10,7 @@
 
 #include "isa/instruction.hpp"
 #include "isa/op.hpp"
+#include "isa/parameters.hpp"
 
 namespace cbit::isa {
 
@@ -37,7 +38,8 @@ inline constexpr std::uint8_t vector_gp = 13;
 
 class Builder {
  public:
-  Builder(Mode mode, Block& block);
+  // `atomic`: processors run at the same time, so what is locked is one access of memory.
+  Builder(Mode mode, Block& block, bool atomic = false);
 
   [[nodiscard]] Mode mode() const { return mode_; }
   [[nodiscard]] bool is_64() const { return mode_.is_64(); }
@@ -96,6 +98,13 @@ class Builder {
     compute(value);
     store(bytes, at, value);
   }
+  // Whether the instruction is locked, and that is to be seen to.
+  [[nodiscard]] bool is_atomic() const { return locked_; }
+  // XCHG is locked by itself.
+  [[nodiscard]] bool runs_among_others() const { return atomic_; }
+  // A temporary with what memory had before: Helper::atomic.
+  [[nodiscard]] Slot atomic(Atomic what, unsigned bytes, const Address& at, Slot a = slot_zero,
+                            Slot b = slot_zero);
   void move(unsigned bytes, Slot dst, Slot from) { emit(OpCode::mov_rr_8, bytes, dst, from); }
   void move_imm(unsigned bytes, Slot dst, std::uint64_t value) {
     emit_imm(OpCode::mov_ri_8, bytes, dst, slot_zero, value);
@@ -156,6 +165,8 @@ class Builder {
   std::uint8_t number_ = 0;  // of the instruction
   std::uint8_t temps_ = 0;
   int last_number_ = -1;
+  bool atomic_ = false;
+  bool locked_ = false;
   bool ended_ = false;
   bool branched_ = false;
   FlagSource flags_ = FlagSource::unknown;

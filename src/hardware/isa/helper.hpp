@@ -77,6 +77,8 @@ namespace cbit::isa {
   HELPER(compare_string, false)        \
   HELPER(scan_string, false)           \
   HELPER(compare_exchange_pair, false) \
+  HELPER(atomic, false)                \
+  HELPER(fence, false)                 \
   HELPER(random, false)                \
   HELPER(vmmcall, true)                \
   HELPER(xgetbv, false)                \

@@ -70,7 +70,7 @@ bool Lowerer::lower(const Code& code, Block& to, const Probed& probed) const {
   to.marks.clear();
   const std::size_t in_page = page_size - code.place;
   to.crosses = false;
-  Builder builder{code.mode, to};
+  Builder builder{code.mode, to, options_.atomic};
   std::size_t done = 0;
   while (done < in_page && to.marks.size() < instructions_max && !builder.ended()) {
     const auto place = static_cast<std::uint16_t>(code.place + done);

@@ -27,6 +27,8 @@ class Lowerer {
     FeatureSet features;
     // Exit codes (Row::exit) whose instructions raise #VC: a guest with encrypted state.
     std::vector<std::uint16_t> intercepts;
+    // Processors run at the same time: LOCK and XCHG mean what they say.
+    bool atomic = false;
   };
   explicit Lowerer(const Options& options);
 

@@ -217,6 +217,7 @@
 
 #define CBIT_OPS_BRANCHES(OP)                                                \
   OP(enter, branch, none, enter)                                             \
+  OP(enter_among_others, branch, none, enter_among_others)                   \
   OP(stale, branch, none, stale)                                             \
   OP(translated, branch, none, translated)                                   \
   OP(jump, branch, none, jump)                                               \

@@ -26,6 +26,35 @@ struct StringParameters {
   }
 };
 
+// Helper::atomic: dst becomes what memory had, which gets what comes of that and of the slot `a`. Flags stay,
+// and those before it are read by add_carry and subtract_borrow; compare_exchange stores `b` where memory has
+// what `a` has.
+enum class Atomic : std::uint8_t {
+  add,
+  subtract,
+  add_carry,
+  subtract_borrow,
+  bit_and,
+  bit_or,
+  bit_xor,
+  negate,
+  complement,
+  set_bit,  // of that number, modulo the operand's bits
+  reset_bit,
+  flip_bit,
+  exchange,
+  compare_exchange,
+};
+struct AtomicParameters {
+  Atomic what{};
+  unsigned bytes = 1;
+
+  [[nodiscard]] constexpr std::uint64_t packed() const { return static_cast<unsigned>(what) | bytes << 8; }
+  [[nodiscard]] static constexpr AtomicParameters unpacked(std::uint64_t imm) {
+    return {.what = static_cast<Atomic>(imm & 0xff), .bytes = static_cast<unsigned>(imm >> 8)};
+  }
+};
+
 // Far jumps and calls: a target in the instruction, or a pointer at the operation's address.
 struct FarParameters {
   std::uint32_t offset = 0;

@@ -10,16 +10,32 @@ struct Family {
   OpCode rr;
   OpCode ri;
   OpCode rm;
+  Atomic atomic;
 };
-constexpr Family add_family{OpCode::add_rr_8, OpCode::add_ri_8, OpCode::add_rm_8};
-constexpr Family sub_family{OpCode::sub_rr_8, OpCode::sub_ri_8, OpCode::sub_rm_8};
-constexpr Family and_family{OpCode::and_rr_8, OpCode::and_ri_8, OpCode::and_rm_8};
-constexpr Family or_family{OpCode::or_rr_8, OpCode::or_ri_8, OpCode::or_rm_8};
-constexpr Family xor_family{OpCode::xor_rr_8, OpCode::xor_ri_8, OpCode::xor_rm_8};
-constexpr Family adc_family{OpCode::adc_rr_8, OpCode::adc_ri_8, OpCode::nop};
-constexpr Family sbb_family{OpCode::sbb_rr_8, OpCode::sbb_ri_8, OpCode::nop};
+constexpr Family add_family{OpCode::add_rr_8, OpCode::add_ri_8, OpCode::add_rm_8, Atomic::add};
+constexpr Family sub_family{OpCode::sub_rr_8, OpCode::sub_ri_8, OpCode::sub_rm_8, Atomic::subtract};
+constexpr Family and_family{OpCode::and_rr_8, OpCode::and_ri_8, OpCode::and_rm_8, Atomic::bit_and};
+constexpr Family or_family{OpCode::or_rr_8, OpCode::or_ri_8, OpCode::or_rm_8, Atomic::bit_or};
+constexpr Family xor_family{OpCode::xor_rr_8, OpCode::xor_ri_8, OpCode::xor_rm_8, Atomic::bit_xor};
+constexpr Family adc_family{OpCode::adc_rr_8, OpCode::adc_ri_8, OpCode::nop, Atomic::add_carry};
+constexpr Family sbb_family{OpCode::sbb_rr_8, OpCode::sbb_ri_8, OpCode::nop, Atomic::subtract_borrow};
 
 std::uint64_t immediate(const Operand& operand) { return static_cast<std::uint64_t>(operand.value); }
+
+// Behind the access the operation is done once more, with what memory had, for the flags.
+template <const Family& family>
+void lower_locked(Builder& b, const Operand& target, const Operand& source) {
+  const unsigned bytes = target.bytes;
+  Slot from = slot_zero;
+  if (source.kind == OperandKind::immediate) {
+    from = b.temp();
+    b.move_imm(bytes, from, immediate(source));
+  } else {
+    from = b.read(source, bytes);
+  }
+  const Slot old = b.atomic(family.atomic, bytes, b.address(target, bytes, AccessKind::modify), from);
+  b.emit(family.rr, bytes, old, old, from);
+}
 
 template <const Family& family>
 void lower_two_operands(Builder& b, const Instruction& i) {
@@ -29,6 +45,10 @@ void lower_two_operands(Builder& b, const Instruction& i) {
   if (source.is_memory() && family.rm != OpCode::nop) {
     const Address at = b.address(source, bytes, AccessKind::read);
     Builder::set_address(b.emit(family.rm, bytes, Builder::slot(target), Builder::slot(target)), at);
+    return;
+  }
+  if (b.is_atomic()) {
+    lower_locked<family>(b, target, source);
     return;
   }
   if (source.kind == OperandKind::immediate) {
@@ -77,9 +97,23 @@ void lower_comparison(Builder& b, const Instruction& i) {
   Builder::set_address(*op, at);
 }
 
-template <OpCode code>
+// INC and DEC: of one.
+template <Atomic what>
+Slot atomic_by_one(Builder& b, unsigned bytes, const Address& at) {
+  if (what != Atomic::add && what != Atomic::subtract) return b.atomic(what, bytes, at);
+  const Slot one = b.temp();
+  b.move_imm(bytes, one, 1);
+  return b.atomic(what, bytes, at, one);
+}
+
+template <OpCode code, Atomic what>
 void lower_in_place(Builder& b, const Instruction& i) {
   const unsigned bytes = i.operands[0].bytes;
+  if (b.is_atomic()) {
+    const Slot old = atomic_by_one<what>(b, bytes, b.address(i.operands[0], bytes, AccessKind::modify));
+    b.emit(code, bytes, old, old);
+    return;
+  }
   b.modify(i.operands[0], bytes, [&](Slot value) { b.emit(code, bytes, value, value); });
 }
 
@@ -117,6 +151,13 @@ void lower_xadd(Builder& b, const Instruction& i) {
     b.move(bytes, target, sum);
     return;
   }
+  if (b.is_atomic()) {
+    const Slot old =
+        b.atomic(Atomic::add, bytes, b.address(i.operands[0], bytes, AccessKind::modify), addend);
+    b.emit(OpCode::add_rr_8, bytes, sum, old, addend);
+    b.move(bytes, addend, old);
+    return;
+  }
   const Slot old = b.temp();
   const Address at = b.address(i.operands[0], bytes, AccessKind::modify);
   b.load_to_modify(bytes, old, at);
@@ -132,6 +173,13 @@ void lower_cmpxchg(Builder& b, const Instruction& i) {
   if (i.operands[0].is_general()) {
     const Slot target = Builder::slot(i.operands[0]);
     b.emit(OpCode::cmpxchg_8, bytes, target, target, from);
+    return;
+  }
+  if (b.is_atomic()) {
+    const Slot result = b.temp();
+    const Slot old = b.atomic(Atomic::compare_exchange, bytes,
+                              b.address(i.operands[0], bytes, AccessKind::modify), slot_of(Gpr::rax), from);
+    b.emit(OpCode::cmpxchg_8, bytes, result, old, from);
     return;
   }
   const Slot old = b.temp();
@@ -181,10 +229,10 @@ constexpr Row rows[] = {
     row("xor", lower_two_operands<xor_family>).under(Rule::lockable).tried().leaving(flag_af),
     row("cmp", lower_comparison<cmp_family>).tried(),
     row("test", lower_comparison<test_family>).tried().leaving(flag_af),
-    row("inc", lower_in_place<OpCode::inc_8>).under(Rule::lockable).tried(),
-    row("dec", lower_in_place<OpCode::dec_8>).under(Rule::lockable).tried(),
-    row("neg", lower_in_place<OpCode::neg_8>).under(Rule::lockable).tried(),
-    row("not", lower_in_place<OpCode::complement_8>).under(Rule::lockable).tried(),
+    row("inc", lower_in_place<OpCode::inc_8, Atomic::add>).under(Rule::lockable).tried(),
+    row("dec", lower_in_place<OpCode::dec_8, Atomic::subtract>).under(Rule::lockable).tried(),
+    row("neg", lower_in_place<OpCode::neg_8, Atomic::negate>).under(Rule::lockable).tried(),
+    row("not", lower_in_place<OpCode::complement_8, Atomic::complement>).under(Rule::lockable).tried(),
     row("mul", lower_with_accumulator<OpCode::mul_8>).tried().leaving(sign_zero),
     row("imul", lower_imul).tried().leaving(sign_zero),
     row("div", lower_with_accumulator<OpCode::div_8>).tried().leaving(status_flags),

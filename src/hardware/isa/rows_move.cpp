@@ -137,6 +137,10 @@ void lower_xchg(Builder& b, const Instruction& i) {
     return;
   }
   const Address at = b.address(memory, bytes, AccessKind::modify);
+  if (b.runs_among_others()) {
+    b.move(bytes, Builder::slot(reg), b.atomic(Atomic::exchange, bytes, at, Builder::slot(reg)));
+    return;
+  }
   b.load_to_modify(bytes, old, at);
   b.store(bytes, at, Builder::slot(reg));
   b.move(bytes, Builder::slot(reg), old);

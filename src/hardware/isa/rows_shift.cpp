@@ -70,7 +70,7 @@ Address bit_string(Builder& b, const Instruction& i, AccessKind access) {
   return b.address_beyond(memory, offset, bytes, access);
 }
 
-template <OpCode code>
+template <OpCode code, Atomic what = Atomic::exchange>
 void lower_bit(Builder& b, const Instruction& i) {
   constexpr bool writes = code != OpCode::bt_8;
   const Operand& target = i.operands[0];
@@ -85,6 +85,15 @@ void lower_bit(Builder& b, const Instruction& i) {
     return;
   }
   const Address at = bit_string(b, i, writes ? AccessKind::modify : AccessKind::read);
+  if (writes && b.is_atomic()) {
+    Slot number = b.temp();
+    if (is_immediate(i.operands[1]))
+      b.move_imm(bytes, number, static_cast<std::uint64_t>(i.operands[1].value));
+    else
+      number = Builder::slot(i.operands[1]);
+    change(b.atomic(what, bytes, at, number));
+    return;
+  }
   const Slot value = b.temp();
   if (writes)
     b.load_to_modify(bytes, value, at);
@@ -137,9 +146,18 @@ constexpr Row rows[] = {
         .tried()
         .leaving(flag_af | flag_of | flag_cf),
     row("bt", lower_bit<OpCode::bt_8>).tried().leaving(all_but_carry & ~flag_zf),
-    row("bts", lower_bit<OpCode::bts_8>).under(Rule::lockable).tried().leaving(all_but_carry & ~flag_zf),
-    row("btr", lower_bit<OpCode::btr_8>).under(Rule::lockable).tried().leaving(all_but_carry & ~flag_zf),
-    row("btc", lower_bit<OpCode::btc_8>).under(Rule::lockable).tried().leaving(all_but_carry & ~flag_zf),
+    row("bts", lower_bit<OpCode::bts_8, Atomic::set_bit>)
+        .under(Rule::lockable)
+        .tried()
+        .leaving(all_but_carry & ~flag_zf),
+    row("btr", lower_bit<OpCode::btr_8, Atomic::reset_bit>)
+        .under(Rule::lockable)
+        .tried()
+        .leaving(all_but_carry & ~flag_zf),
+    row("btc", lower_bit<OpCode::btc_8, Atomic::flip_bit>)
+        .under(Rule::lockable)
+        .tried()
+        .leaving(all_but_carry & ~flag_zf),
     row("bsf", lower_count<OpCode::bsf_8>).tried().leaving(all_but_zero),
     row("bsr", lower_count<OpCode::bsr_8>).tried().leaving(all_but_zero),
     row("popcnt", lower_count<OpCode::popcnt_8>).needs(Feature::popcnt).tried(),

@@ -8,6 +8,11 @@ namespace cbit::isa {
 namespace {
 
 void lower_nothing(Builder&, const Instruction&) {}
+
+// Accesses that happen one after the other need none, and hosts order as much as LFENCE and SFENCE do.
+void lower_mfence(Builder& b, const Instruction&) {
+  if (b.runs_among_others()) b.call(Helper::fence);
+}
 void lower_undefined(Builder& b, const Instruction&) { b.raise(vector_ud); }
 
 template <Helper helper, std::uint64_t imm = 0>
@@ -132,7 +137,7 @@ constexpr Row rows[] = {
     row("nop", lower_nothing).tried(),
     row("pause", lower_call<Helper::spin_wait>).tried().exits(0x77),
     row("lfence", lower_nothing).needs(Feature::sse2).tried(),
-    row("mfence", lower_nothing).needs(Feature::sse2).tried(),
+    row("mfence", lower_mfence).needs(Feature::sse2).tried(),
     row("sfence", lower_nothing).needs(Feature::sse).tried(),
     row("prefetch", lower_nothing).needs(Feature::prefetchw).tried(),
     row("prefetchw", lower_nothing).needs(Feature::prefetchw).tried(),

@@ -103,8 +103,10 @@ OrError<std::unique_ptr<Pc>> Pc::create(const PcConfig& config) {
   return std::unique_ptr<Pc>{new Pc{config, std::move(machine)}};
 }
 
+// On threads all are one to memory: who writes takes the page from another writer, and from each other they
+// would take pages of the kernel's at every write.
 Pc::Socket::Socket(Pc& pc, std::uint16_t number)
-    : space{pc.machine_->memory(), pc.machine_->bus(), number},
+    : space{pc.machine_->memory(), pc.machine_->bus(), pc.crew_ ? std::uint16_t{0} : number},
       cpu{{.index = number,
            .cpus = static_cast<std::uint16_t>(pc.config_.cpus),
            .bootstrap = number == 0,
@@ -117,7 +119,8 @@ Pc::Socket::Socket(Pc& pc, std::uint16_t number)
            .interrupts = pc.chipset_.lapic(number),
            .clock = pc.machine_->clock(),
            .code = pc.code_,
-           .supervisor = &pc}} {}
+           .supervisor = &pc,
+           .others = pc.crew_ ? &pc.crew_->others() : nullptr}} {}
 
 Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
     : config_{config},
@@ -125,10 +128,14 @@ Pc::Pc(const PcConfig& config, std::unique_ptr<machine::Machine> machine)
       chipset_{machine_->clock(), *this, chipset_config(config)},
       pci_{chipset_, machine_->bus(), ports_},
       code_space_{machine_->memory(), machine_->bus(), 0},
-      code_{code_space_, config.translate_after},
+      code_{code_space_, config.translate_after, cpu::CodeCache::translation_bytes_max,
+            config.threads ? &crew_.emplace(machine_->clock()).others() : nullptr},
       turns_{machine_->clock()} {
-  for (unsigned number = 0; number < config.cpus; ++number)
-    turns_.add(cpus_.emplace_back(*this, static_cast<std::uint16_t>(number)).cpu);
+  for (unsigned number = 0; number < config.cpus; ++number) {
+    cpu::Cpu& cpu = cpus_.emplace_back(*this, static_cast<std::uint16_t>(number)).cpu;
+    turns_.add(cpu);
+    if (crew_) crew_->add(cpu);
+  }
   machine_->clock().ignore_charges();
   if (config.kvm_interface) kvm_.emplace(*machine_);
   chipset_.attach(machine_->bus(), ports_);
@@ -225,7 +232,7 @@ void Pc::enter(const boot::EntryState& state) {
 
 Pc::Progress Pc::run(std::uint64_t until_ns, bool stop_when_idle) {
   while (!ending_ && clock().now_ns() < until_ns) {
-    const cpu::Stop stop = turns_.run(until_ns);
+    const cpu::Stop stop = crew_ ? crew_->run(until_ns) : turns_.run(until_ns);
     if (std::exchange(pause_requested_, false) && !ending_) return {.paused = true};
     switch (stop) {
       case cpu::Stop::deadline:
@@ -244,7 +251,14 @@ Pc::Progress Pc::run(std::uint64_t until_ns, bool stop_when_idle) {
 
 void Pc::request_pause() {
   pause_requested_ = true;
-  turns_.request_stop();
+  request_stop();
+}
+
+void Pc::request_stop() {
+  if (crew_)
+    crew_->request_stop();
+  else
+    turns_.request_stop();
 }
 
 bool Pc::step(cpu::Cpu& cpu, bool hold_interrupts, std::uint64_t until_ns) {
@@ -298,7 +312,7 @@ void Pc::sleep(std::uint64_t until_ns) {
 
 void Pc::end(Ending ending) {
   if (!ending_) ending_ = ending;
-  turns_.request_stop();
+  request_stop();
 }
 
 void Pc::reset(chipset::ResetKind) { end(Ending::reset); }
@@ -336,6 +350,20 @@ bool Pc::write_msr(cpu::Cpu&, std::uint32_t msr, std::uint64_t value) {
 }
 
 void Pc::missing_instruction(cpu::Cpu&, std::string_view name) { missing_.emplace(name); }
+
+void Pc::signal_raised(cpu::Cpu& at) {
+  if (crew_)
+    crew_->signal_raised(at);
+  else
+    turns_.signal_raised(at);
+}
+
+void Pc::spin_wait(cpu::Cpu&) {
+  if (crew_)
+    cpu::Crew::spin_wait();
+  else
+    turns_.spin_wait();
+}
 
 void Pc::refused(cpu::Cpu& by, const Fault& fault) {
   ++refused_;

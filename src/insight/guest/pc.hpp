@@ -4,14 +4,14 @@
 //       ─ bus::PortSpace ─ PcChipset                    Lapic ─ Cpu's interrupts
 //                                                       PciHost ─ the devices that are plugged in
 //
-// Virtual time is the processors', who run in turns (cpu/turns.hpp), and HLT of all takes until the next
-// deadline; nothing else takes any. With
+// Virtual time is the processors', who run in turns (cpu/turns.hpp) or on threads (cpu/crew.hpp), and HLT
+// of all takes until the next deadline; nothing else takes any. With
 // platform sev the machine's firmware launches the image, and the processor says that it is a guest whose
 // memory is encrypted; with sme it says that it can encrypt.
 //
 // Errors: those of machine::Machine, of the loader of the image, of the launch; an IOMMU for a guest whose
 // memory is encrypted (usage).
-// Threading: one thread, the one that made it.
+// Threading: one thread, the one that made it; with threads processors have their own while run() executes.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +32,7 @@
 #include "chipset/pc_chipset.hpp"
 #include "chipset/pci_host.hpp"
 #include "cpu/cpu.hpp"
+#include "cpu/crew.hpp"
 #include "cpu/system_space.hpp"
 #include "cpu/turns.hpp"
 #include "guest/kvm_interface.hpp"
@@ -50,6 +51,8 @@ struct PcConfig {
   Platform platform = Platform::plain;  // plain, sev or sme
   std::uint64_t memory_bytes = 512ull << 20;
   unsigned cpus = 1;  // 1 to cpus_max
+  // They run at the same time, on threads of the host (cpu/crew.hpp): not deterministic, and not to be saved.
+  bool threads = false;
   std::uint64_t seed = 1;
   // The clock that a guest reads as the date, in seconds since 1970.
   std::int64_t start_seconds = 0;
@@ -88,8 +91,8 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   [[nodiscard]] chipset::PcChipset& chipset() { return chipset_; }
   [[nodiscard]] const chipset::PcChipset& chipset() const { return chipset_; }
   // The processor whose turn it is, or was last: the one that does what is being seen.
-  [[nodiscard]] cpu::Cpu& cpu() { return turns_.current(); }
-  [[nodiscard]] const cpu::Cpu& cpu() const { return turns_.current(); }
+  [[nodiscard]] cpu::Cpu& cpu() { return crew_ ? crew_->current() : turns_.current(); }
+  [[nodiscard]] const cpu::Cpu& cpu() const { return crew_ ? crew_->current() : turns_.current(); }
   // By their numbers; 0 is the bootstrap processor.
   [[nodiscard]] std::size_t cpu_count() const { return cpus_.size(); }
   [[nodiscard]] cpu::Cpu& cpu(std::size_t number) { return cpus_[number].cpu; }
@@ -188,8 +191,9 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
   void missing_instruction(cpu::Cpu& by, std::string_view name) override;
   void refused(cpu::Cpu& by, const Fault& fault) override;
   void translation_differs(cpu::Cpu& by, const std::string& what) override;
-  void signal_raised(cpu::Cpu& at) override { turns_.signal_raised(at); }
-  void spin_wait(cpu::Cpu&) override { turns_.spin_wait(); }
+  void signal_raised(cpu::Cpu& at) override;
+  void spin_wait(cpu::Cpu& by) override;
+  void request_stop();
 
   PcConfig config_;
   std::unique_ptr<machine::Machine> machine_;
@@ -205,6 +209,7 @@ class Pc final : private chipset::PlatformControl, private cpu::Supervisor {
     cpu::SystemSpace space;
     cpu::Cpu cpu;
   };
+  std::optional<cpu::Crew> crew_;
   cpu::SystemSpace code_space_;  // code is decoded on behalf of all of them
   cpu::CodeCache code_;
   cpu::Turns turns_;

@@ -142,8 +142,23 @@ void BlockEmitter::finish() {
 
 // --- Starts, and whole operations.
 
+void BlockEmitter::leave_for_others(Label to) {
+  if (shared_->wanted == nullptr) return;
+  as.mov(rcx, Imm{number_of(shared_->wanted)});
+  as.cmp(x86::dword_ptr(rcx), Imm{0});
+  as.jne(to);
+}
+
 void BlockEmitter::enter(const LoopState* loop) {
   const isa::Op& head = op();
+  if (shared_->wanted != nullptr) {
+    const Label others = as.newLabel();
+    leave_for_others(others);
+    cold(others, [this, &head] {
+      settle({}, {});
+      call_handler_and_leave(head, &ops::stop_for_others);
+    });
+  }
   const Label used_up = as.newLabel();
   as.sub(reg_budget, Imm{head.disp});
   as.js(used_up);
@@ -649,6 +664,7 @@ void BlockEmitter::go_back(unsigned exit) {
   as.mov(rax, Imm{number_of(block_)});
   as.cmp(x86::Mem{rax, static_cast<std::int32_t>(offsetof(CodeBlock, stale)), 1}, Imm{0});
   as.jne(ends);
+  leave_for_others(ends);
   as.sub(reg_budget, Imm{block_->ops[0].disp});
   as.js(used_up);
   as.jmp(loop_start_);

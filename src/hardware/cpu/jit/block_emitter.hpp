@@ -7,6 +7,7 @@
 
 #include <asmjit/x86.h>
 
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -23,6 +24,8 @@ struct SharedCode {
   const void* enter = nullptr;        // called from C++: (State*, code) -> the operation to go on with
   const void* leave = nullptr;        // RAX: the operation; ends `enter`
   const void* leave_block = nullptr;  // RAX: a CodeBlock, to be interpreted
+  // Not nullptr: where it is not zero, no block begins (Standstill::wanted()).
+  const std::atomic<std::uint32_t>* wanted = nullptr;
 };
 
 // The flags, and MXCSR, as far as the block knows them. The two words are slots of the register cache.
@@ -154,6 +157,8 @@ class BlockEmitter {
   // Out of line: the State becomes right, as far as `snapshot` says it is not.
   void settle(const RegisterCache::Snapshot& snapshot, const KnownFlags& known);
   void unsettle(const RegisterCache::Snapshot& snapshot, const KnownFlags& known);
+  // Where no block is to begin; takes RCX.
+  void leave_for_others(asmjit::Label to);
   void load_guest_mxcsr(const isa::Op& op);
   void call(const void* function);
   // With the State and the operation; of an access, also with the address in RAX.

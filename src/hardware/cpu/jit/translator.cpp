@@ -83,11 +83,12 @@ const FormTable& form_table() {
   return table;
 }
 
-std::unique_ptr<Translator> Translator::create(std::size_t bytes) {
+std::unique_ptr<Translator> Translator::create(std::size_t bytes, const std::atomic<std::uint32_t>* wanted) {
   if (!is_host_known()) return nullptr;
   auto memory = CodeMemory::create(bytes);
   if (memory == nullptr) return nullptr;
   std::unique_ptr<Translator> translator{new Translator{std::move(memory)}};
+  translator->shared_.wanted = wanted;
   return translator->emit_shared_code() ? std::move(translator) : nullptr;
 }
 
@@ -117,9 +118,9 @@ bool Translator::emit_shared_code() {
   as.bind(leave);
   emit_leave(as);
   if (!place(code) || failure.happened()) return false;
-  shared_ = {.enter = address_of(code, enter, base),
-             .leave = address_of(code, leave, base),
-             .leave_block = address_of(code, leave_block, base)};
+  shared_.enter = address_of(code, enter, base);
+  shared_.leave = address_of(code, leave, base);
+  shared_.leave_block = address_of(code, leave_block, base);
   shared_bytes_ = memory_->used();
   return true;
 }

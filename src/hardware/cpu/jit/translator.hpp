@@ -21,8 +21,10 @@ namespace cbit::cpu::jit {
 class Translator {
  public:
   // With room for so many bytes of code: a whole number of pages, and more than the largest block has, 256
-  // KiB. nullptr where this host has no translator, or does not let programs execute what they wrote.
-  [[nodiscard]] static std::unique_ptr<Translator> create(std::size_t bytes);
+  // KiB. `wanted`: Standstill::wanted() of processors on threads. nullptr where this host has no
+  // translator, or does not let programs execute what they wrote.
+  [[nodiscard]] static std::unique_ptr<Translator> create(std::size_t bytes,
+                                                          const std::atomic<std::uint32_t>* wanted = nullptr);
 
   enum class Result : std::uint8_t { done, full, refused };
   // Gives the block its code, if there is room; its exits lead back to the interpreter.

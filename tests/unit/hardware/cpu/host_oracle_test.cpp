@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/format.hpp"
+#include "cpu/standstill.hpp"
 #include "cpu_box.hpp"
 #include "isa/table.hpp"
 #include "native_child.hpp"
@@ -27,8 +28,17 @@ std::uint64_t environment_number(const char* name, std::uint64_t otherwise) {
 // and the first of the deliveries that fail is the instruction's own.
 class ModelledProgram {
  public:
-  // Interpreted, or translated at its first run.
-  explicit ModelledProgram(bool translated) : code_{memory_, translated ? 1u : 0} {
+  // Interpreted, or translated at its first run; `among_others`: as where processors have threads.
+  ModelledProgram(bool translated, bool among_others)
+      : code_{memory_, translated ? 1u : 0, cpu::CodeCache::translation_bytes_max,
+              among_others ? &others_ : nullptr},
+        cpu_{{.model = cpu::default_model()},
+             {.memory = memory_,
+              .ports = ports_,
+              .interrupts = interrupts_,
+              .clock = clock_,
+              .code = code_,
+              .others = among_others ? &others_ : nullptr}} {
     constexpr std::uint64_t present_user = 5;
     constexpr std::uint64_t writable = 2;
     // Tables from 1 MiB on: one page directory for 1 GiB, a page table for each area.
@@ -85,8 +95,9 @@ class ModelledProgram {
   bus::PortSpace ports_;
   FakeInterrupts interrupts_;
   Clock clock_;
+  cpu::Standstill others_;
   cpu::CodeCache code_;
-  Cpu cpu_{{.model = cpu::default_model()}, {memory_, ports_, interrupts_, clock_, code_}};
+  Cpu cpu_;
   const Cpu::ExtendedState initial_ = cpu_.extended_state();
 };
 
@@ -110,6 +121,7 @@ struct OracleCase {
   bool is_32 = false;
   bool with_vectors = false;
   bool translated = false;
+  bool among_others = false;
 };
 std::ostream& operator<<(std::ostream& to, const OracleCase& which) { return to << which.name; }
 
@@ -311,7 +323,7 @@ class HostOracle : public ::testing::TestWithParam<OracleCase> {
   }
 
   std::unique_ptr<NativeChild> child_;
-  ModelledProgram program_{GetParam().translated};
+  ModelledProgram program_{GetParam().translated, GetParam().among_others};
 };
 
 TEST_P(HostOracle, AgreesOnRandomSequences) {
@@ -324,13 +336,18 @@ TEST_P(HostOracle, AgreesOnRandomSequences) {
     if (!compare_one(code, seed + i, which)) ++wrong;
 }
 
-constexpr OracleCase oracle_cases[] = {{.name = "Integer"},
-                                       {.name = "Vector", .with_vectors = true},
-                                       {.name = "Integer32", .is_32 = true},
-                                       {.name = "Vector32", .is_32 = true, .with_vectors = true},
-                                       {.name = "TranslatedInteger", .translated = true},
-                                       {.name = "TranslatedVector", .with_vectors = true, .translated = true},
-                                       {.name = "TranslatedInteger32", .is_32 = true, .translated = true}};
+constexpr OracleCase oracle_cases[] = {
+    {.name = "Integer"},
+    {.name = "Vector", .with_vectors = true},
+    {.name = "Integer32", .is_32 = true},
+    {.name = "Vector32", .is_32 = true, .with_vectors = true},
+    {.name = "TranslatedInteger", .translated = true},
+    {.name = "TranslatedVector", .with_vectors = true, .translated = true},
+    {.name = "TranslatedInteger32", .is_32 = true, .translated = true},
+    {.name = "IntegerAmongOthers", .among_others = true},
+    {.name = "VectorAmongOthers", .with_vectors = true, .among_others = true},
+    {.name = "Integer32AmongOthers", .is_32 = true, .among_others = true},
+    {.name = "TranslatedIntegerAmongOthers", .translated = true, .among_others = true}};
 INSTANTIATE_TEST_SUITE_P(Code, HostOracle, ::testing::ValuesIn(oracle_cases),
                          [](const auto& which) { return which.param.name; });
 
