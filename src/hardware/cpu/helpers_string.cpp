@@ -118,12 +118,20 @@ void copy_forward(const Core& core, std::byte* to, const std::byte* from, std::u
     std::memmove(to + done, from + done, element_bytes);
 }
 
+// The element as often as eight bytes hold it.
+std::uint64_t repeated(std::uint64_t value, unsigned bytes) {
+  for (unsigned bits = 8 * bytes; bits < 64; bits *= 2) value = (value & mask_of(bits / 8)) | value << bits;
+  return value;
+}
+
+void fill_among_others(std::byte* to, std::uint64_t bytes, std::uint64_t eight) {
+  for (std::uint64_t done = 0; done < bytes; done += 8)
+    store_host_bytes(to + done, &eight, std::min<std::uint64_t>(8, bytes - done));
+}
+
 // Pages are cleared by eight bytes at a time.
 void fill(const Core& core, std::byte* to, std::uint64_t elements, unsigned bytes, std::uint64_t value) {
-  if (core.is_among_others()) {
-    for (std::uint64_t i = 0; i < elements; ++i) store_host_bytes(to + i * bytes, &value, bytes);
-    return;
-  }
+  if (core.is_among_others()) return fill_among_others(to, elements * bytes, repeated(value, bytes));
   const std::uint64_t first = value & 0xff;
   if (((value ^ first * 0x0101'0101'0101'0101) & mask_of(bytes)) == 0) {
     std::memset(to, static_cast<int>(first), elements * bytes);
