@@ -1,4 +1,4 @@
-// Locked instructions where processors run at the same time. APM vol. 2, 7.3.2; vol. 3, LOCK.
+// Locked instructions where processors run at the same time. APM vol. 1, Write Ordering; vol. 3, LOCK.
 #include "cpu/helpers.hpp"
 
 namespace cbit::cpu::helpers {
@@ -89,7 +89,7 @@ Outcome atomic(Core& core, const isa::Op& op) {
   }
 }
 
-// MFENCE. APM vol. 2, 7.4.2.
+// MFENCE. APM vol. 1, 3.9.2 (Forcing Memory Order).
 Outcome fence(Core& core, const isa::Op&) {
   core.order_accesses();
   return Outcome::next;

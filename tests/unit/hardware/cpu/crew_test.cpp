@@ -297,7 +297,8 @@ TEST_P(CpuCrew, ThreadsSeeWhatWasStoredBeforeTheFlagTheySaw) {
 
 // Each stores a number of its own and then loads the other's. Of two such turns one sees the other's store:
 // the other's turn behind the one that was seen has not been seen, and so sees this one. Without the fence a
-// load may come before the store: APM vol. 2, 7.2 and 7.4.2. A first time makes all translations known.
+// load may come before the store: APM vol. 1, 3.9.2 (Forcing Memory Order). A first time makes all
+// translations known.
 TEST_P(CpuCrew, ThreadsSeeStoresOfOthersBehindAFence) {
   constexpr std::uint32_t times = 200'000;
   constexpr std::array<std::uint32_t, 2> numbers{counters, counters + 0x800}, seen{0x40'0000, 0x60'0000};
