@@ -6,21 +6,18 @@
 #include "base/format.hpp"
 
 namespace cbit::dev {
-namespace {
 
-std::uint64_t total(const std::vector<VirtSegment>& segments) {
+std::uint64_t total_bytes(std::span<const VirtSegment> segments) {
   return std::accumulate(segments.begin(), segments.end(), std::uint64_t{0},
                          [](std::uint64_t sum, const VirtSegment& s) { return sum + s.bytes; });
 }
-
-}  // namespace
 
 tl::unexpected<QueueTrouble> dma_trouble(const char* what, DmaAddr at, const Fault& fault) {
   return trouble(fmt::format("{} at {}: {}", what, at, to_string(fault.kind)));
 }
 
-std::uint64_t VirtChain::readable_bytes() const { return total(readable); }
-std::uint64_t VirtChain::writable_bytes() const { return total(writable); }
+std::uint64_t VirtChain::readable_bytes() const { return total_bytes(readable); }
+std::uint64_t VirtChain::writable_bytes() const { return total_bytes(writable); }
 
 std::vector<VirtSegment> sub_segments(std::span<const VirtSegment> segments, std::uint64_t offset,
                                       std::uint64_t bytes) {
@@ -31,6 +28,23 @@ std::vector<VirtSegment> sub_segments(std::span<const VirtSegment> segments, std
     offset -= skip;
     bytes -= take;
     if (take != 0) part.push_back({s.at + skip, take});
+  }
+  return part;
+}
+
+std::vector<VirtSegment> SegmentQueue::take(std::uint64_t room) {
+  std::vector<VirtSegment> part;
+  while (!left_.empty() && room != 0) {
+    const VirtSegment& first = left_.front();
+    const std::uint64_t bytes = first.bytes - taken_;
+    if (bytes > room && !part.empty()) break;
+    const std::uint64_t now = std::min(bytes, room);
+    if (now != 0) part.push_back({first.at + taken_, now});
+    room -= now;
+    taken_ += now;
+    if (taken_ != first.bytes) break;
+    left_ = left_.subspan(1);
+    taken_ = 0;
   }
   return part;
 }

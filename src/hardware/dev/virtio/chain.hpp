@@ -46,9 +46,23 @@ struct VirtChain {
   [[nodiscard]] std::uint64_t writable_bytes() const;
 };
 
+[[nodiscard]] std::uint64_t total_bytes(std::span<const VirtSegment> segments);
 // The part [offset, offset + bytes) of a list of segments; shorter where the list ends.
 [[nodiscard]] std::vector<VirtSegment> sub_segments(std::span<const VirtSegment> segments,
                                                     std::uint64_t offset, std::uint64_t bytes);
+// A list of segments, taken from its front; it outlives this.
+class SegmentQueue {
+ public:
+  explicit SegmentQueue(std::span<const VirtSegment> segments) : left_{segments} {}
+  // As many whole segments as hold no more than `room` bytes together, or a part of one that holds more.
+  // Empty: all have been taken. room > 0.
+  [[nodiscard]] std::vector<VirtSegment> take(std::uint64_t room);
+
+ private:
+  std::span<const VirtSegment> left_;
+  std::uint64_t taken_ = 0;  // of the first
+};
+
 // Moves as many bytes as the list has room for.
 OrTrouble<void> read_segments(bus::DmaPort& port, std::span<const VirtSegment> from, ByteSpan to);
 OrTrouble<void> write_segments(bus::DmaPort& port, std::span<const VirtSegment> to, ConstByteSpan from);

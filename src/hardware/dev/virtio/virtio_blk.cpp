@@ -145,17 +145,14 @@ bool VirtioBlk::transfer_allowed(const Request& request) const {
 OrTrouble<std::uint8_t> VirtioBlk::read(Request& request) {
   if (!transfer_allowed(request)) return spec::virtio_blk_status::ioerr;
   std::uint64_t at = request.header.sector * sector_size;
-  for (const VirtSegment& segment : request.data_in) {
-    for (std::uint64_t done = 0; done < segment.bytes;) {
-      const auto piece =
-          ByteSpan{bounce_}.first(std::min<std::uint64_t>(segment.bytes - done, bounce_.size()));
-      if (const auto status = status_of(disk_->read(at, piece)); status != spec::virtio_blk_status::ok)
-        return status;
-      CBIT_TRY(write_segments(dma(), sub_segments({&segment, 1}, done, piece.size()), piece));
-      at += piece.size();
-      done += piece.size();
-      request.written += piece.size();
-    }
+  SegmentQueue left{request.data_in};
+  for (auto part = left.take(bounce_.size()); !part.empty(); part = left.take(bounce_.size())) {
+    const ByteSpan piece = ByteSpan{bounce_}.first(total_bytes(part));
+    if (const auto status = status_of(disk_->read(at, piece)); status != spec::virtio_blk_status::ok)
+      return status;
+    CBIT_TRY(write_segments(dma(), part, piece));
+    at += piece.size();
+    request.written += piece.size();
   }
   return spec::virtio_blk_status::ok;
 }
@@ -163,16 +160,13 @@ OrTrouble<std::uint8_t> VirtioBlk::read(Request& request) {
 OrTrouble<std::uint8_t> VirtioBlk::write(Request& request) {
   if (disk_->read_only() || !transfer_allowed(request)) return spec::virtio_blk_status::ioerr;
   std::uint64_t at = request.header.sector * sector_size;
-  for (const VirtSegment& segment : request.data_out) {
-    for (std::uint64_t done = 0; done < segment.bytes;) {
-      const auto piece =
-          ByteSpan{bounce_}.first(std::min<std::uint64_t>(segment.bytes - done, bounce_.size()));
-      CBIT_TRY(read_segments(dma(), sub_segments({&segment, 1}, done, piece.size()), piece));
-      if (const auto status = status_of(disk_->write(at, piece)); status != spec::virtio_blk_status::ok)
-        return status;
-      at += piece.size();
-      done += piece.size();
-    }
+  SegmentQueue left{request.data_out};
+  for (auto part = left.take(bounce_.size()); !part.empty(); part = left.take(bounce_.size())) {
+    const ByteSpan piece = ByteSpan{bounce_}.first(total_bytes(part));
+    CBIT_TRY(read_segments(dma(), part, piece));
+    if (const auto status = status_of(disk_->write(at, piece)); status != spec::virtio_blk_status::ok)
+      return status;
+    at += piece.size();
   }
   // 5.2.6.2: without FLUSH the driver cannot ask for it, so each write is made durable.
   return has(spec::virtio_blk_feature::flush) ? spec::virtio_blk_status::ok : flush();
