@@ -1,7 +1,7 @@
 // A processor from inside: all of its state, and what instructions and events do to it. Cpu is its face.
 //
 // Helpers (cpu/helpers.hpp) are functions on a Core; the files core_*.cpp have its own functions by subject.
-// Threading: one thread.
+// Threading: as cpu/cpu.hpp says.
 #pragma once
 
 #include <array>

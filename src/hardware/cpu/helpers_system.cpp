@@ -145,7 +145,8 @@ Outcome swapgs(Core& core, const isa::Op&) {
   return Outcome::next;
 }
 
-// As all that serialize, it orders accesses, too: APM vol. 2, 7.6.4. What runs alone does so by itself.
+// It serializes, and so orders accesses, too: APM vol. 1, 3.9.2 (Forcing Memory Order). What runs alone does
+// so by itself.
 Outcome cpuid(Core& core, const isa::Op&) {
   core.order_accesses();
   const auto result = core.cpuid(static_cast<std::uint32_t>(gpr(core, Gpr::rax)),

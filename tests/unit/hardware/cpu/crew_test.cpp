@@ -391,7 +391,7 @@ TEST_P(CpuCrew, ThreadsLoseTranslationsByAnInterruptBeforeThePageIsUsedOtherwise
   EXPECT_EQ(word(counters + 0x10), std::uint64_t{2 * times} * (cpus() - 1));
 }
 
-// Cross-modifying code, as APM vol. 2, 7.6.1 has it: the others are interrupted before they count on it.
+// Cross-modifying code: the others are interrupted before they count on it.
 TEST_P(CpuCrew, ThreadsRunCodeThatOneOfThemChanges) {
   constexpr std::uint32_t times = 15;
   put(handler, shoot_down_handler());
