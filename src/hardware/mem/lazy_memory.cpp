@@ -155,6 +155,13 @@ Result<void> LazyMemory::fill(PhysAddr to, std::uint64_t bytes, std::byte value,
   return {};
 }
 
+void LazyMemory::prefetchw(PhysAddr at, std::uint64_t bytes) const {
+  if (!contains(at, 1)) return;
+  __builtin_prefetch(&store_.page(at), 1);
+  const std::byte* const data = store_.data(at);
+  for (std::size_t i = 0; i < bytes_in_page(at, bytes); i += cache_line_size) __builtin_prefetch(data + i, 1);
+}
+
 Result<void> LazyMemory::clear_blank_page(const Piece& piece, const Access& access) {
   CBIT_TRY(before_write(piece, access));
   record_write(piece, access);

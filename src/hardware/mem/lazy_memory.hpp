@@ -25,6 +25,7 @@ class LazyMemory final : public Memory {
   Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
                     std::uint64_t bytes) override;
   Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) override;
+  void prefetchw(PhysAddr at, std::uint64_t bytes) const override;
 
   Result<std::byte*> lease(PhysAddr page, const Access& access, LeaseIntent intent,
                            LeaseHolder& holder) override;

@@ -121,6 +121,8 @@ class Memory {
   virtual Result<void> copy(PhysAddr to, const Access& to_access, PhysAddr from, const Access& from_access,
                             std::uint64_t bytes) = 0;
   virtual Result<void> fill(PhysAddr to, std::uint64_t bytes, std::byte value, const Access& access) = 0;
+  // prefetchw(): these bytes will be written soon. A hint for the host's caches, which changes nothing else.
+  virtual void prefetchw(PhysAddr /*at*/, std::uint64_t /*bytes*/) const {}
 
   // A pointer to the page's stored bytes, page_size of them, which are plaintext under access.key until the
   // holder is told otherwise (mem/lease.hpp). nullptr: this page is to be accessed by read() and write(), be

@@ -239,6 +239,7 @@ Result<PhysAddr, SwiotlbRefusal> Swiotlb::tbl_map_single(paging::Mmu& cpu, Devic
   const auto pad_slots = static_cast<std::uint16_t>(offset >> io_tlb_shift);
   slots.pool->set_original(slots.slot, slots.slots, pad_slots, orig);
   const PhysAddr bounce = slots.pool->address_of(slots.slot) + offset;
+  cpu.memory().prefetchw(bounce, mapping_size);  // comes while the copy is prepared
   impl.tracer.emit(cpu.agent(),
                    SwiotlbAllocated{dev.name_id, slots.slot, slots.slots, slots.area, bounce, orig});
   impl.step(cpu, source_map, [&] {

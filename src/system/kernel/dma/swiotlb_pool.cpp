@@ -172,6 +172,7 @@ SwiotlbPool::Found SwiotlbPool::allocate(unsigned n, const Plan& plan) {
 // over that; the others end when they have gone as far as the area is long. Slots that match are looked at a
 // set at a time.
 SwiotlbPool::Found SwiotlbPool::search(std::uint64_t base, std::uint64_t start, const Plan& plan) const {
+  if (fits(base + start, plan)) return {Outcome::found, base + start};  // as where little is in use
   const bool until_start = version_ == KernelVersion::v6_1;
   std::uint64_t index = start;
   std::uint64_t checked = 0;
@@ -200,6 +201,10 @@ SwiotlbPool::Found SwiotlbPool::search(std::uint64_t base, std::uint64_t start, 
     if (until_start ? index == start : checked >= area_slots_) return {};
   }
   return {Outcome::endless, 0};
+}
+
+bool SwiotlbPool::fits(std::uint64_t slot, const Plan& plan) const {
+  return matches(slot, plan) && list(slot) >= plan.slots && !spans_boundary(slot, plan);
 }
 
 // The first of `candidates` slots from `slot` on, a stride apart and all in one set, that a run can start at.

@@ -115,6 +115,7 @@ class SwiotlbPool {
   __extension__ using Bits = unsigned __int128;  // one per slot of a set, lowest first
 
   [[nodiscard]] Found search(std::uint64_t base, std::uint64_t start, const Plan& plan) const;
+  [[nodiscard]] bool fits(std::uint64_t slot, const Plan& plan) const;
   [[nodiscard]] std::uint64_t first_fit(std::uint64_t slot, std::uint64_t candidates, const Plan& plan) const;
   void take(std::uint64_t slot, const Plan& plan);
 

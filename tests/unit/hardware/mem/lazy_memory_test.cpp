@@ -162,6 +162,18 @@ TEST_F(MemoryTest, CopiesBetweenKeysAsAReadAndAWriteWould) {
   EXPECT_EQ(read(PhysAddr{0x10010}, text.size(), guest), text);
 }
 
+TEST_F(MemoryTest, APrefetchChangesNothingAndMayMissRam) {
+  write(PhysAddr{0x1000}, Bytes(page_size, std::byte{7}), guest);
+  recorder.events.clear();
+  memory->prefetchw(PhysAddr{0x1f80}, 2 * page_size);
+  memory->prefetchw(PhysAddr{0x5000}, page_size);
+  memory->prefetchw(PhysAddr{64 << 20}, page_size);
+  memory->prefetchw(PhysAddr{~std::uint64_t{0}}, ~std::uint64_t{0});
+  EXPECT_TRUE(recorder.events.empty());
+  EXPECT_EQ(read(PhysAddr{0x1000}, page_size, guest), Bytes(page_size, std::byte{7}));
+  EXPECT_EQ(memory->touched_pages(), std::vector{PhysAddr{0x1000}});
+}
+
 TEST_F(MemoryTest, ATebibyteCostsOnlyWhatIsTouched) {
   const auto big = Memory::create({.ram = {{PhysAddr{0}, 1ull << 40}}}, keys, tracer).value();
   const Bytes text = pattern_bytes(page_size, 8);
