@@ -214,8 +214,8 @@ void LazyMemory::transform(const Piece& piece, ByteSpan to, const Access& access
 Result<void> LazyMemory::write_piece(const Piece& piece, ConstByteSpan from, const Access& access) {
   CBIT_TRY(before_write(piece, access));
   record_write(piece, access);
-  if ((piece.page.leases & LeaseTable::bit(LeaseIntent::execute)) != 0) [[unlikely]]
-    leases_.tell_of_write(piece.at, piece.bytes);
+  if (piece.page.leases != 0) [[unlikely]]
+    leases_.tell_of_write(piece.page, piece.at, piece.bytes);
   if (piece.bytes == page_size) take_ownership(piece, access);
   if (piece.page.owner == access.key) {
     piece.page.stored = true;
@@ -247,8 +247,8 @@ Result<std::byte*> LazyMemory::lease(PhysAddr at, const Access& access, LeaseInt
   CBIT_TRY(write ? before_write(whole, access) : before_read(whole, access));
   if (write) record_write(whole, access);
   own_for_lease(whole, access, overwrites);
-  if (intent == LeaseIntent::execute) leases_.revoke(at, LeaseIntent::write);
-  page.leases = leases_.add(at, intent, holder);
+  if (intent == LeaseIntent::execute) leases_.revoke(page, at, LeaseIntent::write);
+  leases_.add(page, at, intent, holder);
   page.stored = true;  // a holder writes without a word
   return store_.data(at);
 }
@@ -261,19 +261,15 @@ void LazyMemory::own_for_lease(const Piece& whole, const Access& access, bool ov
     change_owner(whole.page, whole.at, access.key, access, overwrites);
 }
 
-void LazyMemory::revoke_all(PageState& page, PhysAddr at) {
-  page.leases = 0;
-  leases_.revoke(at.page());
-}
-
 void LazyMemory::end_leases(PhysAddr at, LeaseHolder& holder) {
   PageState& page = store_.page(at);
   const PageLock lock{page};
-  page.leases = leases_.remove(at, holder);
+  leases_.remove(page, at.page(), holder);
 }
 
 void LazyMemory::end_leases(LeaseHolder& holder) {
-  for (const PhysAddr at : leases_.pages_of(holder)) end_leases(at, holder);
+  for (const PhysAddr at : touched_pages()) end_leases(at, holder);
+  leases_.forget(holder);
 }
 
 // ---- what an access must pass, and what it leaves behind ------------------------------------------------
@@ -372,7 +368,7 @@ void LazyMemory::record_write(const Piece& piece, const Access& access) {
   if (page.leases != 0) [[unlikely]] {
     const bool another = page.writer_kind != access.agent.kind || page.writer_index != access.agent.index ||
                          page.writer_key != access.key;
-    if (another) revoke_all(page, piece.at);
+    if (another) leases_.revoke(page, piece.at.page());
   }
   page.writer_kind = access.agent.kind;
   page.writer_index = access.agent.index;

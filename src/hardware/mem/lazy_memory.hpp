@@ -60,9 +60,8 @@ class LazyMemory final : public Memory {
   void transfer_page(StateStream& s, PageState& page) const;
   void revoke_leases(PageState& page, PhysAddr at) {
     if (page.leases != 0) [[unlikely]]
-      revoke_all(page, at);
+      leases_.revoke(page, at.page());
   }
-  void revoke_all(PageState& page, PhysAddr at);
   // Makes the page its owner's whose lease it will be.
   void own_for_lease(const Piece& whole, const Access& access, bool overwrites);
   // The page's whole contents are the access's.

@@ -20,7 +20,8 @@ struct alignas(64) PageState {
   bool ever_converted : 1;
   bool stored : 1;  // its bytes may be others than zeros
   AgentKind writer_kind;
-  std::uint8_t leases;  // LeaseTable::Intents
+  std::uint8_t leases;   // LeaseTable::Intents
+  std::uint16_t lessee;  // LeaseTable's
   std::uint16_t writer_index;
   KeyId owner;
   KeyId writer_key;
