@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 release := build/release
 
 .DEFAULT_GOAL := build
-.PHONY: help bootstrap configure build run test bench install format clean
+.PHONY: help bootstrap configure build run test nightly bench install format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,6 +29,13 @@ run: ## Boot Linux under SEV, with a disk, a secret and a driver's mistake
 test: ## Build everything and run all tests, also under sanitizers and fuzzers
 	@tools/bootstrap test
 	@tools/test --jobs $(JOBS)
+
+nightly: ## What takes longer than tests may: each header alone, the host's CPU as a judge, devices that lie
+	@tools/bootstrap test
+	@cmake --preset release --log-level=WARNING -D CBIT_TESTS=ON > /dev/null
+	@cmake --build $(release) --parallel $(JOBS) --target product check_headers test_cpu -- -k 0
+	@CBIT_ORACLE_CASES=1000000 $(release)/test_cpu --gtest_brief=1 --gtest_filter='*HostOracle*'
+	@tools/attack-nightly $(release)/cbit
 
 bench: ## Run the benchmarks; the report is Markdown on stdout
 	@tools/bootstrap bench

@@ -48,13 +48,13 @@ function(cbit_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
 endfunction()
 
-# cbit_compiled_as(TARGET ROOM): as CBIT_UNITY and CBIT_TELLING say of the room.
+# cbit_compiled_as(TARGET ROOM): as CBIT_UNITY and CBIT_UNHURRIED say of the room.
 function(cbit_compiled_as target room)
   if(room IN_LIST CBIT_UNITY)
     cbit_unity(${target})
   endif()
-  if(room IN_LIST CBIT_TELLING)
-    target_compile_options(${target} PRIVATE ${CBIT_TELLING_OPTIONS})
+  if(room IN_LIST CBIT_UNHURRIED)
+    target_compile_options(${target} PRIVATE ${CBIT_UNHURRIED_OPTIONS})
   endif()
 endfunction()
 
