@@ -100,24 +100,32 @@ MemoryFault AddressSpace::fault_of(const Fault& fault, std::uint64_t linear, pag
   return result;
 }
 
-Accessed<const TlbInfo*> AddressSpace::page_for(TlbSet set, std::uint64_t linear, bool write,
-                                                bool overwrites) {
-  if (const TlbInfo* known = tlb_.find(set, linear, write)) return known;
+// By a translation whose lease was revoked, or by a walk.
+Accessed<TlbInfo> AddressSpace::without_lease(TlbSet set, std::uint64_t linear, bool write,
+                                              const TlbInfo* known) {
+  if (known != nullptr) return TlbInfo{*known};
   const paging::Intent intent = write ? paging::Intent::write : paging::Intent::read;
   const paging::Privilege privilege = privilege_of(set);
   const auto walked = walk_for(linear, intent, privilege);
   if (!walked) return tl::unexpected{fault_of(walked.error(), linear, intent, privilege.user)};
+  return TlbInfo{.page = walked->phys.page(),
+                 .key = walked->key,
+                 .level = walked->level,
+                 .global = walked->flags.global && registers_.global};
+}
 
-  // A page that was only read is walked again for its first write, which sets Dirty and needs another lease.
-  TlbInfo info{.page = walked->phys.page(),
-               .key = walked->key,
-               .level = walked->level,
-               .writable = write,
-               .global = walked->flags.global && registers_.global};
+Accessed<const TlbInfo*> AddressSpace::page_for(TlbSet set, std::uint64_t linear, bool write,
+                                                bool overwrites) {
+  const TlbInfo* const known = tlb_.find(set, linear, write);
+  if (known != nullptr && !known->revoked) return known;
+  TlbInfo info = CBIT_TRY(without_lease(set, linear, write, known));
   const auto lease = overwrites ? mem::LeaseIntent::overwrite
                      : write    ? mem::LeaseIntent::write
                                 : mem::LeaseIntent::read;
   info.host = physical_->lease(info.page, info.key, lease, *holder_);
+  info.revoked = false;
+  // A page that was only read is walked again for its first write, which sets Dirty and needs another lease.
+  info.writable = write;
   const bool fast = info.host != nullptr && set != TlbSet::closed;
   return &tlb_.insert(set, linear, info, fast, fast && write);
 }
@@ -151,8 +159,8 @@ void AddressSpace::flush_page(std::uint64_t linear) {
   code_tlb_.flush_page(linear);
 }
 
-void AddressSpace::drop_page(PhysAddr page) {
-  tlb_.drop(page);
+void AddressSpace::revoke_page(PhysAddr page) {
+  tlb_.revoke(page);
   code_tlb_.drop(page);
   tables_.drop(page);
 }

@@ -53,7 +53,7 @@ class AddressSpace {
     mem::KeyView view;
     unsigned phys_bits = 48;
   };
-  // `holder` is told of revoked pages, and then calls drop_page() here.
+  // `holder` is told of revoked pages, and then calls revoke_page() here.
   AddressSpace(PhysicalSpace& physical, mem::LeaseHolder& holder, const Config& config)
       : physical_{&physical}, holder_{&holder}, config_{config} {}
 
@@ -78,8 +78,8 @@ class AddressSpace {
   void flush_all();
   void flush_non_global();
   void flush_page(std::uint64_t linear);
-  // The page's lease is revoked.
-  void drop_page(PhysAddr page);
+  // The page's lease is revoked: where it lies is known as before.
+  void revoke_page(PhysAddr page);
 
   // For debuggers: what an access would reach, with no effect on tables or translations.
   [[nodiscard]] std::optional<paging::Translation> inspect(std::uint64_t linear);
@@ -107,6 +107,7 @@ class AddressSpace {
     std::array<Page, size_> pages_{};
   };
 
+  Accessed<TlbInfo> without_lease(TlbSet set, std::uint64_t linear, bool write, const TlbInfo* known);
   Result<paging::Translation> walk_for(std::uint64_t linear, paging::Intent intent,
                                        paging::Privilege privilege);
   [[nodiscard]] paging::Translation unpaged(std::uint64_t linear) const;

@@ -204,7 +204,7 @@ std::optional<Core::DirectPair> Core::direct_pair(TlbSet set, std::uint64_t from
   return DirectPair{first.host + from % page_size, (*second)->host + to % page_size};
 }
 
-void Core::revoke(PhysAddr page) { memory.drop_page(page); }
+void Core::revoke(PhysAddr page) { memory.revoke_page(page); }
 
 // DR7: two enable bits, two of kind and two of length per breakpoint. Kind 1 is writes, 3 reads and writes.
 void Core::note_data_access(std::uint64_t linear_at, unsigned bytes, bool write) {

@@ -80,16 +80,32 @@ void Tlb::flush_page(std::uint64_t linear) {
   });
 }
 
-void Tlb::drop(PhysAddr page) {
+template <class Action>
+void Tlb::for_each_of(PhysAddr page, Action&& action) {
+  const auto is_of_page = [&](const Set& in, std::uint16_t index) {
+    return in.entries[index].read_tag != empty_tag && in.infos[index].page == page;
+  };
   const PageUses::Use use = uses_.of(page);
   if (use.count == 0) return;
-  Set& in = sets_[use.last / tlb_entries];
+  Set& last = sets_[use.last / tlb_entries];
   const auto index = static_cast<std::uint16_t>(use.last % tlb_entries);
-  if (use.count == 1 && in.entries[index].read_tag != empty_tag && in.infos[index].page == page) {
-    erase(in, index);
-    return;
-  }
-  erase_if([&](const TlbEntry&, const TlbInfo& info) { return info.page == page; });
+  if (use.count == 1 && is_of_page(last, index)) return action(last, index);
+  for (Set& in : sets_)
+    for (const std::uint16_t each : in.used)
+      if (is_of_page(in, each)) action(in, each);
+}
+
+void Tlb::drop(PhysAddr page) {
+  for_each_of(page, [this](Set& in, std::uint16_t index) { erase(in, index); });
+}
+
+void Tlb::revoke(PhysAddr page) {
+  for_each_of(page, [](Set& in, std::uint16_t index) {
+    in.entries[index].read_tag |= slow_bit;
+    in.entries[index].write_tag = empty_tag;
+    in.infos[index].host = nullptr;
+    in.infos[index].revoked = true;
+  });
 }
 
 template <class Condition>

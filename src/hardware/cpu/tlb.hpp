@@ -27,6 +27,7 @@ enum class TlbSet : std::uint8_t {
 struct TlbInfo {
   PhysAddr page;
   std::byte* host = nullptr;  // none: a device, or a page without lease
+  bool revoked = false;       // it had one
   KeyId key = no_key;
   paging::PageLevel level{};
   bool writable = false;  // by this way, and Dirty is set
@@ -75,6 +76,7 @@ class Tlb {
   void flush_non_global();
   void flush_page(std::uint64_t linear);  // INVLPG: whatever the size of its page
   void drop(PhysAddr page);               // all entries of a physical page
+  void revoke(PhysAddr page);  // its lease ended: the entries stay, without what fast paths may use
 
  private:
   struct Set {
@@ -86,6 +88,9 @@ class Tlb {
   template <class Condition>
   void erase_if(Condition&& condition);
   void erase(Set& in, std::uint16_t index);
+  // Calls back for each entry of a physical page: (its set, its index).
+  template <class Action>
+  void for_each_of(PhysAddr page, Action&& action);
 
   std::array<Set, static_cast<std::size_t>(TlbSet::count)> sets_;
   PageUses uses_;
