@@ -456,6 +456,7 @@ OrError<ExitCode> run_guest(const Arguments& given, Streams& streams) {
   const auto watch = CBIT_TRY(RunWatch::open(given, request));
   RunOutputs outputs = CBIT_TRY(RunOutputs::open(given));
   const auto pc = CBIT_TRY(snapshot ? snapshot->make_pc(request) : make_pc(request));
+  for (Bytes* file : {&request.kernel, &request.initrd}) *file = Bytes{};  // the machine has them
   if (outputs.screen && !guest::has_display(*pc))
     return usage_error("--screendump has no display to look at", "add --display bochs");
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "boot/files.hpp"
 #include "isa/registers.hpp"
 #include "linux/image.hpp"
 
@@ -52,8 +53,9 @@ std::vector<Error> troubles_of(const RunRequest& request, const guest::RunReport
   const bool died = report.ending == guest::Ending::shutdown || report.ending == guest::Ending::hung;
   // The kernel unpacks itself, and has no words for it.
   if (died && request.kind == boot::KernelKind::bzimage)
-    if (const auto image = linux::KernelImage::open(request.kernel, request.kernel_name); !image)
-      troubles.push_back(image.error());
+    if (auto file = boot::read_file(request.kernel_name))
+      if (const auto image = linux::KernelImage::open(*std::move(file), request.kernel_name); !image)
+        troubles.push_back(image.error());
   for (const guest::RefusedModule& module : report.words.refused_modules())
     troubles.push_back({fmt::format("the kernel refused module {}: {}", module.name, module.why),
                         std::string{module.remedy}});

@@ -30,7 +30,7 @@ inline constexpr Word<bool> run_jit_words[] = {{"on", true}, {"off", false}};
 struct RunRequest {
   guest::PcConfig pc;
   std::string kernel_name;
-  Bytes kernel;
+  Bytes kernel;  // until the machine has it; likewise the initrd
   boot::KernelKind kind = boot::KernelKind::bzimage;
   std::string release;  // "6.1.0-13-cloud-amd64"; empty: the file does not tell
   std::string command_line;

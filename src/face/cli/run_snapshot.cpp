@@ -152,8 +152,8 @@ guest::SnapshotFacts RunSnapshot::facts() const {
       {"the seed", std::to_string(request.pc.seed)},
       {"--hypercalls", request.pc.kvm_interface ? "on" : "off"},
       {"the kernel's command line", request.command_line},
-      {"the kernel (SHA-256)", digest_of(request.kernel)},
-      {"the initramfs (SHA-256)", digest_of(request.initrd)},
+      {"the kernel (SHA-256)", kernel_digest_},
+      {"the initramfs (SHA-256)", initrd_digest_},
       {"--disk", disks_},
       {"--device", devices_},
   };
@@ -165,6 +165,8 @@ guest::SnapshotFacts RunSnapshot::facts() const {
 
 OrError<std::unique_ptr<guest::Pc>> RunSnapshot::make_pc(RunRequest& request) {
   request_ = &request;
+  kernel_digest_ = digest_of(request.kernel);
+  initrd_digest_ = digest_of(request.initrd);
   auto pc = CBIT_TRY(plug_pc(request));
   CBIT_TRY(check_devices(*pc, request));
   restored_ = guest::snapshot_exists(path_);

@@ -37,6 +37,7 @@ class RunSnapshot {
   std::string devices_;  // likewise
   bool restored_ = false;
   const RunRequest* request_ = nullptr;
+  std::string kernel_digest_, initrd_digest_;
   std::optional<guest::Handover> handover_;
 };
 
