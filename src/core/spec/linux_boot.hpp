@@ -92,7 +92,7 @@ struct LinuxSetupHeader {
   std::uint32_t kernel_alignment = 0;
   std::uint8_t relocatable_kernel = 0;
   std::uint8_t min_alignment = 0;
-  LinuxXLoadFlags xloadflags;
+  std::uint16_t xloadflags = 0;  // LinuxXLoadFlags, which would have to be aligned
   std::uint32_t cmdline_size = 0;
   std::uint32_t hardware_subarch = 0;
   std::uint64_t hardware_subarch_data = 0;

@@ -46,7 +46,7 @@ LinuxSetupHeader load_header(ConstByteSpan bytes) {
   return load<LinuxSetupHeader>(whole);
 }
 
-LinuxXLoadFlags extended_flags(const LinuxSetupHeader& header) { return header.xloadflags; }
+LinuxXLoadFlags extended_flags(const LinuxSetupHeader& header) { return {{header.xloadflags}}; }
 
 OrError<void> check_entry(const LinuxSetupHeader& header, std::string_view name) {
   if (header.version < spec::linux_protocol_2_12)

@@ -80,7 +80,8 @@ spec::LinuxSetupHeader least_header(const Board& board, const BootImage& image) 
           .loadflags = spec::LinuxLoadFlags{}.with<spec::LinuxLoadFlags::LoadedHigh>(true),
           .xloadflags = spec::LinuxXLoadFlags{}
                             .with<spec::LinuxXLoadFlags::Kernel64>(true)
-                            .with<spec::LinuxXLoadFlags::MemEncryption>(encrypt)};
+                            .with<spec::LinuxXLoadFlags::MemEncryption>(encrypt)
+                            .raw};
 }
 
 }  // namespace

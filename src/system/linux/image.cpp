@@ -37,7 +37,7 @@ LinuxSetupHeader load_header(ConstByteSpan file) {
 
 // Documentation/x86/boot.rst: payload_offset counts from the protected-mode code, behind the setup sectors.
 OrError<ConstByteSpan> payload_of(ConstByteSpan file, const LinuxSetupHeader& header, std::string_view name) {
-  const spec::LinuxXLoadFlags flags = header.xloadflags;  // the header is packed
+  const spec::LinuxXLoadFlags flags{{header.xloadflags}};
   if (header.version < spec::linux_protocol_2_12 || !flags.get<spec::LinuxXLoadFlags::Kernel64>())
     return bad_input(fmt::format("{} is no 64-bit kernel", name),
                      "take an amd64 kernel of Linux 3.8 or later");
