@@ -1,9 +1,7 @@
 #include "cli/run_snapshot.hpp"
 
-#include <elf.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
-#include <link.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -13,6 +11,7 @@
 #include "base/state_stream.hpp"
 #include "boot/kernel_source/debian_kernel.hpp"
 #include "crypt/sha256.hpp"
+#include "os/build_id.hpp"
 #include "os/output_file.hpp"
 
 namespace cbit::cli {
@@ -73,31 +72,6 @@ OrError<std::string> path_of(std::string_view name) {
   return (folder / name).string();
 }
 
-// The linker's, of this very program: the state's format is its own. Empty: it has none.
-std::string build_id() {
-  std::string id;
-  const auto look = [](dl_phdr_info* object, std::size_t, void* to) {
-    for (unsigned n = 0; n < object->dlpi_phnum; ++n) {
-      const ElfW(Phdr)& segment = object->dlpi_phdr[n];
-      if (segment.p_type != PT_NOTE) continue;
-      ConstByteSpan notes{reinterpret_cast<const std::byte*>(object->dlpi_addr + segment.p_vaddr),
-                          segment.p_memsz};
-      while (notes.size() >= sizeof(ElfW(Nhdr))) {
-        const auto note = load<ElfW(Nhdr)>(notes);
-        const std::size_t at = sizeof note + align_up(note.n_namesz, 4);
-        const std::size_t end = at + align_up(note.n_descsz, 4);
-        if (end > notes.size()) break;
-        if (note.n_type == NT_GNU_BUILD_ID)
-          *static_cast<std::string*>(to) = to_hex(notes.subspan(at, note.n_descsz));
-        notes = notes.subspan(end);
-      }
-    }
-    return 1;  // the program itself comes first
-  };
-  dl_iterate_phdr(look, &id);
-  return id;
-}
-
 std::string digest_of(ConstByteSpan bytes) { return to_hex(crypt::sha256(bytes)); }
 
 // The guest has parts of a disk in its memory.
@@ -145,7 +119,7 @@ std::string RunSnapshot::remedy() const {
 guest::SnapshotFacts RunSnapshot::facts() const {
   const RunRequest& request = *request_;
   guest::SnapshotFacts facts{
-      {"the cbit that runs it", fmt::format("{} {}", CBIT_VERSION, build_id())},
+      {"the cbit that runs it", fmt::format("{} {}", CBIT_VERSION, os::build_id())},
       {"the platform", std::string{to_string(request.pc.platform)}},
       {"the memory", fmt::format("{} bytes", request.pc.memory_bytes)},
       {"the number of processors", std::to_string(request.pc.cpus)},

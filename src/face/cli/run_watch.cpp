@@ -6,8 +6,11 @@
 #include <ostream>
 
 #include "base/text.hpp"
+#include "boot/kernel_source/debian_kernel.hpp"
 #include "cli/name_pattern.hpp"
+#include "guest/kernel_cache.hpp"
 #include "linux/symbol_file.hpp"
+#include "os/build_id.hpp"
 
 namespace cbit::cli {
 namespace {
@@ -28,6 +31,11 @@ linux::SourceLines lines_of(const std::vector<boot::ModuleFile>& modules) {
   linux::SourceLines lines;
   for (const boot::ModuleFile& module : modules) lines.add(module.name, module.contents);
   return lines;
+}
+
+guest::KernelCache kernel_cache() {
+  const auto cache = boot::user_cache();
+  return {cache ? *cache / "kernel-facts" : std::filesystem::path{}, os::build_id()};
 }
 
 OrError<void> write_symbols(const linux::Kernel& kernel, const std::string& path) {
@@ -56,7 +64,7 @@ OrError<std::unique_ptr<RunWatch>> RunWatch::open(const Arguments& arguments, co
                      request.kind != boot::KernelKind::pvh;
   if (watch->watches_ || symbols || dumps)
     watch->kernel_ =
-        CBIT_TRY(linux::Kernel::open(request.kernel, request.kernel_name, lines_of(request.modules)));
+        CBIT_TRY(kernel_cache().open(request.kernel, request.kernel_name, lines_of(request.modules)));
   if (symbols) CBIT_TRY(write_symbols(*watch->kernel_, std::string{*symbols}));
   return watch;
 }

@@ -7,6 +7,9 @@ namespace {
 
 constexpr std::uint64_t alignment_min = 2 << 20;  // MIN_KERNEL_ALIGN, arch/x86/include/asm/boot.h
 
+constexpr std::size_t banner_bytes_max = 64 << 10;
+constexpr std::size_t types_bytes_max = 1 << 30;
+
 struct Want {
   std::string_view what;
   std::string_view option;
@@ -67,19 +70,51 @@ Kernel::Kernel(const KernelImage& image, SymbolTable symbols, SourceLines lines)
       symbols_{std::move(symbols)},
       types_{copy_of(section_bytes(image.elf(), ".BTF"))},
       orc_{read_orc(image.elf())},
-      lines_{std::move(lines)},
-      text_{range_of("_stext", "_etext")},
-      init_text_{range_of("_sinittext", "_einittext")} {
-  if (auto btf = Btf::open(types_, {})) {
-    btf_ = *std::move(btf);
-    fields_ = Fields{*btf_};
-  }
+      lines_{std::move(lines)} {
+  read_types();
+  find_ranges();
 }
 
 OrError<std::unique_ptr<Kernel>> Kernel::open(Bytes file, std::string_view name, SourceLines lines) {
   const KernelImage image = CBIT_TRY(KernelImage::open(std::move(file), name));
   SymbolTable symbols = CBIT_TRY(read_symbols(image, name));
   return std::unique_ptr<Kernel>{new Kernel{image, std::move(symbols), std::move(lines)}};
+}
+
+std::unique_ptr<Kernel> Kernel::load(StateStream& s, SourceLines&& lines) {
+  std::unique_ptr<Kernel> made{new Kernel};
+  made->transfer(s);
+  if (!s.good()) return nullptr;
+  made->lines_ = std::move(lines);
+  made->read_types();
+  made->find_ranges();
+  return made;
+}
+
+void Kernel::transfer(StateStream& s) {
+  s.section("kernel", [&] {
+    std::uint64_t banner_at = banner_at_.value();
+    s.text(banner_, banner_bytes_max);
+    s.text(release_, banner_bytes_max);
+    s(banner_at, alignment_);
+    banner_at_ = VirtAddr{banner_at};
+    s(symbols_, orc_);
+    const std::size_t types_bytes = s.count(types_.size(), types_bytes_max);
+    if (s.loads()) types_.resize(types_bytes);
+    s.raw(types_);
+  });
+}
+
+void Kernel::read_types() {
+  if (auto btf = Btf::open(types_, {})) {
+    btf_ = *std::move(btf);
+    fields_ = Fields{*btf_};
+  }
+}
+
+void Kernel::find_ranges() {
+  text_ = range_of("_stext", "_etext");
+  init_text_ = range_of("_sinittext", "_einittext");
 }
 
 Kernel::Range Kernel::range_of(std::string_view first, std::string_view end) const {

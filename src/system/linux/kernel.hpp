@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/state_stream.hpp"
 #include "linux/btf.hpp"
 #include "linux/fields.hpp"
 #include "linux/image.hpp"
@@ -27,6 +28,10 @@ class Kernel {
   // Takes the file's bytes. Errors (input): no kernel, or one without symbols. Missing types and unwind
   // tables are none: lacks() names them.
   static OrError<std::unique_ptr<Kernel>> open(Bytes file, std::string_view name, SourceLines lines = {});
+  // One that save() has written. nullptr: the stream has no such, and trouble().
+  static std::unique_ptr<Kernel> load(StateStream& s, SourceLines&& lines);
+  // All but the lines of sources.
+  void save(StateStream& s) { transfer(s); }
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
 
@@ -59,13 +64,17 @@ class Kernel {
     VirtAddr end;
     [[nodiscard]] bool contains(VirtAddr at) const { return at >= first && at < end; }
   };
+  Kernel() = default;
   Kernel(const KernelImage& image, SymbolTable symbols, SourceLines lines);
+  void read_types();
+  void find_ranges();
   [[nodiscard]] Range range_of(std::string_view first, std::string_view end) const;
+  void transfer(StateStream& s);
 
   std::string banner_;
   VirtAddr banner_at_;
   std::string release_;
-  std::uint64_t alignment_;
+  std::uint64_t alignment_ = 0;
   SymbolTable symbols_;
   Bytes types_;  // where `btf_` looks
   std::optional<Btf> btf_;

@@ -23,6 +23,8 @@ OrcEntry entry_at(ConstByteSpan entries, std::size_t index) {
   return load<OrcEntry>(entries, index * OrcTable::entry_bytes);
 }
 
+constexpr std::size_t entries_max = 1 << 28;  // 1.5 GiB of them
+
 constexpr unsigned sp_of_v6 = 5;
 constexpr unsigned sp_of_v7 = 3;
 constexpr unsigned call_of_v6_1 = 0;
@@ -97,6 +99,23 @@ std::optional<OrcRule> OrcTable::find(VirtAddr ip) const {
                  registers[entry.bp_register()],
                  frame,
                  dialect_ == OrcDialect::v6_1 ? interrupted : entry.signal()};
+}
+
+void OrcTable::transfer(StateStream& s) {
+  s.section("unwind tables", [&] {
+    s.choice(dialect_, OrcDialect::v7);
+    const std::size_t count = s.count(addresses_.size(), entries_max);
+    if (s.loads()) {
+      addresses_.resize(count);
+      entries_.resize(count * entry_bytes);
+    }
+    for (VirtAddr& address : addresses_) {
+      std::uint64_t value = address.value();
+      s(value);
+      address = VirtAddr{value};
+    }
+    s.raw(entries_);
+  });
 }
 
 }  // namespace cbit::linux

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/state_stream.hpp"
 #include "cbit/addr.hpp"
 
 namespace cbit::linux {
@@ -58,6 +59,9 @@ class OrcTable {
   [[nodiscard]] std::size_t size() const { return addresses_.size(); }
   // The rule of the last entry at or before the address; nullopt: it is before all, or beyond what ORC knows.
   [[nodiscard]] std::optional<OrcRule> find(VirtAddr ip) const;
+
+  // Loading: in the place of create().
+  void transfer(StateStream& s);
 
  private:
   OrcDialect dialect_{};

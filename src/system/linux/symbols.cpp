@@ -36,6 +36,8 @@ std::vector<std::uint32_t> order_of(const std::vector<std::string_view>& names) 
   return order;
 }
 
+constexpr std::size_t names_bytes_max = std::numeric_limits<std::uint32_t>::max();
+
 }  // namespace
 
 void SymbolTable::reserve(std::size_t symbols, std::size_t name_bytes) {
@@ -45,7 +47,7 @@ void SymbolTable::reserve(std::size_t symbols, std::size_t name_bytes) {
 
 void SymbolTable::add(VirtAddr at, char type, std::string_view name) {
   const std::string_view kept = name.substr(0, std::numeric_limits<std::uint16_t>::max());
-  if (names_.size() + kept.size() > std::numeric_limits<std::uint32_t>::max()) return;
+  if (names_.size() + kept.size() > names_bytes_max) return;
   entries_.push_back(
       {at, static_cast<std::uint32_t>(names_.size()), static_cast<std::uint16_t>(kept.size()), type});
   names_ += kept;
@@ -92,6 +94,28 @@ std::optional<Symbol> SymbolTable::nearest(VirtAddr address) const {
   const auto first = std::ranges::lower_bound(entries_.begin(), after, (after - 1)->at, {}, &Entry::at);
   const auto found = std::find_if_not(first, after, is_absolute);
   return at(static_cast<std::size_t>(found - entries_.begin()));
+}
+
+void SymbolTable::Entry::transfer(StateStream& s) {
+  std::uint64_t address = at.value();
+  s(address, name, name_bytes, type);
+  at = VirtAddr{address};
+}
+
+void SymbolTable::transfer(StateStream& s) {
+  s.section("symbols", [&] {
+    s.text(names_, names_bytes_max);
+    s.list(entries_, names_bytes_max);
+    if (s.loads()) by_name_.resize(entries_.size());
+    s.same_size(by_name_);
+    if (!s.loads() || !s.good()) return;
+    const auto is_named = [&](const Entry& entry) {
+      return entry.name <= names_.size() && entry.name_bytes <= names_.size() - entry.name;
+    };
+    const auto is_entry = [&](std::uint32_t index) { return index < entries_.size(); };
+    s.require(std::ranges::all_of(entries_, is_named), "a name lies beyond the names");
+    s.require(std::ranges::all_of(by_name_, is_entry), "an index lies beyond the symbols");
+  });
 }
 
 }  // namespace cbit::linux

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/state_stream.hpp"
 #include "cbit/addr.hpp"
 
 namespace cbit::linux {
@@ -42,12 +43,16 @@ class SymbolTable {
   // kernel/kallsyms.c has it (get_symbol_pos); nullopt: the address lies before all.
   [[nodiscard]] std::optional<Symbol> nearest(VirtAddr address) const;
 
+  // Loading: in the place of all add() and of finish().
+  void transfer(StateStream& s);
+
  private:
   struct Entry {
     VirtAddr at;
     std::uint32_t name = 0;  // where in names_
     std::uint16_t name_bytes = 0;
     char type = '?';
+    void transfer(StateStream& s);
   };
   [[nodiscard]] std::string_view name_of(const Entry& entry) const {
     return std::string_view{names_}.substr(entry.name, entry.name_bytes);

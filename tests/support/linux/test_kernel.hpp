@@ -33,6 +33,8 @@ class TestKernel {
 
   [[nodiscard]] const linux::Kernel& kernel() const { return *kernel_; }
   [[nodiscard]] Style style() const { return style_; }
+  // A vmlinux.
+  [[nodiscard]] const Bytes& file() const { return file_; }
   // Where the file has it.
   [[nodiscard]] VirtAddr at(std::string_view symbol) const { return addresses_.at(std::string{symbol}); }
   [[nodiscard]] std::uint64_t offset(std::string_view structure, std::string_view member) const;
@@ -48,6 +50,7 @@ class TestKernel {
   Style style_;
   std::vector<TestSymbol> symbols_;
   std::map<std::string, VirtAddr, std::less<>> addresses_;
+  Bytes file_;
   std::unique_ptr<linux::Kernel> kernel_;
 };
 
@@ -341,11 +344,11 @@ inline TestKernel::TestKernel(Style style) : style_{style} {
     offsets.put(static_cast<std::uint32_t>(first - (VirtAddr{orc_at} + offsets.size())));
     rules.put(std::int16_t{8}).put(std::int16_t{0}).put(rule);
   }
-  Bytes file = write_elf({{.name = ".rodata", .at = rodata_at, .bytes = rodata},
-                          {.name = ".BTF", .at = rodata_at + 0x20'0000, .bytes = types()},
-                          {.name = ".orc_unwind_ip", .at = orc_at, .bytes = offsets.bytes()},
-                          {.name = ".orc_unwind", .at = orc_at + 0x1000, .bytes = rules.bytes()}});
-  auto kernel = linux::Kernel::open(std::move(file), "vmlinux");
+  file_ = write_elf({{.name = ".rodata", .at = rodata_at, .bytes = rodata},
+                     {.name = ".BTF", .at = rodata_at + 0x20'0000, .bytes = types()},
+                     {.name = ".orc_unwind_ip", .at = orc_at, .bytes = offsets.bytes()},
+                     {.name = ".orc_unwind", .at = orc_at + 0x1000, .bytes = rules.bytes()}});
+  auto kernel = linux::Kernel::open(file_, "vmlinux");
   if (!kernel) std::abort();
   kernel_ = *std::move(kernel);
 }
