@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::uint64_t alignment_min = 2 << 20;  // MIN_KERNEL_ALIGN, arch/x86/include/asm/boot.h
 
-constexpr std::size_t banner_bytes_max = 64 << 10;
+constexpr std::size_t saved_text_max = 64 << 10;
 constexpr std::size_t types_bytes_max = 1 << 30;
 
 struct Want {
@@ -94,8 +94,8 @@ std::unique_ptr<Kernel> Kernel::load(StateStream& s, SourceLines&& lines) {
 void Kernel::transfer(StateStream& s) {
   s.section("kernel", [&] {
     std::uint64_t banner_at = banner_at_.value();
-    s.text(banner_, banner_bytes_max);
-    s.text(release_, banner_bytes_max);
+    s.text(banner_, saved_text_max);
+    s.text(release_, saved_text_max);
     s(banner_at, alignment_);
     banner_at_ = VirtAddr{banner_at};
     s(symbols_, orc_);
