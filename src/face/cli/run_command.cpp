@@ -443,6 +443,19 @@ void print_end_from_outside(std::ostream& err, const guest::RunReport& report, c
                                        : "from the console");
 }
 
+// They look at the machine until it goes, whichever way the run ends.
+struct Lookers {
+  RunWatch& watch;
+  RunHostile& hostile;
+  Lookers(RunWatch& w, RunHostile& h) : watch{w}, hostile{h} {}
+  Lookers(const Lookers&) = delete;
+  Lookers& operator=(const Lookers&) = delete;
+  ~Lookers() {
+    watch.detach();
+    hostile.detach();
+  }
+};
+
 OrError<ExitCode> run_guest(const Arguments& given, Streams& streams) {
   const auto timeout = CBIT_TRY(given.number("--timeout", 1, timeout_seconds_max));
   CBIT_TRY(check_companions(given));
@@ -468,6 +481,7 @@ OrError<ExitCode> run_guest(const Arguments& given, Streams& streams) {
   for (const auto& network : request.networks) options.networks.push_back(network.get());
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
   recording->attach(options);
+  const Lookers lookers{*watch, *hostile};
   watch->attach(*pc, options);
   hostile->attach(*pc);
   if (snapshot) snapshot->attach(*pc, options, streams.err);

@@ -20,6 +20,8 @@ class RunHostile {
   void attach(guest::Pc& pc);
   // What was done, and what the guest had had last when it ended. The log gets its name.
   OrError<void> finish(guest::Pc& pc, std::ostream& err);
+  // Before the machine goes.
+  void detach() { hostile_.reset(); }
 
  private:
   RunHostile() = default;

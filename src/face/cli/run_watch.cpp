@@ -105,4 +105,9 @@ OrError<std::optional<ExitCode>> RunWatch::finish(Streams& streams) {
   return std::nullopt;
 }
 
+void RunWatch::detach() {
+  watcher_.reset();
+  known_.reset();
+}
+
 }  // namespace cbit::cli

@@ -32,6 +32,8 @@ class RunWatch {
   }
   // The report, before the machine ends. The exit code that --fail-on asks for, if it does.
   OrError<std::optional<ExitCode>> finish(Streams& streams);
+  // Before the machine goes, also where there is no report.
+  void detach();
 
  private:
   RunWatch() = default;
