@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "cpu/code_path.hpp"
 #include "cpu/jit/translator.hpp"
 #include "cpu/standstill.hpp"
 
@@ -20,14 +21,13 @@ std::uint64_t pointer_bits(const void* pointer) {
   return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(pointer));
 }
 
-// What an exit is linked to; nullptr: nothing.
-const CodeBlock* target_of(const isa::Op& exit) {
+}  // namespace
+
+CodeBlock* target_of(const isa::Op& exit) {
   if (exit.imm == pointer_bits(&exit)) return nullptr;
   const auto* const first = reinterpret_cast<const isa::Op*>(static_cast<std::uintptr_t>(exit.imm));
-  return reinterpret_cast<const CodeBlock*>(static_cast<std::uintptr_t>(first->imm));
+  return reinterpret_cast<CodeBlock*>(static_cast<std::uintptr_t>(first->imm));
 }
-
-}  // namespace
 
 bool CodeBlock::overlaps(PhysAddr first, std::uint64_t length) const {
   const std::uint64_t in_page = crosses ? page_size - at.page_offset() : bytes;
@@ -99,7 +99,7 @@ CodeBlock* CodeCache::insert(PhysAddr at, KeyId key, isa::Mode mode, const isa::
   block.end = block.exits = end;
   while (is_exit(block.exits[-1])) --block.exits;
   for (isa::Op* exit = block.exits; exit != end; ++exit) exit->imm = pointer_bits(exit);
-  if (translator_ != nullptr) block.translation.entry = translator_->shared().leave_block;
+  block.translation = untranslated();
   const std::size_t marks_bytes = from.marks.size() * sizeof(isa::InstructionMark);
   void* marks = arena_.allocate(marks_bytes);
   std::memcpy(marks, from.marks.data(), marks_bytes);
@@ -118,15 +118,18 @@ void CodeCache::add_to_page(PhysAddr page, CodeBlock& block) { pages_[page.page_
 void CodeCache::link(BlockExit exit, CodeBlock& to) {
   exit.block->exits[exit.number].imm = pointer_bits(to.ops);
   to.links_to.push_back(exit);
-  Translation& from = exit.block->translation;
-  if (from.exists() && to.translation.exists()) from.exits[exit.number] = to.translation.entry;
+  if (to.translation.exists()) exit.block->translation.exits[exit.number] = to.translation.entry;
 }
 
 void CodeCache::unlink(BlockExit exit) {
   isa::Op& op = exit.block->exits[exit.number];
   op.imm = pointer_bits(&op);
-  Translation& from = exit.block->translation;
-  from.exits[exit.number] = from.unlinked_exits[exit.number];
+  exit.block->translation.exits[exit.number] = untranslated().exits[exit.number];
+}
+
+Translation CodeCache::untranslated() const {
+  if (translator_ == nullptr) return {};
+  return {.entry = translator_->shared().leave_block, .exits = translator_->shared().unlinked_exits};
 }
 
 void CodeCache::make_stale(CodeBlock& block) {
@@ -195,28 +198,30 @@ isa::Slot CodeCache::runs_of(isa::Mode mode) const {
   return mode.get<isa::Mode::OneStep>() ? isa::Slot{0} : runs_before_translation_;
 }
 
-bool CodeCache::translate(CodeBlock& block) {
+bool CodeCache::translate(CodeBlock& block, bool repeats) {
   if (translator_ == nullptr || block.mode.get<isa::Mode::OneStep>()) return false;
+  const CodePath path = path_from(block, {runs_before_translation_, repeats});
   const std::size_t before = translator_->bytes();
-  auto result = translator_->translate(block);
+  auto result = translator_->translate(path);
   if (result == jit::Translator::Result::full && others_ != nullptr) {
     wants_clearing_ = true;
   } else if (result == jit::Translator::Result::full) {
     clear_translations();
-    result = translator_->translate(block);
+    result = translator_->translate(path);
   }
   if (result != jit::Translator::Result::done) return false;
   ++stats_.translated;
   stats_.translated_bytes += translator_->bytes() - std::min(before, translator_->bytes());
   block.ops[0].code = isa::OpCode::translated;
-  for (std::size_t i = 0; block.exits + i != block.end; ++i) {
-    const CodeBlock* const target = target_of(block.exits[i]);
-    if (target != nullptr && target->translation.exists())
-      block.translation.exits[i] = target->translation.entry;
-  }
+  // Those that are reached by this code need none of their own, but where others come to them often, too.
+  for (std::size_t i = 1; i < path.size(); ++i)
+    if (!path[i].block->translation.exists()) path[i].block->ops[0].b = runs_of(block.mode);
   for (const BlockExit exit : block.links_to)
-    if (exit.block->translation.exists())
-      exit.block->translation.exits[exit.number] = block.translation.entry;
+    exit.block->translation.exits[exit.number] = block.translation.entry;
+  // The code of a loop goes back to its start; then the interpreter finds the way, too.
+  CodeBlock& last = *path.back().block;
+  for (unsigned i = 0; last.exits + i != last.end; ++i)
+    if (leads_to(last.exits[i], block) && target_of(last.exits[i]) == nullptr) link({&last, i}, block);
   return true;
 }
 
@@ -224,7 +229,7 @@ bool CodeCache::translate(CodeBlock& block) {
 void CodeCache::clear_translations() {
   ++stats_.translations_cleared;
   for (CodeBlock& block : blocks_) {
-    block.translation = {.entry = translator_->shared().leave_block};
+    block.translation = untranslated();
     block.ops[0].b = runs_of(block.mode);
     if (block.ops[0].code == isa::OpCode::translated) block.ops[0].code = entrance();
   }

@@ -57,6 +57,9 @@ struct CodeBlock {
   [[nodiscard]] bool overlaps(PhysAddr first, std::uint64_t length) const;
 };
 
+// What an exit is linked to; nullptr: nothing.
+[[nodiscard]] CodeBlock* target_of(const isa::Op& exit);
+
 struct CodeCacheStats {
   std::uint64_t blocks = 0;       // decoded
   std::uint64_t invalidated = 0;  // of them, by changes of their bytes
@@ -122,8 +125,9 @@ class CodeCache final : public mem::LeaseHolder {
   // refuses, and there must be no more of them.
   [[nodiscard]] bool part();
 
-  // While no generated code runs. False: the block stays interpreted.
-  bool translate(CodeBlock& block);
+  // While no generated code runs. The block becomes code, with those that most often follow it. False: it
+  // stays interpreted, or keeps the code it has. `repeats`: also with blocks that have code already.
+  bool translate(CodeBlock& block, bool repeats = false);
   void note_judgement(bool judged) { ++(judged ? stats_.runs_judged : stats_.runs_not_judged); }
   // nullptr: blocks are interpreted.
   [[nodiscard]] EnterTranslation enter_translation() const;
@@ -149,6 +153,7 @@ class CodeCache final : public mem::LeaseHolder {
   void add_to_page(PhysAddr page, CodeBlock& block);
   void make_stale(CodeBlock& block);
   void unlink(BlockExit exit);
+  [[nodiscard]] Translation untranslated() const;
   [[nodiscard]] isa::Slot runs_of(isa::Mode mode) const;
   void clear_translations();
   // The first operation of a block that is interpreted.

@@ -424,7 +424,9 @@ class Core final : public State, public mem::LeaseHolder, public CodeCache::User
     std::array<std::byte, sizeof(isa::Xmm)> after;
   };
   void execute_checked();
+  void translate_to_check(CodeBlock& block);
   void run_checked(CodeBlock& block);
+  [[nodiscard]] State rehearse(const CodeBlock& block, Rehearsal& rehearsal);
   void report_difference(const State& expected, const Rehearsal& rehearsal, const CodeBlock& block);
 
   // core_memory.cpp

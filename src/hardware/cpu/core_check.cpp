@@ -4,6 +4,7 @@
 #include "base/format.hpp"
 #include "cpu/core.hpp"
 #include "cpu/interpreter.hpp"
+#include "cpu/ops_branch.hpp"
 
 namespace cbit::cpu {
 
@@ -12,6 +13,7 @@ struct Core::Rehearsal {
   using Store = RehearsedStore;
   std::vector<Store>& stores;  // of the processor, for the next block to use again
   bool given_up = false;
+  BlockExit exit;  // that it ended by, if there is no link
 
   void note_results() {
     for (Store& store : stores) std::memcpy(store.after.data(), store.at, store.bytes);
@@ -91,7 +93,7 @@ bool Core::rehearse_store(std::uint64_t linear_at, const void* from, unsigned by
   return true;
 }
 
-// As execute(), one block at a time: the counter lets no second one begin.
+// As execute(), one block at a time, or as many as its code goes through: the counter lets no more begin.
 void Core::execute_checked() {
   unlinked_exit_ = {};
   while (budget > 0 && !attention_) {
@@ -104,7 +106,9 @@ void Core::execute_checked() {
     auto* const found = reinterpret_cast<CodeBlock*>(static_cast<std::uintptr_t>(op->imm));
     const std::int64_t left = budget;
     if (left < found->instructions) return execute_rest();
-    set_budget(found->instructions);
+    translate_to_check(*found);
+    set_budget(
+        std::min(left, std::int64_t{std::max(found->instructions, found->translation.path_instructions)}));
     const std::uint64_t before = instructions();
     run_checked(*found);
     const auto done = static_cast<std::int64_t>(instructions() - before);
@@ -115,17 +119,44 @@ void Core::execute_checked() {
   }
 }
 
+// By itself before its first run; with those that it leads to when it would have been translated else.
+void Core::translate_to_check(CodeBlock& found) {
+  isa::Slot& runs_left = found.ops[0].b;
+  if (!found.translation.exists())
+    (void)board.code.translate(found);
+  else if (runs_left != 0 && --runs_left == 0)
+    (void)board.code.translate(found, true);
+}
+
 void Core::run_checked(CodeBlock& found) {
-  if (!found.translation.exists()) (void)board.code.translate(found);
   if (!found.translation.exists()) {
     run_block(found.ops);
     return;
   }
-  const State before = *this;
-  rehearsed_stores_.clear();
   Rehearsal rehearsal{rehearsed_stores_};
+  State expected = rehearse(found, rehearsal);
+  // It may be only behind the first block that something cannot be done twice.
+  if (rehearsal.given_up && budget > found.instructions) {
+    set_budget(found.instructions);
+    expected = rehearse(found, rehearsal);
+  }
+  run_block(found.ops);
+  board.code.note_judgement(!rehearsal.given_up);
+  if (rehearsal.given_up) return;
+  if (unlinked_exit_.block != rehearsal.exit.block || unlinked_exit_.number != rehearsal.exit.number ||
+      rehearsal.first_difference() != nullptr || !is_same(expected, *this))
+    report_difference(expected, rehearsal, found);
+}
+
+// What the interpreter makes of the block, and of those behind it as far as the counter lets them begin. All
+// is as it was, afterwards.
+State Core::rehearse(const CodeBlock& found, Rehearsal& rehearsal) {
+  const State before = *this;
+  rehearsal.stores.clear();
+  rehearsal.given_up = false;
   rehearsal_ = &rehearsal;
   tlb = memory.tlb().entries(TlbSet::closed);
+  enter_translation = &ops::enter_interpreted;
   block = &found;
   budget -= found.ops[0].disp;
   interpret(*this, found.ops + 1);
@@ -133,15 +164,9 @@ void Core::run_checked(CodeBlock& found) {
   rehearsal.undo();
   rehearsal_ = nullptr;
   const State expected = *this;
-  const BlockExit exit_before = unlinked_exit_;
   static_cast<State&>(*this) = before;
-  unlinked_exit_ = {};
-  run_block(found.ops);
-  board.code.note_judgement(!rehearsal.given_up);
-  if (rehearsal.given_up) return;
-  if (unlinked_exit_.block != exit_before.block || unlinked_exit_.number != exit_before.number ||
-      rehearsal.first_difference() != nullptr || !is_same(expected, *this))
-    report_difference(expected, rehearsal, found);
+  rehearsal.exit = std::exchange(unlinked_exit_, {});
+  return expected;
 }
 
 void Core::report_difference(const State& expected, const Rehearsal& rehearsal, const CodeBlock& found) {

@@ -155,6 +155,13 @@ const isa::Op* stop_for_budget(State& s, const isa::Op*) {
 // From the start of a stale block, or from an exit without a link.
 const isa::Op* exit_unlinked(State& s, const isa::Op* op) { return core_of(s).unlinked(op); }
 
+const isa::Op* enter_interpreted(State* s, const void*) {
+  const isa::Op* const head = s->block->ops;
+  if (s->budget < head->disp) return stop_for_budget(*s, head);
+  s->budget -= head->disp;
+  return head + 1;
+}
+
 bool check_target(State& s, const isa::Op* op, std::uint64_t rip) {
   Core& core = core_of(s);
   if (core.is_canonical_address(rip)) return true;

@@ -33,6 +33,8 @@ CBIT_HANDLER follow(const isa::Op* exit) {
   return reinterpret_cast<const isa::Op*>(static_cast<std::uintptr_t>(exit->imm));
 }
 
+// In the place of State::enter_translation, where the interpreter shall do all by itself.
+[[nodiscard]] const isa::Op* enter_interpreted(State* s, const void* code);
 // Whether a branch to there is allowed; else it raises the exception, of this instruction.
 [[nodiscard]] bool check_target(State& s, const isa::Op* op, std::uint64_t rip);
 // What is out of line: the counter is used up; an exit that has no link yet.
@@ -77,8 +79,8 @@ CBIT_HANDLER enter_among_others(State& s, const isa::Op* op) {
 
 // The first operation of a block that has become code of the host.
 CBIT_HANDLER translated(State& s, const isa::Op* op) {
-  const auto* const block = reinterpret_cast<const CodeBlock*>(static_cast<std::uintptr_t>(op->imm));
-  return s.enter_translation(&s, block->translation.entry);
+  s.block = reinterpret_cast<const CodeBlock*>(static_cast<std::uintptr_t>(op->imm));
+  return s.enter_translation(&s, s.block->translation.entry);
 }
 
 // The first operation of a block whose code is no more.

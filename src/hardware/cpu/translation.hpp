@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 
 namespace cbit::cpu {
 
@@ -14,11 +15,13 @@ struct Translation {
   // Where other blocks enter this one, with the CodeBlock's address in RAX. Of a block that is interpreted:
   // the way back to the interpreter, to its first operation.
   const void* entry = nullptr;
-  // Where each exit goes: to the entry of the block it is linked to, or back to the interpreter.
+  // Where generated code goes on by each exit, with the CodeBlock's address in RAX, be the code this block's
+  // or another's that goes on with it: to the entry of the block it is linked to, or back to the interpreter.
   std::array<const void*, exits_max> exits{};
-  std::array<const void*, exits_max> unlinked_exits{};
+  // Of all blocks that the code goes through (cpu/code_path.hpp); 0: there is none.
+  std::uint16_t path_instructions = 0;
 
-  [[nodiscard]] bool exists() const { return exits[0] != nullptr; }
+  [[nodiscard]] bool exists() const { return path_instructions != 0; }
 };
 
 }  // namespace cbit::cpu

@@ -10,7 +10,6 @@ namespace cbit::isa {
 namespace {
 
 // Long enough for straight-line code; short enough to look at interrupts in time.
-constexpr std::size_t instructions_max = 64;
 constexpr std::uint8_t vector_vc = 29;
 
 // The exception that an instruction raises whatever its operands are; 0: none.
@@ -72,7 +71,7 @@ bool Lowerer::lower(const Code& code, Block& to, const Probed& probed) const {
   to.crosses = false;
   Builder builder{code.mode, to, options_.atomic};
   std::size_t done = 0;
-  while (done < in_page && to.marks.size() < instructions_max && !builder.ended()) {
+  while (done < in_page && to.marks.size() < block_instructions_max && !builder.ended()) {
     const auto place = static_cast<std::uint16_t>(code.place + done);
     const bool first = to.marks.empty();
     const bool probe = probed && probed(place);

@@ -21,6 +21,9 @@ struct Code {
   ConstByteSpan bytes;
 };
 
+// A block has at most as many.
+inline constexpr std::size_t block_instructions_max = 64;
+
 class Lowerer {
  public:
   struct Options {

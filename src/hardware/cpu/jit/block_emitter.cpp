@@ -132,9 +132,11 @@ void BlockEmitter::call_handler_and_leave(const isa::Op& op, Handler handler) {
 }
 
 void BlockEmitter::finish() {
+  onward_.reset();
   // Code out of line may have some of its own.
   for (std::size_t i = 0; i < colds_.size(); ++i) {
     as.bind(colds_[i].from);
+    block_ = colds_[i].block;
     const auto emit = std::move(colds_[i].emit);
     emit();
   }
@@ -149,24 +151,18 @@ void BlockEmitter::leave_for_others(Label to) {
   as.jne(to);
 }
 
-void BlockEmitter::enter(const LoopState* loop) {
-  const isa::Op& head = op();
+void BlockEmitter::enter(const PathStep& first, const LoopState* loop) {
+  first_ = block_ = first.block;
+  onward_ = first.onward;
   if (shared_->wanted != nullptr) {
     const Label others = as.newLabel();
     leave_for_others(others);
-    cold(others, [this, &head] {
+    cold(others, [this] {
       settle({}, {});
-      call_handler_and_leave(head, &ops::stop_for_others);
+      call_handler_and_leave(block_->ops[0], &ops::stop_for_others);
     });
   }
-  const Label used_up = as.newLabel();
-  as.sub(reg_budget, Imm{head.disp});
-  as.js(used_up);
-  cold(used_up, [this, &head] {
-    as.add(reg_budget, Imm{head.disp});
-    settle({}, {});
-    call_handler_and_leave(head, &ops::stop_for_budget);
-  });
+  count_instructions();
   if (loop == nullptr) return;
   loop_ = loop;
   loop_start_ = as.newLabel();
@@ -175,6 +171,32 @@ void BlockEmitter::enter(const LoopState* loop) {
   cache.start_with(loop->registers);
   flags.floats = loop->floats;
   as.bind(loop_start_);
+}
+
+void BlockEmitter::count_instructions() {
+  const Label used_up = as.newLabel();
+  as.sub(reg_budget, Imm{block_->ops[0].disp});
+  as.js(used_up);
+  cold(used_up, [this, snapshot = cache.snapshot(), known = flags] {
+    as.add(reg_budget, Imm{block_->ops[0].disp});
+    settle(snapshot, known);
+    call_handler_and_leave(block_->ops[0], &ops::stop_for_budget);
+  });
+}
+
+// Unless the next block's bytes have changed; then its exit leads elsewhere.
+void BlockEmitter::go_on_with(const PathStep& next) {
+  const Label stale = as.newLabel();
+  cache.start_with(cache.without_temporaries());
+  jump_if_stale(*next.block, stale);
+  cold(stale, [this, exit = *onward_, snapshot = cache.snapshot(), known = flags] {
+    settle(snapshot, known);
+    jump_by_exit(exit);
+  });
+  block_ = next.block;
+  onward_ = next.onward;
+  goes_on_ = false;
+  count_instructions();
 }
 
 void BlockEmitter::call_handler(Handler handler) {
@@ -595,14 +617,15 @@ void BlockEmitter::store_everything() {
   end_floats();
 }
 
-void BlockEmitter::emit_unlinked_exit(unsigned number) {
-  unlinked_exits[number] = as.newLabel();
-  cold(unlinked_exits[number], [this, number] {
-    as.mov(in_state(offset_block, 8), rax);
-    as.mov(rax, Imm{number_of(&block_->exits[number].imm)});
-    as.mov(rax, x86::Mem{rax, 0});
-    leave_with_rax();
-  });
+void BlockEmitter::jump_by_exit(unsigned number) {
+  as.mov(rax, Imm{number_of(block_)});
+  as.jmp(x86::Mem{rax, static_cast<std::int32_t>(offset_exits + number * sizeof(void*)), 8});
+}
+
+void BlockEmitter::jump_if_stale(const CodeBlock& block, Label to) {
+  as.mov(rax, Imm{number_of(&block)});
+  as.cmp(x86::Mem{rax, static_cast<std::int32_t>(offsetof(CodeBlock, stale)), 1}, Imm{0});
+  as.jne(to);
 }
 
 void BlockEmitter::go_to_exit(unsigned number) {
@@ -616,33 +639,36 @@ void BlockEmitter::go_to_exit(unsigned number) {
     find_code(handler_of(isa::OpCode::exit_page));
     return;
   }
-  emit_unlinked_exit(number);
-  as.mov(rax, Imm{number_of(block_)});
-  as.jmp(x86::Mem{rax, static_cast<std::int32_t>(offset_exits + number * sizeof(void*)), 8});
+  jump_by_exit(number);
 }
 
-bool BlockEmitter::leads_back(unsigned number) const {
-  const isa::Op& exit = block_->exits[number];
-  return exit.code == isa::OpCode::exit && isa::place_of_exit(exit) == block_->place();
-}
+bool BlockEmitter::leads_back(unsigned number) const { return leads_to(block_->exits[number], *first_); }
 
 void BlockEmitter::store_before_branch() {
-  if (!leads_back(0) && !leads_back(1)) store_everything();
+  if (!leads_back(0) && !leads_back(1) && !onward_) store_everything();
 }
 
 void BlockEmitter::branch(Cond host) {
-  const Label taken = as.newLabel();
-  as.emit(jcc_of(host), taken);
-  const RegisterCache::Snapshot values = cache.snapshot();
-  const KnownFlags known = flags;
-  leave_by(0);
-  as.bind(taken);
-  cache.start_with(values);
-  flags = known;
-  leave_by(1);
+  const unsigned aside = onward_ ? 1 - *onward_ : 1;
+  const Label leaves = as.newLabel();
+  as.emit(jcc_of(aside == 1 ? host : negated(host)), leaves);
+  const auto leave_aside = [this, aside, values = cache.snapshot(), known = flags] {
+    cache.start_with(values);
+    flags = known;
+    leave_by(aside);
+  };
+  if (onward_) cold(leaves, leave_aside);
+  leave_by(1 - aside);
+  if (onward_) return;
+  as.bind(leaves);
+  leave_aside();
 }
 
 void BlockEmitter::leave_by(unsigned exit) {
+  if (onward_ == exit) {
+    goes_on_ = true;
+    return;
+  }
   if (leads_back(exit)) {
     loop_end_ = LoopState{cache.without_temporaries(), flags.floats};
     if (loop_ != nullptr) {
@@ -654,27 +680,24 @@ void BlockEmitter::leave_by(unsigned exit) {
   go_to_exit(exit);
 }
 
-// Another turn of the loop, unless the counter is used up or the block's bytes have changed.
+// Another turn of the loop, unless the counter is used up or the first block's bytes have changed: then by
+// the exit, behind which all of that is asked again.
 void BlockEmitter::go_back(unsigned exit) {
   const Label ends = as.newLabel();
   const Label used_up = as.newLabel();
   store_flag_kind();
   cache.become(loop_->registers);
   if (!loop_->floats) end_floats();
-  as.mov(rax, Imm{number_of(block_)});
-  as.cmp(x86::Mem{rax, static_cast<std::int32_t>(offsetof(CodeBlock, stale)), 1}, Imm{0});
-  as.jne(ends);
+  jump_if_stale(*first_, ends);
   leave_for_others(ends);
-  as.sub(reg_budget, Imm{block_->ops[0].disp});
+  as.sub(reg_budget, Imm{first_->ops[0].disp});
   as.js(used_up);
   as.jmp(loop_start_);
-  emit_unlinked_exit(exit);
   cold(used_up, [this, exit, ends, snapshot = cache.snapshot(), floats = flags.floats] {
-    as.add(reg_budget, Imm{block_->ops[0].disp});
+    as.add(reg_budget, Imm{first_->ops[0].disp});
     as.bind(ends);
     settle(snapshot, {.floats = floats});
-    as.mov(rax, rcx);
-    as.jmp(unlinked_exits[exit]);
+    jump_by_exit(exit);
   });
 }
 

@@ -12,7 +12,7 @@
 #include <optional>
 #include <vector>
 
-#include "cpu/code_cache.hpp"
+#include "cpu/code_path.hpp"
 #include "cpu/jit/handlers.hpp"
 #include "cpu/jit/register_cache.hpp"
 #include "cpu/state.hpp"
@@ -24,6 +24,8 @@ struct SharedCode {
   const void* enter = nullptr;        // called from C++: (State*, code) -> the operation to go on with
   const void* leave = nullptr;        // RAX: the operation; ends `enter`
   const void* leave_block = nullptr;  // RAX: a CodeBlock, to be interpreted
+  // RAX: a CodeBlock, whose exit of that number has no code to go on with
+  std::array<const void*, Translation::exits_max> unlinked_exits{};
   // Not nullptr: where it is not zero, no block begins (Standstill::wanted()).
   const std::atomic<std::uint32_t>* wanted = nullptr;
 };
@@ -47,8 +49,7 @@ inline constexpr Slot slot_flag_b = static_cast<Slot>(offset_flags + offsetof(Fl
 
 class BlockEmitter {
  public:
-  BlockEmitter(Assembler& as, const CodeBlock& block, const SharedCode& shared)
-      : as{as}, cache{as}, block_{&block}, shared_{&shared} {}
+  BlockEmitter(Assembler& as, const SharedCode& shared) : as{as}, cache{as}, shared_{&shared} {}
 
   Assembler& as;
   RegisterCache cache;
@@ -60,14 +61,18 @@ class BlockEmitter {
   }
   [[nodiscard]] const isa::Op& op() const { return *op_; }
 
-  // The start of a block: asks whether it may begin. A block that is a loop keeps in registers, from turn to
-  // turn, what `loop` says, which loop_end() of an emission without it has told.
-  void enter(const LoopState* loop);
-  // Where the block went back to its own start; nullopt: it is no loop.
+  // The start of the path: asks whether its first block may begin. A path that is a loop keeps in registers,
+  // from turn to turn, what `loop` says, which loop_end() of an emission without it has told.
+  void enter(const PathStep& first, const LoopState* loop);
+  // Where the path went back to its start; nullopt: it is no loop.
   [[nodiscard]] const std::optional<LoopState>& loop_end() const { return loop_end_; }
+  // Whether the last block has come to its exit onward; then the next one begins, if it may, with what is in
+  // registers.
+  [[nodiscard]] bool goes_on() const { return goes_on_; }
+  void go_on_with(const PathStep& next);
   // Whatever the operation does, by the interpreter's function.
   void call_handler(Handler handler);
-  // The code out of line; after the last operation.
+  // The code out of line; after the last operation of all.
   void finish();
 
   // --- Values. `bytes` is 1, 2, 4 or 8; a narrow value lies in the low bits of its register.
@@ -134,7 +139,7 @@ class BlockEmitter {
   void go_to_exit(unsigned number);
   // Everything is stored now, or by branch(), on its two ways. Moves: the host's flags stay.
   void store_before_branch();
-  // To the operation's exit of that number, whatever is to be stored for that.
+  // To the block's exit of that number, whatever is to be stored for that.
   void leave_by(unsigned exit);
   // If the host's condition holds, to the second exit, else to the first.
   void branch(Cond host);
@@ -148,11 +153,12 @@ class BlockEmitter {
  private:
   struct Cold {
     asmjit::Label from;
+    const CodeBlock* block;
     std::function<void()> emit;
   };
   template <class Emit>
   void cold(asmjit::Label from, Emit&& emit) {
-    colds_.push_back({from, std::forward<Emit>(emit)});
+    colds_.push_back({from, block_, std::forward<Emit>(emit)});
   }
   // Out of line: the State becomes right, as far as `snapshot` says it is not.
   void settle(const RegisterCache::Snapshot& snapshot, const KnownFlags& known);
@@ -179,20 +185,23 @@ class BlockEmitter {
   void set_flag_kind(FlagKind kind) { flags = {kind, false, flags.floats}; }
   [[nodiscard]] Cond ask_interpreter(Cond cond, bool of_comparison_first);
   [[nodiscard]] Cond test_image_bit(unsigned bit, Cond cond);
-  void emit_unlinked_exit(unsigned number);
+  // Of the block that begins, from what is in registers; it is block_.
+  void count_instructions();
+  void jump_by_exit(unsigned number);
+  void jump_if_stale(const CodeBlock& block, asmjit::Label to);
   [[nodiscard]] bool leads_back(unsigned exit) const;
   void go_back(unsigned exit);
 
-  const CodeBlock* block_;
+  const CodeBlock* first_ = nullptr;  // of the path
+  const CodeBlock* block_ = nullptr;  // of which the operations are
+  std::optional<unsigned> onward_;    // its exit to the next block of the path
+  bool goes_on_ = false;
   const SharedCode* shared_;
   const isa::Op* op_ = nullptr;
   std::vector<Cold> colds_;
   asmjit::Label loop_start_;
   const LoopState* loop_ = nullptr;
   std::optional<LoopState> loop_end_;
-
- public:
-  std::array<asmjit::Label, Translation::exits_max> unlinked_exits{};
 };
 
 // Registers by width.

@@ -89,8 +89,7 @@ void push_return_address(BlockEmitter& e, const Op& op) {
 
 void emit_call_direct(BlockEmitter& e, const Op& op, const Form&) {
   push_return_address(e, op);
-  e.store_everything();
-  e.go_to_exit(0);
+  e.leave_by(0);
 }
 
 // Where the jump cache does not know the target, the interpreter reads it again, from a temporary, too.

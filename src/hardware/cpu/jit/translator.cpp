@@ -37,10 +37,31 @@ bool has_code(const isa::Op& op, const Form& form) {
   return is_vector(op.dst) == form.vector_dst && is_vector(op.a) == form.vector_a && !is_vector(op.b);
 }
 
-bool may_loop(const CodeBlock& block) {
-  return std::any_of(static_cast<const isa::Op*>(block.exits), block.end, [&](const isa::Op& exit) {
-    return exit.code == isa::OpCode::exit && isa::place_of_exit(exit) == block.place();
-  });
+void emit_operations(BlockEmitter& emitter, const CodeBlock& block) {
+  for (const isa::Op* op = block.ops + 1; op != block.exits; ++op) {
+    const Form& form = form_table()[op->code];
+    emitter.begin(*op);
+    if (has_code(*op, form))
+      form.emit(emitter, *op, form);
+    else if (!emit_vector(emitter, *op))
+      emitter.call_handler(handler_of(*op));
+  }
+}
+
+void emit(BlockEmitter& emitter, const CodePath& path, const LoopState* loop) {
+  emitter.enter(path.front(), loop);
+  emit_operations(emitter, *path.front().block);
+  for (std::size_t i = 1; i < path.size() && emitter.goes_on(); ++i) {
+    emitter.go_on_with(path[i]);
+    emit_operations(emitter, *path[i].block);
+  }
+  emitter.finish();
+}
+
+bool may_loop(const CodePath& path) {
+  const CodeBlock& last = *path.back().block;
+  return std::any_of(static_cast<const isa::Op*>(last.exits), last.end,
+                     [&](const isa::Op& exit) { return leads_to(exit, *path.front().block); });
 }
 
 const std::byte* address_of(const asmjit::CodeHolder& code, asmjit::Label label, const std::byte* base) {
@@ -74,6 +95,14 @@ void emit_leave(x86::Assembler& as) {
   as.add(x86::rsp, stack_for_alignment);
   for (auto reg = std::rbegin(saved); reg != std::rend(saved); ++reg) as.pop(*reg);
   as.ret();
+}
+
+// To the operation that the block's exit is linked to, or to the exit itself.
+void emit_unlinked_exit(x86::Assembler& as, unsigned number) {
+  as.mov(in_state(offsetof(State, block), 8), x86::rax);
+  as.mov(x86::rax, x86::Mem{x86::rax, offsetof(CodeBlock, exits)});
+  as.mov(x86::rax,
+         x86::Mem{x86::rax, static_cast<std::int32_t>(number * sizeof(isa::Op) + offsetof(isa::Op, imm))});
 }
 
 }  // namespace
@@ -111,8 +140,15 @@ bool Translator::emit_shared_code() {
   const asmjit::Label enter = as.newLabel();
   const asmjit::Label leave = as.newLabel();
   const asmjit::Label leave_block = as.newLabel();
+  const std::array unlinked_exits{as.newLabel(), as.newLabel()};
+  static_assert(std::tuple_size_v<decltype(unlinked_exits)> == Translation::exits_max);
   as.bind(enter);
   emit_enter(as);
+  for (unsigned i = 0; i < Translation::exits_max; ++i) {
+    as.bind(unlinked_exits[i]);
+    emit_unlinked_exit(as, i);
+    as.jmp(leave);
+  }
   as.bind(leave_block);
   as.mov(x86::rax, x86::Mem{x86::rax, offsetof(CodeBlock, ops)});
   as.bind(leave);
@@ -121,55 +157,37 @@ bool Translator::emit_shared_code() {
   shared_.enter = address_of(code, enter, base);
   shared_.leave = address_of(code, leave, base);
   shared_.leave_block = address_of(code, leave_block, base);
+  for (unsigned i = 0; i < Translation::exits_max; ++i)
+    shared_.unlinked_exits[i] = address_of(code, unlinked_exits[i], base);
   shared_bytes_ = memory_->used();
   return true;
 }
 
-void Translator::emit(BlockEmitter& emitter, const CodeBlock& block, const LoopState* loop) {
-  const isa::Op* op = block.ops;
-  emitter.begin(*op++);
-  emitter.enter(loop);
-  for (; op != block.exits; ++op) {
-    const Form& form = form_table()[op->code];
-    emitter.begin(*op);
-    if (has_code(*op, form))
-      form.emit(emitter, *op, form);
-    else if (!emit_vector(emitter, *op))
-      emitter.call_handler(handler_of(*op));
-  }
-  emitter.finish();
-}
-
 // What a loop keeps in registers is known when it has been emitted without.
-std::optional<LoopState> Translator::loop_of(const CodeBlock& block) const {
+std::optional<LoopState> Translator::loop_of(const CodePath& path) const {
   asmjit::CodeHolder code;
   (void)code.init(asmjit::Environment::host());
   x86::Assembler as{&code};
-  BlockEmitter emitter{as, block, shared_};
-  emit(emitter, block, nullptr);
+  BlockEmitter emitter{as, shared_};
+  emit(emitter, path, nullptr);
   return emitter.loop_end();
 }
 
-Translator::Result Translator::translate(CodeBlock& block) {
+Translator::Result Translator::translate(const CodePath& path) {
   if (memory_->left() < block_bytes_max) return Result::full;
-  const auto loop = may_loop(block) ? loop_of(block) : std::nullopt;
+  const auto loop = may_loop(path) ? loop_of(path) : std::nullopt;
   const std::byte* const base = memory_->next();
   asmjit::CodeHolder code;
   Failure failure;
   (void)code.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(base));
   code.setErrorHandler(&failure);
   x86::Assembler as{&code};
-  BlockEmitter emitter{as, block, shared_};
-  emit(emitter, block, loop ? &*loop : nullptr);
+  BlockEmitter emitter{as, shared_};
+  emit(emitter, path, loop ? &*loop : nullptr);
   if (!place(code) || failure.happened()) return Result::refused;
-
-  Translation& to = block.translation;
+  Translation& to = path.front().block->translation;
   to.entry = base;
-  for (unsigned i = 0; i < Translation::exits_max; ++i) {
-    const asmjit::Label exit = emitter.unlinked_exits[i];
-    to.unlinked_exits[i] = exit.isValid() ? address_of(code, exit, base) : shared_.leave_block;
-  }
-  to.exits = to.unlinked_exits;
+  to.path_instructions = instructions_of(path);
   return Result::done;
 }
 

@@ -27,8 +27,8 @@ class Translator {
                                                           const std::atomic<std::uint32_t>* wanted = nullptr);
 
   enum class Result : std::uint8_t { done, full, refused };
-  // Gives the block its code, if there is room; its exits lead back to the interpreter.
-  [[nodiscard]] Result translate(CodeBlock& block);
+  // Gives the path's first block its code, if there is room, which goes through all of them.
+  [[nodiscard]] Result translate(const CodePath& path);
   // No translation is used any more, and none runs.
   void clear();
   // CodeMemory::part()
@@ -40,8 +40,7 @@ class Translator {
  private:
   explicit Translator(std::unique_ptr<CodeMemory> memory) : memory_{std::move(memory)} {}
   [[nodiscard]] bool emit_shared_code();
-  static void emit(BlockEmitter& emitter, const CodeBlock& block, const LoopState* loop);
-  [[nodiscard]] std::optional<LoopState> loop_of(const CodeBlock& block) const;
+  [[nodiscard]] std::optional<LoopState> loop_of(const CodePath& path) const;
   // Moves what was assembled to where it was assembled for.
   [[nodiscard]] bool place(asmjit::CodeHolder& code);
 

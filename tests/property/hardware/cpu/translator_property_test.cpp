@@ -1,6 +1,7 @@
 // Random code on both tiers: the same state wherever it is looked at, flags included, of which generated code
 // keeps only what the next block asks for.
 #include <cstdlib>
+#include <tuple>
 
 #include "isa/decode.hpp"
 #include "unit/hardware/cpu/cpu_box.hpp"
@@ -12,17 +13,20 @@ namespace {
 constexpr std::uint64_t data_at = 0x10'0000;
 constexpr std::uint64_t data_bytes = 0x1000;
 
-class TranslatedProgram : public ::testing::TestWithParam<bool> {
+// Whether the code is 32-bit, and after how many runs blocks are translated.
+class TranslatedProgram : public ::testing::TestWithParam<std::tuple<bool, unsigned>> {
  protected:
+  static bool is_32_bit() { return std::get<0>(GetParam()); }
+  static unsigned runs() { return std::get<1>(GetParam()); }
   static isa::Mode mode() {
-    const bool is_32 = GetParam();
+    const bool is_32 = is_32_bit();
     const isa::Mode mode = isa::Mode{}.with<isa::Mode::Long64>(!is_32).with<isa::Mode::NotKernel>(true);
     return is_32 ? mode.with<isa::Mode::Code32>(true).with<isa::Mode::Stack32>(true) : mode;
   }
 
   static cpu::Registers random_registers(Random& random) {
     cpu::Registers r = CpuBox::kernel_registers();
-    const bool is_32 = GetParam();
+    const bool is_32 = is_32_bit();
     r.segment(Segment::cs) =
         is_32 ? cpu::flat_code_32(CpuBox::user_code_32) : cpu::flat_code_64(CpuBox::user_code_64);
     for (const Segment which : {Segment::es, Segment::ss, Segment::ds, Segment::fs, Segment::gs})
@@ -46,13 +50,15 @@ class TranslatedProgram : public ::testing::TestWithParam<bool> {
     return text;
   }
 
-  void start(CpuBox& box, const RandomCode::Sequence& sequence, const cpu::Registers& registers,
-             std::uint64_t seed) {
+  static void put_code(CpuBox& box, const RandomCode::Sequence& sequence) {
     Code bytes;
     for (const RandomInstruction& instruction : sequence.instructions)
       bytes.insert(bytes.end(), instruction.bytes.begin(), instruction.bytes.end());
     bytes.resize(bytes.size() + 16, 0xcc);
     box.put_code(bytes);
+  }
+
+  void start(CpuBox& box, const cpu::Registers& registers, std::uint64_t seed) {
     Random random{seed};
     for (std::uint64_t at = 0; at < data_bytes; at += 8) box.memory.store(data_at + at, random());
     box.use(registers);
@@ -80,7 +86,7 @@ class TranslatedProgram : public ::testing::TestWithParam<bool> {
   }
 
   CpuBox interpreted_{cpu::default_model(), nullptr, 0};
-  CpuBox translated_{cpu::default_model(), nullptr, 1};
+  CpuBox translated_{cpu::default_model(), nullptr, runs()};
   const Cpu::ExtendedState initial_ = interpreted_.cpu.extended_state();
 };
 
@@ -92,18 +98,25 @@ TEST_P(TranslatedProgram, IsWhereTheInterpreterIsAtEachLook) {
     Random random{seed};
     const auto sequence = code.sequence(random, 1 + static_cast<unsigned>(random() % 40));
     SCOPED_TRACE("seed " + std::to_string(seed) + ":\n" + listing(sequence));
-    const cpu::Registers registers = random_registers(random);
-    start(interpreted_, sequence, registers, seed);
-    start(translated_, sequence, registers, seed);
-    compare(random);
-    if (HasFatalFailure()) return;
+    for (CpuBox* const box : {&interpreted_, &translated_}) put_code(*box, sequence);
+    // Other data lead to other ways through the code that stands by then.
+    for (unsigned round = 0; round < 2 * runs() - 1; ++round) {
+      const cpu::Registers registers = random_registers(random);
+      for (CpuBox* const box : {&interpreted_, &translated_}) start(*box, registers, seed + round);
+      compare(random);
+      if (HasFatalFailure()) return;
+    }
   }
   const bool translates = translated_.code.enter_translation() != nullptr;
   EXPECT_TRUE(!translates || translated_.code.stats().translated > cases);
 }
 
-INSTANTIATE_TEST_SUITE_P(Code, TranslatedProgram, ::testing::Bool(),
-                         [](const auto& which) { return which.param ? "Of32Bits" : "Of64Bits"; });
+INSTANTIATE_TEST_SUITE_P(Code, TranslatedProgram,
+                         ::testing::Combine(::testing::Bool(), ::testing::Values(1u, 3u)),
+                         [](const auto& which) {
+                           return (std::get<0>(which.param) ? "Of32BitsAfter" : "Of64BitsAfter") +
+                                  std::to_string(std::get<1>(which.param));
+                         });
 
 }  // namespace
 }  // namespace cbit::test

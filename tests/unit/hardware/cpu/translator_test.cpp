@@ -39,6 +39,17 @@ const Code counts_turns = {
 };
 constexpr std::uint64_t addend = CpuBox::code_at + 3;
 
+// A loop of two blocks, the second of which adds to RBX.
+const Code two_blocks = {
+    0x83, 0xc0, 0x01,  // 1: add eax, 1
+    0xeb, 0x00,        // jmp 2f
+    0x83, 0xc3, 0x02,  // 2: add ebx, 2
+    0xff, 0xc9,        // dec ecx
+    0x75, 0xf4,        // jnz 1b
+    0xf4               // hlt
+};
+constexpr std::uint64_t second_addend = CpuBox::code_at + 7;
+
 // A mixture of what has code of its own and what calls for help, with a loop in a loop.
 const Code mixture = {
     0xb9, 0x28, 0x00, 0x00, 0x00,                    // mov ecx, 40
@@ -113,7 +124,7 @@ TEST_F(CpuTranslator, ALinkToABlockWhoseBytesChangedIsUndone) {
 TEST_F(CpuTranslator, ALoopThatADeviceWritesIsAnotherAtItsNextTurn) {
   constexpr std::uint64_t turns = 1000, written_ns = 500, instructions_per_turn = 3;
   std::set<std::uint64_t> sums;
-  for (const unsigned runs : {0u, 1u}) {
+  for (const unsigned runs : {0u, 1u, 4u}) {
     TranslatedBox box{runs};
     box.put_code(counts_turns);
     cpu::Registers r = CpuBox::kernel_registers();
@@ -167,9 +178,11 @@ TEST_F(CpuTranslator, ALoopWithoutEndStopsAtTheDeadline) {
   EXPECT_EQ(ends.size(), 1u);
 }
 
-TEST_F(CpuTranslator, TakesAsManyInstructionsAndAsMuchTimeAsTheInterpreter) {
+class CpuTranslatorAfter : public CpuTranslator, public ::testing::WithParamInterface<unsigned> {};
+
+TEST_P(CpuTranslatorAfter, TakesAsManyInstructionsAndAsMuchTimeAsTheInterpreter) {
   TranslatedBox interpreted{0};
-  TranslatedBox translated;
+  TranslatedBox translated{GetParam()};
   for (auto* box : {&interpreted, &translated}) box->put_code(mixture);
   cpu::Stop stop = cpu::Stop::deadline;
   for (std::uint64_t ns = 1; stop == cpu::Stop::deadline; ns = ns % 61 + 1) {
@@ -199,6 +212,67 @@ TEST_F(CpuTranslator, TranslatesABlockThatHasRunAsOftenAsItWasAsked) {
   EXPECT_EQ(translated_after(40), 1u);
   EXPECT_FALSE(TranslatedBox{0}.translates());
   EXPECT_FALSE(TranslatedBox{65'536}.translates());
+}
+
+INSTANTIATE_TEST_SUITE_P(Runs, CpuTranslatorAfter, ::testing::Values(1u, 2u, 4u, 20u),
+                         ::testing::PrintToStringParamName());
+
+TEST_F(CpuTranslator, BlocksThatFollowEachOtherBecomeCodeTogether) {
+  TranslatedBox box{4};
+  box.put_code(two_blocks);
+  const auto run_turns = [&](unsigned turns) {
+    cpu::Registers r = CpuBox::kernel_registers();
+    r[Gpr::rcx] = turns;
+    box.use(r);
+    EXPECT_EQ(box.run(), cpu::Stop::halted);
+    EXPECT_EQ(box[Gpr::rax], turns);
+  };
+  run_turns(3);
+  EXPECT_EQ(box.code.stats().translated, 0u);
+  run_turns(40);
+  EXPECT_EQ(box[Gpr::rbx], 80u);
+  EXPECT_EQ(box.code.stats().translated, 1u);
+  // The first block's bytes are as they were, and its code leaves where the second one's used to begin.
+  box.write(second_addend, 7);
+  run_turns(40);
+  EXPECT_EQ(box[Gpr::rbx], 280u);
+}
+
+TEST_F(CpuTranslator, ABlockInTheMiddleThatADeviceWritesIsAnotherAtItsNextTurn) {
+  std::set<std::uint64_t> sums;
+  for (const unsigned runs : {0u, 1u, 4u}) {
+    TranslatedBox box{runs};
+    box.put_code(two_blocks);
+    cpu::Registers r = CpuBox::kernel_registers();
+    r[Gpr::rcx] = 1000;
+    box.use(r);
+    box.clock.schedule(500, [&] { box.write(second_addend, 10); });
+    EXPECT_EQ(box.run(), cpu::Stop::halted);
+    sums.insert(box[Gpr::rbx]);
+  }
+  ASSERT_EQ(sums.size(), 1u);
+  // An instruction takes a nanosecond; a turn has five.
+  EXPECT_NEAR(static_cast<double>(*sums.begin()), 100 * 2 + 900 * 10, 10);
+}
+
+TEST_F(CpuTranslator, ABlockThatWritesTheNextIsFollowedByAnother) {
+  const Code code = {
+      0xfe, 0x05, 0x04, 0x00, 0x00, 0x00,  // 1: inc byte ptr [rip + 4]: the addend
+      0xeb, 0x00,                          // jmp 2f
+      0x83, 0xc0, 0x00,                    // 2: add eax, 0
+      0xff, 0xc9,                          // dec ecx
+      0x75, 0xf1,                          // jnz 1b
+      0xf4                                 // hlt
+  };
+  for (const unsigned runs : {0u, 1u, 3u, 8u}) {
+    TranslatedBox box{runs};
+    box.put_code(code);
+    cpu::Registers r = CpuBox::kernel_registers();
+    r[Gpr::rcx] = 20;
+    box.use(r);
+    EXPECT_EQ(box.run(), cpu::Stop::halted);
+    EXPECT_EQ(box[Gpr::rax], 20u * 21 / 2);
+  }
 }
 
 TEST_F(CpuTranslator, FullMemoryIsClearedAndEverythingGoesOn) {
