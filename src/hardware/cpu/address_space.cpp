@@ -100,18 +100,22 @@ MemoryFault AddressSpace::fault_of(const Fault& fault, std::uint64_t linear, pag
   return result;
 }
 
-// By a translation whose lease was revoked, or by a walk.
+// By a translation whose lease was revoked, that of the large page around it, or a walk.
 Accessed<TlbInfo> AddressSpace::without_lease(TlbSet set, std::uint64_t linear, bool write,
                                               const TlbInfo* known) {
   if (known != nullptr) return TlbInfo{*known};
+  if (const auto large = large_pages_.find(set, linear, write)) return *large;
   const paging::Intent intent = write ? paging::Intent::write : paging::Intent::read;
   const paging::Privilege privilege = privilege_of(set);
   const auto walked = walk_for(linear, intent, privilege);
   if (!walked) return tl::unexpected{fault_of(walked.error(), linear, intent, privilege.user)};
-  return TlbInfo{.page = walked->phys.page(),
-                 .key = walked->key,
-                 .level = walked->level,
-                 .global = walked->flags.global && registers_.global};
+  const TlbInfo found{.page = walked->phys.page(),
+                      .key = walked->key,
+                      .level = walked->level,
+                      .writable = write,
+                      .global = walked->flags.global && registers_.global};
+  if (found.level != paging::PageLevel::size_4k) large_pages_.insert(set, linear, found);
+  return found;
 }
 
 Accessed<const TlbInfo*> AddressSpace::page_for(TlbSet set, std::uint64_t linear, bool write,
@@ -146,16 +150,19 @@ Accessed<CodeTlb::Entry> AddressSpace::page_of_code(bool user, std::uint64_t lin
 
 void AddressSpace::flush_all() {
   tlb_.flush_all();
+  large_pages_.flush_all();
   code_tlb_.flush();
 }
 
 void AddressSpace::flush_non_global() {
   tlb_.flush_non_global();
+  large_pages_.flush_non_global();
   code_tlb_.flush_non_global();
 }
 
 void AddressSpace::flush_page(std::uint64_t linear) {
   tlb_.flush_page(linear);
+  large_pages_.flush_page(linear);
   code_tlb_.flush_page(linear);
 }
 

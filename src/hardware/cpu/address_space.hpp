@@ -120,6 +120,7 @@ class AddressSpace {
   Config config_;
   PagingRegisters registers_;
   Tlb tlb_;
+  LargePages large_pages_;
   CodeTlb code_tlb_;
   Tables tables_{*this};
 };

@@ -9,6 +9,8 @@ namespace {
 constexpr std::uint64_t empty_tag = ~std::uint64_t{0};
 constexpr std::uint64_t slow_bit = 1;
 
+constexpr std::uint64_t piece_bytes = paging::level_bytes(paging::PageLevel::size_2m);
+
 bool holds(std::uint64_t tag, std::uint64_t linear) { return (tag & ~slow_bit) == (linear & page_mask); }
 
 // Of an entry among all sets'.
@@ -106,6 +108,41 @@ void Tlb::revoke(PhysAddr page) {
     in.infos[index].host = nullptr;
     in.infos[index].revoked = true;
   });
+}
+
+std::size_t LargePages::index(TlbSet set, std::uint64_t linear) {
+  return (linear / piece_bytes + static_cast<std::size_t>(set) * (size_ / 2)) % size_;
+}
+
+std::optional<TlbInfo> LargePages::find(TlbSet set, std::uint64_t linear, bool write) const {
+  const Entry& entry = entries_[index(set, linear)];
+  if (entry.piece != align_down(linear, piece_bytes) || entry.set != set) return std::nullopt;
+  if (write && !entry.info.writable) return std::nullopt;
+  TlbInfo info = entry.info;
+  info.page += linear % piece_bytes & page_mask;
+  return info;
+}
+
+void LargePages::insert(TlbSet set, std::uint64_t linear, const TlbInfo& info) {
+  Entry& entry = entries_[index(set, linear)];
+  entry = {align_down(linear, piece_bytes), set, info};
+  entry.info.page = PhysAddr{align_down(info.page.value(), piece_bytes)};
+}
+
+template <class Condition>
+void LargePages::erase_if(Condition&& condition) {
+  for (Entry& entry : entries_)
+    if (entry.piece != Entry::nothing && condition(entry)) entry = {};
+}
+
+void LargePages::flush_all() { entries_.fill({}); }
+
+void LargePages::flush_non_global() {
+  erase_if([](const Entry& entry) { return !entry.info.global; });
+}
+
+void LargePages::flush_page(std::uint64_t linear) {
+  erase_if([&](const Entry& entry) { return is_in_page(entry.piece, linear, entry.info.level); });
 }
 
 template <class Condition>

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <bitset>
+#include <optional>
 #include <vector>
 
 #include "base/ids.hpp"
@@ -94,6 +95,33 @@ class Tlb {
 
   std::array<Set, static_cast<std::size_t>(TlbSet::count)> sets_;
   PageUses uses_;
+};
+
+// Where pieces of 2 MiB of large pages lie, so that what is used of them for the first time needs no walk.
+class LargePages {
+ public:
+  // What a walk would find; nullopt: it is not known, or not for writing.
+  [[nodiscard]] std::optional<TlbInfo> find(TlbSet set, std::uint64_t linear, bool write) const;
+  // What a walk has found, of a page that is larger than 4 KiB; info.writable: with the intent to write.
+  void insert(TlbSet set, std::uint64_t linear, const TlbInfo& info);
+
+  void flush_all();
+  void flush_non_global();
+  void flush_page(std::uint64_t linear);
+
+ private:
+  struct Entry {
+    static constexpr std::uint64_t nothing = ~std::uint64_t{0};
+    std::uint64_t piece = nothing;  // its first address
+    TlbSet set{};
+    TlbInfo info;  // of its first 4 KiB
+  };
+  template <class Condition>
+  void erase_if(Condition&& condition);
+
+  static constexpr std::size_t size_ = 64;
+  [[nodiscard]] static std::size_t index(TlbSet set, std::uint64_t linear);
+  std::array<Entry, size_> entries_{};
 };
 
 // Where code lies: translations of fetches.

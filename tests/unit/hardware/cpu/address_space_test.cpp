@@ -16,7 +16,7 @@ class AddressSpaceTest : public testing::Test, public mem::LeaseHolder {
  protected:
   static constexpr std::uint64_t page = 0x10000, alias = 0x4000'0000 + page;
   static constexpr std::uint64_t pml4 = 0x1000, pdpt = 0x2000, pd = 0x3000, table = 0x4000;
-  static constexpr std::uint64_t present = 1, writable = 2, dirty = 1 << 6;
+  static constexpr std::uint64_t present = 1, writable = 2, dirty = 1 << 6, large = 1 << 7, global = 1 << 8;
 
   AddressSpaceTest() {
     memory.store(pml4, pdpt | present | writable);
@@ -25,6 +25,8 @@ class AddressSpaceTest : public testing::Test, public mem::LeaseHolder {
     for (std::uint64_t i = 0; i < 512; ++i) memory.store(table + 8 * i, i * page_size | present | writable);
     space.set_registers({.paging = true, .long_mode = true, .pae = true, .cr3 = pml4});
   }
+  // The same memory, as one page of 2 MiB.
+  void map_large(std::uint64_t flags) { memory.store(pd, present | large | flags); }
   void revoke(PhysAddr at) override { space.revoke_page(at); }
   void code_written(PhysAddr, std::uint64_t) override {}
 
@@ -90,6 +92,50 @@ TEST_F(AddressSpaceTest, APageWithoutALeaseIsAskedForOnce) {
   EXPECT_EQ(refused->host, nullptr);
   memory.leases = true;
   EXPECT_EQ(use(page, true)->host, nullptr);
+}
+
+TEST_F(AddressSpaceTest, ALargePageIsWalkedForOnceUntilAnyOfItsAddressesIsInvalidated) {
+  map_large(writable);
+  ASSERT_NE(use(page, true), nullptr);
+  memory.store(pd, std::uint64_t{0});
+  const TlbInfo* const another = use(page + 0x5000, true);
+  ASSERT_NE(another, nullptr);
+  EXPECT_EQ(another->host, memory.at(page + 0x5000));
+  EXPECT_EQ(use(alias + 0x5000, true), nullptr);
+  space.flush_page(0x1f'0000);
+  EXPECT_EQ(use(page + 0x6000, true), nullptr);
+}
+
+TEST_F(AddressSpaceTest, AnotherPieceOfALargePageThatWasReadMayNotBeWrittenWithoutAWalk) {
+  space.set_registers({.paging = true, .write_protect = true, .long_mode = true, .pae = true, .cr3 = pml4});
+  map_large(writable);
+  ASSERT_NE(use(page, false), nullptr);
+  EXPECT_EQ(memory.load<std::uint64_t>(pd) & dirty, 0u);
+  ASSERT_NE(use(page + 0x5000, true), nullptr);
+  EXPECT_EQ(memory.load<std::uint64_t>(pd) & dirty, dirty);
+  memory.store(pd, present | large);
+  space.flush_page(page);
+  ASSERT_NE(use(page, false), nullptr);
+  EXPECT_EQ(use(page + 0x6000, true), nullptr);
+}
+
+TEST_F(AddressSpaceTest, ALargePageIsForgottenWithAllOthersUnlessItIsGlobal) {
+  for (const bool is_global : {false, true}) {
+    space.set_registers({.paging = true, .long_mode = true, .pae = true, .global = true, .cr3 = pml4});
+    map_large(is_global ? writable | global : writable);
+    ASSERT_NE(use(page, true), nullptr);
+    memory.store(pd, std::uint64_t{0});
+    space.flush_non_global();
+    EXPECT_EQ(use(page + 0x5000, true) != nullptr, is_global);
+    space.flush_all();
+    EXPECT_EQ(use(page + 0x6000, true), nullptr);
+  }
+}
+
+TEST_F(AddressSpaceTest, ALargePageIsKnownToThoseWhoseRightsWereJudged) {
+  map_large(writable);
+  ASSERT_NE(use(page, true), nullptr);
+  EXPECT_FALSE(space.page_for(TlbSet::user, page + 0x5000, false));
 }
 
 }  // namespace
