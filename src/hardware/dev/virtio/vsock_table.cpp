@@ -154,8 +154,11 @@ void VsockTable::hear(VsockWord word) {
 }
 
 void VsockTable::call_guest(VsockFlow flow) {
-  if (find(flow) != nullptr) return;
-  if (!has_room() || add(flow, Connection::State::asked_by_host) == nullptr) return backend_->close(flow);
+  // The host's end of that is gone, and the guest has not said yet that it knows.
+  const Connection* const before = find(flow);
+  if (before != nullptr && !before->released) return;
+  if (before != nullptr || !has_room() || add(flow, Connection::State::asked_by_host) == nullptr)
+    return backend_->close(flow);
   tell(flow, op::request);
 }
 
