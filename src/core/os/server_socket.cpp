@@ -136,7 +136,8 @@ OrError<ServerSocket> ServerSocket::listen_unix(std::string_view path, int waiti
     return reason == EADDRINUSE
                ? bad_input(fmt::format("cannot listen at {}: it exists already", safe_line(path)),
                            "remove it if nobody listens there any more")
-               : cannot_listen(path, reason);
+               : bad_input(fmt::format("cannot listen at {}: {}", safe_line(path), std::strerror(reason)),
+                           "name a file in a folder where you may make one");
   ServerSocket made{std::move(descriptor), std::string{path}};
   made.folder_ = std::move(held);
   made.name_ = file.filename().string();

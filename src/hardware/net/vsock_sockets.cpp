@@ -77,10 +77,12 @@ short events_at(const os::PollSet& set, std::optional<std::size_t> number) {
 
 OrError<std::unique_ptr<VsockSockets>> VsockSockets::create(const std::string& path) {
   static_assert(path_bytes_max + std::string_view{"_4294967295"}.size() < sizeof sockaddr_un{}.sun_path);
-  if (path.empty() || path.size() > path_bytes_max)
-    return usage_error(fmt::format("\"{}\" is {} for the name of a socket, to which ports are added",
-                                   safe_line(path), path.empty() ? "nothing" : "too long"),
-                       fmt::format("choose one of at most {} bytes", path_bytes_max));
+  if (path.empty())
+    return usage_error("a socket without a name", "give the path of a file that is not there");
+  if (path.size() > path_bytes_max)
+    return usage_error(
+        fmt::format("\"{}\" is too long for the name of a socket, to which ports are added", safe_line(path)),
+        fmt::format("choose one of at most {} bytes", path_bytes_max));
   os::ServerSocket listener = CBIT_TRY(os::ServerSocket::listen("unix:" + path, callers_waiting_max));
   return std::unique_ptr<VsockSockets>{new VsockSockets{path, std::move(listener)}};
 }
