@@ -1140,6 +1140,16 @@ class Vsocks(EachKernel):
         self.assertEqual((again.returncode, again.stdout), (0, boot.output), again.stderr[-2000:])
         self.assertEqual(*(hashlib.sha256(path.read_bytes()).hexdigest() for path in traces))
 
+    def test_end_no_run_whose_device_lies(self):
+        with self.listen(1):
+            lying = subprocess.run(
+                [program, "run", "--quiet", "--sev", "--hostile", "12,from=1,every=8,by=both", "--timeout", "20",
+                 "--vsock", self.socket, "--share", self.folder, kernels[0], "--", "sh", "-c",
+                 "for n in 1 2 3; do timeout 1 /mnt/share/vsock_work connect 2 1 < /mnt/share/data; done"],
+                capture_output=True, stdin=subprocess.DEVNULL, timeout=HANGS_S)
+        self.assertIn(b"hostile acts", lying.stderr)
+        self.assertGreaterEqual(lying.returncode, 0, lying.stderr[-2000:])
+
     def test_leave_no_file_behind_a_signal(self):
         run = subprocess.Popen([program, "run", "--quiet", "--vsock", self.socket, kernels[0], "--", "sleep",
                                 str(HANGS_S)], stdin=subprocess.DEVNULL)

@@ -471,7 +471,7 @@ OrError<ExitCode> run_guest(const Arguments& given, Streams& streams) {
   if (timeout) options.limits.host_time = std::chrono::seconds{*timeout};
   recording->attach(options);
   watch->attach(*pc, options);
-  hostile->attach(*pc);
+  const auto attack = hostile->attach(*pc);
   if (snapshot) snapshot->attach(*pc, options, streams.err);
   std::optional<gdb::Server> debugger;
   if (debugger_socket)
@@ -488,7 +488,7 @@ OrError<ExitCode> run_guest(const Arguments& given, Streams& streams) {
 
   if (report.trouble) return tl::unexpected{*report.trouble};
   dump_if_dead(given, *pc, *watch, report, streams.err);
-  CBIT_TRY(hostile->finish(*pc, streams.err));
+  CBIT_TRY(hostile->finish(attack.get(), *pc, streams.err));
   const auto recorded = recording->finish(report);
   const auto failed = CBIT_TRY(watch->finish(streams));
   if (given.has("--stats")) print_stats(streams.err, *pc, report);

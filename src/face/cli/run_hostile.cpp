@@ -82,19 +82,19 @@ OrError<std::unique_ptr<RunHostile>> RunHostile::open(const Arguments& arguments
   return run;
 }
 
-void RunHostile::attach(guest::Pc& pc) {
-  if (!plan_) return;
+std::unique_ptr<guest::Hostile> RunHostile::attach(guest::Pc& pc) {
+  if (!plan_) return nullptr;
   std::function<void(const guest::HostileAct&)> told;
   if (log_) told = [this](const guest::HostileAct& act) { log_->stream() << to_string(act) << '\n'; };
-  hostile_.emplace(pc, std::move(*plan_), std::move(told));
+  return std::make_unique<guest::Hostile>(pc, std::move(*plan_), std::move(told));
 }
 
-OrError<void> RunHostile::finish(guest::Pc& pc, std::ostream& err) {
-  if (!hostile_) return {};
-  fmt::print(err, "cbit: {} hostile acts, {} accesses of them refused\n", hostile_->acts(),
-             hostile_->refused());
+OrError<void> RunHostile::finish(const guest::Hostile* hostile, guest::Pc& pc, std::ostream& err) {
+  if (hostile == nullptr) return {};
+  fmt::print(err, "cbit: {} hostile acts, {} accesses of them refused\n", hostile->acts(),
+             hostile->refused());
   const std::uint64_t now = pc.clock().now_ns();
-  for (const guest::Hostile::Done& done : hostile_->last())
+  for (const guest::Hostile::Done& done : hostile->last())
     fmt::print(err, "cbit: {:.3f} ms before the end: {}\n", static_cast<double>(now - done.at_ns) / 1e6,
                to_string(done.act));
   if (log_) CBIT_TRY(log_->commit());

@@ -17,16 +17,16 @@ class RunHostile {
   // is none (input); a log that cannot be written.
   static OrError<std::unique_ptr<RunHostile>> open(const Arguments& arguments);
 
-  void attach(guest::Pc& pc);
+  // The attack, which ends before the machine does; nullptr: nobody attacks.
+  std::unique_ptr<guest::Hostile> attach(guest::Pc& pc);
   // What was done, and what the guest had had last when it ended. The log gets its name.
-  OrError<void> finish(guest::Pc& pc, std::ostream& err);
+  OrError<void> finish(const guest::Hostile* hostile, guest::Pc& pc, std::ostream& err);
 
  private:
   RunHostile() = default;
 
   std::optional<guest::HostilePlan> plan_;  // none: nobody attacks
   std::optional<os::OutputFile> log_;
-  std::optional<guest::Hostile> hostile_;
 };
 
 }  // namespace cbit::cli
