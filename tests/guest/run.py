@@ -1092,14 +1092,15 @@ class Vsocks(EachKernel):
         """The run, with this side of its sockets; what was heard of the guest, and of its echo."""
         answer, heard, echoes, over = os.urandom(3 << 20), [], [], threading.Event()
         listeners = self.listen(1234), self.listen(1235)
-        threads = [threading.Thread(target=self.answer_guest, args=(listeners[0], answer, heard), daemon=True),
-                   threading.Thread(target=self.greet_callers, args=(listeners[1], 8), daemon=True),
-                   threading.Thread(target=self.ask_guest, args=(over, echoes), daemon=True)]
+        threads = [threading.Thread(target=target, args=args, daemon=True)
+                   for target, args in ((self.answer_guest, (listeners[0], answer, heard)),
+                                        (self.greet_callers, (listeners[1], 8)),
+                                        (self.ask_guest, (over, echoes)))]
         for thread in threads:
             thread.start()
         try:
-            boot = Boot(kernel, *options, "--vsock", f"{self.socket},guest-cid={self.CID}", "--share", self.folder,
-                        command=["sh", "-c", self.WORK])
+            boot = Boot(kernel, *options, "--vsock", f"{self.socket},guest-cid={self.CID}", "--share",
+                        self.folder, command=["sh", "-c", self.WORK])
         finally:
             over.set()
         for thread in threads:
@@ -1143,8 +1144,8 @@ class Vsocks(EachKernel):
     def test_end_no_run_whose_device_lies(self):
         with self.listen(1):
             lying = subprocess.run(
-                [program, "run", "--quiet", "--sev", "--hostile", "12,from=1,every=8,by=both", "--timeout", "20",
-                 "--vsock", self.socket, "--share", self.folder, kernels[0], "--", "sh", "-c",
+                [program, "run", "--quiet", "--sev", "--hostile", "12,from=1,every=8,by=both", "--timeout",
+                 "20", "--vsock", self.socket, "--share", self.folder, kernels[0], "--", "sh", "-c",
                  "for n in 1 2 3; do timeout 1 /mnt/share/vsock_work connect 2 1 < /mnt/share/data; done"],
                 capture_output=True, stdin=subprocess.DEVNULL, timeout=HANGS_S)
         self.assertIn(b"hostile acts", lying.stderr)

@@ -12,8 +12,8 @@ class HostSide {
   virtual ~HostSide() = default;
   // There is a device with a driver.
   [[nodiscard]] virtual bool in_use() const = 0;
-  // Whenever the machine has time for it: what to wait for, and how long at most; and what to do once somebody
-  // has waited.
+  // Whenever the machine has time for it: what to wait for, and how long at most; and what to do once
+  // somebody has waited.
   virtual void prepare(os::PollSet& set) = 0;
   virtual void serve(const os::PollSet& set) = 0;
 };

@@ -1,7 +1,7 @@
 // A guest's vsock connections as sockets of this host's, with the convention that users know as "hybrid
 // vsock": Firecracker, docs/vsock.md; cloud-hypervisor has the same.
 //
-//   host to guest   a program connects to PATH, writes "CONNECT <port>\n", reads "OK <host's port>\n"; then it
+//   host to guest   a program connects to PATH, writes "CONNECT <port>\n", reads "OK <host's port>\n", and
 //                   talks to what listens at that port of the guest. Nobody does: the connection ends
 //   guest to host   a connection to CID 2, port P, leads to PATH_P, where a program of the host's listens
 //

@@ -18,8 +18,8 @@ struct VsockRequest {
   machine::DeviceRequest device;
 };
 
-// "PATH[,guest-cid=N][,OPTION=VALUE]..."; a comma that no NAME=VALUE follows is the path's. Errors (usage): an
-// option that the device does not have, a value that is none.
+// "PATH[,guest-cid=N][,OPTION=VALUE]..."; a comma that no NAME=VALUE follows is the path's. Errors (usage):
+// an option that the device does not have, a value that is none.
 OrError<VsockRequest> parse_vsock(std::string_view text);
 
 struct Vsock {

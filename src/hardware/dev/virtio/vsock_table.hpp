@@ -5,9 +5,9 @@
 // connection's rules: more than there was room for, data before or behind the connection. A packet from
 // another CID than the guest's is nobody's, as in Linux' drivers/vhost/vsock.c.
 //
-// Bounded: connections, bytes of each in both directions, and answers that the guest does not fetch: its owner
-// takes no packet while has_room() says so. A connection that both sides have ended waits for the guest's RST,
-// until its place is wanted for another. Threading: one thread.
+// Bounded: connections, bytes of each in both directions, and answers that the guest does not fetch: its
+// owner takes no packet without has_room(). A connection whose end at the host is gone waits for the guest's
+// RST, until its place is wanted for another. Threading: one thread.
 #pragma once
 
 #include <cstdint>

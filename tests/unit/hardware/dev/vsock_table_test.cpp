@@ -1,5 +1,5 @@
-// Expected values are those of VIRTIO 1.2, 5.10.6, and of include/uapi/linux/virtio_vsock.h, written down here
-// as numbers.
+// Expected values are those of VIRTIO 1.2, 5.10.6, and of include/uapi/linux/virtio_vsock.h, written down
+// here as numbers.
 #include "dev/virtio/vsock_table.hpp"
 
 #include <gmock/gmock.h>
