@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
+#include <chrono>
 #include <vector>
 
 #include "base/format.hpp"
@@ -23,6 +23,7 @@ constexpr std::size_t line_bytes_max = 32;
 constexpr std::string_view connect_word = "connect";
 constexpr std::uint32_t any_port = 0xffff'ffff;  // VMADDR_PORT_ANY: include/uapi/linux/vm_sockets.h
 constexpr int callers_waiting_max = 128;
+constexpr std::chrono::seconds farewell_most{2};
 
 bool is_for_later(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 
@@ -92,6 +93,19 @@ VsockSockets::VsockSockets(std::string path, os::ServerSocket listener)
     : path_{std::move(path)},
       listener_{std::move(listener)},
       sockets_max_{std::min(sockets_max, os::raise_descriptor_limit() / 2)} {}
+
+VsockSockets::~VsockSockets() {
+  using Clock = std::chrono::steady_clock;
+  while (!streams_.empty()) close(streams_.begin()->first);
+  const auto deadline = Clock::now() + farewell_most;
+  while (!lingering_.empty() && Clock::now() < deadline) {
+    os::PollSet set;
+    set.limit(deadline - Clock::now());
+    for (Stream& stream : lingering_) stream.polled = set.add(stream.socket.fd(), POLLOUT);
+    set.wait();
+    drop_lingering(set);
+  }
+}
 
 VsockSockets::Stream* VsockSockets::find(VsockFlow flow) {
   const auto found = streams_.find(flow);
@@ -173,13 +187,17 @@ void VsockSockets::prepare(os::PollSet& set) {
 void VsockSockets::serve(const os::PollSet& set) {
   answer_callers(set);
   for (auto& [flow, stream] : streams_) serve_stream(flow, stream, events_at(set, stream.polled));
+  drop_lingering(set);
+  notify();
+}
+
+void VsockSockets::drop_lingering(const os::PollSet& set) {
   std::erase_if(lingering_, [&set](Stream& stream) {
     if (events_at(set, stream.polled) == 0) return false;
     const auto sent = send_some(stream.socket.fd(), stream.unsent);
     if (sent) take_front(stream.unsent, *sent);
     return !sent || stream.unsent.empty();
   });
-  notify();
 }
 
 void VsockSockets::answer_callers(const os::PollSet& set) {

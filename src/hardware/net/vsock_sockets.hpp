@@ -6,8 +6,9 @@
 //   guest to host   a connection to CID 2, port P, leads to PATH_P, where a program of the host's listens
 //
 // PATH has no rights for others, and is gone with this, also when a signal ends the program (os/cleanup.hpp).
-// What a guest has sent is delivered, even where its connection has ended meanwhile. Sockets are bounded in
-// number, and what waits in them by what the device lets a guest send. Threading: one thread.
+// What a guest has sent is delivered, even where its connection has ended meanwhile; at the end of this, to
+// who takes it within two seconds. Sockets are bounded in number, and what waits in them by what the device
+// lets a guest send. Threading: one thread.
 #pragma once
 
 #include <list>
@@ -33,6 +34,7 @@ class VsockSockets final : public dev::VsockBackend {
 
   // Errors: a name that is empty or too long (usage); one that is there already, or cannot be made (input).
   static OrError<std::unique_ptr<VsockSockets>> create(const std::string& path);
+  ~VsockSockets() override;
 
   void open(dev::VsockFlow flow) override;
   void accept(dev::VsockFlow flow) override;
@@ -66,6 +68,8 @@ class VsockSockets final : public dev::VsockBackend {
   VsockSockets(std::string path, os::ServerSocket listener);
   [[nodiscard]] Stream* find(dev::VsockFlow flow);
   [[nodiscard]] bool is_full() const;
+  // Of who is gone, or has all.
+  void drop_lingering(const os::PollSet& set);
   void answer_callers(const os::PollSet& set);
   // False: it has gone, or has been passed on.
   bool listen_to(Caller& caller);

@@ -36,7 +36,6 @@ VirtioVsock::VirtioVsock(bus::SystemBus& bus, bus::DmaPortConfig port, const Vir
 }
 
 VirtioVsock::~VirtioVsock() {
-  table_.reset();
   if (sockets_ != nullptr) sockets_->attach(nullptr);
 }
 

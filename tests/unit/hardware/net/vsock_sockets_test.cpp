@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <thread>
 
 #include "support/temporary_folder.hpp"
 
@@ -185,6 +186,22 @@ TEST_F(VsockSocketsTest, DeliverWhatWasSentBeforeTheEnd) {
   sockets->close(flow);
   std::size_t got = 0;
   for (std::string part; (part = hear(caller)) != "end"; serve()) got += part.size();
+  EXPECT_EQ(got, much.size());
+}
+
+TEST_F(VsockSocketsTest, DeliverWhatWasSentBeforeTheEndOfAll) {
+  VsockFlow flow;
+  const os::Descriptor caller = connected(flow);
+  const Bytes much(1 << 20, std::byte{'x'});
+  sockets->write(flow, much);
+  std::size_t got = 0;
+  std::thread reader{[&] {
+    std::array<char, 4096> part;
+    for (ssize_t count; (count = ::recv(caller.fd(), part.data(), part.size(), 0)) > 0;)
+      got += static_cast<std::size_t>(count);
+  }};
+  sockets.reset();
+  reader.join();
   EXPECT_EQ(got, much.size());
 }
 
