@@ -1,7 +1,7 @@
 // A hostile guest and a virtio device behind PCI: the input is what it does to the registers of either
 // interface, to configuration space, to MSI-X's table and to memory, where rings may be; the device is a
-// disk (virtio-blk, virtio-scsi), an entropy source, a network device or a console, modern, transitional or
-// legacy.
+// disk (virtio-blk, virtio-scsi), an entropy source, a network device, a console or a socket device, modern,
+// transitional or legacy.
 //
 // Held: nothing crashes or runs long; a stopped device serves nothing; a read-only disk keeps its bytes; no
 // byte outside of memory and BARs is touched; after a reset of the function the device is as new.
@@ -16,9 +16,11 @@
 #include "dev/virtio/virtio_pci.hpp"
 #include "dev/virtio/virtio_rng.hpp"
 #include "dev/virtio/virtio_scsi.hpp"
+#include "dev/virtio/virtio_vsock.hpp"
 #include "fuzz_board.hpp"
 #include "fuzz_input.hpp"
 #include "fuzz_network.hpp"
+#include "fuzz_sockets.hpp"
 
 namespace cbit::dev {
 namespace {
@@ -92,6 +94,9 @@ class HostileGuest {
     const std::uint8_t kind = input_->byte();
     if (kind >= 224)
       return std::move(*VirtioScsi::create(bus_, port, *disk_, {.virtio = options, .queue_size = size}));
+    if (kind >= 192)
+      return std::move(
+          *VirtioVsock::create(bus_, port, {.virtio = options, .queue_size = size, .sockets = &sockets_}));
     switch (kind % 4) {
       case 0:
         return std::move(*VirtioBlk::create(bus_, port, *disk_,
@@ -124,6 +129,8 @@ class HostileGuest {
       case 9: return start();
       case 10:
         network_.say(*input_);
+        if (sockets_.in_use()) sockets_.speak();
+        sockets_.serve({});
         terminal_.left = input_->byte() * 64u;
         if (console_ != nullptr) console_->input_available(input_->byte() % console_->port_count());
         return;
@@ -284,6 +291,7 @@ class HostileGuest {
   bus::PciBus pci_{{bus_, ports_, messages_, [this](unsigned) -> bus::IrqLine& { return line_; }}};
   Bytes contents_ = pattern_bytes(disk_bytes, 1);
   FuzzNetwork network_;
+  FuzzSockets sockets_{*input_};
   Terminal terminal_;
   VirtioConsole* console_ = nullptr;
   std::unique_ptr<MemoryDisk> disk_;

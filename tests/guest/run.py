@@ -1005,6 +1005,163 @@ class Networks(EachKernel):
                         self.assertGreaterEqual(report_told["swiotlb"]["bytes_out"], len(self.contents))
 
 
+class Vsocks(EachKernel):
+    """Programs in the guest and here, by AF_VSOCK there and Unix sockets here."""
+
+    CID = 77
+    WORK = """
+        PATH=$PATH:/mnt/share
+        vsock_work cid
+        vsock_work connect 2 99; vsock_work connect 5 99
+        vsock_work connect 2 1234 < /mnt/share/data | sha256sum
+        vsock_work echo 52 2
+        for n in 1 2 3 4 5 6 7 8; do echo caller $n | vsock_work connect 2 1235 > /tmp/$n & done; wait
+        sort /tmp/[1-8]"""
+
+    @classmethod
+    def setUpClass(cls):
+        if os.uname().machine != "x86_64":
+            raise unittest.SkipTest("this host's programs are none for the guest")
+        cls.folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        subprocess.run(["cc", "-O2", "-static", "-o", cls.folder / "vsock_work", HERE / "vsock/vsock_work.c"],
+                       check=True)
+        cls.contents = os.urandom((4 << 20) + 5)
+        (cls.folder / "data").write_bytes(cls.contents)
+
+    def setUp(self):
+        # Names of sockets are short.
+        outer = tempfile.TemporaryDirectory(prefix="cbit-", dir="/tmp")
+        self.addCleanup(outer.cleanup)
+        self.socket = f"{outer.name}/s"
+
+    def listen(self, port):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(f"{self.socket}_{port}")
+        listener.listen(16)
+        self.addCleanup(os.remove, f"{self.socket}_{port}")
+        self.addCleanup(listener.close)
+        return listener
+
+    @staticmethod
+    def hear(peer):
+        """All that the other side sends until it sends no more."""
+        return b"".join(iter(lambda: peer.recv(1 << 16), b""))
+
+    def call(self, port, over):
+        """A connection with the guest's port, as soon as somebody listens; None: the run is over."""
+        while not over.is_set():
+            caller = socket.socket(socket.AF_UNIX)
+            try:
+                caller.connect(self.socket)
+                caller.sendall(f"CONNECT {port}\n".encode())
+                if re.fullmatch(rb"OK \d+\n", caller.recv(64)):
+                    return caller
+            except OSError:
+                pass
+            caller.close()
+            time.sleep(0.1)
+        return None
+
+    def answer_guest(self, listener, answer, heard):
+        peer, _ = listener.accept()
+        with peer:
+            heard.append(self.hear(peer))
+            peer.sendall(answer)
+
+    def greet_callers(self, listener, count):
+        """All are connected at once, and answered in another order."""
+        peers = [listener.accept()[0] for _ in range(count)]
+        for peer in reversed(peers):
+            with peer:
+                peer.sendall(b"hello, " + self.hear(peer))
+
+    def ask_guest(self, over, heard):
+        """What comes back from the guest's echo, of much and of nothing."""
+        for data in self.contents[:3 << 20], b"":
+            caller = self.call(52, over)
+            if caller is None:
+                return
+            with caller:
+                sending = threading.Thread(target=lambda: (caller.sendall(data),
+                                                           caller.shutdown(socket.SHUT_WR)))
+                sending.start()
+                heard.append(self.hear(caller) == data)
+                sending.join()
+
+    def boot(self, kernel, *options):
+        """The run, with this side of its sockets; what was heard of the guest, and of its echo."""
+        answer, heard, echoes, over = os.urandom(3 << 20), [], [], threading.Event()
+        listeners = self.listen(1234), self.listen(1235)
+        threads = [threading.Thread(target=target, args=args, daemon=True)
+                   for target, args in ((self.answer_guest, (listeners[0], answer, heard)),
+                                        (self.greet_callers, (listeners[1], 8)),
+                                        (self.ask_guest, (over, echoes)))]
+        for thread in threads:
+            thread.start()
+        try:
+            boot = Boot(kernel, *options, "--vsock", f"{self.socket},guest-cid={self.CID}", "--share",
+                        self.folder, command=["sh", "-c", self.WORK])
+        finally:
+            over.set()
+        for thread in threads:
+            thread.join(timeout=10)
+        return boot, hashlib.sha256(answer).hexdigest(), heard, echoes
+
+    def check_words(self, boot, digest):
+        self.assertEqual(boot.status, 0, boot)
+        self.assertEqual(boot.output.splitlines(),
+                         [str(self.CID), *["vsock_work: connect: Connection reset by peer"] * 2,
+                          f"{digest}  -", *(f"hello, caller {n}" for n in range(1, 9))], boot)
+
+    def test_carry_bytes_both_ways_and_several_connections_at_once(self):
+        report = self.path("report.json")
+        for options in ["--sev"], [], ["--sev", "--cpus", "2", "--threads"]:
+            for kernel in kernels:
+                with self.subTest(kernel=kernel.name, options=options):
+                    boot, digest, heard, echoes = self.boot(kernel, *options, "--report-json", report)
+                    print(f"{kernel.name} {' '.join(options)}: {boot.seconds:.1f} s", flush=True)
+                    self.check_words(boot, digest)
+                    self.assertEqual((heard == [self.contents], echoes), (True, [True, True]), boot)
+                    self.assertFalse(os.path.exists(self.socket), boot)
+                    told = read_report(report)
+                    self.assertEqual(told["causes"], [], boot)
+                    if options:
+                        self.assertGreaterEqual(told["swiotlb"]["bytes_out"], 6 << 20)
+                        self.assertGreaterEqual(told["swiotlb"]["bytes_in"], 7 << 20)
+                self.doCleanups()
+                self.setUp()
+
+    def test_are_the_same_in_a_replay_in_which_nobody_is_there(self):
+        recording, *traces = map(self.path, ("a.rec", "a.trace", "b.trace"))
+        boot, digest, _, _ = self.boot(kernels[0], "--sev", "--record", recording, "--trace", traces[0])
+        self.check_words(boot, digest)
+        again = subprocess.run([program, "run", "--replay", recording, "--trace", traces[1], "--timeout",
+                                str(HANGS_S)], text=True, errors="replace", capture_output=True,
+                               stdin=subprocess.DEVNULL, timeout=HANGS_S)
+        self.assertEqual((again.returncode, again.stdout), (0, boot.output), again.stderr[-2000:])
+        self.assertEqual(*(hashlib.sha256(path.read_bytes()).hexdigest() for path in traces))
+
+    def test_end_no_run_whose_device_lies(self):
+        with self.listen(1):
+            lying = subprocess.run(
+                [program, "run", "--quiet", "--sev", "--hostile", "12,from=1,every=8,by=both", "--timeout",
+                 "20", "--vsock", self.socket, "--share", self.folder, kernels[0], "--", "sh", "-c",
+                 "for n in 1 2 3; do timeout 1 /mnt/share/vsock_work connect 2 1 < /mnt/share/data; done"],
+                capture_output=True, stdin=subprocess.DEVNULL, timeout=HANGS_S)
+        self.assertIn(b"hostile acts", lying.stderr)
+        self.assertGreaterEqual(lying.returncode, 0, lying.stderr[-2000:])
+
+    def test_leave_no_file_behind_a_signal(self):
+        run = subprocess.Popen([program, "run", "--quiet", "--vsock", self.socket, kernels[0], "--", "sleep",
+                                str(HANGS_S)], stdin=subprocess.DEVNULL)
+        while not os.path.exists(self.socket) and run.poll() is None:
+            time.sleep(0.05)
+        self.assertEqual(os.stat(self.socket).st_mode & 0o777, 0o600)
+        run.terminate()
+        self.assertEqual(run.wait(timeout=HANGS_S), -15)
+        self.assertFalse(os.path.exists(self.socket))
+
+
 def handed_out(archive, name):
     return subprocess.run(["tar", "-xOf", archive, name], capture_output=True, text=True, check=True).stdout
 

@@ -76,10 +76,10 @@ bool Connection::send(std::string_view bytes) {
   return true;
 }
 
-OrError<ServerSocket> ServerSocket::listen(std::string_view address) {
+OrError<ServerSocket> ServerSocket::listen(std::string_view address, int waiting_max) {
   constexpr std::string_view tcp = "tcp:", file = "unix:";
   if (address.starts_with(file) && address.size() > file.size())
-    return listen_unix(address.substr(file.size()));
+    return listen_unix(address.substr(file.size()), waiting_max);
   std::string_view host, port = address;
   if (address.starts_with(tcp)) {
     const std::size_t colon = address.rfind(':');
@@ -91,11 +91,11 @@ OrError<ServerSocket> ServerSocket::listen(std::string_view address) {
     return usage_error(fmt::format("\"{}\" is no address to listen at", safe_line(address)),
                        std::string{address_forms});
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  return listen_tcp(address, host.empty() ? "127.0.0.1" : host, port);
+  return listen_tcp(address, host.empty() ? "127.0.0.1" : host, port, waiting_max);
 }
 
 OrError<ServerSocket> ServerSocket::listen_tcp(std::string_view address, std::string_view host,
-                                               std::string_view port) {
+                                               std::string_view port, int waiting_max) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
@@ -108,13 +108,14 @@ OrError<ServerSocket> ServerSocket::listen_tcp(std::string_view address, std::st
   Descriptor descriptor{::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   const int on = 1;
   if (!descriptor.is_open() || ::setsockopt(descriptor.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-      ::bind(descriptor.fd(), found->ai_addr, found->ai_addrlen) != 0 || ::listen(descriptor.fd(), 1) != 0)
+      ::bind(descriptor.fd(), found->ai_addr, found->ai_addrlen) != 0 ||
+      ::listen(descriptor.fd(), waiting_max) != 0)
     return cannot_listen(address, errno);
   std::string where = name_of_tcp(descriptor.fd());
   return ServerSocket{std::move(descriptor), std::move(where)};
 }
 
-OrError<ServerSocket> ServerSocket::listen_unix(std::string_view path) {
+OrError<ServerSocket> ServerSocket::listen_unix(std::string_view path, int waiting_max) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
@@ -135,12 +136,13 @@ OrError<ServerSocket> ServerSocket::listen_unix(std::string_view path) {
     return reason == EADDRINUSE
                ? bad_input(fmt::format("cannot listen at {}: it exists already", safe_line(path)),
                            "remove it if nobody listens there any more")
-               : cannot_listen(path, reason);
+               : bad_input(fmt::format("cannot listen at {}: {}", safe_line(path), std::strerror(reason)),
+                           "name a file in a folder where you may make one");
   ServerSocket made{std::move(descriptor), std::string{path}};
   made.folder_ = std::move(held);
   made.name_ = file.filename().string();
   made.cleanup_ = Cleanup::file(made.folder_.fd(), made.name_);
-  if (::listen(made.descriptor_.fd(), 1) != 0) return cannot_listen(path, errno);
+  if (::listen(made.descriptor_.fd(), waiting_max) != 0) return cannot_listen(path, errno);
   return made;
 }
 

@@ -27,6 +27,8 @@ class Connection {
   // False: the peer is gone, or takes nothing.
   bool send(std::string_view bytes);
   [[nodiscard]] int fd() const { return descriptor_.fd(); }
+  // Whoever gets it closes it.
+  [[nodiscard]] Descriptor release() && { return std::move(descriptor_); }
 
  private:
   Descriptor descriptor_;
@@ -34,14 +36,16 @@ class Connection {
 
 class ServerSocket {
  public:
-  // Errors: an address that is none (usage); one that cannot be had (input).
-  static OrError<ServerSocket> listen(std::string_view address);
+  // `waiting_max`: so many may wait to be accepted. Errors: an address that is none (usage); one that cannot
+  // be had (input).
+  static OrError<ServerSocket> listen(std::string_view address, int waiting_max = 1);
   ServerSocket(ServerSocket&& other) noexcept = default;
   ServerSocket& operator=(ServerSocket&&) = delete;
   ~ServerSocket();
 
   // Where clients find it: "127.0.0.1:1234", or the file's name.
   [[nodiscard]] const std::string& where() const { return where_; }
+  [[nodiscard]] int fd() const { return descriptor_.fd(); }
   // Who connects within so much time.
   std::optional<Connection> accept(std::chrono::milliseconds most);
 
@@ -49,8 +53,8 @@ class ServerSocket {
   ServerSocket(Descriptor descriptor, std::string where)
       : descriptor_{std::move(descriptor)}, where_{std::move(where)} {}
   static OrError<ServerSocket> listen_tcp(std::string_view address, std::string_view host,
-                                          std::string_view port);
-  static OrError<ServerSocket> listen_unix(std::string_view path);
+                                          std::string_view port, int waiting_max);
+  static OrError<ServerSocket> listen_unix(std::string_view path, int waiting_max);
 
   Descriptor descriptor_;
   std::string where_;

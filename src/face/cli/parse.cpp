@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/text.hpp"
@@ -51,6 +52,8 @@ class CommandParser {
       parsed.help = true;
       return parsed;
     } catch (const CLI::ParseError& error) {
+      if (const auto option = repeated_option(error.what()))
+        return usage_error(fmt::format("{} is given more than once", *option), "give it once");
       return usage_error(first_line(error.what()), hint(words));
     }
     for (const OptionSpec& option : spec_.options)
@@ -65,6 +68,13 @@ class CommandParser {
  private:
   static std::string first_line(std::string_view text) {
     return std::string{text.substr(0, text.find('\n'))};
+  }
+
+  // The option of which CLI11 says that it has more than one value; nullopt: it says something else.
+  static std::optional<std::string> repeated_option(std::string_view said) {
+    const std::size_t end = said.find(": At Most 1 required");
+    if (end == std::string_view::npos) return std::nullopt;
+    return std::string{said.substr(0, end)};
   }
 
   // For the first option that there is not.

@@ -69,6 +69,8 @@ constexpr OptionSpec option_table[] = {
      .metavar = "FILE",
      .help = "The public key of who may come in by --ssh, instead of those in ~/.ssh",
      .file = FileUse::input},
+    {"--vsock", "PATH[,guest-cid=N]",
+     "Connect the guest's AF_VSOCK with Unix sockets: PATH leads into the guest, PATH_PORT out of it", ""},
     {"--share", "DIR", "Let the guest read this folder, at /mnt/share", ""},
     {.name = "--out",
      .metavar = "FILE",

@@ -12,11 +12,26 @@ namespace cbit::cli {
 namespace {
 
 // What makes a machine and what runs in it. A replay takes each from the recording.
-constexpr std::string_view machine_options[] = {
-    "--sev",           "--sme",    "--hypercalls", "--iommu", "--memory",  "--cpus",
-    "--append",        "--net",    "--ssh",        "--share", "--root",    "--device",
-    "--disk",          "--module", "--display",    "--seed",  "--hostile", "--fast-decompress",
-    "--hostile-script"};
+constexpr std::string_view machine_options[] = {"--sev",
+                                                "--sme",
+                                                "--hypercalls",
+                                                "--iommu",
+                                                "--memory",
+                                                "--cpus",
+                                                "--append",
+                                                "--net",
+                                                "--ssh",
+                                                "--share",
+                                                "--root",
+                                                "--device",
+                                                "--disk",
+                                                "--module",
+                                                "--display",
+                                                "--seed",
+                                                "--hostile",
+                                                "--fast-decompress",
+                                                "--hostile-script",
+                                                "--vsock"};
 // Likewise, but only whether they are there: their values say where something is written.
 constexpr std::string_view present_options[] = {"--out", "--gdb-symbols"};
 // Where files lie may have changed, and what is in them shows.

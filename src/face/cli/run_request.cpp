@@ -20,6 +20,7 @@
 #include "guest/network.hpp"
 #include "guest/share.hpp"
 #include "guest/ssh.hpp"
+#include "guest/vsock.hpp"
 #include "linux/image.hpp"
 #include "os/descriptor.hpp"
 #include "os/file_name.hpp"
@@ -172,6 +173,13 @@ OrError<void> add_networks(RunRequest& request, const Arguments& arguments) {
   return {};
 }
 
+OrError<void> add_vsock(RunRequest& request, std::string_view text) {
+  guest::Vsock vsock = CBIT_TRY(guest::open_vsock(CBIT_TRY(guest::parse_vsock(text)), request.journal));
+  request.networks.push_back(std::move(vsock.backend));
+  request.devices.push_back(std::move(vsock.device));
+  return {};
+}
+
 // Behind the user's, whose names it leaves as they are: /dev/vda is the first --disk.
 OrError<void> add_hand_out(RunRequest& request) {
   request.hand_out = CBIT_TRY(guest::HandOut::create(request.pc.memory_bytes));
@@ -207,6 +215,7 @@ OrError<void> add_devices(RunRequest& request, const Arguments& arguments) {
   }
   if (const auto text = arguments.text("--display")) CBIT_TRY(add_display(request, *text));
   CBIT_TRY(add_networks(request, arguments));
+  if (const auto text = arguments.text("--vsock")) CBIT_TRY(add_vsock(request, *text));
   if (const auto folder = arguments.text("--share"))
     request.share = CBIT_TRY(dev::SharedFolder::open(std::string{*folder}));
   if (const auto folder = arguments.text("--root"))

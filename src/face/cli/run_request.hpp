@@ -14,7 +14,7 @@
 #include "cli/command.hpp"
 #include "cli/run_ssh.hpp"
 #include "dev/disk_image.hpp"
-#include "dev/net_backend.hpp"
+#include "dev/host_side.hpp"
 #include "dev/p9/shared_folder.hpp"
 #include "guest/hand_out.hpp"
 #include "guest/journal_devices.hpp"
@@ -42,7 +42,7 @@ struct RunRequest {
   std::unique_ptr<dev::SharedFolder> share;                            // nullptr: none
   std::unique_ptr<dev::SharedFolder> root;                             // nullptr: the initramfs
   std::optional<guest::HandOut> hand_out;                              // nullopt: nothing comes back
-  std::vector<std::unique_ptr<dev::NetBackend>> networks;              // the devices' own
+  std::vector<std::unique_ptr<dev::HostSide>> networks;                // the devices' own, and sockets
   std::string network_setup;                                           // guest::Network, of all
   std::optional<RunSsh> ssh;                                           // nullopt: nobody comes in
   std::vector<machine::DeviceRequest> devices;                         // in the order of their slots

@@ -24,6 +24,7 @@ constexpr std::pair<std::string_view, std::string_view> refused_options[] = {
     {"--initrd", "the guest asks for its command by the initramfs that cbit builds"},
     {"--net", "the host's side of a network goes on without the guest"},
     {"--ssh", "the host's side of a network goes on without the guest"},
+    {"--vsock", "the host's side of a socket goes on without the guest"},
     {"--share", "a folder of the host's may change while the guest does not look"},
     {"--root", "a folder of the host's may change while the guest does not look"},
     {"--out", "the disk that it takes is not in the file"},

@@ -7,24 +7,18 @@
 
 #include <deque>
 
+#include "dev/host_side.hpp"
 #include "dev/net_end.hpp"
-#include "os/poll_set.hpp"
 
 namespace cbit::dev {
 
-class NetBackend : public NetEnd {
+class NetBackend : public NetEnd, public HostSide {
  public:
   static constexpr std::size_t waiting_max = 1024;  // frames
 
   // The device's end, which is told off by nullptr before it ends.
   void connect(NetEnd* device) { device_ = device; }
-  // There is a device with a driver.
-  [[nodiscard]] bool in_use() const { return device_ != nullptr && device_->is_up(); }
-
-  // The host's side, whenever the machine has time for it: what to wait for, and how long at most; and what
-  // to do once somebody has waited.
-  virtual void prepare(os::PollSet& set) = 0;
-  virtual void serve(const os::PollSet& set) = 0;
+  [[nodiscard]] bool in_use() const final { return device_ != nullptr && device_->is_up(); }
 
   void has_room() final { deliver(); }
 

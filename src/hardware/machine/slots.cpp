@@ -93,6 +93,11 @@ OrError<void> set_seed(DeviceOptions& options, std::string_view value) {
   std::get<dev::VirtioRngOptions>(options).seed = CBIT_TRY(parse_count(value, 0, ~std::uint64_t{0}));
   return {};
 }
+OrError<void> set_guest_cid(DeviceOptions& options, std::string_view value) {
+  std::get<dev::VirtioVsockOptions>(options).guest_cid =
+      CBIT_TRY(parse_count(value, spec::vsock_cid::guest_first, spec::vsock_cid::guest_last));
+  return {};
+}
 OrError<void> set_vram(DeviceOptions& options, std::string_view value) {
   const auto bytes = parse_size(value);
   if (!bytes || !std::has_single_bit(*bytes) || *bytes < spec::bochs_display::vram_bytes_min ||
@@ -149,6 +154,9 @@ constexpr DeviceOption options_of_bochs_display[] = {
     {"vgamem", "4M..256M", "video memory, a power of two", set_vram}};
 constexpr auto options_of_console =
     with_own(DeviceOption{"port", "NAME", "adds a port with a name; may be repeated", add_port});
+
+constexpr auto options_of_vsock =
+    with_own(DeviceOption{"guest-cid", "3..4294967294", "the guest's address", set_guest_cid});
 
 OrError<PluggedDevice> make_test_dma(bus::SystemBus& bus, Clock* clock, const DevicePlace& place,
                                      const DeviceOptions& options) {
@@ -236,6 +244,9 @@ const DeviceKind kinds[] = {
      dev::VirtioRngOptions{}, options_of_rng, make_virtio<dev::VirtioRng, dev::VirtioRngOptions>},
     {"virtio-scsi", "a SCSI host with a disk", dev::virtio_pci_identity(spec::virtio_id_scsi, false),
      ScsiDiskOptions{}, options_of_scsi, make_disk<dev::VirtioScsi, ScsiDiskOptions>},
+    {"virtio-vsock", "sockets between guest and host; `cbit run --vsock` connects it",
+     dev::virtio_pci_identity(spec::virtio_id_vsock, false), dev::VirtioVsockOptions{}, options_of_vsock,
+     make_virtio<dev::VirtioVsock, dev::VirtioVsockOptions>},
 };
 
 // The remedy for a word that names none of the rows.
@@ -312,6 +323,11 @@ dev::BlockBackend** backend_of(DeviceOptions& options) {
 
 void connect(DeviceRequest& request, dev::NetBackend& network) {
   if (dev::NetOptions* const options = net_of(request.options)) options->network = &network;
+}
+
+void connect(DeviceRequest& request, dev::VsockBackend& sockets) {
+  if (auto* const options = std::get_if<dev::VirtioVsockOptions>(&request.options))
+    options->sockets = &sockets;
 }
 
 std::optional<dev::MacAddress> address_of(const DeviceRequest& device) {

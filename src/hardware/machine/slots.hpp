@@ -24,6 +24,7 @@
 #include "dev/virtio/virtio_net.hpp"
 #include "dev/virtio/virtio_rng.hpp"
 #include "dev/virtio/virtio_scsi.hpp"
+#include "dev/virtio/virtio_vsock.hpp"
 
 namespace cbit::machine {
 
@@ -49,10 +50,10 @@ struct ShareOptions {
 };
 
 // What a device may be told; the alternative is that of its kind.
-using DeviceOptions =
-    std::variant<TestDmaOptions, DiskOptions, NvmeDiskOptions, ScsiDiskOptions, ShareOptions,
-                 dev::VirtioRngOptions, dev::VirtioNetOptions, dev::VirtioConsoleOptions,
-                 dev::VirtioIommuOptions, dev::E1000Options, dev::BochsDisplayOptions>;
+using DeviceOptions = std::variant<TestDmaOptions, DiskOptions, NvmeDiskOptions, ScsiDiskOptions,
+                                   ShareOptions, dev::VirtioRngOptions, dev::VirtioNetOptions,
+                                   dev::VirtioConsoleOptions, dev::VirtioIommuOptions,
+                                   dev::VirtioVsockOptions, dev::E1000Options, dev::BochsDisplayOptions>;
 
 // Where the options of a disk have its backend; nullptr: the device is no disk.
 [[nodiscard]] dev::BlockBackend** backend_of(DeviceOptions& options);
@@ -122,6 +123,8 @@ struct DeviceRequest {
 OrError<DeviceRequest> parse_device(std::string_view text);
 // Of a network device: what it is connected to, which outlives it. Of another one, nothing.
 void connect(DeviceRequest& request, dev::NetBackend& network);
+// Of a socket device, likewise.
+void connect(DeviceRequest& request, dev::VsockBackend& sockets);
 // Network devices that were given no address of their own get the first of QEMU's that none of them has:
 // 52:54:00:12:34:56, then :57 (qemu_macaddr_default_if_unset()).
 void give_addresses(std::span<DeviceRequest* const> devices);

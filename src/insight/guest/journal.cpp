@@ -22,6 +22,7 @@ std::string name_of(std::uint8_t source) {
     case Source::network: return "the network";
     case Source::share: return "the shared folder";
     case Source::root: return "the root folder";
+    case Source::vsock: return "the sockets";
     case Source::disk:
     case Source::more_networks: break;
   }

@@ -32,6 +32,7 @@ enum class Source : std::uint8_t {
   network,
   share,
   root,
+  vsock,
   disk = 16,
   more_networks = 64
 };

@@ -27,6 +27,33 @@ constexpr std::byte answer_refused{2};
 
 }  // namespace
 
+// Of sockets, each word: its kind, both ports, the count, and its bytes behind their number.
+void put_word(Bytes& to, const dev::VsockWord& word) {
+  to.push_back(static_cast<std::byte>(word.kind));
+  for (const std::uint64_t number : {std::uint64_t{word.flow.host_port}, std::uint64_t{word.flow.guest_port},
+                                     std::uint64_t{word.count}, std::uint64_t{word.bytes.size()}})
+    put_number(to, number);
+  to.insert(to.end(), word.bytes.begin(), word.bytes.end());
+}
+
+// nullopt: there is none that is whole.
+std::optional<dev::VsockWord> take_word(ConstByteSpan& from) {
+  if (from.empty() || from.front() > static_cast<std::byte>(dev::VsockWord::Kind::closed))
+    return std::nullopt;
+  dev::VsockWord word{.kind = static_cast<dev::VsockWord::Kind>(from.front()), .flow = {}, .bytes = {}};
+  from = from.subspan(1);
+  for (std::uint32_t* const number : {&word.flow.host_port, &word.flow.guest_port, &word.count}) {
+    const auto value = take_number(from);
+    if (!value) return std::nullopt;
+    *number = static_cast<std::uint32_t>(*value);
+  }
+  const auto bytes = take_number(from);
+  if (!bytes || *bytes > from.size()) return std::nullopt;
+  word.bytes.assign(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(*bytes));
+  from = from.subspan(*bytes);
+  return word;
+}
+
 // ---- disks ----------------------------------------------------------------------------------------------
 
 OrError<void> JournaledDisk::ask(const std::function<OrError<void>()>& live, ByteSpan read_to) {
@@ -112,6 +139,52 @@ void JournaledNetwork::serve(const os::PollSet& set) {
     return true;
   });
   deliver();
+}
+
+// ---- sockets --------------------------------------------------------------------------------------------
+
+void JournaledVsock::ask(const std::function<void()>& live) {
+  const Bytes answer = journal_->ask(Source::vsock, [&] {
+    Bytes made;
+    live();
+    while (const auto word = sockets_->take()) put_word(made, *word);
+    return made;
+  });
+  ConstByteSpan rest{answer};
+  while (auto word = take_word(rest)) say(std::move(*word));
+}
+
+void JournaledVsock::open(dev::VsockFlow flow) {
+  ask([&] { sockets_->open(flow); });
+}
+
+void JournaledVsock::accept(dev::VsockFlow flow) {
+  ask([&] { sockets_->accept(flow); });
+}
+
+void JournaledVsock::write(dev::VsockFlow flow, ConstByteSpan bytes) {
+  ask([&] { sockets_->write(flow, bytes); });
+}
+
+void JournaledVsock::allow(dev::VsockFlow flow, std::uint32_t bytes) {
+  ask([&] { sockets_->allow(flow, bytes); });
+}
+
+void JournaledVsock::shut(dev::VsockFlow flow, bool takes_no_more, bool sends_no_more) {
+  ask([&] { sockets_->shut(flow, takes_no_more, sends_no_more); });
+}
+
+void JournaledVsock::close(dev::VsockFlow flow) {
+  ask([&] { sockets_->close(flow); });
+}
+
+void JournaledVsock::prepare(os::PollSet& set) {
+  if (sockets_) sockets_->prepare(set);
+}
+
+void JournaledVsock::serve(const os::PollSet& set) {
+  ask([&] { sockets_->serve(set); });
+  notify();
 }
 
 }  // namespace cbit::guest

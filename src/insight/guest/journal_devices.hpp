@@ -1,5 +1,5 @@
-// What is behind a machine's devices, with a journal between: a disk's bytes, a network. In a replay there is
-// nothing behind them.
+// What is behind a machine's devices, with a journal between: a disk's bytes, a network, sockets. In a replay
+// there is nothing behind them.
 //
 // Threading: one thread, that of the machine.
 #pragma once
@@ -9,6 +9,7 @@
 
 #include "dev/block_backend.hpp"
 #include "dev/net_backend.hpp"
+#include "dev/vsock_backend.hpp"
 #include "guest/journal.hpp"
 
 namespace cbit::guest {
@@ -63,6 +64,29 @@ class JournaledNetwork final : public dev::NetBackend {
   Source source_;
   std::unique_ptr<dev::NetBackend> network_;
   Collector collector_;
+};
+
+class JournaledVsock final : public dev::VsockBackend {
+ public:
+  // `sockets` is nullptr in a replay. The journal outlives this.
+  JournaledVsock(Journal& journal, std::unique_ptr<dev::VsockBackend> sockets)
+      : journal_{&journal}, sockets_{std::move(sockets)} {}
+
+  void open(dev::VsockFlow flow) override;
+  void accept(dev::VsockFlow flow) override;
+  void write(dev::VsockFlow flow, ConstByteSpan bytes) override;
+  void allow(dev::VsockFlow flow, std::uint32_t bytes) override;
+  void shut(dev::VsockFlow flow, bool takes_no_more, bool sends_no_more) override;
+  void close(dev::VsockFlow flow) override;
+  void prepare(os::PollSet& set) override;
+  void serve(const os::PollSet& set) override;
+
+ private:
+  // What is said while this is done.
+  void ask(const std::function<void()>& live);
+
+  Journal* journal_;
+  std::unique_ptr<dev::VsockBackend> sockets_;
 };
 
 }  // namespace cbit::guest

@@ -165,17 +165,17 @@ class Runner {
 
   // At most so long, for input and, if they are served, for networks.
   void wait(std::chrono::nanoseconds most, bool serves_networks) {
-    std::vector<dev::NetBackend*> served;
+    std::vector<dev::HostSide*> served;
     if (serves_networks)
-      std::ranges::copy_if(options_.networks, std::back_inserter(served), &dev::NetBackend::in_use);
+      std::ranges::copy_if(options_.networks, std::back_inserter(served), &dev::HostSide::in_use);
     os::PollSet set;
     set.limit(most);
     if (options_.journal == nullptr || !options_.journal->replays()) {
       if (options_.await_input) options_.await_input(set);
-      for (dev::NetBackend* const network : served) network->prepare(set);
+      for (dev::HostSide* const network : served) network->prepare(set);
       set.wait();
     }
-    for (dev::NetBackend* const network : served) network->serve(set);
+    for (dev::HostSide* const network : served) network->serve(set);
   }
 
   // As long as the host waits, time passes for the guest, up to its next deadline.

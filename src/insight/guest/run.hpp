@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-#include "dev/net_backend.hpp"
+#include "dev/host_side.hpp"
 #include "guest/console.hpp"
 #include "guest/handover.hpp"
 #include "guest/journal.hpp"
@@ -33,9 +33,9 @@ struct RunOptions {
   // Somebody sits at the console: virtual time does not run ahead of the host's while the guest is idle.
   // Adds what input comes from, which ends the wait.
   std::function<void(os::PollSet&)> await_input;
-  // What network devices are connected to, whose other side lives in the host's time: once one of them has a
-  // driver, the guest's does not run ahead of it. They outlive the run.
-  std::vector<dev::NetBackend*> networks;
+  // What network and socket devices are connected to, whose other side lives in the host's time: once one of
+  // them has a driver, the guest's does not run ahead of it. They outlive the run.
+  std::vector<dev::HostSide*> networks;
   // For a guest that asks for its command; outlives the run. nullptr: it has one.
   Handover* handover = nullptr;
   // What comes from outside is written down there, or comes from there (guest/journal.hpp), in which case

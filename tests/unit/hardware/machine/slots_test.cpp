@@ -24,7 +24,7 @@ TEST(Slots, EachKindHasANameOfItsOwnAndAnIdentity) {
   }
   EXPECT_EQ(names, (std::set<std::string_view>{"bochs-display", "e1000", "nvme", "test-dma", "virtio-9p",
                                                "virtio-blk", "virtio-console", "virtio-iommu", "virtio-net",
-                                               "virtio-rng", "virtio-scsi"}));
+                                               "virtio-rng", "virtio-scsi", "virtio-vsock"}));
 }
 
 TEST(Slots, PlugsEveryKindIntoPciWithTheIdentityOfTheTable) {

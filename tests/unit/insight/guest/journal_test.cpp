@@ -325,5 +325,76 @@ TEST_F(JournalTest, HasANetworksFramesAndWhatItRefused) {
   EXPECT_FALSE(journal->failure());
 }
 
+// Gives back what is written, and calls when it is served.
+class Loop final : public dev::VsockBackend {
+ public:
+  void open(dev::VsockFlow flow) override { say({.kind = Kind::opened, .flow = flow, .bytes = {}}); }
+  void accept(dev::VsockFlow) override {}
+  void write(dev::VsockFlow flow, ConstByteSpan bytes) override {
+    say({.kind = Kind::taken, .flow = flow, .count = static_cast<std::uint32_t>(bytes.size()), .bytes = {}});
+    say({.kind = Kind::data, .flow = flow, .bytes = {bytes.begin(), bytes.end()}});
+  }
+  void allow(dev::VsockFlow, std::uint32_t) override {}
+  void shut(dev::VsockFlow flow, bool, bool) override {
+    say({.kind = Kind::ended, .flow = flow, .bytes = {}});
+  }
+  void close(dev::VsockFlow) override {}
+  void prepare(os::PollSet&) override {}
+  void serve(const os::PollSet&) override {
+    say({.kind = Kind::connect, .flow = {0xffff'fffe, 52}, .bytes = {}});
+  }
+
+ private:
+  using Kind = dev::VsockWord::Kind;
+};
+
+TEST_F(JournalTest, HasWhatSocketsSay) {
+  const dev::VsockFlow flow{.host_port = 1 << 30, .guest_port = 7};
+  const auto use = [flow](JournaledVsock& sockets) {
+    sockets.open(flow);
+    sockets.accept(flow);
+    sockets.write(flow, bytes_of_text("hello"));
+    sockets.allow(flow, 100);
+    sockets.shut(flow, false, true);
+    sockets.serve({});
+    sockets.close(flow);
+    std::vector<dev::VsockWord> words;
+    while (auto word = sockets.take()) words.push_back(*word);
+    using Kind = dev::VsockWord::Kind;
+    EXPECT_THAT(words,
+                ElementsAre(dev::VsockWord{.kind = Kind::opened, .flow = flow, .bytes = {}},
+                            dev::VsockWord{.kind = Kind::taken, .flow = flow, .count = 5, .bytes = {}},
+                            dev::VsockWord{.kind = Kind::data, .flow = flow, .bytes = bytes_of_text("hello")},
+                            dev::VsockWord{.kind = Kind::ended, .flow = flow, .bytes = {}},
+                            dev::VsockWord{.kind = Kind::connect, .flow = {0xffff'fffe, 52}, .bytes = {}}));
+  };
+  {
+    const auto journal = begin();
+    JournaledVsock sockets{*journal, std::make_unique<Loop>()};
+    use(sockets);
+    ASSERT_TRUE(journal->finish(false));
+  }
+  const auto journal = again();
+  JournaledVsock sockets{*journal, nullptr};
+  use(sockets);
+  EXPECT_FALSE(journal->failure());
+}
+
+// Whoever wrote the file may be hostile.
+TEST_F(JournalTest, TakesWholeWordsOfSocketsAlone) {
+  {
+    const auto journal = begin();
+    for (const Bytes& answer :
+         {Bytes{std::byte{99}}, Bytes{std::byte{0}, std::byte{1}},
+          Bytes{std::byte{2}, std::byte{1}, std::byte{1}, std::byte{0}, std::byte{100}, std::byte{'x'}}})
+      (void)journal->ask(Source::vsock, [&] { return answer; });
+    ASSERT_TRUE(journal->finish(false));
+  }
+  const auto journal = again();
+  JournaledVsock sockets{*journal, nullptr};
+  for (int n = 0; n < 3; ++n) sockets.serve({});
+  EXPECT_FALSE(sockets.take());
+}
+
 }  // namespace
 }  // namespace cbit::guest
