@@ -268,7 +268,12 @@ void LazyMemory::end_leases(PhysAddr at, LeaseHolder& holder) {
 }
 
 void LazyMemory::end_leases(LeaseHolder& holder) {
-  for (const PhysAddr at : touched_pages()) end_leases(at, holder);
+  std::vector<PhysAddr> pages;
+  {
+    const std::lock_guard lock{touched_mutex_};
+    pages = touched_;
+  }
+  for (const PhysAddr at : pages) end_leases(at, holder);
   leases_.forget(holder);
 }
 
