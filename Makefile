@@ -30,12 +30,13 @@ test: ## Build everything and run all tests, also under sanitizers and fuzzers
 	@tools/bootstrap test
 	@tools/test --jobs $(JOBS)
 
-nightly: ## What takes longer than tests may: each header alone, the host's CPU as a judge, devices that lie
+nightly: ## What takes longer than tests may: each header alone, the host's CPU as a judge, devices that lie, hours
 	@tools/bootstrap test
 	@cmake --preset release --log-level=WARNING -D CBIT_TESTS=ON > /dev/null
 	@cmake --build $(release) --parallel $(JOBS) --target product check_headers test_cpu -- -k 0
 	@CBIT_ORACLE_CASES=1000000 $(release)/test_cpu --gtest_brief=1 --gtest_filter='*HostOracle*'
 	@tools/attack-nightly $(release)/cbit
+	@tools/soak $(release)/cbit
 
 bench: ## Run the benchmarks; the report is Markdown on stdout
 	@tools/bootstrap bench

@@ -28,6 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import compare
+import host_programs
 import two_guests
 from terminal import PROMPT, AtTerminal
 
@@ -722,11 +723,7 @@ class Memory(EachKernel):
 def share_of(program_of_host):
     """A folder with a program, and in lib/ its libraries and their loader."""
     folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
-    shutil.copy(program_of_host, folder)
-    (folder / "lib").mkdir()
-    told = subprocess.run(["ldd", program_of_host], text=True, capture_output=True, check=True).stdout
-    for library in re.findall(r"(/\S+) \(0x", told):
-        shutil.copy(library, folder / "lib")
+    host_programs.put(program_of_host, folder)
     return folder
 
 
