@@ -30,7 +30,7 @@ test: ## Build everything and run all tests, also under sanitizers and fuzzers
 	@tools/bootstrap test
 	@tools/test --jobs $(JOBS)
 
-nightly: ## What takes longer than tests may: each header alone, the host's CPU as a judge, devices that lie, hours
+nightly: ## What takes longer than tests may: each header alone, the host's CPU as a judge, lies, hours
 	@tools/bootstrap test
 	@cmake --preset release --log-level=WARNING -D CBIT_TESTS=ON > /dev/null
 	@cmake --build $(release) --parallel $(JOBS) --target product check_headers test_cpu -- -k 0
