@@ -1777,6 +1777,29 @@ class Dumps(EachKernel):
         told.set_core_dump(core)
         self.assertEqual(told["UTS_RELEASE"].string_().decode(), release_of(kernels[0]))
 
+    def test_are_read_by_crash(self):
+        """With CBIT_TEST_VMLINUX, a vmlinux of the first kernel with debug information, in full."""
+        if not shutil.which("crash"):
+            self.skipTest("there is no crash")
+        vmlinux = os.environ.get("CBIT_TEST_VMLINUX")
+        for platform in (), ("--sev",):
+            with self.subTest(platform=platform):
+                core = self.path("crash.core")
+                boot = Boot(kernels[0], *platform, "--cpus", "2", "--dump-on-panic", core,
+                            command=["sh", "-c", "echo c > /proc/sysrq-trigger"])
+                self.assertEqual(boot.status, 255, boot)
+                done = subprocess.run(["crash", "--osrelease", core], capture_output=True, text=True)
+                self.assertEqual(done.stdout.strip(), release_of(kernels[0]), done.stderr)
+                if vmlinux is None:
+                    continue
+                done = subprocess.run(["crash", "--no_scroll", "-s", vmlinux, core], text=True,
+                                      input="bt\nlog\nkmem -i\nquit\n", capture_output=True, timeout=HANGS_S)
+                said = done.stdout + done.stderr
+                self.assertRegex(said, r"#\d \[[0-9a-f]+\] sysrq_handle_crash at", said)
+                self.assertIn("Kernel panic - not syncing: sysrq triggered crash", said)
+                self.assertRegex(said, r"TOTAL MEM +\d+", said)
+                self.assertNotIn("NT_PRSTATUS", said)  # the registers are taken
+
 
 def main():
     global program, kernels, folder_for_run, folder_for_drivers
