@@ -1621,6 +1621,66 @@ class Debugger(EachKernel):
         self.assertIn("0x65762078756e694c", said)  # "Linux ve": the guest's own view
 
 
+class KernelScripts(EachKernel):
+    """Linux' own scripts for gdb, on the first kernel. CBIT_TEST_VMLINUX is its vmlinux, with vmlinux-gdb.py
+    and scripts/ beside it, as docs/gdb.md makes them."""
+
+    SCRIPT = """set pagination off
+        target remote SOCKET
+        hbreak do_init_module
+        continue
+        lx-version
+        lx-dmesg
+        lx-ps
+        lx-lsmod
+        printf "current: %s\\n", $lx_current().comm
+        printf "cpu_number: %d %d\\n", $lx_per_cpu("cpu_number", 0), $lx_per_cpu("cpu_number", 3)
+        printf "first task: %s\\n", $lx_task_by_pid(1).comm
+        lx-symbols
+        detach
+        """
+
+    def setUp(self):
+        self.vmlinux = Path(os.environ.get("CBIT_TEST_VMLINUX", "/none"))
+        if not (self.vmlinux.parent / "vmlinux-gdb.py").exists():
+            self.skipTest("CBIT_TEST_VMLINUX names no vmlinux with vmlinux-gdb.py beside it")
+        if not shutil.which("gdb"):
+            self.skipTest("there is no gdb")
+
+    def say(self, *options):
+        folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        script = self.SCRIPT.replace("SOCKET", f"{folder}/socket").replace("\n        ", "\n")
+        (folder / "script.gdb").write_text(script)
+        words = [program, "run", *options, "--cpus", "4", "--gdb", f"unix:{folder}/socket", "--freeze",
+                 "--append", "nokaslr", "--device", "virtio-rng", "--timeout", str(HANGS_S), kernels[0],
+                 "--", "true"]
+        with subprocess.Popen(words, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE) as run:
+            self.assertIn("for a debugger", run.stderr.readline())
+            # lx-symbols wants the vmlinux by this name where it is called.
+            gdb = subprocess.run(["gdb", "-nx", "-batch", "-ex", "source vmlinux-gdb.py",
+                                  "-x", folder / "script.gdb", "vmlinux"], cwd=self.vmlinux.parent, text=True,
+                                 capture_output=True, stdin=subprocess.DEVNULL, timeout=HANGS_S)
+            run.communicate(timeout=HANGS_S)
+        said = gdb.stdout + gdb.stderr
+        self.assertEqual(run.returncode, 0, said)
+        return said
+
+    def test_know_the_guest(self):
+        for options in (), ("--sev",):
+            with self.subTest(options=options):
+                said = self.say(*options)
+                self.assertIn(f"\nLinux version {release_of(kernels[0])} ", said)
+                self.assertRegex(said, r"\] Command line: .*nokaslr")
+                self.assertRegex(said, r"0x[0-9a-f]{16} +2 +kthreadd")
+                self.assertRegex(said, r"0xffffffffc0[0-9a-f]+ +[a-z_]+ +[1-9][0-9]*  [0-9]")
+                self.assertIn("current: insmod\n", said)
+                self.assertIn("cpu_number: 0 3\n", said)
+                self.assertIn("first task: init\n", said)
+                self.assertIn("loading vmlinux\n", said)
+                self.assertNotIn("Error in sourced command file", said)
+
+
 class Replays(EachKernel):
     """A run that was written down, done once more: without its network, its disk and whoever typed."""
 
