@@ -1681,6 +1681,37 @@ class KernelScripts(EachKernel):
                 self.assertNotIn("Error in sourced command file", said)
 
 
+class Memtest(unittest.TestCase):
+    """memtest86+, which finds the processors in the ACPI tables and starts them by itself."""
+
+    IMAGE = Path(os.environ.get("CBIT_TEST_MEMTEST", "/boot/memtest86+x64.bin"))
+
+    def setUp(self):
+        if not self.IMAGE.exists():
+            self.skipTest("there is no memtest86+")
+
+    def read_until(self, run, pattern):
+        said = b""
+        while not re.search(pattern, said):
+            some = os.read(run.stdout.fileno(), 1 << 16)
+            self.assertTrue(some, said[-2000:])
+            said += some
+        return said.decode(errors="replace")
+
+    def test_tests_with_all_processors_and_finds_no_error(self):
+        words = [program, "run", "--memory", "16M", "--cpus", "4", "--append", "console=ttyS0,115200",
+                 "--timeout", str(HANGS_S), self.IMAGE]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+            said = self.read_until(run, rb"#5 ")  # five tests of each word, and the sixth begun
+            run.stdin.write(b"\x1b")  # its key that ends it
+            run.stdin.flush()
+            run.communicate(timeout=HANGS_S)
+        self.assertRegex(said, r"4 Cores 4 Threads +SMP: 4T \(PAR\)")
+        self.assertRegex(said, r"Errors: 0 ")
+        self.assertNotRegex(said, r"Errors: *[1-9]")
+        self.assertEqual(run.returncode, 0)
+
+
 class Replays(EachKernel):
     """A run that was written down, done once more: without its network, its disk and whoever typed."""
 
