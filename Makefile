@@ -35,6 +35,7 @@ nightly: ## What takes longer than tests may: each header alone, the host's CPU 
 	@cmake --preset release --log-level=WARNING -D CBIT_TESTS=ON > /dev/null
 	@cmake --build $(release) --parallel $(JOBS) --target product check_headers test_cpu -- -k 0
 	@CBIT_ORACLE_CASES=1000000 $(release)/test_cpu --gtest_brief=1 --gtest_filter='*HostOracle*'
+	@$(if $(BUSYBOX_SOURCES),tools/judge-busybox $(release)/cbit $(BUSYBOX_SOURCES))
 	@tools/attack-nightly $(release)/cbit
 	@tools/soak $(release)/cbit
 

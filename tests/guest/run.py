@@ -1775,6 +1775,97 @@ class Debugger(EachKernel):
         self.assertIn("0x65762078756e694c", said)  # "Linux ve": the guest's own view
 
 
+class KernelScripts(EachKernel):
+    """Linux' own scripts for gdb, on the first kernel. CBIT_TEST_VMLINUX is its vmlinux, with vmlinux-gdb.py
+    and scripts/ beside it, as docs/gdb.md makes them."""
+
+    SCRIPT = """set pagination off
+        target remote SOCKET
+        hbreak do_init_module
+        continue
+        lx-version
+        lx-dmesg
+        lx-ps
+        lx-lsmod
+        printf "current: %s\\n", $lx_current().comm
+        printf "cpu_number: %d %d\\n", $lx_per_cpu("cpu_number", 0), $lx_per_cpu("cpu_number", 3)
+        printf "first task: %s\\n", $lx_task_by_pid(1).comm
+        lx-symbols
+        detach
+        """
+
+    def setUp(self):
+        self.vmlinux = Path(os.environ.get("CBIT_TEST_VMLINUX", "/none"))
+        if not (self.vmlinux.parent / "vmlinux-gdb.py").exists():
+            self.skipTest("CBIT_TEST_VMLINUX names no vmlinux with vmlinux-gdb.py beside it")
+        if not shutil.which("gdb"):
+            self.skipTest("there is no gdb")
+
+    def say(self, *options):
+        folder = Path(tempfile.mkdtemp(dir=folder_for_run.name))
+        script = self.SCRIPT.replace("SOCKET", f"{folder}/socket").replace("\n        ", "\n")
+        (folder / "script.gdb").write_text(script)
+        words = [program, "run", *options, "--cpus", "4", "--gdb", f"unix:{folder}/socket", "--freeze",
+                 "--append", "nokaslr", "--device", "virtio-rng", "--timeout", str(HANGS_S), kernels[0],
+                 "--", "true"]
+        with subprocess.Popen(words, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE) as run:
+            self.assertIn("for a debugger", run.stderr.readline())
+            # lx-symbols wants the vmlinux by this name where it is called.
+            gdb = subprocess.run(["gdb", "-nx", "-batch", "-ex", "source vmlinux-gdb.py",
+                                  "-x", folder / "script.gdb", "vmlinux"], cwd=self.vmlinux.parent, text=True,
+                                 capture_output=True, stdin=subprocess.DEVNULL, timeout=HANGS_S)
+            run.communicate(timeout=HANGS_S)
+        said = gdb.stdout + gdb.stderr
+        self.assertEqual(run.returncode, 0, said)
+        return said
+
+    def test_know_the_guest(self):
+        for options in (), ("--sev",):
+            with self.subTest(options=options):
+                said = self.say(*options)
+                self.assertIn(f"\nLinux version {release_of(kernels[0])} ", said)
+                self.assertRegex(said, r"\] Command line: .*nokaslr")
+                self.assertRegex(said, r"0x[0-9a-f]{16} +2 +kthreadd")
+                self.assertRegex(said, r"0xffffffffc0[0-9a-f]+ +[a-z_]+ +[1-9][0-9]*  [0-9]")
+                self.assertIn("current: insmod\n", said)
+                self.assertIn("cpu_number: 0 3\n", said)
+                self.assertIn("first task: init\n", said)
+                self.assertIn("loading vmlinux\n", said)
+                self.assertNotIn("Error in sourced command file", said)
+
+
+class Memtest(unittest.TestCase):
+    """memtest86+, which finds the processors in the ACPI tables and starts them by itself."""
+
+    IMAGE = Path(os.environ.get("CBIT_TEST_MEMTEST", "/boot/memtest86+x64.bin"))
+
+    def setUp(self):
+        if not self.IMAGE.exists():
+            self.skipTest("there is no memtest86+")
+
+    def read_until(self, run, pattern):
+        said = b""
+        while not re.search(pattern, said):
+            some = os.read(run.stdout.fileno(), 1 << 16)
+            self.assertTrue(some, said[-2000:])
+            said += some
+        return said.decode(errors="replace")
+
+    def test_tests_with_all_processors_and_finds_no_error(self):
+        words = [program, "run", "--memory", "16M", "--cpus", "4", "--append", "console=ttyS0,115200",
+                 "--timeout", str(HANGS_S), self.IMAGE]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+            said = self.read_until(run, rb"#5 ")  # five tests of each word, and the sixth begun
+            run.stdin.write(b"\x1b")  # its key that ends it
+            run.stdin.flush()
+            run.communicate(timeout=HANGS_S)
+        self.assertRegex(said, r"4 Cores 4 Threads +SMP: 4T \(PAR\)")
+        self.assertRegex(said, r"Errors: 0 ")
+        self.assertNotRegex(said, r"Errors: *[1-9]")
+        self.assertEqual(run.returncode, 0)
+
+
 class Replays(EachKernel):
     """A run that was written down, done once more: without its network, its disk and whoever typed."""
 
@@ -1930,6 +2021,29 @@ class Dumps(EachKernel):
         told = drgn.Program()
         told.set_core_dump(core)
         self.assertEqual(told["UTS_RELEASE"].string_().decode(), release_of(kernels[0]))
+
+    def test_are_read_by_crash(self):
+        """With CBIT_TEST_VMLINUX, a vmlinux of the first kernel with debug information, in full."""
+        if not shutil.which("crash"):
+            self.skipTest("there is no crash")
+        vmlinux = os.environ.get("CBIT_TEST_VMLINUX")
+        for platform in (), ("--sev",):
+            with self.subTest(platform=platform):
+                core = self.path("crash.core")
+                boot = Boot(kernels[0], *platform, "--cpus", "2", "--dump-on-panic", core,
+                            command=["sh", "-c", "echo c > /proc/sysrq-trigger"])
+                self.assertEqual(boot.status, 255, boot)
+                done = subprocess.run(["crash", "--osrelease", core], capture_output=True, text=True)
+                self.assertEqual(done.stdout.strip(), release_of(kernels[0]), done.stderr)
+                if vmlinux is None:
+                    continue
+                done = subprocess.run(["crash", "--no_scroll", "-s", vmlinux, core], text=True,
+                                      input="bt\nlog\nkmem -i\nquit\n", capture_output=True, timeout=HANGS_S)
+                said = done.stdout + done.stderr
+                self.assertRegex(said, r"#\d \[[0-9a-f]+\] sysrq_handle_crash at", said)
+                self.assertIn("Kernel panic - not syncing: sysrq triggered crash", said)
+                self.assertRegex(said, r"TOTAL MEM +\d+", said)
+                self.assertNotIn("NT_PRSTATUS", said)  # the registers are taken
 
 
 def main():

@@ -2,7 +2,6 @@
 
 #include <elf.h>
 #include <fmt/format.h>
-#include <sys/procfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 
 #include "base/safe_text.hpp"
 #include "guest/monitor/inspector.hpp"
+#include "guest/vmcore_notes.hpp"
 #include "linux/elf_header.hpp"
 #include "os/file_io.hpp"
 #include "os/output_file.hpp"
@@ -19,73 +19,11 @@
 namespace cbit::guest {
 namespace {
 
-using isa::Gpr;
-using isa::Segment;
-
 constexpr std::size_t vmcoreinfo_bytes_max = page_size;  // VMCOREINFO_BYTES
 // __PAGE_OFFSET_BASE_L4 of arch/x86/include/asm/page_64_types.h, where no variable says otherwise.
 constexpr VirtAddr usual_direct_map{0xffff'8880'0000'0000};
 
 void append(Bytes& to, ConstByteSpan bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
-
-// Name and contents are padded to 4 bytes: gABI, "Note Section".
-void append_note(Bytes& to, std::string_view name, std::uint32_t type, ConstByteSpan contents) {
-  const Elf64_Nhdr header{static_cast<std::uint32_t>(name.size() + 1),
-                          static_cast<std::uint32_t>(contents.size()), type};
-  append(to, bytes_of(header));
-  append(to, std::as_bytes(std::span{name}));
-  to.resize(align_up(to.size() + 1, 4));
-  append(to, contents);
-  to.resize(align_up(to.size(), 4));
-}
-
-// struct user_regs_struct of arch/x86/include/asm/user_64.h, in its order.
-elf_prstatus status_of(const cpu::Cpu& cpu) {
-  const cpu::Registers from = cpu.registers();
-  const auto gpr = [&](Gpr reg) { return from[reg]; };
-  const auto selector = [&](Segment segment) { return from.segment(segment).selector; };
-  const user_regs_struct to{.r15 = gpr(Gpr::r15),
-                            .r14 = gpr(Gpr::r14),
-                            .r13 = gpr(Gpr::r13),
-                            .r12 = gpr(Gpr::r12),
-                            .rbp = gpr(Gpr::rbp),
-                            .rbx = gpr(Gpr::rbx),
-                            .r11 = gpr(Gpr::r11),
-                            .r10 = gpr(Gpr::r10),
-                            .r9 = gpr(Gpr::r9),
-                            .r8 = gpr(Gpr::r8),
-                            .rax = gpr(Gpr::rax),
-                            .rcx = gpr(Gpr::rcx),
-                            .rdx = gpr(Gpr::rdx),
-                            .rsi = gpr(Gpr::rsi),
-                            .rdi = gpr(Gpr::rdi),
-                            .orig_rax = ~0ull,  // no system call
-                            .rip = from.rip,
-                            .cs = selector(Segment::cs),
-                            .eflags = from.rflags,
-                            .rsp = gpr(Gpr::rsp),
-                            .ss = selector(Segment::ss),
-                            .fs_base = from.segment(Segment::fs).base,
-                            .gs_base = from.segment(Segment::gs).base,
-                            .ds = selector(Segment::ds),
-                            .es = selector(Segment::es),
-                            .fs = selector(Segment::fs),
-                            .gs = selector(Segment::gs)};
-  elf_prstatus status{};
-  status.pr_pid = cpu.index() + 1;
-  static_assert(sizeof status.pr_reg == sizeof to);
-  std::memcpy(&status.pr_reg, &to, sizeof to);
-  return status;
-}
-
-Bytes notes_of(const Pc& pc, const std::optional<KernelForDump>& kernel) {
-  Bytes notes;
-  for (std::size_t number = 0; number < pc.cpu_count(); ++number)
-    append_note(notes, "CORE", NT_PRSTATUS, bytes_of(status_of(pc.cpu(number))));
-  if (kernel && !kernel->vmcoreinfo.empty())
-    append_note(notes, "VMCOREINFO", 0, std::as_bytes(std::span{kernel->vmcoreinfo}));
-  return notes;
-}
 
 // ---- what is mapped elsewhere -----------------------------------------------------------------------------
 
@@ -271,7 +209,7 @@ OrError<void> write_vmcore(const Pc& pc, const std::optional<KernelForDump>& ker
   const Writer writer{file.fd(), path};
   const Inspector inspector{pc};
   const std::vector<mem::PhysRange>& ram = inspector.memory().ram();
-  const Bytes notes = notes_of(pc, kernel);
+  const Bytes notes = vmcore_notes(pc, kernel ? kernel->vmcoreinfo : "");
   const Layout layout{ram, runs_of(pc, inspector, kernel), kernel ? kernel->direct_map.value() : 0,
                       notes.size()};
   CBIT_TRY(writer.put(0, head_of(layout, notes)));

@@ -1,6 +1,7 @@
 // A guest's memory and processors as a crash dump, which drgn, crash, makedumpfile and gdb open: an ELF core.
 //
-//   PT_NOTE  NT_PRSTATUS of each processor; VMCOREINFO, which the kernel has made for its own dumps
+//   PT_NOTE  each processor's registers, and VMCOREINFO, which the kernel has made for its own dumps
+//            (vmcore_notes.hpp)
 //   PT_LOAD  each range of RAM, at its physical address and its place in the kernel's direct map; the same
 //            bytes of the file once more where the kernel has them mapped elsewhere: text, stacks, modules
 //

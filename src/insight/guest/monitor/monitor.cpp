@@ -109,6 +109,7 @@ const std::vector<Monitor::Topic>& Monitor::topics() {
        &Monitor::info_pages},
       {"dma", "", "[LINES]", "the DMA API: pools, devices, mappings that are active", &Monitor::info_dma},
       {"modules", "", "[LINES]", "the kernel's modules, and where their code is", &Monitor::info_modules},
+      {"version", "", "", "cbit's", &Monitor::info_version},
   };
   return table;
 }
@@ -283,6 +284,12 @@ Monitor::Answer Monitor::info_cpus(std::string_view rest) {
                         cpu.registers().rip, cpu.idle() ? " (halted)" : "");
   }
   return text;
+}
+
+// Linux, scripts/gdb/linux/utils.py, get_gdbserver_type(): who answers this is taken for QEMU's kind of stub.
+Monitor::Answer Monitor::info_version(std::string_view rest) {
+  CBIT_TRY(nothing_more(rest));
+  return "cbit " CBIT_VERSION "\n";
 }
 
 Monitor::Answer Monitor::info_mem(std::string_view rest) {

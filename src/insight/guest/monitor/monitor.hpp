@@ -56,6 +56,7 @@ class Monitor {
 
   Answer info_registers(std::string_view rest);
   Answer info_cpus(std::string_view rest);
+  Answer info_version(std::string_view rest);
   Answer info_mem(std::string_view rest);
   Answer info_tlb(std::string_view rest);
   Answer info_pages(std::string_view rest);

@@ -107,12 +107,6 @@ std::string kind_text(SegmentAttributes attributes, bool long_mode) {
                      attributes.get<A::Accessed>() ? 'A' : '-');
 }
 
-// The attributes where a descriptor has them, in the upper of its two words: APM vol. 2, 4.7.
-std::uint32_t in_descriptor(SegmentAttributes attributes) {
-  const std::uint32_t raw = attributes.raw;
-  return (raw & 0xff) << 8 | (raw & 0xf00) << 12;
-}
-
 std::string segment_text(std::string_view name, const SegmentRegister& segment, const Registers& registers) {
   std::string text = fmt::format("{:<3}={:04x} ", upper(name), segment.selector);
   auto out = std::back_inserter(text);
@@ -181,6 +175,11 @@ std::optional<std::uint64_t> segment_value(const Registers& registers, std::stri
 }
 
 }  // namespace
+
+std::uint32_t in_descriptor(cpu::SegmentAttributes attributes) {
+  const std::uint32_t raw = attributes.raw;
+  return (raw & 0xff) << 8 | (raw & 0xf00) << 12;
+}
 
 std::string registers_text(const Pc& pc, const cpu::Cpu& cpu) {
   const Registers registers = cpu.registers();

@@ -15,6 +15,9 @@ namespace cbit::guest {
 
 [[nodiscard]] std::string registers_text(const Pc& pc, const cpu::Cpu& cpu);
 
+// The attributes where a descriptor has them, in the upper of its two words: APM vol. 2, 4.7.
+[[nodiscard]] std::uint32_t in_descriptor(cpu::SegmentAttributes attributes);
+
 // "rax", "eax", "rip", "pc" (with CS's base), "cs", "cs.base", "cs.limit", "cr3"; nullopt: there is none.
 [[nodiscard]] std::optional<std::uint64_t> register_value(const Pc& pc, const cpu::Cpu& cpu,
                                                           std::string_view name);

@@ -104,6 +104,39 @@ TEST_F(VmcoreTest, TellsWhereTheKernelIs) {
   EXPECT_NE(notes.find(kernel.vmcoreinfo), notes.npos);
 }
 
+// QEMU, target/i386/arch_dump.c: struct QEMUCPUState has version and size, 18 registers, 10 segments of 24
+// bytes, cr[5]; dump/dump.c, write_elf64_notes(): behind the NT_PRSTATUS of all processors.
+TEST_F(VmcoreTest, HasEachProcessorsRegistersAsQemuHasThem) {
+  pc_ = std::move(*Pc::create({.memory_bytes = core_memory_bytes, .cpus = 2}));
+  const Bytes image = test::GuestCode{}.store(secret_at, secret).exit(3).multiboot();
+  ASSERT_TRUE(pc_->load({.name = "image", .kernel = image, .command_line = ""}));
+  ASSERT_TRUE(pc_->run(1'000'000).ending);
+  const Bytes file = dump();
+  constexpr std::size_t head_bytes = sizeof(Elf64_Nhdr) + 8;  // the names have four letters
+  std::size_t at = segments_of(file)[0].p_offset + 2 * (head_bytes + sizeof(elf_prstatus));
+  for (std::size_t number = 0; number < 2; ++number) {
+    const auto note = load<Elf64_Nhdr>(file, at);
+    EXPECT_EQ(note.n_type, 0u);
+    ASSERT_EQ(note.n_descsz, 432u);
+    EXPECT_EQ(std::memcmp(&file[at + sizeof note], "QEMU", 5), 0);
+    const std::size_t state = at + head_bytes;
+    EXPECT_EQ(load<std::uint32_t>(file, state), 1u);        // QEMUCPUSTATE_VERSION
+    EXPECT_EQ(load<std::uint32_t>(file, state + 4), 432u);  // its size
+    const cpu::Registers expected = pc_->cpu(number).registers();
+    EXPECT_EQ(load<std::uint64_t>(file, state + 56), expected[isa::Gpr::rsp]);
+    EXPECT_EQ(load<std::uint64_t>(file, state + 136), expected.rip);
+    EXPECT_EQ(load<std::uint32_t>(file, state + 152), expected.segment(isa::Segment::cs).selector);
+    EXPECT_EQ(load<std::uint64_t>(file, state + 368 + 16), expected.idtr.base);  // past its limit
+    EXPECT_EQ(load<std::uint64_t>(file, state + 392), expected.cr0);
+    EXPECT_EQ(load<std::uint64_t>(file, state + 392 + 4 * 8), expected.cr4);
+    at = state + note.n_descsz;
+  }
+  // Multiboot's flat code: G, B, P, S, executable and readable, accessed or not. DESC_* of target/i386/cpu.h.
+  const std::size_t first_state = at - 2 * (head_bytes + 432) + head_bytes;
+  const auto flags = load<std::uint32_t>(file, first_state + 152 + 8);
+  EXPECT_EQ(flags & ~(1u << 8), 1u << 23 | 1u << 22 | 1u << 15 | 1u << 12 | 10u << 8);
+}
+
 TEST_F(VmcoreTest, HasHolesForZeros) {
   boot(Platform::plain);
   const Bytes file = dump();

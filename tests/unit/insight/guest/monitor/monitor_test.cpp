@@ -21,6 +21,7 @@ using isa::Segment;
 using testing::AllOf;
 using testing::EndsWith;
 using testing::HasSubstr;
+using testing::MatchesRegex;
 using testing::Not;
 using testing::StartsWith;
 
@@ -392,6 +393,13 @@ class Recorder final : public EventSink {
   }
   std::vector<std::string> events;
 };
+
+// hmp-commands-info.hx: version; Linux' gdb scripts ask for it, to know the stub (get_gdbserver_type()).
+TEST_F(MonitorTest, TellsItsVersion) {
+  boot(Platform::plain);
+  EXPECT_THAT(say("info version"), MatchesRegex("cbit [0-9.]+\n"));
+  EXPECT_THAT(say("info version 2"), Not(StartsWith("cbit")));
+}
 
 // All that can be told of a machine.
 // Monitor, hmp-commands.hx: cpu; hmp-commands-info.hx: registers [-a|vcpu].
