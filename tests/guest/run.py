@@ -1855,15 +1855,14 @@ class Memtest(unittest.TestCase):
     def test_tests_with_all_processors_and_finds_no_error(self):
         words = [program, "run", "--memory", "16M", "--cpus", "4", "--append", "console=ttyS0,115200",
                  "--timeout", str(HANGS_S), self.IMAGE]
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
-            said = self.read_until(run, rb"#5 ")  # five tests of each word, and the sixth begun
-            run.stdin.write(b"\x1b")  # its key that ends it
-            run.stdin.flush()
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as run:
+            # The last test mostly waits; all others are done when it begins.
+            said = self.read_until(run, rb"#10 ")
+            run.terminate()
             run.communicate(timeout=HANGS_S)
         self.assertRegex(said, r"4 Cores 4 Threads +SMP: 4T \(PAR\)")
         self.assertRegex(said, r"Errors: 0 ")
         self.assertNotRegex(said, r"Errors: *[1-9]")
-        self.assertEqual(run.returncode, 0)
 
 
 class Replays(EachKernel):
