@@ -1856,10 +1856,10 @@ class Memtest(unittest.TestCase):
         words = [program, "run", "--memory", "16M", "--cpus", "4", "--append", "console=ttyS0,115200",
                  "--timeout", str(HANGS_S), self.IMAGE]
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as run:
-            # The last test mostly waits; all others are done when it begins.
-            said = self.read_until(run, rb"#10 ")
-            run.terminate()
-            run.communicate(timeout=HANGS_S)
+            try:  # the last test mostly waits, and all others are done when it begins
+                said = self.read_until(run, rb"#10 \[Bit fade test")
+            finally:
+                run.kill()
         self.assertRegex(said, r"4 Cores 4 Threads +SMP: 4T \(PAR\)")
         self.assertRegex(said, r"Errors: 0 ")
         self.assertNotRegex(said, r"Errors: *[1-9]")
