@@ -18,6 +18,14 @@ struct TranslatedBox : CpuBox {
       : CpuBox{cpu::default_model(), nullptr, runs, bytes} {}
 
   [[nodiscard]] bool translates() const { return code.enter_translation() != nullptr; }
+  // Of a loop that counts ECX down and RAX up.
+  void run_turns(unsigned turns) {
+    cpu::Registers r = CpuBox::kernel_registers();
+    r[Gpr::rcx] = turns;
+    use(r);
+    EXPECT_EQ(run(), cpu::Stop::halted);
+    EXPECT_EQ((*this)[Gpr::rax], turns);
+  }
   // As a device does.
   void write(std::uint64_t at, std::uint8_t value) {
     ASSERT_TRUE(memory.write(PhysAddr{at}, std::as_bytes(std::span{&value, 1}), no_key));
@@ -102,21 +110,14 @@ TEST_F(CpuTranslator, ALinkToABlockWhoseBytesChangedIsUndone) {
   };
   box.put_code(first);
   box.put_code(other, second);
-  const auto run_turns = [&](unsigned turns) {
-    cpu::Registers r = CpuBox::kernel_registers();
-    r[Gpr::rcx] = turns;
-    box.use(r);
-    EXPECT_EQ(box.run(), cpu::Stop::halted);
-    EXPECT_EQ(box[Gpr::rax], turns);
-  };
-  run_turns(10);
+  box.run_turns(10);
   EXPECT_EQ(box[Gpr::rbx], 20u);
   const std::uint64_t translated = box.code.stats().translated;
-  run_turns(10);
+  box.run_turns(10);
   EXPECT_EQ(box.code.stats().translated, translated);  // nothing has changed
   box.write(second + 2, 7);
   EXPECT_EQ(box.code.stats().invalidated, 1u);
-  run_turns(10);
+  box.run_turns(10);
   EXPECT_EQ(box[Gpr::rbx], 70u);
   EXPECT_EQ(box.code.stats().translated, translated + 1);
 }
@@ -202,10 +203,7 @@ TEST_F(CpuTranslator, TranslatesABlockThatHasRunAsOftenAsItWasAsked) {
   TranslatedBox box{5};
   box.put_code(counts_turns);
   const auto translated_after = [&](unsigned turns) {
-    cpu::Registers r = CpuBox::kernel_registers();
-    r[Gpr::rcx] = turns;
-    box.use(r);
-    EXPECT_EQ(box.run(), cpu::Stop::halted);
+    box.run_turns(turns);
     return box.code.stats().translated;
   };
   EXPECT_EQ(translated_after(4), 0u);
@@ -220,21 +218,14 @@ INSTANTIATE_TEST_SUITE_P(Runs, CpuTranslatorAfter, ::testing::Values(1u, 2u, 4u,
 TEST_F(CpuTranslator, BlocksThatFollowEachOtherBecomeCodeTogether) {
   TranslatedBox box{4};
   box.put_code(two_blocks);
-  const auto run_turns = [&](unsigned turns) {
-    cpu::Registers r = CpuBox::kernel_registers();
-    r[Gpr::rcx] = turns;
-    box.use(r);
-    EXPECT_EQ(box.run(), cpu::Stop::halted);
-    EXPECT_EQ(box[Gpr::rax], turns);
-  };
-  run_turns(3);
+  box.run_turns(3);
   EXPECT_EQ(box.code.stats().translated, 0u);
-  run_turns(40);
+  box.run_turns(40);
   EXPECT_EQ(box[Gpr::rbx], 80u);
   EXPECT_EQ(box.code.stats().translated, 1u);
   // The first block's bytes are as they were, and its code leaves where the second one's used to begin.
   box.write(second_addend, 7);
-  run_turns(40);
+  box.run_turns(40);
   EXPECT_EQ(box[Gpr::rbx], 280u);
 }
 
